@@ -1,0 +1,130 @@
+"""Worked solutions of reasoning-gym questions: pure, seeded text, one step a line.
+
+A sum can be worked out in several ways, and a writer mixes them, so that a policy warmed up on these solutions
+has a real choice at its first token and after each line. `DEMONSTRATIONS` maps a reasoning-gym dataset to its
+writer; the `reasoning_gym` task fills its `demonstration` column from it.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+Lines = list[str]
+
+JUMP = 0.15
+"""Probability, before each line but the first, of adding all the remaining terms in one line."""
+
+_SUM = re.compile(r"-?\d+(?: [+-] -?\d+)*(?= =)")
+
+
+def read_terms(question: str) -> list[int]:
+    """The signed terms of a chain_sum question, in the order given.
+
+    >>> read_terms("State the final answer to the following arithmetic problem: 57 + 87 - 70 =")
+    [57, 87, -70]
+    """
+    found = _SUM.search(question)
+    if found is None:
+        raise ValueError(f"no sum such as '57 + 87 - 70 =' in the question {question!r}; give a chain_sum question")
+    first, *rest = found.group().split(" ")
+    return [int(first), *(int(n) if sign == "+" else -int(n) for sign, n in zip(rest[::2], rest[1::2], strict=True))]
+
+
+def add_line(numbers: Sequence[int]) -> str:
+    """One line that adds the numbers, at least one.
+
+    >>> add_line([57, 87, -70])
+    '57+87-70=74'
+    """
+    return str(numbers[0]) + "".join(f"{number:+d}" for number in numbers[1:]) + f"={sum(numbers)}"
+
+
+def running_total(numbers: Sequence[int], rng: random.Random) -> Lines:
+    """Add one number a line, or now and then (`JUMP`) all that are left in one; a single number is one line."""
+    lines: Lines = []
+    total, left = numbers[0], list(numbers[1:])
+    while left:
+        take = len(left) if lines and rng.random() < JUMP else 1
+        lines.append(add_line([total, *left[:take]]))
+        total, left = total + sum(left[:take]), left[take:]
+    return lines or [add_line(numbers)]
+
+
+def in_order(numbers: Sequence[int], rng: random.Random) -> Lines:
+    """A running total in the order given: the plain way."""
+    return running_total(numbers, rng)
+
+
+def reordered(numbers: Sequence[int], rng: random.Random) -> Lines:
+    """A running total in another order that starts with a positive number, if there is one: easy to lose a term."""
+    order = list(range(len(numbers)))
+    positive = [i for i in order if numbers[i] >= 0] or order
+    start = rng.choice(positive)
+    rest = [i for i in order if i != start]
+    rng.shuffle(rest)
+    return running_total([numbers[i] for i in (start, *rest)], rng)
+
+
+def split(numbers: Sequence[int], rng: random.Random) -> Lines:
+    """The tens, then the units, then both together: small sums, but more lines."""
+    tens = [int(number / 10) * 10 for number in numbers]
+    units = [number - ten for number, ten in zip(numbers, tens, strict=True)]
+    return [add_line(tens), add_line(units), add_line([sum(tens), sum(units)])]
+
+
+def at_once(numbers: Sequence[int], rng: random.Random) -> Lines:
+    """Everything in one line: the short cut."""
+    return [add_line(numbers)]
+
+
+WAYS: Mapping[str, tuple[float, Callable[[Sequence[int], random.Random], Lines]]] = {
+    "in_order": (0.35, in_order),
+    "reordered": (0.25, reordered),
+    "split": (0.2, split),
+    "at_once": (0.2, at_once),
+}
+"""Way of adding -> (its share of the demonstrations, its writer)."""
+
+
+def chain_sum_solution(question: str, rng: random.Random, *, way: str | None = None) -> str:
+    """A worked solution of a chain_sum question that ends in `#### N`, by `way` or one drawn by the shares."""
+    numbers = read_terms(question)
+    if way is None:
+        way = rng.choices(list(WAYS), weights=[share for share, _ in WAYS.values()])[0]
+    if way not in WAYS:
+        raise ValueError(f"unknown way {way!r}; choose one of {', '.join(WAYS)}")
+    return "\n".join([*WAYS[way][1](numbers, rng), f"#### {sum(numbers)}"])
+
+
+def way_taken(question: str, solution: str) -> str:
+    """The way that a solution of a chain_sum question takes, by its first line; "other" if it is none of `WAYS`.
+
+    Where ways coincide (two terms, round numbers) the first of `WAYS` counts.
+    """
+    numbers = read_terms(question)
+    line = solution.split("\n", 1)[0].split("=")[0]
+    if not re.fullmatch(r"-?\d+([+-]\d+)*", line):
+        return "other"
+    taken = [int(number) for number in re.findall(r"[+-]?\d+", line)]
+    if taken == numbers[:2]:
+        return "in_order"
+    if len(taken) == 2 and _within(taken, numbers):
+        return "reordered"
+    if taken == [int(number / 10) * 10 for number in numbers]:
+        return "split"
+    return "at_once" if taken == numbers else "other"
+
+
+def _within(some: Sequence[int], numbers: Sequence[int]) -> bool:
+    left = list(numbers)
+    for number in some:
+        if number not in left:
+            return False
+        left.remove(number)
+    return True
+
+
+DEMONSTRATIONS: Mapping[str, Callable[[str, random.Random], str]] = {"chain_sum": chain_sum_solution}
+"""reasoning-gym dataset -> writer of a worked solution: (question, rng) -> text."""
