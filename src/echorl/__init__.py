@@ -1,1 +1,22 @@
+"""EchoRL (Bi et al., ICML 2026, arXiv 2605.31228) for RLVR: the pure functions. See `echorl.trl` for the trainer."""
+
+from echorl.core.config import EchoConfig
+from echorl.core.entropy import EntropyRecorder, logp_and_entropy, step_entropy
+from echorl.core.losses import as_advantages, echo_loss
+from echorl.core.mining import EchoClips, mine_echo_clips
+from echorl.core.steps import StepDelimiters, segment_steps
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "EchoClips",
+    "EchoConfig",
+    "EntropyRecorder",
+    "StepDelimiters",
+    "as_advantages",
+    "echo_loss",
+    "logp_and_entropy",
+    "mine_echo_clips",
+    "segment_steps",
+    "step_entropy",
+]

@@ -1,0 +1,59 @@
+"""Losses: float weights over response tokens and log-probabilities in, a scalar (or advantages) out."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def echo_loss(logp: Tensor, weights: Tensor, *, num_prompts: int | float | Tensor) -> Tensor:
+    """J_echo = -(1/num_prompts) sum_{b,t} weights[b,t] logp[b,t], the weighted negative log-likelihood.
+
+    Add `coef * echo_loss(...)` to the policy loss. To be independent of micro-batches and ranks, `num_prompts` counts
+    the prompts (or, for `average_over="clip"`, the clips) of the whole optimiser step, not those of a micro-batch; where
+    the framework averages gradients over ranks, divide it by their number.
+
+    Args:
+        logp: [B, T] log-probabilities of the sampled tokens, with graph. Values where the weight is 0 do not matter.
+        weights: float [B, T] from `mine_echo_clips`.
+        num_prompts: positive number or 0-dimensional tensor (a tensor below 1/1024 counts as 1/1024).
+
+    Returns:
+        A float32 scalar; 0 (with a zero gradient) where no weight is set.
+
+    Raises:
+        ValueError: `num_prompts` is a number that is not positive, or the shapes differ.
+    """
+    if logp.shape != weights.shape:
+        raise ValueError(f"weights of shape {tuple(weights.shape)} do not fit logp of shape {tuple(logp.shape)}.")
+    if isinstance(num_prompts, Tensor):
+        num_prompts = num_prompts.clamp(min=1 / 1024)
+    elif not num_prompts > 0:
+        raise ValueError(f"num_prompts={num_prompts!r} is not allowed: it must be positive.")
+    return -_weighted(logp, weights).sum() / num_prompts
+
+
+def as_advantages(
+    weights: Tensor, *, coef: float, num_prompts: int | float | Tensor, loss_denominator: float | Tensor = 1.0
+) -> Tensor:
+    """The same term as an addition to per-token advantages, for frameworks whose loss cannot be extended.
+
+    A policy-gradient loss -(1/D) sum A_t rho_t with A_t = coef w_t D / num_prompts has, at ratio rho = 1 and without
+    clipping or whitening of advantages, the gradient of `coef * echo_loss(logp, w, num_prompts=num_prompts)`. Away from
+    ratio 1 the two part: here each token's gradient is multiplied by rho_t, and clipped tokens have none.
+
+    Args:
+        weights: float [B, T] from `mine_echo_clips`.
+        coef: lambda.
+        num_prompts: as in `echo_loss`.
+        loss_denominator: D, what the framework divides a token's loss by: a number (token sums), or a tensor that
+            broadcasts to [B, T] (per-rollout means: B * lengths, as [B, 1]).
+
+    Returns:
+        float [B, T] to add to the advantages after their normalisation; zero where no weight is set.
+    """
+    return weights * (coef * loss_denominator / num_prompts)
+
+
+def _weighted(logp: Tensor, weights: Tensor) -> Tensor:
+    # Padding may hold -inf or NaN, and 0 * NaN is NaN.
+    return weights * logp.float().masked_fill(weights == 0, 0.0)

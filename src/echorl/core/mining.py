@@ -1,0 +1,235 @@
+"""Mining: from step entropies to EchoClips.
+
+`mine_echo_clips` does it in one call. Where groups are spread over processes, its three parts are called one by one:
+`candidate_steps` (each process its rollouts), `choose_candidates` (everywhere alike, on the gathered scores) and
+`cut_clips` (each process its rollouts).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from echorl.core.config import EchoConfig
+from echorl.core.entropy import step_entropy, step_lengths
+
+
+@dataclass(frozen=True, eq=False)
+class EchoClips:
+    """The EchoClips of a batch: `weights` for the loss, and one entry a clip (C of them, by rollout, then by step).
+
+    Attributes:
+        weights: float32 [B, T], 1/L on a clip's L tokens (or 1/max_completion_length), 0 elsewhere; overlaps add up.
+        rollout: int64 [C], the row that holds the clip.
+        step: int64 [C], the step that ends it.
+        end: int64 [C], one past the position of its last token.
+        length: int64 [C], L, its tokens (gaps in the mask do not count).
+        entropy: float32 [C], the mean token entropy of `step`, in nats.
+        group: [C], the group id of its rollout.
+    """
+
+    weights: Tensor
+    rollout: Tensor
+    step: Tensor
+    end: Tensor
+    length: Tensor
+    entropy: Tensor
+    group: Tensor
+
+    def __len__(self) -> int:
+        return self.rollout.numel()
+
+
+@dataclass(frozen=True, eq=False)
+class StepCandidates:
+    """The `top_k` steps of each rollout that could end a clip, best first; all [B, top_k].
+
+    Attributes:
+        score: float32, the larger the better, -inf where the rollout has no further candidate.
+        step: int64 step numbers.
+        entropy: float32 mean token entropies of these steps.
+    """
+
+    score: Tensor
+    step: Tensor
+    entropy: Tensor
+
+
+def mine_echo_clips(
+    entropy: Tensor,
+    step_ids: Tensor,
+    success: Tensor,
+    group_ids: Tensor,
+    config: EchoConfig | None = None,
+    *,
+    scored: Tensor | None = None,
+    threshold: float | None = None,
+    draw: int = 0,
+) -> EchoClips:
+    """Find each prompt's EchoClip: s* = argmax of the mean entropy over all steps of its successful rollouts.
+
+    The clip runs from the rollout's first token to the last token of s*. Ties go to the lowest row, then the earliest
+    step. Groups without a success, or whose successes have no step, give no clip.
+
+    Args:
+        entropy: [B, T] token entropies in nats at the sampling temperature, any floating type.
+        step_ids: int64 [B, T] from `segment_steps`. Set a row to -1 to keep it from giving a clip.
+        success: bool [B], the verifier's verdict.
+        group_ids: int [B], equal for the rollouts of one prompt; any values, any group sizes, any order.
+        config: what to mine; the paper's settings if not given.
+        scored: bool [B], false where no verifier gave a verdict: such rows do not keep a group from being all-success.
+        threshold: for `entropy_quantile`, the least step entropy (a running one); this batch's quantile if not given.
+        draw: mixed into the random choices, so that they differ from batch to batch.
+
+    Returns:
+        `EchoClips`; with no clip, `weights` is all zero and the other fields are empty.
+
+    >>> import torch
+    >>> steps = torch.tensor([[0, 0, 1, 1], [0, 0, 0, 1]])
+    >>> entropy = torch.tensor([[0.1, 0.1, 0.9, 0.5], [0.2, 0.2, 0.2, 3.0]])
+    >>> clips = mine_echo_clips(entropy, steps, torch.tensor([True, False]), torch.tensor([7, 7]))
+    >>> clips.weights, clips.end.tolist()
+    (tensor([[0.2500, 0.2500, 0.2500, 0.2500],
+            [0.0000, 0.0000, 0.0000, 0.0000]]), [4])
+    """
+    config = config or EchoConfig()
+    candidates = candidate_steps(entropy, step_ids, config, threshold=threshold, draw=draw)
+    chosen = choose_candidates(candidates.score, success, group_ids, config, scored=scored)
+    return cut_clips(step_ids, candidates, chosen, group_ids, config)
+
+
+def candidate_steps(
+    entropy: Tensor,
+    step_ids: Tensor,
+    config: EchoConfig,
+    *,
+    row_ids: Tensor | None = None,
+    threshold: float | None = None,
+    draw: int = 0,
+) -> StepCandidates:
+    """The best `top_k` steps of each rollout, whether it succeeded or not. Shapes as in `mine_echo_clips`.
+
+    Args:
+        row_ids: int64 [B], the rows' numbers in the batch over all processes; feeds the random choices.
+    """
+    means = step_entropy(entropy, step_ids)
+    allowed = means.isfinite()
+    if config.min_step_tokens > 1:
+        allowed &= step_lengths(step_ids, means.shape[1]) >= config.min_step_tokens
+    if config.entropy_quantile is not None:
+        if threshold is None:
+            threshold = entropy_threshold(means, config.entropy_quantile)
+        allowed &= means >= threshold
+    if row_ids is None:
+        row_ids = torch.arange(means.shape[0], device=means.device)
+    scores = _scores(means, allowed, config, row_ids, draw).masked_fill(~allowed, -torch.inf)
+    return _best(scores, means, config.top_k)
+
+
+def entropy_threshold(means: Tensor, quantile: float) -> float:
+    """The quantile of all finite step entropies [B, K]; -inf where there is none."""
+    values = means[means.isfinite()]
+    # torch.quantile refuses more than 2^24 values; kthvalue does not.
+    rank = max(1, round(quantile * values.numel()))
+    return float(values.kthvalue(rank).values) if values.numel() else -torch.inf
+
+
+def _scores(means: Tensor, allowed: Tensor, config: EchoConfig, row_ids: Tensor, draw: int) -> Tensor:
+    """float32 [B, K]: what `select` ranks the steps by; the largest wins."""
+    if config.select == "max_entropy":
+        return means
+    if config.select == "min_entropy":
+        return -means
+    steps = torch.arange(means.shape[1], device=means.device)
+    if config.select == "random":
+        return _uniform(row_ids.unsqueeze(1), steps, config.seed, draw)
+    # "full": a rollout's last step, so that the clip is all of it; which rollout is left to chance.
+    last = torch.where(allowed, steps, -1).amax(1, keepdim=True) if steps.numel() else steps.unsqueeze(0)
+    return _uniform(row_ids.unsqueeze(1), torch.zeros_like(steps), config.seed, draw).masked_fill(
+        steps != last, -torch.inf
+    )
+
+
+def _uniform(rows: Tensor, steps: Tensor, seed: int, draw: int) -> Tensor:
+    """float32 in [0, 1) from a hash of (seed, draw, row, step): no generator, so alike on every process and device."""
+    bits = rows.to(torch.int64)
+    for salt in (steps.to(torch.int64), seed, draw):
+        bits = _mix(bits + salt)
+    return (bits & 0xFFFFFF).float() / (1 << 24)
+
+
+def _mix(bits: Tensor) -> Tensor:
+    """One round of an integer hash (the finaliser of splitmix64, with int64's wrap-around)."""
+    bits = bits * -0x61C8864680B583EB + 0x1B873593
+    bits = (bits ^ (bits >> 30)) * -0x40A7B892E31B1A47
+    bits = (bits ^ (bits >> 27)) * -0x6B2FB644ECCEEE15
+    return bits ^ (bits >> 31)
+
+
+def _best(scores: Tensor, means: Tensor, top_k: int) -> StepCandidates:
+    missing = max(0, top_k - scores.shape[1])
+    scores = torch.nn.functional.pad(scores, (0, missing), value=-torch.inf)
+    means = torch.nn.functional.pad(means, (0, missing), value=-torch.inf)
+    if top_k == 1:  # argmax gives the first of equal values
+        step = scores.argmax(1, keepdim=True)
+    else:
+        step = scores.sort(1, descending=True, stable=True).indices[:, :top_k]
+    return StepCandidates(score=scores.gather(1, step), step=step, entropy=means.gather(1, step))
+
+
+def choose_candidates(
+    score: Tensor, success: Tensor, group_ids: Tensor, config: EchoConfig, *, scored: Tensor | None = None
+) -> Tensor:
+    """Which candidates become clips: bool [N, top_k] for the scores [N, top_k] of all processes' rollouts, in order."""
+    success = success.bool()
+    _, group = torch.unique(group_ids, return_inverse=True)
+    eligible = success
+    if config.scope == "degenerate":
+        failed = ~success if scored is None else ~success & scored.bool()
+        num_failed = torch.zeros_like(group).scatter_add_(0, group, failed.long()) if group.numel() else group
+        eligible = success & (num_failed[group] == 0)
+    score = score.masked_fill(~eligible.unsqueeze(1), -torch.inf)
+    if config.clip_per == "rollout":
+        return score > -torch.inf
+    return _top_of_groups(score, group, config.top_k)
+
+
+def _top_of_groups(score: Tensor, group: Tensor, top_k: int) -> Tensor:
+    """bool [N, k]: the `top_k` largest finite scores of each group; ties go to the first in row order."""
+    flat = score.flatten()
+    owner = group.repeat_interleave(score.shape[1])
+    order = flat.sort(descending=True, stable=True).indices
+    order = order[owner[order].sort(stable=True).indices]
+    sizes = torch.bincount(owner)
+    starts = sizes.cumsum(0) - sizes
+    rank = torch.arange(flat.numel(), device=flat.device) - starts[owner[order]]
+    chosen = torch.zeros_like(flat, dtype=torch.bool)
+    chosen[order] = rank < top_k
+    return (chosen & (flat > -torch.inf)).view_as(score)
+
+
+def cut_clips(
+    step_ids: Tensor, candidates: StepCandidates, chosen: Tensor, group_ids: Tensor, config: EchoConfig
+) -> EchoClips:
+    """Turn the chosen candidates [B, top_k] of these rollouts into clips and weights. Empty where none is chosen."""
+    rollout, slot = chosen.nonzero(as_tuple=True)
+    step = candidates.step[rollout, slot]
+    steps_of_clips = step_ids[rollout]
+    inside = (steps_of_clips >= 0) & (steps_of_clips <= step.unsqueeze(1))
+    length = inside.sum(1)
+    positions = torch.arange(1, step_ids.shape[1] + 1, device=step_ids.device)
+    norm = length if config.length_norm == "clip" else torch.full_like(length, config.max_completion_length or 1)
+    weights = torch.zeros(step_ids.shape, dtype=torch.float32, device=step_ids.device)
+    weights.index_add_(0, rollout, inside / norm.unsqueeze(1))
+    order = (rollout * (int(step_ids.max()) + 1 if len(step) else 1) + step).argsort(stable=True)
+    return EchoClips(
+        weights=weights,
+        rollout=rollout[order],
+        step=step[order],
+        end=(inside * positions).amax(1)[order] if step_ids.shape[1] else length,
+        length=length[order],
+        entropy=candidates.entropy[rollout, slot][order],
+        group=group_ids[rollout][order],
+    )
