@@ -1,0 +1,34 @@
+"""Tasks: prompts, and verifiers that are safe on hostile text. `load_task(name, **options)` makes one.
+
+Nothing heavy is imported before a task is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from echorl.tasks.base import Task, Verifier
+from echorl.tasks.gsm8k import GSM8K
+from echorl.tasks.reasoning_gym import ReasoningGym
+
+__all__ = ["GSM8K", "TASKS", "ReasoningGym", "Task", "Verifier", "load_task"]
+
+TASKS: Mapping[str, type[Any]] = {"reasoning_gym": ReasoningGym, "gsm8k": GSM8K}
+"""Task name -> its class, a frozen dataclass with the options as fields."""
+
+
+def load_task(name: str, **options: Any) -> Task:
+    """The task of that name with these options.
+
+    >>> load_task("gsm8k", chat=True).chat
+    True
+    """
+    if name not in TASKS:
+        raise ValueError(f"unknown task {name!r}; choose one of {', '.join(TASKS)}")
+    known = [field.name for field in dataclasses.fields(TASKS[name])]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"task {name!r} has no option {option!r}; it has {', '.join(known)}")
+    return TASKS[name](**options)

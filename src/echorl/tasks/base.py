@@ -1,0 +1,117 @@
+"""What a task is: prompts with a verifier. And what tasks share: reading completions, checking options and splits."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Message = dict[str, str]
+Prompt = str | list[Message]
+Completion = str | Sequence[Message]
+
+MAX_ANSWER_CHARS = 20_000
+"""A longer answer is a failure; no scorer sees it."""
+
+_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+
+
+class Verifier(Protocol):
+    """A TRL reward function: 1.0 a success, 0.0 a failure, None a row of some other task."""
+
+    __name__: str
+
+    def __call__(self, *, completions: Sequence[Completion], **columns: Any) -> list[float | None]: ...
+
+
+class Task(Protocol):
+    """A frozen dataclass whose fields are the task's options."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names that `dataset` takes."""
+
+    @property
+    def verifier(self) -> Verifier:
+        """The reward function for rows of this task."""
+
+    def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
+        """Rows with `prompt`, what the verifier needs, and `demonstration` where the task has one."""
+
+
+def make_verifier(name: str, column: str, score: Callable[[list[tuple[str, str]]], list[float | None]]) -> Verifier:
+    """A verifier named `name` that gives (completion's text, its row's `column`) pairs to `score`, in one list.
+
+    Rows where the column is None belong to another task: their reward is None. No completions: an empty list.
+    """
+
+    def verifier(*, completions: Sequence[Completion], **columns: Any) -> list[float | None]:
+        if column not in columns:
+            raise ValueError(f"the verifier {name!r} needs the column {column!r}; keep it in the dataset")
+        rows = list(zip(completions, columns[column], strict=True))
+        scores = iter(score([(completion_text(done), wanted) for done, wanted in rows if wanted is not None]))
+        return [None if wanted is None else next(scores) for _, wanted in rows]
+
+    verifier.__name__ = verifier.__qualname__ = name
+    return verifier
+
+
+def completion_text(completion: Completion) -> str:
+    """The text of a completion: the string itself, or the text of the last message; "" where there is none.
+
+    >>> completion_text([{"role": "assistant", "content": "#### 4"}])
+    '#### 4'
+    """
+    if isinstance(completion, str):
+        return completion
+    content = completion[-1].get("content") if completion else ""
+    if isinstance(content, list):
+        return "".join(part.get("text") or "" for part in content)
+    return content or ""
+
+
+def final_answer(text: str) -> str:
+    """What follows the last `####`; else the last `<answer>...</answer>`; else the last non-empty line.
+
+    An empty text, or nothing after the marker, gives "".
+
+    >>> final_answer("4+3=7\\n#### 7"), final_answer("so <answer>7</answer>."), final_answer("4+3=7\\n7\\n")
+    ('7', '7', '7')
+    """
+    _, marker, after = text.rpartition("####")
+    if marker:
+        return after.strip()
+    tail = text[text.rfind("<answer>") :] if "<answer>" in text else ""
+    if tagged := _TAGGED.match(tail):
+        return tagged.group(1).strip()
+    return text.rstrip().rpartition("\n")[2].strip()
+
+
+def make_prompt(question: str, *, template: str, chat: bool) -> Prompt:
+    """The question in the template, as one string or as one user message."""
+    text = template.replace("{question}", question)
+    return [{"role": "user", "content": text}] if chat else text
+
+
+def check_template(template: str) -> None:
+    if "{question}" not in template:
+        raise ValueError(f"template {template!r} has no '{{question}}'; add it where the question belongs")
+
+
+def check_split(split: str, splits: Iterable[str]) -> None:
+    if split not in splits:
+        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(splits)}")
+
+
+def check_size(size: int | None) -> None:
+    if size is not None and size < 1:
+        raise ValueError(f"size {size} is not a number of rows; give 1 or more, or None for the default")
+
+
+def hash_fraction(text: str) -> float:
+    """A number in [0, 1) that depends on the text alone: it assigns an instance to one split for ever."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big") / 2**64

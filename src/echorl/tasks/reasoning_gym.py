@@ -1,0 +1,195 @@
+"""Any dataset of reasoning-gym as a task: endless generated instances, scored by the dataset's own scorer."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+from echorl.tasks import sandbox
+from echorl.tasks.base import (
+    MAX_ANSWER_CHARS,
+    Verifier,
+    check_size,
+    check_split,
+    check_template,
+    final_answer,
+    hash_fraction,
+    make_prompt,
+    make_verifier,
+)
+from echorl.tasks.solutions import DEMONSTRATIONS
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from reasoning_gym.dataset import ProceduralDataset
+
+TEMPLATE = "{question}\n\nReason step by step, one step a line. End with the final answer alone after '####'."
+DEFAULT_SIZE = 1000
+SHARES = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0), "harder": (0.9, 1.0)}
+"""Split -> the range of a question's hash that belongs to it."""
+MAX_CHUNKS = 20
+"""How often a new seed is tried before a split counts as exhausted."""
+SAFE_SCORERS = frozenset({"chain_sum", "decimal_chain_sum", "products"})
+"""Datasets whose own scorer takes a bounded time on any text; the base class's plain comparison does, too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReasoningGym:
+    """Instances of one reasoning-gym dataset. A success is a score of exactly 1.0 (reward 1.0, else 0.0).
+
+    A question's hash decides its split, so no question is in two of train, validation and test, whatever the sizes
+    and seeds. The answer is what follows the last `####`, else the last `<answer>...</answer>`, else the last
+    non-empty line. A scorer that raises, gives None or NaN or takes over `timeout` seconds counts as 0.0.
+    """
+
+    generator: str = "chain_sum"
+    """Name of a reasoning-gym dataset."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Its settings, without seed and size."""
+    harder: Mapping[str, Any] | None = None
+    """Settings that a split "harder" changes; None: no such split."""
+    template: str = TEMPLATE
+    """The prompt, with `{question}` in it."""
+    chat: bool = False
+    """Prompts as one user message instead of a string."""
+    timeout: float = 5.0
+    """Seconds for one call of a scorer that is not known to be safe."""
+
+    def __post_init__(self) -> None:
+        check_template(self.template)
+        _generate(self.generator, self.config, seed=0, size=1)
+        _generate(self.generator, {**self.config, **(self.harder or {})}, seed=0, size=1)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(split for split in SHARES if split != "harder" or self.harder is not None)
+
+    @cached_property
+    def verifier(self) -> Verifier:
+        """Scores rows by their column `instance`; None for rows of another generator."""
+        return make_verifier(f"reasoning_gym_{self.generator}", "instance", self._score)
+
+    def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
+        """`size` rows (1,000 by default): prompt, question, instance (JSON) and, where one is known, demonstration.
+
+        All but the training rows are distinct. ValueError if the generator has fewer distinct questions.
+        """
+        from datasets import Dataset
+
+        check_split(split, self.splits)
+        check_size(size)
+        entries = self._entries(split, size=size or DEFAULT_SIZE, seed=seed)
+        return Dataset.from_list([self._row(entry, f"{split} {seed} {i}") for i, entry in enumerate(entries)])
+
+    def _entries(self, split: str, *, size: int, seed: int) -> list[dict[str, Any]]:
+        config = {**self.config, **(self.harder or {})} if split == "harder" else self.config
+        low, high = SHARES[split]
+        kept: list[dict[str, Any]] = []
+        seen: set[str] = set()
+        for entry in _draw(self.generator, config, name=f"{split} {seed}", chunk=int(size / (high - low)) + 100):
+            question = entry["question"]
+            if low <= hash_fraction(question) < high and (split == "train" or question not in seen):
+                seen.add(question)
+                kept.append(entry)
+                if len(kept) == size:
+                    return kept
+        raise ValueError(
+            f"{self.generator!r} with {dict(config)} gave {len(kept)} distinct questions for the split {split!r}, "
+            f"not {size}; ask for fewer rows or widen its config"
+        )
+
+    def _row(self, entry: dict[str, Any], seed: str) -> dict[str, Any]:
+        question = entry["question"]
+        row = {
+            "prompt": make_prompt(question, template=self.template, chat=self.chat),
+            "question": question,
+            "instance": json.dumps(_encode({**entry, "generator": self.generator})),
+        }
+        if writer := DEMONSTRATIONS.get(self.generator):
+            row["demonstration"] = writer(question, random.Random(seed))
+        return row
+
+    def _score(self, rows: list[tuple[str, str]]) -> list[float | None]:
+        own = [json.loads(instance)["generator"] == self.generator for _, instance in rows]
+        answers = [final_answer(text) for (text, _), mine in zip(rows, own, strict=True) if mine]
+        instances = [instance for (_, instance), mine in zip(rows, own, strict=True) if mine]
+        config = json.dumps(_encode(dict(self.config)))
+        calls = [(self.generator, config, *pair) for pair in zip(answers, instances, strict=True)]
+        if _is_safe(self.generator):
+            scores = iter([_score_or_none(*call) for call in calls])
+        else:
+            scores = iter(sandbox.call_each(_score_answer, calls, timeout=self.timeout))
+        return [float(next(scores) == 1.0) if mine else None for mine in own]
+
+
+def _generate(generator: str, config: Mapping[str, Any], *, seed: int, size: int) -> ProceduralDataset:
+    """The reasoning-gym dataset; ValueError in one sentence for an unknown name, key or value."""
+    import reasoning_gym
+    from reasoning_gym.factory import DATASETS
+
+    if generator not in DATASETS:
+        raise ValueError(f"unknown reasoning-gym dataset {generator!r}; choose one of {', '.join(sorted(DATASETS))}")
+    known = [f.name for f in dataclasses.fields(DATASETS[generator][1]) if f.name not in ("seed", "size")]
+    for key in config:
+        if key not in known:
+            raise ValueError(f"reasoning-gym's {generator!r} has no setting {key!r}; it has {', '.join(known)}")
+    try:
+        return reasoning_gym.create_dataset(generator, seed=seed, size=size, **config)
+    except (AssertionError, TypeError, ValueError) as error:
+        raise ValueError(f"reasoning-gym's {generator!r} refuses the config {dict(config)}: {error}") from error
+
+
+def _draw(generator: str, config: Mapping[str, Any], *, name: str, chunk: int) -> Iterator[dict[str, Any]]:
+    """Entries from `MAX_CHUNKS` seeds that `name` determines, `chunk` of each."""
+    seeds = random.Random(name)
+    for _ in range(MAX_CHUNKS):
+        dataset = _generate(generator, config, seed=seeds.randrange(2**31), size=chunk)
+        for index in range(chunk):
+            yield dataset[index]
+
+
+def _is_safe(generator: str) -> bool:
+    from reasoning_gym.dataset import ProceduralDataset
+    from reasoning_gym.factory import DATASETS
+
+    return generator in SAFE_SCORERS or DATASETS[generator][0].score_answer is ProceduralDataset.score_answer
+
+
+def _score_answer(generator: str, config: str, answer: str, instance: str) -> float:
+    """What the scorer says, unchanged; 0.0 for an answer that is too long for it."""
+    if len(answer) > MAX_ANSWER_CHARS:
+        return 0.0
+    entry = json.loads(instance, object_hook=_decode)
+    return _scorer(generator, config).score_answer(answer, entry)
+
+
+def _score_or_none(*call: str) -> float | None:
+    try:
+        return _score_answer(*call)
+    except Exception:  # hostile input: whatever a scorer raises on it is a failure to score
+        return None
+
+
+@cache
+def _scorer(generator: str, config: str) -> ProceduralDataset:
+    return _generate(generator, json.loads(config, object_hook=_decode), seed=0, size=1)
+
+
+def _encode(value: Any) -> Any:
+    """The value with tuples marked: scorers compare them, and JSON would make them lists."""
+    if isinstance(value, tuple):
+        return {"__tuple__": [_encode(item) for item in value]}
+    if isinstance(value, list):
+        return [_encode(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _encode(item) for key, item in value.items()}
+    return value
+
+
+def _decode(value: dict[str, Any]) -> Any:
+    return tuple(value["__tuple__"]) if "__tuple__" in value else value

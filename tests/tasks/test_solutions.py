@@ -1,0 +1,77 @@
+import random
+
+import pytest
+
+from echorl.tasks import load_task
+from echorl.tasks.solutions import DEMONSTRATIONS, WAYS, chain_sum_solution, read_terms, way_taken
+
+QUESTION = "State the final answer to the following arithmetic problem: {} ="
+
+
+@pytest.fixture(scope="module")
+def data():
+    config = {"min_terms": 1, "max_terms": 6, "max_digits": 3, "allow_negation": True}
+    task = load_task("reasoning_gym", config=config)
+    return task, task.dataset("train", size=300)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_verifies(way: str, data) -> None:
+    task, rows = data
+    texts = [chain_sum_solution(question, random.Random(0), way=way) for question in rows["question"]]
+    assert task.verifier(completions=texts, instance=rows["instance"][:]) == [1.0] * len(rows)
+
+
+def test_every_line_is_true_and_none_is_blank(data) -> None:
+    for text in data[1]["demonstration"]:
+        *lines, final = text.split("\n")
+        assert final.startswith("#### ")
+        for line in lines:
+            left, right = line.split("=")
+            assert sum(read_terms_of(left)) == int(right)
+
+
+def read_terms_of(expression: str) -> list[int]:
+    return read_terms(QUESTION.format(expression[0] + expression[1:].replace("+", " + ").replace("-", " - ")))
+
+
+@pytest.mark.parametrize(
+    ("expression", "terms"),
+    [("7", [7]), ("-7 + 5", [-7, 5]), ("7 - -5 + -2", [7, 5, -2]), ("120 + 87 - 70", [120, 87, -70])],
+)
+def test_read_terms(expression: str, terms: list[int]) -> None:
+    assert read_terms(QUESTION.format(expression)) == terms
+
+
+def test_a_question_without_a_sum_is_refused() -> None:
+    with pytest.raises(ValueError, match="no sum such as"):
+        read_terms("How many apples?")
+    with pytest.raises(ValueError, match="unknown way 'upwards'; choose one of in_order"):
+        chain_sum_solution(QUESTION.format("1 + 2"), random.Random(0), way="upwards")
+
+
+def test_solutions_are_seeded_and_varied() -> None:
+    question = QUESTION.format("57 + 87 - 71 - 15")
+    write = DEMONSTRATIONS["chain_sum"]
+    texts = [write(question, random.Random(seed)) for seed in range(200)]
+    assert texts == [write(question, random.Random(seed)) for seed in range(200)]
+    assert len(set(texts)) > 10
+    assert {way_taken(question, text) for text in texts} == set(WAYS)
+
+
+@pytest.mark.parametrize(
+    ("first", "way"),
+    [
+        ("57+87=144", "in_order"),
+        ("87+57=144", "reordered"),
+        ("57-70=-13", "reordered"),
+        ("50+80-70=60", "split"),
+        ("57+87-70=74", "at_once"),
+        ("87+87=174", "other"),
+        ("", "other"),
+        ("#### 74", "other"),
+        ("57+87-71=73", "other"),
+    ],
+)
+def test_way_taken(first: str, way: str) -> None:
+    assert way_taken(QUESTION.format("57 + 87 - 70"), first + "\n#### 74") == way
