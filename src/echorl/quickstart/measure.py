@@ -1,0 +1,154 @@
+"""What the quickstart policy can do, as its model card states it.
+
+    python -m echorl.quickstart.measure [--policy FOLDER] [--prompts 256] [--threads 2]
+
+Prints one JSON object a split: pass@1 with its interval, groups by kind, success by way, tokens, entropies, seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from echorl.quickstart import MAX_NEW_TOKENS, POLICY, TASK
+from echorl.tasks import load_task
+from echorl.tasks.solutions import way_taken
+
+SPLITS = ("validation", "test", "harder")
+BATCH_PROMPTS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollouts:
+    """Sampled completions, `group_size` in a row a prompt."""
+
+    texts: list[str]
+    tokens: list[list[str]]
+    """The pieces of each completion, EOS included."""
+    entropies: list[list[float]]
+    """Nats, one a token."""
+    seconds: float
+
+
+def sample(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: Sequence[str],
+    *,
+    group_size: int,
+) -> Rollouts:
+    """Rollouts at temperature 1, with the entropies of the distributions that they were drawn from."""
+    texts: list[str] = []
+    tokens: list[list[str]] = []
+    entropies: list[list[float]] = []
+    seconds = 0.0
+    for start in range(0, len(prompts), BATCH_PROMPTS):
+        batch = [prompt for prompt in prompts[start : start + BATCH_PROMPTS] for _ in range(group_size)]
+        inputs = tokenizer(batch, return_tensors="pt", padding=True, return_token_type_ids=False)
+        clock = time.monotonic()
+        output = model.generate(
+            **inputs, max_new_tokens=MAX_NEW_TOKENS, return_dict_in_generate=True, output_logits=True
+        )
+        seconds += time.monotonic() - clock
+        rows = output.sequences[:, inputs["input_ids"].shape[1] :]
+        entropy = torch.special.entr(torch.stack(output.logits, dim=1).float().softmax(dim=-1)).sum(dim=-1)
+        for ids, values in zip(rows.tolist(), entropy.tolist(), strict=True):
+            end = ids.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in ids else len(ids)
+            texts.append(str(tokenizer.decode(ids[:end], skip_special_tokens=True)))
+            tokens.append([tokenizer.convert_ids_to_tokens(token) for token in ids[:end]])
+            entropies.append(values[:end])
+    return Rollouts(texts=texts, tokens=tokens, entropies=entropies, seconds=seconds)
+
+
+def mean_and_margin(values: Sequence[float]) -> tuple[float, float]:
+    """The mean and half of its 95 % interval; margin 0 for fewer than two values."""
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return statistics.fmean(values), 1.96 * spread / len(values) ** 0.5
+
+
+def token_kinds(tokens: Sequence[str]) -> list[str]:
+    """Of each token "choice", "copy", "result" or "answer".
+
+    A choice is the first token, and on the left of each `=` a sign, the `=` itself (go on or stop) and the digit
+    after a sign (which term); the left's other digits are copies. The answer is the last line, from `#### ` on.
+    """
+    kinds: list[str] = []
+    side, line_start, after_sign = "left", True, False
+    for index, token in enumerate(tokens):
+        side = "answer" if token == "#### " else side
+        sign = token in "+-=" and not line_start
+        kinds.append(side if side != "left" else "choice" if index == 0 or sign or after_sign else "copy")
+        if side != "answer":
+            side = "result" if token == "=" else "left" if token == "\n" else side
+        line_start, after_sign = token == "\n", sign
+    return kinds
+
+
+def group_kinds(rewards: Sequence[float], group_size: int) -> dict[str, float]:
+    """Shares of the groups that are all-success, mixed and all-fail."""
+    sums = [sum(rewards[i : i + group_size]) for i in range(0, len(rewards), group_size)]
+    shares = {"all_success": sums.count(group_size) / len(sums), "all_fail": sums.count(0) / len(sums)}
+    return {**shares, "mixed": 1 - sum(shares.values())}
+
+
+def means_by(keys: Sequence[str], values: Sequence[float]) -> dict[str, dict[str, float]]:
+    """Mean and number of the values under each key, the most frequent first."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for key, value in zip(keys, values, strict=True):
+        found[key].append(value)
+    order = sorted(found, key=lambda key: -len(found[key]))
+    return {key: {"mean": round(statistics.fmean(found[key]), 3), "n": len(found[key])} for key in order}
+
+
+def measure(policy: Path, split: str, *, num_prompts: int, group_size: int = 8, seed: int = 0) -> dict[str, Any]:
+    """The table of one split, ready for JSON."""
+    model = AutoModelForCausalLM.from_pretrained(policy)
+    tokenizer = AutoTokenizer.from_pretrained(policy)
+    task = load_task(**TASK)
+    rows = task.dataset(split, size=num_prompts, seed=seed)
+    torch.manual_seed(seed)
+    rollouts = sample(model, tokenizer, rows["prompt"][:], group_size=group_size)
+    questions = [question for question in rows["question"] for _ in range(group_size)]
+    instances = [instance for instance in rows["instance"] for _ in range(group_size)]
+    rewards = [reward or 0.0 for reward in task.verifier(completions=rollouts.texts, instance=instances)]
+    by_prompt = [statistics.fmean(rewards[i : i + group_size]) for i in range(0, len(rewards), group_size)]
+    mean, margin = mean_and_margin(by_prompt)
+    ways = [way_taken(question, text) for question, text in zip(questions, rollouts.texts, strict=True)]
+    kinds = [kind for tokens in rollouts.tokens for kind in token_kinds(tokens)]
+    return {
+        "split": split,
+        "prompts": num_prompts,
+        "group_size": group_size,
+        "pass@1": round(mean, 3),
+        "margin_95": round(margin, 3),
+        "groups": {kind: round(share, 3) for kind, share in group_kinds(rewards, group_size).items()},
+        "success_by_way": means_by(ways, rewards),
+        "entropy_by_token": means_by(kinds, [value for values in rollouts.entropies for value in values]),
+        "tokens_per_rollout": round(statistics.fmean(map(len, rollouts.tokens)), 1),
+        "seconds_per_128_rollouts": round(rollouts.seconds * 128 / len(rewards), 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the quickstart policy on its held-out splits.")
+    parser.add_argument("--policy", type=Path, default=POLICY)
+    parser.add_argument("--prompts", type=int, default=256)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for split in SPLITS:
+        print(json.dumps(measure(options.policy, split, num_prompts=options.prompts)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
