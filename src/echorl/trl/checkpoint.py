@@ -1,0 +1,82 @@
+"""What EchoRL (and TRL's generation buffer) must remember so that a resumed run equals one that was never stopped."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+if TYPE_CHECKING:
+    from echorl.trl.trainer import EchoGRPOTrainer
+
+
+def save(trainer: EchoGRPOTrainer, trial: Any) -> None:
+    """Write this process's state into the checkpoint that the trainer is about to write.
+
+    Written first, so that a checkpoint with a trainer state always has it too; and in one move, so that a kill leaves
+    no half of it.
+    """
+    folder = Path(trainer._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{trainer.state.global_step}"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = _path(folder, trainer.accelerator.process_index)
+    torch.save(_state(trainer), path.with_suffix(".tmp"))
+    os.replace(path.with_suffix(".tmp"), path)
+
+
+def load(trainer: EchoGRPOTrainer, folder: str) -> None:
+    """Restore what `save` wrote. A checkpoint without it (plain GRPO's) starts the ledger and the quantile afresh.
+
+    Raises:
+        ValueError: the checkpoint lies within a generation batch that other processes than these hold.
+    """
+    path = _path(Path(folder), trainer.accelerator.process_index)
+    _forward_sampler(trainer)
+    if not path.exists():
+        if _path(Path(folder), 0).exists():
+            raise ValueError(_other_processes(folder))
+        return
+    state = torch.load(path, map_location=trainer.accelerator.device, weights_only=True)
+    if state["buffer"] is not None and state["num_processes"] != trainer.accelerator.num_processes:
+        raise ValueError(_other_processes(folder))
+    trainer._step = state["step"]
+    trainer._buffered_inputs = state["buffer"]
+    trainer.receipt.load_state_dict(state["receipt"])
+    trainer.ledger.load_state_dict(state["ledger"])
+    trainer.entropy_floor = state["entropy_floor"]
+    trainer.warned = set(state["warned"])
+
+
+def _state(trainer: EchoGRPOTrainer) -> dict[str, Any]:
+    within = trainer._step % (trainer.args.steps_per_generation * trainer.num_iterations) != 0
+    return {
+        "step": trainer._step,
+        # TRL would generate anew after a resume and lose its place; so the batch in use goes along.
+        "buffer": trainer._buffered_inputs if within else None,
+        "num_processes": trainer.accelerator.num_processes,
+        "receipt": trainer.receipt.state_dict(),
+        "ledger": trainer.ledger.state_dict(),
+        "entropy_floor": trainer.entropy_floor,
+        "warned": sorted(trainer.warned),
+    }
+
+
+def _forward_sampler(trainer: EchoGRPOTrainer) -> None:
+    """Draw the permutations of the epochs already done, else TRL's sampler starts again with the first one."""
+    generator = getattr(getattr(trainer, "train_sampler", None), "generator", None)
+    if generator is not None and trainer.shuffle_dataset:
+        for _ in range(int(trainer.state.epoch or 0)):
+            torch.randperm(trainer.train_sampler.num_samples, generator=generator)
+
+
+def _path(folder: Path, process: int) -> Path:
+    return folder / f"echorl_state_{process}.pt"
+
+
+def _other_processes(folder: str) -> str:
+    return (
+        f"{folder} was written within a generation batch by another number of processes: resume with as many as then, "
+        "or from a checkpoint at a generation batch's end."
+    )

@@ -1,0 +1,88 @@
+"""`EchoGRPOConfig`: TRL's `GRPOConfig` and EchoRL's settings as flat `echo_*` fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+from trl import GRPOConfig
+
+from echorl.core.config import EchoConfig
+
+_DEFAULT = EchoConfig()
+
+
+def _setting(name: str, text: str):
+    """A field with `EchoConfig`'s default, so that each default lives in one place."""
+    return field(default=getattr(_DEFAULT, name), metadata={"help": text})
+
+
+@dataclass
+class EchoGRPOConfig(GRPOConfig):
+    """`GRPOConfig` plus EchoRL's settings (see `echorl.EchoConfig` for what each means).
+
+    Beyond those:
+        echo_success_reward_func: name(s) of the reward function(s) that verify, as a list or comma-separated. Not
+            needed with one function. With several named (one a task), a rollout succeeds if all that judged it agree.
+        echo_gradient_norms_every: optimiser steps between measurements of the policy's and the echo's gradient norms
+            (0: never). Each costs one more backward pass.
+        echo_rollouts_every: optimiser steps between dumps of a generation batch to `output_dir/rollouts` (0: never).
+
+    Raises:
+        ValueError: a value is out of range; the message names the field and what is allowed.
+    """
+
+    echo_coef: float = _setting("coef", "lambda, the weight of the EchoClips' negative log-likelihood; 0: plain GRPO.")
+    echo_scope: str = _setting(
+        "scope", "'verified': every group with a success; 'degenerate': all-success groups only."
+    )
+    echo_select: str = _setting("select", "'max_entropy' (EchoRL), or a control: 'min_entropy', 'random', 'full'.")
+    echo_clip_per: str = _setting("clip_per", "One clip a 'prompt', or one for each successful 'rollout'.")
+    echo_average_over: str = _setting(
+        "average_over", "Divide the sum over clips by all prompts ('prompt') or by 'clip's."
+    )
+    echo_length_norm: str = _setting(
+        "length_norm", "Clip tokens weigh 1/L ('clip') or 1/max_completion_length ('constant')."
+    )
+    echo_top_k: int = _setting("top_k", "Clips a prompt (or a rollout).")
+    echo_min_step_tokens: int = _setting("min_step_tokens", "Steps with fewer tokens cannot end a clip.")
+    echo_entropy_quantile: float | None = _setting(
+        "entropy_quantile", "Only steps at or above this running quantile of step entropies can end a clip."
+    )
+    echo_warmup_steps: int = _setting("warmup_steps", "Optimiser steps over which lambda rises linearly.")
+    echo_success_reward: float = _setting("success_reward", "A rollout succeeds from this reward of its verifier on.")
+    echo_when_alone: str = _setting(
+        "when_alone",
+        "In a step without policy gradient: 'allow', 'scale' or 'skip' the echo (Adam undoes lambda there).",
+    )
+    echo_seed: int = _setting("seed", "Seed of the random choices of the controls.")
+    echo_success_reward_func: str | list[str] | None = field(
+        default=None, metadata={"help": "Name(s) of the reward function(s) that verify; needed with several functions."}
+    )
+    echo_gradient_norms_every: int = field(
+        default=0,
+        metadata={"help": "Measure both gradient norms every so many optimiser steps (one more backward); 0: never."},
+    )
+    echo_rollouts_every: int = field(
+        default=0,
+        metadata={"help": "Dump a generation batch to output_dir/rollouts every so many optimiser steps; 0: never."},
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("echo_gradient_norms_every", "echo_rollouts_every"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} is not allowed: it must be 0 (never) or positive.")
+        self.echo_config()
+
+    def echo_config(self) -> EchoConfig:
+        """The `EchoConfig` that these fields describe."""
+        own = {f.name: getattr(self, f"echo_{f.name}") for f in fields(EchoConfig) if hasattr(self, f"echo_{f.name}")}
+        try:
+            return EchoConfig(**own, max_completion_length=self.max_completion_length)
+        except ValueError as error:
+            raise ValueError(f"echo_{error}") from None
+
+    def success_reward_func_names(self) -> list[str]:
+        """`echo_success_reward_func` as a list; empty if not set."""
+        names = self.echo_success_reward_func or []
+        return [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)

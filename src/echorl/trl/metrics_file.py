@@ -1,0 +1,41 @@
+"""`metrics.jsonl`: every logged value, one JSON object a line, whatever `report_to` says."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from transformers import TrainerCallback
+
+
+class MetricsFile(TrainerCallback):
+    """Appends every log of the main process to `path`, flushed line by line.
+
+    A resumed run drops the lines after its checkpoint's step first, so that no step stands there twice.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if state.is_world_process_zero:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            kept = [line for line in read_metrics(self.path) if line["step"] <= state.global_step and state.global_step]
+            scratch = self.path.with_suffix(".tmp")
+            scratch.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+            os.replace(scratch, self.path)
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if state.is_world_process_zero and logs:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+def read_metrics(path: str | Path) -> list[dict]:
+    """The lines of a metrics file; a last line that a kill cut off is left out, a missing file is empty."""
+    path = Path(path)
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]

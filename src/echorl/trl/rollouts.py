@@ -1,0 +1,66 @@
+"""Dumps of generation batches with their steps, entropies and EchoClips: `output_dir/rollouts/*.parquet`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from torch import Tensor
+
+from echorl.core.ledger import KINDS
+from echorl.core.mining import EchoClips
+from echorl.trl.sources import GenerationCapture
+from echorl.trl.verdicts import Verdicts
+
+if TYPE_CHECKING:
+    from echorl.trl.trainer import EchoGRPOTrainer
+
+
+def dump_if_due(
+    trainer: EchoGRPOTrainer,
+    out: dict[str, Any],
+    capture: GenerationCapture,
+    verdicts: Verdicts,
+    mine_rows: slice,
+    step_ids: Tensor,
+    entropy: Tensor,
+    clips: EchoClips,
+) -> None:
+    """Write this process's rollouts of the batch, one row each, if `echo_rollouts_every` asks for it."""
+    every, step = trainer.args.echo_rollouts_every, trainer.state.global_step
+    if not every or step % every:
+        return
+    folder = Path(trainer.args.output_dir) / "rollouts"
+    folder.mkdir(parents=True, exist_ok=True)
+    ends = {r: (e, s, h) for r, e, s, h in _clip_rows(clips)}
+    rows = [
+        {
+            "step": step,
+            "group": int(verdicts.groups[mine_rows][i]),
+            "kind": KINDS[int(verdicts.kinds.kind[verdicts.kinds.group[mine_rows][i]])],
+            "success": bool(verdicts.success[mine_rows][i]),
+            "prompt": _text(capture.texts[0][i]),
+            "completion": _text(capture.texts[1][i]),
+            "tokens": trainer._tokenizer.batch_decode([[t] for t in out["completion_ids"][i, :length].tolist()]),
+            "entropy": entropy[i, :length].float().tolist(),
+            "step_ids": step_ids[i, :length].tolist(),
+            "clip_end": ends.get(i, (0, -1, None))[0],
+            "clip_step": ends.get(i, (0, -1, None))[1],
+            "clip_entropy": ends.get(i, (0, -1, None))[2],
+        }
+        for i, length in enumerate(capture.lengths)
+    ]
+    name = f"step-{step:06d}-process-{trainer.accelerator.process_index}.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), folder / name)
+
+
+def _clip_rows(clips: EchoClips) -> list[tuple]:
+    return list(zip(*(x.tolist() for x in (clips.rollout, clips.end, clips.step, clips.entropy)), strict=True))
+
+
+def _text(value: Any) -> str:
+    """A prompt or completion as text; chat messages as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

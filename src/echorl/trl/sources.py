@@ -1,0 +1,147 @@
+"""Where a generation batch's token entropies come from: one class a source, tried in order, the first that has them.
+
+A further special case is a further class here (or a refusal), never a condition in the trainer.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessorList
+
+from echorl.core.entropy import EntropyRecorder
+
+if TYPE_CHECKING:
+    from echorl.trl.trainer import EchoGRPOTrainer
+
+
+@dataclass
+class GenerationCapture:
+    """What one generation batch produced on its way, kept for the sources and the ledger (this process's B rollouts).
+
+    Attributes:
+        recorder: filled while sampling; None if this batch was not recorded.
+        turns: calls of the generator.
+        passes: (log-probs, entropies) of the passes without gradient through the policy, in order.
+        rewards: float [N, F], every function's rewards over all processes; NaN for None.
+        lengths: response tokens of each rollout.
+        texts: (prompts, completions) as the reward functions saw them.
+    """
+
+    recorder: EntropyRecorder | None = None
+    turns: int = 0
+    passes: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    rewards: Tensor | None = None
+    lengths: list[int] = field(default_factory=list)
+    texts: tuple[list, list] = ((), ())  # type: ignore[assignment]
+
+
+class OldPass:
+    """The pass for the old log-probs, which TRL makes for vLLM's correction or for off-policy steps."""
+
+    name = "old_pass"
+
+    def read(self, trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture, rows: Tensor):
+        # With PEFT and beta > 0 the reference pass goes through the same model: only identity tells them apart.
+        old = out.get("old_per_token_logps")
+        return next((entropy.detach() for logp, entropy in capture.passes if logp is old), None)
+
+
+class Recorder:
+    """The entropies recorded while `generate` sampled."""
+
+    name = "recorder"
+
+    def read(self, trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture, rows: Tensor):
+        if capture.recorder is None or capture.turns != 1:
+            return None
+        recorded, ids = capture.recorder.entropies, out["completion_ids"]
+        if recorded.shape[0] != ids.shape[0] or recorded.shape[1] < max(capture.lengths):
+            return None
+        # pad_to_multiple_of can make the completions wider than what was sampled; padding is outside the mask.
+        entropy = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)
+        width = min(ids.shape[1], recorded.shape[1])
+        entropy[:, :width] = recorded[:, :width]
+        return entropy
+
+
+class ExtraForward:
+    """One more forward without gradient, over the rollouts that can give a clip."""
+
+    name = "extra_forward"
+
+    def read(self, trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture, rows: Tensor):
+        if "pixel_values" in out:
+            raise ValueError(
+                "EchoRL has no entropies here and would need one more forward, which it does not make for images: "
+                "sample with plain `generate`, or with vLLM and its importance-sampling correction."
+            )
+        trainer.warn_once("extra_forward", "nothing else computes logits here: EchoRL makes one extra forward a batch.")
+        ids = out["completion_ids"]
+        entropy = torch.full(ids.shape, torch.nan, dtype=torch.float32, device=ids.device)
+        for chunk in _equal_chunks(trainer, rows.nonzero().flatten()):
+            entropy[chunk] = self._forward(trainer, out, chunk)
+        return entropy
+
+    def _forward(self, trainer: EchoGRPOTrainer, out: dict[str, Any], chunk: Tensor) -> Tensor:
+        ids = torch.cat([out["prompt_ids"], out["completion_ids"]], 1)[chunk]
+        mask = torch.cat([out["prompt_mask"], out["completion_mask"]], 1)[chunk]
+        types = {key: out[key][chunk] for key in ("token_type_ids", "mm_token_type_ids") if key in out}
+        with torch.no_grad():
+            return trainer.score_tokens(ids, mask, out["completion_ids"].shape[1], **types)[1].float()
+
+
+def _equal_chunks(trainer: EchoGRPOTrainer, rows: Tensor) -> list[Tensor]:
+    """`rows` in chunks of a micro-batch, as many on every process (else FSDP and ZeRO-3 hang), padded with row 0."""
+    size = trainer.args.per_device_train_batch_size
+    most = int(trainer.accelerator.gather(torch.tensor([len(rows)], device=rows.device)).max())
+    padded = torch.nn.functional.pad(rows, (0, -(-most // size) * size - len(rows)))
+    return list(padded.split(size)) if most else []
+
+
+SOURCES = (OldPass(), Recorder(), ExtraForward())
+
+
+def read_entropies(
+    trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture, rows: Tensor
+) -> tuple[Tensor, str]:
+    """Entropies [B, T] and their source's name, the same source on every process.
+
+    `rows` is bool [B], the rollouts that can give a clip; others may be left NaN.
+    """
+    for source in SOURCES:
+        entropy = source.read(trainer, out, capture, rows)
+        have = torch.tensor([entropy is not None], device=rows.device)
+        if bool(trainer.accelerator.gather(have).all()):
+            return entropy, source.name
+    raise AssertionError("the last source always has entropies")
+
+
+def should_record(trainer: EchoGRPOTrainer) -> bool:
+    """Whether to record this batch: it is sampled by one plain `generate`, and no other pass will have the logits."""
+    args, config = trainer.args, getattr(trainer, "generation_config", None)
+    off_policy = args.gradient_accumulation_steps % (args.steps_per_generation * trainer.num_iterations) != 0
+    if off_policy or trainer.use_vllm or trainer.use_transformers_continuous_batching or config is None:
+        return False
+    beams = (config.num_beams or 1) > 1
+    assisted = bool(getattr(config, "prompt_lookup_num_tokens", None) or getattr(config, "assistant_early_exit", None))
+    return not (trainer.tools or trainer.rollout_func or beams or assisted)
+
+
+@contextmanager
+def recording(model: Any, recorder: EntropyRecorder):
+    """Put `recorder` before every processor that `model.generate` builds, so that it sees the raw logits."""
+    build = model._get_logits_processor
+
+    def build_with_recorder(*args: Any, **kwargs: Any) -> LogitsProcessorList:
+        return LogitsProcessorList([recorder, *build(*args, **kwargs)])
+
+    model._get_logits_processor = build_with_recorder
+    try:
+        yield
+    finally:
+        del model._get_logits_processor

@@ -1,0 +1,196 @@
+"""`EchoGRPOTrainer`: the hooks into TRL's `GRPOTrainer`. Each names what it wraps and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.utils import logging
+from trl import GRPOTrainer
+
+from echorl.core.entropy import EntropyRecorder
+from echorl.core.ledger import GroupLedger
+from echorl.core.losses import echo_loss
+from echorl.core.steps import StepDelimiters
+from echorl.trl import checkpoint, gradients, mine
+from echorl.trl.alone import AloneCallback, check_when_alone
+from echorl.trl.config import EchoGRPOConfig
+from echorl.trl.ledger import LedgerCallback
+from echorl.trl.sources import GenerationCapture, recording, should_record
+from echorl.trl.verdicts import resolve_verifiers
+from echorl.trl.window import DeliveryReceipt, OptimizerWindow
+
+logger = logging.get_logger(__name__)
+
+
+class EchoGRPOTrainer(GRPOTrainer):
+    """TRL's `GRPOTrainer` with J = J_RLVR + lambda J_echo (arXiv 2605.31228).
+
+    Takes the arguments of `GRPOTrainer`, with an `EchoGRPOConfig` as `args`. With `echo_coef=0` it is the base trainer,
+    bit for bit, plus the group ledger. Success is the verdict of the reward function(s) named in
+    `echo_success_reward_func`. TRL's RLOO and asynchronous trainers are classes of their own and not covered.
+
+    Attributes:
+        echo: the run's `EchoConfig`.
+        ledger: groups and tokens by kind so far, printed as a table when training ends.
+
+    Raises:
+        ValueError: a setting that EchoRL cannot keep; the message names it and the way out.
+    """
+
+    def __init__(
+        self, model: Any, reward_funcs: Any = None, args: EchoGRPOConfig | None = None, *rest: Any, **kwargs: Any
+    ):
+        if args is not None and not isinstance(args, EchoGRPOConfig):
+            raise ValueError(f"args is a {type(args).__name__}: EchoGRPOTrainer needs an EchoGRPOConfig.")
+        args = args or EchoGRPOConfig("echo-grpo")
+        self.echo = args.echo_config()
+        self.ledger = GroupLedger()
+        self.receipt = DeliveryReceipt()
+        self.window = OptimizerWindow()
+        self.window_is_alone = False
+        self.entropy_floor: float | None = None  # the running quantile of `entropy_quantile`
+        self.warned: set[str] = set()
+        self._echo_training = False
+        self._echo_capture: GenerationCapture | None = None
+        self._echo_logps: Tensor | None = None
+        super().__init__(model, reward_funcs, args, *rest, **kwargs)
+        self._check_settings()
+        self.add_callback(LedgerCallback(self))
+        if self.echo.when_alone != "allow" and self.echo.coef > 0:
+            self.add_callback(AloneCallback(self))
+
+    def _check_settings(self) -> None:
+        names = self.args.success_reward_func_names()
+        if self.echo.coef == 0 and not names and len(self.reward_func_names) > 1:
+            self.verifiers = None  # plain GRPO needs no verifier; its ledger stays empty
+            return
+        self.verifiers = resolve_verifiers(names, list(self.reward_func_names))
+        if self.echo.coef == 0:
+            return
+        check_when_alone(self)
+        gradients.check_gradient_norms(self)
+        if self.use_vllm and "logprobs" in (self.args.generation_kwargs or {}):
+            raise ValueError(
+                "generation_kwargs['logprobs'] corrupts the importance ratios under vLLM (TRL would keep the most "
+                "likely token's log-prob, not the sampled one's): take it out."
+            )
+        self.delimiters = StepDelimiters.from_tokenizer(self._tokenizer).to(self.accelerator.device)
+
+    # -- training_step: tells training from evaluation (`model.training` does not, under continuous batching) and closes
+    # the window when the gradients are complete.
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        self._echo_training = True
+        try:
+            loss = super().training_step(*args, **kwargs)
+        finally:
+            self._echo_training = False
+        if self.echo.coef > 0 and self.accelerator.sync_gradients:
+            mine.close_window(self)
+        return loss
+
+    # -- _generate_and_score_completions: once a generation batch, before the shuffle, while groups are whole.
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        if not self._echo_training:
+            return super()._generate_and_score_completions(inputs)
+        self._echo_capture = GenerationCapture()
+        try:
+            out = super()._generate_and_score_completions(inputs)
+            mine.annotate(self, out, self._echo_capture)
+        finally:
+            self._echo_capture = None
+        return out
+
+    # -- _generate_single_turn: record entropies while `generate` samples.
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        capture = self._echo_capture
+        if capture is None or self.echo.coef == 0 or not should_record(self):
+            return super()._generate_single_turn(*args, **kwargs)
+        capture.turns += 1
+        capture.recorder = EntropyRecorder(self.temperature)
+        with recording(self._generating_model(), capture.recorder):
+            return super()._generate_single_turn(*args, **kwargs)
+
+    def _generating_model(self) -> Any:
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        return model.get_base_model() if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else model
+
+    # -- _get_per_token_logps_and_entropies: keep what passes that happen anyway return.
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        if not self._echo_training or self.echo.coef == 0:
+            return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        if torch.is_grad_enabled():  # the loss
+            result = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+            self._echo_logps = result[0]
+            return result
+        if self._echo_capture is None or model is not self.model:  # a separate reference model has no entropies
+            return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        result = super()._get_per_token_logps_and_entropies(model, *args, **{**kwargs, "compute_entropy": True})
+        self._echo_capture.passes.append(result[:2])
+        return result
+
+    def score_tokens(self, ids: Tensor, mask: Tensor, num_tokens: int, **inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """(log-probs, entropies), both [rows, num_tokens], of the last `num_tokens` tokens; one forward."""
+        scored = super()._get_per_token_logps_and_entropies(
+            self.model, ids, mask, num_tokens, compute_entropy=True, **inputs
+        )
+        return scored[0], scored[1]
+
+    # -- _calculate_rewards: every function's own rewards, gathered; success comes from the verifiers' among them.
+    def _calculate_rewards(self, inputs: Any, prompts: list, completions: list, completion_ids_list: list) -> Tensor:
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if self._echo_capture is not None:
+            self._echo_capture.rewards = rewards
+            self._echo_capture.lengths = [len(ids) for ids in completion_ids_list]
+            self._echo_capture.texts = (prompts, completions)
+        return rewards
+
+    # -- _compute_loss: add the term, from the log-probs that the policy loss has computed.
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        loss = super()._compute_loss(model, inputs)
+        if not self._echo_training or self.echo.coef == 0:
+            return loss
+        logps, self._echo_logps = self._echo_logps, None
+        if "echo_weights" not in inputs or logps is None:
+            raise RuntimeError("echo_weights were lost between generation and loss: EchoRL would silently do nothing.")
+        weights = inputs["echo_weights"]
+        nll = echo_loss(logps, weights, num_prompts=self._normalizer(inputs["echo_count"]))
+        self.receipt.deliver(weights)
+        self.window.add((-logps.detach() * weights).sum(), weights.sum(), inputs["echo_informative"].sum())
+        term = self.echo.coef_at(self.state.global_step) * nll
+        if gradients.is_due(self):
+            self.window.add_grads(gradients.gradients_of(self, term))
+        return loss + term
+
+    def _normalizer(self, count: Tensor) -> Tensor:
+        # As TRL's own token-level losses: gradients are averaged over processes and summed over micro-batches, and
+        # `count` is that of a whole generation batch, of which an optimiser step sees its share.
+        share = self.current_gradient_accumulation_steps / self.args.steps_per_generation
+        return count.clamp(min=1.0) / self.accelerator.num_processes * share
+
+    # -- _get_train_sampler, _save_checkpoint, _load_optimizer_and_scheduler: a resumed run goes on where it stopped,
+    # also in the middle of a generation batch.
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        self.train_sampler = super()._get_train_sampler(dataset)
+        return self.train_sampler
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if not self.args.save_only_model:
+            checkpoint.save(self, trial)
+        super()._save_checkpoint(model, trial)
+
+    def _load_optimizer_and_scheduler(self, checkpoint_dir: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint_dir)
+        if checkpoint_dir is not None:
+            checkpoint.load(self, checkpoint_dir)
+
+    def warn_once(self, key: str, text: str) -> None:
+        """Log a warning the first time `key` comes up in this run (resumed parts included)."""
+        if key not in self.warned:
+            self.warned.add(key)
+            logger.warning_once(text)
+
+    def add_metric(self, name: str, value: float) -> None:
+        """Log `echo/name`, averaged over the logging interval by TRL. `value` must be the same on every process."""
+        self._metrics["train"][f"echo/{name}"].append(value)

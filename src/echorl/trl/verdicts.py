@@ -1,0 +1,75 @@
+"""Success from the named verifiers' own rewards, never from the weighted sum of all reward functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from echorl.core.ledger import GroupKinds, classify_groups
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """What the verifiers said of a generation batch, over all processes (N rollouts, in groups of equal size).
+
+    Attributes:
+        success: bool [N]; scored: bool [N], false where every verifier returned None.
+        groups: int64 [N], the number of each rollout's group.
+        kinds: the groups by kind.
+    """
+
+    success: Tensor
+    scored: Tensor
+    groups: Tensor
+    kinds: GroupKinds
+
+    @property
+    def informative(self) -> Tensor:
+        """float [N]: 1 where the rollout's group has a policy gradient (its rewards differ)."""
+        return (~self.kinds.degenerate)[self.kinds.group].float()
+
+
+def resolve_verifiers(names: list[str], available: list[str]) -> list[int]:
+    """Columns of the reward functions that verify. With one function and no name given, that one.
+
+    Raises:
+        ValueError: a name does not exist, two functions share a name, or several functions and none named.
+    """
+    doubled = sorted({name for name in available if available.count(name) > 1})
+    if doubled:
+        raise ValueError(f"two reward functions are named {doubled[0]!r}: give each its own __name__.")
+    if not names:
+        if len(available) > 1:
+            raise ValueError(
+                f"which of the reward functions {', '.join(available)} verifies? Name it in echo_success_reward_func."
+            )
+        return [0]
+    for name in names:
+        if name not in available:
+            raise ValueError(f"echo_success_reward_func={name!r} does not exist; there are: {', '.join(available)}.")
+    return [available.index(name) for name in names]
+
+
+def judge(
+    rewards_per_func: Tensor,
+    columns: list[int],
+    *,
+    success_reward: float,
+    num_generations: int,
+    advantages_from: Tensor,
+    kept: Tensor | None = None,
+) -> Verdicts:
+    """Verdicts from the gathered rewards [N, F] of all functions (NaN for None).
+
+    A rollout succeeds if at least one of the verifiers in `columns` judged it and all that did gave at least
+    `success_reward`. `advantages_from` is [N] or [N, F]: what the trainer makes advantages of.
+    """
+    chosen = rewards_per_func[:, columns]
+    judged = ~chosen.isnan()
+    scored = judged.any(1)
+    success = scored & ((chosen >= success_reward) | ~judged).all(1)
+    groups = torch.arange(len(scored), device=scored.device) // num_generations
+    kinds = classify_groups(success, scored, advantages_from, groups, kept=kept)
+    return Verdicts(success=success, scored=scored, groups=groups, kinds=kinds)

@@ -1,0 +1,127 @@
+"""A tiny tokenizer, model and data set made on the spot, and a short run of a trainer. No network, seconds on a CPU."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import torch
+from datasets import Dataset
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, PrinterCallback, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
+
+PIECES = ["<pad>", "<eos>", "<unk>", "\n", "\n\n", " ", *"0123456789+=?", "a", "b", ".\n"]
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(PIECES)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\.\n|\n\n|\n|."), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    special = dict(pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, padding_side="left", **special)
+
+
+def make_model(seed: int = 0, dropout: float = 0.0, hidden: int = 32) -> Qwen2ForCausalLM:
+    torch.manual_seed(seed)
+    config = Qwen2Config(
+        vocab_size=len(PIECES),
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        attention_dropout=dropout,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=None,
+    )
+    model = Qwen2ForCausalLM(config)
+    model.generation_config.eos_token_id, model.generation_config.pad_token_id = 1, 0
+    return model
+
+
+def make_dataset(size: int = 32) -> Dataset:
+    return Dataset.from_dict(
+        {"prompt": [f"{i % 10}+{(i * 7) % 10}=?\n" for i in range(size)], "number": list(range(size))}
+    )
+
+
+def all_right(completions, **_):
+    return [1.0] * len(completions)
+
+
+def some_right(completion_ids, **_):
+    """Right or wrong by the tokens sampled: mixed groups, and by chance some of the other kinds."""
+    return [float(sum(ids) % 3 == 0) for ids in completion_ids]
+
+
+class Gradients(TrainerCallback):
+    """Keeps the gradients that every optimiser step sees."""
+
+    def __init__(self):
+        self.steps = []
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        named = model.named_parameters()
+        self.steps.append({n.removeprefix("module."): p.grad.clone() for n, p in named if p.grad is not None})
+
+
+def settings(output_dir, echo: bool = True, **changes):
+    values = dict(
+        output_dir=str(output_dir),
+        per_device_train_batch_size=8,
+        gradient_accumulation_steps=2,
+        num_generations=4,
+        max_completion_length=16,
+        max_steps=2,
+        logging_steps=1,
+        report_to="none",
+        save_strategy="no",
+        bf16=False,
+        use_cpu=True,
+        gradient_checkpointing=False,
+        learning_rate=1e-3,
+        max_grad_norm=0.0,
+        seed=1,
+        dataloader_pin_memory=False,
+        disable_tqdm=True,
+    )
+    return (EchoGRPOConfig if echo else GRPOConfig)(**{**values, **changes})
+
+
+def build(output_dir, reward=some_right, *, echo: bool = True, cls=None, model=None, dataset=None, **changes):
+    """A trainer on the tiny model; `changes` go to its config, except what the trainer itself takes."""
+    own = {
+        k: changes.pop(k) for k in ("peft_config", "rollout_func", "callbacks", "eval_dataset", "tools") if k in changes
+    }
+    trainer = (cls or (EchoGRPOTrainer if echo else GRPOTrainer))(
+        make_model() if model is None else model,
+        reward if isinstance(reward, list) else [reward],
+        args=settings(output_dir, echo, **changes),
+        train_dataset=make_dataset() if dataset is None else dataset,
+        processing_class=make_tokenizer(),
+        **own,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def run(output_dir, reward=some_right, **changes):
+    """Train; returns the trainer, the gradients of every step, the logged losses and the final weights."""
+    gradients = Gradients()
+    trainer = build(output_dir, reward, callbacks=[gradients, *changes.pop("callbacks", [])], **changes)
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    weights = {n: p.detach().clone() for n, p in trainer.model.named_parameters()}
+    return trainer, gradients.steps, losses, weights
+
+
+def norm(tensors: dict) -> float:
+    return float(sum(t.double().square().sum() for t in tensors.values()) ** 0.5)
