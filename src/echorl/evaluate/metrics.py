@@ -1,0 +1,112 @@
+"""Numbers from verdicts: pass@1 with an interval clustered by item, unbiased pass@k, paired differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+Verdicts = Sequence[Sequence[bool]]
+"""Successes, one sequence an item (a prompt), one verdict a completion."""
+
+Z_95 = 1.959963984540054
+"""The normal distribution's 97.5 % quantile."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval lies on one side of 0; false for NaN."""
+        return self.low > 0 or self.high < 0
+
+
+def pass_at_1(verdicts: Verdicts) -> Estimate:
+    """The mean over items of their share of successes, with an interval clustered by item.
+
+    Completions of one item are not independent, so the standard error is that of the items' means,
+    sd(means) / sqrt(N). The interval is Wilson's at the number of independent trials that would have that error, p (1 -
+    p) / se^2, so it stays within [0, 1]; where no spread was seen (p is 0 or 1, or all means agree), that number is N.
+
+    Raises:
+        ValueError: no item, or an item without a completion.
+
+    >>> estimate = pass_at_1([[True, True], [False, True], [False, False], [True, False]])
+    >>> estimate.value, round(estimate.low, 4), round(estimate.high, 4)
+    (0.5, 0.1876, 0.8124)
+    """
+    means = item_means(verdicts)
+    p, num = math.fsum(means) / len(means), len(means)
+    variance = math.fsum((mean - p) ** 2 for mean in means) / max(1, num - 1) / num
+    trials = p * (1 - p) / variance if variance > 0 else num
+    return Estimate(p, *wilson(p, trials))
+
+
+def wilson(p: float, trials: float) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share `p` seen in `trials` (positive, need not be whole) independent trials.
+
+    >>> [round(bound, 4) for bound in wilson(0.0, 10)]
+    [0.0, 0.2775]
+    """
+    square = Z_95**2 / trials
+    centre = (p + square / 2) / (1 + square)
+    half = Z_95 / (1 + square) * math.sqrt(p * (1 - p) / trials + square / (4 * trials))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def pass_at_k(verdicts: Verdicts, k: int) -> float:
+    """The chance that one of k completions succeeds, without bias: mean over items of 1 - C(n-c, k) / C(n, k).
+
+    n completions of an item, c of them successes (Chen et al., arXiv 2107.03374).
+
+    Raises:
+        ValueError: no item, k below 1, or an item with fewer than k completions.
+
+    >>> pass_at_k([[True, False, False, False], [True, True, False, False]], 2)
+    0.6666666666666667
+    """
+    if k < 1:
+        raise ValueError(f"k={k} is not allowed: it must be 1 or more.")
+    shortest = min((len(item) for item in verdicts), default=0)
+    if shortest < k:
+        raise ValueError(f"pass@{k} needs {k} completions of every item; one has {shortest}.")
+    chances = [1 - math.comb(len(item) - sum(map(bool, item)), k) / math.comb(len(item), k) for item in verdicts]
+    return math.fsum(chances) / len(chances)
+
+
+def paired_difference(first: Verdicts, second: Verdicts, *, resamples: int = 4000, seed: int = 0) -> Estimate:
+    """pass@1 of `second` less that of `first` on the same items in the same order, with a bootstrap interval.
+
+    Items are drawn with replacement, both sides together; the interval is the 2.5 and 97.5 % quantiles.
+
+    Raises:
+        ValueError: not the same number of items, no item, or an item without a completion.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} items against {len(second)}: a paired difference needs the same items.")
+    pairs = zip(item_means(first), item_means(second), strict=True)
+    differences = torch.tensor([b - a for a, b in pairs], dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.randint(len(differences), (resamples, len(differences)), generator=generator)
+    means = differences[draws].mean(1)
+    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return Estimate(float(differences.mean()), low, high)
+
+
+def item_means(verdicts: Verdicts) -> list[float]:
+    """Each item's share of successes.
+
+    Raises:
+        ValueError: no item, or an item without a completion.
+    """
+    if not verdicts or not all(len(item) for item in verdicts):
+        raise ValueError("nothing to average: give at least one item and one completion for each.")
+    return [sum(map(bool, item)) / len(item) for item in verdicts]

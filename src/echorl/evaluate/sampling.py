@@ -1,0 +1,98 @@
+"""Completions of a policy, sampled with plain transformers in batches, and a verifier's verdicts on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from echorl.core.entropy import EntropyRecorder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Completions:
+    """Sampled completions, `group_size` in a row a prompt, N in all.
+
+    Attributes:
+        texts: without special tokens.
+        token_ids: up to and including the end-of-sequence token.
+        entropies: nats, one a token, of the distribution at the sampling temperature.
+        group_size: completions a prompt.
+    """
+
+    texts: list[str]
+    token_ids: list[list[int]]
+    entropies: list[list[float]]
+    group_size: int
+
+
+def sample(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    *,
+    group_size: int,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    batch_size: int = 512,
+    seed: int = 0,
+) -> Completions:
+    """`group_size` completions of each prompt from the policy's whole distribution (no top-k, no top-p).
+
+    The same seed, batch size and number of threads give the same completions; the caller's random state is left as it
+    was. The tokenizer must pad on the left. No prompts: empty lists.
+    """
+    rows = [prompt for prompt in prompts for _ in range(group_size)]
+    result = Completions([], [], [], group_size)
+    training = model.training
+    model.eval()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        for start in range(0, len(rows), batch_size):
+            batch = _generate(model, tokenizer, rows[start : start + batch_size], max_new_tokens, temperature)
+            for ids, entropies in batch:
+                result.token_ids.append(ids)
+                result.entropies.append(entropies)
+    model.train(training)
+    result.texts.extend(tokenizer.batch_decode(result.token_ids, skip_special_tokens=True))
+    return result
+
+
+def _generate(
+    model: Any, tokenizer: Any, prompts: Sequence[str], max_new_tokens: int, temperature: float
+) -> Iterator[tuple[list[int], list[float]]]:
+    """(token ids, entropies) of one completion a prompt."""
+    inputs = tokenizer(list(prompts), return_tensors="pt", padding=True, return_token_type_ids=False)
+    recorder = EntropyRecorder(temperature)
+    output = model.generate(
+        **inputs.to(model.device),
+        max_new_tokens=max_new_tokens,
+        do_sample=True,
+        temperature=temperature,
+        top_k=0,
+        top_p=1.0,
+        logits_processor=[recorder],
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    rows = output[:, inputs["input_ids"].shape[1] :].tolist()
+    for ids, entropies in zip(rows, recorder.entropies.tolist(), strict=True):
+        end = ids.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in ids else len(ids)
+        yield ids[:end], entropies[:end]
+
+
+def judge(verifier: Any, completions: Completions, columns: Mapping[str, Sequence[Any]]) -> list[list[bool]]:
+    """The verifier's verdicts, one list a prompt: true for a reward of at least 1; None counts as a failure.
+
+    `columns` are the data set's, one entry a prompt; they go to the verifier as TRL would pass them.
+    """
+    size = completions.group_size
+    repeated = {name: [value for value in values for _ in range(size)] for name, values in columns.items()}
+    rewards = verifier(completions=completions.texts, **repeated)
+    passed = [reward is not None and reward >= 1.0 for reward in rewards]
+    return [passed[start : start + size] for start in range(0, len(passed), size)]
