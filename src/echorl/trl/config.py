@@ -55,7 +55,7 @@ class EchoGRPOConfig(GRPOConfig):
         "In a step without policy gradient: 'allow', 'scale' or 'skip' the echo (Adam undoes lambda there).",
     )
     echo_seed: int = _setting("seed", "Seed of the random choices of the controls.")
-    echo_success_reward_func: str | list[str] | None = field(
+    echo_success_reward_func: list[str] | None = field(
         default=None, metadata={"help": "Name(s) of the reward function(s) that verify; needed with several functions."}
     )
     echo_gradient_norms_every: int = field(

@@ -1,0 +1,55 @@
+"""The same gradient, metrics and ledger on 1, 2 and 3 processes (gloo), with groups that lie on several of them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.trl.distributed import CASES, results
+from tests.trl.tiny import norm
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    return results(tmp_path_factory.mktemp("single"), 1)
+
+
+def launch(folder, num_processes):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "-m", "tests.trl.distributed", str(folder)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [torch.load(folder / f"process-{rank}-of-{num_processes}.pt") for rank in range(num_processes)]
+
+
+def assert_same(expected, found):
+    gradient, metrics, groups = expected
+    assert norm({n: gradient[n] - found[0][n] for n in gradient}) < 1e-5 * norm(gradient)
+    assert metrics.keys() == found[1].keys()
+    assert all(found[1][k] == pytest.approx(metrics[k], rel=1e-4, abs=1e-6) for k in metrics)
+    assert groups == found[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_processes", [2, 3])
+def test_results_do_not_depend_on_the_number_of_processes(tmp_path, single, num_processes):
+    for per_process in launch(tmp_path, num_processes):
+        for (name, _size, _accumulation), found in per_process.items():
+            assert_same(single[name, 24, 1], found)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_results_do_not_depend_on_micro_batches(single, case):
+    assert_same(single[case, 24, 1], single[case, 6, 4])
+    assert norm(single[case, 24, 1][0]) > 0
