@@ -1,0 +1,121 @@
+"""Train one arm of the quickstart: GRPO, or GRPO + EchoRL, from the shipped policy."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from echorl.quickstart import MAX_NEW_TOKENS, POLICY, TASK
+from echorl.quickstart.study import Study, cached, read_json, write_json
+from echorl.tasks import load_task
+from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
+from echorl.trl.ledger import LedgerCallback
+from echorl.trl.metrics_file import MetricsFile, read_metrics
+
+OnStep = Callable[[int], None]
+"""Called with the number of optimiser steps done."""
+
+MARK = "arm.json"
+"""The file that makes a folder an arm's; it holds the settings and, once the arm is done, its result."""
+
+
+def load_policy(folder: Path) -> tuple[Any, Any]:
+    """(model, tokenizer) in float32."""
+    return AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+
+
+def train_arm(study: Study, coef: float, folder: Path, *, on_step: OnStep = lambda step: None) -> dict[str, Any]:
+    """Train in `folder` (policy in `folder/policy`), unless it is done already; a killed run goes on where it was.
+
+    Returns:
+        {"seconds": of training, "metrics": the lines of metrics.jsonl that have a reward}.
+
+    Raises:
+        ValueError: `folder` holds something that no quickstart wrote.
+    """
+    key = study.key("arm", coef=coef)
+    prepare_folder(folder, key)
+    return cached(folder / MARK, key, lambda: _train(study, coef, folder, on_step))
+
+
+def prepare_folder(folder: Path, key: dict[str, Any]) -> None:
+    """Leave only what belongs to a run with this key; the mark is written before anything else."""
+    stored = read_json(folder / MARK)
+    if stored is None and folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} holds files that no quickstart wrote: choose another --output.")
+    if stored is not None and stored.get("key") != key:
+        shutil.rmtree(folder)
+        stored = None
+    if stored is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / MARK, {"key": key, "value": None})
+
+
+def _train(study: Study, coef: float, folder: Path, on_step: OnStep) -> dict[str, Any]:
+    started = time.monotonic()
+    trainer = make_trainer(study, coef, folder)
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(LedgerCallback)
+    trainer.add_callback(_Progress(on_step))
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
+    trainer.save_model(str(folder / "policy"))
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    lines = [line for line in read_metrics(folder / "metrics.jsonl") if "reward" in line]
+    return {"seconds": time.monotonic() - started, "metrics": lines}
+
+
+def make_trainer(study: Study, coef: float, folder: Path) -> EchoGRPOTrainer:
+    """The arms differ in `echo_coef` and in what is measured, in nothing else."""
+    task = load_task(**TASK)
+    model, tokenizer = load_policy(POLICY)
+    size = study.num_steps * study.prompts_per_step
+    return EchoGRPOTrainer(
+        model,
+        [task.verifier],
+        args=make_config(study, coef, folder),
+        train_dataset=task.dataset("train", size=size, seed=study.seed),
+        processing_class=tokenizer,
+        callbacks=[MetricsFile(folder / "metrics.jsonl")],
+    )
+
+
+def make_config(study: Study, coef: float, folder: Path) -> EchoGRPOConfig:
+    measured = {"echo_gradient_norms_every": study.gradient_norms_every, "echo_rollouts_every": study.rollouts_every}
+    return EchoGRPOConfig(
+        output_dir=str(folder),
+        echo_coef=coef,
+        **(measured if coef else {}),
+        learning_rate=study.learning_rate,
+        lr_scheduler_type="constant",
+        loss_type="grpo",
+        per_device_train_batch_size=study.prompts_per_step * study.group_size,
+        num_generations=study.group_size,
+        max_completion_length=MAX_NEW_TOKENS,
+        temperature=1.0,
+        max_steps=study.num_steps,
+        save_steps=max(1, study.num_steps // 4),
+        save_total_limit=1,
+        seed=study.seed,
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        dataloader_pin_memory=False,
+    )
+
+
+class _Progress(TrainerCallback):
+    def __init__(self, on_step: OnStep) -> None:
+        self.on_step = on_step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.on_step(state.global_step)
