@@ -1,0 +1,64 @@
+"""`echorl`: the command line. Each command is a module of this package, imported when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "quickstart": "train a small policy with and without EchoRL on this machine's CPU and show what changed",
+    "train": "train a model: echorl train --config recipe.yaml [--any_field value]",
+    "env": "print versions and devices, for a bug report",
+}
+EPILOG = "echorl COMMAND --help tells more. With --traceback (or ECHORL_TRACEBACK=1) an error shows its traceback."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command. Returns the exit code: 0, 1 (a bug or a crash), 2 (the user can fix it), 130 (Ctrl-C)."""
+    from echorl.cli.errors import guard
+
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if "--traceback" in argv:
+        argv.remove("--traceback")
+        os.environ["ECHORL_TRACEBACK"] = "1"
+    return guard(lambda: _dispatch(argv))
+
+
+def _dispatch(argv: list[str]) -> int:
+    if argv and argv[0] == "train":  # its options are the fields of its dataclasses: it has a parser of its own
+        return import_module("echorl.cli.train").run(argv[1:])
+    parser = _parser(argv[0] if argv else None)
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help()
+        return 0
+    return import_module(f"echorl.cli.{args.command}").run(args) or 0
+
+
+def _parser(called: str | None) -> argparse.ArgumentParser:
+    """The parser of all commands; only the called one's module is imported."""
+    parser = argparse.ArgumentParser(
+        prog="echorl", description="EchoRL: learn from prompts whose rollouts all succeed.", epilog=EPILOG
+    )
+    parser.add_argument("--version", action=_Version)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        if name == called:
+            import_module(f"echorl.cli.{name}").add_parser(commands)
+        else:
+            commands.add_parser(name, help=text, add_help=False)
+    return parser
+
+
+class _Version(argparse.Action):
+    def __init__(self, option_strings, dest, **kwargs):
+        super().__init__(option_strings, dest, nargs=0, help="print the version")
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        from importlib.metadata import version
+
+        print(f"echorl {version('echorl')}")
+        parser.exit()

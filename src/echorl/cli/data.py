@@ -1,0 +1,147 @@
+"""The rows and the reward functions of a run."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echorl.cli.errors import UserError, as_user_error, one_line
+from echorl.cli.options import TrainArguments
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from echorl.tasks import Task
+
+
+def make_task(own: TrainArguments) -> Task | None:
+    """The task that the options name; the quickstart's settings can be overridden one by one."""
+    from echorl.quickstart import TASK
+    from echorl.tasks import load_task
+
+    if own.task is None:
+        return None
+    options = {**TASK, **own.task_options} if own.task == "quickstart" else {"name": own.task, **own.task_options}
+    with as_user_error(ImportError, doing=f"task {own.task!r} needs a package (pip install 'echorl[tasks]')"):
+        return load_task(**options)
+
+
+def make_dataset(own: TrainArguments, task: Task | None, part: str) -> Dataset:
+    """The rows of `part`, "train" or "eval"; they have a `prompt`."""
+    size, split, file = (getattr(own, f"{part}_{what}") for what in ("size", "split", "file"))
+    if task is not None:
+        return task.dataset(split, size=size, seed=own.task_seed)
+    if own.train_file is not None:
+        if file is None:
+            raise UserError("eval_strategy asks for an evaluation: name its rows in eval_file.")
+        rows, place = read_rows(file), file
+    else:
+        rows, place = _from_hub(own.dataset_name, own.dataset_config, split), f"{own.dataset_name}, {split}"
+    if "prompt" not in rows.column_names:
+        raise UserError(f"{place}: no column 'prompt' (there are: {', '.join(rows.column_names)}); add or rename one.")
+    return rows if size is None else rows.select(range(min(size, len(rows))))
+
+
+def read_rows(file: str | Path) -> Dataset:
+    """The objects of a JSONL file, one a line."""
+    from datasets import Dataset
+
+    path = Path(file)
+    if not path.is_file():
+        raise UserError(f"no file {file}: give a JSONL file with a 'prompt' in every line.")
+    rows = [
+        _read_row(line, f"{file}, line {number}")
+        for number, line in enumerate(path.read_bytes().splitlines(), 1)
+        if line.strip()
+    ]
+    if not rows:
+        raise UserError(f"{file} holds no rows: give a JSONL file with a 'prompt' in every line.")
+    with as_user_error(Exception, doing=f"{file}: its rows do not fit one table"):
+        return Dataset.from_list(rows)
+
+
+def _read_row(line: bytes, place: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise UserError(f"{place}: not JSON ({one_line(error)}); each line is one object with a 'prompt'.") from None
+    if not isinstance(row, dict):
+        raise UserError(f"{place}: not an object; each line is one object with a 'prompt'.")
+    return row
+
+
+def _from_hub(name: str, config: str | None, split: str) -> Dataset:
+    from datasets import load_dataset
+
+    with as_user_error(Exception, doing=f"dataset_name={name!r} (configuration {config}, split {split}) didn't load"):
+        return load_dataset(name, config, split=split)
+
+
+def reward_functions(own: TrainArguments, task: Task | None) -> list[Callable]:
+    """The task's verifier, then `reward_funcs`, each with a sentence for what goes wrong inside."""
+    found = [task.verifier] if task is not None else []
+    found += [_find(name) for name in own.reward_funcs or []]
+    return [f if inspect.iscoroutinefunction(f) else _guarded(f) for f in found]
+
+
+def _find(name: str) -> Callable:
+    place, _, function = name.rpartition(":") if ":" in name else name.rpartition(".")
+    sys.path.insert(0, os.getcwd())
+    try:
+        module = _module(place or "trl.rewards")
+    except Exception as error:
+        raise UserError(f"reward_funcs: {name!r} cannot be imported ({type(error).__name__}: {error}).") from error
+    finally:
+        sys.path.remove(os.getcwd())
+    if not callable(getattr(module, function, None)):
+        there = ", ".join(sorted(n for n, f in vars(module).items() if inspect.isfunction(f) and n[0] != "_"))
+        raise UserError(f"reward_funcs: {name!r} does not exist; {module.__name__} has: {there or 'no function'}.")
+    return getattr(module, function)
+
+
+def _module(place: str) -> Any:
+    if not place.endswith(".py"):
+        return importlib.import_module(place)
+    if not Path(place).is_file():
+        raise FileNotFoundError(f"no file {place}")
+    spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _guarded(function: Callable) -> Callable:
+    name = getattr(function, "__name__", type(function).__name__)
+
+    @functools.wraps(function)
+    def call(*args: Any, **columns: Any) -> list[float | None]:
+        try:
+            rewards = function(*args, **columns)
+        except Exception as error:
+            raise UserError(
+                f"reward function {name!r} raised {type(error).__name__}: {error} {_where(error)}"
+            ) from error
+        if not isinstance(rewards, (list, tuple)) or len(rewards) != len(columns["completions"]):
+            got = f"{len(rewards)} values" if isinstance(rewards, (list, tuple)) else f"a {type(rewards).__name__}"
+            wanted = len(columns["completions"])
+            raise UserError(
+                f"reward function {name!r} returned {got} for {wanted} completions: return a list of {wanted}."
+            )
+        return list(rewards)
+
+    call.__name__ = name
+    return call
+
+
+def _where(error: Exception) -> str:
+    frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
+    return f"({frame.f_code.co_filename}, line {line}): make it return a number or None for every text."

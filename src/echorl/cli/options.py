@@ -1,0 +1,59 @@
+"""The options of `echorl train` that are neither the trainer's nor the model's: what to train on, and where."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from echorl.cli.errors import UserError
+
+
+def option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass
+class TrainArguments:
+    """The task or the data, the reward functions, and what to do with an earlier run in the same folder."""
+
+    task: str | None = option(None, "A task of echorl: 'quickstart', 'reasoning_gym' or 'gsm8k'.")
+    task_options: dict | str | None = field(
+        default=None, metadata={"help": "The task's options, a mapping (JSON on the command line)."}
+    )
+    train_split: str = option("train", "Split of the task or the hub's data set to train on.")
+    eval_split: str = option("validation", "Split to evaluate on, if eval_strategy asks for it.")
+    train_size: int | None = option(None, "Rows to train on; default: the task's.")
+    eval_size: int | None = option(None, "Rows to evaluate on; default: the task's.")
+    task_seed: int = option(0, "Seed that draws the task's rows.")
+    train_file: str | None = option(None, "Instead of a task: a JSONL file with a 'prompt' in every line.")
+    eval_file: str | None = option(None, "The same, to evaluate on.")
+    dataset_name: str | None = option(None, "Instead of a task: a data set of the Hugging Face hub, with a 'prompt'.")
+    dataset_config: str | None = option(None, "Its configuration.")
+    reward_funcs: list[str] | None = field(
+        default=None,
+        metadata={"help": "Reward functions besides the task's verifier: module.function, file.py:function or trl's."},
+    )
+    overwrite_output_dir: bool = option(False, "Delete the checkpoints that an earlier run left in output_dir.")
+
+    def __post_init__(self) -> None:
+        self.task_options = _mapping(self.task_options)
+        given = [name for name in ("task", "train_file", "dataset_name") if getattr(self, name)]
+        if len(given) != 1:
+            raise UserError(
+                f"{' and '.join(given) or 'nothing'} given to train on: set exactly one of task, train_file "
+                "and dataset_name."
+            )
+        if self.task is None and not self.reward_funcs:
+            raise UserError(f"{given[0]} comes without a verifier: name at least one function in reward_funcs.")
+
+
+def _mapping(value: dict | str | None) -> dict:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise UserError(f"task_options={value!r} is not JSON ({error}): write e.g. '{{\"chat\": true}}'.") from None
+    if value is not None and not isinstance(value, dict):
+        raise UserError(f"task_options={value!r} is not a mapping of option names to values.")
+    return value or {}

@@ -1,0 +1,137 @@
+"""From a recipe and the command line to the dataclasses of a run, with a sentence for whatever doesn't fit."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echorl.cli.errors import UserError, one_line
+from echorl.cli.options import TrainArguments
+
+if TYPE_CHECKING:
+    from trl import ModelConfig, TrlParser
+
+    from echorl.trl import EchoGRPOConfig
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run was asked for.
+
+    Attributes:
+        own, training, model: the dataclasses, all options in them.
+        given: the options that differ from the defaults, as written: recipe and command line together.
+        defaults: all options with their defaults.
+    """
+
+    own: TrainArguments
+    training: EchoGRPOConfig
+    model: ModelConfig
+    given: dict[str, Any]
+    defaults: dict[str, Any]
+
+
+def read_recipe(path: str | Path | None) -> dict[str, Any]:
+    """The mapping in a YAML file; empty without a path."""
+    import yaml
+
+    if path is None:
+        return {}
+    try:
+        recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"--config {path}: there is no such file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--config {path} cannot be read: {one_line(error)}.") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"--config {path} is not valid YAML: {one_line(error)}.") from None
+    if not isinstance(recipe, dict):
+        raise UserError(f"--config {path} holds no mapping: write one 'option: value' a line.")
+    if not isinstance(recipe.get("env", {}), dict):
+        raise UserError(f"--config {path}: 'env' must be a mapping of environment variables to values.")
+    return recipe
+
+
+def make_parser() -> TrlParser:
+    """TRL's parser over the three dataclasses; it raises `UserError` where argparse would print its usage and exit."""
+    from echorl.trl import EchoGRPOConfig  # isort: skip  (first: it refuses a TRL that is too old)
+    from trl import ModelConfig, TrlParser
+
+    class Parser(TrlParser):
+        def error(self, message: str) -> None:
+            raise UserError(re.sub(r"argument (--\w+)\S*: ", r"\1: ", message) + ".")
+
+    return Parser((TrainArguments, EchoGRPOConfig, ModelConfig), prog="echorl train", allow_abbrev=False)
+
+
+def parse(recipe: dict[str, Any], argv: Sequence[str], path: str | Path | None = None) -> Settings:
+    """The settings of a run: defaults, then the recipe (without its `env`), then the command line.
+
+    Raises:
+        UserError: names the option that is unknown, or whose value is not allowed.
+    """
+    parser = make_parser()
+    actions = {action.dest: action for action in reversed(parser._actions) if action.dest != "help"}
+    defaults = {name: action.default for name, action in actions.items()}
+    for name, value in recipe.items():
+        if name not in actions:
+            raise UserError(f"{path or 'the recipe'}: unknown option {name!r}{_nearest(name, defaults)}.")
+        _check_value(parser, actions[name], value, f"{path or 'the recipe'}: {name}")
+    parser.set_defaults_with_config(**recipe)
+    namespace, rest = parser.parse_known_args(list(argv))
+    if rest:
+        _refuse(rest[0], defaults)
+    values = vars(namespace)
+    if not values["output_dir"]:
+        values["output_dir"] = f"runs/{Path(path).stem if path else 'echorl'}"
+    given = {name: value for name, value in values.items() if value != defaults[name] or name in recipe}
+    own, training, model = _build(parser, values)
+    return Settings(own=own, training=training, model=model, given=given, defaults=defaults)
+
+
+def _refuse(word: str, known: dict[str, Any]) -> None:
+    if not word.startswith("-"):
+        raise UserError(f"unexpected {word!r} on the command line: options are written --name value.")
+    name = word.lstrip("-").partition("=")[0].replace("-", "_")
+    raise UserError(f"unknown option {word.partition('=')[0]!r} on the command line{_nearest(name, known)}.")
+
+
+def _nearest(name: object, known: dict[str, Any]) -> str:
+    found = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else "; `echorl train --help_all` lists them all"
+
+
+def _check_value(parser: TrlParser, action: argparse.Action, value: Any, place: str) -> None:
+    """What argparse checks of a command line, for a value in YAML (it takes defaults as they are)."""
+    if value is None or isinstance(value, dict):
+        return
+    for item in value if isinstance(value, list) and action.nargs == "+" else [value]:
+        try:
+            parser._check_value(action, parser._get_value(action, item if isinstance(item, str) else str(item)))
+        except argparse.ArgumentError as error:
+            raise UserError(f"{place}: {error.message}.") from None
+
+
+def _build(parser: TrlParser, values: dict[str, Any]) -> tuple[Any, ...]:
+    generations = values["num_generations"]
+    if int(generations) < 2:
+        raise UserError(f"num_generations={generations}: a group needs at least 2 rollouts to compare; set 2 or more.")
+    try:
+        return parser.parse_dict(values)
+    except (ValueError, TypeError, ImportError) as error:
+        raise UserError(one_line(error) + _hint(str(error))) from error
+
+
+def _hint(message: str) -> str:
+    """TRL names a size that is computed; say from what."""
+    if "generation_batch_size" in message and "num_generations" in message:
+        return (
+            " It is per_device_train_batch_size x processes x steps_per_generation (by default the gradient "
+            "accumulation steps): change one of these or num_generations."
+        )
+    return ""

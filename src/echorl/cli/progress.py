@@ -1,0 +1,29 @@
+"""The Trainer's progress bar, with a short line a log instead of every metric (`metrics.jsonl` has them all)."""
+
+from __future__ import annotations
+
+from transformers import ProgressCallback
+
+SHOWN = {
+    "reward": "reward",
+    "eval_reward": "eval reward",
+    "loss": "loss",
+    "grad_norm": "grad norm",
+    "completions/mean_length": "length",
+    "echo/frac_degenerate": "degenerate",
+    "echo/num_clips": "clips",
+    "echo/nll": "echo nll",
+}
+
+
+class ShortProgress(ProgressCallback):
+    """A bar, and for each log one line with the values of `SHOWN`."""
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if not state.is_world_process_zero or self.training_bar is None or not logs:
+            return
+        parts = [
+            f"{label} {logs[name]:.4g}" for name, label in SHOWN.items() if isinstance(logs.get(name), (int, float))
+        ]
+        if parts:
+            self.training_bar.write(f"step {state.global_step}/{state.max_steps}  " + "  ".join(parts))

@@ -1,0 +1,174 @@
+"""A run's folder: is it writable, which checkpoint to go on from, is it the same model's, and the recipe it ran by."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from echorl.cli.errors import UserError, one_line
+
+SECRETS = ("hub_token",)
+NOT_RECORDED = ("resume_from_checkpoint", "overwrite_output_dir", *SECRETS)
+SHAPE = (
+    "model_type",
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+)
+
+
+def check_writable(folder: str | Path) -> None:
+    """Make the folder and a file in it, before anything that takes time."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"output_dir={str(folder)!r} cannot be written ({error.strerror}): give another.") from None
+
+
+def checkpoints(folder: str | Path) -> list[Path]:
+    """All checkpoint folders, the newest (by step) first."""
+    found = [p for p in Path(folder).glob("checkpoint-*") if p.is_dir() and p.name.rpartition("-")[2].isdigit()]
+    return sorted(found, key=lambda p: -int(p.name.rpartition("-")[2]))
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether every process had written its part: last the trainer's state on the first, the rng's elsewhere."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    own = checkpoint / "echorl_state_0.pt"
+    if not own.exists():
+        return True
+    import torch
+
+    processes = torch.load(own, map_location="cpu", weights_only=True)["num_processes"]
+    names = ["rng_state.pth"] if processes == 1 else [f"rng_state_{rank}.pth" for rank in range(processes)]
+    return all((checkpoint / name).exists() for name in names)
+
+
+def choose_checkpoint(wanted: Any, folder: str | Path, say: Callable[[str], None]) -> Path | None:
+    """What `resume_from_checkpoint` means: true = the newest complete one in `folder`, false = none, else a path."""
+    text = str(wanted or "false").lower()
+    if text == "false":
+        return None
+    if text != "true":
+        return _named(Path(wanted))
+    for checkpoint in checkpoints(folder):
+        if is_complete(checkpoint):
+            say(f"resuming from {checkpoint}")
+            return checkpoint
+        say(f"{checkpoint} is incomplete (a run was stopped while it wrote it): skipped")
+    say(f"no complete checkpoint in {folder}: starting from the beginning")
+    return None
+
+
+def _named(checkpoint: Path) -> Path:
+    if not checkpoint.is_dir():
+        raise UserError(f"resume_from_checkpoint={str(checkpoint)!r}: there is no such folder; give one, or 'true'.")
+    if not is_complete(checkpoint):
+        raise UserError(
+            f"resume_from_checkpoint={str(checkpoint)!r} is incomplete: 'true' takes the newest complete checkpoint."
+        )
+    return checkpoint
+
+
+def check_no_earlier_run(folder: str | Path, *, overwrite: bool) -> list[Path]:
+    """The earlier run's checkpoints, to be deleted; a later resume would otherwise go on from them."""
+    earlier = checkpoints(folder)
+    if earlier and not overwrite:
+        raise UserError(
+            f"output_dir={str(folder)!r} holds {earlier[0].name} of an earlier run: go on with "
+            "--resume_from_checkpoint true, give another --output_dir, or start anew with --overwrite_output_dir."
+        )
+    return earlier
+
+
+def delete(folders: list[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+def check_same_model(checkpoint: Path, name: str, config: dict[str, Any], *, peft: bool) -> None:
+    """Refuse to go on from a checkpoint of another model than `name`, whose configuration is `config`."""
+    adapter = (checkpoint / "adapter_config.json").exists()
+    if adapter != peft:
+        raise UserError(
+            f"{checkpoint} holds {'an adapter' if adapter else 'a whole model'}, but use_peft is "
+            f"{str(peft).lower()}: resume with use_peft={str(adapter).lower()}, or train to another output_dir."
+        )
+    before = recorded_model(checkpoint.parent)
+    if before is not None and not _same_place(before, name):
+        raise UserError(
+            f"{checkpoint} is of the model {before!r}, not of model_name_or_path={name!r}: resume with that model, or "
+            f"train to another output_dir (if it only moved, correct it in {checkpoint.parent / 'config.yaml'})."
+        )
+    if not adapter:
+        _check_shape(checkpoint, name, config)
+
+
+def _check_shape(checkpoint: Path, name: str, config: dict[str, Any]) -> None:
+    try:
+        saved = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{checkpoint} holds no readable config.json ({one_line(error)}): take another one.") from None
+    for key in SHAPE:
+        if key in saved and key in config and saved[key] != config[key]:
+            raise UserError(
+                f"{checkpoint} is of another model: its {key} is {saved[key]}, that of model_name_or_path={name!r} is "
+                f"{config[key]}; resume with the model it was trained from, or train to another output_dir."
+            )
+
+
+def recorded_model(folder: Path) -> str | None:
+    """The model that the run in this folder started from, if it left a config.yaml."""
+    import yaml
+
+    try:
+        recorded = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return None
+    return recorded.get("model_name_or_path") if isinstance(recorded, dict) else None
+
+
+def _same_place(one: str, other: str) -> bool:
+    return one == other or (os.path.isdir(one) and os.path.isdir(other) and os.path.samefile(one, other))
+
+
+def write_config(folder: str | Path, given: dict[str, Any], defaults: dict[str, Any], env: dict[str, Any]) -> None:
+    """`config.yaml`: what was asked for, to run it again, and as comments the defaults that held."""
+    import yaml
+
+    versions = ", ".join(f"{name} {version(name)}" for name in ("echorl", "trl", "transformers", "torch"))
+    asked = {key: value for key, value in sorted(given.items()) if key not in NOT_RECORDED}
+    rest = {key: value for key, value in sorted(defaults.items()) if key not in given and key not in NOT_RECORDED}
+    comments = yaml.safe_dump(_plain(rest), sort_keys=False, allow_unicode=True).splitlines()
+    lines = [f"# {versions}", "# Run it again: echorl train --config config.yaml"]
+    lines += [f"# It ran with these variables of the recipe's env set: {', '.join(env)}"] if env else []
+    lines += [
+        yaml.safe_dump(_plain(asked), sort_keys=False, allow_unicode=True),
+        "# Every other option had its default:",
+    ]
+    text = "\n".join([*lines, *(f"# {line}" for line in comments)]) + "\n"
+    scratch = Path(folder) / "config.yaml.tmp"
+    scratch.write_text(text, encoding="utf-8")
+    os.replace(scratch, Path(folder) / "config.yaml")
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Enums and the like as text, so that YAML can hold them."""
+    simple = (str, int, float, bool, list, dict, type(None))
+    return {
+        key: value if type(value) in simple else str(getattr(value, "value", value)) for key, value in values.items()
+    }

@@ -1,0 +1,192 @@
+"""`echorl train`: a recipe and the command line -> a trained model in `output_dir`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echorl.cli import run_folder
+from echorl.cli.errors import Interrupted, UserError, as_user_error
+from echorl.cli.options import TrainArguments
+
+if TYPE_CHECKING:
+    from echorl.cli.parsing import Settings
+    from echorl.tasks import Task
+    from echorl.trl import EchoGRPOTrainer
+
+HELP = """\
+usage: echorl train [--config recipe.yaml] [--any_option value ...]
+
+Every option can stand in the recipe (YAML) and on the command line, which wins. They are the fields of EchoGRPOConfig
+(TRL's GRPOConfig plus echo_*), of TRL's ModelConfig (model_name_or_path, use_peft, lora_*) and these:
+
+{own}
+
+  --help_all   every option with its default
+
+Under several processes: accelerate launch --num_processes 2 -m echorl train --config recipe.yaml"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command. Returns 0; raises what `echorl.cli.errors.guard` shows."""
+    known, rest = _first_look(argv)
+    if known.help:
+        own = [f"  --{f.name:22}{f.metadata['help']}" for f in fields(TrainArguments)]
+        print(HELP.format(own="\n".join(own)))
+        return 0
+    from echorl.cli.parsing import make_parser, parse, read_recipe
+
+    recipe = read_recipe(known.config)
+    env = {name: str(value) for name, value in recipe.pop("env", {}).items()}
+    os.environ.update(env)
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL's ping, unless the user turned it on
+    if known.help_all:
+        make_parser().print_help()
+        return 0
+    settings = parse(recipe, rest, known.config)
+    try:
+        _train(settings, env)
+    except KeyboardInterrupt:
+        raise Interrupted(_how_to_resume(settings.training.output_dir)) from None
+    return 0
+
+
+def _first_look(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    from echorl.cli.errors import UserError
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> None:
+            raise UserError(message.replace("argument ", "") + ".")
+
+    parser = Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--help_all", "--help-all", action="store_true")
+    return parser.parse_known_args(list(argv))
+
+
+def _train(settings: Settings, env: dict[str, str]) -> None:
+    from transformers.utils import logging
+
+    training = settings.training
+    run_folder.check_writable(training.output_dir)
+    _check_reporting(training.report_to)
+    name, config = _model(settings)
+    checkpoint = run_folder.choose_checkpoint(training.resume_from_checkpoint, training.output_dir, _say)
+    if checkpoint is not None:
+        run_folder.check_same_model(checkpoint, settings.model.model_name_or_path, config, peft=settings.model.use_peft)
+    earlier = _earlier_run(settings) if checkpoint is None else []
+    trainer = _make_trainer(settings, name)
+    trainer.accelerator.wait_for_everyone()  # every process has looked at the folder before the first one changes it
+    if trainer.accelerator.is_main_process:
+        run_folder.delete(earlier)
+        run_folder.write_config(training.output_dir, settings.given, settings.defaults, env)
+    trainer.accelerator.wait_for_everyone()
+    logging.disable_progress_bar()  # those of every saved file, which cut the training's own in pieces
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    trainer.save_model(training.output_dir)
+    if trainer.accelerator.is_main_process:
+        _say(f"the model is in {training.output_dir}, its curves in {Path(training.output_dir) / 'metrics.jsonl'}")
+    trainer.end()
+
+
+def _earlier_run(settings: Settings) -> list[Path]:
+    """Checkpoints of another run; incomplete ones only, if this run was to resume and found nothing better."""
+    wanted = str(settings.training.resume_from_checkpoint or "false").lower()
+    overwrite = settings.own.overwrite_output_dir or wanted == "true"
+    return run_folder.check_no_earlier_run(settings.training.output_dir, overwrite=overwrite)
+
+
+def _model(settings: Settings) -> tuple[str, dict[str, Any]]:
+    """The model's name as transformers knows it, and its configuration."""
+    from transformers import AutoConfig
+
+    from echorl.quickstart import POLICY
+
+    name = settings.model.model_name_or_path
+    if not name:
+        raise UserError("model_name_or_path is not set: give a folder, a model of the hub, or 'quickstart'.")
+    known = str(POLICY) if name == "quickstart" else name
+    trust = settings.training.trust_remote_code
+    with as_user_error(OSError, ValueError, doing=f"model_name_or_path={name!r} cannot be loaded"):
+        config = AutoConfig.from_pretrained(known, revision=settings.model.model_revision, trust_remote_code=trust)
+    return known, config.to_dict()
+
+
+def _check_reporting(report_to: list[str] | str) -> None:
+    from transformers.integrations import get_available_reporting_integrations
+
+    there = get_available_reporting_integrations()
+    for name in [report_to] if isinstance(report_to, str) else report_to or []:
+        if name not in ("none", "all", *there):
+            raise UserError(
+                f"report_to={name!r} is not available; install its package, or take from: none, {', '.join(there)}."
+            )
+
+
+def _make_trainer(settings: Settings, name: str) -> EchoGRPOTrainer:
+    from transformers import ProgressCallback, set_seed
+    from trl import get_peft_config, get_quantization_config
+
+    from echorl.cli.data import make_dataset, make_task, reward_functions
+    from echorl.cli.progress import ShortProgress
+    from echorl.trl import EchoGRPOTrainer
+    from echorl.trl.metrics_file import MetricsFile
+
+    own, training = settings.own, settings.training
+    task = make_task(own)
+    rewards = reward_functions(own, task)
+    _name_verifier(settings, task, [function.__name__ for function in rewards])
+    train = make_dataset(own, task, "train")
+    evaluation = None if training.eval_strategy == "no" else make_dataset(own, task, "eval")
+    training.model_init_kwargs = _model_options(settings)
+    set_seed(training.seed)
+    trainer = EchoGRPOTrainer(
+        name,
+        rewards,
+        training,
+        train_dataset=train,
+        eval_dataset=evaluation,
+        callbacks=[MetricsFile(Path(training.output_dir) / "metrics.jsonl")],
+        peft_config=get_peft_config(settings.model),
+        quantization_config=get_quantization_config(settings.model),
+    )
+    if not training.disable_tqdm:
+        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(ShortProgress)
+    return trainer
+
+
+def _name_verifier(settings: Settings, task: Task | None, names: list[str]) -> None:
+    """With several functions the task's verifier verifies, unless told otherwise; refuse names that are not there."""
+    from echorl.trl.verdicts import resolve_verifiers
+
+    training = settings.training
+    if task is not None and len(names) > 1 and not training.success_reward_func_names():
+        training.echo_success_reward_func = [task.verifier.__name__]
+    if training.success_reward_func_names() or training.echo_coef > 0 or len(set(names)) < len(names):
+        resolve_verifiers(training.success_reward_func_names(), names)
+
+
+def _model_options(settings: Settings) -> dict[str, Any]:
+    model = settings.model
+    options = {"revision": model.model_revision, "attn_implementation": model.attn_implementation, "dtype": model.dtype}
+    return {**options, **(settings.training.model_init_kwargs or {})}
+
+
+def _how_to_resume(folder: str) -> str:
+    if not any(map(run_folder.is_complete, run_folder.checkpoints(folder))):
+        return f"interrupted before the first checkpoint in {folder}: run the same command to start again."
+    config = shlex.quote(str(Path(folder) / "config.yaml"))
+    return f"interrupted; go on with: echorl train --config {config} --resume_from_checkpoint true"
+
+
+def _say(text: str) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        print(f"echorl: {text}", file=sys.stderr, flush=True)
