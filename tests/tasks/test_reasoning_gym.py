@@ -1,4 +1,6 @@
+import json
 import time
+from functools import cache
 
 import pytest
 
@@ -10,6 +12,12 @@ SUMS = {
     "config": {"max_terms": 3, "max_digits": 2},
     "harder": {"min_terms": 5, "max_terms": 5},
 }
+
+
+@cache
+def one_instance(generator: str):
+    task = load_task("reasoning_gym", generator=generator, timeout=2.0)
+    return task, task.dataset("test", size=1)["instance"][0]
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +80,10 @@ def test_a_small_space_is_exhausted_with_one_sentence() -> None:
     "answer",
     ["", "####", "\x00\ud800", "1e999999999", "#### " + "9" * 1_000_000, "#### sNaN", "<answer>" * 10_000, "#### (((("],
 )
-@pytest.mark.parametrize("generator", ["chain_sum", "gcd", "countdown", "arc_agi"])
+@pytest.mark.parametrize("generator", ["chain_sum", "gcd", "countdown"])
 def test_hostile_answers_score_zero(generator: str, answer: str) -> None:
-    task = load_task("reasoning_gym", generator=generator, timeout=2.0)
-    assert task.verifier(completions=[answer], instance=[task.dataset("test", size=1)[0]["instance"]]) == [0.0]
+    task, instance = one_instance(generator)
+    assert task.verifier(completions=[answer], instance=[instance]) == [0.0]
 
 
 def test_a_scorer_that_hangs_is_stopped() -> None:
@@ -86,10 +94,8 @@ def test_a_scorer_that_hangs_is_stopped() -> None:
     assert time.monotonic() - start < 10
 
 
-@pytest.mark.parametrize("generator", ["gcd", "arc_agi", "word_sorting", "tower_of_hanoi"])
+@pytest.mark.parametrize("generator", ["gcd", "word_sorting", "tower_of_hanoi"])
 def test_gold_answers_verify(generator: str) -> None:
-    import json
-
     task = load_task("reasoning_gym", generator=generator)
     instances = task.dataset("train", size=5)["instance"][:]
     gold = [f"#### {json.loads(instance)['answer']}" for instance in instances]

@@ -14,9 +14,6 @@ Message = dict[str, str]
 Prompt = str | list[Message]
 Completion = str | Sequence[Message]
 
-MAX_ANSWER_CHARS = 20_000
-"""A longer answer is a failure; no scorer sees it."""
-
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 

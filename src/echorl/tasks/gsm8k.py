@@ -104,7 +104,7 @@ class GSM8K:
         pairs = [(gold, read_answer(text)) for text, gold in rows]
         verdicts = [same_plain_number(*pair) for pair in pairs]
         unclear = [pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict is None]
-        late = iter(sandbox.call_each(_math_verify, unclear, timeout=self.timeout))
+        late = iter(sandbox.call_each("math_verify", unclear, timeout=self.timeout))
         return [float(bool(next(late) if verdict is None else verdict)) for verdict in verdicts]
 
 
@@ -147,15 +147,6 @@ def same_plain_number(gold: str, answer: str) -> bool | None:
 def _plain_number(text: str) -> Decimal | None:
     found = _NUMBER.fullmatch(text)
     return Decimal(found[1] + found[2].replace(",", "") + (found[3] or "")) if found else None
-
-
-def _math_verify(gold: str, answer: str) -> bool:
-    """Runs in a worker: no time-outs of its own, since the caller ends the process."""
-    from math_verify import parse, verify
-
-    wanted = parse(gold, parsing_timeout=None)
-    readings = [answer] if "$" in answer else [answer, f"${answer}$"]
-    return any(verify(wanted, parse(text, parsing_timeout=None), timeout_seconds=None) for text in readings)
 
 
 def read_jsonl(path: Path) -> list[Row]:

@@ -7,12 +7,11 @@ import json
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from echorl.tasks import sandbox
 from echorl.tasks.base import (
-    MAX_ANSWER_CHARS,
     Verifier,
     check_size,
     check_split,
@@ -23,6 +22,7 @@ from echorl.tasks.base import (
     make_verifier,
 )
 from echorl.tasks.solutions import DEMONSTRATIONS
+from echorl.tasks.worker import encode, reasoning_gym_score
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -108,7 +108,7 @@ class ReasoningGym:
         row = {
             "prompt": make_prompt(question, template=self.template, chat=self.chat),
             "question": question,
-            "instance": json.dumps(_encode({**entry, "generator": self.generator})),
+            "instance": encode({**entry, "generator": self.generator}),
         }
         if writer := DEMONSTRATIONS.get(self.generator):
             row["demonstration"] = writer(question, random.Random(seed))
@@ -118,12 +118,12 @@ class ReasoningGym:
         own = [json.loads(instance)["generator"] == self.generator for _, instance in rows]
         answers = [final_answer(text) for (text, _), mine in zip(rows, own, strict=True) if mine]
         instances = [instance for (_, instance), mine in zip(rows, own, strict=True) if mine]
-        config = json.dumps(_encode(dict(self.config)))
+        config = encode(dict(self.config))
         calls = [(self.generator, config, *pair) for pair in zip(answers, instances, strict=True)]
         if _is_safe(self.generator):
             scores = iter([_score_or_none(*call) for call in calls])
         else:
-            scores = iter(sandbox.call_each(_score_answer, calls, timeout=self.timeout))
+            scores = iter(sandbox.call_each("reasoning_gym", calls, timeout=self.timeout))
         return [float(next(scores) == 1.0) if mine else None for mine in own]
 
 
@@ -160,36 +160,8 @@ def _is_safe(generator: str) -> bool:
     return generator in SAFE_SCORERS or DATASETS[generator][0].score_answer is ProceduralDataset.score_answer
 
 
-def _score_answer(generator: str, config: str, answer: str, instance: str) -> float:
-    """What the scorer says, unchanged; 0.0 for an answer that is too long for it."""
-    if len(answer) > MAX_ANSWER_CHARS:
-        return 0.0
-    entry = json.loads(instance, object_hook=_decode)
-    return _scorer(generator, config).score_answer(answer, entry)
-
-
-def _score_or_none(*call: str) -> float | None:
+def _score_or_none(*call: str) -> Any:
     try:
-        return _score_answer(*call)
+        return reasoning_gym_score(*call)
     except Exception:  # hostile input: whatever a scorer raises on it is a failure to score
         return None
-
-
-@cache
-def _scorer(generator: str, config: str) -> ProceduralDataset:
-    return _generate(generator, json.loads(config, object_hook=_decode), seed=0, size=1)
-
-
-def _encode(value: Any) -> Any:
-    """The value with tuples marked: scorers compare them, and JSON would make them lists."""
-    if isinstance(value, tuple):
-        return {"__tuple__": [_encode(item) for item in value]}
-    if isinstance(value, list):
-        return [_encode(item) for item in value]
-    if isinstance(value, Mapping):
-        return {key: _encode(item) for key, item in value.items()}
-    return value
-
-
-def _decode(value: dict[str, Any]) -> Any:
-    return tuple(value["__tuple__"]) if "__tuple__" in value else value

@@ -1,76 +1,119 @@
-"""Calls with a hard time limit: in worker processes that are killed when time is up.
+"""Grader calls with a hard time limit, each in a worker process that is killed when its time is up.
 
-Scorers that read text as mathematics can run for ever, or use signals that only the main thread may use; here each
-call runs in a worker of its own, so any thread may make it. The workers start with the first call.
+Graders that read text as mathematics can run for ever, take all memory, or use signals that only a main thread may
+use; in a worker none of this matters, and any thread may call. Workers are fresh interpreters: nothing is forked from a
+process that may hold CUDA and threads, and the user's script is not run again. They start with the first call.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import json
 import os
+import queue
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-    from pebble import ProcessPool
+from echorl.tasks import worker
 
 NUM_WORKERS = min(4, os.cpu_count() or 1)
-MAX_EXTRA_BYTES = 4 * 2**30
-"""Memory that a worker may take beyond what it started with (Linux only)."""
-
-_lock = threading.Lock()
 
 
-def call_each(function: Callable[..., Any], rows: Sequence[Sequence[Any]], *, timeout: float) -> list[Any]:
-    """`function(*row)` for each row, in workers; None where it raises, dies or takes over `timeout` seconds.
+def call_each(grader: str, rows: Sequence[Sequence[Any]], *, timeout: float) -> list[Any]:
+    """`grader(*row)` for each row, in workers; None where it raises, dies or takes over `timeout` seconds.
 
-    The function must be importable by name. Waiting for a free worker does not count towards the time.
+    The clock starts when a worker is ready and free. Arguments and results are what JSON can hold.
     """
     if not rows:
         return []
     with _lock:
-        pool = _pool()
-    futures = [pool.schedule(function, args=list(row), timeout=timeout) for row in rows]
-    return [_result_or_none(future) for future in futures]
+        workers = _workers(grader)
+    with ThreadPoolExecutor(min(NUM_WORKERS, len(rows))) as threads:
+        return list(threads.map(lambda row: _call(workers, row, timeout), rows))
 
 
-def _result_or_none(future: Future[Any]) -> Any:
+def _call(workers: queue.LifoQueue[Worker], row: Sequence[Any], timeout: float) -> Any:
+    free = workers.get()
     try:
-        return future.result()
-    except Exception:  # hostile input: whatever the function raises, and its worker's death, means no result
+        return free.call(row, timeout=timeout)
+    finally:
+        workers.put(free)
+
+
+class Worker:
+    """One process for one grader; a new one takes its place after a death. One caller at a time."""
+
+    def __init__(self, grader: str) -> None:
+        self._grader = grader
+        self._process: subprocess.Popen[str] | None = None
+
+    def call(self, arguments: Sequence[Any], *, timeout: float) -> Any:
+        """The result; None where the grader raises, dies or is late."""
+        if self._process is None or self._process.poll() is not None:
+            self._process = _start(self._grader)
+        timer = threading.Timer(timeout, self._process.kill)
+        timer.daemon = True
+        timer.start()
+        line = _exchange(self._process, json.dumps({"arguments": list(arguments), "limit": 2 * timeout}))
+        timer.cancel()
+        timer.join()  # after this no kill can hit a later call's work
+        if line.endswith("\n"):
+            return json.loads(line).get("result")
+        _end(self._process)
+        self._process = None
         return None
 
 
+def _start(grader: str) -> subprocess.Popen[str]:
+    """A worker that has imported what it needs; RuntimeError with its last words if it can't."""
+    command = [sys.executable, worker.__file__, grader]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8")
+    if process.stdout.readline() != "ready\n":
+        raise RuntimeError(f"the grader process {grader!r} did not start: {process.communicate()[1][-500:]}")
+    return process
+
+
+def _exchange(process: subprocess.Popen[str], line: str) -> str:
+    """The worker's reply to a line; "" if it died."""
+    try:
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+    except OSError:
+        return ""
+    return process.stdout.readline()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):  # an unsent line can't be flushed any more
+            pipe.close()
+
+
 @cache
-def _pool() -> ProcessPool:
-    """The workers. On Linux they are forked: spawning would run the user's script a second time in each."""
-    from pebble import ProcessPool
-
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    return ProcessPool(max_workers=NUM_WORKERS, context=context, initializer=_limit_memory)
-
-
-def _limit_memory() -> None:
-    if sys.platform != "linux":
-        return
-    import resource
-
-    with open("/proc/self/statm") as file:
-        now = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + MAX_EXTRA_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+def _workers(grader: str) -> queue.LifoQueue[Worker]:
+    workers: queue.LifoQueue[Worker] = queue.LifoQueue()
+    for _ in range(NUM_WORKERS):
+        workers.put(Worker(grader))
+    return workers
 
 
-def _forget_pool() -> None:
-    """A forked child has none of the parent's pool threads, and perhaps a lock held for ever: it starts anew."""
+_lock = threading.Lock()
+
+
+def _forget_workers() -> None:
+    """A forked child must not talk through its parent's pipes: it starts workers of its own."""
     global _lock
     _lock = threading.Lock()
-    _pool.cache_clear()
+    _workers.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_forget_workers)
