@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from echorl.core.steps import row_blocks
 
 CHUNK_ELEMENTS = 1 << 22  # float32 numbers held at once beside the logits: 16 MB
 
@@ -11,8 +16,9 @@ CHUNK_ELEMENTS = 1 << 22  # float32 numbers held at once beside the logits: 16 M
 def logp_and_entropy(logits: Tensor, targets: Tensor, *, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
     """log pi(target) and the entropy H = -sum_v pi(v) log pi(v) of pi = softmax(logits / temperature), in one pass.
 
-    Works in chunks of positions, so that no float32 copy of the logits exists. The log-probabilities have a backward
-    pass (chunked too); the entropies are detached.
+    Works in chunks of positions, so that no second copy of the logits exists, in float32 or otherwise, not even for
+    slices such as `logits[:, :-1]`. The log-probabilities have a backward pass (chunked too, once differentiable); the
+    entropies are detached.
 
     Args:
         logits: [..., V], any floating type.
@@ -29,53 +35,60 @@ def logp_and_entropy(logits: Tensor, targets: Tensor, *, temperature: float = 1.
         raise ValueError(f"temperature={temperature!r} is not allowed: it must be positive.")
     if logits.shape[:-1] != targets.shape:
         raise ValueError(f"targets of shape {tuple(targets.shape)} do not fit logits of shape {tuple(logits.shape)}.")
-    flat = logits.reshape(-1, logits.shape[-1])
-    logp, entropy = _LogpAndEntropy.apply(flat, targets.reshape(-1), temperature)
-    return logp.view(targets.shape), entropy.view(targets.shape)
+    return _LogpAndEntropy.apply(logits, targets.long(), temperature)
 
 
 class _LogpAndEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits, targets, temperature):  # type: ignore[no-untyped-def]
-        num = targets.numel()
-        logp = torch.empty(num, dtype=torch.float32, device=logits.device)
+        logp = torch.empty(targets.shape, dtype=torch.float32, device=logits.device)
         entropy, log_norm = torch.empty_like(logp), torch.empty_like(logp)
-        for rows in _chunks(logits):
-            logp[rows], entropy[rows], log_norm[rows] = _score_rows(logits[rows], targets[rows], temperature)
+        for rows, ids, *out in _chunks(logits, targets, logp, entropy, log_norm):
+            for part, values in zip(out, _score_rows(rows, ids, temperature), strict=True):
+                part.copy_(values)
         ctx.save_for_backward(logits, targets, log_norm)
         ctx.temperature = temperature
         ctx.mark_non_differentiable(entropy)
         return logp, entropy
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad_logp, _):  # type: ignore[no-untyped-def]
         # d logp / d logits = (onehot(target) - pi) / temperature
         logits, targets, log_norm = ctx.saved_tensors
         grad = torch.empty_like(logits)
-        for rows in _chunks(logits):
-            scale = (grad_logp[rows] / ctx.temperature).unsqueeze(1)
-            part = (logits[rows].float() / ctx.temperature).sub_(log_norm[rows].unsqueeze(1)).exp_().mul_(-scale)
-            grad[rows] = part.scatter_add_(1, targets[rows].unsqueeze(1), scale)
+        scale = grad_logp / ctx.temperature
+        for rows, out, ids, norm, factor in _chunks(logits, grad, targets, log_norm, scale):
+            pi = (rows.float() / ctx.temperature).sub_(norm.unsqueeze(1)).exp_()
+            out.copy_(pi.mul_(-factor.unsqueeze(1)).scatter_add_(1, ids.unsqueeze(1), factor.unsqueeze(1)))
         return grad, None, None
 
 
 def _score_rows(logits: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
     """float32 logp, entropy and log-normaliser of a chunk of rows."""
-    # A forbidden token has logit -inf and probability 0; the clamp turns its 0 * -inf into 0.
-    scaled = (logits.float() / temperature).clamp_(min=torch.finfo(torch.float32).min)
-    top = scaled.amax(1, keepdim=True)
-    scaled.sub_(top)
+    scaled = logits.float() / temperature
+    scaled.sub_(top := scaled.amax(1, keepdim=True))
     chosen = scaled.gather(1, targets.unsqueeze(1)).squeeze(1)
     weights = scaled.exp()
-    total = weights.sum(1)
-    log_total = total.log()
+    log_total = (total := weights.sum(1)).log()
+    # A forbidden token has logit -inf and probability 0; the clamp turns its 0 * -inf into 0.
+    scaled.clamp_(min=torch.finfo(torch.float32).min)
     entropy = log_total - torch.linalg.vecdot(weights, scaled) / total
     return chosen - log_total, entropy, log_total + top.squeeze(1)
 
 
-def _chunks(logits: Tensor) -> list[slice]:
-    rows = max(1, CHUNK_ELEMENTS // max(1, logits.shape[1]))
-    return [slice(start, start + rows) for start in range(0, logits.shape[0], rows)]
+def _chunks(logits: Tensor, *others: Tensor) -> Iterator[list[Tensor]]:
+    """Views of a few positions each: of `logits` as [n, V], of the `others` (of its shape, or without V) alike."""
+    if logits.dim() > 2 and not logits.is_contiguous():  # such as logits[:, :-1]: flattening them would copy
+        for parts in zip(logits, *others, strict=True):
+            yield from _chunks(*parts)
+        return
+    num_vocab = logits.shape[-1]
+    flat = [logits.reshape(-1, num_vocab)]
+    flat += [o.reshape(-1, num_vocab) if o.dim() == logits.dim() else o.reshape(-1) for o in others]
+    size = max(1, CHUNK_ELEMENTS // num_vocab)
+    for start in range(0, len(flat[0]), size):
+        yield [o[start : start + size] for o in flat]
 
 
 def step_entropy(entropy: Tensor, step_ids: Tensor, *, num_steps: int | None = None) -> Tensor:
@@ -91,28 +104,35 @@ def step_entropy(entropy: Tensor, step_ids: Tensor, *, num_steps: int | None = N
     """
     if num_steps is None:
         num_steps = int(step_ids.max()) + 1 if step_ids.numel() else 0
-    finite = entropy.isfinite()
-    sums, counts = _sum_steps(entropy.masked_fill(~finite, 0.0), step_ids.masked_fill(~finite, -1), num_steps)
-    return (sums / counts).float().masked_fill(counts == 0, -torch.inf)
+    means = torch.empty(entropy.shape[0], num_steps, dtype=torch.float32, device=entropy.device)
+    for rows in row_blocks(entropy.shape[0], entropy.shape[1], entropy.device):
+        means[rows] = _step_means(entropy[rows], step_ids[rows], num_steps)
+    return means
 
 
-def _sum_steps(values: Tensor, step_ids: Tensor, num_steps: int) -> tuple[Tensor, Tensor]:
-    """Sums of `values` over the steps, and the steps' token counts, both [B, K]."""
+def _step_means(entropy: Tensor, step_ids: Tensor, num_steps: int) -> Tensor:
     # float64 (float32 where the device has none): the sum then does not feel the order, which CUDA leaves open.
-    wide = torch.float32 if values.device.type == "mps" else torch.float64
-    # Bin 0 takes the tokens of no step.
-    bins = step_ids + 1
-    sums = torch.zeros(values.shape[0], num_steps + 1, dtype=wide, device=values.device)
-    sums.scatter_add_(1, bins, values.to(wide))
-    return sums[:, 1:], step_lengths(step_ids, num_steps)
+    wide = torch.float32 if entropy.device.type == "mps" else torch.float64
+    bins = _bins(step_ids.masked_fill(~entropy.isfinite(), -1), num_steps)
+    counts = _count(bins, num_steps, len(entropy))
+    sums = torch.zeros(counts.numel(), dtype=wide, device=entropy.device)
+    sums = sums.scatter_add_(0, bins, entropy.to(wide).flatten()).view_as(counts)
+    return (sums / counts).float().masked_fill(counts == 0, -torch.inf)[:, 1:]
 
 
 def step_lengths(step_ids: Tensor, num_steps: int) -> Tensor:
     """int64 [B, K]: the number of tokens of each step."""
+    return _count(_bins(step_ids, num_steps), num_steps, len(step_ids))[:, 1:]
+
+
+def _bins(step_ids: Tensor, num_steps: int) -> Tensor:
+    """int64 [B * T]: each token's cell in a [B, 1 + K] table whose column 0 takes the tokens of no step."""
     rows = torch.arange(step_ids.shape[0], device=step_ids.device).unsqueeze(1)
-    bins = step_ids + 1 + rows * (num_steps + 1)
-    counts = torch.bincount(bins.flatten(), minlength=step_ids.shape[0] * (num_steps + 1))
-    return counts.view(step_ids.shape[0], num_steps + 1)[:, 1:]
+    return (step_ids + (1 + rows * (num_steps + 1))).flatten()
+
+
+def _count(bins: Tensor, num_steps: int, num_rows: int) -> Tensor:
+    return torch.bincount(bins, minlength=num_rows * (num_steps + 1)).view(num_rows, num_steps + 1)
 
 
 class EntropyRecorder:

@@ -9,8 +9,8 @@ def echo_loss(logp: Tensor, weights: Tensor, *, num_prompts: int | float | Tenso
     """J_echo = -(1/num_prompts) sum_{b,t} weights[b,t] logp[b,t], the weighted negative log-likelihood.
 
     Add `coef * echo_loss(...)` to the policy loss. To be independent of micro-batches and ranks, `num_prompts` counts
-    the prompts (or, for `average_over="clip"`, the clips) of the whole optimiser step, not those of a micro-batch; where
-    the framework averages gradients over ranks, divide it by their number.
+    the prompts (or, for `average_over="clip"`, the clips) of the whole optimiser step, not those of a micro-batch;
+    where the framework averages gradients over ranks, divide it by their number.
 
     Args:
         logp: [B, T] log-probabilities of the sampled tokens, with graph. Values where the weight is 0 do not matter.
@@ -25,11 +25,7 @@ def echo_loss(logp: Tensor, weights: Tensor, *, num_prompts: int | float | Tenso
     """
     if logp.shape != weights.shape:
         raise ValueError(f"weights of shape {tuple(weights.shape)} do not fit logp of shape {tuple(logp.shape)}.")
-    if isinstance(num_prompts, Tensor):
-        num_prompts = num_prompts.clamp(min=1 / 1024)
-    elif not num_prompts > 0:
-        raise ValueError(f"num_prompts={num_prompts!r} is not allowed: it must be positive.")
-    return -_weighted(logp, weights).sum() / num_prompts
+    return -_weighted(logp, weights).sum() / _positive(num_prompts)
 
 
 def as_advantages(
@@ -50,10 +46,21 @@ def as_advantages(
 
     Returns:
         float [B, T] to add to the advantages after their normalisation; zero where no weight is set.
+
+    Raises:
+        ValueError: `num_prompts` is a number that is not positive.
     """
-    return weights * (coef * loss_denominator / num_prompts)
+    return weights * (coef * loss_denominator / _positive(num_prompts))
 
 
 def _weighted(logp: Tensor, weights: Tensor) -> Tensor:
     # Padding may hold -inf or NaN, and 0 * NaN is NaN.
     return weights * logp.float().masked_fill(weights == 0, 0.0)
+
+
+def _positive(count: int | float | Tensor) -> int | float | Tensor:
+    if isinstance(count, Tensor):  # its value is not looked at, which would make the device wait
+        return count.clamp(min=1 / 1024)
+    if not count > 0:
+        raise ValueError(f"num_prompts={count!r} is not allowed: it must be positive.")
+    return count

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from echorl.core.config import EchoConfig
 from echorl.core.entropy import step_entropy, step_lengths
+from echorl.core.steps import row_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +155,7 @@ def _scores(means: Tensor, allowed: Tensor, config: EchoConfig, row_ids: Tensor,
 
 def _uniform(rows: Tensor, steps: Tensor, seed: int, draw: int) -> Tensor:
     """float32 in [0, 1) from a hash of (seed, draw, row, step): no generator, so alike on every process and device."""
-    bits = rows.to(torch.int64)
+    bits = _mix(rows.to(torch.int64))  # mixed first: rows + steps alone would give (0, 1) and (1, 0) the same number
     for salt in (steps.to(torch.int64), seed, draw):
         bits = _mix(bits + salt)
     return (bits & 0xFFFFFF).float() / (1 << 24)
@@ -175,7 +176,7 @@ def _best(scores: Tensor, means: Tensor, top_k: int) -> StepCandidates:
     if top_k == 1:  # argmax gives the first of equal values
         step = scores.argmax(1, keepdim=True)
     else:
-        step = scores.sort(1, descending=True, stable=True).indices[:, :top_k]
+        step = scores.sort(dim=1, descending=True, stable=True).indices[:, :top_k]
     return StepCandidates(score=scores.gather(1, step), step=step, entropy=means.gather(1, step))
 
 
@@ -215,21 +216,28 @@ def cut_clips(
 ) -> EchoClips:
     """Turn the chosen candidates [B, top_k] of these rollouts into clips and weights. Empty where none is chosen."""
     rollout, slot = chosen.nonzero(as_tuple=True)
+    last = int(candidates.step.max()) + 1 if len(rollout) else 1
+    order = (rollout * last + candidates.step[rollout, slot]).argsort()
+    rollout, slot = rollout[order], slot[order]
     step = candidates.step[rollout, slot]
-    steps_of_clips = step_ids[rollout]
-    inside = (steps_of_clips >= 0) & (steps_of_clips <= step.unsqueeze(1))
-    length = inside.sum(1)
-    positions = torch.arange(1, step_ids.shape[1] + 1, device=step_ids.device)
-    norm = length if config.length_norm == "clip" else torch.full_like(length, config.max_completion_length or 1)
     weights = torch.zeros(step_ids.shape, dtype=torch.float32, device=step_ids.device)
-    weights.index_add_(0, rollout, inside / norm.unsqueeze(1))
-    order = (rollout * (int(step_ids.max()) + 1 if len(step) else 1) + step).argsort(stable=True)
+    length, end = torch.empty_like(step), torch.empty_like(step)
+    positions = torch.arange(1, step_ids.shape[1] + 1, device=step_ids.device)
+    for clips in row_blocks(len(step), step_ids.shape[1], step_ids.device):
+        rows = step_ids[rollout[clips]]
+        inside = (rows >= 0) & (rows <= step[clips].unsqueeze(1))
+        length[clips], end[clips] = inside.sum(1), (inside * positions).amax(1)
+        norm = length[clips].unsqueeze(1)
+        if config.length_norm == "constant":
+            norm = torch.full_like(norm, config.max_completion_length or 1)
+        # index_put_, unlike index_add_, adds overlapping clips in the same order every time, on CUDA too.
+        weights.index_put_((rollout[clips],), inside / norm, accumulate=True)
     return EchoClips(
         weights=weights,
-        rollout=rollout[order],
-        step=step[order],
-        end=(inside * positions).amax(1)[order] if step_ids.shape[1] else length,
-        length=length[order],
-        entropy=candidates.entropy[rollout, slot][order],
-        group=group_ids[rollout][order],
+        rollout=rollout,
+        step=step,
+        end=end,
+        length=length,
+        entropy=candidates.entropy[rollout, slot],
+        group=group_ids[rollout],
     )
