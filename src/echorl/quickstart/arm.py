@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from echorl.quickstart import MAX_NEW_TOKENS, POLICY, TASK
-from echorl.quickstart.study import Study, cached, read_json, write_json
+from echorl.quickstart.arm_folder import MARK, prepare_folder
+from echorl.quickstart.score import load_policy
+from echorl.quickstart.study import Study, cached
 from echorl.tasks import load_task
 from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
 from echorl.trl.ledger import LedgerCallback
@@ -20,14 +22,6 @@ from echorl.trl.metrics_file import MetricsFile, read_metrics
 
 OnStep = Callable[[int], None]
 """Called with the number of optimiser steps done."""
-
-MARK = "arm.json"
-"""The file that makes a folder an arm's; it holds the settings and, once the arm is done, its result."""
-
-
-def load_policy(folder: Path) -> tuple[Any, Any]:
-    """(model, tokenizer) in float32."""
-    return AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
 
 
 def train_arm(study: Study, coef: float, folder: Path, *, on_step: OnStep = lambda step: None) -> dict[str, Any]:
@@ -42,19 +36,6 @@ def train_arm(study: Study, coef: float, folder: Path, *, on_step: OnStep = lamb
     key = study.key("arm", coef=coef)
     prepare_folder(folder, key)
     return cached(folder / MARK, key, lambda: _train(study, coef, folder, on_step))
-
-
-def prepare_folder(folder: Path, key: dict[str, Any]) -> None:
-    """Leave only what belongs to a run with this key; the mark is written before anything else."""
-    stored = read_json(folder / MARK)
-    if stored is None and folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds files that no quickstart wrote: choose another --output.")
-    if stored is not None and stored.get("key") != key:
-        shutil.rmtree(folder)
-        stored = None
-    if stored is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / MARK, {"key": key, "value": None})
 
 
 def _train(study: Study, coef: float, folder: Path, on_step: OnStep) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,24 +19,44 @@ from echorl.quickstart.study import ARMS, SPLITS, Study
 from echorl.tasks import load_task
 
 
-def score(model: Any, tokenizer: Any, study: Study) -> dict[str, Any]:
-    """Verdicts and behaviour on both held-out splits, and `solved_gradients` on prompts of the validation split."""
-    task = load_task(**TASK)
+def load_policy(folder: Path) -> tuple[Any, Any]:
+    """(model, tokenizer) in float32."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    return AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+
+
+def score(
+    model: Any, tokenizer: Any, study: Study, *, on_part: Callable[[int], None] = lambda done: None
+) -> dict[str, Any]:
+    """Verdicts and behaviour on both held-out splits, and `solved_gradients` on prompts of the validation split.
+
+    `on_part` is called with 1, 2 and 3 when a split is done.
+    """
     result: dict[str, Any] = {}
-    for split in SPLITS:
-        rows = task.dataset(split, size=study.test_prompts)
-        completions = _sample(model, tokenizer, rows["prompt"][:], study.samples_per_prompt, study.seed)
-        verdicts = judge(task.verifier, completions, {"instance": rows["instance"][:]})
+    for part, split in enumerate(SPLITS, 1):
+        size, group = study.test_prompts, study.samples_per_prompt
+        _, completions, verdicts = roll_out(
+            model, tokenizer, split, num_prompts=size, group_size=group, seed=study.seed
+        )
         result[split] = {"verdicts": [list(map(int, item)) for item in verdicts], **behaviour(completions, tokenizer)}
-    rows = task.dataset("validation", size=study.test_prompts // 4)
-    completions = _sample(model, tokenizer, rows["prompt"][:], study.group_size, study.seed)
-    verdicts = judge(task.verifier, completions, {"instance": rows["instance"][:]})
-    result["solved"] = solved_gradients(model, tokenizer, rows["prompt"][:], completions, verdicts)
+        on_part(part)
+    size, group = study.test_prompts // 4, study.group_size
+    rolled = roll_out(model, tokenizer, "validation", num_prompts=size, group_size=group, seed=study.seed)
+    result["solved"] = solved_gradients(model, tokenizer, *rolled)
+    on_part(3)
     return result
 
 
-def _sample(model: Any, tokenizer: Any, prompts: list[str], group_size: int, seed: int) -> Completions:
-    return sample(model, tokenizer, prompts, group_size=group_size, max_new_tokens=MAX_NEW_TOKENS, seed=seed)
+def roll_out(
+    model: Any, tokenizer: Any, split: str, *, num_prompts: int, group_size: int, seed: int
+) -> tuple[list[str], Completions, list[list[bool]]]:
+    """(prompts, completions, verdicts) on the first `num_prompts` of a split, which are the same for every seed."""
+    task = load_task(**TASK)
+    rows = task.dataset(split, size=num_prompts)
+    prompts = rows["prompt"][:]
+    completions = sample(model, tokenizer, prompts, group_size=group_size, max_new_tokens=MAX_NEW_TOKENS, seed=seed)
+    return prompts, completions, judge(task.verifier, completions, {"instance": rows["instance"][:]})
 
 
 def behaviour(completions: Completions, tokenizer: Any) -> dict[str, float]:

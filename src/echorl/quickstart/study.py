@@ -69,11 +69,16 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     os.replace(scratch, path)
 
 
+def stored(path: Path, key: Mapping[str, Any]) -> Any:
+    """The value stored at `path` under the same key, else None."""
+    found = read_json(path)
+    return found.get("value") if found is not None and found.get("key") == key else None
+
+
 def cached(path: Path, key: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-    """The value stored at `path` under the same key, else what `make` gives, stored there. Values are JSON."""
-    stored = read_json(path)
-    if stored is not None and stored.get("key") == key and stored.get("value") is not None:
-        return stored["value"]
-    value = make()
-    write_json(path, {"key": dict(key), "value": value})
+    """The value stored at `path` under the same key, else what `make` gives, stored there. Values: JSON, not None."""
+    value = stored(path, key)
+    if value is None:
+        value = make()
+        write_json(path, {"key": dict(key), "value": value})
     return value

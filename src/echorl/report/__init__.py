@@ -1,0 +1,1 @@
+"""Reports: plots, and a self-contained HTML page with a gallery of EchoClips. Importing this is cheap."""

@@ -1,0 +1,204 @@
+"""EchoClips to look at: from rollout dumps (`rollouts/*.parquet`) to exhibits that a template can draw."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+EDGES = (0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Nats at which a token gets the next shade; each is twice the one before, since most entropies are small."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Token:
+    """A piece of text as it is shown, with its entropy in nats and the shade for it."""
+
+    text: str
+    entropy: float
+    level: int
+    special: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a rollout: number from 1 (0: tokens of no step), tokens, mean entropy, and its place in the clip."""
+
+    number: int
+    tokens: list[Token]
+    entropy: float
+    level: int
+    in_clip: bool
+    ends_clip: bool
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A rollout of the group: its number from 1, verdict and steps."""
+
+    number: int
+    success: bool
+    steps: list[Step]
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A group with an EchoClip: its kind, training step, prompt, the rollout that holds the clip, and all rollouts."""
+
+    kind: str
+    training_step: int
+    prompt: str
+    clip_entropy: float
+    clip_tokens: int
+    winner: Shown
+    rollouts: list[Shown]
+
+
+def read_rollouts(folder: Path) -> list[dict[str, Any]]:
+    """All rows of a folder's dumps in order of step and process; empty where there is no folder or no dump."""
+    import pyarrow.parquet as pq
+
+    return [row for path in sorted(folder.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def choose_exhibits(
+    rows: Iterable[Row], *, kinds: Sequence[str] = ("all_success", "mixed", "all_success")
+) -> list[Exhibit]:
+    """One group a wanted kind, no group twice; fewer where the dumps hold none of that kind.
+
+    Of a kind's groups, the one with the most steps in the clip's rollout, then the latest: text to look at, rather than
+    a one-line rollout. The choice does not look at the entropies.
+    """
+    groups: dict[tuple[int, int], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["step"], row["group"]), []).append(row)
+    with_clip = [group for group in groups.values() if any(row["clip_step"] >= 0 for row in group)]
+    ranked = sorted(with_clip, key=_interest, reverse=True)
+    chosen: list[list[Row]] = []
+    for kind in kinds:
+        free = (group for group in ranked if group[0]["kind"] == kind and group not in chosen)
+        chosen.extend(group for group in [next(free, None)] if group is not None)
+    return [make_exhibit(group) for group in chosen]
+
+
+def _interest(group: Sequence[Row]) -> tuple[int, int]:
+    winner = next(row for row in group if row["clip_step"] >= 0)
+    return max(winner["step_ids"]), winner["step"]
+
+
+def make_exhibit(group: Sequence[Row]) -> Exhibit:
+    """The exhibit of one group's rows, at least one of which has a clip."""
+    rollouts = [make_rollout(row, number) for number, row in enumerate(group, 1)]
+    best = max((row["clip_entropy"], -i) for i, row in enumerate(group) if row["clip_step"] >= 0)
+    row = group[-best[1]]
+    return Exhibit(
+        kind=row["kind"],
+        training_step=row["step"],
+        prompt=visible(prompt_text(row["prompt"])),
+        clip_entropy=row["clip_entropy"],
+        clip_tokens=sum(0 <= step <= row["clip_step"] for step in row["step_ids"]),
+        winner=rollouts[-best[1]],
+        rollouts=rollouts,
+    )
+
+
+def make_rollout(row: Row, number: int) -> Shown:
+    """A rollout cut into its steps; tokens of no step come as a step with number 0."""
+    pieces = align_tokens(row["tokens"], row["completion"])
+    steps: list[Step] = []
+    start = 0
+    for end in range(1, len(pieces) + 1):
+        if end == len(pieces) or row["step_ids"][end] != row["step_ids"][start]:
+            steps.append(
+                _make_step(pieces[start:end], row["entropy"][start:end], row["step_ids"][start], row["clip_step"])
+            )
+            start = end
+    return Shown(number=number, success=row["success"], steps=steps)
+
+
+def _make_step(pieces: list[tuple[str, bool]], entropies: list[float], step: int, clip_step: int) -> Step:
+    tokens = [
+        Token(text=visible(text), entropy=entropy, level=level_of(entropy), special=special)
+        for (text, special), entropy in zip(pieces, entropies, strict=True)
+    ]
+    mean = sum(entropies) / len(entropies)
+    in_clip = 0 <= step <= clip_step
+    return Step(step + 1, tokens, mean, level_of(mean), in_clip, in_clip and step == clip_step)
+
+
+def level_of(entropy: float) -> int:
+    """The shade of an entropy in nats, 0 to `len(EDGES)`; what is not a number gets the lightest.
+
+    >>> [level_of(value) for value in (0.0, 0.1, 1.59, 9.0, float("nan"))]
+    [0, 3, 6, 7, 0]
+    """
+    return sum(entropy >= edge for edge in EDGES)
+
+
+def align_tokens(tokens: Sequence[str], text: str) -> list[tuple[str, bool]]:
+    """(text, is special) of each token, so that the texts of the others make up `text`.
+
+    Tokens decoded one by one differ from the text: bytes of one character give U+FFFD each, some tokenizers drop a
+    leading space, and special tokens are not in the text at all. A character in several tokens goes to the first.
+
+    >>> align_tokens(["\\ufffd", "\\ufffd", "a", "<eos>"], "é a")
+    [('é', False), ('', False), (' a', False), ('<eos>', True)]
+    """
+    pieces: list[tuple[str, bool]] = []
+    at = 0
+    for index, token in enumerate(tokens):
+        end = _end_of(tokens, index, text, at)
+        pieces.append((token, True) if end is None else (text[at:end], False))
+        at = at if end is None else end
+    if at < len(text) and pieces:
+        last = max((i for i, (_, special) in enumerate(pieces) if not special), default=0)
+        pieces[last] = (pieces[last][0] + text[at:], False)
+    return pieces
+
+
+def _end_of(tokens: Sequence[str], index: int, text: str, at: int) -> int | None:
+    """Where token `index`, which begins at `at`, ends in the text; None for a special token."""
+    token = tokens[index]
+    if text.startswith(token, at):
+        return at + len(token)
+    if "\ufffd" not in token:
+        blanks = len(text[at:]) - len(text[at:].lstrip())
+        return at + blanks + len(token) if token and text.startswith(token, at + blanks) else None
+    if index and "\ufffd" in tokens[index - 1]:
+        return at  # a further part of a character that the first has taken
+    following = next((t for t in tokens[index + 1 :] if "\ufffd" not in t and t in text[at:]), None)
+    return len(text) if following is None else max(at, text.find(following, min(at + 1, len(text))))
+
+
+def visible(text: str) -> str:
+    """The text with what would act instead of being seen made visible: control characters, direction marks, surrogates.
+
+    >>> visible("a\\x00\\u202eb\\n")
+    'a␀\\\\u202eb\\n'
+    """
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    code = ord(character)
+    if character == "\n" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Cn", "Co"):
+        return character
+    if code < 0x20 or code == 0x7F:
+        return "␡" if code == 0x7F else chr(0x2400 + code)
+    if character in "\u200c\u200d":  # joiners are part of scripts and emoji
+        return character
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def prompt_text(prompt: str) -> str:
+    """The prompt as text; of chat messages (JSON) their contents, with the role before each."""
+    try:
+        messages = json.loads(prompt)
+        return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
+    except (ValueError, TypeError, KeyError):
+        return prompt
