@@ -121,3 +121,24 @@ def test_the_recorder_is_taken_off_the_model_again(tmp_path):
     trainer = build(tmp_path, all_right, max_steps=1)
     trainer.train()
     assert "_get_logits_processor" not in vars(trainer.model)
+
+
+@pytest.mark.slow
+def test_continuous_batching_needs_the_extra_forward(tmp_path, monkeypatch):
+    trainer = build(tmp_path, all_right, max_steps=1, use_transformers_continuous_batching=True)
+    entropy, name, _, batch = entropies_of(trainer, monkeypatch)
+    _, expected = logps_and_entropies(make_model(), batch)
+    mask = batch["completion_mask"].bool()
+    assert name == "extra_forward"
+    assert torch.allclose(entropy[mask], expected[mask], atol=1e-5)
+
+
+def test_bf16_recorder_and_old_pass_agree_to_its_precision(tmp_path, monkeypatch):
+    found = []
+    for changes in (dict(), dict(num_iterations=2)):
+        trainer = build(tmp_path, all_right, max_steps=1, bf16=True, **changes)
+        found.append(entropies_of(trainer, monkeypatch))
+    (recorded, _, _, batch), (scored, _, _, again) = found
+    assert torch.equal(batch["completion_ids"], again["completion_ids"])
+    mask = batch["completion_mask"].bool()
+    assert (recorded - scored)[mask].abs().max() < 6e-3

@@ -12,7 +12,8 @@ from transformers import TrainerCallback
 class MetricsFile(TrainerCallback):
     """Appends every log of the main process to `path`, flushed line by line.
 
-    A resumed run drops the lines after its checkpoint's step first, so that no step stands there twice.
+    A resumed run drops the lines after its checkpoint's step first, and the summary of a run that it prolongs, so that
+    nothing stands there twice.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -21,7 +22,7 @@ class MetricsFile(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            kept = [line for line in read_metrics(self.path) if line["step"] <= state.global_step and state.global_step]
+            kept = [line for line in read_metrics(self.path) if _stays(line, state.global_step)]
             scratch = self.path.with_suffix(".tmp")
             scratch.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
             os.replace(scratch, self.path)
@@ -30,6 +31,10 @@ class MetricsFile(TrainerCallback):
         if state.is_world_process_zero and logs:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+def _stays(line: dict, resumed_at: int) -> bool:
+    return 0 < resumed_at >= line["step"] and "train_runtime" not in line
 
 
 def read_metrics(path: str | Path) -> list[dict]:

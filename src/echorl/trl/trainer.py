@@ -189,7 +189,8 @@ class EchoGRPOTrainer(GRPOTrainer):
         """Log a warning the first time `key` comes up in this run (resumed parts included)."""
         if key not in self.warned:
             self.warned.add(key)
-            logger.warning_once(text)
+            if self.accelerator.is_main_process:
+                logger.warning(text)
 
     def add_metric(self, name: str, value: float) -> None:
         """Log `echo/name`, averaged over the logging interval by TRL. `value` must be the same on every process."""
