@@ -146,8 +146,8 @@ def align_tokens(tokens: Sequence[str], text: str) -> list[tuple[str, bool]]:
     Tokens decoded one by one differ from the text: bytes of one character give U+FFFD each, some tokenizers drop a
     leading space, and special tokens are not in the text at all. A character in several tokens goes to the first.
 
-    >>> align_tokens(["\\ufffd", "\\ufffd", "a", "<eos>"], "é a")
-    [('é', False), ('', False), (' a', False), ('<eos>', True)]
+    >>> align_tokens(["\\ufffd", "\\ufffd", "a", "<eos>"], "éa")
+    [('é', False), ('', False), ('a', False), ('<eos>', True)]
     """
     pieces: list[tuple[str, bool]] = []
     at = 0
@@ -199,6 +199,8 @@ def prompt_text(prompt: str) -> str:
     """The prompt as text; of chat messages (JSON) their contents, with the role before each."""
     try:
         messages = json.loads(prompt)
+        if not isinstance(messages, list) or not messages:
+            return prompt
         return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
     except (ValueError, TypeError, KeyError):
         return prompt
