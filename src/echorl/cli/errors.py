@@ -57,11 +57,13 @@ def one_line(error: BaseException | str) -> str:
 
 
 @contextmanager
-def as_user_error(*kinds: type[Exception], doing: str) -> Iterator[None]:
-    """Within, errors of these kinds are the user's: "DOING: message"."""
+def as_user_error(*kinds: type[Exception], doing: str, by: tuple[str, ...] = ()) -> Iterator[None]:
+    """Within, errors of these kinds (raised by these packages, if any is named) are the user's: "DOING: message"."""
     try:
         yield
     except kinds as error:
+        if is_for_the_user(error) or (by and _raised_in(error) not in by):
+            raise
         raise UserError(f"{doing}: {one_line(error)}") from error
 
 

@@ -77,10 +77,10 @@ def parse(recipe: dict[str, Any], argv: Sequence[str], path: str | Path | None =
     """
     parser = make_parser()
     actions = {action.dest: action for action in reversed(parser._actions) if action.dest != "help"}
-    defaults = {name: action.default for name, action in actions.items()}
+    defaults = vars(parser.parse_known_args([])[0])
     for name, value in recipe.items():
         if name not in actions:
-            raise UserError(f"{path or 'the recipe'}: unknown option {name!r}{_nearest(name, defaults)}.")
+            raise UserError(f"{path or 'the recipe'}: unknown option {name!r}{_nearest(name, defaults)}")
         _check_value(parser, actions[name], value, f"{path or 'the recipe'}: {name}")
     parser.set_defaults_with_config(**recipe)
     namespace, rest = parser.parse_known_args(list(argv))
@@ -98,12 +98,12 @@ def _refuse(word: str, known: dict[str, Any]) -> None:
     if not word.startswith("-"):
         raise UserError(f"unexpected {word!r} on the command line: options are written --name value.")
     name = word.lstrip("-").partition("=")[0].replace("-", "_")
-    raise UserError(f"unknown option {word.partition('=')[0]!r} on the command line{_nearest(name, known)}.")
+    raise UserError(f"unknown option {word.partition('=')[0]!r} on the command line{_nearest(name, known)}")
 
 
 def _nearest(name: object, known: dict[str, Any]) -> str:
     found = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else "; `echorl train --help_all` lists them all"
+    return f"; did you mean {found[0]!r}?" if found else "; `echorl train --help_all` lists them all."
 
 
 def _check_value(parser: TrlParser, action: argparse.Action, value: Any, place: str) -> None:

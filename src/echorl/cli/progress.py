@@ -19,6 +19,12 @@ SHOWN = {
 class ShortProgress(ProgressCallback):
     """A bar, and for each log one line with the values of `SHOWN`."""
 
+    def close(self) -> None:
+        """End the bars' lines, also when training was cut short."""
+        for bar in (self.prediction_bar, self.training_bar):
+            if bar is not None:
+                bar.close()
+
     def on_log(self, args, state, control, logs=None, **kwargs):
         if not state.is_world_process_zero or self.training_bar is None or not logs:
             return

@@ -15,6 +15,7 @@ from echorl.cli.errors import UserError, one_line
 
 SECRETS = ("hub_token",)
 NOT_RECORDED = ("resume_from_checkpoint", "overwrite_output_dir", *SECRETS)
+STATE = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "echorl_state*", "trainer_state.json")
 SHAPE = (
     "model_type",
     "vocab_size",
@@ -82,6 +83,19 @@ def _named(checkpoint: Path) -> Path:
             f"resume_from_checkpoint={str(checkpoint)!r} is incomplete: 'true' takes the newest complete checkpoint."
         )
     return checkpoint
+
+
+def is_finished(checkpoint: Path, max_steps: int) -> bool:
+    """Whether no step of the run is left after this checkpoint; runs counted in epochs see to that themselves."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    return 0 < max_steps <= state["global_step"]
+
+
+def copy_model(checkpoint: Path, folder: str | Path) -> None:
+    """Copy what transformers loads, and not what only a resumed run needs."""
+    for path in checkpoint.iterdir():
+        if path.is_file() and not any(path.match(pattern) for pattern in STATE):
+            shutil.copy2(path, folder)
 
 
 def check_no_earlier_run(folder: str | Path, *, overwrite: bool) -> list[Path]:

@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -16,10 +17,13 @@ from echorl.cli.errors import Interrupted, UserError, as_user_error
 from echorl.cli.options import TrainArguments
 
 if TYPE_CHECKING:
+    from trl import ModelConfig
+
     from echorl.cli.parsing import Settings
     from echorl.tasks import Task
     from echorl.trl import EchoGRPOTrainer
 
+LIBRARIES = ("transformers", "peft", "accelerate", "huggingface_hub", "tokenizers", "safetensors", "bitsandbytes")
 HELP = """\
 usage: echorl train [--config recipe.yaml] [--any_option value ...]
 
@@ -46,6 +50,7 @@ def run(argv: Sequence[str]) -> int:
     env = {name: str(value) for name, value in recipe.pop("env", {}).items()}
     os.environ.update(env)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL's ping, unless the user turned it on
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")  # a library to itself
     if known.help_all:
         make_parser().print_help()
         return 0
@@ -72,8 +77,6 @@ def _first_look(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _train(settings: Settings, env: dict[str, str]) -> None:
-    from transformers.utils import logging
-
     training = settings.training
     run_folder.check_writable(training.output_dir)
     _check_reporting(training.report_to)
@@ -81,6 +84,9 @@ def _train(settings: Settings, env: dict[str, str]) -> None:
     checkpoint = run_folder.choose_checkpoint(training.resume_from_checkpoint, training.output_dir, _say)
     if checkpoint is not None:
         run_folder.check_same_model(checkpoint, settings.model.model_name_or_path, config, peft=settings.model.use_peft)
+        if run_folder.is_finished(checkpoint, training.max_steps):
+            _finish(checkpoint, settings)
+            return
     earlier = _earlier_run(settings) if checkpoint is None else []
     trainer = _make_trainer(settings, name)
     trainer.accelerator.wait_for_everyone()  # every process has looked at the folder before the first one changes it
@@ -88,12 +94,33 @@ def _train(settings: Settings, env: dict[str, str]) -> None:
         run_folder.delete(earlier)
         run_folder.write_config(training.output_dir, settings.given, settings.defaults, env)
     trainer.accelerator.wait_for_everyone()
-    logging.disable_progress_bar()  # those of every saved file, which cut the training's own in pieces
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    _run_to_the_end(trainer, checkpoint)
     trainer.save_model(training.output_dir)
     if trainer.accelerator.is_main_process:
         _say(f"the model is in {training.output_dir}, its curves in {Path(training.output_dir) / 'metrics.jsonl'}")
     trainer.end()
+
+
+def _run_to_the_end(trainer: EchoGRPOTrainer, checkpoint: Path | None) -> None:
+    from transformers.utils import logging
+
+    from echorl.cli.progress import ShortProgress
+
+    logging.disable_progress_bar()  # those of every saved file, which cut the training's own in pieces
+    try:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    finally:
+        logging.enable_progress_bar()
+        if (bar := trainer.pop_callback(ShortProgress)) is not None:
+            bar.close()
+
+
+def _finish(checkpoint: Path, settings: Settings) -> None:
+    """The run had made its last step (the Trainer would make one more): see that its model is in place."""
+    folder = settings.training.output_dir
+    if settings.training.process_index == 0:
+        run_folder.copy_model(checkpoint, folder)
+    _say(f"{checkpoint} is the end of this run (max_steps={settings.training.max_steps}): its model is in {folder}")
 
 
 def _earlier_run(settings: Settings) -> list[Path]:
@@ -114,7 +141,8 @@ def _model(settings: Settings) -> tuple[str, dict[str, Any]]:
         raise UserError("model_name_or_path is not set: give a folder, a model of the hub, or 'quickstart'.")
     known = str(POLICY) if name == "quickstart" else name
     trust = settings.training.trust_remote_code
-    with as_user_error(OSError, ValueError, doing=f"model_name_or_path={name!r} cannot be loaded"):
+    place = "(a folder)" if os.path.isdir(known) else "(no folder here, so a model of the hub)"
+    with as_user_error(OSError, ValueError, doing=f"model_name_or_path={name!r} {place} cannot be loaded"):
         config = AutoConfig.from_pretrained(known, revision=settings.model.model_revision, trust_remote_code=trust)
     return known, config.to_dict()
 
@@ -132,7 +160,7 @@ def _check_reporting(report_to: list[str] | str) -> None:
 
 def _make_trainer(settings: Settings, name: str) -> EchoGRPOTrainer:
     from transformers import ProgressCallback, set_seed
-    from trl import get_peft_config, get_quantization_config
+    from trl import get_quantization_config
 
     from echorl.cli.data import make_dataset, make_task, reward_functions
     from echorl.cli.progress import ShortProgress
@@ -147,20 +175,32 @@ def _make_trainer(settings: Settings, name: str) -> EchoGRPOTrainer:
     evaluation = None if training.eval_strategy == "no" else make_dataset(own, task, "eval")
     training.model_init_kwargs = _model_options(settings)
     set_seed(training.seed)
-    trainer = EchoGRPOTrainer(
-        name,
-        rewards,
-        training,
-        train_dataset=train,
-        eval_dataset=evaluation,
-        callbacks=[MetricsFile(Path(training.output_dir) / "metrics.jsonl")],
-        peft_config=get_peft_config(settings.model),
-        quantization_config=get_quantization_config(settings.model),
-    )
+    with as_user_error(ValueError, OSError, ImportError, doing="the trainer cannot be set up", by=LIBRARIES):
+        trainer = EchoGRPOTrainer(
+            name,
+            rewards,
+            training,
+            train_dataset=train,
+            eval_dataset=evaluation,
+            callbacks=[MetricsFile(Path(training.output_dir) / "metrics.jsonl")],
+            peft_config=_peft_config(settings.model),
+            quantization_config=get_quantization_config(settings.model),
+        )
     if not training.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(ShortProgress)
     return trainer
+
+
+def _peft_config(model: ModelConfig) -> Any:
+    """TRL's, except that a single target module is a module's name, not a pattern that must match its whole path."""
+    from trl import get_peft_config
+
+    config = get_peft_config(model)
+    target = getattr(config, "target_modules", None)
+    if isinstance(target, str) and target.isidentifier():  # "all-linear" is none
+        config.target_modules = {target}
+    return config
 
 
 def _name_verifier(settings: Settings, task: Task | None, names: list[str]) -> None:

@@ -1,0 +1,36 @@
+"""Reward functions that the tests name as `rewards.py:function`."""
+
+import os
+import signal
+
+CALLS = {"kill": 0}
+
+
+def some_right(completion_ids, **_):
+    return [float(sum(ids) % 3 == 0) for ids in completion_ids]
+
+
+def killed(completion_ids, **_):
+    """As `some_right`, but at the call that an environment variable names the process dies as by kill -9."""
+    CALLS["kill"] += 1
+    if CALLS["kill"] == int(os.environ.get("ECHORL_TEST_KILL_AT", "0")):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return some_right(completion_ids)
+
+
+def interrupted(completion_ids, trainer_state=None, **_):
+    if trainer_state.global_step == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+    return some_right(completion_ids)
+
+
+def never(completions, **_):
+    return [None] * len(completions)
+
+
+def broken(completions, **_):
+    return [1.0 / 0 for _ in completions]
+
+
+def too_few(completions, **_):
+    return [1.0]

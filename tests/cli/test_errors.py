@@ -1,0 +1,197 @@
+"""What a user can get wrong ends in one sentence that names the value and the fix, and in exit code 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from echorl.cli import main
+from tests.cli.conftest import REWARDS, save_model
+from tests.trl import tiny
+
+
+def train(path: str, *more: str) -> list[str]:
+    return ["train", "--config", path, *more]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"echo_cof": 0.1}, ["recipe.yaml", "unknown option 'echo_cof'", "did you mean 'echo_coef'?"]),
+        ({"zzz": 1}, ["unknown option 'zzz'", "--help_all"]),
+        ({"max_steps": 2.5}, ["recipe.yaml: max_steps", "invalid int value", "2.5"]),
+        ({"eval_strategy": "sometimes"}, ["eval_strategy", "'sometimes'", "epoch"]),
+        ({"echo_coef": -0.5}, ["echo_coef=-0.5", "at least 0"]),
+        ({"echo_coef": float("nan")}, ["echo_coef=nan", "finite"]),
+        ({"echo_scope": "all"}, ["echo_scope='all'", "'verified'"]),
+        ({"num_generations": 1}, ["num_generations=1", "2 or more"]),
+        ({"per_device_train_batch_size": 3}, ["(6)", "num_generations (4)", "per_device_train_batch_size"]),
+        ({"train_file": None}, ["nothing given", "task, train_file"]),
+        ({"task": "gsm8k"}, ["task and train_file", "exactly one"]),
+        ({"reward_funcs": None}, ["train_file", "reward_funcs"]),
+        ({"task": "gsm9k", "train_file": None}, ["'gsm9k'", "gsm8k"]),
+        ({"task": "gsm8k", "train_file": None, "task_options": {"dta": 1}}, ["'dta'", "data"]),
+        ({"task": "gsm8k", "train_file": None, "task_options": "x"}, ["task_options='x'", "JSON"]),
+        ({"task": "gsm8k", "train_file": None, "task_options": {"data": "no.jsonl"}}, ["no.jsonl", "give a JSONL"]),
+        ({"train_file": "no.jsonl"}, ["no file no.jsonl"]),
+        ({"eval_strategy": "steps", "eval_steps": 1}, ["eval_file"]),
+        ({"reward_funcs": ["no.py:f"]}, ["'no.py:f'", "no file no.py"]),
+        ({"reward_funcs": ["nomodule.f"]}, ["'nomodule.f'", "cannot be imported"]),
+        ({"reward_funcs": [f"{REWARDS}:sme_right"]}, ["sme_right' does not exist", "some_right"]),
+        ({"reward_funcs": [f"{REWARDS}:some_right"] * 2}, ["two reward functions are named 'some_right'"]),
+        ({"reward_funcs": [f"{REWARDS}:some_right", f"{REWARDS}:never"]}, ["echo_success_reward_func", "never"]),
+        ({"echo_success_reward_func": "sum_right"}, ["echo_success_reward_func='sum_right'", "some_right"]),
+        ({"model_name_or_path": None}, ["model_name_or_path is not set"]),
+        ({"model_name_or_path": "no/model"}, ["model_name_or_path='no/model'", "no folder"]),
+        ({"report_to": "wandbb"}, ["report_to='wandbb'", "tensorboard"]),
+        ({"resume_from_checkpoint": "no-folder"}, ["resume_from_checkpoint='no-folder'", "no such folder"]),
+    ],
+)
+def test_recipe(recipe, fails, changes, words):
+    fails(train(recipe(**changes)), *words)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--echo_cof", "1"], ["'--echo_cof' on the command line", "did you mean 'echo_coef'?"]),
+        (["--echo-coeff=1"], ["'--echo-coeff'", "'echo_coef'"]),
+        (["--echo_co", "1"], ["'--echo_co'", "'echo_coef'"]),
+        (["--max_steps", "two"], ["--max_steps", "'two'"]),
+        (["stray"], ["unexpected 'stray'"]),
+        (["--echo_coef", "-1"], ["echo_coef=-1.0"]),
+        (["--echo_coef", "nan"], ["echo_coef=nan"]),
+        (["--config"], ["--config", "expected one argument"]),
+    ],
+)
+def test_command_line(recipe, fails, more, words):
+    fails(train(recipe(), *more), *words)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, ["recipe.yaml", "no such file"]),
+        (b"a: [1,\nb: }", ["recipe.yaml is not valid YAML", "line 2"]),
+        (b"- a\n- b\n", ["recipe.yaml", "no mapping"]),
+        (b"\xff\xfe\xfa", ["recipe.yaml cannot be read"]),
+        (b"env: 3\n", ["recipe.yaml", "'env'"]),
+    ],
+)
+def test_unfit_recipe_file(tmp_path, fails, content, words):
+    if content is not None:
+        (tmp_path / "recipe.yaml").write_bytes(content)
+    fails(train("recipe.yaml"), *words)
+
+
+def test_folder_as_recipe(tmp_path, fails):
+    fails(train(str(tmp_path)), "cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"question": "1+1"}\n', ["no column 'prompt'", "question"]),
+        ('{"prompt": "1"}\n\n{"prompt": \n', ["rows.jsonl, line 3", "not JSON"]),
+        ('{"prompt": "1"}\n[1]\n', ["rows.jsonl, line 2", "not an object"]),
+        ('{"prompt": "1"}\n{"prompt": 2}\n', ["rows.jsonl", "one table"]),
+        ("\n", ["rows.jsonl holds no rows"]),
+    ],
+)
+def test_unfit_rows(tmp_path, recipe, fails, text, words):
+    (tmp_path / "rows.jsonl").write_text(text)
+    fails(train(recipe(train_file="rows.jsonl")), *words)
+
+
+def test_malformed_line_of_a_task(tmp_path, recipe, fails):
+    (tmp_path / "train.jsonl").write_text('{"question": "1+1?", "answer": "#### 2"}\n{"question"\n')
+    path = recipe(task="gsm8k", train_file=None, task_options={"data": "train.jsonl"})
+    fails(train(path), "train.jsonl, line 2", "not JSON")
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("never", ["never", "returned None for every rollout"]),
+        ("broken", ["'broken' raised ZeroDivisionError", "rewards.py, line"]),
+        ("too_few", ["'too_few' returned 1 values for 8 completions"]),
+    ],
+)
+def test_unfit_verifier(recipe, fails, function, words):
+    path = recipe(reward_funcs=[f"{REWARDS}:{function}"], gradient_accumulation_steps=1)
+    fails(train(path), *words)
+
+
+def test_tokenizer_without_newlines(tmp_path, recipe, fails, monkeypatch):
+    monkeypatch.setattr(tiny, "PIECES", [p.strip("\n") or f"x{i}" for i, p in enumerate(tiny.PIECES)])
+    fails(train(recipe(model_name_or_path=str(save_model(tmp_path / "model")))), "no token that contains a newline")
+
+
+def test_unwritable_output_folder_is_found_before_the_model(tmp_path, recipe, fails):
+    (tmp_path / "file").write_text("")
+    path = recipe(output_dir=str(tmp_path / "file" / "run"), model_name_or_path="no/model")
+    fails(train(path), "file/run' cannot be written", "Not a directory")
+
+
+def make_checkpoint(run, model, name, **changes):
+    checkpoint = run / "checkpoint-1"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "trainer_state.json").write_text('{"global_step": 1}')
+    config = json.loads((model / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps({**config, **changes}))
+    (run / "config.yaml").write_text(yaml.safe_dump({"model_name_or_path": name}))
+
+
+def test_checkpoint_of_another_model(tmp_path, recipe, model, fails):
+    make_checkpoint(tmp_path / "run", model, "other/model")
+    fails(train(recipe(), "--resume_from_checkpoint", "true"), "checkpoint-1 is of the model 'other/model'")
+
+
+def test_checkpoint_of_another_size(tmp_path, recipe, model, fails):
+    make_checkpoint(tmp_path / "run", model, str(model), hidden_size=64)
+    fails(train(recipe(resume_from_checkpoint=True)), "hidden_size is 64", "is 32")
+
+
+def test_checkpoint_of_an_adapter(tmp_path, recipe, model, fails):
+    make_checkpoint(tmp_path / "run", model, str(model))
+    (tmp_path / "run" / "checkpoint-1" / "adapter_config.json").write_text("{}")
+    fails(train(recipe(resume_from_checkpoint=True)), "holds an adapter", "use_peft=true")
+
+
+def test_earlier_run_in_the_folder(tmp_path, recipe, model, fails):
+    make_checkpoint(tmp_path / "run", model, str(model))
+    fails(train(recipe()), "checkpoint-1 of an earlier run", "--overwrite_output_dir")
+
+
+def test_old_trl(tmp_path, recipe):
+    info = tmp_path / "old" / "trl-1.9.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: trl\nVersion: 1.9.0\n")
+    command = [sys.executable, "-m", "echorl", *train(recipe())]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(info.parent)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("echorl: error: trl 1.9.0 is too old")
+    assert "Traceback" not in done.stderr
+
+
+def test_traceback_on_request(capsys, monkeypatch):
+    monkeypatch.setenv("ECHORL_TRACEBACK", "0")
+    assert main(["train", "--config", "no.yaml", "--traceback"]) == 2
+    text = capsys.readouterr().err
+    assert "Traceback" in text
+    assert text.strip().splitlines()[-1].startswith("echorl: error: --config no.yaml")
+
+
+def test_unexpected_errors_keep_their_traceback(capsys, monkeypatch):
+    monkeypatch.setattr("echorl.cli.env.devices", lambda: {}["nothing"])
+    assert main(["env"]) == 1
+    text = capsys.readouterr().err
+    assert text.startswith("echorl: stopped by an unexpected KeyError: 'nothing'")
+    assert "Traceback" in text

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from echorl import __version__
+from echorl.cli import COMMANDS, main
+
+HEAVY = ("torch", "transformers", "trl", "datasets", "matplotlib", "accelerate", "reasoning_gym")
+SCRIPT = f"""
+import sys
+import echorl
+before = set(sys.modules)
+from echorl.cli import main
+for argv in (["--help"], ["train", "--help"]):
+    try:
+        main(argv)
+    except SystemExit:
+        pass
+print([name for name in {HEAVY} if name in sys.modules and name not in before])
+"""
+
+
+def test_help_is_light():
+    """It loads nothing heavy beyond what the package itself does."""
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_without_a_command(capsys):
+    assert main([]) == 0
+    assert "usage: echorl" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out.strip() == f"echorl {__version__}"
+
+
+def test_unknown_command(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["tain"])
+    assert "invalid choice: 'tain'" in capsys.readouterr().err
+
+
+def test_every_option_is_listed(capsys):
+    assert main(["train", "--help_all"]) == 0
+    text = capsys.readouterr().out
+    assert all(option in text for option in ("--echo_coef", "--task_options", "--lora_r", "--learning_rate"))
+
+
+def test_env(capsys):
+    assert main(["env"]) == 0
+    lines = dict(line.split(":", 1) for line in capsys.readouterr().out.strip().splitlines())
+    assert lines["echorl"].strip() == __version__
+    wanted = {"python", "torch", "trl", "transformers", "peft", "accelerate", "datasets", "vllm", "verl", "cpu", "cuda"}
+    assert wanted <= lines.keys()
+    assert "supported" in lines["trl for echorl"] or "untested" in lines["trl for echorl"]
+
+
+def test_env_tells_of_an_old_trl(capsys, monkeypatch):
+    from packaging.version import Version
+
+    monkeypatch.setattr("echorl.trl.versions.OLDEST", Version("99"))
+    assert main(["env"]) == 0
+    assert "not supported: trl" in capsys.readouterr().out

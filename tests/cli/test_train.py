@@ -1,0 +1,211 @@
+"""Real runs through the command line: what they leave behind, and that a run that was cut off ends as if it wasn't."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from echorl.cli import main, run_folder
+from echorl.cli.parsing import parse, read_recipe
+from echorl.trl.metrics_file import read_metrics
+from tests.cli.conftest import REWARDS
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+CLOCK = ("runtime", "per_second", "step_time", "total_flos")
+
+
+def weights(run):
+    return load_file(run / "model.safetensors")
+
+
+def curves(run):
+    """The metrics without what depends on the clock, and without the summary."""
+    lines = [line for line in read_metrics(run / "metrics.jsonl") if "train_runtime" not in line]
+    return [{key: v for key, v in line.items() if not any(c in key for c in CLOCK)} for line in lines]
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
+
+
+def test_what_a_run_leaves_behind(tmp_path, recipe, rows, model, capsys):
+    path = recipe(eval_strategy="steps", eval_steps=2, eval_file=str(rows), eval_size=8, report_to="tensorboard")
+    assert main(["train", "--config", path, "--echo_coef", "0.01", "--seed", "3"]) == 0
+    run = tmp_path / "run"
+    lines = read_metrics(run / "metrics.jsonl")
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2]
+    assert [line["step"] for line in lines if "eval_loss" in line] == [2]
+    assert all("echo/frac_all_success" in line for line in lines if "loss" in line)
+    assert list(run.rglob("events.out.tfevents*"))
+    again = yaml.safe_load((run / "config.yaml").read_text())
+    assert again["echo_coef"] == 0.01
+    assert again["seed"] == 3
+    assert again["model_name_or_path"] == str(model)
+    loaded, tokenizer = AutoModelForCausalLM.from_pretrained(run), AutoTokenizer.from_pretrained(run)
+    assert loaded.generate(**tokenizer("1+1=?\n", return_tensors="pt", return_token_type_ids=False)).shape[0] == 1
+    captured = capsys.readouterr()
+    assert "step 2/2  reward" in captured.err
+    assert "Where the rollouts went" in captured.out
+
+
+def test_the_recorded_config_gives_the_same_run(tmp_path, recipe):
+    assert main(["train", "--config", recipe(), "--max_steps", "1", "--echo_coef", "0.1"]) == 0
+    recorded = str(tmp_path / "run" / "config.yaml")
+    assert main(["train", "--config", recorded, "--output_dir", str(tmp_path / "again")]) == 0
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "again"))
+
+
+@pytest.fixture
+def killed_run(tmp_path, recipe):
+    """A run of 6 steps that kill -9 ended in its second generation, after checkpoint 4; and its recipe."""
+    path = recipe(
+        reward_funcs=[f"{REWARDS}:killed"],
+        max_steps=6,
+        save_strategy="steps",
+        save_steps=1,
+        steps_per_generation=4,
+        num_iterations=2,
+        save_total_limit=4,
+    )
+    command = [sys.executable, "-m", "echorl", "train", "--config", path]
+    env = {**os.environ, "ECHORL_TEST_KILL_AT": "2", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == -9, done.stderr
+    return path
+
+
+def test_kill_and_resume_equal_an_undisturbed_run(tmp_path, killed_run, capsys):
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    assert main(["train", "--config", killed_run, "--output_dir", str(whole)]) == 0
+    assert run_folder.checkpoints(run)[0].name == "checkpoint-4"
+    # As if the kill had come while checkpoint 4 was written: number 3 lies in the middle of a generation batch.
+    state = run / "checkpoint-4" / "trainer_state.json"
+    state.write_text(state.read_text()[:100])
+    assert main(["train", "--config", killed_run, "--resume_from_checkpoint", "true"]) == 0
+    said = capsys.readouterr().err
+    assert "checkpoint-4 is incomplete" in said
+    assert "resuming from" in said
+    assert same(weights(run), weights(whole))
+    steps = [line["step"] for line in read_metrics(run / "metrics.jsonl") if "loss" in line]
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert [line["loss"] for line in curves(run)] == [line["loss"] for line in curves(whole)]
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path, recipe, capsys):
+    path = recipe(save_strategy="steps", save_steps=1)
+    assert main(["train", "--config", path]) == 0
+    run = tmp_path / "run"
+    before, lines = weights(run), (run / "metrics.jsonl").read_text()
+    (run / "model.safetensors").unlink()  # the kill came just before the model was saved
+    assert main(["train", "--config", path, "--resume_from_checkpoint", "true"]) == 0
+    assert "is the end of this run" in capsys.readouterr().err
+    assert same(weights(run), before)
+    assert (run / "metrics.jsonl").read_text() == lines
+    assert not (run / "optimizer.pt").exists()
+
+
+def test_a_finished_run_can_be_prolonged(tmp_path, recipe):
+    path = recipe(save_strategy="steps", save_steps=1)
+    assert main(["train", "--config", path]) == 0
+    assert main(["train", "--config", path, "--max_steps", "3", "--resume_from_checkpoint", "true"]) == 0
+    lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3]
+    assert [line["step"] for line in lines if "train_runtime" in line] == [3]
+
+
+def test_resume_without_a_checkpoint_starts_from_the_beginning(recipe, capsys):
+    assert main(["train", "--config", recipe(max_steps=1, resume_from_checkpoint=True)]) == 0
+    assert "no complete checkpoint" in capsys.readouterr().err
+
+
+def test_overwrite_deletes_the_earlier_checkpoints(tmp_path, recipe):
+    path = recipe(save_strategy="steps", save_steps=1)
+    assert main(["train", "--config", path]) == 0
+    assert main(["train", "--config", path, "--max_steps", "1", "--overwrite_output_dir"]) == 0
+    assert [p.name for p in run_folder.checkpoints(tmp_path / "run")] == ["checkpoint-1"]
+    assert [line["step"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "loss" in line] == [1]
+
+
+def test_interrupt_says_how_to_resume(tmp_path, recipe, capsys):
+    path = recipe(reward_funcs=[f"{REWARDS}:interrupted"], max_steps=4, save_strategy="steps", save_steps=1)
+    assert main(["train", "--config", path]) == 130
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    config = tmp_path / "run" / "config.yaml"
+    command = f"echorl train --config {config} --resume_from_checkpoint true"
+    assert last == f"echorl: interrupted; go on with: {command}"
+
+
+def test_interrupt_before_the_first_checkpoint(recipe, capsys):
+    assert main(["train", "--config", recipe(reward_funcs=[f"{REWARDS}:interrupted"], max_steps=4)]) == 130
+    assert "interrupted before the first checkpoint" in capsys.readouterr().err
+
+
+def test_lora(tmp_path, recipe):
+    path = recipe(max_steps=1, use_peft=True, lora_r=2, lora_target_modules=["q_proj"], beta=0.1)
+    assert main(["train", "--config", path]) == 0
+    assert (tmp_path / "run" / "adapter_model.safetensors").exists()
+    AutoModelForCausalLM.from_pretrained(tmp_path / "run")  # plain transformers reads the adapter and its base
+
+
+@pytest.mark.slow
+def test_two_processes(tmp_path, recipe):
+    path = recipe(per_device_train_batch_size=2, save_strategy="steps", save_steps=1)
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    command = [*launch, "-m", "echorl", "train", "--config", path]
+    done = subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "run"
+    assert [line["step"] for line in read_metrics(run / "metrics.jsonl") if "loss" in line] == [1, 2]
+    assert run_folder.is_complete(run / "checkpoint-2")
+    (run / "checkpoint-2" / "rng_state_1.pth").unlink()  # the second process had not finished writing
+    assert not run_folder.is_complete(run / "checkpoint-2")
+    AutoModelForCausalLM.from_pretrained(run)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.yaml")), ids=lambda p: p.stem)
+def test_recipes_parse(path):
+    settings = parse(read_recipe(path), ["--use_cpu", "true", "--bf16", "false"], path)
+    assert settings.training.output_dir.startswith("runs/")
+    assert settings.given["model_name_or_path"]
+
+
+def test_quickstart_recipe_runs(tmp_path):
+    path = str(RECIPES / "cpu" / "quickstart.yaml")
+    small = {"max_steps": 1, "train_size": 8, "per_device_train_batch_size": 8, "eval_strategy": "no"}
+    more = [word for name, value in small.items() for word in (f"--{name}", str(value))]
+    assert main(["train", "--config", path, *more]) == 0
+    line = read_metrics(tmp_path / "runs" / "quickstart-echo" / "metrics.jsonl")[0]
+    assert 0.0 < line["reward"] <= 1.0
+
+
+def test_secrets_are_not_recorded(tmp_path):
+    given = {"hub_token": "secret-1", "output_dir": "x"}
+    run_folder.write_config(tmp_path, given, {"hub_token": None}, {"WANDB_API_KEY": "secret-2"})
+    text = (tmp_path / "config.yaml").read_text()
+    assert "secret" not in text
+    assert "WANDB_API_KEY" in text
+
+
+def test_checkpoints_are_sorted_by_number(tmp_path):
+    for name in ("checkpoint-9", "checkpoint-10", "checkpoint-x", "other"):
+        (tmp_path / name).mkdir()
+    assert [p.name for p in run_folder.checkpoints(tmp_path)] == ["checkpoint-10", "checkpoint-9"]
+    assert not run_folder.is_complete(tmp_path / "checkpoint-10")
+    (tmp_path / "checkpoint-9" / "trainer_state.json").write_text(json.dumps({"global_step": 9}))
+    said: list[str] = []
+    assert run_folder.choose_checkpoint("true", tmp_path, said.append) == tmp_path / "checkpoint-9"
+    assert "incomplete" in said[0]
+    shutil.rmtree(tmp_path / "checkpoint-9")
+    assert run_folder.choose_checkpoint(True, tmp_path, said.append) is None
