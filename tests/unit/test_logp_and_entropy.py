@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
+from benchmarks.measure import peak_bytes
 from echorl import logp_and_entropy
 from echorl.core import entropy as module
-from tests.unit.memory import peak_bytes
 
 TOLERANCE = dict(rtol=1e-5, atol=2e-6)
 
@@ -160,7 +160,7 @@ def test_no_second_copy_of_the_logits(dtype: torch.dtype, monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "CHUNK_ELEMENTS", chunk)
     logits, targets = draw(2, 129, 4096, dtype=dtype)
     logits.requires_grad_()
-    allowed = 3 * 4 * chunk + 64 * targets.numel()
+    allowed = 2 * 4 * chunk + 64 * targets.numel()
     assert allowed < logits.nbytes / 4
     plain = peak_bytes(lambda: logits.detach().float().log_softmax(-1))
     assert plain >= 4 * logits.numel()  # the measure sees what it should

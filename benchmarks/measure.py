@@ -1,8 +1,23 @@
+"""Seconds and peak memory of a function."""
+
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable
 
 from torch.profiler import ProfilerActivity, profile
+
+
+def median_seconds(function: Callable[[], object], repeats: int, *, warm_up: bool = True) -> float:
+    if warm_up:
+        function()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
 
 
 def peak_bytes(function: Callable[[], object]) -> int:
