@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -68,3 +69,11 @@ def test_env_tells_of_an_old_trl(capsys, monkeypatch):
     monkeypatch.setattr("echorl.trl.versions.OLDEST", Version("99"))
     assert main(["env"]) == 0
     assert "not supported: trl" in capsys.readouterr().out
+
+
+def test_telemetry_is_off_unless_turned_on(monkeypatch, tmp_path):
+    (tmp_path / "recipe.yaml").write_text("env: {HF_HUB_DISABLE_TELEMETRY: 0}\n")
+    for argv, wanted in ([], "1"), (["--config", str(tmp_path / "recipe.yaml")], "0"):
+        monkeypatch.delenv("HF_HUB_DISABLE_TELEMETRY", raising=False)
+        assert main(["train", "--help_all", *argv]) == 0
+        assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == wanted

@@ -10,8 +10,8 @@ SHOWN = {
     "loss": "loss",
     "grad_norm": "grad norm",
     "completions/mean_length": "length",
-    "echo/frac_degenerate": "degenerate",
-    "echo/num_clips": "clips",
+    "echo/groups/all_success": "all-success",
+    "echo/groups/all_fail": "all-fail",
     "echo/nll": "echo nll",
 }
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from echorl.trl import EchoGRPOTrainer
 
 LIBRARIES = ("transformers", "peft", "accelerate", "huggingface_hub", "tokenizers", "safetensors", "bitsandbytes")
+INTERNAL = "`(is_gradient_checkpointing|gradient_checkpointing_enable)` is deprecated"  # what libraries tell each other
 HELP = """\
 usage: echorl train [--config recipe.yaml] [--any_option value ...]
 
@@ -50,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
     env = {name: str(value) for name, value in recipe.pop("env", {}).items()}
     os.environ.update(env)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL's ping, unless the user turned it on
-    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")  # a library to itself
+    warnings.filterwarnings("ignore", message=INTERNAL)
     if known.help_all:
         make_parser().print_help()
         return 0
@@ -96,6 +97,8 @@ def _train(settings: Settings, env: dict[str, str]) -> None:
     trainer.accelerator.wait_for_everyone()
     _run_to_the_end(trainer, checkpoint)
     trainer.save_model(training.output_dir)
+    if training.push_to_hub:
+        trainer.push_to_hub()
     if trainer.accelerator.is_main_process:
         _say(f"the model is in {training.output_dir}, its curves in {Path(training.output_dir) / 'metrics.jsonl'}")
     trainer.end()
