@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from echorl.trl import EchoGRPOTrainer
 
 LIBRARIES = ("transformers", "peft", "accelerate", "huggingface_hub", "tokenizers", "safetensors", "bitsandbytes")
-INTERNAL = "`(is_)?gradient_checkpointing(_enable)?` is deprecated"  # TRL's own default, and what libraries tell each other
+INTERNAL = "`(is_)?gradient_checkpointing(_enable)?` is deprecated"  # by TRL's own default and between libraries
 HELP = """\
 usage: echorl train [--config recipe.yaml] [--any_option value ...]
 
