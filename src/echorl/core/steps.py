@@ -105,7 +105,7 @@ def _kinds(delimiters: StepDelimiters) -> Tensor:
 def _segment_rows(kinds: Tensor, token_ids: Tensor, mask: Tensor) -> Tensor:
     kind = kinds.take(token_ids.long().clamp(-1, kinds.numel() - 1))
     text = mask & (kind < BLANK)
-    cuts = _cuts_before((kind & NEWLINE).bool() & mask, mask)
+    cuts = _cuts_before((kind & NEWLINE).bool(), mask)
     begins = text & (cuts > _last_cuts(cuts, text))
     steps = (begins.cumsum(1) - 1).clamp_(min=0)
     return steps.masked_fill_(~(mask & text.any(1, keepdim=True)), -1)
@@ -127,7 +127,7 @@ def _special_ids(tokenizer: Any) -> set[int]:
 
 
 def _cuts_before(newline: Tensor, mask: Tensor) -> Tensor:
-    """int32 [B, T]: newlines strictly before each position plus gaps in the mask that have ended by then."""
+    """int32 [B, T]: newlines before each position (in a gap they add nothing) or gaps in the mask ended by then."""
     cut = torch.zeros_like(mask)
     cut[:, 1:] = newline[:, :-1] | (mask[:, 1:] & ~mask[:, :-1])
     return cut.cumsum(1, dtype=torch.int32)
