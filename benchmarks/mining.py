@@ -3,7 +3,7 @@
     python -m benchmarks.mining [--rollouts 1024] [--tokens 8192] [--threads 1] [--repeats 7]
 
 The loops do the work in one pass over the tokens, as one would write it by hand: one reads the tensors element by
-element (timed on a few whole groups and scaled to all, since it is linear in them), one reads lists converted beforehand
+element (timed on a few whole groups and scaled to all, since it is linear in them), one reads lists converted before
 (all rollouts; the conversion is timed apart). All three must find the same clips.
 """
 

@@ -69,7 +69,9 @@ def test_without_any_weight_it_is_zero_with_a_zero_gradient() -> None:
 
 def test_half_precision_is_summed_in_float32() -> None:
     logp = torch.full((1, 4096), -1.0, dtype=torch.bfloat16)
-    assert echo_loss(logp, torch.ones(1, 4096), num_prompts=1).item() == 4096
+    for weights in (torch.ones(1, 4096), torch.ones(1, 4096, dtype=torch.bfloat16)):
+        loss = echo_loss(logp, weights, num_prompts=1)
+        assert (loss.dtype, loss.item()) == (torch.float32, 4096)
 
 
 @pytest.mark.parametrize("num_prompts", [torch.tensor(4), torch.tensor(4.0), 4.0])
