@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from echorl.core.config import EchoConfig
@@ -14,23 +14,25 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "EchoClips": "mining",
-    "EchoConfig": "config",
-    "EntropyRecorder": "entropy",
-    "StepDelimiters": "steps",
-    "as_advantages": "losses",
-    "echo_loss": "losses",
-    "logp_and_entropy": "entropy",
-    "mine_echo_clips": "mining",
-    "segment_steps": "steps",
-    "step_entropy": "entropy",
-}
-__all__ = list(_HOMES)
+__all__ = [
+    "EchoClips",
+    "EchoConfig",
+    "EntropyRecorder",
+    "StepDelimiters",
+    "as_advantages",
+    "echo_loss",
+    "logp_and_entropy",
+    "mine_echo_clips",
+    "segment_steps",
+    "step_entropy",
+]
+
+_MODULES = ("config", "entropy", "losses", "mining", "steps")
 
 
-def __getattr__(name: str):
-    """Import a function when it is asked for, so that `echorl --help` answers without torch."""
-    if name not in _HOMES:
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is asked for, so that `echorl --help` answers without torch."""
+    if name not in __all__:
         raise AttributeError(f"module 'echorl' has no attribute {name!r}")
-    return getattr(import_module(f"echorl.core.{_HOMES[name]}"), name)
+    modules = (import_module(f"echorl.core.{module}") for module in _MODULES)
+    return next(getattr(module, name) for module in modules if hasattr(module, name))

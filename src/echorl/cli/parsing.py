@@ -14,9 +14,8 @@ from echorl.cli.errors import UserError, one_line
 from echorl.cli.options import TrainArguments
 
 if TYPE_CHECKING:
-    from trl import ModelConfig, TrlParser
-
     from echorl.trl import EchoGRPOConfig
+    from echorl.trl.recipe import ModelConfig, TrlParser
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def read_recipe(path: str | Path | None) -> dict[str, Any]:
 def make_parser() -> TrlParser:
     """TRL's parser over the three dataclasses; it raises `UserError` where argparse would print its usage and exit."""
     from echorl.trl import EchoGRPOConfig  # isort: skip  (first: it refuses a TRL that is too old)
-    from trl import ModelConfig, TrlParser
+    from echorl.trl.recipe import ModelConfig, TrlParser
 
     class Parser(TrlParser):
         def error(self, message: str) -> None:

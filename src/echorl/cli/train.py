@@ -17,11 +17,10 @@ from echorl.cli.errors import Interrupted, UserError, as_user_error
 from echorl.cli.options import TrainArguments
 
 if TYPE_CHECKING:
-    from trl import ModelConfig
-
     from echorl.cli.parsing import Settings
     from echorl.tasks import Task
     from echorl.trl import EchoGRPOTrainer
+    from echorl.trl.recipe import ModelConfig
 
 LIBRARIES = ("transformers", "peft", "accelerate", "huggingface_hub", "tokenizers", "safetensors", "bitsandbytes")
 INTERNAL = "`(is_)?gradient_checkpointing(_enable)?` is deprecated"  # by TRL's own default and between libraries
@@ -163,12 +162,12 @@ def _check_reporting(report_to: list[str] | str) -> None:
 
 def _make_trainer(settings: Settings, name: str) -> EchoGRPOTrainer:
     from transformers import ProgressCallback, set_seed
-    from trl import get_quantization_config
 
     from echorl.cli.data import make_dataset, make_task, reward_functions
     from echorl.cli.progress import ShortProgress
     from echorl.trl import EchoGRPOTrainer
     from echorl.trl.metrics_file import MetricsFile
+    from echorl.trl.recipe import get_quantization_config
 
     own, training = settings.own, settings.training
     task = make_task(own)
@@ -197,7 +196,7 @@ def _make_trainer(settings: Settings, name: str) -> EchoGRPOTrainer:
 
 def _peft_config(model: ModelConfig) -> Any:
     """TRL's, except that a single target module is a module's name, not a pattern that must match its whole path."""
-    from trl import get_peft_config
+    from echorl.trl.recipe import get_peft_config
 
     config = get_peft_config(model)
     target = getattr(config, "target_modules", None)

@@ -1,1 +1,1 @@
-"""Pure tensor functions: steps, entropies, mining, losses, the group ledger. Imports torch and nothing else of weight."""
+"""Pure tensor functions: steps, entropies, mining, losses, the group ledger. Imports torch alone."""
