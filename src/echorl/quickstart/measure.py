@@ -1,6 +1,6 @@
 """What the quickstart policy can do, as its model card states it.
 
-    python -m echorl.quickstart.measure [--policy FOLDER] [--prompts 256] [--threads 2]
+    python -m echorl.quickstart.measure [--policy FOLDER] [--prompts 256] [--threads 1]
 
 Prints one JSON object a split: pass@1 with its interval, groups by kind, success by way, tokens, entropies, seconds.
 """
@@ -143,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the quickstart policy on its held-out splits.")
     parser.add_argument("--policy", type=Path, default=POLICY)
     parser.add_argument("--prompts", type=int, default=256)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for split in SPLITS:
