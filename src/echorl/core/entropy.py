@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from echorl.core.steps import row_blocks
 
 # float32 numbers in a chunk of logits; twice that is held beside the logits. On a CPU 2 MB, which stays in its cache
-# (measured: benchmarks/logp_entropy.py); on an accelerator 16 MB, so that kernel launches do not dominate (not measured).
+# (picked by benchmarks/logp_entropy.py); on an accelerator 16 MB, so that launches do not dominate (not measured).
 CHUNK_ELEMENTS = 1 << 19
 ACCELERATOR_CHUNK_ELEMENTS = 1 << 22
 
