@@ -86,3 +86,11 @@ def test_the_ledger_adds_up_and_survives_a_checkpoint() -> None:
     lines = {line.split()[0]: line.split()[1:5] for line in resumed.table().splitlines()}
     assert lines["all_success"] == ["2", "20.0%", "10", "11.1%"]
     assert "truncated" not in lines
+
+
+def test_no_group_at_all() -> None:
+    none, no_ids = torch.zeros(0, dtype=torch.bool), torch.zeros(0, dtype=torch.int64)
+    kinds = classify_groups(none, none, torch.zeros(0), no_ids)
+    assert kinds.kind.numel() == 0
+    assert kinds.share("mixed") == 0.0
+    assert GroupLedger().table() == "group ledger: no group was recorded"

@@ -53,7 +53,7 @@ def classify_groups(
     num = ids.numel()
     verdicts = _count(scored, group, num)
     wins = _count(success & scored, group, num)
-    degenerate = _uniform(rewards.view(len(group), -1), group, num)
+    degenerate = _uniform(rewards if rewards.dim() == 2 else rewards.unsqueeze(1), group, num)
     kind = torch.where(degenerate, KINDS.index("uniform_reward"), KINDS.index("mixed"))
     kind = torch.where(wins == verdicts, KINDS.index("all_success"), kind)
     kind = torch.where(wins == 0, KINDS.index("all_fail"), kind)

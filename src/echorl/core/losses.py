@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -15,7 +16,7 @@ def echo_loss(logp: Tensor, weights: Tensor, *, num_prompts: int | float | Tenso
     Args:
         logp: [B, T] log-probabilities of the sampled tokens, with graph. Values where the weight is 0 do not matter.
         weights: float [B, T] from `mine_echo_clips`.
-        num_prompts: positive number or 0-dimensional tensor (a tensor below 1/1024 counts as 1/1024).
+        num_prompts: positive number, or a 0-dimensional tensor (0 in it, where no weight is set, gives a loss of 0).
 
     Returns:
         A float32 scalar; 0 (with a zero gradient) where no weight is set.
@@ -60,7 +61,7 @@ def _weighted(logp: Tensor, weights: Tensor) -> Tensor:
 
 def _positive(count: int | float | Tensor) -> int | float | Tensor:
     if isinstance(count, Tensor):  # its value is not looked at, which would make the device wait
-        return count.clamp(min=1 / 1024)
+        return count.clamp(min=torch.finfo(torch.float32).tiny)
     if not count > 0:
         raise ValueError(f"num_prompts={count!r} is not allowed: it must be positive.")
     return count
