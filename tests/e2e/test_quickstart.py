@@ -6,13 +6,14 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from echorl.cli import main
 from echorl.evaluate import pass_at_1
-from echorl.quickstart import arm_folder, run, study, summary
+from echorl.quickstart import arm_folder, run, study, summary, worker, workers
 from echorl.quickstart.study import ARMS, TINY, Study
 
 STEPS = TINY.num_steps
@@ -64,6 +65,7 @@ def test_numbers_of_the_table(finished):
         assert results["ledger"][arm]["last"]["mixed"] == metrics[-1]["echo/groups/mixed"]
     assert results["solved"]["start"]["policy"] == 0
     assert results["norms"]["measured"] == STEPS
+    assert 0 < results["norms"]["share"] < 0.1
 
 
 def test_terminal(finished, capsys):
@@ -77,9 +79,8 @@ def test_a_second_run_computes_nothing(finished, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("done already")
 
-    monkeypatch.setattr("echorl.quickstart.arm.train_arm", refuse)
-    monkeypatch.setattr("echorl.quickstart.score.score", refuse)
-    monkeypatch.setattr("echorl.quickstart.run._draw", refuse)
+    monkeypatch.setattr(run, "Workers", refuse)
+    monkeypatch.setattr(run, "_draw", refuse)
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
     run.quickstart(finished, TINY)
     assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
@@ -142,6 +143,35 @@ def test_output_that_is_a_file_or_cannot_be_written(tmp_path, capsys):
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1
         assert "cannot write to the output folder" in lines[0]
+
+
+class Sleep(subprocess.Popen):
+    """Stands for a worker."""
+
+    code = "import time; time.sleep(60)"
+
+    def __init__(self, command, **kwargs):
+        super().__init__([command[0], "-c", self.code], **kwargs)
+
+
+def test_workers_end_with_the_quickstart(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers.subprocess, "Popen", Sleep)
+    with pytest.raises(KeyboardInterrupt), workers.Workers(["grpo"], tmp_path, TINY, run.Silent()) as started:
+        raise KeyboardInterrupt
+    assert started.processes["grpo"].returncode is not None
+
+
+def test_a_worker_that_fails_is_named_with_its_last_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers.subprocess, "Popen", Sleep)
+    monkeypatch.setattr(Sleep, "code", "raise SystemExit('no memory left')")
+    started = workers.Workers(["grpo", "start"], tmp_path, TINY, run.Silent())
+    with pytest.raises(RuntimeError, match=r"failed \(exit code 1\): no memory left"), started:
+        started.wait()
+
+
+def test_a_worker_ends_when_its_quickstart_is_gone(tmp_path):
+    with pytest.raises(SystemExit, match="gone"):
+        worker.work("grpo", tmp_path, TINY, parent=-1)
 
 
 def test_ctrl_c(tmp_path, monkeypatch, capsys):

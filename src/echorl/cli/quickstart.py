@@ -10,8 +10,6 @@ from pathlib import Path
 
 from echorl.cli.errors import Interrupted, UserError
 
-THREADS = 2
-
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
@@ -48,13 +46,10 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, started: float) -> int:
     from dataclasses import replace
 
-    import torch
-
     from echorl.quickstart.run import quickstart
     from echorl.quickstart.study import TINY, Study
     from echorl.quickstart.terminal import Bars, show
 
-    torch.set_num_threads(min(THREADS, torch.get_num_threads()))  # more only slow down so small a model
     study = replace(TINY if args.tiny else Study(), seed=args.seed)
     with Bars() as bars:
         summary = quickstart(args.output, study, fresh=args.fresh, view=bars)

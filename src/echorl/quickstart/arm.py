@@ -81,7 +81,7 @@ def make_config(study: Study, coef: float, folder: Path) -> EchoGRPOConfig:
         max_completion_length=MAX_NEW_TOKENS,
         temperature=1.0,
         max_steps=study.num_steps,
-        save_steps=max(1, study.num_steps // 4),
+        save_steps=max(1, study.num_steps // 12),
         save_total_limit=1,
         seed=study.seed,
         logging_steps=1,

@@ -5,21 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from echorl.quickstart import POLICY
-from echorl.quickstart.study import ARMS, LABELS, Study, cached, read_json, stored
+from echorl.quickstart.arm_folder import prepare_folder
+from echorl.quickstart.study import ARMS, LABELS, Study, cached, read_json
 from echorl.quickstart.summary import summarize
+from echorl.quickstart.worker import result_of, scores_of, scores_path
+from echorl.quickstart.workers import View, Workers
 
-OWN = ("start.json", "results.json", "index.html", "quickstart.png", *ARMS)
-"""All that a quickstart writes in its output folder."""
-
-
-class View(Protocol):
-    """Shows how far a quickstart is."""
-
-    def begin(self, text: str, total: int) -> Callable[[int], None]:
-        """A piece of work begins; the result is called with the number of its parts done."""
+PICTURES = ("index.html", "quickstart.png")
+OWN = ("start.json", "results.json", *PICTURES, *ARMS)
+"""All that a finished quickstart leaves in its output folder."""
+LOGS = tuple(f"{name}.log" for name in LABELS)
 
 
 class Silent:
@@ -37,19 +34,16 @@ def quickstart(output: Path, study: Study, *, fresh: bool = False, view: View | 
 
     Raises:
         ValueError: `output` is not a folder, cannot be written, or has an arm's folder that no quickstart wrote.
+        RuntimeError: a worker failed.
     """
     view = view or Silent()
     prepare_output(output, fresh=fresh)
-    scores = {"start": _score("start", output, study, view)}
-    arms = {}
-    for arm in ARMS:
-        arms[arm] = _train(arm, output / arm, study, view)
-        scores[arm] = _score(arm, output, study, view)
-    key = study.key("results")
-    summary = cached(output / "results.json", key, lambda: summarize(study, scores, arms))
-    pictures = [output / "index.html", output / "quickstart.png"]
-    newest = max((output / arm / "scores.json").stat().st_mtime for arm in ARMS)
-    if not all(path.exists() and path.stat().st_mtime >= newest for path in pictures):
+    train_and_score(output, study, view)
+    arms = {arm: result_of(arm, output, study) for arm in ARMS}
+    scores = {name: scores_of(name, output, study) for name in LABELS}
+    summary = cached(output / "results.json", study.key("results"), lambda: summarize(study, scores, arms))
+    newest = max(scores_path(name, output).stat().st_mtime for name in LABELS)
+    if not all((output / name).exists() and (output / name).stat().st_mtime >= newest for name in PICTURES):
         _draw(output, study, summary, arms, view)
     return summary
 
@@ -64,37 +58,32 @@ def prepare_output(output: Path, *, fresh: bool) -> None:
     except OSError as error:
         reason = error.strerror or "not a folder"
         raise ValueError(f"cannot write to the output folder {output} ({reason}): choose another --output.") from None
-    if fresh and read_json(output / "start.json") is not None:
-        for name in OWN:
-            path = output / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    if fresh:
+        _discard(output)
 
 
-def _train(arm: str, folder: Path, study: Study, view: View) -> dict[str, Any]:
-    from echorl.quickstart.arm_folder import MARK
+def _discard(output: Path) -> None:
+    """Remove what a quickstart wrote: arms only with their mark, files only beside an arm or the start's scores."""
+    ours = [arm for arm in ARMS if read_json(output / arm / "arm.json") is not None]
+    if not ours and read_json(output / "start.json") is None:
+        return
+    for name in (*OWN, *LOGS):
+        path = output / name
+        if path.is_dir() and name in ours:
+            shutil.rmtree(path)
+        elif path.is_file():
+            path.unlink()
 
-    coef = ARMS[arm]
-    done = stored(folder / MARK, study.key("arm", coef=coef))
-    if done is not None:
-        return done
-    on_step = view.begin(f"training {LABELS[arm]}", study.num_steps)
-    from echorl.quickstart.arm import train_arm
 
-    return train_arm(study, coef, folder, on_step=on_step)
-
-
-def _score(name: str, output: Path, study: Study, view: View) -> dict[str, Any]:
-    """Scores of the start or of a trained arm."""
-    policy = output / name / "policy" if name in ARMS else POLICY
-    path = output / name / "scores.json" if name in ARMS else output / "start.json"
-
-    def make() -> dict[str, Any]:
-        on_part = view.begin(f"testing {LABELS[name]}", 3)
-        from echorl.quickstart.score import load_policy, score
-
-        return score(*load_policy(policy), study, on_part=on_part)
-
-    return cached(path, study.key("scores", policy_of=name), make)
+def train_and_score(output: Path, study: Study, view: View) -> None:
+    """Let workers make the results that are missing, all at once."""
+    trained = [name for name in LABELS if name not in ARMS or result_of(name, output, study) is not None]
+    missing = [name for name in LABELS if name not in trained or scores_of(name, output, study) is None]
+    for arm in (name for name in missing if name in ARMS):
+        prepare_folder(output / arm, study.key("arm", coef=ARMS[arm]))
+    if missing:
+        with Workers(missing, output, study, view) as workers:
+            workers.wait()
 
 
 def _draw(output: Path, study: Study, summary: dict[str, Any], arms: dict[str, Any], view: View) -> None:

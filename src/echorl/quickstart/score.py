@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +25,17 @@ def load_policy(folder: Path) -> tuple[Any, Any]:
     return AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
 
 
-def score(
-    model: Any, tokenizer: Any, study: Study, *, on_part: Callable[[int], None] = lambda done: None
-) -> dict[str, Any]:
-    """Verdicts and behaviour on both held-out splits, and `solved_gradients` on prompts of the validation split.
-
-    `on_part` is called with 1, 2 and 3 when a split is done.
-    """
+def score(model: Any, tokenizer: Any, study: Study) -> dict[str, Any]:
+    """Verdicts and behaviour on both held-out splits, and `solved_gradients` on prompts of the validation split."""
     result: dict[str, Any] = {}
-    for part, split in enumerate(SPLITS, 1):
+    for split in SPLITS:
         size, group = study.test_prompts, study.samples_per_prompt
-        _, completions, verdicts = roll_out(
-            model, tokenizer, split, num_prompts=size, group_size=group, seed=study.seed
-        )
+        rolled = roll_out(model, tokenizer, split, num_prompts=size, group_size=group, seed=study.seed)
+        _, completions, verdicts = rolled
         result[split] = {"verdicts": [list(map(int, item)) for item in verdicts], **behaviour(completions, tokenizer)}
-        on_part(part)
     size, group = study.test_prompts // 4, study.group_size
     rolled = roll_out(model, tokenizer, "validation", num_prompts=size, group_size=group, seed=study.seed)
-    result["solved"] = solved_gradients(model, tokenizer, *rolled)
-    on_part(3)
-    return result
+    return {**result, "solved": solved_gradients(model, tokenizer, *rolled)}
 
 
 def roll_out(

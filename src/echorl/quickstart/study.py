@@ -26,14 +26,14 @@ class Study:
     """Settings that both arms share. The learning rate is the best of plain GRPO's grid (docs/quickstart.md)."""
 
     seed: int = 0
-    num_steps: int = 100
-    prompts_per_step: int = 16
+    num_steps: int = 240
+    prompts_per_step: int = 8
     group_size: int = 8
     learning_rate: float = 3e-4
     test_prompts: int = 256
     samples_per_prompt: int = 8
     gradient_norms_every: int = 5
-    rollouts_every: int = 10
+    rollouts_every: int = 20
 
     def key(self, part: str, **more: Any) -> dict[str, Any]:
         """What must be equal for a stored result to be used again: settings, package version and the policy's bytes."""

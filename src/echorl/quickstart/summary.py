@@ -65,11 +65,14 @@ def alone(metrics: Metrics) -> dict[str, float]:
 
 
 def norms(metrics: Metrics) -> dict[str, float]:
-    """Mean norms of the policy's and the echo's gradient where they were measured, and the echo's mean share."""
+    """Mean norms of the policy's and the echo's gradient where they were measured.
+
+    "share" is the echo's mean share of both norms in those of the steps that had a policy gradient.
+    """
     measured = [line for line in metrics if "echo/grad_norm_echo" in line]
-    names = {"policy": "echo/grad_norm_policy", "echo": "echo/grad_norm_echo", "share": "echo/grad_share_echo"}
-    means = {name: mean([line[key] for line in measured if key in line]) for name, key in names.items()}
-    return {"measured": len(measured), **means}
+    policy, echo = ([line[f"echo/grad_norm_{term}"] for line in measured] for term in ("policy", "echo"))
+    shares = [e / (p + e) for p, e in zip(policy, echo, strict=True) if p > 0]
+    return {"measured": len(measured), "policy": mean(policy), "echo": mean(echo), "share": mean(shares)}
 
 
 def mean(values: Sequence[float]) -> float:
@@ -107,7 +110,7 @@ def _alone_finding(summary: dict[str, Any]) -> str:
     norms_ = summary["norms"]
     text = f"Training steps without any policy gradient: {', '.join(parts)}."
     if norms_["measured"]:
-        text += f" Otherwise the echo's gradient is small: {norms_['share']:.1%} of both norms on average."
+        text += f" In the other steps the echo's gradient was {norms_['share']:.1%} of both norms on average."
     return text
 
 

@@ -34,8 +34,6 @@ class Bars:
     def begin(self, text: str, total: int) -> Callable[[int], None]:
         if not self.console.is_terminal:
             print(text, file=sys.stderr, flush=True)
-        for task in self.progress.tasks:
-            self.progress.stop_task(task.id)
         bar = self.progress.add_task(text, total=total)
         return lambda done: self.progress.update(bar, completed=done)
 

@@ -1,0 +1,74 @@
+"""One part of the quickstart in a process of its own with one thread: train and score an arm, or score the start.
+
+    python -m echorl.quickstart.worker NAME FOLDER SETTINGS PARENT
+
+Two processes of one thread use two cores fully, give the same numbers on every run, and don't mind other programs; one
+process of two threads waits for both at every small matrix product, and crawls as soon as one core is busy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from echorl.quickstart import POLICY
+from echorl.quickstart.arm_folder import MARK
+from echorl.quickstart.study import ARMS, Study, cached, stored
+
+
+def scores_path(name: str, output: Path) -> Path:
+    """Where the scores of "start" or of an arm are kept."""
+    return output / name / "scores.json" if name in ARMS else output / f"{name}.json"
+
+
+def scores_of(name: str, output: Path, study: Study) -> Any:
+    """The stored scores of "start" or of an arm; None if they are still to be made."""
+    return stored(scores_path(name, output), study.key("scores", policy_of=name))
+
+
+def result_of(arm: str, output: Path, study: Study) -> Any:
+    """The stored result of an arm's training; None if it is still to be made."""
+    return stored(output / arm / MARK, study.key("arm", coef=ARMS[arm]))
+
+
+def work(name: str, output: Path, study: Study, *, parent: int | None = None) -> None:
+    """Make what is missing of `name`'s results. Ends at the next training step if `parent` is no longer the parent."""
+
+    def check_parent(step: int) -> None:
+        if parent is not None and os.getppid() != parent:
+            raise SystemExit("the quickstart that started this is gone")
+
+    if name in ARMS:
+        from echorl.quickstart.arm import train_arm
+
+        train_arm(study, ARMS[name], output / name, on_step=check_parent)
+    policy = output / name / "policy" if name in ARMS else POLICY
+    key = study.key("scores", policy_of=name)
+    cached(scores_path(name, output), key, lambda: _score(policy, study))
+
+
+def _score(policy: Path, study: Study) -> dict[str, Any]:
+    from echorl.quickstart.score import load_policy, score
+
+    return score(*load_policy(policy), study)
+
+
+def main() -> None:
+    name, folder, settings, parent = sys.argv[1:]
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+    import torch
+    from transformers.utils import logging
+
+    torch.set_num_threads(1)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    work(name, Path(folder), Study(**json.loads(settings)), parent=int(parent))
+
+
+if __name__ == "__main__":
+    main()
