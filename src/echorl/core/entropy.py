@@ -66,15 +66,26 @@ class _LogpAndEntropy(torch.autograd.Function):
 
 def _score_rows(logits: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
     """float32 logp, entropy and log-normaliser of a chunk of rows."""
-    scaled = logits.float() / temperature
-    scaled.sub_(top := scaled.amax(1, keepdim=True))
-    chosen = scaled.gather(1, targets.unsqueeze(1)).squeeze(1)
-    weights = scaled.exp()
+    shifted, top = _shift(logits, temperature)
+    chosen = shifted.gather(1, targets.unsqueeze(1)).squeeze(1)
+    entropy, log_total = _entropy_of(shifted)
+    return chosen - log_total, entropy, log_total + top
+
+
+def _shift(logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """(logits - their maximum) / temperature, a new float32 [n, V]; and the maximum / temperature, [n]."""
+    logits = logits.float()
+    top = logits.amax(1, keepdim=True)
+    return (logits - top).div_(temperature), top.squeeze(1) / temperature
+
+
+def _entropy_of(shifted: Tensor) -> tuple[Tensor, Tensor]:
+    """Entropy and log of the normaliser of rows of shifted logits, which are overwritten."""
+    weights = shifted.exp()
     log_total = (total := weights.sum(1)).log()
     # A forbidden token has logit -inf and probability 0; the clamp turns its 0 * -inf into 0.
-    scaled.clamp_(min=torch.finfo(torch.float32).min)
-    entropy = log_total - weights.mul_(scaled).sum(1) / total
-    return chosen - log_total, entropy, log_total + top.squeeze(1)
+    shifted.clamp_(min=torch.finfo(torch.float32).min)
+    return log_total - weights.mul_(shifted).sum(1) / total, log_total
 
 
 def _grad_rows(logits: Tensor, targets: Tensor, log_norm: Tensor, scale: Tensor, temperature: float) -> Tensor:
@@ -153,9 +164,9 @@ class EntropyRecorder:
         self._columns: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        nowhere = torch.zeros(scores.shape[0], dtype=torch.int64, device=scores.device)
         with torch.no_grad():
-            self._columns.append(logp_and_entropy(scores, nowhere, temperature=self.temperature)[1])
+            parts = [_entropy_of(_shift(rows, self.temperature)[0])[0] for (rows,) in _chunks(scores)]
+        self._columns.append(torch.cat(parts))
         return scores
 
     @property
