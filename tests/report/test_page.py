@@ -58,7 +58,7 @@ def test_html_in_every_text_is_inert():
         title=HOSTILE,
         lead=[HOSTILE],
         findings=[HOSTILE],
-        tables=[Table(HOSTILE, [HOSTILE], [[HOSTILE, HOSTILE]], HOSTILE)],
+        tables=[Table(HOSTILE, [HOSTILE, HOSTILE], [[HOSTILE, HOSTILE]], HOSTILE)],
         exhibits=[exhibit_of(HOSTILE)],
         foot=[HOSTILE],
     )

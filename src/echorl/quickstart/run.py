@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from echorl.quickstart.arm_folder import prepare_folder
-from echorl.quickstart.study import ARMS, LABELS, Study, cached, read_json
+from echorl.quickstart.study import ARMS, LABELS, Study, read_json, write_json
 from echorl.quickstart.summary import summarize
-from echorl.quickstart.worker import result_of, scores_of, scores_path
+from echorl.quickstart.worker import result_of, scores_of
 from echorl.quickstart.workers import View, Workers
 
 PICTURES = ("index.html", "quickstart.png")
@@ -41,10 +41,11 @@ def quickstart(output: Path, study: Study, *, fresh: bool = False, view: View | 
     train_and_score(output, study, view)
     arms = {arm: result_of(arm, output, study) for arm in ARMS}
     scores = {name: scores_of(name, output, study) for name in LABELS}
-    summary = cached(output / "results.json", study.key("results"), lambda: summarize(study, scores, arms))
-    newest = max(scores_path(name, output).stat().st_mtime for name in LABELS)
-    if not all((output / name).exists() and (output / name).stat().st_mtime >= newest for name in PICTURES):
+    summary = summarize(study, scores, arms)
+    results = {"key": study.key("results"), "value": summary}
+    if read_json(output / "results.json") != results or not all((output / name).exists() for name in PICTURES):
         _draw(output, study, summary, arms, view)
+        write_json(output / "results.json", results)
     return summary
 
 

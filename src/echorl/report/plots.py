@@ -86,7 +86,8 @@ def draw_ledger(ax: Axes, curves: Curves) -> None:
         ax.plot(steps, above, color=colour, linewidth=1)
         _name_area(ax, name, below, above)
         below = above
-    ax.set(xlim=(1, max(2, len(below))), ylim=(0, 1), xlabel="training step", title="Groups of rollouts, under GRPO")
+    ax.set(xlim=(1, max(2, len(below))), ylim=(0, 1), title="Groups of rollouts, under GRPO")
+    _whole_steps(ax)
     _percent(ax)
 
 
@@ -101,7 +102,7 @@ def _name_area(ax: Axes, name: str, below: list[float], above: list[float]) -> N
 
 
 def draw_norms(ax: Axes, curves: Curves) -> None:
-    """Gradient norms of both terms over the steps; at the left edge both on a batch of solved groups only."""
+    """Gradient norms of both terms over the steps (zeros left out), and both on a batch of solved groups only."""
     names = {"policy": ("policy gradient", BLUE, "o"), "echo": ("echo gradient (coefficient 0.001)", ORANGE, "D")}
     for term, (name, colour, marker) in names.items():
         steps, norms = curves.norms[term]
@@ -109,9 +110,10 @@ def draw_norms(ax: Axes, curves: Curves) -> None:
         ax.plot(
             *zip(*shown, strict=True) if shown else ((), ()), color=colour, marker=marker, markersize=3.5, label=name
         )
-    ax.set(yscale="log", xlabel="training step", title="Gradient norms, under GRPO + EchoRL")
+    ax.set(yscale="log", title="Gradient norms, under GRPO + EchoRL")
+    _whole_steps(ax)
     low, high = ax.get_ylim()
-    ax.set_ylim(low / 4, high * 12)
+    ax.set_ylim(low / 15, high * 12)
     ax.legend(loc="upper left", borderaxespad=0.3)
     policy, echo = curves.solved["policy"], curves.solved["echo"]
     text = f"on all-success groups alone:\npolicy {policy:.2g}, echo {echo:.2g}"
@@ -147,7 +149,8 @@ def _draw_lines(ax: Axes, curves: Curves, values: Mapping[str, Sequence[float]],
     for arm, series in values.items():
         style = {"color": ARM_COLOURS[arm], "linestyle": ARM_LINES[arm]}
         ax.plot(range(1, len(series) + 1), smooth(series, _width(series)), label=curves.labels[arm], **style)
-    ax.set(xlabel="training step", title=title)
+    ax.set(title=title)
+    _whole_steps(ax)
     ax.margins(y=0.25)
     ax.legend(loc="best")
 
@@ -178,6 +181,13 @@ PANELS: tuple[Panel, ...] = (*PICTURE, draw_rewards, draw_lengths, draw_entropie
 def _width(values: Sequence[float]) -> int:
     """Steps that a curve is smoothed over: a tenth of the run."""
     return max(1, len(values) // 10)
+
+
+def _whole_steps(ax: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    ax.set_xlabel("training step")
 
 
 def _percent(ax: Axes) -> None:
