@@ -183,6 +183,13 @@ def test_ctrl_c(tmp_path, monkeypatch, capsys):
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
+def test_something_not_installed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("echorl.cli.quickstart.NEEDED", ("torch", "no_such_module"))
+    assert main(["quickstart", "--output", str(tmp_path / "run")]) == 2
+    assert "needs no_such_module: pip install" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("seed", ["-1", "a", "1.5", str(2**32)])
 def test_wrong_seed(seed, capsys):
     with pytest.raises(SystemExit) as stopped:

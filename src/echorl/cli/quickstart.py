@@ -6,9 +6,12 @@ import argparse
 import os
 import time
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 from echorl.cli.errors import Interrupted, UserError
+
+NEEDED = ("trl", "transformers", "datasets", "reasoning_gym", "pyarrow", "matplotlib", "jinja2", "rich")
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -34,13 +37,18 @@ def run(args: argparse.Namespace) -> int:
         Interrupted: Ctrl-C.
     """
     started = time.monotonic()
+    _check_installed()
     _be_quiet()
     try:
         return _run(args, started)
     except KeyboardInterrupt:
         raise Interrupted("stopped; what is finished is kept, and the same command goes on from there.") from None
-    except ModuleNotFoundError as error:
-        raise UserError(f"the quickstart needs {error.name}: pip install 'echorl[trl,tasks,report]'.") from error
+
+
+def _check_installed() -> None:
+    for name in NEEDED:
+        if find_spec(name) is None:
+            raise UserError(f"the quickstart needs {name}: pip install 'echorl[trl,tasks,report]'.")
 
 
 def _run(args: argparse.Namespace, started: float) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from echorl.evaluate import pass_at_1
 from echorl.quickstart.study import Study, cached
 
-RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
+RATES = (3e-5, 1e-4, 3e-4, 1e-3)
 SEEDS = (0, 1)
 
 Table = dict[float, list[float]]

@@ -29,7 +29,7 @@ class Study:
     num_steps: int = 240
     prompts_per_step: int = 8
     group_size: int = 8
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4
     test_prompts: int = 256
     samples_per_prompt: int = 8
     gradient_norms_every: int = 5
