@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from echorl.tasks import sandbox, worker
+from echorl.tasks import graders, sandbox
 
 TOWER = ("24", "9^{9^{9^9}}")
 SCRIPT = """
@@ -65,4 +65,4 @@ def test_a_script_without_a_main_guard_runs_once_and_ends(tmp_path: Path) -> Non
 
 def test_tuples_survive() -> None:
     value = {"board": ((1, 2), [3, (4,)]), "name": "a"}
-    assert worker.decode(worker.encode(value)) == value
+    assert graders.decode(graders.encode(value)) == value

@@ -21,8 +21,8 @@ from echorl.tasks.base import (
     make_prompt,
     make_verifier,
 )
+from echorl.tasks.graders import encode, reasoning_gym_score
 from echorl.tasks.solutions import DEMONSTRATIONS
-from echorl.tasks.worker import encode, reasoning_gym_score
 
 if TYPE_CHECKING:
     from datasets import Dataset

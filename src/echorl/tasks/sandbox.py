@@ -19,7 +19,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from echorl.tasks import worker
+from echorl.tasks import graders
 
 NUM_WORKERS = min(4, os.cpu_count() or 1)
 
@@ -71,7 +71,7 @@ class Worker:
 
 def _start(grader: str) -> subprocess.Popen[str]:
     """A worker that has imported what it needs; RuntimeError with its last words if it can't."""
-    command = [sys.executable, worker.__file__, grader]
+    command = [sys.executable, graders.__file__, grader]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8")
     if process.stdout.readline() != "ready\n":

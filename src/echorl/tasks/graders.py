@@ -1,4 +1,4 @@
-"""The graders that run in a process of their own; `sandbox` starts this file as a script and talks JSON lines to it.
+"""The graders; `sandbox` starts this file as a script in a process of its own and talks JSON lines to it.
 
 As a script it imports nothing of echorl (and so no torch). Each line in is {"arguments": [...], "limit": seconds};
 each line out is {"result": ...}, or {"error": "..."} where the grader raised.
@@ -6,6 +6,7 @@ each line out is {"result": ...}, or {"error": "..."} where the grader raised.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -67,11 +68,8 @@ def _mark(value: Any) -> Any:
     return value
 
 
-GRADERS: Mapping[str, tuple[str, Callable[..., Any]]] = {
-    "math_verify": ("math_verify", math_verify_equal),
-    "reasoning_gym": ("reasoning_gym", reasoning_gym_score),
-}
-"""Grader -> the package to import before the clock runs, and the function."""
+GRADERS: Mapping[str, Callable[..., Any]] = {"math_verify": math_verify_equal, "reasoning_gym": reasoning_gym_score}
+"""Grader, named after the package that it needs -> the function."""
 
 
 def serve(name: str) -> None:
@@ -79,8 +77,7 @@ def serve(name: str) -> None:
     replies = os.fdopen(os.dup(1), "w")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
-    package, function = GRADERS[name]
-    __import__(package)
+    importlib.import_module(name)  # before the clock runs
     _limit_memory()
     print("ready", file=replies, flush=True)
     os.dup2(nowhere, 2)  # nobody reads it: a full pipe would stop the grader
@@ -88,7 +85,7 @@ def serve(name: str) -> None:
         request = json.loads(line)
         _die_after(request["limit"])
         try:
-            reply = json.dumps({"result": function(*request["arguments"])})
+            reply = json.dumps({"result": GRADERS[name](*request["arguments"])})
         except Exception as error:  # hostile input: whatever a grader raises on it is its answer
             reply = json.dumps({"error": type(error).__name__})
         _die_after(0)
