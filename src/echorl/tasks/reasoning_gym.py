@@ -116,15 +116,18 @@ class ReasoningGym:
 
     def _score(self, rows: list[tuple[str, str]]) -> list[float | None]:
         own = [json.loads(instance)["generator"] == self.generator for _, instance in rows]
-        answers = [final_answer(text) for (text, _), mine in zip(rows, own, strict=True) if mine]
-        instances = [instance for (_, instance), mine in zip(rows, own, strict=True) if mine]
         config = encode(dict(self.config))
-        calls = [(self.generator, config, *pair) for pair in zip(answers, instances, strict=True)]
+        calls = [
+            (self.generator, config, final_answer(text), instance)
+            for (text, instance), mine in zip(rows, own, strict=True)
+            if mine
+        ]
         if _is_safe(self.generator):
-            scores = iter([_score_or_none(*call) for call in calls])
+            scores = [_score_or_none(*call) for call in calls]
         else:
-            scores = iter(sandbox.call_each("reasoning_gym", calls, timeout=self.timeout))
-        return [float(next(scores) == 1.0) if mine else None for mine in own]
+            scores = sandbox.call_each("reasoning_gym", calls, timeout=self.timeout)
+        found = iter(scores)
+        return [float(next(found) == 1.0) if mine else None for mine in own]
 
 
 def _generate(generator: str, config: Mapping[str, Any], *, seed: int, size: int) -> ProceduralDataset:

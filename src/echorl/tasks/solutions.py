@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 Lines = list[str]
@@ -42,7 +43,10 @@ def add_line(numbers: Sequence[int]) -> str:
 
 
 def running_total(numbers: Sequence[int], rng: random.Random) -> Lines:
-    """Add one number a line, or now and then (`JUMP`) all that are left in one; a single number is one line."""
+    """Add one number a line in the order given, or now and then (`JUMP`) all that are left in one: the plain way.
+
+    A single number is one line.
+    """
     lines: Lines = []
     total, left = numbers[0], list(numbers[1:])
     while left:
@@ -50,11 +54,6 @@ def running_total(numbers: Sequence[int], rng: random.Random) -> Lines:
         lines.append(add_line([total, *left[:take]]))
         total, left = total + sum(left[:take]), left[take:]
     return lines or [add_line(numbers)]
-
-
-def in_order(numbers: Sequence[int], rng: random.Random) -> Lines:
-    """A running total in the order given: the plain way."""
-    return running_total(numbers, rng)
 
 
 def reordered(numbers: Sequence[int], rng: random.Random) -> Lines:
@@ -80,7 +79,7 @@ def at_once(numbers: Sequence[int], rng: random.Random) -> Lines:
 
 
 WAYS: Mapping[str, tuple[float, Callable[[Sequence[int], random.Random], Lines]]] = {
-    "in_order": (0.35, in_order),
+    "in_order": (0.35, running_total),
     "reordered": (0.25, reordered),
     "split": (0.2, split),
     "at_once": (0.2, at_once),
@@ -110,20 +109,11 @@ def way_taken(question: str, solution: str) -> str:
     taken = [int(number) for number in re.findall(r"[+-]?\d+", line)]
     if taken == numbers[:2]:
         return "in_order"
-    if len(taken) == 2 and _within(taken, numbers):
+    if len(taken) == 2 and Counter(taken) <= Counter(numbers):
         return "reordered"
     if taken == [int(number / 10) * 10 for number in numbers]:
         return "split"
     return "at_once" if taken == numbers else "other"
-
-
-def _within(some: Sequence[int], numbers: Sequence[int]) -> bool:
-    left = list(numbers)
-    for number in some:
-        if number not in left:
-            return False
-        left.remove(number)
-    return True
 
 
 DEMONSTRATIONS: Mapping[str, Callable[[str, random.Random], str]] = {"chain_sum": chain_sum_solution}
