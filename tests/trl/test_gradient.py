@@ -31,7 +31,7 @@ def logps_and_entropies(model, batch, temperature=1.0):
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
     mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
     width = batch["completion_ids"].shape[1]
-    logits = model(input_ids=ids, attention_mask=mask).logits[:, -width - 1 : -1].float() / temperature
+    logits = model(input_ids=ids, attention_mask=mask).logits[:, -width - 1 : -1] / temperature
     logp = logits.log_softmax(-1)
     chosen = logp.gather(-1, batch["completion_ids"].unsqueeze(-1)).squeeze(-1)
     return chosen, -(logp.exp() * logp).sum(-1)
