@@ -67,8 +67,8 @@ def candidates(
         and sum(at == step for at in steps) >= config.min_step_tokens
         and (config.entropy_quantile is None or threshold is None or mean >= threshold)
     ]
-    if config.select == "full":
-        allowed = allowed[-1:]
+    if config.select == "full" and allowed:
+        allowed = [max(step for step, mean in enumerate(means) if mean > -math.inf)]
     return [Candidate(score(config, row, step, means[step], draw), row, step, means[step]) for step in allowed]
 
 

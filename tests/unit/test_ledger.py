@@ -83,8 +83,8 @@ def test_the_ledger_adds_up_and_survives_a_checkpoint() -> None:
     assert resumed.groups == dict.fromkeys(KINDS, 2) | {"truncated": 0}
     assert resumed.tokens["all_success"] == 10
     assert ledger.groups["mixed"] == 1
-    lines = {line.split()[0]: line.split()[1:5] for line in resumed.table().splitlines()}
-    assert lines["all_success"] == ["2", "20.0%", "10", "11.1%"]
+    lines = {line.split()[0]: line.split()[1:6] for line in resumed.table().splitlines()}
+    assert lines["all_success"] == ["2", "20.0%", "2", "10", "11.1%"]
     assert "truncated" not in lines
 
 

@@ -23,9 +23,10 @@ class EchoConfig:
         coef: lambda in J = J_RLVR + lambda J_echo. 0 switches EchoRL off.
         scope: `"verified"` mines every group with a success, `"degenerate"` only groups whose rollouts all succeed.
         select: the step that ends the clip. `"max_entropy"` is EchoRL; the others are controls: `"min_entropy"`,
-            `"random"` (any step of any success), `"full"` (a whole success, chosen at random).
+            `"random"` (any step of any success), `"full"` (a whole success that has an allowed step, chosen at random).
         clip_per: `"prompt"` gives one clip a group, `"rollout"` one for each successful rollout.
         average_over: what the sum over clips is divided by: `"prompt"` (all prompts, with a clip or not) or `"clip"`.
+            Where an optimiser step takes several generation batches, the mean of their means.
         length_norm: a clip's tokens weigh `"clip"` = 1/L or `"constant"` = 1/`max_completion_length`.
         max_completion_length: the constant of `length_norm="constant"`, in tokens.
         top_k: clips a group (or a rollout); overlapping clips add their weights.

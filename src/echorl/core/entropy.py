@@ -25,7 +25,8 @@ def logp_and_entropy(logits: Tensor, targets: Tensor, *, temperature: float = 1.
 
     Args:
         logits: [..., V], any floating type.
-        targets: int [...], the token at each position.
+        targets: int [...], the token that each position's logits predict (for a causal model, `logits[:, :-1]` and
+            `token_ids[:, 1:]`). At ids outside the vocabulary (padding of -100) the log-probabilities mean nothing.
         temperature: positive.
 
     Returns:
@@ -38,7 +39,7 @@ def logp_and_entropy(logits: Tensor, targets: Tensor, *, temperature: float = 1.
         raise ValueError(f"temperature={temperature!r} is not allowed: it must be positive.")
     if logits.shape[:-1] != targets.shape:
         raise ValueError(f"targets of shape {tuple(targets.shape)} do not fit logits of shape {tuple(logits.shape)}.")
-    return _LogpAndEntropy.apply(logits, targets.long(), temperature)
+    return _LogpAndEntropy.apply(logits, targets.long().clamp(0, logits.shape[-1] - 1), temperature)
 
 
 class _LogpAndEntropy(torch.autograd.Function):
@@ -128,13 +129,18 @@ def step_entropy(entropy: Tensor, step_ids: Tensor, *, num_steps: int | None = N
 
 
 def _step_means(entropy: Tensor, step_ids: Tensor, num_steps: int) -> Tensor:
-    # float64 (float32 where the device has none): the sum then does not feel the order, which CUDA leaves open.
-    wide = torch.float32 if entropy.device.type == "mps" else torch.float64
     bins = _bins(step_ids.masked_fill(~entropy.isfinite(), -1), num_steps)
     counts = _count(bins, num_steps, len(entropy))
+    # In float64 the sum does not feel the order, which CUDA leaves open.
+    wide = wide_dtype(entropy.device)
     sums = torch.zeros(counts.numel(), dtype=wide, device=entropy.device)
     sums = sums.scatter_add_(0, bins, entropy.to(wide).flatten()).view_as(counts)
     return (sums / counts).float().masked_fill(counts == 0, -torch.inf)[:, 1:]
+
+
+def wide_dtype(device: torch.device) -> torch.dtype:
+    """The type for sums: float64, float32 where the device has none."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def step_lengths(step_ids: Tensor, num_steps: int) -> Tensor:

@@ -9,10 +9,10 @@ from torch import Tensor
 
 KINDS = ("mixed", "all_success", "all_fail", "uniform_reward", "unscored", "truncated")
 MEANING = {
-    "mixed": "policy gradient (and an EchoClip)",
-    "all_success": "no policy gradient: an EchoClip",
-    "all_fail": "nothing",
-    "uniform_reward": "no policy gradient: verdicts differ, summed rewards do not",
+    "mixed": "some verified, some not",
+    "all_success": "all verified: what EchoRL is for",
+    "all_fail": "none verified",
+    "uniform_reward": "verdicts differ, rewards do not",
     "unscored": "no verifier gave a verdict",
     "truncated": "every rollout masked as truncated",
 }
@@ -81,10 +81,11 @@ def _uniform(rewards: Tensor, group: Tensor, num: int) -> Tensor:
 
 @dataclass
 class GroupLedger:
-    """Groups and response tokens by kind, added up over a run."""
+    """Groups and response tokens by kind, added up over a run; and how many groups had all rewards equal."""
 
     groups: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     tokens: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    degenerate: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
 
     def record(self, kinds: GroupKinds, lengths: Tensor) -> dict[str, float]:
         """Add a batch; `lengths` [N] are the rollouts' response tokens. Returns the batch's shares by kind."""
@@ -94,6 +95,7 @@ class GroupLedger:
             here = kinds.kind == code
             num_tokens = int(per_group[here].sum())
             self.groups[name] += int(here.sum())
+            self.degenerate[name] += int(kinds.degenerate[here].sum())
             self.tokens[name] += num_tokens
             shares[f"groups/{name}"] = kinds.share(name)
             shares[f"tokens/{name}"] = num_tokens / max(1, int(per_group.sum()))
@@ -104,19 +106,26 @@ class GroupLedger:
         total_groups, total_tokens = sum(self.groups.values()), sum(self.tokens.values())
         if not total_groups:
             return "group ledger: no group was recorded"
-        lines = [f"{'group kind':<15}{'groups':>8}{'share':>8}{'tokens':>12}{'share':>8}  what is learned from it"]
-        for name in KINDS:
-            if self.groups[name]:
-                shares = self.groups[name] / total_groups, self.tokens[name] / max(1, total_tokens)
-                lines.append(
-                    f"{name:<15}{self.groups[name]:>8}{shares[0]:>8.1%}{self.tokens[name]:>12}{shares[1]:>8.1%}"
-                    f"  {MEANING[name]}"
-                )
-        return "\n".join(lines)
+        head = f"{'group kind':<15}{'groups':>8}{'share':>8}{'no policy gradient':>20}{'tokens':>12}{'share':>8}"
+        rows = [self._row(name, total_groups, max(1, total_tokens)) for name in KINDS if self.groups[name]]
+        return "\n".join([head, *rows])
+
+    def _row(self, name: str, total_groups: int, total_tokens: int) -> str:
+        groups, tokens = self.groups[name], self.tokens[name]
+        return (
+            f"{name:<15}{groups:>8}{groups / total_groups:>8.1%}{self.degenerate[name]:>20}"
+            f"{tokens:>12}{tokens / total_tokens:>8.1%}  {MEANING[name]}"
+        )
+
+    @property
+    def num_scored(self) -> int:
+        """Groups in which a verifier gave a verdict."""
+        return sum(self.groups.values()) - self.groups["unscored"]
 
     def state_dict(self) -> dict[str, dict[str, int]]:
-        return {"groups": dict(self.groups), "tokens": dict(self.tokens)}
+        return {"groups": dict(self.groups), "tokens": dict(self.tokens), "degenerate": dict(self.degenerate)}
 
     def load_state_dict(self, state: dict[str, dict[str, int]]) -> None:
         self.groups.update(state["groups"])
         self.tokens.update(state["tokens"])
+        self.degenerate.update(state["degenerate"])

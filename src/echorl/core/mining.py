@@ -125,7 +125,11 @@ def candidate_steps(
         allowed &= means >= threshold
     if row_ids is None:
         row_ids = torch.arange(means.shape[0], device=means.device)
-    scores = _scores(means, allowed, config, row_ids, draw).masked_fill(~allowed, -torch.inf)
+    if config.select == "full":  # the rollout's last step, allowed or not, so that the clip is all of it
+        count = means.isfinite().cumsum(1)
+        last = means.isfinite() & (count == count[:, -1:])
+        allowed = last & allowed.any(1, keepdim=True)
+    scores = _scores(means, config, row_ids, draw).masked_fill(~allowed, -torch.inf)
     return _best(scores, means, config.top_k)
 
 
@@ -137,20 +141,16 @@ def entropy_threshold(means: Tensor, quantile: float) -> float:
     return float(values.kthvalue(rank).values) if values.numel() else -torch.inf
 
 
-def _scores(means: Tensor, allowed: Tensor, config: EchoConfig, row_ids: Tensor, draw: int) -> Tensor:
+def _scores(means: Tensor, config: EchoConfig, row_ids: Tensor, draw: int) -> Tensor:
     """float32 [B, K]: what `select` ranks the steps by; the largest wins."""
     if config.select == "max_entropy":
         return means
     if config.select == "min_entropy":
         return -means
     steps = torch.arange(means.shape[1], device=means.device)
-    if config.select == "random":
-        return _uniform(row_ids.unsqueeze(1), steps, config.seed, draw)
-    # "full": a rollout's last step, so that the clip is all of it; which rollout is left to chance.
-    last = torch.where(allowed, steps, -1).amax(1, keepdim=True) if steps.numel() else steps.unsqueeze(0)
-    return _uniform(row_ids.unsqueeze(1), torch.zeros_like(steps), config.seed, draw).masked_fill(
-        steps != last, -torch.inf
-    )
+    if config.select == "full":  # one candidate a rollout: chance decides between rollouts alone
+        steps = torch.zeros_like(steps)
+    return _uniform(row_ids.unsqueeze(1), steps, config.seed, draw)
 
 
 def _uniform(rows: Tensor, steps: Tensor, seed: int, draw: int) -> Tensor:

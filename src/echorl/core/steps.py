@@ -64,6 +64,10 @@ class StepDelimiters:
             raise ValueError(f"ids={ids} with blank_ids={blank_ids}: give at least one id, all below {vocab_size}.")
         return cls(newline=_one_hot(ids, vocab_size), blank=_one_hot(blank_ids, vocab_size))
 
+    def is_blank(self, token_ids: Tensor) -> Tensor:
+        """bool, of the shape of `token_ids`: which are blank. Ids outside the vocabulary are not."""
+        return _look_up(_kinds(self).to(token_ids.device), token_ids) >= BLANK
+
     def to(self, device: torch.device | str) -> StepDelimiters:
         """The same tables on `device`."""
         return StepDelimiters(newline=self.newline.to(device), blank=self.blank.to(device))
@@ -102,8 +106,12 @@ def _kinds(delimiters: StepDelimiters) -> Tensor:
     return torch.nn.functional.pad(kinds.to(torch.uint8), (0, 1))
 
 
+def _look_up(kinds: Tensor, token_ids: Tensor) -> Tensor:
+    return kinds.take(token_ids.long().clamp(-1, kinds.numel() - 1))
+
+
 def _segment_rows(kinds: Tensor, token_ids: Tensor, mask: Tensor) -> Tensor:
-    kind = kinds.take(token_ids.long().clamp(-1, kinds.numel() - 1))
+    kind = _look_up(kinds, token_ids)
     text = mask & (kind < BLANK)
     cuts = _cuts_before((kind & NEWLINE).bool(), mask)
     begins = text & (cuts > _last_cuts(cuts, text))
