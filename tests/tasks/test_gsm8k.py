@@ -68,12 +68,13 @@ def test_prompts_and_demonstrations(file: Path) -> None:
         ('\n{"question": "a"}\n', r"rows.jsonl, line 2: no text under 'answer'"),
         ('{"question": 3, "answer": "#### 1"}', r"rows.jsonl, line 1: no text under 'question'"),
         ("[1]", r"rows.jsonl, line 1: no text under 'question'"),
+        ('{"question": "a", "answer": "1"}\n{"question": "\udcff"}', r"rows.jsonl, line 2: not JSON .*utf-8"),
         ("\n", r"holds no rows"),
     ],
 )
 def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_text(text)
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ValueError, match=message):
         load_task("gsm8k", data=str(path)).dataset("train")
 

@@ -153,14 +153,14 @@ def read_jsonl(path: Path) -> list[Row]:
     """Rows with a `question` and an `answer`, both text; ValueError names the file, and the line if one is bad."""
     if not path.is_file():
         raise ValueError(f"no file {path}; give a JSONL file, or a folder with train.jsonl and test.jsonl")
-    with path.open(encoding="utf-8") as lines:
-        rows = [_read_row(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+    lines = path.read_bytes().splitlines()  # bytes: text that isn't UTF-8 is then its line's error
+    rows = [_read_row(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
         raise ValueError(f"{path} holds no rows; give a JSONL file with 'question' and 'answer'")
     return rows
 
 
-def _read_row(line: str, place: str) -> Row:
+def _read_row(line: bytes, place: str) -> Row:
     try:
         row = json.loads(line)
     except ValueError as error:
