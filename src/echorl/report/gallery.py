@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,8 +39,8 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A rollout of the group: its number from 1, verdict and steps."""
+class Rollout:
+    """A rollout of a group, as it is shown: its number from 1, verdict and steps."""
 
     number: int
     success: bool
@@ -55,8 +56,8 @@ class Exhibit:
     prompt: str
     clip_entropy: float
     clip_tokens: int
-    winner: Shown
-    rollouts: list[Shown]
+    winner: Rollout
+    rollouts: list[Rollout]
 
 
 def read_rollouts(folder: Path) -> list[dict[str, Any]]:
@@ -79,54 +80,56 @@ def choose_exhibits(
         groups.setdefault((row["step"], row["group"]), []).append(row)
     with_clip = [group for group in groups.values() if any(row["clip_step"] >= 0 for row in group)]
     ranked = sorted(with_clip, key=_interest, reverse=True)
-    chosen: list[list[Row]] = []
+    exhibits = []
     for kind in kinds:
-        free = (group for group in ranked if group[0]["kind"] == kind and group not in chosen)
-        chosen.extend(group for group in [next(free, None)] if group is not None)
-    return [make_exhibit(group) for group in chosen]
+        group = next((group for group in ranked if group[0]["kind"] == kind), None)
+        if group is not None:
+            ranked.remove(group)
+            exhibits.append(make_exhibit(group))
+    return exhibits
 
 
 def _interest(group: Sequence[Row]) -> tuple[int, int]:
-    winner = next(row for row in group if row["clip_step"] >= 0)
-    return max(winner["step_ids"]), winner["step"]
+    row = group[_winner(group)]
+    return max(row["step_ids"]), row["step"]
+
+
+def _winner(group: Sequence[Row]) -> int:
+    """Which row holds the clip; of several (`clip_per="rollout"`) the one of the highest entropy."""
+    with_clip = [i for i, row in enumerate(group) if row["clip_step"] >= 0]
+    return max(with_clip, key=lambda i: group[i]["clip_entropy"])
 
 
 def make_exhibit(group: Sequence[Row]) -> Exhibit:
     """The exhibit of one group's rows, at least one of which has a clip."""
     rollouts = [make_rollout(row, number) for number, row in enumerate(group, 1)]
-    best = max((row["clip_entropy"], -i) for i, row in enumerate(group) if row["clip_step"] >= 0)
-    row = group[-best[1]]
+    winner = _winner(group)
+    row = group[winner]
     return Exhibit(
         kind=row["kind"],
         training_step=row["step"],
         prompt=visible(prompt_text(row["prompt"])),
         clip_entropy=row["clip_entropy"],
         clip_tokens=sum(0 <= step <= row["clip_step"] for step in row["step_ids"]),
-        winner=rollouts[-best[1]],
+        winner=rollouts[winner],
         rollouts=rollouts,
     )
 
 
-def make_rollout(row: Row, number: int) -> Shown:
+def make_rollout(row: Row, number: int) -> Rollout:
     """A rollout cut into its steps; tokens of no step come as a step with number 0."""
     pieces = align_tokens(row["tokens"], row["completion"])
-    steps: list[Step] = []
-    start = 0
-    for end in range(1, len(pieces) + 1):
-        if end == len(pieces) or row["step_ids"][end] != row["step_ids"][start]:
-            steps.append(
-                _make_step(pieces[start:end], row["entropy"][start:end], row["step_ids"][start], row["clip_step"])
-            )
-            start = end
-    return Shown(number=number, success=row["success"], steps=steps)
-
-
-def _make_step(pieces: list[tuple[str, bool]], entropies: list[float], step: int, clip_step: int) -> Step:
     tokens = [
         Token(text=visible(text), entropy=entropy, level=level_of(entropy), special=special)
-        for (text, special), entropy in zip(pieces, entropies, strict=True)
+        for (text, special), entropy in zip(pieces, row["entropy"], strict=True)
     ]
-    mean = sum(entropies) / len(entropies)
+    by_step = itertools.groupby(zip(row["step_ids"], tokens, strict=True), key=lambda pair: pair[0])
+    steps = [_make_step(step, [token for _, token in pairs], row["clip_step"]) for step, pairs in by_step]
+    return Rollout(number=number, success=row["success"], steps=steps)
+
+
+def _make_step(step: int, tokens: list[Token], clip_step: int) -> Step:
+    mean = sum(token.entropy for token in tokens) / len(tokens)
     in_clip = 0 <= step <= clip_step
     return Step(step + 1, tokens, mean, level_of(mean), in_clip, in_clip and step == clip_step)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from echorl.report.gallery import EDGES, Exhibit
@@ -34,7 +34,7 @@ class Page:
     figures: Sequence[str] = ()
     tables: Sequence[Table] = ()
     exhibits: Sequence[Exhibit] = ()
-    foot: Sequence[str] = field(default_factory=tuple)
+    foot: Sequence[str] = ()
 
 
 def render(page: Page) -> str:
