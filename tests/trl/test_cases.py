@@ -131,14 +131,23 @@ def test_a_tools_output_ends_a_step_and_is_never_in_a_clip(tmp_path):
     assert first(trainer, "entropy_source/extra_forward") == 1.0
 
 
-def test_rows_whose_sequence_ratio_is_zero_give_no_clip(tmp_path):
-    from echorl.trl.mine import _step_ids
+def test_rows_whose_sequence_ratio_is_zero_give_no_clip(tmp_path, monkeypatch):
+    """TRL's sequence-level correction under vLLM sets a row's ratio to 0; here the ratio is put in by hand."""
+    from echorl.trl import mine
 
-    trainer = build(tmp_path, all_right)
-    ids = torch.tensor([[6, 7, 3, 8], [6, 7, 3, 8]])
-    out = {"completion_ids": ids, "completion_mask": torch.ones_like(ids)}
-    out["importance_sampling_ratio"] = torch.tensor([[1.0], [0.0]])
-    assert _step_ids(trainer, out).tolist() == [[0, 0, 0, 1], [-1, -1, -1, -1]]
+    trainer = build(tmp_path, all_right, max_steps=1)
+    annotate = mine.annotate
+
+    def with_ratio(trainer, out, capture):
+        annotate(trainer, {**out, "importance_sampling_ratio": torch.tensor([[0.0]] * 8 + [[1.0]] * 8)}, capture)
+
+    monkeypatch.setattr(mine, "annotate", with_ratio)
+    seen = []
+    monkeypatch.setattr(mine, "_log_clips", lambda trainer, clips, *_: seen.append(clips))
+    with pytest.raises(RuntimeError, match="lost"):  # the batch itself was not annotated
+        trainer.train()
+    assert seen[0].rollout.min() >= 8
+    assert len(seen[0]) == 2
 
 
 # -- the delivery receipt
@@ -157,7 +166,7 @@ class HalvesWeights:
         return {**inputs, "echo_weights": inputs["echo_weights"] * 0.5}
 
 
-@pytest.mark.parametrize(("fault", "message"), [(LosesWeights, "lost"), (HalvesWeights, "reached the loss")])
+@pytest.mark.parametrize(("fault", "message"), [(LosesWeights, "lost"), (HalvesWeights, "only 2 reached")])
 def test_weights_that_do_not_reach_the_loss_raise(tmp_path, fault, message):
     from echorl.trl import EchoGRPOTrainer
 

@@ -184,17 +184,25 @@ def choose_candidates(
     score: Tensor, success: Tensor, group_ids: Tensor, config: EchoConfig, *, scored: Tensor | None = None
 ) -> Tensor:
     """Which candidates become clips: bool [N, top_k] for the scores [N, top_k] of all processes' rollouts, in order."""
-    success = success.bool()
-    _, group = torch.unique(group_ids, return_inverse=True)
-    eligible = success
-    if config.scope == "degenerate":
-        failed = ~success if scored is None else ~success & scored.bool()
-        num_failed = torch.zeros_like(group).scatter_add_(0, group, failed.long()) if group.numel() else group
-        eligible = success & (num_failed[group] == 0)
+    eligible = eligible_rollouts(success, group_ids, config, scored=scored)
     score = score.masked_fill(~eligible.unsqueeze(1), -torch.inf)
     if config.clip_per == "rollout":
         return score > -torch.inf
+    _, group = torch.unique(group_ids, return_inverse=True)
     return _top_of_groups(score, group, config.top_k)
+
+
+def eligible_rollouts(
+    success: Tensor, group_ids: Tensor, config: EchoConfig, *, scored: Tensor | None = None
+) -> Tensor:
+    """V, the rollouts that may give a clip: bool [N], the successes; of all-success groups only if `scope` says so."""
+    success = success.bool()
+    if config.scope == "verified":
+        return success
+    _, group = torch.unique(group_ids, return_inverse=True)
+    failed = ~success if scored is None else ~success & scored.bool()
+    num_failed = torch.zeros_like(group).scatter_add_(0, group, failed.long())
+    return success & (num_failed[group] == 0)
 
 
 def _top_of_groups(score: Tensor, group: Tensor, top_k: int) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from transformers import TrainerCallback
+
+from echorl.core.entropy import wide_dtype
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
@@ -26,6 +29,7 @@ def check_when_alone(trainer: EchoGRPOTrainer) -> None:
         "an entropy bonus, whose gradient would be touched too": args.entropy_coef != 0.0 or args.use_adaptive_entropy,
         "a router loss, whose gradient would be touched too": trainer.aux_loss_enabled,
         "FSDP, where no process holds the whole gradient": mode == "scale" and trainer.is_fsdp_enabled,
+        "fp16, whose gradients can overflow": mode == "scale" and args.fp16,
     }
     for obstacle, present in obstacles.items():
         if present:
@@ -35,7 +39,8 @@ def check_when_alone(trainer: EchoGRPOTrainer) -> None:
 class AloneCallback(TrainerCallback):
     """Acts just before the optimiser's step, where the gradient of a step without policy gradient is the echo's alone.
 
-    `"skip"` zeroes it: the optimiser then makes the base trainer's step (momentum, weight decay) and no other.
+    `"skip"` zeroes it: the optimiser then makes the base trainer's step (momentum, weight decay) and no other; not even
+    what the base makes of equal rewards whose advantages differ from 0 by rounding.
     `"scale"` does the same after moving the weights itself by -lr * lambda * g / rms(g): lambda times the size of a
     full adaptive step, whatever the moments are. SGD keeps the coefficient by itself: there `"scale"` changes nothing.
     """
@@ -64,9 +69,9 @@ def _with_grad(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
 def _step_by(optimizer: torch.optim.Optimizer, size: float) -> None:
     """Move every parameter by -lr * size * grad / rms(grad), the rms taken over all parameters."""
     parameters = _with_grad(optimizer)
-    square = sum(float(p.grad.double().square().sum()) for p in parameters)
+    square = sum(float(p.grad.to(wide_dtype(p.device)).square().sum()) for p in parameters)
     count = sum(p.grad.numel() for p in parameters)
-    if square == 0.0:
+    if square == 0.0 or not math.isfinite(square):
         return
     rms = (square / count) ** 0.5
     for group in optimizer.param_groups:

@@ -29,23 +29,29 @@ def save(trainer: EchoGRPOTrainer, trial: Any) -> None:
 def load(trainer: EchoGRPOTrainer, folder: str) -> None:
     """Restore what `save` wrote. A checkpoint without it (plain GRPO's) starts the ledger and the quantile afresh.
 
+    All but the batch in use is the same on every process, so that between batches any number of them can resume.
+
     Raises:
         ValueError: the checkpoint lies within a generation batch that other processes than these hold.
     """
     path = _path(Path(folder), trainer.accelerator.process_index)
     _forward_sampler(trainer)
     if not path.exists():
-        if _path(Path(folder), 0).exists():
-            raise ValueError(_other_processes(folder))
+        path = _path(Path(folder), 0)  # written by fewer processes
+    if not path.exists():
         return
-    state = torch.load(path, map_location=trainer.accelerator.device, weights_only=True)
+    device = trainer.accelerator.device
+    state = torch.load(path, map_location="cpu" if device.type == "cpu" else device, weights_only=True)
     if state["buffer"] is not None and state["num_processes"] != trainer.accelerator.num_processes:
         raise ValueError(_other_processes(folder))
     trainer._step = state["step"]
-    trainer._buffered_inputs = state["buffer"]
-    trainer.receipt.load_state_dict(state["receipt"])
+    if state["buffer"] is not None:
+        trainer._buffered_inputs = state["buffer"]
+        trainer.receipt.load_state_dict(state["receipt"])
+    trainer._metrics["train"].update(state["metrics"])
     trainer.ledger.load_state_dict(state["ledger"])
     trainer.entropy_floor = state["entropy_floor"]
+    trainer.last_dump = state["last_dump"]
     trainer.warned = set(state["warned"])
 
 
@@ -57,8 +63,10 @@ def _state(trainer: EchoGRPOTrainer) -> dict[str, Any]:
         "buffer": trainer._buffered_inputs if within else None,
         "num_processes": trainer.accelerator.num_processes,
         "receipt": trainer.receipt.state_dict(),
+        "metrics": dict(trainer._metrics["train"]),  # of the logging interval that is not over yet
         "ledger": trainer.ledger.state_dict(),
         "entropy_floor": trainer.entropy_floor,
+        "last_dump": trainer.last_dump,
         "warned": sorted(trainer.warned),
     }
 

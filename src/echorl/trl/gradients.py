@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from echorl.core.entropy import wide_dtype
+
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
 
 
 def check_gradient_norms(trainer: EchoGRPOTrainer) -> None:
-    """Refuse the measurement where no process sees whole, unscaled gradients.
+    """Refuse the measurement where no process sees whole, unscaled gradients of one term.
 
     Raises:
         ValueError: names the setting that stands in the way.
@@ -23,6 +25,8 @@ def check_gradient_norms(trainer: EchoGRPOTrainer) -> None:
         "DeepSpeed": trainer.is_deepspeed_enabled,
         "FSDP": trainer.is_fsdp_enabled,
         "fp16": trainer.args.fp16,
+        "reentrant gradient checkpointing": trainer.args.gradient_checkpointing
+        and bool((trainer.args.gradient_checkpointing_kwargs or {}).get("use_reentrant")),
     }
     for obstacle, present in obstacles.items():
         if present:
@@ -59,4 +63,4 @@ def _trained(trainer: EchoGRPOTrainer) -> list[torch.nn.Parameter]:
 
 
 def _norm(tensors: list[Tensor]) -> float:
-    return float(torch.stack([t.double().square().sum() for t in tensors]).sum().sqrt())
+    return float(torch.stack([t.to(wide_dtype(t.device)).square().sum() for t in tensors]).sum().sqrt())

@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from echorl.core.entropy import step_entropy
+from echorl.core.entropy import step_entropy, wide_dtype
 from echorl.core.ledger import KINDS
-from echorl.core.mining import EchoClips, candidate_steps, choose_candidates, cut_clips, entropy_threshold
+from echorl.core.mining import (
+    EchoClips,
+    candidate_steps,
+    choose_candidates,
+    cut_clips,
+    eligible_rollouts,
+    entropy_threshold,
+)
 from echorl.core.steps import segment_steps
 from echorl.trl import gradients, rollouts
 from echorl.trl.sources import GenerationCapture, read_entropies
@@ -29,20 +36,24 @@ def annotate(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationC
     if trainer.verifiers is None:
         return
     verdicts = _verdicts(trainer, out, capture)
-    _record(trainer, verdicts, capture)
+    _record(trainer, verdicts, out, capture)
     if trainer.echo.coef == 0:
         return
-    mine_rows = local_rows(trainer, out["completion_ids"].shape[0])
-    step_ids = _step_ids(trainer, out)
-    entropy, source = read_entropies(trainer, out, capture, _can_give_clip(trainer, verdicts)[mine_rows])
-    clips, count = _mine(trainer, entropy, step_ids, verdicts, mine_rows)
+    own_rows = local_rows(trainer, out["completion_ids"].shape[0])
+    in_loss = _in_loss(out)
+    step_ids = segment_steps(out["completion_ids"], in_loss, trainer.delimiters)
+    possible = eligible_rollouts(verdicts.success, verdicts.groups, trainer.echo, scored=verdicts.scored)[own_rows]
+    entropy, source = read_entropies(trainer, out, capture, possible)
+    clips, count = _mine(trainer, entropy, step_ids, verdicts, own_rows, possible)
     out["echo_weights"] = clips.weights
     out["echo_count"] = count.float()
-    out["echo_informative"] = verdicts.informative[mine_rows]
+    scorable = ~capture.rewards[own_rows].isnan().all(1)
+    out["echo_informative"] = verdicts.informative[own_rows] * (in_loss.any(1) & scorable)
     trainer.receipt.open(clips.weights, trainer.args.steps_per_generation)
     trainer.add_metric(f"entropy_source/{source}", 1.0)
-    _log_clips(trainer, out, clips, step_ids, entropy, verdicts.kinds.kind[verdicts.kinds.group[mine_rows]])
-    rollouts.dump_if_due(trainer, out, capture, verdicts, mine_rows, step_ids, entropy, clips)
+    _log_clips(trainer, clips, step_ids, verdicts.kinds.kind[verdicts.kinds.group[own_rows]])
+    _log_tokens(trainer, out["completion_ids"], in_loss, entropy)
+    rollouts.dump_if_due(trainer, out, capture, verdicts, own_rows, step_ids, entropy, clips)
 
 
 def local_rows(trainer: EchoGRPOTrainer, size: int) -> slice:
@@ -52,55 +63,66 @@ def local_rows(trainer: EchoGRPOTrainer, size: int) -> slice:
 
 
 def _verdicts(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture) -> Verdicts:
-    rewards = capture.rewards
-    if bool(rewards.isnan().all()):
+    kept = trainer.accelerator.gather(out["completion_mask"].any(1)) if trainer.mask_truncated_completions else None
+    verdicts = judge(
+        capture.rewards,
+        trainer.verifiers,
+        success_reward=trainer.echo.success_reward,
+        num_generations=trainer.num_generations,
+        advantages_from=_advantages_from(trainer, capture.rewards),
+        kept=kept,
+    )
+    if trainer.echo.coef > 0 and not bool(verdicts.scored.any()):
+        _complain(trainer, capture.rewards)
+    return verdicts
+
+
+def _advantages_from(trainer: EchoGRPOTrainer, rewards: Tensor) -> Tensor:
+    """[N, F'], NaN for None: what has to differ within a group for it to have a policy gradient."""
+    weights = trainer.reward_weights.to(rewards.device)
+    if trainer.multi_objective_aggregation != "sum_then_normalize":  # every function is normalised by itself
+        return rewards[:, weights != 0]
+    total = (rewards * weights).nansum(1)
+    return total.masked_fill(rewards.isnan().all(1), torch.nan).unsqueeze(1)
+
+
+def _complain(trainer: EchoGRPOTrainer, rewards: Tensor) -> None:
+    """A batch without a verdict: an error if there never was one and nothing else is rewarded, else a warning, once."""
+    if trainer.ledger.num_scored == 0 and bool(rewards.isnan().all()):
         raise ValueError(
             f"reward function(s) {', '.join(trainer.reward_func_names)} returned None for every rollout of a batch: "
             "nothing can be learned; a verifier must return a number for the rows it knows."
         )
-    total = (rewards * trainer.reward_weights.to(rewards.device)).nansum(1)
-    total = total.masked_fill(rewards.isnan().all(1), torch.nan)
-    summed = trainer.multi_objective_aggregation == "sum_then_normalize"
-    kept = trainer.accelerator.gather(out["completion_mask"].any(1)) if trainer.mask_truncated_completions else None
-    verdicts = judge(
-        rewards,
-        trainer.verifiers,
-        success_reward=trainer.echo.success_reward,
-        num_generations=trainer.num_generations,
-        advantages_from=total if summed else rewards,
-        kept=kept,
-    )
-    if not bool(verdicts.scored.any()):
-        trainer.warn_once("unscored", "the named verifier(s) returned None for a whole batch: it gives no EchoClip.")
-    return verdicts
+    trainer.warn_once("unscored", "the named verifier(s) returned None for a whole batch: it gives no EchoClip.")
 
 
-def _record(trainer: EchoGRPOTrainer, verdicts: Verdicts, capture: GenerationCapture) -> None:
+def _record(trainer: EchoGRPOTrainer, verdicts: Verdicts, out: dict[str, Any], capture: GenerationCapture) -> None:
     lengths = torch.tensor(capture.lengths, device=verdicts.success.device)
+    if "tool_mask" in out:  # a tool's output is not the policy's; rows masked as truncated count whole
+        own = (out["completion_mask"] * out["tool_mask"]).sum(1)
+        lengths = torch.where(own > 0, own, lengths)
     shares = trainer.ledger.record(verdicts.kinds, trainer.accelerator.gather(lengths))
     for name, share in shares.items():
         trainer.add_metric(name, share)
     trainer.add_metric("frac_degenerate", float(verdicts.kinds.degenerate.float().mean()))
 
 
-def _can_give_clip(trainer: EchoGRPOTrainer, verdicts: Verdicts) -> Tensor:
-    """bool [N]: successes, in all-success groups only if the scope says so."""
-    if trainer.echo.scope == "verified":
-        return verdicts.success
-    return verdicts.success & (verdicts.kinds.kind == KINDS.index("all_success"))[verdicts.kinds.group]
-
-
-def _step_ids(trainer: EchoGRPOTrainer, out: dict[str, Any]) -> Tensor:
+def _in_loss(out: dict[str, Any]) -> Tensor:
+    """bool [B, T]: the policy's own tokens that TRL's loss counts."""
     mask = out["completion_mask"] * out["tool_mask"] if "tool_mask" in out else out["completion_mask"]
-    step_ids = segment_steps(out["completion_ids"], mask, trainer.delimiters)
     ratio = out.get("importance_sampling_ratio")
     if ratio is not None and ratio.shape[1] == 1:  # rows that the sequence-level correction has set to zero
-        step_ids = step_ids.masked_fill(ratio == 0, -1)
-    return step_ids
+        mask = mask * (ratio != 0)
+    return mask.bool()
 
 
 def _mine(
-    trainer: EchoGRPOTrainer, entropy: Tensor, step_ids: Tensor, verdicts: Verdicts, mine_rows: slice
+    trainer: EchoGRPOTrainer,
+    entropy: Tensor,
+    step_ids: Tensor,
+    verdicts: Verdicts,
+    own_rows: slice,
+    possible: Tensor,
 ) -> tuple[EchoClips, Tensor]:
     """This process's clips, and what the loss is divided by (prompts or clips of all processes)."""
     config, gather = trainer.echo, trainer.accelerator.gather
@@ -108,19 +130,19 @@ def _mine(
         entropy,
         step_ids,
         config,
-        row_ids=torch.arange(mine_rows.start, mine_rows.stop, device=step_ids.device),
-        threshold=_update_floor(trainer, entropy, step_ids),
+        row_ids=torch.arange(own_rows.start, own_rows.stop, device=step_ids.device),
+        threshold=_update_floor(trainer, entropy[possible], step_ids[possible]),
         draw=trainer._step,
     )
     # One number a candidate crosses processes; the winner is then chosen everywhere alike.
     scores = gather(candidates.score.contiguous())
     chosen = choose_candidates(scores, verdicts.success, verdicts.groups, config, scored=verdicts.scored)
-    clips = cut_clips(step_ids, candidates, chosen[mine_rows], verdicts.groups[mine_rows], config)
+    clips = cut_clips(step_ids, candidates, chosen[own_rows], verdicts.groups[own_rows], config)
     return clips, chosen.sum() if config.average_over == "clip" else verdicts.groups[-1] + 1
 
 
 def _update_floor(trainer: EchoGRPOTrainer, entropy: Tensor, step_ids: Tensor) -> float | None:
-    """The running quantile of step entropies, over all processes' rollouts; the first batch starts it."""
+    """The running quantile of the step entropies of all rollouts that can give a clip; the first batch starts it."""
     quantile = trainer.echo.entropy_quantile
     if quantile is None:
         return None
@@ -133,28 +155,29 @@ def _update_floor(trainer: EchoGRPOTrainer, entropy: Tensor, step_ids: Tensor) -
     return trainer.entropy_floor
 
 
-def _log_clips(
-    trainer: EchoGRPOTrainer, out: dict[str, Any], clips: EchoClips, step_ids: Tensor, entropy: Tensor, kinds: Tensor
-) -> None:
+def _log_clips(trainer: EchoGRPOTrainer, clips: EchoClips, step_ids: Tensor, kinds: Tensor) -> None:
     """Clips of all-success and of other groups apart: what a clip is depends on the kind of its group."""
-    inside = step_ids >= 0
-    share = clips.length / inside.sum(1)[clips.rollout].clamp(min=1)
+    share = clips.length / (step_ids >= 0).sum(1)[clips.rollout].clamp(min=1)
     alone = kinds[clips.rollout] == KINDS.index("all_success")
-    parts = [alone, ~alone]
-    sums = [torch.stack([p.sum(), *(x[p].sum() for x in (clips.length, share, clips.entropy))]) for p in parts]
-    blank = trainer.delimiters.blank[out["completion_ids"].clamp(max=trainer.delimiters.blank.numel() - 1)] & inside
-    finite = inside & entropy.isfinite()
-    tokens = torch.stack([blank.sum(), inside.sum(), entropy[finite].float().sum(), finite.sum()])
-    local = torch.cat([*sums, tokens]).double()
-    totals = trainer.accelerator.reduce(local, reduction="sum").tolist()
-    for name, (num, length, share_sum, entropy_sum) in (("all_success", totals[0:4]), ("mixed", totals[4:8])):
+    columns = (clips.length, share, clips.entropy)
+    sums = [torch.stack([part.sum(), *(x[part].sum() for x in columns)]) for part in (alone, ~alone)]
+    totals = trainer.accelerator.reduce(torch.stack(sums), reduction="sum").tolist()
+    for name, (num, length, share_sum, entropy_sum) in zip(("all_success", "mixed"), totals, strict=True):
         trainer.add_metric(f"clips/{name}", num)
         if num:
             trainer.add_metric(f"clip_length/{name}", length / num)
             trainer.add_metric(f"clip_share/{name}", share_sum / num)
             trainer.add_metric(f"clip_entropy/{name}", entropy_sum / num)
-    trainer.add_metric("blank_share", totals[8] / max(1.0, totals[9]))
-    trainer.add_metric("token_entropy", totals[10] / max(1.0, totals[11]))
+
+
+def _log_tokens(trainer: EchoGRPOTrainer, token_ids: Tensor, in_loss: Tensor, entropy: Tensor) -> None:
+    """The share of blank tokens, wholly blank rollouts included, and the mean entropy of the tokens that have one."""
+    blank = trainer.delimiters.is_blank(token_ids) & in_loss
+    known = in_loss & entropy.isfinite()
+    sums = torch.stack([blank.sum(), in_loss.sum(), entropy[known].to(wide_dtype(entropy.device)).sum(), known.sum()])
+    num_blank, num_tokens, entropy_sum, num_known = trainer.accelerator.reduce(sums, reduction="sum").tolist()
+    trainer.add_metric("blank_share", num_blank / max(1.0, num_tokens))
+    trainer.add_metric("token_entropy", entropy_sum / max(1.0, num_known))
 
 
 def close_window(trainer: EchoGRPOTrainer) -> None:

@@ -24,24 +24,27 @@ def dump_if_due(
     out: dict[str, Any],
     capture: GenerationCapture,
     verdicts: Verdicts,
-    mine_rows: slice,
+    own_rows: slice,
     step_ids: Tensor,
     entropy: Tensor,
     clips: EchoClips,
 ) -> None:
-    """Write this process's rollouts of the batch, one row each, if `echo_rollouts_every` asks for it."""
-    every, step = trainer.args.echo_rollouts_every, trainer.state.global_step
-    if not every or step % every:
+    """Write this process's rollouts of the batch, one row each, `echo_rollouts_every` steps after the last dump.
+
+    Of several clips of a rollout the row holds the longest.
+    """
+    if not _is_due(trainer):
         return
+    trainer.last_dump = step = trainer.state.global_step
     folder = Path(trainer.args.output_dir) / "rollouts"
     folder.mkdir(parents=True, exist_ok=True)
     ends = {r: (e, s, h) for r, e, s, h in _clip_rows(clips)}
     rows = [
         {
             "step": step,
-            "group": int(verdicts.groups[mine_rows][i]),
-            "kind": KINDS[int(verdicts.kinds.kind[verdicts.kinds.group[mine_rows][i]])],
-            "success": bool(verdicts.success[mine_rows][i]),
+            "group": int(verdicts.groups[own_rows][i]),
+            "kind": KINDS[int(verdicts.kinds.kind[verdicts.kinds.group[own_rows][i]])],
+            "success": bool(verdicts.success[own_rows][i]),
             "prompt": _text(capture.texts[0][i]),
             "completion": _text(capture.texts[1][i]),
             "tokens": trainer._tokenizer.batch_decode([[t] for t in out["completion_ids"][i, :length].tolist()]),
@@ -55,6 +58,11 @@ def dump_if_due(
     ]
     name = f"step-{step:06d}-process-{trainer.accelerator.process_index}.parquet"
     pq.write_table(pa.Table.from_pylist(rows), folder / name)
+
+
+def _is_due(trainer: EchoGRPOTrainer) -> bool:
+    every, last = trainer.args.echo_rollouts_every, trainer.last_dump
+    return bool(every) and (last is None or trainer.state.global_step >= last + every)
 
 
 def _clip_rows(clips: EchoClips) -> list[tuple]:

@@ -83,8 +83,10 @@ class ExtraForward:
         trainer.warn_once("extra_forward", "nothing else computes logits here: EchoRL makes one extra forward a batch.")
         ids = out["completion_ids"]
         entropy = torch.full(ids.shape, torch.nan, dtype=torch.float32, device=ids.device)
-        for chunk in _equal_chunks(trainer, rows.nonzero().flatten()):
-            entropy[chunk] = self._forward(trainer, out, chunk)
+        wanted = rows.nonzero().flatten()
+        chunks = [self._forward(trainer, out, chunk) for chunk in _equal_chunks(trainer, wanted)]
+        if len(wanted):
+            entropy[wanted] = torch.cat(chunks)[: len(wanted)]
         return entropy
 
     def _forward(self, trainer: EchoGRPOTrainer, out: dict[str, Any], chunk: Tensor) -> Tensor:

@@ -51,6 +51,7 @@ class EchoGRPOTrainer(GRPOTrainer):
         self.window = OptimizerWindow()
         self.window_is_alone = False
         self.entropy_floor: float | None = None  # the running quantile of `entropy_quantile`
+        self.last_dump: int | None = None  # the optimiser step of the last dump of rollouts
         self.warned: set[str] = set()
         self._echo_training = False
         self._echo_capture: GenerationCapture | None = None

@@ -8,24 +8,38 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from echorl.core.entropy import wide_dtype
+
+LOST = "reached EchoRL's loss: something between generation and loss dropped, changed or bypassed `echo_weights`."
+
+
+def _mass(weights: Tensor) -> Tensor:
+    return weights.to(wide_dtype(weights.device)).sum()
+
 
 class DeliveryReceipt:
     """Checks that the weight mass that was mined reaches the loss, once in every pass over the generation batch."""
 
     def __init__(self) -> None:
         self.mined = 0.0
-        self.delivered = 0.0
+        self.delivered: float | Tensor = 0.0
         self.num_left = 0
         self.num_micro_batches = 0
 
     def open(self, weights: Tensor, num_micro_batches: int) -> None:
-        """A generation batch was mined: `weights` [B, T] will come in `num_micro_batches` parts."""
-        self.mined = float(weights.double().sum())
+        """A generation batch was mined: `weights` [B, T] will come in `num_micro_batches` parts.
+
+        Raises:
+            RuntimeError: the batch before was not delivered to its end.
+        """
+        if self.num_left != self.num_micro_batches:
+            raise RuntimeError(f"{self.num_left} micro-batches of the last generation batch never {LOST}")
+        self.mined = float(_mass(weights))
         self.num_micro_batches = num_micro_batches
         self._restart()
 
     def _restart(self) -> None:
-        self.delivered: float | Tensor = 0.0
+        self.delivered = 0.0
         self.num_left = self.num_micro_batches
 
     def deliver(self, weights: Tensor) -> None:
@@ -34,16 +48,13 @@ class DeliveryReceipt:
         Raises:
             RuntimeError: a pass over the generation batch is complete and its mass differs from what was mined.
         """
-        self.delivered = self.delivered + weights.double().sum()
+        self.delivered = self.delivered + _mass(weights)
         self.num_left -= 1
         if self.num_left > 0:
             return
         delivered = float(self.delivered)
         if abs(delivered - self.mined) > 1e-5 * max(1.0, self.mined):
-            raise RuntimeError(
-                f"EchoRL mined a weight mass of {self.mined:.6g}, but {delivered:.6g} reached the loss: "
-                "something between generation and loss dropped or changed `echo_weights`."
-            )
+            raise RuntimeError(f"of a weight mass of {self.mined:.6g} that was mined only {delivered:.6g} {LOST}")
         self._restart()
 
     def state_dict(self) -> dict[str, Any]:
@@ -62,7 +73,7 @@ class OptimizerWindow:
 
     def add(self, nll: Tensor, mass: Tensor, informative: Tensor) -> None:
         """Add a micro-batch: the weighted NLL, the weights' sum and the number of rows with a policy gradient."""
-        part = torch.stack([nll.detach().double(), mass.double(), informative.double()])
+        part = torch.stack([nll.detach(), mass, informative]).to(wide_dtype(nll.device))
         self.sums = part if self.sums is None else self.sums + part
 
     def add_grads(self, grads: list[Tensor]) -> None:
@@ -71,8 +82,14 @@ class OptimizerWindow:
             grads if self.echo_grads is None else [a + b for a, b in zip(self.echo_grads, grads, strict=True)]
         )
 
-    def close(self) -> tuple[Tensor | None, list[Tensor] | None]:
-        """The sums (NLL, mass, informative rows) and the echo's gradients; starts the next window."""
+    def close(self) -> tuple[Tensor, list[Tensor] | None]:
+        """The sums (NLL, mass, informative rows) and the echo's gradients; starts the next window.
+
+        Raises:
+            RuntimeError: no micro-batch came through EchoRL's loss.
+        """
+        if self.sums is None:
+            raise RuntimeError(f"no micro-batch of an optimiser step {LOST}")
         result = self.sums, self.echo_grads
         self.sums, self.echo_grads = None, None
         return result
