@@ -20,7 +20,7 @@ CASES = {
     "random": (some_right, dict(echo_select="random")),
     "two clips": (some_right, dict(echo_top_k=2)),
     "degenerate": (some_right, dict(echo_scope="degenerate")),
-    "quantile": (all_right, dict(echo_entropy_quantile=0.7)),
+    "quantile": (some_right, dict(echo_entropy_quantile=0.7)),
     "a clip a rollout": (some_right, dict(echo_clip_per="rollout", echo_length_norm="constant")),
 }
 

@@ -4,8 +4,14 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from echorl import mine_echo_clips, segment_steps
 from tests.trl.test_gradient import keep_batch
+from tests.trl.test_sources import entropies_of
 from tests.trl.tiny import all_right, build, make_dataset, make_tokenizer, run, some_right
+
+
+def warnings_with(text, caplog):
+    return sum(text in record.getMessage() for record in caplog.records if record.levelname == "WARNING")
 
 
 def first(trainer, name):
@@ -55,10 +61,35 @@ def test_none_from_every_function_for_every_row_is_an_error(tmp_path):
         run(tmp_path, always_none, max_steps=1)
 
 
-def test_a_named_verifier_that_is_silent_for_a_batch_warns_once(tmp_path):
-    trainer, *_ = run(tmp_path, [always_none, all_right], echo_success_reward_func="always_none", max_steps=2)
-    assert "unscored" in trainer.warned
+def test_a_named_verifier_that_is_silent_for_batches_warns_once(tmp_path, caplog):
+    trainer, *_ = run(tmp_path, [always_none, all_right], echo_success_reward_func="always_none", max_steps=3)
+    assert warnings_with("returned None for a whole batch", caplog) == 1
     assert first(trainer, "clips/all_success") == 0
+
+
+class SilentFrom:
+    """Right for `batches` batches, then None."""
+
+    __name__ = "verifier"
+
+    def __init__(self, batches):
+        self.left = batches
+
+    def __call__(self, completions, **_):
+        self.left -= 1
+        return [1.0 if self.left >= 0 else None] * len(completions)
+
+
+def test_one_silent_batch_does_not_end_a_run_that_had_verdicts(tmp_path, caplog):
+    trainer, *_ = run(tmp_path, SilentFrom(1), max_steps=3)
+    assert trainer.state.global_step == 3
+    assert warnings_with("returned None for a whole batch", caplog) == 1
+
+
+def test_coef_0_is_the_base_trainer_in_a_silent_batch_too(tmp_path):
+    *_, base = run(tmp_path, SilentFrom(1), echo=False, max_steps=2)
+    *_, weights = run(tmp_path, SilentFrom(1), echo_coef=0.0, max_steps=2)
+    assert all(torch.equal(base[n], weights[n]) for n in base)
 
 
 def test_eight_rewards_of_nine_tenths_are_one_reward(tmp_path):
@@ -183,27 +214,21 @@ def test_receipt_holds_over_reuse_of_generations(tmp_path):
 # -- evaluation, tokenizers, options
 
 
-def test_evaluation_during_training_changes_nothing(tmp_path):
-    quiet = run(tmp_path, echo_coef=0.1, max_steps=2)[3]
-    trainer, _, _, weights = run(tmp_path, echo_coef=0.1, max_steps=2, eval_strategy="no", eval_dataset=make_dataset(4))
-    trainer.evaluate()
-    assert all(torch.equal(quiet[n], weights[n]) for n in quiet)
-    evaluated = [e for e in trainer.state.log_history if "eval_reward" in e]
-    assert evaluated
-    assert not any("echo/" in key for key in evaluated[0])
-
-
-def test_evaluation_within_training_runs(tmp_path):
-    trainer, *_ = run(
-        tmp_path,
-        max_steps=2,
-        eval_strategy="steps",
-        eval_steps=1,
-        eval_dataset=make_dataset(4),
-        per_device_eval_batch_size=4,
-        num_generations_eval=2,
-    )
-    assert len([e for e in trainer.state.log_history if "eval_reward" in e]) == 2
+def test_evaluation_between_steps_leaves_the_miner_alone(tmp_path):
+    """The evaluation uses up random numbers, so what is compared is the first batch and what is logged."""
+    evaluation = dict(eval_strategy="steps", eval_steps=1, per_device_eval_batch_size=4, num_generations_eval=2)
+    batches = []
+    for changes in ({}, {**evaluation, "eval_dataset": make_dataset(4)}):
+        trainer = build(tmp_path, echo_coef=0.1, max_steps=2, **changes)
+        batches.append(keep_batch(trainer))
+        trainer.train()
+    assert torch.equal(batches[0][0]["echo_weights"], batches[1][0]["echo_weights"])
+    training = [b for b in batches[1] if "echo_weights" in b]
+    assert (len(batches[1]), len(training)) == (2 + 2 * 2, 2)
+    logs = [entry for entry in trainer.state.log_history if "eval_reward" in entry]
+    assert len(logs) == 2
+    assert not any("echo/" in key for entry in logs for key in entry)
+    assert sum(trainer.ledger.groups.values()) == 2 * 4
 
 
 def test_a_tokenizer_without_newlines_is_refused(tmp_path):
@@ -242,19 +267,27 @@ def test_vllm_logprobs_are_refused(tmp_path):
     "options",
     [
         dict(echo_scope="degenerate"),
-        dict(echo_select="random"),
+        dict(echo_select="random", echo_seed=3),
         dict(echo_select="full"),
         dict(echo_select="min_entropy"),
         dict(echo_clip_per="rollout", echo_average_over="clip"),
         dict(echo_length_norm="constant"),
         dict(echo_top_k=2, echo_min_step_tokens=2),
-        dict(echo_warmup_steps=4),
+        dict(echo_entropy_quantile=0.5),
     ],
+    ids=lambda options: "-".join(f"{k.removeprefix('echo_')}={v}" for k, v in options.items()),
 )
-def test_every_option_trains(tmp_path, options):
-    trainer, *_ = run(tmp_path, some_right, max_steps=2, **options)
-    assert trainer.state.global_step == 2
-    assert trainer.receipt.num_micro_batches == 2
+def test_every_option_reaches_the_miner(tmp_path, monkeypatch, options):
+    """The trainer's weights are those of the pure function with the same settings."""
+    trainer = build(tmp_path, some_right, max_steps=1, **options)
+    entropy, _, _, batch = entropies_of(trainer, monkeypatch)
+    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.delimiters)
+    pairs = zip(batch["completion_ids"], batch["completion_mask"], strict=True)
+    success = torch.tensor(some_right([ids[mask.bool()].tolist() for ids, mask in pairs])) == 1.0
+    threshold = trainer.entropy_floor
+    clips = mine_echo_clips(entropy, steps, success, torch.arange(16) // 4, trainer.echo, threshold=threshold)
+    assert torch.equal(clips.weights, batch["echo_weights"])
+    assert float(batch["echo_count"]) == (len(clips) if trainer.echo.average_over == "clip" else 4)
 
 
 def test_warm_up_scales_lambda(tmp_path):
@@ -262,12 +295,13 @@ def test_warm_up_scales_lambda(tmp_path):
     assert [e["echo/coef"] for e in trainer.state.log_history if "echo/coef" in e] == [0.25, 0.5, 0.75]
 
 
-def test_the_running_quantile_moves_slowly_and_gates_steps(tmp_path):
+def test_the_running_quantile_moves_slowly(tmp_path):
     trainer, *_ = run(tmp_path, all_right, echo_entropy_quantile=0.9, max_steps=3)
     floors = [e["echo/entropy_floor"] for e in trainer.state.log_history if "echo/entropy_floor" in e]
-    assert len(floors) == 3
-    assert trainer.entropy_floor == pytest.approx(floors[-1])
-    assert first(trainer, "clips/all_success") <= 4
+    fresh = [run(tmp_path, all_right, echo_entropy_quantile=0.9, max_steps=1)[0].entropy_floor]
+    assert floors[0] == fresh[0]
+    assert trainer.entropy_floor == floors[-1]
+    assert 0 < abs(floors[1] - floors[0]) < 0.1
 
 
 def test_rollouts_are_dumped_with_their_clips(tmp_path):
@@ -284,6 +318,60 @@ def test_rollouts_are_dumped_with_their_clips(tmp_path):
     assert clip["step_ids"][clip["clip_end"] - 1] == clip["clip_step"]
 
 
+def test_no_dump_is_lost_when_batches_and_steps_differ(tmp_path):
+    """Every third step, with a generation batch only every fourth: the next batch is dumped instead."""
+    run(tmp_path, all_right, echo_rollouts_every=3, max_steps=9, num_iterations=2, steps_per_generation=4)
+    assert len(list((tmp_path / "rollouts").glob("*.parquet"))) == 3
+
+
 def test_the_ledger_is_printed_when_the_run_ends(tmp_path, capsys):
     run(tmp_path, all_right, max_steps=1)
-    assert "all_success           4  100.0%" in capsys.readouterr().out
+    assert "all_success           4  100.0%                   4" in capsys.readouterr().out
+
+
+# -- metrics
+
+
+def test_blank_rollouts_count_in_the_blank_share(tmp_path):
+    def blank(prompts, trainer):
+        tokenizer = make_tokenizer()
+        ids = [[3, 3, 3, 1] if i % 4 else [6, 7, 3, 1] for i in range(len(prompts))]
+        return {
+            "prompt_ids": [tokenizer(p)["input_ids"] for p in prompts],
+            "completion_ids": ids,
+            "logprobs": [[0.0] * 4 for _ in prompts],
+        }
+
+    trainer, *_ = run(tmp_path, all_right, rollout_func=blank, max_steps=1)
+    assert first(trainer, "blank_share") == pytest.approx((3 * 4 + 2) / 16)
+
+
+def test_a_tools_output_is_not_in_the_ledgers_tokens(tmp_path):
+    trainer, *_ = run(tmp_path, all_right, rollout_func=tool_rollouts, max_steps=1)
+    assert sum(trainer.ledger.tokens.values()) == 16 * 7
+
+
+# -- refusals
+
+
+@pytest.mark.parametrize("setting", ["DeepSpeed", "FSDP", "fp16", "reentrant"])
+def test_gradient_norms_are_refused_where_they_cannot_be_measured(tmp_path, setting):
+    from echorl.trl.gradients import check_gradient_norms
+
+    trainer = build(tmp_path, echo_gradient_norms_every=1)
+    trainer.is_deepspeed_enabled = setting == "DeepSpeed"
+    trainer.is_fsdp_enabled = setting == "FSDP"
+    trainer.args.fp16 = setting == "fp16"
+    trainer.args.gradient_checkpointing = setting == "reentrant"
+    trainer.args.gradient_checkpointing_kwargs = {"use_reentrant": True}
+    with pytest.raises(ValueError, match=f"echo_gradient_norms_every cannot be measured under {setting}"):
+        check_gradient_norms(trainer)
+
+
+def test_images_are_refused_where_an_extra_forward_is_needed(tmp_path):
+    from echorl.trl.sources import ExtraForward, GenerationCapture
+
+    trainer = build(tmp_path)
+    out = {"pixel_values": torch.zeros(1), "completion_ids": torch.zeros(1, 1)}
+    with pytest.raises(ValueError, match="does not make for images"):
+        ExtraForward().read(trainer, out, GenerationCapture(), torch.ones(1, dtype=torch.bool))

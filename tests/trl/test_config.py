@@ -50,4 +50,5 @@ def test_names_can_be_given_as_one_string(tmp_path):
 def test_fields_are_flat_scalars(tmp_path):
     for option in fields(EchoGRPOConfig):
         if option.name.startswith("echo_"):
+            assert "EchoConfig" not in str(option.type)
             assert isinstance(getattr(settings(tmp_path), option.name), (str, int, float, type(None)))

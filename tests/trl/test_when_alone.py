@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.trl.tiny import all_right, build, make_model, norm, run
+from tests.trl.tiny import all_right, build, make_model, make_tokenizer, norm, run
 
 COEF, RATE = 1e-3, 1e-2
 
@@ -113,19 +113,67 @@ def test_scale_with_a_kl_term_is_refused(tmp_path):
         build(tmp_path, model=str(tmp_path / "model"), beta=0.1, echo_when_alone="scale")
 
 
-def test_refused_under_deepspeed(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("obstacle", "modes"),
+    [("DeepSpeed", ("scale", "skip")), ("FSDP", ("scale",)), ("fp16", ("scale",)), ("router", ("skip",))],
+)
+def test_refused_where_it_cannot_be_kept(tmp_path, obstacle, modes):
     from echorl.trl.alone import check_when_alone
 
-    trainer = build(tmp_path, echo_when_alone="skip")
-    monkeypatch.setattr(type(trainer), "is_deepspeed_enabled", True, raising=False)
-    trainer.is_deepspeed_enabled = True
-    with pytest.raises(ValueError, match="DeepSpeed"):
-        check_when_alone(trainer)
+    for mode in modes:
+        trainer = build(tmp_path, echo_when_alone=mode)
+        trainer.is_deepspeed_enabled = obstacle == "DeepSpeed"
+        trainer.is_fsdp_enabled = obstacle == "FSDP"
+        trainer.args.fp16 = obstacle == "fp16"
+        trainer.aux_loss_enabled = obstacle == "router"
+        with pytest.raises(ValueError, match=obstacle):
+            check_when_alone(trainer)
 
 
-def test_a_step_without_policy_gradient_warns_once_and_is_logged(tmp_path):
-    trainer, *_ = run(tmp_path, all_right, max_steps=2)
-    assert "alone" in trainer.warned
+def test_scale_leaves_the_weights_alone_where_a_gradient_is_not_finite():
+    from echorl.trl.alone import _step_by
+
+    weight = torch.nn.Parameter(torch.ones(3))
+    weight.grad = torch.tensor([1.0, torch.inf, 0.0])
+    _step_by(torch.optim.SGD([weight], lr=0.1), 1.0)
+    assert weight.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_step_without_policy_gradient_warns_once_and_is_logged(tmp_path, caplog):
+    trainer, *_ = run(tmp_path, all_right, max_steps=3)
+    assert sum("no policy gradient" in record.getMessage() for record in caplog.records) == 1
+    assert trainer.state.log_history[0]["echo/alone"] == 1.0
+
+
+def test_a_mixed_group_that_the_loss_masks_whole_does_not_count(tmp_path):
+    """Two groups all right; two mixed ones masked as truncated: the base has no gradient, so `skip` must skip."""
+
+    def rollouts(prompts, trainer):
+        tokenizer = make_tokenizer()
+        ids = [[6, 7, 3, 1] if i < 8 else [6, 7, 3, 8] for i in range(len(prompts))]
+        return {
+            "prompt_ids": [tokenizer(p)["input_ids"] for p in prompts],
+            "completion_ids": ids,
+            "logprobs": [[0.0] * 4 for _ in prompts],
+        }
+
+    def reward(completion_ids, **_):
+        return [1.0 if i < 8 else float(i % 2) for i in range(len(completion_ids))]
+
+    changes = dict(rollout_func=rollouts, mask_truncated_completions=True, max_steps=1)
+    _, base_grads, _, base = run(tmp_path, reward, echo=False, **changes)
+    assert norm(base_grads[0]) == 0.0
+    trainer, _, _, weights = run(tmp_path, reward, echo_when_alone="skip", **changes)
+    assert trainer.state.log_history[0]["echo/alone"] == 1.0
+    assert all(torch.equal(base[n], weights[n]) for n in base)
+
+
+def test_a_function_of_weight_0_gives_no_policy_gradient(tmp_path):
+    def length(completion_ids, **_):
+        return [len(ids) / 100 for ids in completion_ids]
+
+    changes = dict(reward_weights=[1.0, 0.0], multi_objective_aggregation="normalize_then_sum", max_steps=1)
+    trainer, *_ = run(tmp_path, [all_right, length], echo_success_reward_func=["all_right"], **changes)
     assert trainer.state.log_history[0]["echo/alone"] == 1.0
 
 
