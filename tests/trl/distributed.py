@@ -9,7 +9,7 @@ import zlib
 import torch
 from accelerate.utils import gather_object
 
-from tests.trl.tiny import all_right, make_tokenizer, run, some_right
+from tests.trl.tiny import all_right, build, make_tokenizer, run, some_right
 
 # (rows a process and micro-batch, accumulation) on one process; the same 24 rows are split over more processes.
 SPLITS = {1: [(24, 1), (6, 4)], 2: [(12, 1), (6, 2), (3, 4)], 3: [(8, 1), (2, 4)]}
@@ -70,8 +70,42 @@ def results(output_dir, num_processes):
     return found
 
 
+RESUME = dict(
+    rollout_func=rollouts,
+    echo_coef=0.1,
+    per_device_train_batch_size=4,
+    num_iterations=2,
+    max_steps=4,
+    save_strategy="steps",
+    save_steps=1,
+    ddp_find_unused_parameters=False,
+)
+
+
+def train_and_resume(folder):
+    """Train on these processes, then resume from within a generation batch and from between two; the weights of all."""
+    weights = {"whole": run(folder, **RESUME)[3]}
+    for step in (1, 2):  # generation batches last two steps
+        trainer = build(folder, **RESUME)
+        trainer.train(resume_from_checkpoint=os.path.join(folder, f"checkpoint-{step}"))
+        weights[step] = {n: p.detach().clone() for n, p in trainer.model.named_parameters()}
+    return weights
+
+
+def resume_between_batches(folder):
+    """Go on with a run that other processes began, from between two generation batches."""
+    trainer = build(folder, **RESUME)
+    trainer.train(resume_from_checkpoint=os.path.join(folder, "checkpoint-2"))
+    return {"steps": trainer.state.global_step, "groups": sum(trainer.ledger.groups.values())}
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     world = int(os.environ["WORLD_SIZE"])
-    found = results(os.path.join(sys.argv[1], "run"), world)
+    jobs = {
+        "results": lambda folder: results(folder, world),
+        "resume": train_and_resume,
+        "go_on": resume_between_batches,
+    }
+    found = jobs[sys.argv[2]](os.path.join(sys.argv[1], "run"))
     torch.save(found, os.path.join(sys.argv[1], f"process-{os.environ['RANK']}-of-{world}.pt"))

@@ -19,11 +19,11 @@ def single(tmp_path_factory):
     return results(tmp_path_factory.mktemp("single"), 1)
 
 
-def launch(folder, num_processes):
+def launch(folder, num_processes, job="results"):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, "-m", "tests.trl.distributed", str(folder)],
+        [*command, "-m", "tests.trl.distributed", str(folder), job],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -47,6 +47,14 @@ def test_results_do_not_depend_on_the_number_of_processes(tmp_path, single, num_
     for per_process in launch(tmp_path, num_processes):
         for (name, _size, _accumulation), found in per_process.items():
             assert_same(single[name, 24, 1], found)
+
+
+@pytest.mark.slow
+def test_two_processes_resume_within_a_batch_and_three_between_batches(tmp_path):
+    for weights in launch(tmp_path, 2, "resume"):
+        for step in (1, 2):
+            assert all(torch.equal(weights["whole"][n], weights[step][n]) for n in weights[step])
+    assert launch(tmp_path, 3, "go_on") == [{"steps": 4, "groups": 4 + 6}] * 3
 
 
 @pytest.mark.parametrize("case", CASES)
