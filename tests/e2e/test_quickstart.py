@@ -13,7 +13,7 @@ import pytest
 
 from echorl.cli import main
 from echorl.evaluate import pass_at_1
-from echorl.quickstart import arm_folder, run, study, summary, worker, workers
+from echorl.quickstart import arm_folder, run, seeds, study, summary, worker, workers
 from echorl.quickstart.study import ARMS, TINY, Study
 
 STEPS = TINY.num_steps
@@ -198,14 +198,23 @@ def test_wrong_seed(seed, capsys):
     assert "whole number" in capsys.readouterr().err
 
 
+def difference_counts(low, high):
+    return low > 0 or high < 0
+
+
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
-    [(-0.01, 0.03, "No difference"), (0.01, 0.03, "is more accurate"), (-0.03, -0.01, "is less accurate")],
+    [
+        (-0.01, 0.03, "No difference"),
+        (0.01, 0.03, "policy is more accurate"),
+        (-0.03, -0.01, "policy is less accurate"),
+    ],
 )
 def test_wording_follows_the_interval(low, high, expected):
     difference = {"value": (low + high) / 2, "low": low, "high": high}
     text = summary._difference_finding({"difference": {"test": difference}}, "test")
     assert expected in text
+    assert ("doesn't tell which method is better" in text) == difference_counts(low, high)
     assert f"{low * 100:+.1f}" in text
 
 
@@ -216,3 +225,18 @@ def test_wording_of_the_gradient():
     assert "comes back" in said(groups=3, policy=0.0, echo=0.002)
     assert "comes back" not in said(groups=3, policy=0.0, echo=0.0)
     assert "none of 64 groups" in said(groups=0, policy=0.0, echo=0.0)
+
+
+def test_seeds_are_put_together(finished, tmp_path):
+    for seed, gain in ((0, 0.1), (1, 0.3)):
+        results = json.loads((finished / "results.json").read_text())
+        results["key"]["settings"]["seed"] = seed
+        results["value"]["accuracy"]["test"] = {"grpo": {"value": 0.5}, "echorl": {"value": 0.5 + gain}}
+        (tmp_path / str(seed)).mkdir()
+        study.write_json(tmp_path / str(seed) / "results.json", results)
+    table = seeds.markdown(seeds.read_results([tmp_path / "0", tmp_path / "1"]))
+    assert "| 0 | +10.0 |" in table
+    assert "| mean, 95 % interval | +20.0 [-107.1, +147.1] |" in table
+    for folders in ([tmp_path / "0", tmp_path / "0"], [tmp_path]):
+        with pytest.raises(ValueError, match=r"its own seed|no results"):
+            seeds.read_results(folders)

@@ -9,7 +9,7 @@ import random
 import pytest
 import torch
 
-from echorl.evaluate import Estimate, paired_difference, pass_at_1, pass_at_k
+from echorl.evaluate import Estimate, mean_of_runs, paired_difference, pass_at_1, pass_at_k
 from echorl.evaluate.metrics import Z_95, wilson
 
 
@@ -103,3 +103,17 @@ def test_pairing_cancels_what_items_share():
 def test_paired_difference_refuses_other_items():
     with pytest.raises(ValueError, match="same items"):
         paired_difference([[True]], [[True], [False]])
+
+
+@pytest.mark.parametrize(("num", "quantile"), [(3, 4.303), (10, 2.262), (11, 2.228), (31, 2.042), (1001, 1.962)])
+def test_mean_of_runs_is_students(num, quantile):
+    values = [i % 2 for i in range(num)]
+    error = torch.tensor(values).double().std() / math.sqrt(num)
+    estimate = mean_of_runs(values)
+    assert estimate.value == pytest.approx(sum(values) / num)
+    assert estimate.high - estimate.value == pytest.approx(float(quantile * error), rel=1e-3)
+
+
+def test_one_run_has_no_spread():
+    with pytest.raises(ValueError, match="two or more"):
+        mean_of_runs([0.5])

@@ -101,6 +101,36 @@ def paired_difference(first: Verdicts, second: Verdicts, *, resamples: int = 400
     return Estimate(float(differences.mean()), low, high)
 
 
+T_975 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)
+"""Student's 97.5 % quantile for 1 to 9 degrees of freedom."""
+
+
+def mean_of_runs(values: Sequence[float]) -> Estimate:
+    """The mean over independent runs (seeds), with Student's 95 % interval.
+
+    Raises:
+        ValueError: fewer than two runs.
+
+    >>> mean_of_runs([1.0, 3.0])
+    Estimate(value=2.0, low=-10.7062, high=14.7062)
+    """
+    num = len(values)
+    if num < 2:
+        raise ValueError(f"{num} run(s) have no spread: give two or more.")
+    mean = math.fsum(values) / num
+    error = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (num - 1) / num)
+    half = _t_975(num - 1) * error
+    return Estimate(mean, mean - half, mean + half)
+
+
+def _t_975(freedom: int) -> float:
+    if freedom <= len(T_975):
+        return T_975[freedom - 1]
+    z = Z_95  # Cornish and Fisher's expansion about the normal quantile
+    terms = ((z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384)
+    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+
+
 def item_means(verdicts: Verdicts) -> list[float]:
     """Each item's share of successes.
 

@@ -121,7 +121,10 @@ def _difference_finding(summary: dict[str, Any], split: str) -> str:
     if not difference.excludes_zero:
         return f"No difference in accuracy between the two was measurable {place}: EchoRL less GRPO is {size}."
     word = "more" if difference.value > 0 else "less"
-    return f"GRPO + EchoRL is {word} accurate than GRPO {place}, in this one pair of runs: {size}."
+    return (
+        f"This run's GRPO + EchoRL policy is {word} accurate than its GRPO policy {place}: {size}. The interval leaves "
+        "out the luck of training, so one pair of runs doesn't tell which method is better; docs/quickstart.md has more."
+    )
 
 
 def percent(estimate: Estimate) -> str:

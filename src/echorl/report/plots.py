@@ -21,7 +21,7 @@ ARM_COLOURS = {"start": GREY, "grpo": BLUE, "echorl": ORANGE}
 ARM_MARKERS = {"start": "s", "grpo": "o", "echorl": "D"}
 ARM_LINES = {"grpo": "-", "echorl": (0, (4, 1.5))}
 KINDS = {
-    "all_success": ("all succeed", GREEN, "////"),
+    "all_success": ("all succeed: no policy gradient", GREEN, "////"),
     "mixed": ("mixed", BLUE, ""),
     "all_fail": ("all fail", GREY, "...."),
 }
@@ -138,10 +138,11 @@ def draw_accuracy(ax: Axes, curves: Curves) -> None:
         xticks=range(len(splits)),
         xticklabels=splits,
         xlim=(-0.6, len(splits) - 0.4),
-        title="Accuracy, with 95 % intervals",
+        yticks=[0, 0.2, 0.4, 0.6, 0.8, 1],
+        title="Accuracy in this one pair of runs",
     )
     ax.set_ylim(0, min(1.25, max(high for arm in curves.accuracy.values() for _, _, high in arm.values()) * 1.5))
-    ax.legend(loc="upper right", borderaxespad=0.3)
+    ax.legend(loc="upper right", borderaxespad=0.3, title="95 % intervals over prompts", title_fontsize=8.5)
     _percent(ax)
 
 
