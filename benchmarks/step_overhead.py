@@ -1,6 +1,6 @@
 """Step time and peak memory of TRL's trainer with EchoRL on against off.
 
-    python -m benchmarks.step_overhead [--pairs 7] [--steps 4] [--config NAME ...] [--device cpu|cuda]
+    python -m benchmarks.step_overhead [--pairs 7] [--steps 5] [--config NAME ...] [--device cpu|cuda]
 
 Short runs from the same weights and seed, off and on in turn in one process; every rollout is sampled to its full
 length, so both do the same work. A pair's ratio is its median step time with EchoRL over that without; the table gives
@@ -31,14 +31,14 @@ class Size:
     vocab: int
     rollouts: int
     tokens: int
-    settings: tuple[tuple[str, object], ...] = ()
+    num_iterations: int = 1
 
 
 CPU_SIZES = {
     "small": Size(hidden=128, layers=4, vocab=1024, rollouts=32, tokens=96),
     "wide-vocabulary": Size(hidden=256, layers=4, vocab=32768, rollouts=16, tokens=64),
     "long": Size(hidden=128, layers=2, vocab=4096, rollouts=16, tokens=256),
-    "old-pass": Size(hidden=256, layers=4, vocab=32768, rollouts=16, tokens=64, settings=(("num_iterations", 2),)),
+    "old-pass": Size(hidden=256, layers=4, vocab=32768, rollouts=16, tokens=64, num_iterations=2),
 }
 CUDA_SIZES = {
     "qwen2.5-0.5b": Size(hidden=896, layers=24, vocab=151936, rollouts=32, tokens=2048),
@@ -71,7 +71,6 @@ def make_trainer(size: Size, echo: bool, steps: int, device: str, folder: str):
         bos_token_id=None,
     )
     model = Qwen2ForCausalLM(config)
-    changes = dict(size.settings)
     args = (EchoGRPOConfig if echo else GRPOConfig)(
         output_dir=folder,
         per_device_train_batch_size=size.rollouts // 2,
@@ -89,7 +88,7 @@ def make_trainer(size: Size, echo: bool, steps: int, device: str, folder: str):
         gradient_checkpointing=device != "cpu",
         dataloader_pin_memory=False,
         generation_kwargs={"min_new_tokens": size.tokens},
-        **changes,
+        num_iterations=size.num_iterations,
     )
     trainer = (EchoGRPOTrainer if echo else GRPOTrainer)(
         model,
@@ -138,7 +137,7 @@ def step_times(size: Size, echo: bool, steps: int, device: str) -> tuple[float, 
         trainer = make_trainer(size, echo, steps, device, folder)
         trainer.add_callback(Clock())
         trainer.train()
-    every = dict(size.settings).get("num_iterations", 1)
+    every = size.num_iterations
     marks = Clock.marks[::every]
     pairs = list(itertools.pairwise(marks[1:]))
     wall, cpu = (statistics.median(after[i] - before[i] for before, after in pairs) for i in (0, 1))
@@ -169,12 +168,12 @@ def measure(name: str, size: Size, pairs: int, steps: int, device: str) -> dict[
         off.append(step_times(size, False, steps, device))
         on.append(step_times(size, True, steps, device))
     wall, cpu = ([b[i] / a[i] for a, b in zip(off, on, strict=True)] for i in (0, 1))
-    runs = 3 * dict(size.settings).get("num_iterations", 1)
+    runs = 3 * size.num_iterations
     peaks = [peak_memory(name, echo, runs, device) for echo in (False, True)]
     return {
         "config": name,
         **{key: getattr(size, key) for key in ("hidden", "layers", "vocab", "rollouts", "tokens")},
-        "settings": " ".join(f"{k}={v}" for k, v in size.settings),
+        "num_iterations": size.num_iterations,
         "pairs": pairs,
         "step_s_off": round(statistics.median(a[0] for a in off), 4),
         "step_s_on": round(statistics.median(b[0] for b in on), 4),
@@ -202,7 +201,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     rows = []
     for name in args.config or sizes:
-        steps = args.steps * dict(sizes[name].settings).get("num_iterations", 1)
+        steps = args.steps * sizes[name].num_iterations
         rows.append(measure(name, sizes[name], args.pairs, steps, args.device))
         print(rows[-1], flush=True)
     write_csv("step_overhead", rows, device=args.device)

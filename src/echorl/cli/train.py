@@ -63,8 +63,6 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _first_look(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    from echorl.cli.errors import UserError
-
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> None:
             raise UserError(message.replace("argument ", "") + ".")

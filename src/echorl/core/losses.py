@@ -26,7 +26,9 @@ def echo_loss(logp: Tensor, weights: Tensor, *, num_prompts: int | float | Tenso
     """
     if logp.shape != weights.shape:
         raise ValueError(f"weights of shape {tuple(weights.shape)} do not fit logp of shape {tuple(logp.shape)}.")
-    return -_weighted(logp, weights).sum() / _positive(num_prompts)
+    # Padding may hold -inf or NaN, and 0 * NaN is NaN.
+    weighted = weights * logp.float().masked_fill(weights == 0, 0.0)
+    return -weighted.sum() / _positive(num_prompts)
 
 
 def as_advantages(
@@ -52,11 +54,6 @@ def as_advantages(
         ValueError: `num_prompts` is a number that is not positive.
     """
     return weights * (coef * loss_denominator / _positive(num_prompts))
-
-
-def _weighted(logp: Tensor, weights: Tensor) -> Tensor:
-    # Padding may hold -inf or NaN, and 0 * NaN is NaN.
-    return weights * logp.float().masked_fill(weights == 0, 0.0)
 
 
 def _positive(count: int | float | Tensor) -> int | float | Tensor:
