@@ -123,7 +123,7 @@ def _difference_finding(summary: dict[str, Any], split: str) -> str:
     word = "more" if difference.value > 0 else "less"
     return (
         f"This run's GRPO + EchoRL policy is {word} accurate than its GRPO policy {place}: {size}. The interval leaves "
-        "out the luck of training, so one pair of runs doesn't tell which method is better; docs/quickstart.md has more."
+        "out the luck of training: one pair of runs doesn't tell which method is better (docs/quickstart.md has more)."
     )
 
 

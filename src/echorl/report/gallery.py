@@ -67,13 +67,11 @@ def read_rollouts(folder: Path) -> list[dict[str, Any]]:
     return [row for path in sorted(folder.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
-def choose_exhibits(
-    rows: Iterable[Row], *, kinds: Sequence[str] = ("all_success", "mixed", "all_success")
-) -> list[Exhibit]:
+def choose_exhibits(rows: Iterable[Row], *, kinds: Sequence[str] = ("all_success", "mixed", "mixed")) -> list[Exhibit]:
     """One group a wanted kind, no group twice; fewer where the dumps hold none of that kind.
 
-    Of a kind's groups, the one with the most steps in the clip's rollout, then the latest: text to look at, rather than
-    a one-line rollout. The choice does not look at the entropies.
+    Of a kind's groups, one from a training step that has none yet, then the one with the most steps in the clip's
+    rollout (text to look at, rather than one line), then the latest. The choice does not look at the entropies.
     """
     groups: dict[tuple[int, int], list[Row]] = {}
     for row in rows:
@@ -84,8 +82,9 @@ def choose_exhibits(
     for kind in kinds:
         group = next((group for group in ranked if group[0]["kind"] == kind), None)
         if group is not None:
-            ranked.remove(group)
             exhibits.append(make_exhibit(group))
+            ranked.remove(group)
+            ranked.sort(key=lambda group: group[0]["step"] in {exhibit.training_step for exhibit in exhibits})
     return exhibits
 
 

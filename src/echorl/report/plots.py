@@ -21,7 +21,7 @@ ARM_COLOURS = {"start": GREY, "grpo": BLUE, "echorl": ORANGE}
 ARM_MARKERS = {"start": "s", "grpo": "o", "echorl": "D"}
 ARM_LINES = {"grpo": "-", "echorl": (0, (4, 1.5))}
 KINDS = {
-    "all_success": ("all succeed: no policy gradient", GREEN, "////"),
+    "all_success": ("all succeed:\nno policy gradient", GREEN, "////"),
     "mixed": ("mixed", BLUE, ""),
     "all_fail": ("all fail", GREY, "...."),
 }
@@ -96,7 +96,7 @@ def _name_area(ax: Axes, name: str, below: list[float], above: list[float]) -> N
     margin = len(below) // 6
     inner = range(margin, max(margin + 1, len(below) - margin))
     at = max(inner, key=lambda i: above[i] - below[i])
-    if above[at] - below[at] > 0.06:
+    if above[at] - below[at] > 0.08:
         box = {"boxstyle": "round,pad=0.2", "facecolor": PAPER, "alpha": 0.85, "linewidth": 0}
         ax.text(at + 1, (above[at] + below[at]) / 2, name, ha="center", va="center", color=INK, bbox=box)
 
