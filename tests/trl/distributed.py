@@ -109,3 +109,5 @@ if __name__ == "__main__":
     }
     found = jobs[sys.argv[2]](os.path.join(sys.argv[1], "run"))
     torch.save(found, os.path.join(sys.argv[1], f"process-{os.environ['RANK']}-of-{world}.pt"))
+    torch.distributed.barrier()  # gloo's threads abort a process that leaves without taking leave
+    torch.distributed.destroy_process_group()
