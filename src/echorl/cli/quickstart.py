@@ -15,6 +15,7 @@ NEEDED = ("trl", "transformers", "datasets", "reasoning_gym", "pyarrow", "matplo
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command and its options."""
     parser = subparsers.add_parser(
         "quickstart",
         help="train a small policy with and without EchoRL on this machine's CPU and show what changed",

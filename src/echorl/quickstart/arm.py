@@ -68,6 +68,7 @@ def make_trainer(study: Study, coef: float, folder: Path) -> EchoGRPOTrainer:
 
 
 def make_config(study: Study, coef: float, folder: Path) -> EchoGRPOConfig:
+    """An arm's settings; without EchoRL there are no clips to dump and no echo gradient to measure."""
     measured = {"echo_gradient_norms_every": study.gradient_norms_every, "echo_rollouts_every": study.rollouts_every}
     return EchoGRPOConfig(
         output_dir=str(folder),

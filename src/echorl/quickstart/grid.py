@@ -72,6 +72,7 @@ def markdown(table: Table, seeds: Sequence[int], *, before: float) -> str:
 
 
 def main() -> None:
+    """Run the grid from the command line and print its table."""
     parser = argparse.ArgumentParser(description="Find plain GRPO's best learning rate for the quickstart.")
     parser.add_argument("--output", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--rates", type=float, nargs="+", default=RATES)

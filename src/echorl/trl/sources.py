@@ -75,6 +75,7 @@ class ExtraForward:
     name = "extra_forward"
 
     def read(self, trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture, rows: Tensor):
+        """[B, T], NaN in the rows not asked for; ValueError where images would have to travel along."""
         if "pixel_values" in out:
             raise ValueError(
                 "EchoRL has no entropies here and would need one more forward, which it does not make for images: "
