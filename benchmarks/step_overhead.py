@@ -164,9 +164,10 @@ def print_peak(size: Size, echo: bool, steps: int, device: str) -> None:
 def measure(name: str, size: Size, pairs: int, steps: int, device: str) -> dict[str, object]:
     """One row: the ratio over alternating pairs, and both peaks."""
     off, on = [], []
-    for _ in range(pairs):
-        off.append(step_times(size, False, steps, device))
-        on.append(step_times(size, True, steps, device))
+    for pair in range(pairs):
+        # Each side goes first in every other pair, so that a drift of the machine cancels.
+        for echo in (False, True) if pair % 2 == 0 else (True, False):
+            (on if echo else off).append(step_times(size, echo, steps, device))
     wall, cpu = ([b[i] / a[i] for a, b in zip(off, on, strict=True)] for i in (0, 1))
     runs = 3 * size.num_iterations
     peaks = [peak_memory(name, echo, runs, device) for echo in (False, True)]
