@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from trl import GRPOConfig
 
 from echorl.core.config import EchoConfig
+from echorl.trl.sources import SOURCES
 
 _DEFAULT = EchoConfig()
 
@@ -26,6 +27,11 @@ class EchoGRPOConfig(GRPOConfig):
         echo_gradient_norms_every: optimiser steps between measurements of the policy's and the echo's gradient norms
             (0: never). Each costs one more backward pass.
         echo_rollouts_every: optimiser steps between dumps of a generation batch to `output_dir/rollouts` (0: never).
+        echo_entropy_from: what is done where no pass and no recorder has the logits of a batch. `"logits"` makes one
+            extra forward for them; `"surprisal"` takes -log pi of the sampled tokens instead, where the engine returns
+            it: no forward, but a noisy estimate that often picks another clip (docs/trl.md).
+        max_rollout_tokens: end training with the generation batch that brings the response tokens sampled so far to
+            this number (0: no limit), so that runs can be compared at equal cost.
 
     Raises:
         ValueError: a value is out of range; the message names the field and what is allowed.
@@ -66,10 +72,26 @@ class EchoGRPOConfig(GRPOConfig):
         default=0,
         metadata={"help": "Dump a generation batch to output_dir/rollouts every so many optimiser steps; 0: never."},
     )
+    echo_entropy_from: str = field(
+        default="logits",
+        metadata={
+            "help": "Where no logits exist anyway: 'logits' makes an extra forward for them, 'surprisal' takes "
+            "-log pi of the sampled tokens, a noisy estimate of the entropies."
+        },
+    )
+
+    max_rollout_tokens: int = field(
+        default=0, metadata={"help": "End training when so many response tokens have been sampled; 0: no limit."}
+    )
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("echo_gradient_norms_every", "echo_rollouts_every"):
+        if self.echo_entropy_from not in SOURCES:
+            allowed = ", ".join(map(repr, SOURCES))
+            raise ValueError(
+                f"echo_entropy_from={self.echo_entropy_from!r} is not allowed: it must be one of {allowed}."
+            )
+        for name in ("echo_gradient_norms_every", "echo_rollouts_every", "max_rollout_tokens"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} is not allowed: it must be 0 (never) or positive.")
         self.echo_config()

@@ -106,7 +106,36 @@ def _equal_chunks(trainer: EchoGRPOTrainer, rows: Tensor) -> list[Tensor]:
     return list(padded.split(size)) if most else []
 
 
-SOURCES = (OldPass(), Recorder(), ExtraForward())
+class Surprisal:
+    """-log pi of the sampled tokens, as the engine returned it: a noisy estimate of the entropy that costs no forward.
+
+    Its expectation over what the policy samples is the entropy of the distribution that the token was drawn from; among
+    successes it is less, where a rare token makes a rollout fail. The largest of many noisy means is a lucky one, so
+    the step picked is often not the one that the entropies pick: see benchmarks/README.md.
+    """
+
+    name = "surprisal"
+
+    def read(self, trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture, rows: Tensor):
+        """[B, T] in nats, NaN where the engine gave no finite log-prob; ValueError where they do not fit the tokens."""
+        logp, ids = out.get("sampling_per_token_logps"), out["completion_ids"]
+        if logp is None:
+            return None
+        if logp.shape != ids.shape:
+            raise ValueError(
+                f"log-probs of shape {tuple(logp.shape)} do not fit completions of shape {tuple(ids.shape)}: "
+                "rollout_func must return one log-prob, the sampled token's, for each token of completion_ids."
+            )
+        if not bool((logp < 0).any()):
+            trainer.warn_once("surprisal", "no sampled log-prob of a batch is below 0: its steps cannot be told apart.")
+        return torch.where(logp.isfinite(), -logp.float(), torch.nan)
+
+
+SOURCES = {
+    "logits": (OldPass(), Recorder(), ExtraForward()),
+    "surprisal": (OldPass(), Recorder(), Surprisal()),
+}
+"""`echo_entropy_from` -> its sources, in the order in which they are tried."""
 
 
 def read_entropies(
@@ -114,14 +143,18 @@ def read_entropies(
 ) -> tuple[Tensor, str]:
     """Entropies [B, T] and their source's name, the same source on every process.
 
-    `rows` is bool [B], the rollouts that can give a clip; others may be left NaN.
+    `rows` is bool [B], the rollouts that can give a clip; others may be left NaN. ValueError where only the sampled
+    tokens' log-probs were asked for and the engine returned none.
     """
-    for source in SOURCES:
+    for source in SOURCES[trainer.args.echo_entropy_from]:
         entropy = source.read(trainer, out, capture, rows)
         have = torch.tensor([entropy is not None], device=rows.device)
         if bool(trainer.accelerator.gather(have).all()):
             return entropy, source.name
-    raise AssertionError("the last source always has entropies")
+    raise ValueError(
+        "echo_entropy_from='surprisal' finds no log-probs of the sampled tokens: sample with vLLM, let rollout_func "
+        "return its own as 'logprobs', or set echo_entropy_from='logits', which makes one extra forward."
+    )
 
 
 def should_record(trainer: EchoGRPOTrainer) -> bool:
