@@ -1,11 +1,13 @@
 """Step time and peak memory of TRL's trainer with EchoRL on against off.
 
-    python -m benchmarks.step_overhead [--pairs 7] [--steps 5] [--config NAME ...] [--device cpu|cuda]
+    python -m benchmarks.step_overhead [--pairs 30] [--config NAME ...] [--device cpu|cuda]
 
-Short runs from the same weights and seed, off and on in turn in one process; every rollout is sampled to its full
-length, so both do the same work. A pair's ratio is its median step time with EchoRL over that without; the table gives
-the median and range over pairs, of wall time and, on a CPU, of the process's CPU time, which other work on the machine
-disturbs less. Peak memory comes from one run each in a process of its own (the CUDA allocator's peak on a GPU).
+One run a configuration, in which EchoRL is switched on and off from one generation batch to the next (on, off, off, on,
+...); off is `coef=0`, which the tests hold equal to TRL's trainer bit for bit. Every rollout is sampled to its full
+length, so all batches do the same work. A pair's ratio is the time of a batch with EchoRL over that of its neighbour
+without; the table gives the median and its 95 % interval (order statistics) over pairs, of wall time and, on a CPU, of
+the process's CPU time, which other work disturbs less. Peak memory comes from one run each in a process of its own,
+without EchoRL with TRL's own class (the CUDA allocator's peak on a GPU).
 """
 
 from __future__ import annotations
@@ -13,15 +15,20 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import torch
+from transformers import TrainerCallback
 
 from benchmarks.results import write_csv
+from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
 
 
 @dataclass(frozen=True)
@@ -48,12 +55,9 @@ CUDA_SIZES = {
 
 def make_trainer(size: Size, echo: bool, steps: int, device: str, folder: str):
     """A trainer on a randomly initialised Qwen2 model of this size, with a character tokenizer."""
-    import torch
     from datasets import Dataset
     from transformers import PrinterCallback, Qwen2Config, Qwen2ForCausalLM
     from trl import GRPOConfig, GRPOTrainer
-
-    from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
 
     torch.manual_seed(0)
     heads = max(2, size.hidden // 64)
@@ -117,31 +121,53 @@ def character_tokenizer():
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
 
 
-def step_times(size: Size, echo: bool, steps: int, device: str) -> tuple[float, float]:
-    """Median wall and CPU seconds of an optimiser step (of the steps that share a batch), without the first."""
-    import torch
-    from transformers import TrainerCallback
+class Switch(TrainerCallback):
+    """Switches EchoRL on and off from one generation batch to the next, and takes the time of each."""
 
-    class Clock(TrainerCallback):
-        marks: list[tuple[float, float]] = []  # noqa: RUF012
+    def __init__(self, trainer: EchoGRPOTrainer, device: str) -> None:
+        self.trainer, self.device = trainer, device
+        self.on, self.off = trainer.echo, replace(trainer.echo, coef=0.0)
+        self.marks: list[tuple[float, float]] = []
 
-        def on_step_begin(self, args, state, control, **kwargs):
-            if device != "cpu":
-                torch.cuda.synchronize()
-            self.marks.append((time.perf_counter(), time.process_time()))
+    def on_step_begin(self, args, state, control, **kwargs):
+        batch, within = divmod(state.global_step, args.num_iterations)
+        if within == 0:
+            self.trainer.echo = self.on if is_on(batch) else self.off
+            self.mark()
 
-        on_train_end = on_step_begin
+    def on_train_end(self, args, state, control, **kwargs):
+        self.mark()
 
-    Clock.marks = []
+    def mark(self) -> None:
+        if self.device != "cpu":
+            torch.cuda.synchronize()
+        self.marks.append((time.perf_counter(), time.process_time()))
+
+
+def is_on(batch: int) -> bool:
+    """On, off, off, on, ...: each side goes first in every other pair, so that a drift of the machine cancels."""
+    return batch % 4 in (0, 3)
+
+
+def batch_times(size: Size, pairs: int, device: str) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """(without EchoRL, with it): wall and CPU seconds of each pair's batches; four batches of warm-up are left out."""
+    batches = 2 * pairs + 4
     with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(size, echo, steps, device, folder)
-        trainer.add_callback(Clock())
+        trainer = make_trainer(size, True, batches * size.num_iterations, device, folder)
+        switch = Switch(trainer, device)
+        trainer.add_callback(switch)
         trainer.train()
-    every = size.num_iterations
-    marks = Clock.marks[::every]
-    pairs = list(itertools.pairwise(marks[1:]))
-    wall, cpu = (statistics.median(after[i] - before[i] for before, after in pairs) for i in (0, 1))
-    return wall, cpu
+    times = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(switch.marks)]
+    kept = list(enumerate(times))[4:]
+    return [t for i, t in kept if not is_on(i)], [t for i, t in kept if is_on(i)]
+
+
+def median_and_interval(values: list[float]) -> tuple[float, str]:
+    """The median, and its 95 % interval by order statistics: ranks n/2 -+ 1.96 sqrt(n)/2."""
+    ordered, n = sorted(values), len(values)
+    half = 1.96 * n**0.5 / 2
+    low, high = max(0, math.floor(n / 2 - half)), min(n - 1, math.ceil(n / 2 + half))
+    return round(statistics.median(values), 4), f"{ordered[low]:.3f}-{ordered[high]:.3f}"
 
 
 def peak_memory(name: str, echo: bool, steps: int, device: str) -> float:
@@ -152,36 +178,30 @@ def peak_memory(name: str, echo: bool, steps: int, device: str) -> float:
 
 
 def print_peak(size: Size, echo: bool, steps: int, device: str) -> None:
-    step_times(size, echo, steps, device)
+    with tempfile.TemporaryDirectory() as folder:
+        make_trainer(size, echo, steps, device, folder).train()
     if device == "cpu":
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     else:
-        import torch
-
         print(torch.cuda.max_memory_allocated() / 2**20)
 
 
-def measure(name: str, size: Size, pairs: int, steps: int, device: str) -> dict[str, object]:
-    """One row: the ratio over alternating pairs, and both peaks."""
-    off, on = [], []
-    for pair in range(pairs):
-        # Each side goes first in every other pair, so that a drift of the machine cancels.
-        for echo in (False, True) if pair % 2 == 0 else (True, False):
-            (on if echo else off).append(step_times(size, echo, steps, device))
-    wall, cpu = ([b[i] / a[i] for a, b in zip(off, on, strict=True)] for i in (0, 1))
-    runs = 3 * size.num_iterations
-    peaks = [peak_memory(name, echo, runs, device) for echo in (False, True)]
+def measure(name: str, size: Size, pairs: int, device: str) -> dict[str, object]:
+    """One row: the ratio over pairs of neighbouring batches, and both peaks."""
+    off, on = batch_times(size, pairs, device)
+    wall, cpu = (median_and_interval([b[i] / a[i] for a, b in zip(off, on, strict=True)]) for i in (0, 1))
+    peaks = [peak_memory(name, echo, 3 * size.num_iterations, device) for echo in (False, True)]
     return {
         "config": name,
         **{key: getattr(size, key) for key in ("hidden", "layers", "vocab", "rollouts", "tokens")},
         "num_iterations": size.num_iterations,
         "pairs": pairs,
-        "step_s_off": round(statistics.median(a[0] for a in off), 4),
-        "step_s_on": round(statistics.median(b[0] for b in on), 4),
-        "wall_ratio": round(statistics.median(wall), 4),
-        "wall_ratio_range": f"{min(wall):.3f}-{max(wall):.3f}",
-        "cpu_ratio": round(statistics.median(cpu), 4) if device == "cpu" else "",
-        "cpu_ratio_range": f"{min(cpu):.3f}-{max(cpu):.3f}" if device == "cpu" else "",
+        "batch_s_off": round(statistics.median(a[0] for a in off), 4),
+        "batch_s_on": round(statistics.median(b[0] for b in on), 4),
+        "wall_ratio": wall[0],
+        "wall_ratio_95": wall[1],
+        "cpu_ratio": cpu[0] if device == "cpu" else "",
+        "cpu_ratio_95": cpu[1] if device == "cpu" else "",
         "peak_mb_off": round(peaks[0]),
         "peak_mb_on": round(peaks[1]),
     }
@@ -189,8 +209,8 @@ def measure(name: str, size: Size, pairs: int, steps: int, device: str) -> dict[
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=3, help=argparse.SUPPRESS)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--config", nargs="*")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
@@ -202,10 +222,9 @@ def main(argv: list[str] | None = None) -> None:
         return
     rows = []
     for name in args.config or sizes:
-        steps = args.steps * sizes[name].num_iterations
-        rows.append(measure(name, sizes[name], args.pairs, steps, args.device))
+        rows.append(measure(name, sizes[name], args.pairs, args.device))
         print(rows[-1], flush=True)
-    write_csv("step_overhead", rows, device=args.device)
+        write_csv("step_overhead", rows, device=args.device)  # after each, so that what is measured is kept
 
 
 if __name__ == "__main__":

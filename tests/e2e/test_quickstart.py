@@ -6,15 +6,15 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from echorl import stored
 from echorl.cli import main
 from echorl.evaluate import pass_at_1
-from echorl.quickstart import arm_folder, run, seeds, study, summary, worker, workers
-from echorl.quickstart.study import ARMS, TINY, Study
+from echorl.quickstart import arm_folder, run, seeds, summary
+from echorl.quickstart.study import ARMS, TINY
 
 STEPS = TINY.num_steps
 
@@ -79,49 +79,31 @@ def test_a_second_run_computes_nothing(finished, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("done already")
 
-    monkeypatch.setattr(run, "Workers", refuse)
+    monkeypatch.setattr(run, "_job", refuse)
     monkeypatch.setattr(run, "_draw", refuse)
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
     run.quickstart(finished, TINY)
     assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
 
 
-def test_a_killed_arm_goes_on_and_ends_the_same(finished, tmp_path, monkeypatch):
+def test_a_killed_arm_goes_on_where_it_was(finished, tmp_path, monkeypatch):
     from echorl.quickstart.arm import train_arm
+    from echorl.trl import EchoGRPOTrainer
 
-    def kill(step):
-        if step == 2:
+    steps: list[int] = []
+    whole = EchoGRPOTrainer.training_step
+
+    def step(self, *args, **kwargs):
+        steps.append(self.state.global_step)
+        if len(steps) == 3:
             raise KeyboardInterrupt
+        return whole(self, *args, **kwargs)
 
+    monkeypatch.setattr(EchoGRPOTrainer, "training_step", step)
     with pytest.raises(KeyboardInterrupt):
-        train_arm(TINY, ARMS["echorl"], tmp_path / "echorl", on_step=kill)
-    steps = []
-    train_arm(TINY, ARMS["echorl"], tmp_path / "echorl", on_step=steps.append)
-    assert steps[0] > 1
-    assert steps[-1] == STEPS
-    weights = [(folder / "echorl/policy/model.safetensors").read_bytes() for folder in (finished, tmp_path)]
-    assert weights[0] == weights[1]
-
-
-def test_other_settings_or_version_do_not_reuse_results(finished, monkeypatch):
-    path, key = finished / "start.json", TINY.key("scores", policy_of="start")
-    assert study.stored(path, key) is not None
-    assert study.stored(path, Study().key("scores", policy_of="start")) is None
-    monkeypatch.setattr("echorl.__version__", "9.9")
-    assert study.stored(path, TINY.key("scores", policy_of="start")) is None
-
-
-def test_half_a_file_counts_as_none(finished, tmp_path):
-    path = tmp_path / "start.json"
-    path.write_text((finished / "start.json").read_text()[:50])
-    assert study.cached(path, {"a": 1}, lambda: 7) == 7
-
-
-def test_fresh_removes_its_own_and_nothing_else(finished, tmp_path):
-    output = copy(finished, tmp_path)
-    (output / "notes.txt").write_text("mine")
-    run.prepare_output(output, fresh=True)
-    assert [path.name for path in output.iterdir()] == ["notes.txt"]
+        train_arm(TINY, ARMS["echorl"], tmp_path / "echorl")
+    train_arm(TINY, ARMS["echorl"], tmp_path / "echorl")
+    assert steps == [0, 1, 2, 2, 3]
 
 
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
@@ -143,35 +125,6 @@ def test_output_that_is_a_file_or_cannot_be_written(tmp_path, capsys):
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1
         assert "cannot write to the output folder" in lines[0]
-
-
-class Sleep(subprocess.Popen):
-    """Stands for a worker."""
-
-    code = "import time; time.sleep(60)"
-
-    def __init__(self, command, **kwargs):
-        super().__init__([command[0], "-c", self.code], **kwargs)
-
-
-def test_workers_end_with_the_quickstart(tmp_path, monkeypatch):
-    monkeypatch.setattr(workers.subprocess, "Popen", Sleep)
-    with pytest.raises(KeyboardInterrupt), workers.Workers(["grpo"], tmp_path, TINY, run.Silent()) as started:
-        raise KeyboardInterrupt
-    assert started.processes["grpo"].returncode is not None
-
-
-def test_a_worker_that_fails_is_named_with_its_last_words(tmp_path, monkeypatch):
-    monkeypatch.setattr(workers.subprocess, "Popen", Sleep)
-    monkeypatch.setattr(Sleep, "code", "raise SystemExit('no memory left')")
-    started = workers.Workers(["grpo", "start"], tmp_path, TINY, run.Silent())
-    with pytest.raises(RuntimeError, match=r"failed \(exit code 1\): no memory left"), started:
-        started.wait()
-
-
-def test_a_worker_ends_when_its_quickstart_is_gone(tmp_path):
-    with pytest.raises(SystemExit, match="gone"):
-        worker.work("grpo", tmp_path, TINY, parent=-1)
 
 
 def test_ctrl_c(tmp_path, monkeypatch, capsys):
@@ -233,7 +186,7 @@ def test_seeds_are_put_together(finished, tmp_path):
         results["key"]["settings"]["seed"] = seed
         results["value"]["accuracy"]["test"] = {"grpo": {"value": 0.5}, "echorl": {"value": 0.5 + gain}}
         (tmp_path / str(seed)).mkdir()
-        study.write_json(tmp_path / str(seed) / "results.json", results)
+        stored.write_json(tmp_path / str(seed) / "results.json", results)
     table = seeds.markdown(seeds.read_results([tmp_path / "0", tmp_path / "1"]))
     assert "| 0 | +10.0 |" in table
     assert "| mean, 95 % interval | +20.0 [-107.1, +147.1] |" in table

@@ -11,6 +11,8 @@ from importlib import import_module
 COMMANDS = {
     "quickstart": "train a small policy with and without EchoRL on this machine's CPU and show what changed",
     "train": "train a model: echorl train --config recipe.yaml [--any_field value]",
+    "sft": "supervised training on demonstrations, the warm start: echorl sft --config recipe.yaml",
+    "compare": "run several arms on equal rollout tokens and compare them: echorl compare study.yaml",
     "env": "print versions and devices, for a bug report",
 }
 EPILOG = "echorl COMMAND --help tells more. With --traceback (or ECHORL_TRACEBACK=1) an error shows its traceback."
@@ -28,8 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(argv: list[str]) -> int:
-    if argv and argv[0] == "train":  # its options are the fields of its dataclasses: it has a parser of its own
-        return import_module("echorl.cli.train").run(argv[1:])
+    if argv and argv[0] in (
+        "train",
+        "sft",
+    ):  # their options are the fields of dataclasses: they have parsers of their own
+        return import_module(f"echorl.cli.{argv[0]}").run(argv[1:])
     parser = _parser(argv[0] if argv else None)
     args = parser.parse_args(argv)
     if args.command is None:

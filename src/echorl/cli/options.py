@@ -1,4 +1,4 @@
-"""The options of `echorl train` that are neither the trainer's nor the model's: what to train on, and where."""
+"""The options of `echorl train` and `echorl sft` that are neither the trainer's nor the model's: what to train on."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def option(default: Any, text: str) -> Any:
 
 
 @dataclass
-class TrainArguments:
-    """The task or the data, the reward functions, and what to do with an earlier run in the same folder."""
+class DataArguments:
+    """The task or the data, and what to do with an earlier run in the same folder."""
 
-    task: str | None = option(None, "A task of echorl: 'quickstart', 'reasoning_gym' or 'gsm8k'.")
+    task: str | None = option(None, "A task of echorl: 'quickstart', 'reasoning_gym', 'gsm8k' or 'word_problems'.")
     task_options: dict | str | None = field(
         default=None, metadata={"help": "The task's options, a mapping (JSON on the command line)."}
     )
@@ -30,10 +30,6 @@ class TrainArguments:
     eval_file: str | None = option(None, "The same, to evaluate on.")
     dataset_name: str | None = option(None, "Instead of a task: a data set of the Hugging Face hub, with a 'prompt'.")
     dataset_config: str | None = option(None, "Its configuration.")
-    reward_funcs: list[str] | None = field(
-        default=None,
-        metadata={"help": "Reward functions besides the task's verifier: module.function, file.py:function or trl's."},
-    )
     overwrite_output_dir: bool = option(False, "Delete the checkpoints that an earlier run left in output_dir.")
 
     def __post_init__(self) -> None:
@@ -44,8 +40,22 @@ class TrainArguments:
                 f"{' and '.join(given) or 'nothing'} given to train on: set exactly one of task, train_file "
                 "and dataset_name."
             )
+
+
+@dataclass
+class TrainArguments(DataArguments):
+    """What RL needs besides: reward functions."""
+
+    reward_funcs: list[str] | None = field(
+        default=None,
+        metadata={"help": "Reward functions besides the task's verifier: module.function, file.py:function or trl's."},
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.task is None and not self.reward_funcs:
-            raise UserError(f"{given[0]} comes without a verifier: name at least one function in reward_funcs.")
+            place = "train_file" if self.train_file else "dataset_name"
+            raise UserError(f"{place} comes without a verifier: name at least one function in reward_funcs.")
 
 
 def _mapping(value: dict | str | None) -> dict:

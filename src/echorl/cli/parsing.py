@@ -5,17 +5,36 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echorl.cli.errors import UserError, one_line
-from echorl.cli.options import TrainArguments
+from echorl.cli.options import DataArguments
 
 if TYPE_CHECKING:
-    from echorl.trl import EchoGRPOConfig
+    from transformers import Trainer, TrainingArguments
+
     from echorl.trl.recipe import ModelConfig, TrlParser
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that trains, `echorl NAME`.
+
+    Attributes:
+        own: the dataclass of the options that are neither the trainer's nor the model's.
+        config_class: imports and gives the dataclass of the trainer's options.
+        make_trainer: the trainer for these settings and the model's name as transformers knows it.
+        about: where the trainer's options come from, for the help.
+    """
+
+    name: str
+    own: type[DataArguments]
+    config_class: Callable[[], type[TrainingArguments]]
+    make_trainer: Callable[[Settings, str], Trainer]
+    about: str
 
 
 @dataclass(frozen=True)
@@ -28,8 +47,8 @@ class Settings:
         defaults: all options with their defaults.
     """
 
-    own: TrainArguments
-    training: EchoGRPOConfig
+    own: Any
+    training: Any
     model: ModelConfig
     given: dict[str, Any]
     defaults: dict[str, Any]
@@ -56,35 +75,35 @@ def read_recipe(path: str | Path | None) -> dict[str, Any]:
     return recipe
 
 
-def make_parser() -> TrlParser:
+def make_parser(command: Command) -> TrlParser:
     """TRL's parser over the three dataclasses; it raises `UserError` where argparse would print its usage and exit."""
-    from echorl.trl import EchoGRPOConfig  # isort: skip  (first: it refuses a TRL that is too old)
+    config_class = command.config_class()
     from echorl.trl.recipe import ModelConfig, TrlParser
 
     class Parser(TrlParser):
         def error(self, message: str) -> None:
             raise UserError(re.sub(r"argument (--\w+)\S*: ", r"\1: ", message) + ".")
 
-    return Parser((TrainArguments, EchoGRPOConfig, ModelConfig), prog="echorl train", allow_abbrev=False)
+    return Parser((command.own, config_class, ModelConfig), prog=f"echorl {command.name}", allow_abbrev=False)
 
 
-def parse(recipe: dict[str, Any], argv: Sequence[str], path: str | Path | None = None) -> Settings:
+def parse(command: Command, recipe: dict[str, Any], argv: Sequence[str], path: str | Path | None = None) -> Settings:
     """The settings of a run: defaults, then the recipe (without its `env`), then the command line.
 
     Raises:
         UserError: names the option that is unknown, or whose value is not allowed.
     """
-    parser = make_parser()
+    parser = make_parser(command)
     actions = {action.dest: action for action in reversed(parser._actions) if action.dest != "help"}
     defaults = vars(parser.parse_known_args([])[0])
     for name, value in recipe.items():
         if name not in actions:
-            raise UserError(f"{path or 'the recipe'}: unknown option {name!r}{_nearest(name, defaults)}")
+            raise UserError(f"{path or 'the recipe'}: unknown option {name!r}{_nearest(name, parser)}")
         _check_value(parser, actions[name], value, f"{path or 'the recipe'}: {name}")
     parser.set_defaults_with_config(**recipe)
     namespace, rest = parser.parse_known_args(list(argv))
     if rest:
-        _refuse(rest[0], defaults)
+        _refuse(rest[0], parser)
     values = vars(namespace)
     if not values["output_dir"]:
         values["output_dir"] = f"runs/{Path(path).stem if path else 'echorl'}"
@@ -93,16 +112,17 @@ def parse(recipe: dict[str, Any], argv: Sequence[str], path: str | Path | None =
     return Settings(own=own, training=training, model=model, given=given, defaults=defaults)
 
 
-def _refuse(word: str, known: dict[str, Any]) -> None:
+def _refuse(word: str, parser: TrlParser) -> None:
     if not word.startswith("-"):
         raise UserError(f"unexpected {word!r} on the command line: options are written --name value.")
     name = word.lstrip("-").partition("=")[0].replace("-", "_")
-    raise UserError(f"unknown option {word.partition('=')[0]!r} on the command line{_nearest(name, known)}")
+    raise UserError(f"unknown option {word.partition('=')[0]!r} on the command line{_nearest(name, parser)}")
 
 
-def _nearest(name: object, known: dict[str, Any]) -> str:
+def _nearest(name: object, parser: TrlParser) -> str:
+    known = [action.dest for action in parser._actions]
     found = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else "; `echorl train --help_all` lists them all."
+    return f"; did you mean {found[0]!r}?" if found else f"; `{parser.prog} --help_all` lists them all."
 
 
 def _check_value(parser: TrlParser, action: argparse.Action, value: Any, place: str) -> None:
@@ -117,8 +137,8 @@ def _check_value(parser: TrlParser, action: argparse.Action, value: Any, place: 
 
 
 def _build(parser: TrlParser, values: dict[str, Any]) -> tuple[Any, ...]:
-    generations = values["num_generations"]
-    if int(generations) < 2:
+    generations = values.get("num_generations")
+    if generations is not None and int(generations) < 2:
         raise UserError(f"num_generations={generations}: a group needs at least 2 rollouts to compare; set 2 or more.")
     try:
         return parser.parse_dict(values)

@@ -55,9 +55,10 @@ def _check_installed() -> None:
 def _run(args: argparse.Namespace, started: float) -> int:
     from dataclasses import replace
 
+    from echorl.cli.bars import Bars
     from echorl.quickstart.run import quickstart
     from echorl.quickstart.study import TINY, Study
-    from echorl.quickstart.terminal import Bars, show
+    from echorl.quickstart.terminal import show
 
     study = replace(TINY if args.tiny else Study(), seed=args.seed)
     with Bars() as bars:

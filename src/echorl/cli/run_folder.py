@@ -9,9 +9,12 @@ import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from echorl.cli.errors import UserError, one_line
+
+if TYPE_CHECKING:
+    from echorl.cli.parsing import Settings
 
 SECRETS = ("hub_token",)
 NOT_RECORDED = ("resume_from_checkpoint", "overwrite_output_dir", *SECRETS)
@@ -160,24 +163,25 @@ def _same_place(one: str, other: str) -> bool:
     return one == other or (os.path.isdir(one) and os.path.isdir(other) and os.path.samefile(one, other))
 
 
-def write_config(folder: str | Path, given: dict[str, Any], defaults: dict[str, Any], env: dict[str, Any]) -> None:
+def write_config(command: str, settings: Settings, env: dict[str, Any]) -> None:
     """`config.yaml`: what was asked for, to run it again, and as comments the defaults that held."""
     import yaml
 
+    given, defaults, folder = settings.given, settings.defaults, Path(settings.training.output_dir)
     versions = ", ".join(f"{name} {version(name)}" for name in ("echorl", "trl", "transformers", "torch"))
     asked = {key: value for key, value in sorted(given.items()) if key not in NOT_RECORDED}
     rest = {key: value for key, value in sorted(defaults.items()) if key not in given and key not in NOT_RECORDED}
     comments = yaml.safe_dump(_plain(rest), sort_keys=False, allow_unicode=True).splitlines()
-    lines = [f"# {versions}", "# Run it again: echorl train --config config.yaml"]
+    lines = [f"# {versions}", f"# Run it again: echorl {command} --config config.yaml"]
     lines += [f"# It ran with these variables of the recipe's env set: {', '.join(env)}"] if env else []
     lines += [
         yaml.safe_dump(_plain(asked), sort_keys=False, allow_unicode=True),
         "# Every other option had its default:",
     ]
     text = "\n".join([*lines, *(f"# {line}" for line in comments)]) + "\n"
-    scratch = Path(folder) / "config.yaml.tmp"
+    scratch = folder / "config.yaml.tmp"
     scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, Path(folder) / "config.yaml")
+    os.replace(scratch, folder / "config.yaml")
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

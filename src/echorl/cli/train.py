@@ -1,4 +1,4 @@
-"""`echorl train`: a recipe and the command line -> a trained model in `output_dir`."""
+"""`echorl train`: a recipe and the command line -> a trained model in `output_dir`; shared with `echorl sft`."""
 
 from __future__ import annotations
 
@@ -17,32 +17,46 @@ from echorl.cli.errors import Interrupted, UserError, as_user_error
 from echorl.cli.options import TrainArguments
 
 if TYPE_CHECKING:
-    from echorl.cli.parsing import Settings
+    from transformers import Trainer
+
+    from echorl.cli.parsing import Command, Settings
     from echorl.tasks import Task
-    from echorl.trl import EchoGRPOTrainer
+    from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
     from echorl.trl.recipe import ModelConfig
 
 LIBRARIES = ("transformers", "peft", "accelerate", "huggingface_hub", "tokenizers", "safetensors", "bitsandbytes")
+ABOUT = "EchoGRPOConfig (TRL's GRPOConfig plus echo_*)"
 INTERNAL = "`(is_)?gradient_checkpointing(_enable)?` is deprecated"  # by TRL's own default and between libraries
 HELP = """\
-usage: echorl train [--config recipe.yaml] [--any_option value ...]
+usage: echorl {name} [--config recipe.yaml] [--any_option value ...]
 
-Every option can stand in the recipe (YAML) and on the command line, which wins. They are the fields of EchoGRPOConfig
-(TRL's GRPOConfig plus echo_*), of TRL's ModelConfig (model_name_or_path, use_peft, lora_*) and these:
+Every option can stand in the recipe (YAML) and on the command line, which wins. They are the fields of
+{about}, of TRL's ModelConfig (model_name_or_path, use_peft, lora_*) and these:
 
 {own}
 
   --help_all   every option with its default
 
-Under several processes: accelerate launch --num_processes 2 -m echorl train --config recipe.yaml"""
+Under several processes: accelerate launch --num_processes 2 -m echorl {name} --config recipe.yaml"""
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run the command. Returns 0; raises what `echorl.cli.errors.guard` shows."""
+    """Run `echorl train`. Returns 0; raises what `echorl.cli.errors.guard` shows."""
+    return launch(train_command(), argv)
+
+
+def train_command() -> Command:
+    from echorl.cli.parsing import Command
+
+    return Command("train", TrainArguments, _config_class, _make_trainer, ABOUT)
+
+
+def launch(command: Command, argv: Sequence[str]) -> int:
+    """Run a command that trains."""
     known, rest = _first_look(argv)
     if known.help:
-        own = [f"  --{f.name:22}{f.metadata['help']}" for f in fields(TrainArguments)]
-        print(HELP.format(own="\n".join(own)))
+        own = "\n".join(f"  --{f.name:22}{f.metadata['help']}" for f in fields(command.own))
+        print(HELP.format(name=command.name, about=command.about, own=own))
         return 0
     from echorl.cli.parsing import make_parser, parse, read_recipe
 
@@ -52,13 +66,13 @@ def run(argv: Sequence[str]) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL's ping, unless the user turned it on
     warnings.filterwarnings("ignore", message=INTERNAL)
     if known.help_all:
-        make_parser().print_help()
+        make_parser(command).print_help()
         return 0
-    settings = parse(recipe, rest, known.config)
+    settings = parse(command, recipe, rest, known.config)
     try:
-        _train(settings, env)
+        _train(command, settings, env)
     except KeyboardInterrupt:
-        raise Interrupted(_how_to_resume(settings.training.output_dir)) from None
+        raise Interrupted(_how_to_resume(command, settings.training.output_dir)) from None
     return 0
 
 
@@ -74,7 +88,7 @@ def _first_look(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     return parser.parse_known_args(list(argv))
 
 
-def _train(settings: Settings, env: dict[str, str]) -> None:
+def _train(command: Command, settings: Settings, env: dict[str, str]) -> None:
     training = settings.training
     run_folder.check_writable(training.output_dir)
     _check_reporting(training.report_to)
@@ -86,11 +100,14 @@ def _train(settings: Settings, env: dict[str, str]) -> None:
             _finish(checkpoint, settings)
             return
     earlier = _earlier_run(settings) if checkpoint is None else []
-    trainer = _make_trainer(settings, name)
+    with as_user_error(ValueError, OSError, ImportError, doing="the trainer cannot be set up", by=LIBRARIES):
+        trainer = command.make_trainer(settings, name)
+    if not training.disable_tqdm:
+        _shorten_progress(trainer)
     trainer.accelerator.wait_for_everyone()  # every process has looked at the folder before the first one changes it
     if trainer.accelerator.is_main_process:
         run_folder.delete(earlier)
-        run_folder.write_config(training.output_dir, settings.given, settings.defaults, env)
+        run_folder.write_config(command.name, settings, env)
     trainer.accelerator.wait_for_everyone()
     _run_to_the_end(trainer, checkpoint)
     trainer.save_model(training.output_dir)
@@ -101,7 +118,7 @@ def _train(settings: Settings, env: dict[str, str]) -> None:
     trainer.end()
 
 
-def _run_to_the_end(trainer: EchoGRPOTrainer, checkpoint: Path | None) -> None:
+def _run_to_the_end(trainer: Trainer, checkpoint: Path | None) -> None:
     from transformers.utils import logging
 
     from echorl.cli.progress import ShortProgress
@@ -134,14 +151,17 @@ def _model(settings: Settings) -> tuple[str, dict[str, Any]]:
     """The model's name as transformers knows it, and its configuration."""
     from transformers import AutoConfig
 
+    from echorl import pretrained
     from echorl.quickstart import POLICY
 
     name = settings.model.model_name_or_path
     if not name:
-        raise UserError("model_name_or_path is not set: give a folder, a model of the hub, or 'quickstart'.")
-    known = str(POLICY) if name == "quickstart" else name
+        own = "'quickstart' or 'smollm2'"
+        raise UserError(f"model_name_or_path is not set: give a folder, a model of the hub, {own}.")
+    known = str({"quickstart": lambda: POLICY, "smollm2": pretrained.fetch}.get(name, lambda: name)())
     trust = settings.training.trust_remote_code
-    place = "(a folder)" if os.path.isdir(known) else "(no folder here, so a model of the hub)"
+    hint = "; 'smollm2' is this model without the hub" if name == pretrained.HUB_NAME else ""
+    place = "(a folder)" if os.path.isdir(known) else f"(no folder here, so a model of the hub{hint})"
     with as_user_error(OSError, ValueError, doing=f"model_name_or_path={name!r} {place} cannot be loaded"):
         config = AutoConfig.from_pretrained(known, revision=settings.model.model_revision, trust_remote_code=trust)
     return known, config.to_dict()
@@ -158,14 +178,17 @@ def _check_reporting(report_to: list[str] | str) -> None:
             )
 
 
+def _config_class() -> type[EchoGRPOConfig]:
+    from echorl.trl import EchoGRPOConfig
+
+    return EchoGRPOConfig
+
+
 def _make_trainer(settings: Settings, name: str) -> EchoGRPOTrainer:
-    from transformers import ProgressCallback, set_seed
+    from transformers import set_seed
 
     from echorl.cli.data import make_dataset, make_task, reward_functions
-    from echorl.cli.progress import ShortProgress
     from echorl.trl import EchoGRPOTrainer
-    from echorl.trl.metrics_file import MetricsFile
-    from echorl.trl.recipe import get_quantization_config
 
     own, training = settings.own, settings.training
     task = make_task(own)
@@ -173,23 +196,31 @@ def _make_trainer(settings: Settings, name: str) -> EchoGRPOTrainer:
     _name_verifier(settings, task, [function.__name__ for function in rewards])
     train = make_dataset(own, task, "train")
     evaluation = None if training.eval_strategy == "no" else make_dataset(own, task, "eval")
-    training.model_init_kwargs = _model_options(settings)
     set_seed(training.seed)
-    with as_user_error(ValueError, OSError, ImportError, doing="the trainer cannot be set up", by=LIBRARIES):
-        trainer = EchoGRPOTrainer(
-            name,
-            rewards,
-            training,
-            train_dataset=train,
-            eval_dataset=evaluation,
-            callbacks=[MetricsFile(Path(training.output_dir) / "metrics.jsonl")],
-            peft_config=_peft_config(settings.model),
-            quantization_config=get_quantization_config(settings.model),
-        )
-    if not training.disable_tqdm:
-        trainer.remove_callback(ProgressCallback)
-        trainer.add_callback(ShortProgress)
-    return trainer
+    common = trainer_options(settings)
+    return EchoGRPOTrainer(name, rewards, training, train_dataset=train, eval_dataset=evaluation, **common)
+
+
+def trainer_options(settings: Settings) -> dict[str, Any]:
+    """What every TRL trainer takes: callbacks, PEFT and quantisation; the model's own options go into its config."""
+    from echorl.trl.metrics_file import MetricsFile
+    from echorl.trl.recipe import get_quantization_config
+
+    settings.training.model_init_kwargs = _model_options(settings)
+    return {
+        "callbacks": [MetricsFile(Path(settings.training.output_dir) / "metrics.jsonl")],
+        "peft_config": _peft_config(settings.model),
+        "quantization_config": get_quantization_config(settings.model),
+    }
+
+
+def _shorten_progress(trainer: Trainer) -> None:
+    from transformers import ProgressCallback
+
+    from echorl.cli.progress import ShortProgress
+
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(ShortProgress)
 
 
 def _peft_config(model: ModelConfig) -> Any:
@@ -220,11 +251,11 @@ def _model_options(settings: Settings) -> dict[str, Any]:
     return {**options, **(settings.training.model_init_kwargs or {})}
 
 
-def _how_to_resume(folder: str) -> str:
+def _how_to_resume(command: Command, folder: str) -> str:
     if not any(map(run_folder.is_complete, run_folder.checkpoints(folder))):
         return f"interrupted before the first checkpoint in {folder}: run the same command to start again."
     config = shlex.quote(str(Path(folder) / "config.yaml"))
-    return f"interrupted; go on with: echorl train --config {config} --resume_from_checkpoint true"
+    return f"interrupted; go on with: echorl {command.name} --config {config} --resume_from_checkpoint true"
 
 
 def _say(text: str) -> None:

@@ -122,6 +122,11 @@ class GroupLedger:
         """Groups in which a verifier gave a verdict."""
         return sum(self.groups.values()) - self.groups["unscored"]
 
+    @property
+    def num_tokens(self) -> int:
+        """Response tokens of all groups."""
+        return sum(self.tokens.values())
+
     def state_dict(self) -> dict[str, dict[str, int]]:
         return {"groups": dict(self.groups), "tokens": dict(self.tokens), "degenerate": dict(self.degenerate)}
 

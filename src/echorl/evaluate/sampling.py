@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,7 +35,7 @@ class Completions:
 def sample(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    prompts: Sequence[str | list[dict[str, str]]],
     *,
     group_size: int,
     max_new_tokens: int,
@@ -44,10 +45,11 @@ def sample(
 ) -> Completions:
     """`group_size` completions of each prompt from the policy's whole distribution (no top-k, no top-p).
 
-    The same seed, batch size and number of threads give the same completions; the caller's random state is left as it
-    was. The tokenizer must pad on the left. No prompts: empty lists.
+    Prompts are strings, or chat messages that the tokenizer's template renders. The same seed, batch size and number of
+    threads give the same completions; the caller's random state is left as it was. The tokenizer must pad on the left.
+    No prompts: empty lists.
     """
-    rows = [prompt for prompt in prompts for _ in range(group_size)]
+    rows = [text for text in map(partial(_render, tokenizer), prompts) for _ in range(group_size)]
     result = Completions([], [], [], group_size)
     training = model.training
     model.eval()
@@ -63,11 +65,21 @@ def sample(
     return result
 
 
+def _render(tokenizer: Any, prompt: str | list[dict[str, str]]) -> tuple[str, bool]:
+    """(text, whether the tokenizer adds its special tokens): a chat template writes them itself."""
+    if isinstance(prompt, str):
+        return prompt, True
+    return tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True), False
+
+
 def _generate(
-    model: Any, tokenizer: Any, prompts: Sequence[str], max_new_tokens: int, temperature: float
+    model: Any, tokenizer: Any, prompts: Sequence[tuple[str, bool]], max_new_tokens: int, temperature: float
 ) -> Iterator[tuple[list[int], list[float]]]:
     """(token ids, entropies) of one completion a prompt."""
-    inputs = tokenizer(list(prompts), return_tensors="pt", padding=True, return_token_type_ids=False)
+    texts, special = [text for text, _ in prompts], all(adds for _, adds in prompts)
+    inputs = tokenizer(
+        texts, return_tensors="pt", padding=True, return_token_type_ids=False, add_special_tokens=special
+    )
     recorder = EntropyRecorder(temperature)
     output = model.generate(
         **inputs.to(model.device),

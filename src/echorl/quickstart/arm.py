@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from echorl.quickstart import MAX_NEW_TOKENS, POLICY, TASK
 from echorl.quickstart.arm_folder import MARK, prepare_folder
 from echorl.quickstart.score import load_policy
-from echorl.quickstart.study import Study, cached
+from echorl.quickstart.study import Study
+from echorl.stored import cached
 from echorl.tasks import load_task
 from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
 from echorl.trl.ledger import LedgerCallback
 from echorl.trl.metrics_file import MetricsFile, read_metrics
 
-OnStep = Callable[[int], None]
-"""Called with the number of optimiser steps done."""
 
-
-def train_arm(study: Study, coef: float, folder: Path, *, on_step: OnStep = lambda step: None) -> dict[str, Any]:
+def train_arm(study: Study, coef: float, folder: Path) -> dict[str, Any]:
     """Train in `folder` (policy in `folder/policy`), unless it is done already; a killed run goes on where it was.
 
     Returns:
@@ -35,15 +32,14 @@ def train_arm(study: Study, coef: float, folder: Path, *, on_step: OnStep = lamb
     """
     key = study.key("arm", coef=coef)
     prepare_folder(folder, key)
-    return cached(folder / MARK, key, lambda: _train(study, coef, folder, on_step))
+    return cached(folder / MARK, key, lambda: _train(study, coef, folder))
 
 
-def _train(study: Study, coef: float, folder: Path, on_step: OnStep) -> dict[str, Any]:
+def _train(study: Study, coef: float, folder: Path) -> dict[str, Any]:
     started = time.monotonic()
     trainer = make_trainer(study, coef, folder)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(LedgerCallback)
-    trainer.add_callback(_Progress(on_step))
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
     trainer.save_model(str(folder / "policy"))
     for checkpoint in folder.glob("checkpoint-*"):
@@ -93,11 +89,3 @@ def make_config(study: Study, coef: float, folder: Path) -> EchoGRPOConfig:
         gradient_checkpointing=False,
         dataloader_pin_memory=False,
     )
-
-
-class _Progress(TrainerCallback):
-    def __init__(self, on_step: OnStep) -> None:
-        self.on_step = on_step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        self.on_step(state.global_step)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from echorl.quickstart.study import read_json, write_json
+from echorl.stored import read_json, write_json
 
 MARK = "arm.json"
 """The file that makes a folder an arm's; it holds the settings and, once the arm is done, its result."""

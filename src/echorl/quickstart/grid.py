@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from echorl.evaluate import pass_at_1
-from echorl.quickstart.study import Study, cached
+from echorl.quickstart.study import Study
+from echorl.stored import cached
 
 RATES = (3e-5, 1e-4, 3e-4, 1e-3)
 SEEDS = (0, 1)

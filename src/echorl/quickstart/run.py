@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from echorl.processes import Job, Silent, View, run_jobs
 from echorl.quickstart.arm_folder import prepare_folder
-from echorl.quickstart.study import ARMS, LABELS, Study, read_json, write_json
+from echorl.quickstart.study import ARMS, LABELS, Study
 from echorl.quickstart.summary import summarize
 from echorl.quickstart.worker import result_of, scores_of
-from echorl.quickstart.workers import View, Workers
+from echorl.stored import read_json, write_json
 
 PICTURES = ("index.html", "quickstart.png")
 OWN = ("start.json", "results.json", *PICTURES, *ARMS)
 """All that a finished quickstart leaves in its output folder."""
 LOGS = tuple(f"{name}.log" for name in LABELS)
-
-
-class Silent:
-    """Shows nothing."""
-
-    def begin(self, text: str, total: int) -> Callable[[int], None]:
-        return lambda done: None
 
 
 def quickstart(output: Path, study: Study, *, fresh: bool = False, view: View | None = None) -> dict[str, Any]:
@@ -82,9 +77,21 @@ def train_and_score(output: Path, study: Study, view: View) -> None:
     missing = [name for name in LABELS if name not in trained or scores_of(name, output, study) is None]
     for arm in (name for name in missing if name in ARMS):
         prepare_folder(output / arm, study.key("arm", coef=ARMS[arm]))
-    if missing:
-        with Workers(missing, output, study, view) as workers:
-            workers.wait()
+    run_jobs([_job(name, output, study) for name in missing], parallel=len(LABELS), view=view)
+
+
+def _job(name: str, output: Path, study: Study) -> Job:
+    """A worker; an arm's progress are the optimiser steps in its metrics.jsonl."""
+    metrics = output / name / "metrics.jsonl"
+    return Job(
+        text=f"{'training and testing' if name in ARMS else 'testing'} {LABELS[name]}",
+        name=LABELS[name],
+        module="echorl.quickstart.worker",
+        arguments=(name, str(output), json.dumps(asdict(study))),
+        log=output / f"{name}.log",
+        total=study.num_steps if name in ARMS else 1,
+        done=lambda: metrics.read_bytes().count(b'"reward"') if metrics.exists() else 0,
+    )
 
 
 def _draw(output: Path, study: Study, summary: dict[str, Any], arms: dict[str, Any], view: View) -> None:

@@ -12,7 +12,7 @@ from echorl.core.entropy import logp_and_entropy
 from echorl.core.losses import echo_loss
 from echorl.core.mining import mine_echo_clips
 from echorl.core.steps import StepDelimiters, segment_steps
-from echorl.evaluate import Completions, judge, sample
+from echorl.evaluate import Completions, behaviour, judge, sample
 from echorl.quickstart import MAX_NEW_TOKENS, TASK
 from echorl.quickstart.study import ARMS, SPLITS, Study
 from echorl.tasks import load_task
@@ -47,18 +47,6 @@ def roll_out(
     prompts = rows["prompt"][:]
     completions = sample(model, tokenizer, prompts, group_size=group_size, max_new_tokens=MAX_NEW_TOKENS, seed=seed)
     return prompts, completions, judge(task.verifier, completions, {"instance": rows["instance"][:]})
-
-
-def behaviour(completions: Completions, tokenizer: Any) -> dict[str, float]:
-    """Mean length in tokens, share of blank tokens and mean token entropy in nats: what an exploit would move."""
-    blank = StepDelimiters.from_tokenizer(tokenizer).blank
-    tokens = torch.tensor([token for ids in completions.token_ids for token in ids])
-    entropies = torch.tensor([value for row in completions.entropies for value in row], dtype=torch.float64)
-    return {
-        "length": len(tokens) / len(completions.token_ids),
-        "blank_share": float(blank[tokens].double().mean()),
-        "entropy": float(entropies.mean()),
-    }
 
 
 def solved_gradients(

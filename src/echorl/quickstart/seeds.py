@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from echorl.evaluate import mean_of_runs
-from echorl.quickstart.study import SPLITS, read_json
+from echorl.quickstart.study import SPLITS
 from echorl.quickstart.summary import points
+from echorl.stored import read_json
 
 MEASURES = ("accuracy", "pass_at_k")
 

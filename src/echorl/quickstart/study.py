@@ -1,13 +1,10 @@
-"""What the quickstart compares, with which settings, and how results are kept so that nothing is computed twice."""
+"""What the quickstart compares, and with which settings."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import echorl
@@ -52,33 +49,3 @@ TINY = Study(
     rollouts_every=1,
 )
 """A run of seconds, for tests: too small to show anything."""
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file; None where there is no file or a kill left no whole object."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write in one move, so that a kill leaves the old file or the new one."""
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps(value) + "\n", encoding="utf-8")
-    os.replace(scratch, path)
-
-
-def stored(path: Path, key: Mapping[str, Any]) -> Any:
-    """The value stored at `path` under the same key, else None."""
-    found = read_json(path)
-    return found.get("value") if found is not None and found.get("key") == key else None
-
-
-def cached(path: Path, key: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-    """The value stored at `path` under the same key, else what `make` gives, stored there. Values: JSON, not None."""
-    value = stored(path, key)
-    if value is None:
-        value = make()
-        write_json(path, {"key": dict(key), "value": value})
-    return value

@@ -9,15 +9,16 @@ process of two threads waits for both at every small matrix product, and crawls 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
+from echorl.processes import end_with_parent
 from echorl.quickstart import POLICY
 from echorl.quickstart.arm_folder import MARK
-from echorl.quickstart.study import ARMS, Study, cached, stored
+from echorl.quickstart.study import ARMS, Study
+from echorl.stored import cached, stored
 
 
 def scores_path(name: str, output: Path) -> Path:
@@ -35,17 +36,12 @@ def result_of(arm: str, output: Path, study: Study) -> Any:
     return stored(output / arm / MARK, study.key("arm", coef=ARMS[arm]))
 
 
-def work(name: str, output: Path, study: Study, *, parent: int | None = None) -> None:
-    """Make what is missing of `name`'s results. Ends at the next training step if `parent` is no longer the parent."""
-
-    def check_parent(step: int) -> None:
-        if parent is not None and os.getppid() != parent:
-            raise SystemExit("the quickstart that started this is gone")
-
+def work(name: str, output: Path, study: Study) -> None:
+    """Make what is missing of `name`'s results."""
     if name in ARMS:
         from echorl.quickstart.arm import train_arm
 
-        train_arm(study, ARMS[name], output / name, on_step=check_parent)
+        train_arm(study, ARMS[name], output / name)
     policy = output / name / "policy" if name in ARMS else POLICY
     key = study.key("scores", policy_of=name)
     cached(scores_path(name, output), key, lambda: _score(policy, study))
@@ -59,6 +55,7 @@ def _score(policy: Path, study: Study) -> dict[str, Any]:
 
 def main() -> None:
     name, folder, settings, parent = sys.argv[1:]
+    end_with_parent(int(parent))
     warnings.filterwarnings("ignore", category=FutureWarning)
 
     import torch
@@ -67,7 +64,7 @@ def main() -> None:
     torch.set_num_threads(1)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    work(name, Path(folder), Study(**json.loads(settings)), parent=int(parent))
+    work(name, Path(folder), Study(**json.loads(settings)))
 
 
 if __name__ == "__main__":

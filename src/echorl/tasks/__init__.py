@@ -12,10 +12,15 @@ from typing import Any
 from echorl.tasks.base import Task, Verifier
 from echorl.tasks.gsm8k import GSM8K
 from echorl.tasks.reasoning_gym import ReasoningGym
+from echorl.tasks.word_problems import WordProblems
 
-__all__ = ["GSM8K", "TASKS", "ReasoningGym", "Task", "Verifier", "load_task"]
+__all__ = ["GSM8K", "TASKS", "ReasoningGym", "Task", "Verifier", "WordProblems", "load_task"]
 
-TASKS: Mapping[str, type[Any]] = {"reasoning_gym": ReasoningGym, "gsm8k": GSM8K}
+TASKS: Mapping[str, type[Any]] = {
+    "reasoning_gym": ReasoningGym,
+    "gsm8k": GSM8K,
+    "word_problems": WordProblems,
+}
 """Task name -> its class, a frozen dataclass with the options as fields."""
 
 

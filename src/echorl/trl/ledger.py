@@ -1,4 +1,4 @@
-"""Prints the group ledger when a run ends."""
+"""What the group ledger is for during a run: its table at the end, and an end at a number of tokens."""
 
 from __future__ import annotations
 
@@ -19,3 +19,15 @@ class LedgerCallback(TrainerCallback):
     def on_train_end(self, args, state, control, **kwargs):
         if state.is_world_process_zero and any(self.trainer.ledger.groups.values()):
             print(f"\nWhere the rollouts went:\n{self.trainer.ledger.table()}", flush=True)
+
+
+class TokenBudget(TrainerCallback):
+    """Ends training with the generation batch that reaches `max_rollout_tokens`, on every process alike."""
+
+    def __init__(self, trainer: EchoGRPOTrainer) -> None:
+        self.trainer = trainer
+
+    def on_step_end(self, args, state, control, **kwargs):
+        whole = self.trainer._step % (args.steps_per_generation * args.num_iterations) == 0
+        if whole and self.trainer.ledger.num_tokens >= args.max_rollout_tokens:
+            control.should_training_stop = True

@@ -16,9 +16,11 @@ from echorl.core.steps import StepDelimiters
 from echorl.trl import checkpoint, gradients, mine
 from echorl.trl.alone import AloneCallback, check_when_alone
 from echorl.trl.config import EchoGRPOConfig
-from echorl.trl.ledger import LedgerCallback
+from echorl.trl.ledger import LedgerCallback, TokenBudget
+from echorl.trl.prompts import check_chat_template
 from echorl.trl.sources import GenerationCapture, recording, should_record
 from echorl.trl.verdicts import resolve_verifiers
+from echorl.trl.versions import check_vllm
 from echorl.trl.window import DeliveryReceipt, OptimizerWindow
 
 logger = logging.get_logger(__name__)
@@ -37,6 +39,7 @@ class EchoGRPOTrainer(GRPOTrainer):
 
     Raises:
         ValueError: a setting that EchoRL cannot keep; the message names it and the way out.
+        ImportError: `use_vllm` without vLLM, or with a version that TRL does not support.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class EchoGRPOTrainer(GRPOTrainer):
         if args is not None and not isinstance(args, EchoGRPOConfig):
             raise ValueError(f"args is a {type(args).__name__}: EchoGRPOTrainer needs an EchoGRPOConfig.")
         args = args or EchoGRPOConfig("echo-grpo")
+        if args.use_vllm:
+            check_vllm()
         self.echo = args.echo_config()
         self.ledger = GroupLedger()
         self.receipt = DeliveryReceipt()
@@ -57,14 +62,18 @@ class EchoGRPOTrainer(GRPOTrainer):
         self._echo_capture: GenerationCapture | None = None
         self._echo_logps: Tensor | None = None
         super().__init__(model, reward_funcs, args, *rest, **kwargs)
+        check_chat_template(self)
         self._check_settings()
         self.add_callback(LedgerCallback(self))
+        if args.max_rollout_tokens:
+            self.add_callback(TokenBudget(self))
         if self.echo.when_alone != "allow" and self.echo.coef > 0:
             self.add_callback(AloneCallback(self))
 
     def _check_settings(self) -> None:
         names = self.args.success_reward_func_names()
-        if self.echo.coef == 0 and not names and len(self.reward_func_names) > 1:
+        several = not names and len(self.reward_func_names) > 1
+        if several and self.echo.coef == 0 and not self.args.max_rollout_tokens:
             self.verifiers = None  # plain GRPO needs no verifier; its ledger stays empty
             return
         self.verifiers = resolve_verifiers(names, list(self.reward_func_names))
@@ -185,6 +194,12 @@ class EchoGRPOTrainer(GRPOTrainer):
         super()._load_optimizer_and_scheduler(checkpoint_dir)
         if checkpoint_dir is not None:
             checkpoint.load(self, checkpoint_dir)
+
+    # -- log: the tokens spent so far, which are a total and no mean over the logging interval.
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        if self.model.training and self.ledger.num_tokens:
+            logs = {**logs, "echo/rollout_tokens": self.ledger.num_tokens}
+        super().log(logs, *args, **kwargs)
 
     def warn_once(self, key: str, text: str) -> None:
         """Log a warning the first time `key` comes up in this run (resumed parts included)."""

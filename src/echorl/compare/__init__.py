@@ -1,0 +1,1 @@
+"""Comparisons: several arms from one YAML, on equal rollout tokens, with paired differences."""

@@ -1,0 +1,140 @@
+"""What a comparison compares: arms, learning rates, seeds, budget and tests, read from one YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+OWNED = ("seed", "learning_rate", "max_rollout_tokens", "max_steps", "output_dir", "resume_from_checkpoint")
+"""Options of a run that the comparison sets itself."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: an arm at a learning rate with a seed. `rate` None: the recipe's."""
+
+    arm: str
+    rate: float | None
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Also its folder, below the comparison's."""
+        return f"{self.arm}/{f'rate-{self.rate:g}' if self.rate else 'rate-of-recipe'}/seed-{self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Arms that differ in their options alone, each run with every seed until it has sampled `rollout_tokens`.
+
+    Every arm tries all `learning_rates` with the first `grid_seeds` seeds and keeps the rate with the best pass@1 on
+    the task's validation split; with `grid_arm`, only that arm tries them, for all. The rest of the seeds then run at
+    the chosen rate, and the tests decide.
+
+    Raises:
+        ValueError: a value is not allowed; the message names it and what is.
+    """
+
+    recipe: str
+    """YAML of `echorl train` that all runs share; a path relative to the comparison's own file."""
+    arms: Mapping[str, Mapping[str, Any]]
+    """Name -> the options that make the arm. The first is the reference."""
+    rollout_tokens: int
+    """Response tokens that a run may sample; it ends with the optimiser step that reaches them."""
+    output_dir: str
+    seeds: tuple[int, ...] = (0, 1, 2)
+    learning_rates: tuple[float, ...] = ()
+    """Empty: the recipe's rate, untuned."""
+    grid_seeds: int = 1
+    grid_arm: str | None = None
+    tests: tuple[str, ...] = ("test",)
+    """Splits of the task."""
+    prompts: int = 128
+    """Prompts of each split."""
+    samples: int = 8
+    """Completions of each prompt; pass@k is given for k = samples."""
+    temperature: float = 1.0
+    parallel: int = 1
+    """Runs at a time, each a process."""
+    threads: int = 1
+    """CPU threads of each."""
+
+    def __post_init__(self) -> None:
+        for name in ("rollout_tokens", "grid_seeds", "prompts", "samples", "parallel", "threads"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name}={value!r} is not allowed: it must be a whole number from 1 on.")
+        self._check_arms()
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds={list(self.seeds)} is not allowed: name each seed once, at least one.")
+        if self.grid_seeds > len(self.seeds):
+            raise ValueError(f"grid_seeds={self.grid_seeds} is more than the {len(self.seeds)} seeds: lower it.")
+        if any(not isinstance(rate, float) or rate <= 0 for rate in self.learning_rates):
+            raise ValueError(f"learning_rates={list(self.learning_rates)} must be positive numbers, such as 1.0e-6.")
+
+    def _check_arms(self) -> None:
+        if not isinstance(self.arms, Mapping) or not self.arms:
+            raise ValueError(f"arms={self.arms!r} names no arm: write 'name: {{option: value}}', one a line.")
+        for name, options in self.arms.items():
+            if not isinstance(name, str) or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+                raise ValueError(f"arm {name!r}: a name is letters, digits, '-', '_' and '.', since it names a folder.")
+            if not isinstance(options, Mapping):
+                raise ValueError(f"arm {name!r} is {options!r}: give a mapping of options, {{}} for the recipe's own.")
+            if taken := [option for option in options if option in OWNED]:
+                raise ValueError(f"arm {name!r} sets {taken[0]}: the comparison sets it, for every arm alike.")
+        if self.grid_arm is not None and self.grid_arm not in self.arms:
+            raise ValueError(f"grid_arm={self.grid_arm!r} is no arm; there are {', '.join(self.arms)}.")
+
+    @property
+    def reference(self) -> str:
+        return next(iter(self.arms))
+
+    def grid(self) -> list[Run]:
+        """The runs that choose the learning rates; none where there is nothing to choose."""
+        if len(self.learning_rates) < 2:
+            return []
+        arms = [self.grid_arm] if self.grid_arm else list(self.arms)
+        seeds = self.seeds[: self.grid_seeds]
+        return [Run(arm, rate, seed) for seed in seeds for rate in self.learning_rates for arm in arms]
+
+    def chosen(self, validation: Mapping[Run, float]) -> dict[str, float | None]:
+        """Arm -> its rate: the best mean over the grid's seeds of pass@1 on validation; of equal ones the lowest."""
+        if len(self.learning_rates) < 2:
+            return dict.fromkeys(self.arms, self.learning_rates[0] if self.learning_rates else None)
+        return {arm: self._best(self.grid_arm or arm, validation) for arm in self.arms}
+
+    def _best(self, arm: str, validation: Mapping[Run, float]) -> float:
+        seeds = self.seeds[: self.grid_seeds]
+        return max(
+            sorted(self.learning_rates), key=lambda rate: sum(validation[Run(arm, rate, seed)] for seed in seeds)
+        )
+
+    def final(self, rates: Mapping[str, float | None]) -> list[Run]:
+        """The runs that are compared: every arm at its rate with every seed."""
+        return [Run(arm, rates[arm], seed) for seed in self.seeds for arm in self.arms]
+
+
+def read_comparison(path: Path, mapping: Mapping[str, Any], changes: Mapping[str, Any]) -> Comparison:
+    """The comparison in the mapping of a YAML file at `path`, with changes from the command line (None: unchanged).
+
+    Raises:
+        ValueError: an unknown, missing or bad option.
+    """
+    known = {field.name: field for field in dataclasses.fields(Comparison)}
+    values = {"output_dir": f"runs/{path.stem}", **mapping, **{k: v for k, v in changes.items() if v is not None}}
+    for name in values:
+        if name not in known:
+            raise ValueError(f"{path}: unknown option {name!r}; a comparison has {', '.join(known)}.")
+    for name in ("recipe", "arms", "rollout_tokens"):
+        if name not in values:
+            raise ValueError(f"{path}: {name!r} is missing; a comparison needs recipe, arms and rollout_tokens.")
+    for name in ("seeds", "learning_rates", "tests"):
+        if name in values:
+            if not isinstance(values[name], (list, tuple)):
+                raise ValueError(f"{path}: {name}={values[name]!r} is not a list; write e.g. [{values[name]}].")
+            values[name] = tuple(values[name])
+    values["recipe"] = str(path.parent / values["recipe"])
+    return Comparison(**values)

@@ -1,0 +1,112 @@
+"""From the runs' scores to means and paired differences, for JSON and as Markdown tables."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from echorl.compare.plan import Comparison, Run
+from echorl.evaluate import item_pass_at_k, mean_of_runs, paired_runs
+
+Scores = Mapping[str, Any]
+"""What `score_split` gives."""
+Results = Mapping[Run, Mapping[str, Any]]
+"""Run -> {"training": {"updates", ...}, split: Scores, ...}."""
+
+BEHAVIOUR = {"tokens a rollout": "length", "entropy, nats": "entropy"}
+SHARES = {"blank tokens, %": "blank_share", "truncated, %": "truncated"}
+
+
+def accuracies(samples: int) -> dict[str, Callable[[Scores], list[float]]]:
+    """Measure -> one percentage a prompt."""
+    ks = {1, samples}
+    return {f"pass@{k}, %": lambda s, k=k: [100 * v for v in item_pass_at_k(s["verdicts"], k)] for k in sorted(ks)}
+
+
+def behaviours() -> dict[str, Callable[[Scores], float]]:
+    """Measure -> one number a run."""
+    plain = {name: lambda s, key=key: s[key] for name, key in BEHAVIOUR.items()}
+    return {**plain, **{name: lambda s, key=key: 100 * s[key] for name, key in SHARES.items()}}
+
+
+def compare(comparison: Comparison, rates: Mapping[str, float | None], results: Results) -> dict[str, Any]:
+    """Every arm's mean over seeds, and its paired difference from the reference.
+
+    Returns:
+        {split: {measure: {arm: {"values": one a seed, "mean", "difference", "bootstrap"}}}}, ready for JSON. The
+        difference has Student's 95 % interval over seeds; the bootstrap interval draws seeds and prompts. Both are None
+        for the reference, and with a single seed.
+    """
+    runs = {arm: [results[Run(arm, rate, seed)] for seed in comparison.seeds] for arm, rate in rates.items()}
+    table: dict[str, Any] = {}
+    for split in comparison.tests:
+        rows = table[split] = {}
+        for name, per_prompt in accuracies(comparison.samples).items():
+            items = {arm: [per_prompt(run[split]) for run in own] for arm, own in runs.items()}
+            rows[name] = against(comparison.reference, {a: _means(own) for a, own in items.items()}, items)
+        for name, per_run in behaviours().items():
+            rows[name] = against(
+                comparison.reference, {a: [per_run(run[split]) for run in own] for a, own in runs.items()}
+            )
+    updates = {arm: [float(run["training"]["updates"]) for run in own] for arm, own in runs.items()}
+    return {**table, "training": {"updates": against(comparison.reference, updates)}}
+
+
+def _means(items: Sequence[Sequence[float]]) -> list[float]:
+    return [statistics.fmean(values) for values in items]
+
+
+def against(
+    reference: str,
+    values: Mapping[str, Sequence[float]],
+    items: Mapping[str, Sequence[Sequence[float]]] | None = None,
+) -> dict[str, Any]:
+    """One measure's row: `values` holds one number a seed, `items` one a seed and prompt."""
+    rows = {}
+    for arm, own in values.items():
+        apart = arm != reference and len(own) > 1
+        pairs = [b - a for a, b in zip(values[reference], own, strict=True)]
+        rows[arm] = {
+            "values": list(own),
+            "mean": statistics.fmean(own),
+            "difference": vars(mean_of_runs(pairs)) if apart else None,
+            "bootstrap": vars(paired_runs(items[reference], items[arm])) if apart and items else None,
+        }
+    return rows
+
+
+def markdown(comparison: Comparison, rates: Mapping[str, float | None], table: Mapping[str, Any]) -> str:
+    """One table a split, a row a measure and arm, and a last one for the training."""
+    head = ["", "arm", "learning rate", "mean", f"less {comparison.reference}, 95 % over seeds", "bootstrap"]
+    parts = []
+    for split, measures in table.items():
+        rows = [head, ["---"] * len(head)]
+        for measure, arms in measures.items():
+            rows += [[measure, arm, _rate(rates[arm]), *_cells(row)] for arm, row in arms.items()]
+        parts.append(f"**{split}**\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    intervals = [
+        "" if found is None else f"{found['value']:+.3g} [{found['low']:+.3g}, {found['high']:+.3g}]"
+        for found in (row["difference"], row["bootstrap"])
+    ]
+    return [f"{row['mean']:.4g}", *intervals]
+
+
+def _rate(rate: float | None) -> str:
+    return "recipe's" if rate is None else f"{rate:g}"
+
+
+def grid_markdown(comparison: Comparison, validation: Mapping[Run, float], rates: Mapping[str, float | None]) -> str:
+    """The learning-rate grid: pass@1 on validation, mean over the grid's seeds; the chosen rate in bold."""
+    arms = [comparison.grid_arm] if comparison.grid_arm else list(comparison.arms)
+    seeds = comparison.seeds[: comparison.grid_seeds]
+    rows = [["learning rate", *arms], ["---"] * (1 + len(arms))]
+    for rate in comparison.learning_rates:
+        means = {arm: statistics.fmean(validation[Run(arm, rate, seed)] for seed in seeds) for arm in arms}
+        cells = [f"**{100 * v:.1f}**" if rates[arm] == rate else f"{100 * v:.1f}" for arm, v in means.items()]
+        rows.append([f"{rate:g}", *cells])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"

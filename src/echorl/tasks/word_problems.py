@@ -1,0 +1,222 @@
+"""Word problems about counting things, made up on the spot: a first task for a small pretrained model.
+
+A problem adds and takes away parts, some of them products ("3 boxes of 4 apples"). Its worked solutions come in several
+orders and styles, so that a policy warmed up on them has choices to make at its first token and after each line.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from echorl.tasks.base import (
+    Verifier,
+    check_size,
+    check_split,
+    check_template,
+    hash_fraction,
+    make_prompt,
+    make_verifier,
+)
+from echorl.tasks.gsm8k import read_answer, same_plain_number
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+TEMPLATE = "{question}\n\nReason step by step, one step a line. End with the number alone after '####'."
+DEFAULT_SIZE = 1000
+SPLITS = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0), "harder": (0.9, 1.0)}
+"""Split -> the range of a question's hash that belongs to it."""
+
+# fmt: off
+NAMES = ("Ana", "Ben", "Carla", "Dev", "Ella", "Finn", "Grace", "Hugo", "Ines", "Jonas", "Kira", "Liam", "Mina", "Noah",
+         "Olga", "Paul", "Rosa", "Sam", "Tara", "Yusuf")
+ITEMS = ("apples", "pears", "plums", "marbles", "stickers", "pencils", "cards", "shells", "stamps", "coins", "buttons",
+         "cookies")
+BOXES = ("boxes", "bags", "baskets", "jars", "trays", "packs")
+KINDS = ("red", "blue", "green", "old", "new", "large", "small")
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Part:
+    """`each` things of a kind, or `count` boxes of `each` things."""
+
+    each: int
+    count: int = 1
+    box: str = ""
+    kind: str = ""
+
+    @property
+    def value(self) -> int:
+        return self.each * self.count
+
+    def text(self, item: str) -> str:
+        things = f"{self.each} {self.kind} {item}" if self.kind else f"{self.each} {item}"
+        return f"{self.count} {self.box} of {things}" if self.box else things
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Someone has the parts in `has`, at least one, and gives away `gives`; fewer than they have."""
+
+    name: str
+    item: str
+    has: tuple[Part, ...]
+    gives: tuple[Part, ...] = ()
+
+    @property
+    def answer(self) -> int:
+        return sum(part.value for part in self.has) - sum(part.value for part in self.gives)
+
+    @property
+    def question(self) -> str:
+        """
+        >>> Problem("Ana", "pears", (Part(4, 3, "bags"), Part(5, kind="red")), (Part(2),)).question
+        'Ana has 3 bags of 4 pears and 5 red pears. Ana gives away 2 pears. How many pears does Ana have now?'
+        """
+        has = _and([part.text(self.item) for part in self.has])
+        gives = f" {self.name} gives away {_and([part.text(self.item) for part in self.gives])}." if self.gives else ""
+        return f"{self.name} has {has}.{gives} How many {self.item} does {self.name} have{' now' if gives else ''}?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordProblems:
+    """Made-up word problems of one or two operations; in the split "harder" of three or four.
+
+    A question's hash decides its split, so no question is in two of train, validation and test, whatever the sizes
+    and seeds. A success is a final number equal to the answer. It follows the last `####`, else stands in the last
+    `<answer>...</answer>`, the last `\\boxed{...}` or the last non-empty line.
+    """
+
+    template: str = TEMPLATE
+    """The prompt, with `{question}` in it."""
+    chat: bool = True
+    """Prompts as one user message instead of a string."""
+
+    def __post_init__(self) -> None:
+        check_template(self.template)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(SPLITS)
+
+    @cached_property
+    def verifier(self) -> Verifier:
+        """Scores rows by their column `answer`."""
+        return make_verifier("word_problems", "answer", _score)
+
+    def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
+        """`size` rows (1,000 by default): prompt, question, answer, demonstration; but for training all distinct."""
+        from datasets import Dataset
+
+        check_split(split, self.splits)
+        check_size(size)
+        rng, (low, high) = random.Random(f"{split} {seed}"), SPLITS[split]
+        rows: list[dict[str, Any]] = []
+        seen: set[str] = set()
+        while len(rows) < (size or DEFAULT_SIZE):
+            problem = make_problem(rng, num_operations=rng.choice((3, 4) if split == "harder" else (1, 2)))
+            question = problem.question
+            if low <= hash_fraction(question) < high and (split == "train" or question not in seen):
+                seen.add(question)
+                rows.append(self._row(problem, random.Random(f"{split} {seed} {len(rows)}")))
+        return Dataset.from_list(rows)
+
+    def _row(self, problem: Problem, rng: random.Random) -> dict[str, Any]:
+        return {
+            "prompt": make_prompt(problem.question, template=self.template, chat=self.chat),
+            "question": problem.question,
+            "answer": str(problem.answer),
+            "demonstration": solve(problem, rng),
+        }
+
+
+def _score(rows: list[tuple[str, str]]) -> list[float | None]:
+    return [float(same_plain_number(gold, read_answer(text)) is True) for text, gold in rows]
+
+
+def make_problem(rng: random.Random, *, num_operations: int) -> Problem:
+    """A problem with that many products, sums and differences in all, at least one."""
+    num_parts = rng.randint((num_operations + 2) // 2, num_operations + 1)
+    num_products = num_operations + 1 - num_parts
+    boxes = rng.sample(BOXES, num_products)
+    parts = [Part(rng.randint(2, 12), rng.randint(2, 9), box) for box in boxes]
+    parts += [Part(rng.randint(2, 30), kind=kind) for kind in rng.sample(KINDS, num_parts - num_products)]
+    rng.shuffle(parts)
+    name, item = rng.choice(NAMES), rng.choice(ITEMS)
+    given, *kept = parts
+    if rng.random() < 0.5 and given.value < sum(part.value for part in kept):
+        return Problem(name, item, tuple(kept), (replace(given, kind=""),))
+    return Problem(name, item, tuple(parts))
+
+
+class Step(NamedTuple):
+    """One line of a solution: `left sign right = result`, where a product counts the things in `box`."""
+
+    left: int
+    sign: str
+    right: int
+    result: int
+    box: str = ""
+
+
+def solve(problem: Problem, rng: random.Random) -> str:
+    """A worked solution, one step a line, with the answer after `####`; its order and style are drawn at random.
+
+    >>> print(solve(Problem("Ana", "pears", (Part(4, 3, "bags"), Part(5))), random.Random(0)))
+    bags: 3 x 4 = 12
+    together: 5 + 12 = 17
+    #### 17
+    """
+    write = rng.choice(STYLES)
+    lines = [write(step, problem.item) for step in order_steps(problem, rng)]
+    return "\n".join([*lines, f"#### {problem.answer}"])
+
+
+def order_steps(problem: Problem, rng: random.Random) -> list[Step]:
+    """The parts added in a random order, then those given away; products all first, or each when it is needed."""
+    parts = [(part, "+") for part in rng.sample(problem.has, len(problem.has))]
+    parts += [(part, "-") for part in problem.gives]
+    products_first = rng.random() < 0.5
+    steps = [_product(part) for part, _ in parts if part.box] if products_first else []
+    total: int | None = None
+    for part, sign in parts:
+        if part.box and not products_first:
+            steps.append(_product(part))
+        if total is None:
+            total = part.value
+            continue
+        result = total + part.value if sign == "+" else total - part.value
+        steps.append(Step(total, sign, part.value, result))
+        total = result
+    return steps
+
+
+def _product(part: Part) -> Step:
+    return Step(part.count, "x", part.each, part.value, part.box)
+
+
+def _sum(step: Step) -> str:
+    return f"{step.left} {step.sign} {step.right} = {step.result}"
+
+
+def _labelled(step: Step, item: str) -> str:
+    return f"{step.box or {'+': 'together', '-': 'left'}[step.sign]}: {_sum(step)}"
+
+
+def _told(step: Step, item: str) -> str:
+    if step.box:
+        return f"In the {step.box} there are {_sum(step)} {item}."
+    verb = "Together that makes" if step.sign == "+" else "Without those given away there are"
+    return f"{verb} {_sum(step)} {item}."
+
+
+STYLES: tuple[Callable[[Step, str], str], ...] = (lambda step, item: _sum(step), _labelled, _told)
+
+
+def _and(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:-1]) + " and " * (len(texts) > 1) + texts[-1]

@@ -1,0 +1,122 @@
+"""Which runs a comparison has, which rates it chooses, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from echorl.compare.plan import Comparison, Run, read_comparison
+from echorl.compare.run import claim, run_key, run_options, training_of
+from echorl.stored import write_json
+
+STUDY = {
+    "recipe": "r.yaml",
+    "arms": {"grpo": {"echo_coef": 0.0}, "echorl": {"echo_coef": 0.001}},
+    "rollout_tokens": 100,
+    "output_dir": "out",
+    "seeds": (0, 1, 2),
+    "learning_rates": (1e-6, 1e-5),
+    "grid_seeds": 2,
+}
+
+
+def study(**changes) -> Comparison:
+    return Comparison(**{**STUDY, **changes})
+
+
+def test_every_arm_tries_every_rate_with_the_grids_seeds():
+    assert {(run.arm, run.rate, run.seed) for run in study().grid()} == {
+        (arm, rate, seed) for arm in ("grpo", "echorl") for rate in (1e-6, 1e-5) for seed in (0, 1)
+    }
+    assert {run.arm for run in study(grid_arm="grpo").grid()} == {"grpo"}
+    assert study(learning_rates=(1e-6,)).grid() == []
+    assert study(learning_rates=()).grid() == []
+
+
+def test_an_arm_keeps_its_best_rate_and_of_equal_ones_the_lowest():
+    values = dict.fromkeys(study().grid(), 0.5)
+    assert study().chosen(values) == {"grpo": 1e-6, "echorl": 1e-6}
+    values[Run("echorl", 1e-5, 1)] = 0.6
+    assert study().chosen(values) == {"grpo": 1e-6, "echorl": 1e-5}
+    assert study(grid_arm="echorl").chosen(values) == {"grpo": 1e-5, "echorl": 1e-5}
+    assert study(learning_rates=()).chosen({}) == {"grpo": None, "echorl": None}
+
+
+def test_the_grids_runs_are_among_the_final_ones():
+    final = study().final({"grpo": 1e-6, "echorl": 1e-5})
+    assert len(final) == 6
+    assert len(set(final)) == 6
+    assert set(study().grid()) & set(final) == {
+        Run("grpo", 1e-6, 0), Run("grpo", 1e-6, 1), Run("echorl", 1e-5, 0), Run("echorl", 1e-5, 1),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arms": {}}, "names no arm"),
+        ({"arms": {"a/b": {}}}, "arm 'a/b': a name is letters"),
+        ({"arms": {"a": 1}}, "arm 'a' is 1: give a mapping"),
+        ({"arms": {"a": {"seed": 1}}}, "arm 'a' sets seed"),
+        ({"seeds": ()}, "name each seed once"),
+        ({"seeds": (1, 1)}, "name each seed once"),
+        ({"grid_seeds": 4}, "grid_seeds=4 is more than the 3 seeds"),
+        ({"grid_arm": "x"}, "grid_arm='x' is no arm; there are grpo, echorl"),
+        ({"learning_rates": ("1e-6",)}, "must be positive numbers, such as 1.0e-6"),
+        ({"rollout_tokens": 0}, "rollout_tokens=0 is not allowed"),
+        ({"parallel": True}, "parallel=True is not allowed"),
+    ],
+)
+def test_what_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        study(**changes)
+
+
+def test_a_files_options(tmp_path):
+    path = tmp_path / "study.yaml"
+    mapping = {"recipe": "grpo.yaml", "arms": {"a": {}}, "rollout_tokens": 5, "seeds": [3]}
+    read = read_comparison(path, mapping, {"parallel": 2, "output_dir": None})
+    assert read.recipe == str(tmp_path / "grpo.yaml")
+    assert read.output_dir == "runs/study"
+    assert read.seeds == (3,)
+    assert read.parallel == 2
+    with pytest.raises(ValueError, match="unknown option 'seed'"):
+        read_comparison(path, {**mapping, "seed": 1}, {})
+    with pytest.raises(ValueError, match="'arms' is missing"):
+        read_comparison(path, {"recipe": "x", "rollout_tokens": 1}, {})
+    with pytest.raises(ValueError, match="seeds=3 is not a list"):
+        read_comparison(path, {**mapping, "seeds": 3}, {})
+
+
+def test_a_run_is_found_again_only_under_its_own_settings(tmp_path):
+    recipe = {"model_name_or_path": "m", "task": "gsm8k"}
+    run = Run("echorl", 1e-5, 1)
+    options = run_options(study(), recipe, run, tmp_path / "a")
+    assert options["echo_coef"] == 0.001
+    assert options["learning_rate"] == 1e-5
+    assert options["seed"] == 1
+    assert options["max_rollout_tokens"] == 100
+    key = run_key(options)
+    assert key == run_key(run_options(study(), recipe, run, tmp_path / "elsewhere"))
+    claim(tmp_path / "a", key)
+    assert training_of(tmp_path / "a", key) is None
+    write_json(tmp_path / "a" / "run.json", {"key": key, "value": {"updates": 3}})
+    claim(tmp_path / "a", key)
+    assert training_of(tmp_path / "a", key) == {"updates": 3}
+    other = run_key({**options, "beta": 0.1})
+    with pytest.raises(ValueError, match=r"other settings \(beta None then, 0.1 now\)"):
+        claim(tmp_path / "a", other)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("")
+    with pytest.raises(ValueError, match="no comparison wrote"):
+        claim(tmp_path / "mine", key)
+
+
+def test_other_weights_are_another_key(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"one")
+    options = {"model_name_or_path": str(tmp_path)}
+    before = run_key(options)
+    (tmp_path / "model.safetensors").write_bytes(b"two")
+    assert run_key(options) != before
+    assert Path(options["model_name_or_path"]).exists()

@@ -1,0 +1,90 @@
+"""Paired differences by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from echorl.compare import table
+from echorl.compare.plan import Comparison, Run
+from echorl.evaluate import mean_of_runs, paired_runs
+
+RATES = {"grpo": 1e-6, "echorl": 1e-5}
+
+
+def scores(*verdicts, **changes) -> dict:
+    behaviour = {"length": 10.0, "entropy": 0.5, "blank_share": 0.1, "truncated": 0.0}
+    return {"verdicts": [list(map(int, item)) for item in verdicts], **behaviour, **changes}
+
+
+@pytest.fixture
+def comparison() -> Comparison:
+    arms = {"grpo": {}, "echorl": {"echo_coef": 0.001}}
+    return Comparison(recipe="r", arms=arms, rollout_tokens=1, output_dir="o", seeds=(0, 1), samples=2)
+
+
+@pytest.fixture
+def results() -> dict:
+    made = {
+        Run("grpo", 1e-6, 0): ("10", "00"),
+        Run("grpo", 1e-6, 1): ("11", "00"),
+        Run("echorl", 1e-5, 0): ("11", "10"),
+        Run("echorl", 1e-5, 1): ("11", "00"),
+    }
+    return {
+        run: {"training": {"updates": 3 + run.seed}, "test": scores(*items, length=10.0 + run.seed)}
+        for run, items in made.items()
+    }
+
+
+def test_means_and_differences(comparison, results):
+    found = table.compare(comparison, RATES, results)["test"]
+    assert found["pass@1, %"]["grpo"] | {"values": None} == {
+        "values": None, "mean": 37.5, "difference": None, "bootstrap": None,
+    }  # fmt: skip
+    assert found["pass@1, %"]["echorl"]["values"] == [75.0, 50.0]
+    assert found["pass@1, %"]["echorl"]["difference"] == vars(mean_of_runs([50.0, 0.0]))
+    assert found["pass@2, %"]["echorl"]["values"] == [100.0, 50.0]
+    assert found["tokens a rollout"]["echorl"]["difference"]["value"] == 0.0
+    assert found["tokens a rollout"]["echorl"]["bootstrap"] is None
+
+
+def test_updates_are_compared_too(comparison, results):
+    found = table.compare(comparison, RATES, results)["training"]["updates"]
+    assert found["grpo"]["values"] == [3.0, 4.0]
+    assert found["echorl"]["difference"]["value"] == 0.0
+
+
+def test_markdown_has_every_number(comparison, results):
+    text = table.markdown(comparison, RATES, table.compare(comparison, RATES, results))
+    assert "| pass@1, % | echorl | 1e-05 | 62.5 | +25 [-293, +343] |" in text
+    assert "**test**" in text
+    assert "**training**" in text
+
+
+def test_one_seed_has_no_interval(results):
+    comparison = Comparison(recipe="r", arms={"grpo": {}, "echorl": {}}, rollout_tokens=1, output_dir="o", seeds=(0,))
+    one = Comparison(**{**vars(comparison), "samples": 1})
+    found = table.compare(one, RATES, results)["test"]["pass@1, %"]["echorl"]
+    assert found["difference"] is None
+    assert found["values"] == [75.0]
+
+
+def test_the_grid(comparison):
+    both = Comparison(**{**vars(comparison), "learning_rates": (1e-6, 1e-5), "grid_seeds": 2})
+    values = {run: 0.25 if run.rate == 1e-6 else 0.5 for run in both.grid()}
+    text = table.grid_markdown(both, values, {"grpo": 1e-5, "echorl": 1e-5})
+    assert "| 1e-05 | **50.0** | **50.0** |" in text
+    assert "| 1e-06 | 25.0 | 25.0 |" in text
+
+
+def test_the_bootstrap_draws_runs_and_items():
+    flat = paired_runs([[0.0, 0.0]] * 3, [[1.0, 1.0]] * 3)
+    assert (flat.value, flat.low, flat.high) == (1.0, 1.0, 1.0)
+    by_run = paired_runs([[0.0] * 50] * 4, [[float(i)] * 50 for i in range(4)])
+    by_item = paired_runs([[0.0] * 4] * 50, [[float(i) for i in range(4)]] * 50)
+    for found in (by_run, by_item):
+        assert found.value == 1.5
+        assert found.low < 0.8
+        assert found.high > 2.2
+    with pytest.raises(ValueError, match="as many runs, all on the same items"):
+        paired_runs([[0.0]], [[0.0, 1.0]])
