@@ -25,3 +25,21 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"no real data at {path}")
     return path
+
+
+@pytest.fixture
+def pretend_vllm(monkeypatch):
+    """Pretends that a version of vLLM is installed, or none."""
+    from trl import import_utils
+
+    real = import_utils._is_package_available
+
+    def pretend(version: str | None) -> None:
+        def ask(name, return_version=False):
+            if name != "vllm":
+                return real(name, return_version)
+            return (version is not None, version or "N/A") if return_version else version is not None
+
+        monkeypatch.setattr(import_utils, "_is_package_available", ask)
+
+    return pretend

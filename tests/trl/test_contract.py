@@ -7,7 +7,7 @@ import pytest
 from transformers import GenerationMixin, Trainer
 from trl import GRPOTrainer
 
-from echorl.trl.versions import check_trl_version
+from echorl.trl.versions import blaming_vllm, check_trl_version, check_vllm
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,36 @@ def test_tested_is_silent(version):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_trl_version(version)
+
+
+@pytest.mark.parametrize("version", ["0.21.0", "0.31.1", "0.40.0"])
+def test_a_vllm_outside_trls_range_is_refused(pretend_vllm, version):
+    pretend_vllm(version)
+    with pytest.raises(ImportError, match=rf"use_vllm=True, but .* from 0\.\S+ to 0\..*version {version}.*: install"):
+        check_vllm()
+
+
+@pytest.mark.parametrize("version", ["0.22.0", "0.31.0+cpu"])
+def test_a_vllm_within_trls_range_is_silent(pretend_vllm, version):
+    pretend_vllm(version)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_vllm()
+
+
+def test_without_vllm_use_vllm_is_refused_before_the_model_is_loaded(pretend_vllm, tmp_path):
+    from tests.trl.tiny import build
+
+    pretend_vllm(None)
+    with pytest.raises(ImportError, match=r"use_vllm=True, but vLLM is not installed: pip install 'echorl\[vllm\]'"):
+        build(tmp_path, model="no/model", use_vllm=True)
+
+
+def test_an_import_that_fails_is_blamed_on_vllm_only_if_its_version_is_wrong(pretend_vllm):
+    pretend_vllm("0.10.0")
+    refused = r"trl cannot be imported: .*version 0\.10\.0.*; .* or uninstall vLLM"
+    with pytest.raises(ImportError, match=refused), blaming_vllm():
+        raise RuntimeError("Failed to import trl.trainer.grpo_trainer")
+    pretend_vllm("0.31.0")
+    with pytest.raises(RuntimeError, match="grpo_trainer"), blaming_vllm():
+        raise RuntimeError("Failed to import trl.trainer.grpo_trainer")

@@ -1,8 +1,10 @@
-"""Which versions of TRL the hooks fit."""
+"""Which versions of TRL the hooks fit, and which of vLLM TRL."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 
 from packaging.version import Version
@@ -27,3 +29,41 @@ def check_trl_version(installed: str | None = None) -> None:
         )
     if version.release[:2] > NEWEST_TESTED.release[:2]:
         warnings.warn(f"echorl was tested with trl {NEWEST_TESTED}; trl {version} is newer and untested.", stacklevel=2)
+
+
+def check_vllm() -> None:
+    """For `use_vllm`: refuse what TRL finds out after loading the model (no vLLM), or only warns about (its version).
+
+    Raises:
+        ImportError: vLLM is missing, or of a version that TRL does not support.
+    """
+    installed, doubt = _ask_trl()
+    if not installed:
+        raise ImportError(
+            "use_vllm=True, but vLLM is not installed: pip install 'echorl[vllm]', or leave use_vllm out."
+        )
+    if doubt:
+        raise ImportError(f"use_vllm=True, but {doubt}: install one of those, or leave use_vllm out.")
+
+
+@contextmanager
+def blaming_vllm() -> Iterator[None]:
+    """TRL imports an installed vLLM even if nobody asks for it: name the version, if that is what breaks the import."""
+    try:
+        yield
+    except (ImportError, RuntimeError) as error:  # TRL's lazy modules turn the first into the second
+        installed, doubt = _ask_trl()
+        if not (installed and doubt):
+            raise
+        raise ImportError(f"trl cannot be imported: {doubt}; install one of those, or uninstall vLLM.") from error
+
+
+def _ask_trl() -> tuple[bool, str]:
+    """Whether vLLM is installed, and TRL's warning about its version, if any."""
+    from trl.import_utils import is_vllm_available
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        installed = is_vllm_available()
+    said = str(caught[0].message).partition(" We recommend")[0].rstrip(".") if caught else ""
+    return installed, said.replace(". You have", ", you have")
