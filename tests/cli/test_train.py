@@ -16,6 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from echorl.cli import main, run_folder
 from echorl.cli.parsing import parse, read_recipe
+from echorl.cli.sft import sft_command
+from echorl.cli.train import train_command
 from echorl.trl.metrics_file import read_metrics
 from tests.cli.conftest import REWARDS
 
@@ -127,6 +129,20 @@ def test_resume_without_a_checkpoint_starts_from_the_beginning(recipe, capsys):
     assert "no complete checkpoint" in capsys.readouterr().err
 
 
+def test_smollm2_is_recorded_by_its_name(tmp_path, recipe, model, monkeypatch):
+    """So that a run goes on on another machine, or after the cache has moved."""
+    monkeypatch.setattr("echorl.pretrained.fetch", lambda: model)
+    path = recipe(model_name_or_path="smollm2", save_strategy="steps", save_steps=1, max_steps=1)
+    assert main(["train", "--config", path]) == 0
+    recorded = tmp_path / "run" / "config.yaml"
+    assert yaml.safe_load(recorded.read_text())["model_name_or_path"] == "smollm2"
+    moved = shutil.copytree(model, tmp_path / "moved")
+    monkeypatch.setattr("echorl.pretrained.fetch", lambda: moved)
+    again = ["train", "--config", str(recorded), "--max_steps", "2", "--resume_from_checkpoint", "true"]
+    assert main(again) == 0
+    assert [line["step"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "loss" in line] == [1, 2]
+
+
 def test_overwrite_deletes_the_earlier_checkpoints(tmp_path, recipe):
     path = recipe(save_strategy="steps", save_steps=1)
     assert main(["train", "--config", path]) == 0
@@ -174,11 +190,21 @@ def test_two_processes(tmp_path, recipe):
     AutoModelForCausalLM.from_pretrained(run)
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.yaml")), ids=lambda p: p.stem)
+STUDIES = [path for path in sorted(RECIPES.rglob("*.yaml")) if "\narms:" in path.read_text()]
+
+
+@pytest.mark.parametrize("path", sorted({*RECIPES.rglob("*.yaml")} - {*STUDIES}), ids=lambda p: p.stem)
 def test_recipes_parse(path):
-    settings = parse(read_recipe(path), ["--use_cpu", "true", "--bf16", "false"], path)
+    command = sft_command() if "echorl sft" in path.read_text() else train_command()
+    settings = parse(command, read_recipe(path), ["--use_cpu", "true", "--bf16", "false"], path)
     assert settings.training.output_dir.startswith("runs/")
     assert settings.given["model_name_or_path"]
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
+def test_studies_parse(path, capsys):
+    assert main(["compare", str(path), "--dry_run"]) == 0
+    assert "rollout tokens each" in capsys.readouterr().out
 
 
 def test_quickstart_recipe_runs(tmp_path):
