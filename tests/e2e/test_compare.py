@@ -41,7 +41,7 @@ def write(folder: Path, **changes) -> Path:
         "output_dir": str(folder / "study"),
     }
     path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump({**study, **changes}))
+    path.write_text(yaml.safe_dump({**study, **changes}, sort_keys=False))
     return path
 
 

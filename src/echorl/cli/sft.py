@@ -11,7 +11,7 @@ from echorl.cli.train import launch, trainer_options
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from echorl.cli.parsing import Settings
+    from echorl.cli.parsing import Command, Settings
     from echorl.trl.recipe import SFTConfig, SFTTrainer
 
 ABOUT = "TRL's SFTConfig"
@@ -19,9 +19,13 @@ ABOUT = "TRL's SFTConfig"
 
 def run(argv: Sequence[str]) -> int:
     """Run `echorl sft`. Returns 0; raises what `echorl.cli.errors.guard` shows."""
+    return launch(sft_command(), argv)
+
+
+def sft_command() -> Command:
     from echorl.cli.parsing import Command
 
-    return launch(Command("sft", DataArguments, _config_class, _make_trainer, ABOUT), argv)
+    return Command("sft", DataArguments, _config_class, _make_trainer, ABOUT)
 
 
 def _config_class() -> type[SFTConfig]:
