@@ -105,8 +105,8 @@ def _check_recipes(study: Study) -> None:
         scheduler = str(getattr(settings.training.lr_scheduler_type, "value", settings.training.lr_scheduler_type))
         if not scheduler.startswith("constant"):
             raise UserError(
-                f"arm {arm!r}: lr_scheduler_type={scheduler} decays over steps, but runs end at a number of tokens: set "
-                "constant or constant_with_warmup."
+                f"arm {arm!r}: lr_scheduler_type={scheduler} decays over steps, but runs end at a number of tokens: "
+                "set constant or constant_with_warmup."
             )
         if task is None:
             raise UserError(f"{comparison.recipe} names no task: echorl compare scores runs on a task's splits.")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from trl import GRPOConfig
 
 from echorl.core.config import EchoConfig
+from echorl.methods import Method, load_method, method_settings
 from echorl.trl.sources import SOURCES
 
 _DEFAULT = EchoConfig()
@@ -30,6 +33,11 @@ class EchoGRPOConfig(GRPOConfig):
         echo_entropy_from: what is done where no pass and no recorder has the logits of a batch. `"logits"` makes one
             extra forward for them; `"surprisal"` takes -log pi of the sampled tokens instead, where the engine returns
             it: no forward, but a noisy estimate that often picks another clip (docs/trl.md).
+        method: a name in `echorl.methods.METHODS` ("grpo", "dapo", "luffy", "uft", ...): each field of GRPOConfig that
+            the method sets and that was left at TRL's default takes the method's value. None: TRL's fields as they are.
+        method_options: the method's own options, a mapping (JSON on a command line); also a field that the method sets,
+            to set it otherwise, back to TRL's default say.
+        echo_mine_demonstrations: whether an expert's trace in a group (LUFFY) can give an EchoClip.
         max_rollout_tokens: end training with the generation batch that brings the response tokens sampled so far to
             this number (0: no limit), so that runs can be compared at equal cost.
 
@@ -80,11 +88,21 @@ class EchoGRPOConfig(GRPOConfig):
         },
     )
 
+    method: str | None = field(
+        default=None, metadata={"help": "grpo, dr_grpo, gspo, cispo, rloo, dapo, luffy, rl_sft, uft; none: TRL's own."}
+    )
+    method_options: dict | str | None = field(
+        default=None, metadata={"help": "The method's own options, a mapping (JSON on the command line)."}
+    )
+    echo_mine_demonstrations: bool = field(
+        default=False, metadata={"help": "Let an expert's trace in a group give an EchoClip, too."}
+    )
     max_rollout_tokens: int = field(
         default=0, metadata={"help": "End training when so many response tokens have been sampled; 0: no limit."}
     )
 
     def __post_init__(self):
+        apply_method(self)
         super().__post_init__()
         if self.echo_entropy_from not in SOURCES:
             allowed = ", ".join(map(repr, SOURCES))
@@ -104,7 +122,33 @@ class EchoGRPOConfig(GRPOConfig):
         except ValueError as error:
             raise ValueError(f"echo_{error}") from None
 
+    def load_method(self) -> Method:
+        """The `Method` that these fields describe."""
+        return load_method(self.method, self.parsed_method_options())
+
+    def parsed_method_options(self) -> dict[str, Any]:
+        """`method_options` as a mapping; empty if not set."""
+        options = self.method_options
+        if isinstance(options, str):
+            try:
+                options = json.loads(options)
+            except ValueError as error:
+                example = "'{\"gamma\": 0.1}'"
+                raise ValueError(f"method_options={options!r} is not JSON ({error}): write e.g. {example}.") from None
+        if options is not None and not isinstance(options, dict):
+            raise ValueError(f"method_options={options!r} is not a mapping of option names to values.")
+        return options or {}
+
     def success_reward_func_names(self) -> list[str]:
         """`echo_success_reward_func` as a list; empty if not set."""
         names = self.echo_success_reward_func or []
         return [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+
+
+def apply_method(config: EchoGRPOConfig) -> None:
+    """Give the fields that were left at TRL's default the method's values."""
+    config.load_method()  # refuses what does not exist
+    defaults = {f.name: f.default for f in fields(GRPOConfig)}
+    for name, value in method_settings(config.method, config.parsed_method_options()).items():
+        if getattr(config, name) == defaults[name]:
+            setattr(config, name, value)

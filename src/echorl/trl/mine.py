@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,17 +32,20 @@ FLOOR_DECAY = 0.9  # of the running quantile of step entropies, per generation b
 def annotate(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture) -> None:
     """Write the ledger and, unless coef is 0, add `echo_weights`, `echo_count` and `echo_informative` to TRL's batch.
 
-    All three are tensors, there every time, so that TRL's shuffle and split carry them along.
+    All three are tensors, there every time, so that TRL's shuffle and split carry them along. The method's changes of
+    the advantages, and what its part adds, come first.
     """
+    own_rows = local_rows(trainer, out["completion_ids"].shape[0])
+    _apply_method(trainer, out, capture, own_rows)
     if trainer.verifiers is None:
         return
     verdicts = _verdicts(trainer, out, capture)
     _record(trainer, verdicts, out, capture)
     if trainer.echo.coef == 0:
         return
-    own_rows = local_rows(trainer, out["completion_ids"].shape[0])
     in_loss = _in_loss(out)
     step_ids = segment_steps(out["completion_ids"], in_loss, trainer.delimiters)
+    verdicts = _without_demonstrations(trainer, verdicts, own_rows)
     possible = eligible_rollouts(verdicts.success, verdicts.groups, trainer.echo, scored=verdicts.scored)[own_rows]
     entropy, source = read_entropies(trainer, out, capture, possible)
     clips, count = _mine(trainer, entropy, step_ids, verdicts, own_rows, possible)
@@ -60,6 +64,31 @@ def local_rows(trainer: EchoGRPOTrainer, size: int) -> slice:
     """This process's rows among the rollouts of all processes."""
     start = trainer.accelerator.process_index * size
     return slice(start, start + size)
+
+
+def _apply_method(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture, own_rows: slice) -> None:
+    """The method's own advantages in place of TRL's, where it has any; then the part's changes."""
+    if trainer.method.changes_advantages:
+        out["advantages"] = _own_advantages(trainer, out, capture.rewards)[own_rows]
+    trainer.part.annotate(out)
+
+
+def _own_advantages(trainer: EchoGRPOTrainer, out: dict[str, Any], rewards: Tensor) -> Tensor:
+    """[N], over all processes."""
+    groups = torch.arange(len(rewards), device=rewards.device) // trainer.num_generations
+    everyone = trainer.accelerator.gather(out["advantages"])
+    total = (
+        (rewards * trainer.reward_weights.to(rewards.device)).nansum(1).masked_fill(rewards.isnan().all(1), torch.nan)
+    )
+    return trainer.method.advantages(everyone, total, groups)
+
+
+def _without_demonstrations(trainer: EchoGRPOTrainer, verdicts: Verdicts, own_rows: slice) -> Verdicts:
+    """Verdicts in which a trace that the policy did not write has none, unless traces are to be mined."""
+    if trainer.args.echo_mine_demonstrations:
+        return verdicts
+    written = trainer.accelerator.gather(trainer.part.sampled(own_rows.stop - own_rows.start))
+    return replace(verdicts, success=verdicts.success & written, scored=verdicts.scored & written)
 
 
 def _verdicts(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture) -> Verdicts:
@@ -97,7 +126,7 @@ def _complain(trainer: EchoGRPOTrainer, rewards: Tensor) -> None:
 
 
 def _record(trainer: EchoGRPOTrainer, verdicts: Verdicts, out: dict[str, Any], capture: GenerationCapture) -> None:
-    lengths = torch.tensor(capture.lengths, device=verdicts.success.device)
+    lengths = torch.tensor(trainer.part.spent(capture.lengths), device=verdicts.success.device)
     if "tool_mask" in out:  # a tool's output is not the policy's; rows masked as truncated count whole
         own = (out["completion_mask"] * out["tool_mask"]).sum(1)
         lengths = torch.where(own > 0, own, lengths)

@@ -60,13 +60,21 @@ class Recorder:
         if capture.recorder is None or capture.turns != 1:
             return None
         recorded, ids = capture.recorder.entropies, out["completion_ids"]
-        if recorded.shape[0] != ids.shape[0] or recorded.shape[1] < max(capture.lengths):
+        if recorded.shape[0] != ids.shape[0] or not _covers(recorded, capture, trainer, rows):
             return None
-        # pad_to_multiple_of can make the completions wider than what was sampled; padding is outside the mask.
-        entropy = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)
-        width = min(ids.shape[1], recorded.shape[1])
-        entropy[:, :width] = recorded[:, :width]
-        return entropy
+        # A completion may begin with a hint; pad_to_multiple_of can make it wider than what was sampled. Both lie
+        # outside the mask.
+        place = torch.arange(ids.shape[1], device=ids.device) - trainer.part.offsets(ids.shape[0]).unsqueeze(1)
+        there = (place >= 0) & (place < recorded.shape[1])
+        return recorded.gather(1, place.clamp(0, recorded.shape[1] - 1)).float().where(there, 0.0)
+
+
+def _covers(recorded: Tensor, capture: GenerationCapture, trainer: EchoGRPOTrainer, rows: Tensor) -> bool:
+    """Whether all tokens of the rollouts that can give a clip were recorded; a demonstration's were not."""
+    size = len(capture.lengths)
+    written, lengths = trainer.part.sampled(size), trainer.part.spent(capture.lengths)
+    longest = max((n for n, own in zip(lengths, written.tolist(), strict=True) if own), default=0)
+    return recorded.shape[1] >= longest and not bool((rows & ~written).any())
 
 
 class ExtraForward:

@@ -17,6 +17,7 @@ from echorl.trl import checkpoint, gradients, mine
 from echorl.trl.alone import AloneCallback, check_when_alone
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.ledger import LedgerCallback, TokenBudget
+from echorl.trl.parts import Part, make_part
 from echorl.trl.prompts import check_chat_template
 from echorl.trl.sources import GenerationCapture, recording, should_record
 from echorl.trl.verdicts import resolve_verifiers
@@ -51,6 +52,8 @@ class EchoGRPOTrainer(GRPOTrainer):
         if args.use_vllm:
             check_vllm()
         self.echo = args.echo_config()
+        self.method = args.load_method()
+        self.part = Part(self)
         self.ledger = GroupLedger()
         self.receipt = DeliveryReceipt()
         self.window = OptimizerWindow()
@@ -64,6 +67,7 @@ class EchoGRPOTrainer(GRPOTrainer):
         super().__init__(model, reward_funcs, args, *rest, **kwargs)
         check_chat_template(self)
         self._check_settings()
+        self.part = make_part(self)
         self.add_callback(LedgerCallback(self))
         if args.max_rollout_tokens:
             self.add_callback(TokenBudget(self))
@@ -73,8 +77,8 @@ class EchoGRPOTrainer(GRPOTrainer):
     def _check_settings(self) -> None:
         names = self.args.success_reward_func_names()
         several = not names and len(self.reward_func_names) > 1
-        if several and self.echo.coef == 0 and not self.args.max_rollout_tokens:
-            self.verifiers = None  # plain GRPO needs no verifier; its ledger stays empty
+        if several and self.echo.coef == 0 and not self.args.max_rollout_tokens and not self.method.part:
+            self.verifiers = None  # nothing here needs a verifier; the ledger stays empty
             return
         self.verifiers = resolve_verifiers(names, list(self.reward_func_names))
         if self.echo.coef == 0:
@@ -106,16 +110,28 @@ class EchoGRPOTrainer(GRPOTrainer):
             return super()._generate_and_score_completions(inputs)
         self._echo_capture = GenerationCapture()
         try:
+            self.part.begin(inputs)
             out = super()._generate_and_score_completions(inputs)
             mine.annotate(self, out, self._echo_capture)
         finally:
             self._echo_capture = None
         return out
 
-    # -- _generate_single_turn: record entropies while `generate` samples.
-    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+    # -- _generate: the method's part puts demonstrations among the rollouts, before they are scored.
+    def _generate(self, prompts: list) -> Any:
+        generated = super()._generate(prompts)
+        return generated if self._echo_capture is None else tuple(self.part.generated(list(generated)))
+
+    # -- _generate_single_turn: the method's part puts hints between prompt and completion; record entropies.
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+        if self._echo_capture is None:
+            return super()._generate_single_turn(prompt_ids, *args, **kwargs)
+        sampled = self._generate_recorded(self.part.extend_prompts(prompt_ids), *args, **kwargs)
+        return self.part.extend_completions(*sampled)
+
+    def _generate_recorded(self, *args: Any, **kwargs: Any) -> Any:
         capture = self._echo_capture
-        if capture is None or self.echo.coef == 0 or not should_record(self):
+        if self.echo.coef == 0 or not should_record(self):
             return super()._generate_single_turn(*args, **kwargs)
         capture.turns += 1
         capture.recorder = EntropyRecorder(self.temperature)
@@ -128,13 +144,14 @@ class EchoGRPOTrainer(GRPOTrainer):
 
     # -- _get_per_token_logps_and_entropies: keep what passes that happen anyway return.
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
-        if not self._echo_training or self.echo.coef == 0:
+        if not self._echo_training or not (self.echo.coef or self.part.needs_logps):
             return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         if torch.is_grad_enabled():  # the loss
             result = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
             self._echo_logps = result[0]
             return result
-        if self._echo_capture is None or model is not self.model:  # a separate reference model has no entropies
+        no_clips = self._echo_capture is None or self.echo.coef == 0
+        if no_clips or model is not self.model:  # a separate reference model has no entropies
             return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         result = super()._get_per_token_logps_and_entropies(model, *args, **{**kwargs, "compute_entropy": True})
         self._echo_capture.passes.append(result[:2])
@@ -151,6 +168,7 @@ class EchoGRPOTrainer(GRPOTrainer):
     def _calculate_rewards(self, inputs: Any, prompts: list, completions: list, completion_ids_list: list) -> Tensor:
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         if self._echo_capture is not None:
+            rewards = self.part.rewards(rewards)
             self._echo_capture.rewards = rewards
             self._echo_capture.lengths = [len(ids) for ids in completion_ids_list]
             self._echo_capture.texts = (prompts, completions)
@@ -159,23 +177,31 @@ class EchoGRPOTrainer(GRPOTrainer):
     # -- _compute_loss: add the term, from the log-probs that the policy loss has computed.
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         loss = super()._compute_loss(model, inputs)
-        if not self._echo_training or self.echo.coef == 0:
-            return loss
         logps, self._echo_logps = self._echo_logps, None
+        if self._echo_training and self.part.needs_logps:
+            loss = loss + self.part.loss(inputs, logps)
+        if self._echo_training and self.echo.coef:
+            loss = loss + self._echo_term(inputs, logps)
+        return loss
+
+    def _echo_term(self, inputs: dict[str, Any], logps: Tensor | None) -> Tensor:
         if "echo_weights" not in inputs or logps is None:
             raise RuntimeError("echo_weights were lost between generation and loss: EchoRL would silently do nothing.")
         weights = inputs["echo_weights"]
-        nll = echo_loss(logps, weights, num_prompts=self._normalizer(inputs["echo_count"]))
+        nll = echo_loss(logps, weights, num_prompts=self.share_of(inputs["echo_count"]))
         self.receipt.deliver(weights)
         self.window.add((-logps.detach() * weights).sum(), weights.sum(), inputs["echo_informative"].sum())
         term = self.echo.coef_at(self.state.global_step) * nll
         if gradients.is_due(self):
             self.window.add_grads(gradients.gradients_of(self, term))
-        return loss + term
+        return term
 
-    def _normalizer(self, count: Tensor) -> Tensor:
-        # As TRL's own token-level losses: gradients are averaged over processes and summed over micro-batches, and
-        # `count` is that of a whole generation batch, of which an optimiser step sees its share.
+    def share_of(self, count: Tensor) -> Tensor:
+        """What a sum over a micro-batch is divided by, where `count` counts a whole generation batch on all processes.
+
+        As in TRL's own token-level losses: gradients are averaged over processes and summed over micro-batches, and an
+        optimiser step sees its share of the generation batch.
+        """
         share = self.current_gradient_accumulation_steps / self.args.steps_per_generation
         return count.clamp(min=1.0) / self.accelerator.num_processes * share
 
@@ -208,6 +234,6 @@ class EchoGRPOTrainer(GRPOTrainer):
             if self.accelerator.is_main_process:
                 logger.warning(text)
 
-    def add_metric(self, name: str, value: float) -> None:
-        """Log `echo/name`, averaged over the logging interval by TRL. `value` must be the same on every process."""
-        self._metrics["train"][f"echo/{name}"].append(value)
+    def add_metric(self, name: str, value: float, *, family: str = "echo") -> None:
+        """Log `family/name`, averaged over the logging interval by TRL. `value` must be the same on every process."""
+        self._metrics["train"][f"{family}/{name}"].append(value)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from echorl.core.ledger import GroupKinds, classify_groups
+
+if TYPE_CHECKING:
+    from echorl.trl.trainer import EchoGRPOTrainer
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +56,26 @@ def resolve_verifiers(names: list[str], available: list[str]) -> list[int]:
         if name not in available:
             raise ValueError(f"echo_success_reward_func={name!r} does not exist; there are: {', '.join(available)}.")
     return [available.index(name) for name in names]
+
+
+def call_verifiers(trainer: EchoGRPOTrainer, example: dict[str, Any], completion: Any, ids: list[int]) -> bool:
+    """What the verifiers say of one completion that the policy did not write; false if none has a verdict."""
+    columns = {
+        name: [value] for name, value in example.items() if name not in ("prompt", "completion", "completion_ids")
+    }
+    columns |= {"trainer_state": trainer.state, "log_extra": _ignore, "log_metric": _ignore}
+    verdicts = []
+    for column in trainer.verifiers:
+        function = trainer.reward_funcs[column]
+        found = function(prompts=[example["prompt"]], completions=[completion], completion_ids=[ids], **columns)
+        if inspect.isawaitable(found):
+            found = asyncio.run_coroutine_threadsafe(found, trainer.async_loop).result()
+        verdicts += [value for value in found if value is not None]
+    return bool(verdicts) and all(value >= trainer.echo.success_reward for value in verdicts)
+
+
+def _ignore(*args: Any) -> None:
+    """Stands for TRL's logging of what a reward function reports, which is about rollouts."""
 
 
 def judge(

@@ -1,0 +1,87 @@
+"""LUFFY: an expert's trace in the group, learned off-policy; and its baseline, RL with an SFT loss on the trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from echorl.methods.base import Method, check_positive
+
+NO_CLIP = 1e6
+"""A bound on the ratio's distance from 1 that nothing reaches."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traced(Method):
+    """A method in which the demonstration, verified like a rollout, takes the place of one rollout of its group."""
+
+    part = "trace"
+
+    in_group: ClassVar[bool] = True
+    """Whether the trace's reward counts in the group's mean, and the trace has an advantage."""
+    mean_over_tokens: ClassVar[bool] = False
+    """Whether the loss is the mean over a batch's trace tokens, else as Dr.GRPO's: the sum over B x max length."""
+
+    def trace_loss(self, logp: Tensor, advantages: Tensor) -> Tensor:
+        """Loss [B, T] of a trace's tokens; `logp` [B, T] with graph, `advantages` [B, 1]."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LUFFY(Traced):
+    """Of a group's G rollouts one is the expert's trace; A = r - mean over all G (arXiv 2504.14945).
+
+    A trace's token has old probability 1 and no clip: its loss is -A f(pi), f(pi) = pi / (pi + gamma). On-policy tokens
+    have no clip either. Token sums over `max_completion_length`; entropy bonus 0.001; no KL.
+
+    The authors' paper divides by the group's std, their code (and issue 44 of their repository) does not: as the code.
+
+    Args:
+        gamma: of the shaping.
+    """
+
+    settings = MappingProxyType(
+        {
+            "loss_type": "dr_grpo",
+            "scale_rewards": "none",
+            "epsilon": NO_CLIP,
+            "epsilon_high": NO_CLIP,
+            "beta": 0.0,
+            "entropy_coef": 0.001,
+        }
+    )
+
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_positive(gamma=self.gamma)
+
+    def trace_loss(self, logp: Tensor, advantages: Tensor) -> Tensor:
+        """-A pi / (pi + gamma), as sigmoid(logp - log gamma), whose gradient stays finite as pi goes to 0."""
+        return -advantages * torch.sigmoid(logp - torch.tensor(self.gamma).log().to(logp))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RLWithSFT(Traced):
+    """LUFFY's baseline: Dr.GRPO on the G - 1 rollouts, plus `weight` times the NLL of the trace (mean over its tokens).
+
+    Args:
+        weight: of the NLL.
+    """
+
+    settings = MappingProxyType({"loss_type": "dr_grpo", "scale_rewards": "none", "epsilon": 0.2, "beta": 0.0})
+
+    in_group = False
+    mean_over_tokens = True
+
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(weight=self.weight)
+
+    def trace_loss(self, logp: Tensor, advantages: Tensor) -> Tensor:
+        return -self.weight * logp

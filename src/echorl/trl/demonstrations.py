@@ -1,0 +1,52 @@
+"""The demonstrations of the training rows: checked before the run, tokenised as the policy would have written them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from datasets import Dataset
+
+from echorl.tasks.demonstrations import COLUMNS, demonstration_text, find_column
+
+if TYPE_CHECKING:
+    from echorl.trl.trainer import EchoGRPOTrainer
+
+
+def check_demonstrations(trainer: EchoGRPOTrainer) -> str:
+    """The column of demonstrations.
+
+    Raises:
+        ValueError: there is none, one is neither None nor usable text (its row is named), or the trainer has tools.
+    """
+    method, rows = trainer.args.method, trainer.train_dataset
+    if trainer.tools:
+        raise ValueError(f"method={method!r} does not go with tools: demonstrations hold no tool calls.")
+    names = rows.column_names or [] if rows is not None else []
+    column = find_column(names)
+    if column is None:
+        raise ValueError(
+            f"method={method!r} learns from demonstrations: add a column {' or '.join(map(repr, COLUMNS))} to the "
+            f"training rows (there are: {', '.join(names)}); None in it where a row has no demonstration."
+        )
+    if isinstance(rows, Dataset):
+        for number, value in enumerate(rows[column]):
+            _check(value, f"training row {number}")
+    return column
+
+
+def _check(value: Any, place: str) -> None:
+    try:
+        demonstration_text(value)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}.") from None
+
+
+def tokenize(trainer: EchoGRPOTrainer, text: str) -> list[int]:
+    """The text's tokens and EOS, as a completion."""
+    tokenizer = trainer._tokenizer
+    return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+
+
+def as_completion(text: str, prompt: Any) -> Any:
+    """The text as the reward functions see completions of this prompt."""
+    return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]

@@ -1,0 +1,75 @@
+"""What a method adds to the trainer, in hooks that do nothing by default; the trainer calls them in this order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from echorl.trl.trainer import EchoGRPOTrainer
+
+Generated = list[Any]
+"""What `GRPOTrainer._generate` returns; by position: PROMPT_IDS, COMPLETION_IDS, TOOL_MASK, COMPLETIONS, LOGPROBS."""
+PROMPT_IDS, COMPLETION_IDS, TOOL_MASK, COMPLETIONS, LOGPROBS = range(5)
+
+
+class Part:
+    """No addition. Hooks act on a generation batch of training (B rollouts of this process), never in evaluation.
+
+    Attributes:
+        needs_logps: whether `loss` wants the training forward's log-probs.
+    """
+
+    needs_logps = False
+
+    def __init__(self, trainer: EchoGRPOTrainer) -> None:
+        self.trainer = trainer
+
+    def begin(self, inputs: list[dict[str, Any]]) -> None:
+        """A generation batch begins, on these rows of the data set."""
+
+    def extend_prompts(self, prompt_ids: list[list[int]]) -> list[list[int]]:
+        """What the policy continues, in place of the prompts."""
+        return prompt_ids
+
+    def extend_completions(self, completion_ids: Any, logprobs: Any) -> tuple[Any, Any]:
+        """The completions of what `extend_prompts` gave, as completions of the prompts."""
+        return completion_ids, logprobs
+
+    def generated(self, generated: Generated) -> Generated:
+        """Change what was generated, before it is scored."""
+        return generated
+
+    def spent(self, lengths: list[int]) -> list[int]:
+        """Tokens that the policy sampled for each rollout, given those of the completions."""
+        return lengths
+
+    def sampled(self, size: int) -> Tensor:
+        """bool [B]: the rollouts that the policy wrote."""
+        return torch.ones(size, dtype=torch.bool, device=self.trainer.accelerator.device)
+
+    def offsets(self, size: int) -> Tensor:
+        """int64 [B]: tokens at a completion's start that the policy did not sample."""
+        return torch.zeros(size, dtype=torch.int64, device=self.trainer.accelerator.device)
+
+    def rewards(self, rewards: Tensor) -> Tensor:
+        """Change the functions' rewards [N, F] over all processes before advantages are made of them."""
+        return rewards
+
+    def annotate(self, out: dict[str, Any]) -> None:
+        """Add tensors for `loss` to TRL's batch: the same keys every time, rows or scalars."""
+
+    def loss(self, inputs: dict[str, Any], logps: Tensor) -> Tensor:
+        """A term to add to the loss of a micro-batch, scaled as the trainer scales its own."""
+        raise NotImplementedError
+
+
+def make_part(trainer: EchoGRPOTrainer) -> Part:
+    """The part that the trainer's method names."""
+    from echorl.trl.hints import Hints
+    from echorl.trl.traces import Traces
+
+    parts: dict[str | None, type[Part]] = {None: Part, "trace": Traces, "hint": Hints}
+    return parts[trainer.method.part](trainer)
