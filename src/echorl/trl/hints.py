@@ -54,6 +54,15 @@ class Hints(Part):
     def extend_prompts(self, prompt_ids: list[list[int]]) -> list[list[int]]:
         return [[*prompt, *hint] for prompt, hint in zip(prompt_ids, self.hints, strict=True)]
 
+    def extend_fields(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Fields of one number a token (lists of lists): a hint's tokens are text, type 0."""
+        return {name: self._with_zeros(value) for name, value in fields.items()}
+
+    def _with_zeros(self, value: Any) -> Any:
+        if not (isinstance(value, list) and value and isinstance(value[0], list)):
+            return value
+        return [[*row, *[0] * len(hint)] for row, hint in zip(value, self.hints, strict=True)]
+
     def extend_completions(self, completion_ids: Any, logprobs: Any) -> tuple[Any, Any]:
         whole = [[*hint, *ids] for hint, ids in zip(self.hints, completion_ids, strict=True)]
         if logprobs is not None:

@@ -34,6 +34,10 @@ class Part:
         """What the policy continues, in place of the prompts."""
         return prompt_ids
 
+    def extend_fields(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """What a vision model's processor says of the prompts, as of what `extend_prompts` gave."""
+        return fields
+
     def extend_completions(self, completion_ids: Any, logprobs: Any) -> tuple[Any, Any]:
         """The completions of what `extend_prompts` gave, as completions of the prompts."""
         return completion_ids, logprobs

@@ -123,10 +123,11 @@ class EchoGRPOTrainer(GRPOTrainer):
         return generated if self._echo_capture is None else tuple(self.part.generated(list(generated)))
 
     # -- _generate_single_turn: the method's part puts hints between prompt and completion; record entropies.
-    def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+    def _generate_single_turn(self, prompt_ids: list, images: Any, multimodal_fields: dict, *args: Any, **kwargs: Any):
         if self._echo_capture is None:
-            return super()._generate_single_turn(prompt_ids, *args, **kwargs)
-        sampled = self._generate_recorded(self.part.extend_prompts(prompt_ids), *args, **kwargs)
+            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
+        prompts, fields = self.part.extend_prompts(prompt_ids), self.part.extend_fields(multimodal_fields)
+        sampled = self._generate_recorded(prompts, images, fields, *args, **kwargs)
         return self.part.extend_completions(*sampled)
 
     def _generate_recorded(self, *args: Any, **kwargs: Any) -> Any:
