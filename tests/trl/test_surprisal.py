@@ -121,6 +121,15 @@ def test_a_tools_tokens_have_no_surprisal(tmp_path):
     assert (weights[0] > 0).tolist() == [True] * 4 + [False] * 7
 
 
+def test_images_need_no_forward(tmp_path):
+    from echorl.trl.sources import GenerationCapture, Surprisal
+
+    logp = torch.tensor([[-0.5, -0.2]])
+    out = {"pixel_values": torch.zeros(1), "completion_ids": torch.zeros(1, 2), "sampling_per_token_logps": logp}
+    found = Surprisal().read(build(tmp_path), out, GenerationCapture(), torch.ones(1, dtype=torch.bool))
+    assert torch.equal(found, -logp)
+
+
 def test_coef_0_asks_for_nothing_and_equals_the_base_trainer_bit_for_bit(tmp_path):
     _, _, base_losses, base = run(tmp_path, echo=False, **BEAMS)
     _, _, losses, weights = run(tmp_path, echo_coef=0.0, echo_entropy_from="surprisal", **BEAMS)
