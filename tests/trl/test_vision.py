@@ -9,6 +9,7 @@ from echorl.trl import EchoGRPOTrainer
 from tests.trl import tiny, tiny_vision
 
 SOLUTION = "1+1=2\n2+2=4"
+ONE_BATCH = dict(max_steps=1, per_device_train_batch_size=16, gradient_accumulation_steps=1)
 
 
 def right(completions, completion_ids, **_):
@@ -23,7 +24,7 @@ def train(folder, method, **options):
     trainer = EchoGRPOTrainer(
         tiny_vision.make_model(),
         [right],
-        args=tiny.settings(folder, method=method, method_options=options, echo_coef=0.1, max_steps=1),
+        args=tiny.settings(folder, method=method, method_options=options, echo_coef=0.1, **ONE_BATCH),
         train_dataset=tiny_vision.make_rows(prompt=prompts, demonstration=SOLUTION),
         processing_class=tiny_vision.make_processor(),
     )

@@ -40,7 +40,7 @@ def make_model(seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
     tokenizer = make_processor().tokenizer
     names = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
     ids = dict(zip(names, tokenizer.convert_tokens_to_ids(SPECIAL), strict=True))
-    size = dict(hidden_size=32, intermediate_size=64)
+    size = dict(hidden_size=32, intermediate_size=64, initializer_range=0.5)  # so that positions matter
     text = dict(
         vocab_size=len(tokenizer),
         num_hidden_layers=2,
