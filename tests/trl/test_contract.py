@@ -14,6 +14,7 @@ from echorl.trl.versions import blaming_vllm, check_trl_version, check_vllm
     ("owner", "name", "parameters"),
     [
         (GRPOTrainer, "training_step", ["model", "inputs", "num_items_in_batch"]),
+        (GRPOTrainer, "_prepare_inputs", ["generation_batch"]),
         (GRPOTrainer, "_generate_and_score_completions", ["inputs"]),
         (GRPOTrainer, "_generate_single_turn", ["prompt_ids", "images", "multimodal_fields", "num_generations"]),
         (GRPOTrainer, "_calculate_rewards", ["inputs", "prompts", "completions", "completion_ids_list"]),

@@ -81,14 +81,21 @@ def _uniform(rewards: Tensor, group: Tensor, num: int) -> Tensor:
 
 @dataclass
 class GroupLedger:
-    """Groups and response tokens by kind, added up over a run; and how many groups had all rewards equal."""
+    """Groups and response tokens by kind, added up over a run; and how many groups had all rewards equal.
+
+    `dropped` are those of them, groups and tokens, that a filter left out of the policy loss.
+    """
 
     groups: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     tokens: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     degenerate: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    dropped: dict[str, int] = field(default_factory=lambda: {"groups": 0, "tokens": 0})
 
-    def record(self, kinds: GroupKinds, lengths: Tensor) -> dict[str, float]:
-        """Add a batch; `lengths` [N] are the rollouts' response tokens. Returns the batch's shares by kind."""
+    def record(self, kinds: GroupKinds, lengths: Tensor, *, dropped: Tensor | None = None) -> dict[str, float]:
+        """Add a batch; `lengths` [N] are the rollouts' response tokens. Returns the batch's shares by kind.
+
+        `dropped` is bool [G], the groups that a filter left out of the policy loss.
+        """
         per_group = torch.zeros_like(kinds.kind).scatter_add_(0, kinds.group, lengths.long())
         shares = {}
         for code, name in enumerate(KINDS):
@@ -99,6 +106,9 @@ class GroupLedger:
             self.tokens[name] += num_tokens
             shares[f"groups/{name}"] = kinds.share(name)
             shares[f"tokens/{name}"] = num_tokens / max(1, int(per_group.sum()))
+        if dropped is not None:
+            self.dropped["groups"] += int(dropped.sum())
+            self.dropped["tokens"] += int(per_group[dropped].sum())
         return shares
 
     def table(self) -> str:
@@ -108,7 +118,7 @@ class GroupLedger:
             return "group ledger: no group was recorded"
         head = f"{'group kind':<15}{'groups':>8}{'share':>8}{'no policy gradient':>20}{'tokens':>12}{'share':>8}"
         rows = [self._row(name, total_groups, max(1, total_tokens)) for name in KINDS if self.groups[name]]
-        return "\n".join([head, *rows])
+        return "\n".join([head, *rows, *self._dropped_row(total_groups, max(1, total_tokens))])
 
     def _row(self, name: str, total_groups: int, total_tokens: int) -> str:
         groups, tokens = self.groups[name], self.tokens[name]
@@ -116,6 +126,14 @@ class GroupLedger:
             f"{name:<15}{groups:>8}{groups / total_groups:>8.1%}{self.degenerate[name]:>20}"
             f"{tokens:>12}{tokens / total_tokens:>8.1%}  {MEANING[name]}"
         )
+
+    def _dropped_row(self, total_groups: int, total_tokens: int) -> list[str]:
+        groups, tokens = self.dropped["groups"], self.dropped["tokens"]
+        row = (
+            f"{'of these':<15}{groups:>8}{groups / total_groups:>8.1%}{groups:>20}"
+            f"{tokens:>12}{tokens / total_tokens:>8.1%}  dropped by dynamic sampling"
+        )
+        return [row] if groups else []
 
     @property
     def num_scored(self) -> int:
@@ -128,9 +146,10 @@ class GroupLedger:
         return sum(self.tokens.values())
 
     def state_dict(self) -> dict[str, dict[str, int]]:
-        return {"groups": dict(self.groups), "tokens": dict(self.tokens), "degenerate": dict(self.degenerate)}
+        return {name: dict(getattr(self, name)) for name in ("groups", "tokens", "degenerate", "dropped")}
 
     def load_state_dict(self, state: dict[str, dict[str, int]]) -> None:
         self.groups.update(state["groups"])
         self.tokens.update(state["tokens"])
         self.degenerate.update(state["degenerate"])
+        self.dropped.update(state.get("dropped", {}))  # written before there was a filter

@@ -27,6 +27,10 @@ class Method:
         """Whether `advantages` does anything."""
         return type(self).advantages is not Method.advantages
 
+    def buffer_of(self, max_completion_length: int) -> int:
+        """Tokens below the limit over which a rollout's length is punished; 0: none."""
+        return 0
+
     def advantages(self, advantages: Tensor, rewards: Tensor, groups: Tensor) -> Tensor:
         """Change the group-relative advantages [N]; `rewards` [N] are summed (NaN: none), `groups` int64 [N]."""
         return advantages

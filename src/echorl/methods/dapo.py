@@ -14,7 +14,7 @@ class DAPO(Method):
 
     Args:
         dynamic_sampling: drop groups whose accuracy is 0 or 1 from the policy loss and draw prompts until the batch is
-            full. A dropped group with a success still gives its EchoClip.
+            full. A dropped group with a success still gives its EchoClip. False: groups stay as they are.
         max_rounds: at most so many rounds of sampling for a batch, the first included; then dropped groups fill up.
         overlong_buffer: tokens below `max_completion_length` over which the soft punishment
             min(-(length - (max - buffer)) / buffer, 0) grows from 0 to -1; 0: none. A success is still the verifier's
@@ -27,8 +27,6 @@ class DAPO(Method):
     settings = MappingProxyType(
         {"loss_type": "dapo", "scale_rewards": "group", "epsilon": 0.2, "epsilon_high": 0.28, "beta": 0.0}
     )
-    part = "dynamic_sampling"
-
     dynamic_sampling: bool = True
     max_rounds: int = 10
     overlong_buffer: int | None = None
@@ -37,6 +35,10 @@ class DAPO(Method):
         check_positive(max_rounds=self.max_rounds)
         if self.overlong_buffer is not None and self.overlong_buffer < 0:
             raise ValueError(f"overlong_buffer={self.overlong_buffer} is not allowed: it must be 0 (none) or positive.")
+
+    @property
+    def part(self) -> str | None:  # type: ignore[override]
+        return "dynamic_sampling" if self.dynamic_sampling else None
 
     def buffer_of(self, max_completion_length: int) -> int:
         """Tokens of the overlong buffer."""

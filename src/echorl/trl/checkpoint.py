@@ -53,6 +53,7 @@ def load(trainer: EchoGRPOTrainer, folder: str) -> None:
     trainer.entropy_floor = state["entropy_floor"]
     trainer.last_dump = state["last_dump"]
     trainer.warned = set(state["warned"])
+    trainer.part.load_state_dict(state.get("part", {}))
 
 
 def _state(trainer: EchoGRPOTrainer) -> dict[str, Any]:
@@ -68,6 +69,7 @@ def _state(trainer: EchoGRPOTrainer) -> dict[str, Any]:
         "entropy_floor": trainer.entropy_floor,
         "last_dump": trainer.last_dump,
         "warned": sorted(trainer.warned),
+        "part": trainer.part.state_dict(),
     }
 
 

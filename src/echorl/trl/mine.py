@@ -26,7 +26,7 @@ from echorl.trl.verdicts import Verdicts, judge
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
 
-FLOOR_DECAY = 0.9  # of the running quantile of step entropies, per generation batch
+FLOOR_DECAY = 0.9  # of the running quantile of step entropies, per generation batch (or round of one)
 
 
 def annotate(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture) -> None:
@@ -53,7 +53,6 @@ def annotate(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationC
     out["echo_count"] = count.float()
     scorable = ~capture.rewards[own_rows].isnan().all(1)
     out["echo_informative"] = verdicts.informative[own_rows] * (in_loss.any(1) & scorable)
-    trainer.receipt.open(clips.weights, trainer.args.steps_per_generation)
     trainer.add_metric(f"entropy_source/{source}", 1.0)
     _log_clips(trainer, clips, step_ids, verdicts.kinds.kind[verdicts.kinds.group[own_rows]])
     _log_tokens(trainer, out["completion_ids"], in_loss, entropy)
@@ -130,7 +129,8 @@ def _record(trainer: EchoGRPOTrainer, verdicts: Verdicts, out: dict[str, Any], c
     if "tool_mask" in out:  # a tool's output is not the policy's; rows masked as truncated count whole
         own = (out["completion_mask"] * out["tool_mask"]).sum(1)
         lengths = torch.where(own > 0, own, lengths)
-    shares = trainer.ledger.record(verdicts.kinds, trainer.accelerator.gather(lengths))
+    dropped = trainer.part.dropped(verdicts.kinds)
+    shares = trainer.ledger.record(verdicts.kinds, trainer.accelerator.gather(lengths), dropped=dropped)
     for name, share in shares.items():
         trainer.add_metric(name, share)
     trainer.add_metric("frac_degenerate", float(verdicts.kinds.degenerate.float().mean()))
@@ -159,7 +159,7 @@ def _mine(
         entropy,
         step_ids,
         config,
-        row_ids=torch.arange(own_rows.start, own_rows.stop, device=step_ids.device),
+        row_ids=torch.arange(own_rows.start, own_rows.stop, device=step_ids.device) + trainer.part.rows_before,
         threshold=_update_floor(trainer, entropy[possible], step_ids[possible]),
         draw=trainer._step,
     )

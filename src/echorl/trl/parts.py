@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from echorl.core.ledger import GroupKinds
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
@@ -24,11 +27,21 @@ class Part:
 
     needs_logps = False
 
+    rows_before = 0
+    """Rollouts of all processes in earlier rounds of this generation batch."""
+
     def __init__(self, trainer: EchoGRPOTrainer) -> None:
         self.trainer = trainer
 
+    def collect(self, inputs: list[dict[str, Any]], sample: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> Any:
+        """TRL's batch for these rows of the data set; `sample` generates, scores and annotates rows, as often as liked.
+
+        It is as large as `inputs`.
+        """
+        return sample(inputs)
+
     def begin(self, inputs: list[dict[str, Any]]) -> None:
-        """A generation batch begins, on these rows of the data set."""
+        """Rollouts of these rows of the data set are about to be sampled."""
 
     def extend_prompts(self, prompt_ids: list[list[int]]) -> list[list[int]]:
         """What the policy continues, in place of the prompts."""
@@ -62,8 +75,26 @@ class Part:
         """Change the functions' rewards [N, F] over all processes before advantages are made of them."""
         return rewards
 
+    def dropped(self, kinds: GroupKinds) -> Tensor:
+        """bool [G]: the groups that are left out of the policy loss."""
+        return torch.zeros_like(kinds.degenerate)
+
     def annotate(self, out: dict[str, Any]) -> None:
         """Add tensors for `loss` to TRL's batch: the same keys every time, rows or scalars."""
+
+    def echo_weights(self, out: dict[str, Any]) -> Tensor:
+        """All weights that the loss will see of this generation batch, in whatever shape."""
+        return out["echo_weights"]
+
+    def deal(self, micro_batches: list[dict[str, Any]]) -> None:
+        """Give the micro-batches, shuffled and split by TRL, what is no row of the batch."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs; the same on every process."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore it; an empty one is of a run without this part."""
 
     def loss(self, inputs: dict[str, Any], logps: Tensor) -> Tensor:
         """A term to add to the loss of a micro-batch, scaled as the trainer scales its own."""
@@ -72,8 +103,14 @@ class Part:
 
 def make_part(trainer: EchoGRPOTrainer) -> Part:
     """The part that the trainer's method names."""
+    from echorl.trl.dynamic_sampling import DynamicSampling
     from echorl.trl.hints import Hints
     from echorl.trl.traces import Traces
 
-    parts: dict[str | None, type[Part]] = {None: Part, "trace": Traces, "hint": Hints}
+    parts: dict[str | None, type[Part]] = {
+        None: Part,
+        "trace": Traces,
+        "hint": Hints,
+        "dynamic_sampling": DynamicSampling,
+    }
     return parts[trainer.method.part](trainer)

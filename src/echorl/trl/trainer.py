@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from echorl.core.entropy import EntropyRecorder
 from echorl.core.ledger import GroupLedger
 from echorl.core.losses import echo_loss
 from echorl.core.steps import StepDelimiters
-from echorl.trl import checkpoint, gradients, mine
+from echorl.trl import checkpoint, gradients, leftover, mine, overlong
 from echorl.trl.alone import AloneCallback, check_when_alone
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.ledger import LedgerCallback, TokenBudget
@@ -25,6 +26,8 @@ from echorl.trl.versions import check_vllm
 from echorl.trl.window import DeliveryReceipt, OptimizerWindow
 
 logger = logging.get_logger(__name__)
+
+_SIGNATURE = inspect.signature(GRPOTrainer.__init__)
 
 
 class EchoGRPOTrainer(GRPOTrainer):
@@ -64,7 +67,10 @@ class EchoGRPOTrainer(GRPOTrainer):
         self._echo_training = False
         self._echo_capture: GenerationCapture | None = None
         self._echo_logps: Tensor | None = None
-        super().__init__(model, reward_funcs, args, *rest, **kwargs)
+        given = _SIGNATURE.bind(self, model, reward_funcs, args, *rest, **kwargs).arguments
+        others = {name: value for name, value in given.items() if name not in ("self", "model", "reward_funcs", "args")}
+        with overlong.punishing(args, self.method, reward_funcs, others) as (functions, others, self.punishment):
+            super().__init__(model, functions, args, **others)
         check_chat_template(self)
         self._check_settings()
         self.part = make_part(self)
@@ -75,8 +81,9 @@ class EchoGRPOTrainer(GRPOTrainer):
             self.add_callback(AloneCallback(self))
 
     def _check_settings(self) -> None:
-        names = self.args.success_reward_func_names()
-        several = not names and len(self.reward_func_names) > 1
+        own = [name for column, name in enumerate(self.reward_func_names) if column != self.punishment]
+        names = self.args.success_reward_func_names() or own[: len(own) == 1]
+        several = not names and len(own) > 1
         if several and self.echo.coef == 0 and not self.args.max_rollout_tokens and not self.method.part:
             self.verifiers = None  # nothing here needs a verifier; the ledger stays empty
             return
@@ -104,10 +111,24 @@ class EchoGRPOTrainer(GRPOTrainer):
             mine.close_window(self)
         return loss
 
+    # -- _prepare_inputs: once TRL has shuffled and split a generation batch, the part deals what is no row of it.
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        inputs = super()._prepare_inputs(generation_batch)
+        if self._echo_training:
+            self.part.deal(self._buffered_inputs)
+        return inputs
+
     # -- _generate_and_score_completions: once a generation batch, before the shuffle, while groups are whole.
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         if not self._echo_training:
             return super()._generate_and_score_completions(inputs)
+        out = self.part.collect(inputs, self._sample)
+        if "echo_weights" in out:
+            self.receipt.open(self.part.echo_weights(out), self.args.steps_per_generation)
+        return out
+
+    def _sample(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Generate, score and mine rollouts of these rows."""
         self._echo_capture = GenerationCapture()
         try:
             self.part.begin(inputs)
@@ -168,6 +189,8 @@ class EchoGRPOTrainer(GRPOTrainer):
     # -- _calculate_rewards: every function's own rewards, gathered; success comes from the verifiers' among them.
     def _calculate_rewards(self, inputs: Any, prompts: list, completions: list, completion_ids_list: list) -> Tensor:
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if self.punishment is not None:
+            rewards = overlong.only_with_others(rewards, self.punishment)
         if self._echo_capture is not None:
             rewards = self.part.rewards(rewards)
             self._echo_capture.rewards = rewards
@@ -182,13 +205,17 @@ class EchoGRPOTrainer(GRPOTrainer):
         if self._echo_training and self.part.needs_logps:
             loss = loss + self.part.loss(inputs, logps)
         if self._echo_training and self.echo.coef:
-            loss = loss + self._echo_term(inputs, logps)
+            loss = loss + self._echo_term(model, inputs, logps)
         return loss
 
-    def _echo_term(self, inputs: dict[str, Any], logps: Tensor | None) -> Tensor:
+    def _echo_term(self, model: Any, inputs: dict[str, Any], logps: Tensor | None) -> Tensor:
         if "echo_weights" not in inputs or logps is None:
             raise RuntimeError("echo_weights were lost between generation and loss: EchoRL would silently do nothing.")
         weights = inputs["echo_weights"]
+        if leftover.KEY in inputs:
+            more = inputs[leftover.KEY]
+            logps = torch.cat([logps.flatten(), self._leftover_logps(model, more).flatten()])
+            weights = torch.cat([weights.flatten(), more["weights"].flatten()])
         nll = echo_loss(logps, weights, num_prompts=self.share_of(inputs["echo_count"]))
         self.receipt.deliver(weights)
         self.window.add((-logps.detach() * weights).sum(), weights.sum(), inputs["echo_informative"].sum())
@@ -196,6 +223,11 @@ class EchoGRPOTrainer(GRPOTrainer):
         if gradients.is_due(self):
             self.window.add_grads(gradients.gradients_of(self, term))
         return term
+
+    def _leftover_logps(self, model: Any, more: dict[str, Tensor]) -> Tensor:
+        """Log-probs, with graph, of clips of rollouts that have no place in the micro-batch."""
+        width = more["weights"].shape[1]
+        return super()._get_per_token_logps_and_entropies(model, more["ids"], more["mask"], width)[0]
 
     def share_of(self, count: Tensor) -> Tensor:
         """What a sum over a micro-batch is divided by, where `count` counts a whole generation batch on all processes.

@@ -1,0 +1,57 @@
+"""EchoClips of rollouts that have no place in the batch: a short forward of their own, spread over the micro-batches.
+
+They are not rows of TRL's batch: its shuffle, normalisers, entropy bonus and metrics see nothing of them, so that the
+policy's part of a step is, bit for bit, what it is without EchoRL.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from echorl.trl.rows import Rows, num_rows, select
+
+KEY = "echo_leftover"
+"""Where a micro-batch holds its share: ids and mask of prompt and completion, weights of the completion."""
+
+
+def make_leftovers(rows: Rows, clips: Tensor, count: int, num_micro_batches: int) -> list[dict[str, Tensor] | None]:
+    """One entry a micro-batch, None where it has nothing.
+
+    `clips` are this process's rows that hold one; `count` is the largest number of them on any process, to which they
+    are padded with rows without weight, so that all processes make the same forwards (else FSDP and ZeRO-3 hang).
+    """
+    dummies = torch.zeros(count - len(clips), dtype=torch.int64, device=clips.device)
+    chosen = select(rows, torch.cat([clips, dummies]))
+    chosen["echo_weights"][len(clips) :] = 0.0
+    places = torch.arange(count, device=clips.device) * num_micro_batches // max(1, count)
+    shares = [(places == number).nonzero().flatten() for number in range(num_micro_batches)]
+    return [_cut(select(chosen, share)) if len(share) else None for share in shares]
+
+
+def _cut(rows: Rows) -> dict[str, Tensor]:
+    """Prompt and completion up to the end of the longest clip."""
+    weights = rows["echo_weights"]
+    places = torch.arange(1, weights.shape[1] + 1, device=weights.device)
+    width = max(1, int((places * (weights != 0)).max()))
+    return {
+        "ids": torch.cat([rows["prompt_ids"], rows["completion_ids"][:, :width]], 1),
+        "mask": torch.cat([rows["prompt_mask"], rows["completion_mask"][:, :width]], 1),
+        "weights": weights[:, :width].contiguous(),
+    }
+
+
+def deal(leftovers: list[dict[str, Tensor] | None], micro_batches: list[dict[str, Any]]) -> None:
+    """Give each micro-batch its share."""
+    for leftover, batch in zip(leftovers, micro_batches, strict=True):
+        if leftover is not None:
+            batch[KEY] = leftover
+
+
+def with_clips(rows: Rows) -> Tensor:
+    """bool [B]: the rows that hold an EchoClip; none where nothing was mined."""
+    if "echo_weights" not in rows:
+        return torch.zeros(num_rows(rows), dtype=torch.bool, device=rows["completion_ids"].device)
+    return rows["echo_weights"].any(1)
