@@ -11,6 +11,9 @@ from echorl.tasks.demonstrations import COLUMNS, demonstration_text, find_column
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
 
+THINK = "<think>\n"
+"""How traces of reasoning models begin, and the prompts of chat templates for such models end."""
+
 
 def check_demonstrations(trainer: EchoGRPOTrainer) -> str:
     """The column of demonstrations.
@@ -39,6 +42,21 @@ def _check(value: Any, place: str) -> None:
         demonstration_text(value)
     except ValueError as error:
         raise ValueError(f"{place}: {error}.") from None
+
+
+def opening(trainer: EchoGRPOTrainer) -> str:
+    """THINK if the chat template ends prompts with it: completions then begin after it, and so must demonstrations."""
+    if not trainer.processing_class.chat_template and not trainer.chat_template:
+        return ""
+    content = [{"type": "text", "text": "?"}] if trainer._is_vlm else "?"
+    prompt = trainer.processing_class.apply_chat_template(
+        [{"role": "user", "content": content}],
+        chat_template=trainer.chat_template,
+        add_generation_prompt=True,
+        tokenize=False,
+        **trainer.chat_template_kwargs,
+    )
+    return THINK if prompt.endswith(THINK) else ""
 
 
 def tokenize(trainer: EchoGRPOTrainer, text: str) -> list[int]:

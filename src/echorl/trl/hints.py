@@ -12,7 +12,7 @@ from torch import Tensor
 from echorl.core.losses import echo_loss
 from echorl.core.steps import StepDelimiters, segment_steps
 from echorl.tasks.demonstrations import demonstration_text
-from echorl.trl.demonstrations import check_demonstrations, tokenize
+from echorl.trl.demonstrations import check_demonstrations, opening, tokenize
 from echorl.trl.parts import COMPLETION_IDS, TOOL_MASK, Generated, Part
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Hints(Part):
     def __init__(self, trainer: EchoGRPOTrainer) -> None:
         super().__init__(trainer)
         self.column = check_demonstrations(trainer)
+        self.opening = opening(trainer)
         if trainer.rollout_func:
             raise ValueError("method='uft' does not go with a rollout_func, which would have to continue the hints.")
         self.delimiters = StepDelimiters.from_tokenizer(trainer._tokenizer)
@@ -44,7 +45,7 @@ class Hints(Part):
         text = demonstration_text(example[self.column])
         if text is None:
             return []
-        ids = tokenize(self.trainer, text)[:-1]
+        ids = tokenize(self.trainer, text.removeprefix(self.opening))[:-1]
         steps = segment_steps(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.bool), self.delimiters)[0]
         step = self.trainer.state.global_step
         rng = random.Random(f"{self.trainer.args.seed} {step} {example['prompt']} {text}")

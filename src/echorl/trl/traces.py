@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from echorl.tasks.demonstrations import demonstration_text
-from echorl.trl.demonstrations import as_completion, check_demonstrations, tokenize
+from echorl.trl.demonstrations import as_completion, check_demonstrations, opening, tokenize
 from echorl.trl.parts import COMPLETION_IDS, COMPLETIONS, LOGPROBS, Generated, Part
 from echorl.trl.verdicts import call_verifiers
 
@@ -31,6 +31,7 @@ class Traces(Part):
     def __init__(self, trainer: EchoGRPOTrainer) -> None:
         super().__init__(trainer)
         self.column = check_demonstrations(trainer)
+        self.opening = opening(trainer)
         self.verified: dict[tuple[str, str], bool] = {}
         self.traces: dict[int, tuple[str, list[int]]] = {}  # row -> text, tokens
         self.lengths: list[int] = []
@@ -48,7 +49,7 @@ class Traces(Part):
         text = demonstration_text(example[self.column])
         if text is None:
             return "missing"
-        ids = tokenize(self.trainer, text)
+        ids = tokenize(self.trainer, text.removeprefix(self.opening))
         if len(ids) > self.trainer.max_completion_length:
             return "too_long"
         if not self._is_right(text, ids, example):
