@@ -16,15 +16,25 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path(__file__).parent / "results"
 
 
-def write_csv(name: str, rows: Sequence[dict[str, object]], *, device: str = "cpu", sources: str = "src") -> Path:
-    """Write `results/NAME.csv` anew. `sources`: whose uncommitted changes are marked at the commit."""
+def write_csv(
+    name: str,
+    rows: Sequence[dict[str, object]],
+    *,
+    device: str = "cpu",
+    sources: str = "src",
+    module: str | None = None,
+) -> Path:
+    """Write `results/NAME.csv` anew. `sources`: whose uncommitted changes are marked at the commit.
+
+    `module`: the benchmark's, where it is not `name`.
+    """
     header = {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         "commit": commit(sources),
         "device": device_name(device),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "command": " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
+        "command": " ".join(["python", "-m", f"benchmarks.{module or name}", *sys.argv[1:]]),
     }
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.csv"

@@ -1,6 +1,6 @@
 """Step time and peak memory of TRL's trainer with EchoRL on against off.
 
-    python -m benchmarks.step_overhead [--pairs 30] [--config NAME ...] [--device cpu|cuda]
+    python -m benchmarks.step_overhead [--pairs 30] [--config NAME ...] [--device cpu|cuda] [--engine generate|vllm]
 
 One run a configuration, in which EchoRL is switched on and off from one generation batch to the next (on, off, off, on,
 ...); off is `coef=0`, which the tests hold equal to TRL's trainer bit for bit. Every rollout is sampled to its full
@@ -46,18 +46,91 @@ CPU_SIZES = {
     "wide-vocabulary": Size(hidden=256, layers=4, vocab=32768, rollouts=16, tokens=64),
     "long": Size(hidden=128, layers=2, vocab=4096, rollouts=16, tokens=256),
     "old-pass": Size(hidden=256, layers=4, vocab=32768, rollouts=16, tokens=64, num_iterations=2),
+    "smollm2": Size(hidden=576, layers=30, vocab=49152, rollouts=16, tokens=32),
+    "qwen-vocabulary": Size(hidden=256, layers=2, vocab=151936, rollouts=16, tokens=32),
 }
+VLLM_SIZES = {name: CPU_SIZES[name] for name in ("smollm2", "qwen-vocabulary")}
 CUDA_SIZES = {
     "qwen2.5-0.5b": Size(hidden=896, layers=24, vocab=151936, rollouts=32, tokens=2048),
     "qwen2.5-1.5b": Size(hidden=1536, layers=28, vocab=151936, rollouts=32, tokens=2048),
 }
 
 
-def make_trainer(size: Size, echo: bool, steps: int, device: str, folder: str):
+@dataclass(frozen=True)
+class Place:
+    """Where a run takes place."""
+
+    device: str = "cpu"
+    engine: str = "generate"
+
+    @property
+    def sizes(self) -> dict[str, Size]:
+        if self.device != "cpu":
+            return CUDA_SIZES
+        return VLLM_SIZES if self.engine == "vllm" else CPU_SIZES
+
+
+def make_trainer(size: Size, echo: bool, steps: int, place: Place, folder: str):
     """A trainer on a randomly initialised Qwen2 model of this size, with a character tokenizer."""
     from datasets import Dataset
-    from transformers import PrinterCallback, Qwen2Config, Qwen2ForCausalLM
+    from transformers import PrinterCallback
     from trl import GRPOConfig, GRPOTrainer
+
+    on_cpu = place.device == "cpu"
+    args = (EchoGRPOConfig if echo else GRPOConfig)(
+        output_dir=folder,
+        per_device_train_batch_size=size.rollouts // 2,
+        gradient_accumulation_steps=2,
+        num_generations=8,
+        max_completion_length=size.tokens,
+        max_steps=steps,
+        report_to="none",
+        save_strategy="no",
+        logging_steps=1,
+        learning_rate=1e-6,
+        disable_tqdm=True,
+        use_cpu=on_cpu,
+        bf16=not on_cpu,
+        gradient_checkpointing=not on_cpu,
+        dataloader_pin_memory=False,
+        num_iterations=size.num_iterations,
+        **engine_settings(size, place),
+    )
+    model = make_model(size)
+    if place.engine == "vllm":  # which loads it from a folder
+        model.save_pretrained(folder)
+        character_tokenizer().save_pretrained(folder)
+    trainer = (EchoGRPOTrainer if echo else GRPOTrainer)(
+        folder if place.engine == "vllm" else model,
+        [half_right],
+        args,
+        Dataset.from_dict({"prompt": [f"{i}+{i}=" for i in range(64)]}),
+        processing_class=character_tokenizer(),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def engine_settings(size: Size, place: Place) -> dict[str, object]:
+    """Options that let the engine sample every rollout to its full length."""
+    if place.engine == "generate":
+        return {"generation_kwargs": {"min_new_tokens": size.tokens}}
+    if place.device == "cpu":  # vLLM would re-pack the weights that TRL writes into; see docs/vllm.md
+        import vllm._custom_ops
+        import vllm.model_executor.layers.utils
+
+        vllm._custom_ops._supports_onednn = False
+        vllm.model_executor.layers.utils.check_cpu_sgl_kernel = lambda *_: False
+    return {
+        "use_vllm": True,
+        "vllm_mode": "colocate",
+        "vllm_max_model_length": size.tokens + 64,
+        "generation_kwargs": {"min_tokens": size.tokens},
+    }
+
+
+def make_model(size: Size):
+    from transformers import Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(0)
     heads = max(2, size.hidden // 64)
@@ -74,35 +147,7 @@ def make_trainer(size: Size, echo: bool, steps: int, device: str, folder: str):
         eos_token_id=1,
         bos_token_id=None,
     )
-    model = Qwen2ForCausalLM(config)
-    args = (EchoGRPOConfig if echo else GRPOConfig)(
-        output_dir=folder,
-        per_device_train_batch_size=size.rollouts // 2,
-        gradient_accumulation_steps=2,
-        num_generations=8,
-        max_completion_length=size.tokens,
-        max_steps=steps,
-        report_to="none",
-        save_strategy="no",
-        logging_steps=1,
-        learning_rate=1e-6,
-        disable_tqdm=True,
-        use_cpu=device == "cpu",
-        bf16=device != "cpu",
-        gradient_checkpointing=device != "cpu",
-        dataloader_pin_memory=False,
-        generation_kwargs={"min_new_tokens": size.tokens},
-        num_iterations=size.num_iterations,
-    )
-    trainer = (EchoGRPOTrainer if echo else GRPOTrainer)(
-        model,
-        [half_right],
-        args,
-        Dataset.from_dict({"prompt": [f"{i}+{i}=" for i in range(64)]}),
-        processing_class=character_tokenizer(),
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+    return Qwen2ForCausalLM(config)
 
 
 def half_right(completions, **_):
@@ -149,12 +194,12 @@ def is_on(batch: int) -> bool:
     return batch % 4 in (0, 3)
 
 
-def batch_times(size: Size, pairs: int, device: str) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+def batch_times(size: Size, pairs: int, place: Place) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
     """(without EchoRL, with it): wall and CPU seconds of each pair's batches; four batches of warm-up are left out."""
     batches = 2 * pairs + 4
     with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(size, True, batches * size.num_iterations, device, folder)
-        switch = Switch(trainer, device)
+        trainer = make_trainer(size, True, batches * size.num_iterations, place, folder)
+        switch = Switch(trainer, place.device)
         trainer.add_callback(switch)
         trainer.train()
     times = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(switch.marks)]
@@ -170,29 +215,30 @@ def median_and_interval(values: list[float]) -> tuple[float, str]:
     return round(statistics.median(values), 4), f"{ordered[low]:.3f}-{ordered[high]:.3f}"
 
 
-def peak_memory(name: str, echo: bool, steps: int, device: str) -> float:
+def peak_memory(name: str, echo: bool, steps: int, place: Place) -> float:
     """Peak memory in MB of one run in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.step_overhead", "--peak", name, "--steps", str(steps)]
-    command += ["--device", device, *(["--echo"] if echo else [])]
+    command += ["--device", place.device, "--engine", place.engine, *(["--echo"] if echo else [])]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
-def print_peak(size: Size, echo: bool, steps: int, device: str) -> None:
+def print_peak(size: Size, echo: bool, steps: int, place: Place) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        make_trainer(size, echo, steps, device, folder).train()
-    if device == "cpu":
+        make_trainer(size, echo, steps, place, folder).train()
+    if place.device == "cpu":
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     else:
         print(torch.cuda.max_memory_allocated() / 2**20)
 
 
-def measure(name: str, size: Size, pairs: int, device: str) -> dict[str, object]:
+def measure(name: str, size: Size, pairs: int, place: Place) -> dict[str, object]:
     """One row: the ratio over pairs of neighbouring batches, and both peaks."""
-    off, on = batch_times(size, pairs, device)
+    off, on = batch_times(size, pairs, place)
     wall, cpu = (median_and_interval([b[i] / a[i] for a, b in zip(off, on, strict=True)]) for i in (0, 1))
-    peaks = [peak_memory(name, echo, 3 * size.num_iterations, device) for echo in (False, True)]
+    peaks = [peak_memory(name, echo, 3 * size.num_iterations, place) for echo in (False, True)]
     return {
         "config": name,
+        "engine": place.engine,
         **{key: getattr(size, key) for key in ("hidden", "layers", "vocab", "rollouts", "tokens")},
         "num_iterations": size.num_iterations,
         "pairs": pairs,
@@ -200,8 +246,8 @@ def measure(name: str, size: Size, pairs: int, device: str) -> dict[str, object]
         "batch_s_on": round(statistics.median(b[0] for b in on), 4),
         "wall_ratio": wall[0],
         "wall_ratio_95": wall[1],
-        "cpu_ratio": cpu[0] if device == "cpu" else "",
-        "cpu_ratio_95": cpu[1] if device == "cpu" else "",
+        "cpu_ratio": cpu[0] if place.device == "cpu" else "",
+        "cpu_ratio_95": cpu[1] if place.device == "cpu" else "",
         "peak_mb_off": round(peaks[0]),
         "peak_mb_on": round(peaks[1]),
     }
@@ -210,21 +256,24 @@ def measure(name: str, size: Size, pairs: int, device: str) -> dict[str, object]
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=30)
-    parser.add_argument("--steps", type=int, default=3, help=argparse.SUPPRESS)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--engine", choices=["generate", "vllm"], default="generate")
     parser.add_argument("--config", nargs="*")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, default=3, help=argparse.SUPPRESS)
     parser.add_argument("--echo", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    sizes = CPU_SIZES if args.device == "cpu" else CUDA_SIZES
+    place = Place(args.device, args.engine)
     if args.peak:
-        print_peak(sizes[args.peak], args.echo, args.steps, args.device)
+        print_peak(place.sizes[args.peak], args.echo, args.steps, place)
         return
-    rows = []
-    for name in args.config or sizes:
-        rows.append(measure(name, sizes[name], args.pairs, args.device))
+    name, rows = "step_overhead" + ("_vllm" if args.engine == "vllm" else ""), []
+    for config in args.config or place.sizes:
+        rows.append(measure(config, place.sizes[config], args.pairs, place))
         print(rows[-1], flush=True)
-        write_csv("step_overhead", rows, device=args.device)  # after each, so that what is measured is kept
+        write_csv(
+            name, rows, device=args.device, module="step_overhead"
+        )  # after each, so that what is measured is kept
 
 
 if __name__ == "__main__":
