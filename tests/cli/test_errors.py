@@ -63,10 +63,11 @@ def test_recipe(recipe, fails, changes, words):
         (["--echo-coeff=1"], ["'--echo-coeff'", "'echo_coef'"]),
         (["--echo_co", "1"], ["'--echo_co'", "'echo_coef'"]),
         (["--max_steps", "two"], ["--max_steps", "'two'"]),
-        (["stray"], ["unexpected 'stray'"]),
+        (["--seed", "1", "stray"], ["unexpected 'stray'"]),
+        (["stray"], ["--config stray: there is no such file"]),
         (["--echo_coef", "-1"], ["echo_coef=-1.0"]),
         (["--echo_coef", "nan"], ["echo_coef=nan"]),
-        (["--config"], ["--config", "expected one argument"]),
+        (["--config"], ["--config", "expected at least one argument"]),
     ],
 )
 def test_command_line(recipe, fails, more, words):

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -15,7 +16,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from echorl.cli import main, run_folder
-from echorl.cli.parsing import parse, read_recipe
+from echorl.cli.parsing import Settings, parse
+from echorl.cli.recipe import read_recipes
 from echorl.cli.sft import sft_command
 from echorl.cli.train import train_command
 from echorl.trl.metrics_file import read_metrics
@@ -193,10 +195,13 @@ def test_two_processes(tmp_path, recipe):
 STUDIES = [path for path in sorted(RECIPES.rglob("*.yaml")) if "\narms:" in path.read_text()]
 
 
-@pytest.mark.parametrize("path", sorted({*RECIPES.rglob("*.yaml")} - {*STUDIES}), ids=lambda p: p.stem)
+PARTS = RECIPES.glob("paper/**/*.yaml")  # run together: test_paper_recipes.py
+
+
+@pytest.mark.parametrize("path", sorted({*RECIPES.rglob("*.yaml")} - {*STUDIES, *PARTS}), ids=lambda p: p.stem)
 def test_recipes_parse(path):
     command = sft_command() if "echorl sft" in path.read_text() else train_command()
-    settings = parse(command, read_recipe(path), ["--use_cpu", "true", "--bf16", "false"], path)
+    settings = parse(command, read_recipes([path]), ["--use_cpu", "true", "--bf16", "false"])
     assert settings.training.output_dir.startswith("runs/")
     assert settings.given["model_name_or_path"]
 
@@ -218,7 +223,9 @@ def test_quickstart_recipe_runs(tmp_path):
 
 def test_secrets_are_not_recorded(tmp_path):
     given = {"hub_token": "secret-1", "output_dir": "x"}
-    run_folder.write_config(tmp_path, given, {"hub_token": None}, {"WANDB_API_KEY": "secret-2"})
+    training = SimpleNamespace(output_dir=tmp_path)
+    settings = Settings(own=None, training=training, model=None, given=given, defaults={"hub_token": None})
+    run_folder.write_config("train", settings, {"WANDB_API_KEY": "secret-2"})
     text = (tmp_path / "config.yaml").read_text()
     assert "secret" not in text
     assert "WANDB_API_KEY" in text

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         UserError: the study or a run's recipe has something wrong.
         Interrupted: Ctrl-C.
     """
-    from echorl.cli.parsing import read_recipe
+    from echorl.cli.recipe import read_recipe
 
     changes = {"output_dir": args.output_dir, "parallel": args.parallel}
     comparison = read_comparison(args.study, read_recipe(args.study), changes)
@@ -90,6 +90,7 @@ def _check_recipes(study: Study) -> None:
     """Refuse what `echorl train` would refuse, for every arm, before the first one runs."""
     from echorl.cli.data import make_task
     from echorl.cli.parsing import parse
+    from echorl.cli.recipe import Recipe
     from echorl.cli.train import train_command
 
     comparison = study.comparison
@@ -98,7 +99,8 @@ def _check_recipes(study: Study) -> None:
         options = study.options(Run(arm, rate, comparison.seeds[0]))
         options.pop("env", None)
         try:
-            settings = parse(train_command(), options, [], comparison.recipe)
+            origin = dict.fromkeys(options, comparison.recipe)
+            settings = parse(train_command(), Recipe(options=options, origin=origin), [])
             task = make_task(settings.own)
         except (UserError, ValueError) as error:
             raise UserError(f"arm {arm!r}: {error}") from None

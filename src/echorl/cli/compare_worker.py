@@ -61,11 +61,12 @@ def _score(folder: Path, work: Mapping[str, Any], split: str, policy: Any) -> An
     """Score one split unless that is done; the policy is loaded when it is first needed, and returned."""
     from echorl.cli.data import make_task
     from echorl.cli.parsing import parse
+    from echorl.cli.recipe import Recipe
     from echorl.cli.train import train_command
     from echorl.compare.score import load_policy, score_split
 
     options = {name: value for name, value in work["options"].items() if name != "env"}
-    settings = parse(train_command(), options, [])
+    settings = parse(train_command(), Recipe(options=options), [])
 
     def score() -> dict[str, Any]:
         nonlocal policy

@@ -46,9 +46,30 @@ def make_dataset(own: TrainArguments, task: Task | None, part: str) -> Dataset:
         rows, place = read_rows(file), file
     else:
         rows, place = _from_hub(own.dataset_name, own.dataset_config, split), f"{own.dataset_name}, {split}"
+    rows = rows if size is None else rows.select(range(min(size, len(rows))))
+    rows = rows if own.row_func is None else _change(rows, own.row_func, place)
     if "prompt" not in rows.column_names:
-        raise UserError(f"{place}: no column 'prompt' (there are: {', '.join(rows.column_names)}); add or rename one.")
-    return rows if size is None else rows.select(range(min(size, len(rows))))
+        raise UserError(
+            f"{place}: no column 'prompt' (there are: {', '.join(rows.column_names)}); add one, or row_func."
+        )
+    return rows
+
+
+def _change(rows: Dataset, name: str, place: str) -> Dataset:
+    """The rows with what the function of that name makes of each."""
+    function = find_function(name, "row_func", home="builtins")
+
+    def change(row: dict[str, Any]) -> dict[str, Any]:
+        try:
+            changed = function(row)
+        except Exception as error:
+            problem = f"raised {type(error).__name__}: {error} {_where(error)}"
+            raise UserError(f"row_func {name!r} {problem}: make it fit {place}.") from error
+        if not isinstance(changed, dict):
+            raise UserError(f"row_func {name!r} returned a {type(changed).__name__}: return a dict of columns.")
+        return changed
+
+    return rows.map(change)
 
 
 def read_rows(file: str | Path) -> Dataset:
@@ -89,22 +110,23 @@ def _from_hub(name: str, config: str | None, split: str) -> Dataset:
 def reward_functions(own: TrainArguments, task: Task | None) -> list[Callable]:
     """The task's verifier, then `reward_funcs`, each with a sentence for what goes wrong inside."""
     found = [task.verifier] if task is not None else []
-    found += [_find(name) for name in own.reward_funcs or []]
+    found += [find_function(name, "reward_funcs", home="trl.rewards") for name in own.reward_funcs or []]
     return [f if inspect.iscoroutinefunction(f) else _guarded(f) for f in found]
 
 
-def _find(name: str) -> Callable:
+def find_function(name: str, option: str, *, home: str) -> Callable:
+    """The function that `option` names: module.function, file.py:function, or one of the module `home`."""
     place, _, function = name.rpartition(":") if ":" in name else name.rpartition(".")
     sys.path.insert(0, os.getcwd())
     try:
-        module = _module(place or "trl.rewards")
+        module = _module(place or home)
     except Exception as error:
-        raise UserError(f"reward_funcs: {name!r} cannot be imported ({type(error).__name__}: {error}).") from error
+        raise UserError(f"{option}: {name!r} cannot be imported ({type(error).__name__}: {error}).") from error
     finally:
         sys.path.remove(os.getcwd())
     if not callable(getattr(module, function, None)):
         there = ", ".join(sorted(n for n, f in vars(module).items() if inspect.isfunction(f) and n[0] != "_"))
-        raise UserError(f"reward_funcs: {name!r} does not exist; {module.__name__} has: {there or 'no function'}.")
+        raise UserError(f"{option}: {name!r} does not exist; {module.__name__} has: {there or 'no function'}.")
     return getattr(module, function)
 
 
@@ -128,7 +150,8 @@ def _guarded(function: Callable) -> Callable:
             rewards = function(*args, **columns)
         except Exception as error:
             raise UserError(
-                f"reward function {name!r} raised {type(error).__name__}: {error} {_where(error)}"
+                f"reward function {name!r} raised {type(error).__name__}: {error} {_where(error)}: make it return a "
+                "number or None for every text."
             ) from error
         if not isinstance(rewards, (list, tuple)) or len(rewards) != len(columns["completions"]):
             got = f"{len(rewards)} values" if isinstance(rewards, (list, tuple)) else f"a {type(rewards).__name__}"
@@ -143,5 +166,7 @@ def _guarded(function: Callable) -> Callable:
 
 
 def _where(error: Exception) -> str:
-    frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
-    return f"({frame.f_code.co_filename}, line {line}): make it return a number or None for every text."
+    """The innermost place that is no library's."""
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    file, line = [place for place in frames if "site-packages" not in place[0]][-1]
+    return f"({file}, line {line})"

@@ -30,6 +30,11 @@ class DataArguments:
     eval_file: str | None = option(None, "The same, to evaluate on.")
     dataset_name: str | None = option(None, "Instead of a task: a data set of the Hugging Face hub, with a 'prompt'.")
     dataset_config: str | None = option(None, "Its configuration.")
+    row_func: str | None = option(
+        None,
+        "For the rows of train_file or dataset_name: a function from a row to the columns that it adds or replaces, "
+        "'prompt' say: module.function or file.py:function.",
+    )
     overwrite_output_dir: bool = option(False, "Delete the checkpoints that an earlier run left in output_dir.")
 
     def __post_init__(self) -> None:
@@ -40,6 +45,8 @@ class DataArguments:
                 f"{' and '.join(given) or 'nothing'} given to train on: set exactly one of task, train_file "
                 "and dataset_name."
             )
+        if self.task and self.row_func:
+            raise UserError(f"row_func={self.row_func!r}: task {self.task!r} makes its own rows; leave one out.")
 
 
 @dataclass

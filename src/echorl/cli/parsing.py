@@ -7,11 +7,11 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echorl.cli.errors import UserError, one_line
 from echorl.cli.options import DataArguments
+from echorl.cli.recipe import Recipe
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments
@@ -54,27 +54,6 @@ class Settings:
     defaults: dict[str, Any]
 
 
-def read_recipe(path: str | Path | None) -> dict[str, Any]:
-    """The mapping in a YAML file; empty without a path."""
-    import yaml
-
-    if path is None:
-        return {}
-    try:
-        recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"--config {path}: there is no such file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--config {path} cannot be read: {one_line(error)}.") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"--config {path} is not valid YAML: {one_line(error)}.") from None
-    if not isinstance(recipe, dict):
-        raise UserError(f"--config {path} holds no mapping: write one 'option: value' a line.")
-    if not isinstance(recipe.get("env", {}), dict):
-        raise UserError(f"--config {path}: 'env' must be a mapping of environment variables to values.")
-    return recipe
-
-
 def make_parser(command: Command) -> TrlParser:
     """TRL's parser over the three dataclasses; it raises `UserError` where argparse would print its usage and exit."""
     config_class = command.config_class()
@@ -87,29 +66,34 @@ def make_parser(command: Command) -> TrlParser:
     return Parser((command.own, config_class, ModelConfig), prog=f"echorl {command.name}", allow_abbrev=False)
 
 
-def parse(command: Command, recipe: dict[str, Any], argv: Sequence[str], path: str | Path | None = None) -> Settings:
+def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:
     """The settings of a run: defaults, then the recipe (without its `env`), then the command line.
 
     Raises:
-        UserError: names the option that is unknown, or whose value is not allowed.
+        UserError: names the option that is unknown, or whose value is not allowed, and the file it is from.
     """
     parser = make_parser(command)
-    actions = {action.dest: action for action in reversed(parser._actions) if action.dest != "help"}
     defaults = vars(parser.parse_known_args([])[0])
-    for name, value in recipe.items():
-        if name not in actions:
-            raise UserError(f"{path or 'the recipe'}: unknown option {name!r}{_nearest(name, parser)}")
-        _check_value(parser, actions[name], value, f"{path or 'the recipe'}: {name}")
-    parser.set_defaults_with_config(**recipe)
+    _check_recipe(parser, recipe)
+    parser.set_defaults_with_config(**recipe.options)
     namespace, rest = parser.parse_known_args(list(argv))
     if rest:
         _refuse(rest[0], parser)
     values = vars(namespace)
     if not values["output_dir"]:
-        values["output_dir"] = f"runs/{Path(path).stem if path else 'echorl'}"
-    given = {name: value for name, value in values.items() if value != defaults[name] or name in recipe}
+        values["output_dir"] = f"runs/{recipe.name}"
+    given = {name: value for name, value in values.items() if value != defaults[name] or name in recipe.options}
     own, training, model = _build(parser, values)
     return Settings(own=own, training=training, model=model, given=given, defaults=defaults)
+
+
+def _check_recipe(parser: TrlParser, recipe: Recipe) -> None:
+    actions = {action.dest: action for action in reversed(parser._actions) if action.dest != "help"}
+    for name, value in recipe.options.items():
+        place = recipe.origin.get(name, "the recipe")
+        if name not in actions:
+            raise UserError(f"{place}: unknown option {name!r}{_nearest(name, parser)}")
+        _check_value(parser, actions[name], value, f"{place}: {name}")
 
 
 def _refuse(word: str, parser: TrlParser) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,7 +163,7 @@ def _same_place(one: str, other: str) -> bool:
     return one == other or (os.path.isdir(one) and os.path.isdir(other) and os.path.samefile(one, other))
 
 
-def write_config(command: str, settings: Settings, env: dict[str, Any]) -> None:
+def write_config(command: str, settings: Settings, env: Mapping[str, str]) -> None:
     """`config.yaml`: what was asked for, to run it again, and as comments the defaults that held."""
     import yaml
 

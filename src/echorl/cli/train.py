@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,9 +28,10 @@ LIBRARIES = ("transformers", "peft", "accelerate", "huggingface_hub", "tokenizer
 ABOUT = "EchoGRPOConfig (TRL's GRPOConfig plus echo_*)"
 INTERNAL = "`(is_)?gradient_checkpointing(_enable)?` is deprecated"  # by TRL's own default and between libraries
 HELP = """\
-usage: echorl {name} [--config recipe.yaml] [--any_option value ...]
+usage: echorl {name} [--config recipe.yaml [more.yaml ...]] [--any_option value ...]
 
-Every option can stand in the recipe (YAML) and on the command line, which wins. They are the fields of
+Every option can stand in the recipe (YAML) and on the command line, which wins. Of several recipes the last one that
+has an option wins. Options are the fields of
 {about}, of TRL's ModelConfig (model_name_or_path, use_peft, lora_*) and these:
 
 {own}
@@ -58,19 +59,19 @@ def launch(command: Command, argv: Sequence[str]) -> int:
         own = "\n".join(f"  --{f.name:22}{f.metadata['help']}" for f in fields(command.own))
         print(HELP.format(name=command.name, about=command.about, own=own))
         return 0
-    from echorl.cli.parsing import make_parser, parse, read_recipe
+    from echorl.cli.parsing import make_parser, parse
+    from echorl.cli.recipe import read_recipes
 
-    recipe = read_recipe(known.config)
-    env = {name: str(value) for name, value in recipe.pop("env", {}).items()}
-    os.environ.update(env)
+    recipe = read_recipes(known.config)
+    os.environ.update(recipe.env)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL's ping, unless the user turned it on
     warnings.filterwarnings("ignore", message=INTERNAL)
     if known.help_all:
         make_parser(command).print_help()
         return 0
-    settings = parse(command, recipe, rest, known.config)
+    settings = parse(command, recipe, rest)
     try:
-        _train(command, settings, env)
+        _train(command, settings, recipe.env)
     except KeyboardInterrupt:
         raise Interrupted(_how_to_resume(command, settings.training.output_dir)) from None
     return 0
@@ -82,13 +83,13 @@ def _first_look(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
             raise UserError(message.replace("argument ", "") + ".")
 
     parser = Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config")
+    parser.add_argument("--config", nargs="+", action="extend", default=[])
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--help_all", "--help-all", action="store_true")
     return parser.parse_known_args(list(argv))
 
 
-def _train(command: Command, settings: Settings, env: dict[str, str]) -> None:
+def _train(command: Command, settings: Settings, env: Mapping[str, str]) -> None:
     training = settings.training
     run_folder.check_writable(training.output_dir)
     _check_reporting(training.report_to)

@@ -1,0 +1,64 @@
+"""Recipes: YAML files of options, one or several that are laid over each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from echorl.cli.errors import UserError, one_line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What the files say together.
+
+    Attributes:
+        options: option -> value.
+        env: environment variable -> text.
+        origin: option -> the file that has the last word on it.
+        name: a name for the run, from those of the files.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    origin: Mapping[str, str] = field(default_factory=dict)
+    name: str = "echorl"
+
+
+def read_recipes(paths: Sequence[str | Path]) -> Recipe:
+    """The files laid over each other: of an option, or a variable in `env`, that several have, the last one's value.
+
+    Raises:
+        UserError: a file cannot be read or is no mapping; the message names it.
+    """
+    options: dict[str, Any] = {}
+    env: dict[str, str] = {}
+    origin: dict[str, str] = {}
+    for path in paths:
+        own = read_recipe(path)
+        env |= {name: str(value) for name, value in own.pop("env", {}).items()}
+        options |= own
+        origin |= dict.fromkeys(own, str(path))
+    name = "-".join(Path(path).stem for path in paths)
+    return Recipe(options=options, env=env, origin=origin, name=name or "echorl")
+
+
+def read_recipe(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file."""
+    import yaml
+
+    try:
+        recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"--config {path}: there is no such file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--config {path} cannot be read: {one_line(error)}.") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"--config {path} is not valid YAML: {one_line(error)}.") from None
+    if not isinstance(recipe, dict):
+        raise UserError(f"--config {path} holds no mapping: write one 'option: value' a line.")
+    if not isinstance(recipe.get("env", {}), dict):
+        raise UserError(f"--config {path}: 'env' must be a mapping of environment variables to values.")
+    return recipe
