@@ -46,16 +46,15 @@ def _completion(prompt, number, tokenizer):
     return [*torch.randint(3, len(tokenizer), (length,), generator=generator).tolist(), 1]
 
 
-def results(output_dir, num_processes):
+def results(output_dir, num_processes, cases=CASES, families=("echo/",)):
     found = {}
-    for name, (reward, options) in CASES.items():
+    for name, (reward, options) in cases.items():
         for size, accumulation in SPLITS[num_processes]:
             trainer, gradients, _, _ = run(
                 output_dir,
                 reward,
                 rollout_func=rollouts,
                 echo_coef=1.0,
-                loss_type="dapo",
                 per_device_train_batch_size=size,
                 gradient_accumulation_steps=accumulation,
                 num_generations=8,  # at 12 rows a process the second of the three groups lies on both
@@ -63,11 +62,40 @@ def results(output_dir, num_processes):
                 optim="sgd",
                 ddp_find_unused_parameters=False,
                 echo_gradient_norms_every=1,
-                **options,
+                **{"loss_type": "dapo", **options},
             )
-            logged = {k: v for k, v in trainer.state.log_history[0].items() if k.startswith("echo/")}
-            found[name, size, accumulation] = (gradients[0], logged, dict(trainer.ledger.groups))
+            logged = {k: v for k, v in trainer.state.log_history[0].items() if k.startswith(families)}
+            groups = {**trainer.ledger.groups, "dropped": trainer.ledger.dropped}
+            found[name, size, accumulation] = (gradients[0], logged, groups)
     return found
+
+
+def few_mixed(prompts, completion_ids, **_):
+    """By the prompt's first digit: 3, 6 and 9 give either verdict, 1, 5 and 7 are all wrong, others all right."""
+    return [
+        float(sum(ids) % 2) if prompt[0] in "369" else float(prompt[0] not in "157")
+        for prompt, ids in zip(prompts, completion_ids, strict=True)
+    ]
+
+
+def _dapo(**options):
+    own = {name: options.pop(name) for name in ("max_rounds",) if name in options}
+    return dict(method="dapo", method_options={"overlong_buffer": 4, **own}, **options)
+
+
+DYNAMIC = {
+    "rounds": (few_mixed, _dapo(max_rounds=20)),
+    "cap": (few_mixed, _dapo(max_rounds=2)),
+    "cap, mean over rows": (few_mixed, _dapo(max_rounds=2, loss_type="grpo")),
+    "never": (all_right, _dapo(max_rounds=2)),
+    "mean over clips": (few_mixed, _dapo(echo_average_over="clip")),
+    "random": (few_mixed, _dapo(echo_select="random")),
+}
+
+
+def dynamic(output_dir, num_processes):
+    """Dynamic sampling; the second of the three groups of the first round lies on both of two processes."""
+    return results(output_dir, num_processes, DYNAMIC, ("echo/", "method/"))
 
 
 RESUME = dict(
@@ -82,11 +110,12 @@ RESUME = dict(
 )
 
 
-def train_and_resume(folder):
+def train_and_resume(folder, **changes):
     """Train on these processes, then resume from within a generation batch and from between two; the weights of all."""
-    weights = {"whole": run(folder, **RESUME)[3]}
+    changes = {**RESUME, **changes}
+    weights = {"whole": run(folder, **changes)[3]}
     for step in (1, 2):  # generation batches last two steps
-        trainer = build(folder, **RESUME)
+        trainer = build(folder, **changes)
         trainer.train(resume_from_checkpoint=os.path.join(folder, f"checkpoint-{step}"))
         weights[step] = {n: p.detach().clone() for n, p in trainer.model.named_parameters()}
     return weights
@@ -105,6 +134,8 @@ if __name__ == "__main__":
     jobs = {
         "results": lambda folder: results(folder, world),
         "resume": train_and_resume,
+        "dynamic": lambda folder: dynamic(folder, world),
+        "dynamic_resume": lambda folder: train_and_resume(folder, reward=few_mixed, **_dapo()),
         "go_on": resume_between_batches,
     }
     found = jobs[sys.argv[2]](os.path.join(sys.argv[1], "run"))
