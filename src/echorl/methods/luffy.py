@@ -38,7 +38,8 @@ class LUFFY(Traced):
     A trace's token has old probability 1 and no clip: its loss is -A f(pi), f(pi) = pi / (pi + gamma). On-policy tokens
     have no clip either. Token sums over `max_completion_length`; entropy bonus 0.001; no KL.
 
-    The authors' paper divides by the group's std, their code (and issue 44 of their repository) does not: as the code.
+    The paper divides by the group's std, the authors' script does not: as the script. The mean is the whole group's,
+    trace included, as they answer in issue 44 of their repository.
 
     Args:
         gamma: of the shaping.
