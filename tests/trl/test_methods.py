@@ -155,7 +155,7 @@ def test_its_reward_counts_in_the_group_and_its_advantage_in_its_own_term_alone(
 
 
 def test_the_gradient_is_luffys_objective_by_hand(tmp_path):
-    trainer, batch, gradient = first_batch(tmp_path, "luffy", echo_coef=0.0, entropy_coef=1e-30)
+    _, batch, gradient = first_batch(tmp_path, "luffy", echo_coef=0.0, entropy_coef=1e-30)
     model = make_model()
     logp, _ = logps_and_entropies(model, batch)
     own = batch["completion_mask"] * (1 - batch["trace_mask"])
@@ -167,7 +167,7 @@ def test_the_gradient_is_luffys_objective_by_hand(tmp_path):
 
 
 def test_rl_with_sft_adds_the_mean_nll_of_the_traces_which_are_no_members_of_their_groups(tmp_path):
-    trainer, batch, gradient = first_batch(tmp_path, "rl_sft", echo_coef=0.0)
+    _, batch, gradient = first_batch(tmp_path, "rl_sft", echo_coef=0.0)
     model = make_model()
     logp, _ = logps_and_entropies(model, batch)
     own = batch["completion_mask"] * (1 - batch["trace_mask"])
