@@ -78,6 +78,13 @@ def few_mixed(prompts, completion_ids, **_):
     ]
 
 
+def mostly_right(prompts, completion_ids, **_):
+    """Prompts that begin with a 3 or 9 give either verdict, all others are all right."""
+    return [
+        float(sum(ids) % 2) if prompt[0] in "39" else 1.0 for prompt, ids in zip(prompts, completion_ids, strict=True)
+    ]
+
+
 def _dapo(**options):
     own = {name: options.pop(name) for name in ("max_rounds",) if name in options}
     return dict(method="dapo", method_options={"overlong_buffer": 4, **own}, **options)
@@ -85,6 +92,7 @@ def _dapo(**options):
 
 DYNAMIC = {
     "rounds": (few_mixed, _dapo(max_rounds=20)),
+    "clips beside the batch": (mostly_right, _dapo(max_rounds=20)),
     "cap": (few_mixed, _dapo(max_rounds=2)),
     "cap, mean over rows": (few_mixed, _dapo(max_rounds=2, loss_type="grpo")),
     "never": (all_right, _dapo(max_rounds=2)),

@@ -12,9 +12,10 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
+from echorl.trl import dynamic_sampling
 from echorl.trl import rows as rows_module
 from echorl.trl.dynamic_sampling import groups_to_draw
-from echorl.trl.leftover import KEY
+from echorl.trl.leftover import KEY, make_leftovers
 from echorl.trl.rows import even_out
 from echorl.trl.stream import PromptStream
 from tests.trl.distributed import DYNAMIC, dynamic
@@ -208,6 +209,12 @@ def test_losses_that_are_means_over_rows_leave_filled_places_out(tmp_path):
         tmp_path, Script("m++-", "-m+"), loss_type="grpo", method_options={"max_rounds": 2}, echo_coef=0
     )
     assert closest(by_hand(found, "m++--m+", mean="rows"), found.gradient) < 1e-5
+
+
+def test_a_clip_that_gets_lost_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(dynamic_sampling, "make_leftovers", lambda rows, clips, count, number: [None] * number)
+    with pytest.raises(RuntimeError, match="of a weight mass of 7 that was mined the batch holds only 4"):
+        first_batch(tmp_path, Script("m++-", "-m+", "mm"), echo_coef=0.5)
 
 
 def test_the_mean_over_clips_counts_those_of_all_rounds(tmp_path):
@@ -424,6 +431,8 @@ def test_refusals(tmp_path):
     own = [some_right, get_soft_overlong_punishment(16, 4)]
     with pytest.raises(ValueError, match="there already, and method='dapo' adds it: take it out"):
         build(tmp_path, own, **dapo(method_options={"overlong_buffer": 4}))
+    with pytest.raises(ValueError, match=r"max_rounds=2.5 is not allowed: it must be a whole number"):
+        build(tmp_path, **dapo(method_options={"max_rounds": 2.5}))
     with pytest.raises(ValueError, match=r"overlong_buffer=17 is not allowed: it must be at most .*=16"):
         build(tmp_path, **dapo(method_options={"overlong_buffer": 17}))
     for changes, message in (
@@ -479,6 +488,21 @@ def test_accepted_rows_beyond_a_process_places_go_to_those_that_miss_some(monkey
     assert sorted(torch.cat([rows["advantages"] for rows in found]).tolist()) == list(range(15))
     assert found[1]["completion_ids"].tolist()[:2] == [[10, 10, 10, 0, 0], [11, 11, 11, 0, 0]]
     assert (found[1]["completion_mask"].sum(1) == torch.tensor([3, 3, 2, 2])).all()
+
+
+@pytest.mark.parametrize(("own", "count", "number"), [(3, 5, 2), (0, 2, 4), (5, 5, 5), (0, 0, 3)])
+def test_every_process_makes_the_same_short_forwards_whatever_clips_it_has(own, count, number):
+    weights = torch.zeros(6, 7)
+    for row in range(own):
+        weights[row, : row + 2] = 1 / (row + 2)
+    ids = torch.arange(42).view(6, 7)
+    rows = {"prompt_ids": ids[:, :2], "prompt_mask": ids[:, :2], "completion_ids": ids, "completion_mask": ids}
+    shares = make_leftovers({**rows, "echo_weights": weights}, torch.arange(own), count, number)
+    sizes = [len(share["ids"]) if share else 0 for share in shares]
+    assert sum(sizes) == count
+    assert max(sizes) - min(sizes) <= 1
+    found = [mass for share in shares if share for mass in share["weights"].sum(1).tolist()]
+    assert found == pytest.approx([1.0] * own + [0.0] * (count - own))
 
 
 # -- several processes ------------------------------------------------------------------------------------------------

@@ -88,6 +88,20 @@ def test_the_ledger_adds_up_and_survives_a_checkpoint() -> None:
     assert "truncated" not in lines
 
 
+def test_what_a_filter_dropped_is_counted_and_shown() -> None:
+    ledger, plain = GroupLedger(), GroupLedger()
+    plain.record(classify(), torch.arange(10))
+    for _ in range(2):
+        ledger.record(classify(), torch.arange(10), dropped=torch.tensor([True, False, False, True, False]))
+    assert ledger.dropped == {"groups": 4, "tokens": 2 * (2 + 3 + 8 + 9)}  # ids -2 and 7
+    assert ledger.table().splitlines()[-1].split()[:7] == ["of", "these", "4", "40.0%", "4", "44", "48.9%"]
+    assert "dropped" not in plain.table()
+    resumed = GroupLedger()
+    resumed.load_state_dict(ledger.state_dict())
+    assert resumed == ledger
+    resumed.load_state_dict({k: v for k, v in plain.state_dict().items() if k != "dropped"})  # of an older version
+
+
 def test_no_group_at_all() -> None:
     none, no_ids = torch.zeros(0, dtype=torch.bool), torch.zeros(0, dtype=torch.int64)
     kinds = classify_groups(none, none, torch.zeros(0), no_ids)

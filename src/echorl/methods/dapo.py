@@ -33,6 +33,8 @@ class DAPO(Method):
 
     def __post_init__(self) -> None:
         check_positive(max_rounds=self.max_rounds)
+        if not isinstance(self.max_rounds, int):
+            raise ValueError(f"max_rounds={self.max_rounds} is not allowed: it must be a whole number.")
         if self.overlong_buffer is not None and self.overlong_buffer < 0:
             raise ValueError(f"overlong_buffer={self.overlong_buffer} is not allowed: it must be 0 (none) or positive.")
 
