@@ -11,7 +11,7 @@ from echorl.compare.run import claim, run_key, run_options, training_of
 from echorl.stored import write_json
 
 STUDY = {
-    "recipe": "r.yaml",
+    "recipe": ("r.yaml",),
     "arms": {"grpo": {"echo_coef": 0.0}, "echorl": {"echo_coef": 0.001}},
     "rollout_tokens": 100,
     "output_dir": "out",
@@ -77,7 +77,9 @@ def test_a_files_options(tmp_path):
     path = tmp_path / "study.yaml"
     mapping = {"recipe": "grpo.yaml", "arms": {"a": {}}, "rollout_tokens": 5, "seeds": [3]}
     read = read_comparison(path, mapping, {"parallel": 2, "output_dir": None})
-    assert read.recipe == str(tmp_path / "grpo.yaml")
+    assert read.recipe == (str(tmp_path / "grpo.yaml"),)
+    several = read_comparison(path, {**mapping, "recipe": ["base.yaml", "small.yaml"]}, {})
+    assert several.recipe == (str(tmp_path / "base.yaml"), str(tmp_path / "small.yaml"))
     assert read.output_dir == "runs/study"
     assert read.seeds == (3,)
     assert read.parallel == 2

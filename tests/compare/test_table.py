@@ -19,7 +19,7 @@ def scores(*verdicts, **changes) -> dict:
 @pytest.fixture
 def comparison() -> Comparison:
     arms = {"grpo": {}, "echorl": {"echo_coef": 0.001}}
-    return Comparison(recipe="r", arms=arms, rollout_tokens=1, output_dir="o", seeds=(0, 1), samples=2)
+    return Comparison(recipe=("r",), arms=arms, rollout_tokens=1, output_dir="o", seeds=(0, 1), samples=2)
 
 
 @pytest.fixture
@@ -62,7 +62,9 @@ def test_markdown_has_every_number(comparison, results):
 
 
 def test_one_seed_has_no_interval(results):
-    comparison = Comparison(recipe="r", arms={"grpo": {}, "echorl": {}}, rollout_tokens=1, output_dir="o", seeds=(0,))
+    comparison = Comparison(
+        recipe=("r",), arms={"grpo": {}, "echorl": {}}, rollout_tokens=1, output_dir="o", seeds=(0,)
+    )
     one = Comparison(**{**vars(comparison), "samples": 1})
     found = table.compare(one, RATES, results)["test"]["pass@1, %"]["echorl"]
     assert found["difference"] is None

@@ -38,11 +38,12 @@ def run(args: argparse.Namespace) -> int:
         UserError: the study or a run's recipe has something wrong.
         Interrupted: Ctrl-C.
     """
-    from echorl.cli.recipe import read_recipe
+    from echorl.cli.recipe import read_recipe, read_recipes
 
     changes = {"output_dir": args.output_dir, "parallel": args.parallel}
     comparison = read_comparison(args.study, read_recipe(args.study), changes)
-    study = Study(comparison, read_recipe(comparison.recipe))
+    recipe = read_recipes(comparison.recipe)
+    study = Study(comparison, {**recipe.options, **({"env": dict(recipe.env)} if recipe.env else {})})
     if args.dry_run:
         _list(study)
         return 0
@@ -87,34 +88,37 @@ def _list(study: Study) -> None:
 
 
 def _check_recipes(study: Study) -> None:
-    """Refuse what `echorl train` would refuse, for every arm, before the first one runs."""
+    """Refuse what `echorl train` would refuse, and what runs on equal tokens cannot have, before the first run."""
+    comparison = study.comparison
+    rate = comparison.learning_rates[0] if comparison.learning_rates else None
+    splits = [*comparison.tests, *(["validation"] if comparison.grid() else [])]
+    for arm in comparison.arms:
+        try:
+            _check_arm(study.options(Run(arm, rate, comparison.seeds[0])), " + ".join(comparison.recipe), splits)
+        except (UserError, ValueError) as error:
+            raise UserError(f"arm {arm!r}: {error}") from None
+
+
+def _check_arm(options: dict[str, Any], recipe: str, splits: Sequence[str]) -> None:
     from echorl.cli.data import make_task
     from echorl.cli.parsing import parse
     from echorl.cli.recipe import Recipe
     from echorl.cli.train import train_command
 
-    comparison = study.comparison
-    rate = comparison.learning_rates[0] if comparison.learning_rates else None
-    for arm in comparison.arms:
-        options = study.options(Run(arm, rate, comparison.seeds[0]))
-        options.pop("env", None)
-        try:
-            origin = dict.fromkeys(options, comparison.recipe)
-            settings = parse(train_command(), Recipe(options=options, origin=origin), [])
-            task = make_task(settings.own)
-        except (UserError, ValueError) as error:
-            raise UserError(f"arm {arm!r}: {error}") from None
-        scheduler = str(getattr(settings.training.lr_scheduler_type, "value", settings.training.lr_scheduler_type))
-        if not scheduler.startswith("constant"):
-            raise UserError(
-                f"arm {arm!r}: lr_scheduler_type={scheduler} decays over steps, but runs end at a number of tokens: "
-                "set constant or constant_with_warmup."
-            )
-        if task is None:
-            raise UserError(f"{comparison.recipe} names no task: echorl compare scores runs on a task's splits.")
-        for split in (*comparison.tests, *(["validation"] if comparison.grid() else [])):
-            if split not in task.splits:
-                raise UserError(f"{split!r} is no split of the task; it has {', '.join(task.splits)}.")
+    options = {name: value for name, value in options.items() if name != "env"}
+    settings = parse(train_command(), Recipe(options=options, origin=dict.fromkeys(options, recipe)), [])
+    scheduler = str(getattr(settings.training.lr_scheduler_type, "value", settings.training.lr_scheduler_type))
+    if not scheduler.startswith("constant"):
+        raise UserError(
+            f"lr_scheduler_type={scheduler} decays over steps, but runs end at a number of tokens: set constant or "
+            "constant_with_warmup."
+        )
+    task = make_task(settings.own)
+    if task is None:
+        raise UserError(f"{recipe} names no task: echorl compare scores runs on a task's splits.")
+    for split in splits:
+        if split not in task.splits:
+            raise UserError(f"{split!r} is no split of the task; it has {', '.join(task.splits)}.")
 
 
 def _compare(study: Study) -> None:

@@ -38,8 +38,8 @@ class Comparison:
         ValueError: a value is not allowed; the message names it and what is.
     """
 
-    recipe: str
-    """YAML of `echorl train` that all runs share; a path relative to the comparison's own file."""
+    recipe: tuple[str, ...]
+    """YAML of `echorl train` that all runs share, or several laid over each other; relative to the study's file."""
     arms: Mapping[str, Mapping[str, Any]]
     """Name -> the options that make the arm. The first is the reference."""
     rollout_tokens: int
@@ -136,5 +136,6 @@ def read_comparison(path: Path, mapping: Mapping[str, Any], changes: Mapping[str
             if not isinstance(values[name], (list, tuple)):
                 raise ValueError(f"{path}: {name}={values[name]!r} is not a list; write e.g. [{values[name]}].")
             values[name] = tuple(values[name])
-    values["recipe"] = str(path.parent / values["recipe"])
+    recipes = values["recipe"] if isinstance(values["recipe"], list) else [values["recipe"]]
+    values["recipe"] = tuple(str(path.parent / str(recipe)) for recipe in recipes)
     return Comparison(**values)
