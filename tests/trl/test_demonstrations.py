@@ -6,7 +6,7 @@ import pytest
 from datasets import Dataset
 
 from echorl.trl import EchoGRPOTrainer
-from echorl.trl.demonstrations import THINK, opening
+from echorl.trl.parts.demonstrations import THINK, opening
 from tests.trl import tiny
 
 PLAIN = "{% for m in messages %}{{ m.content }}\n{% endfor %}"

@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from echorl.trl import dynamic_sampling
-from echorl.trl.leftover import KEY
-from echorl.trl.stream import PromptStream
+from echorl.trl.parts import dynamic_sampling
+from echorl.trl.parts.leftover import KEY
+from echorl.trl.parts.stream import PromptStream
 from tests.trl.distributed import DYNAMIC, dynamic
 from tests.trl.scripted import GIVEN, Script, counts, dapo, first_batch, rows_named, tokens_of
 from tests.trl.test_distributed import assert_same, launch

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from echorl.trl import rows as rows_module
-from echorl.trl.dynamic_sampling import groups_to_draw
-from echorl.trl.leftover import make_leftovers
-from echorl.trl.rows import even_out
-from echorl.trl.stream import PromptStream
+from echorl.trl.parts import rows as rows_module
+from echorl.trl.parts.dynamic_sampling import groups_to_draw
+from echorl.trl.parts.leftover import make_leftovers
+from echorl.trl.parts.rows import even_out
+from echorl.trl.parts.stream import PromptStream
 
 
 def test_groups_drawn_can_be_dealt_evenly_and_are_never_too_many():

@@ -14,11 +14,11 @@ from echorl.core.entropy import EntropyRecorder
 from echorl.core.ledger import GroupLedger
 from echorl.core.losses import echo_loss
 from echorl.core.steps import StepDelimiters
-from echorl.trl import checkpoint, gradients, leftover, mine, overlong
+from echorl.trl import checkpoint, gradients, mine
 from echorl.trl.alone import AloneCallback, check_when_alone
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.ledger import LedgerCallback, TokenBudget
-from echorl.trl.parts import Part, make_part
+from echorl.trl.parts import Part, leftover, make_part, overlong
 from echorl.trl.prompts import check_chat_template
 from echorl.trl.sources import GenerationCapture, recording, should_record
 from echorl.trl.verdicts import resolve_verifiers

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from echorl.trl.rows import Rows, num_rows, select
+from echorl.trl.parts.rows import Rows, num_rows, select
 
 KEY = "echo_leftover"
 """Where a micro-batch holds its share: ids and mask of prompt and completion, weights of the completion."""

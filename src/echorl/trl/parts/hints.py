@@ -12,8 +12,8 @@ from torch import Tensor
 from echorl.core.losses import echo_loss
 from echorl.core.steps import StepDelimiters, segment_steps
 from echorl.tasks.demonstrations import demonstration_text
-from echorl.trl.demonstrations import check_demonstrations, opening, tokenize
-from echorl.trl.parts import COMPLETION_IDS, TOOL_MASK, Generated, Part
+from echorl.trl.parts.base import COMPLETION_IDS, TOOL_MASK, Generated, Part
+from echorl.trl.parts.demonstrations import check_demonstrations, opening, tokenize
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from echorl.tasks.demonstrations import demonstration_text
-from echorl.trl.demonstrations import as_completion, check_demonstrations, opening, tokenize
-from echorl.trl.parts import COMPLETION_IDS, COMPLETIONS, LOGPROBS, Generated, Part
+from echorl.trl.parts.base import COMPLETION_IDS, COMPLETIONS, LOGPROBS, Generated, Part
+from echorl.trl.parts.demonstrations import as_completion, check_demonstrations, opening, tokenize
 from echorl.trl.verdicts import call_verifiers
 
 if TYPE_CHECKING:

@@ -99,18 +99,3 @@ class Part:
     def loss(self, inputs: dict[str, Any], logps: Tensor) -> Tensor:
         """A term to add to the loss of a micro-batch, scaled as the trainer scales its own."""
         raise NotImplementedError
-
-
-def make_part(trainer: EchoGRPOTrainer) -> Part:
-    """The part that the trainer's method names."""
-    from echorl.trl.dynamic_sampling import DynamicSampling
-    from echorl.trl.hints import Hints
-    from echorl.trl.traces import Traces
-
-    parts: dict[str | None, type[Part]] = {
-        None: Part,
-        "trace": Traces,
-        "hint": Hints,
-        "dynamic_sampling": DynamicSampling,
-    }
-    return parts[trainer.method.part](trainer)

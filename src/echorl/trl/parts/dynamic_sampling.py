@@ -13,11 +13,11 @@ from torch import Tensor
 
 from echorl.core.entropy import wide_dtype
 from echorl.core.ledger import KINDS, GroupKinds
-from echorl.trl.leftover import deal, make_leftovers, with_clips
-from echorl.trl.parts import Part
-from echorl.trl.round_metrics import RoundMetrics
-from echorl.trl.rows import Rows, even_out, join, num_rows, rows_of, select
-from echorl.trl.stream import PromptStream
+from echorl.trl.parts.base import Part
+from echorl.trl.parts.leftover import deal, make_leftovers, with_clips
+from echorl.trl.parts.round_metrics import RoundMetrics
+from echorl.trl.parts.rows import Rows, even_out, join, num_rows, rows_of, select
+from echorl.trl.parts.stream import PromptStream
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
