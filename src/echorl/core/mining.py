@@ -16,6 +16,8 @@ from echorl.core.config import EchoConfig
 from echorl.core.entropy import step_entropy, step_lengths
 from echorl.core.steps import row_blocks
 
+FLOOR_DECAY = 0.9  # of the running quantile of step entropies, per generation batch (or round of one)
+
 
 @dataclass(frozen=True, eq=False)
 class EchoClips:
@@ -139,6 +141,11 @@ def entropy_threshold(means: Tensor, quantile: float) -> float:
     # torch.quantile refuses more than 2^24 values; kthvalue does not.
     rank = max(1, round(quantile * values.numel()))
     return float(values.kthvalue(rank).values) if values.numel() else -torch.inf
+
+
+def running_floor(before: float | None, now: float) -> float:
+    """The next running quantile from the one before (None: this batch is the first) and a batch's own."""
+    return now if before is None else FLOOR_DECAY * before + (1 - FLOOR_DECAY) * now
 
 
 def _scores(means: Tensor, config: EchoConfig, row_ids: Tensor, draw: int) -> Tensor:
