@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -39,5 +40,30 @@ class Method:
 def check_positive(**values: float) -> None:
     """ValueError for the first that is not a positive number."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        if not _is_number(value) or not value > 0:
             raise ValueError(f"{name}={value!r} is not allowed: it must be positive.")
+
+
+def check_number(**values: float) -> None:
+    """ValueError for the first that is not a finite number."""
+    for name, value in values.items():
+        if not _is_number(value) or not math.isfinite(value):
+            raise ValueError(f"{name}={value!r} is not allowed: it must be a number.")
+
+
+def check_whole(least: int, **values: int) -> None:
+    """ValueError for the first that is not a whole number, or less than `least`."""
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name}={value!r} is not allowed: it must be a whole number of at least {least}.")
+
+
+def check_flag(**values: bool) -> None:
+    """ValueError for the first that is neither true nor false (the text "false" is neither)."""
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{name}={value!r} is not allowed: it must be true or false.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

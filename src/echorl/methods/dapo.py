@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from echorl.methods.base import Method, check_positive
+from echorl.methods.base import Method, check_flag, check_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +32,10 @@ class DAPO(Method):
     overlong_buffer: int | None = None
 
     def __post_init__(self) -> None:
-        check_positive(max_rounds=self.max_rounds)
-        if not isinstance(self.max_rounds, int):
-            raise ValueError(f"max_rounds={self.max_rounds} is not allowed: it must be a whole number.")
-        if self.overlong_buffer is not None and self.overlong_buffer < 0:
-            raise ValueError(f"overlong_buffer={self.overlong_buffer} is not allowed: it must be 0 (none) or positive.")
+        check_flag(dynamic_sampling=self.dynamic_sampling)
+        check_whole(1, max_rounds=self.max_rounds)
+        if self.overlong_buffer is not None:
+            check_whole(0, overlong_buffer=self.overlong_buffer)
 
     @property
     def part(self) -> str | None:  # type: ignore[override]

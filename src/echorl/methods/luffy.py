@@ -70,6 +70,8 @@ class LUFFY(Traced):
 class RLWithSFT(Traced):
     """LUFFY's baseline: Dr.GRPO on the G - 1 rollouts, plus `weight` times the NLL of the trace (mean over its tokens).
 
+    The first term is divided by all G rows, the trace's included, as TRL divides: it is (G - 1) / G of Dr.GRPO's.
+
     Args:
         weight: of the NLL.
     """

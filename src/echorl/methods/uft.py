@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from echorl.methods.base import Method, check_positive
+from echorl.methods.base import Method, check_number, check_positive, check_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class UFT(Method):
     Args:
         max_chunks: N = min(max_chunks, number of steps of the solution).
         low, high: bounds of p_t.
-        hint_steps: T_hint, in optimiser steps (the paper's 300 of 500).
+        hint_steps: T_hint, in optimiser steps (the paper's 300 of 500); 0: no hints.
         hint_weight: of the NLL.
 
     Raises:
@@ -40,11 +40,12 @@ class UFT(Method):
     hint_weight: float = 0.001
 
     def __post_init__(self) -> None:
-        check_positive(max_chunks=self.max_chunks, hint_weight=self.hint_weight)
+        check_whole(1, max_chunks=self.max_chunks)
+        check_whole(0, hint_steps=self.hint_steps)
+        check_positive(hint_weight=self.hint_weight)
+        check_number(low=self.low, high=self.high)
         if not 0 <= self.low <= self.high <= 1:
             raise ValueError(f"low={self.low} and high={self.high} are not allowed: 0 <= low <= high <= 1.")
-        if self.hint_steps < 0:
-            raise ValueError(f"hint_steps={self.hint_steps} is not allowed: it must be 0 (no hints) or positive.")
 
     def hint_probability(self, step: int) -> float:
         """p_t at optimiser step t; 0 from `hint_steps` on.
