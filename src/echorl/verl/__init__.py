@@ -1,0 +1,4 @@
+"""EchoRL as a plug-in for verl 0.9: trainers `echo_sync`, `echo_colocate_async`, `echo_separate_async`; docs/verl.md.
+
+Nothing is imported here: verl loads `echorl.verl.plugin` in every process that imports it.
+"""

@@ -1,0 +1,38 @@
+"""`python -m echorl.verl ...`: verl's `main_ppo` with EchoRL, its settings checked before anything is started."""
+
+from __future__ import annotations
+
+import os
+
+import hydra
+from omegaconf import DictConfig
+from verl.trainer import main_ppo
+
+from echorl.verl import plugin
+from echorl.verl.settings import check_launch
+from echorl.verl.versions import check_verl_version
+
+plugin.register()
+
+
+@hydra.main(config_path="pkg://verl.trainer.config", config_name="ppo_trainer", version_base=None)
+def main(config: DictConfig) -> None:
+    """Check, then what `python -m verl.trainer.main_ppo` does with the same overrides."""
+    check_launch(config)
+    main_ppo.main.__wrapped__(config)
+
+
+def check_plugins(policy: str) -> None:
+    """Ray's processes load EchoRL as a plug-in: refuse a `VERL_USE_EXTERNAL_PLUGINS` that keeps it out.
+
+    Raises:
+        ValueError: it does.
+    """
+    if policy != "auto" and "echorl" not in [name.strip() for name in policy.split(",")]:
+        raise ValueError(f"VERL_USE_EXTERNAL_PLUGINS={policy} keeps EchoRL out of verl's processes: add echorl to it.")
+
+
+if __name__ == "__main__":
+    check_verl_version()
+    check_plugins(os.environ.get("VERL_USE_EXTERNAL_PLUGINS", "auto").strip().lower())
+    main()

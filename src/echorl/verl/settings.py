@@ -1,0 +1,145 @@
+"""EchoRL's settings from verl's configuration, and what EchoRL refuses in it."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from verl.trainer.distillation import is_distillation_enabled
+from verl.trainer.ppo.utils import need_critic
+
+from echorl.core.config import EchoConfig
+
+PREFIX = "echo_"
+MODES = ("sync", "colocate_async", "separate_async")
+# Their advantages do not come from comparing the rollouts of a prompt, so an all-success group is not without gradient.
+OTHER_ESTIMATORS = (
+    "gae",
+    "remax",
+    "reinforce_plus_plus",
+    "optimal_token_baseline",
+    "tir_optimal_token_baseline",
+    "gdpo",
+)
+
+
+@dataclass(frozen=True)
+class EchoSettings:
+    """What stands under `+echo.*`.
+
+    Attributes:
+        echo: EchoRL's own settings.
+        success_key: the key of the reward function's extra information that verifies; None: the reward itself.
+    """
+
+    echo: EchoConfig
+    success_key: str | None = None
+
+    def line(self) -> str:
+        """One line for the log: that EchoRL is active, or off, and with which settings."""
+        if self.echo.coef == 0:
+            return "EchoRL is off (echo.coef=0): this is plain verl."
+        source = f"{self.success_key!r} of the reward function" if self.success_key else "the reward"
+        settings = ", ".join(f"{f.name}={getattr(self.echo, f.name)!r}" for f in fields(EchoConfig))
+        return f"EchoRL is active: {settings}; a rollout succeeds by {source}."
+
+
+def read_settings(config: DictConfig) -> EchoSettings:
+    """The settings under `echo` of verl's configuration; the paper's where there are none.
+
+    Raises:
+        ValueError: a key does not exist (the message has the nearest one), or a value is out of range.
+    """
+    given = config.get("echo")
+    values: dict[str, Any] = {} if given is None else OmegaConf.to_container(given, resolve=True)
+    known = [field.name for field in fields(EchoConfig)]
+    for key in values:
+        if key not in [*known, "success_key"]:
+            nearest = difflib.get_close_matches(key, [*known, "success_key"], n=1, cutoff=0.0)[0]
+            raise ValueError(f"+echo.{key} does not exist: did you mean +echo.{nearest}?")
+    key = values.pop("success_key", None)
+    if values.get("length_norm") == "constant":
+        values.setdefault("max_completion_length", config.data.max_response_length)
+    return EchoSettings(echo=EchoConfig(**values), success_key=key)
+
+
+def check_run(config: DictConfig, settings: EchoSettings) -> None:
+    """Refuse what EchoRL cannot do in verl; nothing at coef 0, which is plain verl.
+
+    Raises:
+        ValueError: one sentence that names the setting and the way out.
+    """
+    if settings.echo.coef == 0:
+        return
+    for wrong, message in _refusals(config, settings):
+        if wrong:
+            raise ValueError(message)
+
+
+def _refusals(config: DictConfig, settings: EchoSettings) -> list[tuple[bool, str]]:
+    algorithm, actor = config.algorithm, config.actor_rollout_ref.actor
+    estimator = algorithm.adv_estimator
+    return [
+        (
+            bool(OmegaConf.select(algorithm, "rollout_correction.bypass_mode")),
+            "algorithm.rollout_correction.bypass_mode=True skips the pass that gives EchoRL its entropies: "
+            "set it to False, or +echo.coef=0.",
+        ),
+        (
+            bool(is_distillation_enabled(config.get("distillation"))),
+            "distillation.enabled=True trains with a loss of its own that EchoRL does not extend: "
+            "set it to False, or +echo.coef=0.",
+        ),
+        (
+            bool(OmegaConf.select(algorithm, "filter_groups.enable")),
+            "algorithm.filter_groups.enable=True evicts all-success groups before EchoRL can see them: "
+            "set it to False, or +echo.coef=0.",
+        ),
+        (
+            bool(need_critic(config)) or estimator in OTHER_ESTIMATORS,
+            f"algorithm.adv_estimator={estimator} with critic.enable={config.critic.enable} does not compare the "
+            "rollouts of a prompt, as EchoRL supposes: use grpo, rloo or another group estimator without a critic.",
+        ),
+        (
+            config.actor_rollout_ref.rollout.n < 2,
+            f"actor_rollout_ref.rollout.n={config.actor_rollout_ref.rollout.n} gives no groups to compare: "
+            "set it to at least 2.",
+        ),
+        (
+            bool(OmegaConf.select(actor, "megatron.dynamic_context_parallel")),
+            "actor.megatron.dynamic_context_parallel=True spreads a rollout's tokens over ranks in a way that "
+            "EchoRL's weights do not follow: set it to False.",
+        ),
+        (
+            settings.echo.when_alone != "allow",
+            f"+echo.when_alone={settings.echo.when_alone} acts on single optimiser steps, which verl takes inside its "
+            "workers: leave it at 'allow'.",
+        ),
+        (
+            settings.success_key is not None and _rewards_come_late(config),
+            f"+echo.success_key={settings.success_key} is not known where a colocated reward model scores: "
+            "set reward.reward_model.enable_resource_pool=True, or leave the key out.",
+        ),
+    ]
+
+
+def _rewards_come_late(config: DictConfig) -> bool:
+    model = config.reward.reward_model
+    return bool(model.enable) and not model.enable_resource_pool
+
+
+def check_launch(config: DictConfig) -> None:
+    """What `python -m echorl.verl` refuses before anything is started, the trainers' own refusals included.
+
+    Raises:
+        ValueError: EchoRL would not be active, or could not work.
+    """
+    mode = config.trainer.v1.trainer_mode
+    if not config.trainer.use_v1:
+        raise ValueError("trainer.use_v1=False has no hooks for EchoRL: leave it at True.")
+    if mode not in [PREFIX + name for name in MODES]:
+        allowed = ", ".join(PREFIX + name for name in MODES)
+        raise ValueError(f"trainer.v1.trainer_mode={mode} is verl without EchoRL: set it to one of {allowed}.")
+    check_run(config, read_settings(config))

@@ -1,0 +1,1 @@
+"""What a CPU needs to run verl, and stand-ins; loaded in every verl process by `plugin`."""

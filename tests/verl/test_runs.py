@@ -1,0 +1,128 @@
+"""verl's real `main_ppo` on this CPU: Ray, TransferQueue, FSDP2 on gloo, verl's own vLLM rollout and reward workers."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+
+import pytest
+import torch
+
+pytest.importorskip("verl", reason="verl is not installed: run `make test-verl`")
+
+from tests.verl.conftest import STANDIN, end
+
+ECHO = {
+    "trainer.v1.trainer_mode": "echo_sync",
+    "+echo.coef": 0.5,
+    "+echo.success_key": "acc",
+}
+
+
+@pytest.fixture(scope="session")
+def engine():
+    pytest.importorskip("vllm", reason="vLLM's CPU build is not installed: run `make test-verl`")
+
+
+def first_rank(folder, step=3):
+    return torch.load(folder / f"global_step_{step}" / "actor" / "model_world_size_2_rank_0.pt", weights_only=False)
+
+
+def test_coef_0_is_plain_verl_bit_for_bit(lab):
+    """Two trainer ranks, rollouts by the stand-in: the same metrics and weights after three steps."""
+    results = []
+    for name, changes in (("plain", {}), ("off", {"trainer.v1.trainer_mode": "echo_sync", "+echo.coef": 0})):
+        folder = lab.folder / name
+        more = {"trainer.n_gpus_per_node": 2, "trainer.save_freq": 3, "trainer.default_local_dir": folder}
+        found, log = lab.run(STANDIN | more | changes, timeout=240, name=name, ECHORL_TEST_STANDIN="1")
+        results.append((found, first_rank(folder), log))
+    (plain, weights, _), (off, same, log) = results
+    assert "EchoRL is off (echo.coef=0): this is plain verl." in log
+    assert len(plain) == len(off) == 3
+    for a, b in zip(plain, off, strict=True):
+        names = [name for name in a if name.startswith(("actor/", "critic/")) and "perf" not in name]
+        assert "actor/grad_norm" in names
+        assert {name: a[name] for name in names} == {name: b[name] for name in names}
+        assert b["echo/groups/all_success"] == 0.5  # the ledger is there all the same
+        assert not [name for name in b if name.startswith(("echo/clip", "echo/nll"))]
+    for name, value in weights.items():
+        assert torch.equal(getattr(value, "_local_tensor", value), getattr(same[name], "_local_tensor", same[name]))
+
+
+def check_step(step):
+    """What every step of a run with EchoRL shows; groups of even prompts are all right."""
+    assert step["echo/clips/all_success"] >= 1
+    assert step["echo/coef"] == 0.5
+    assert 0 < step["echo/nll"] < 10
+    assert all(math.isfinite(value) for name, value in step.items() if name.startswith("echo/"))
+    assert "actor/echo/nll" not in step
+    assert step["training/rollout_probs_diff_valid"] == 1
+
+
+def test_verl_s_vllm_rollout_killed_and_resumed(lab, engine):
+    """Launched as docs/verl.md says, killed with all its processes after step 2's checkpoint, resumed to step 4."""
+    folder, dumps = lab.folder / "resumed", lab.folder / "dumps"
+    changes = ECHO | {"+echo.entropy_quantile": 0.2, "trainer.total_training_steps": 4}
+    changes |= {"trainer.default_local_dir": folder, "trainer.save_freq": 2, "trainer.rollout_data_dir": dumps}
+    log = lab.folder / "killed.log"
+    process = lab.start(changes, module="echorl.verl", log=log)
+    try:
+        wait_for(process, folder / "latest_checkpointed_iteration.txt", timeout=200)
+    finally:
+        end(process)
+    assert "EchoRL is active: coef=0.5" in log.read_text()
+    state = json.loads((folder / "global_step_2" / "echorl.json").read_text())
+    assert sum(state["ledger"]["groups"].values()) == 8
+    changes["trainer.resume_mode"] = "auto"
+    found, text = lab.run(changes, module="echorl.verl", timeout=200, name="resumed")
+    assert [int(step["training/global_step"]) for step in found] == [3, 4]
+    for step in found:
+        check_step(step)
+        assert step["training/rollout_probs_diff_max"] < 1e-4  # the engine samples from the trainer's weights
+        assert math.isfinite(step["echo/entropy_floor"])
+    end_state = json.loads((folder / "global_step_4" / "echorl.json").read_text())
+    assert sum(end_state["ledger"]["groups"].values()) == 16
+    assert "all verified: what EchoRL is for" in text
+    check_dump(dumps / "3.jsonl")
+
+
+def wait_for(process, path, *, timeout):
+    limit = time.monotonic() + timeout
+    while not path.exists():
+        assert process.poll() is None, "the run ended before its checkpoint"
+        assert time.monotonic() < limit, f"no {path.name} within {timeout} s"
+        time.sleep(0.2)
+
+
+def check_dump(path):
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    clips = [row for row in rows if row["echo_clip_tokens"]]
+    assert len(rows) == 16
+    assert len(clips) >= 2
+    for row in clips:
+        assert row["echo_success"]
+        assert row["score"] == pytest.approx(0.9)  # shaped: success came by the key
+        assert row["output"].startswith(row["echo_clip"])
+
+
+def test_colocate_async_with_verl_s_vllm_rollout(lab, engine):
+    changes = ECHO | {"trainer.v1.trainer_mode": "echo_colocate_async"}
+    found, log = lab.run(changes, timeout=300, name="colocate")
+    assert len(found) == 3
+    for step in found:
+        check_step(step)
+    assert "EchoRL is active" in log
+
+
+def test_a_refused_setting_stops_before_ray_starts(lab):
+    changes = ECHO | {"algorithm.rollout_correction.bypass_mode": True}
+    log = lab.folder / "refused.log"
+    process = lab.start(changes, module="echorl.verl", log=log)
+    try:
+        assert process.wait(120) != 0
+    finally:
+        end(process)
+    text = log.read_text()
+    assert "ValueError: algorithm.rollout_correction.bypass_mode=True skips the pass" in text
+    assert "ray init kwargs" not in text
