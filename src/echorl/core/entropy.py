@@ -73,16 +73,17 @@ def _score_rows(logits: Tensor, targets: Tensor, temperature: float) -> tuple[Te
     return chosen - log_total, entropy, log_total + top
 
 
-def _shift(logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """(logits - their maximum) / temperature, a new float32 [n, V]; and the maximum / temperature, [n]."""
+def _shift(logits: Tensor, temperature: float, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """(logits - their maximum) / temperature, float32 [n, V] (in `out`, or new); and the maximum / temperature, [n]."""
     logits = logits.float()
     top = logits.amax(1, keepdim=True)
-    return (logits - top).div_(temperature), top.squeeze(1) / temperature
+    shifted = torch.sub(logits, top, out=out)
+    return shifted if temperature == 1 else shifted.div_(temperature), top.squeeze(1) / temperature
 
 
-def _entropy_of(shifted: Tensor) -> tuple[Tensor, Tensor]:
-    """Entropy and log of the normaliser of rows of shifted logits, which are overwritten."""
-    weights = shifted.exp()
+def _entropy_of(shifted: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Entropy and log of the normaliser of rows of shifted logits, which are overwritten; `out` is for [n, V] more."""
+    weights = torch.exp(shifted, out=out)
     log_total = (total := weights.sum(1)).log()
     # A forbidden token has logit -inf and probability 0; the clamp turns its 0 * -inf into 0.
     shifted.clamp_(min=torch.finfo(torch.float32).min)
@@ -168,12 +169,19 @@ class EntropyRecorder:
     def __init__(self, temperature: float = 1.0) -> None:
         self.temperature = temperature
         self._columns: list[Tensor] = []
+        self._scratch: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         with torch.no_grad():
-            parts = [_entropy_of(_shift(rows, self.temperature)[0])[0] for (rows,) in _chunks(scores)]
-        self._columns.append(torch.cat(parts))
+            self._columns.append(torch.cat([self._entropy(rows) for (rows,) in _chunks(scores)]))
         return scores
+
+    def _entropy(self, rows: Tensor) -> Tensor:
+        """Of a chunk. The intermediates stay in place: on a CPU new ones cost more than the arithmetic."""
+        if not self._scratch or len(self._scratch[0]) < len(rows):
+            self._scratch = [torch.empty_like(rows, dtype=torch.float32) for _ in range(2)]
+        shifted, weights = (tensor[: len(rows)] for tensor in self._scratch)
+        return _entropy_of(_shift(rows, self.temperature, shifted)[0], weights)[0]
 
     @property
     def entropies(self) -> Tensor:
