@@ -76,7 +76,7 @@ def test_the_settings_of_the_authors_script():
     [
         ("dapo", dict(loss_type="dapo", epsilon_high=0.28, beta=0.0, entropy_coef=0.0)),
         ("luffy", dict(loss_type="dr_grpo", beta=0.0, entropy_coef=0.001, vllm_max_model_length=9216)),
-        ("uft", dict(loss_type="grpo", beta=0.001, entropy_coef=0.001, vllm_max_model_length=16384)),
+        ("uft", dict(loss_type="grpo", beta=0.001, entropy_coef=0.001, vllm_max_model_length=17408)),
     ],
 )
 def test_the_settings_of_a_method(method, expected):
