@@ -96,6 +96,13 @@ def test_a_rollout_without_tokens_or_steps():
     assert [step.number for step in make_exhibit([clip(), blank]).rollouts[1].steps] == [0]
 
 
+def test_a_demonstration_is_told_apart_and_its_unknown_entropies_get_the_lightest_shade():
+    unknown = row(written_by_policy=False, entropy=[float("nan")] * 5)
+    exhibit = make_exhibit([clip(written_by_policy=True), unknown, row()])  # the last as in older dumps
+    assert [rollout.demonstration for rollout in exhibit.rollouts] == [False, True, False]
+    assert {token.level for step in exhibit.rollouts[1].steps for token in step.tokens} == {0}
+
+
 def test_choice_takes_each_kind_and_no_group_twice():
     rows = [row(group=0), clip(group=0), clip(group=1), clip(group=2, kind="mixed"), row(group=3, kind="all_fail")]
     exhibits = choose_exhibits(rows, kinds=("all_success", "mixed", "all_success"))

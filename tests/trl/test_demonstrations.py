@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from datasets import Dataset
 
 from echorl.trl import EchoGRPOTrainer
 from echorl.trl.parts.demonstrations import THINK, opening
+from echorl.trl.parts.traces import Traces
 from tests.trl import tiny
+from tests.trl.test_methods import streamed, worked
 
 PLAIN = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
 THINKING = PLAIN + "{{ '<think>\\n' }}"
@@ -53,3 +56,16 @@ def test_hints_begin_after_it(tmp_path):
         hints.append(trainer._tokenizer.decode(trainer.part.hints[0]))
     assert set(hints) <= {"", "1+1=2\n", SOLUTION}
     assert SOLUTION in hints
+
+
+def test_streamed_rows_that_do_not_tell_their_columns(tmp_path):
+    rows = streamed(worked())
+    assert rows.column_names is None
+    assert tiny.build(tmp_path, method="luffy", dataset=rows).part.column == "demonstration"
+
+
+def test_a_reward_model_cannot_be_asked_about_a_demonstration(tmp_path):
+    trainer = tiny.build(tmp_path, method="luffy", dataset=worked())
+    trainer.reward_funcs[0] = torch.nn.Linear(1, 1)
+    with pytest.raises(ValueError, match="the verifier 'some_right' is a reward model, and method='luffy' asks"):
+        Traces(trainer)

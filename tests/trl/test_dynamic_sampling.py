@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from echorl.trl.parts import dynamic_sampling
+from echorl.trl.parts import dynamic_sampling, leftover
 from echorl.trl.parts.leftover import KEY
 from echorl.trl.parts.stream import PromptStream
 from tests.trl.distributed import DYNAMIC, dynamic
@@ -183,6 +183,23 @@ def test_clips_beside_the_batch_are_spread_over_its_micro_batches_and_cut_at_the
         assert share["ids"].shape == share["mask"].shape
         assert (share["weights"] != 0).any(0)[-1]  # the last column is the end of the longest clip
         assert share["weights"].sum(1).tolist() == pytest.approx([1.0])
+
+
+def test_more_clips_beside_the_batch_than_a_micro_batch_has_rows_run_in_chunks(tmp_path, monkeypatch):
+    sizes, split = [], leftover.checkpoint
+
+    def counted(forward, model, ids, mask, **kwargs):
+        sizes.append(len(ids))
+        return split(forward, model, ids, mask, **kwargs)
+
+    monkeypatch.setattr(leftover, "checkpoint", counted)
+    script = Script("m+++", "+++", "+++", then="m")
+    changes = dict(echo_clip_per="rollout", echo_coef=0.5, echo_gradient_norms_every=1)
+    found = first_batch(tmp_path, script, per_device_train_batch_size=2, gradient_accumulation_steps=8, **changes)
+    assert sizes
+    assert max(sizes) == 2
+    expected = by_hand(found, script.played, 0.5, num_prompts=len(script.played))
+    assert closest(expected, found.gradient) < 1e-5
 
 
 # -- several processes ------------------------------------------------------------------------------------------------

@@ -21,6 +21,11 @@ def worked(solutions=(SOLUTION,), size: int = 32) -> Dataset:
     return make_dataset(size).add_column("demonstration", column)
 
 
+def streamed(rows: Dataset):
+    """Rows one after the other, that do not tell their columns."""
+    return rows.to_iterable_dataset().map(lambda row: row)
+
+
 def right_if_solution(completions, completion_ids, **_):
     """The demonstration is right, and by chance some of the rollouts."""
     return [float(text == SOLUTION or sum(ids) % 3 == 0) for text, ids in zip(completions, completion_ids, strict=True)]
@@ -73,6 +78,9 @@ def test_a_methods_settings_fill_what_was_left_at_the_default(tmp_path):
             dict(method="luffy", dataset=make_dataset().add_column("target", [3] * 32)),
             "row 0: demonstration 3 is neither",
         ),
+        (dict(method="luffy", dataset=worked(), loss_type="grpo"), "loss_type='grpo' does not go with method='luffy'"),
+        (dict(method="rl_sft", dataset=worked(), remove_unused_columns=True), "would take the column 'demonstration'"),
+        (dict(method="luffy", dataset=streamed(make_dataset())), r"rows \(there are: prompt, number\)"),
         (dict(method="uft", method_options={"low": 0.9, "high": 0.5}), "0 <= low <= high <= 1"),
     ],
 )

@@ -40,11 +40,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Rollout:
-    """A rollout of a group, as it is shown: its number from 1, verdict and steps."""
+    """A rollout of a group, as it is shown: its number from 1, verdict, steps, and whether it is a demonstration."""
 
     number: int
     success: bool
     steps: list[Step]
+    demonstration: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ def make_rollout(row: Row, number: int) -> Rollout:
     ]
     by_step = itertools.groupby(zip(row["step_ids"], tokens, strict=True), key=lambda pair: pair[0])
     steps = [_make_step(step, [token for _, token in pairs], row["clip_step"]) for step, pairs in by_step]
-    return Rollout(number=number, success=row["success"], steps=steps)
+    demonstration = not row.get("written_by_policy", True)  # older dumps do not tell
+    return Rollout(number=number, success=row["success"], steps=steps, demonstration=demonstration)
 
 
 def _make_step(step: int, tokens: list[Token], clip_step: int) -> Step:

@@ -25,15 +25,27 @@ def check_when_alone(trainer: EchoGRPOTrainer) -> None:
         return
     obstacles = {
         "DeepSpeed, which steps inside backward": trainer.is_deepspeed_enabled,
-        f"beta={args.beta}, whose KL gradient would be touched too": args.beta != 0.0,
-        "an entropy bonus, whose gradient would be touched too": args.entropy_coef != 0.0 or args.use_adaptive_entropy,
-        "a router loss, whose gradient would be touched too": trainer.aux_loss_enabled,
+        **{f"{name}, whose gradient would be touched too": there for name, there in _other_terms(trainer).items()},
         "FSDP, where no process holds the whole gradient": mode == "scale" and trainer.is_fsdp_enabled,
         "fp16, whose gradients can overflow": mode == "scale" and args.fp16,
     }
     for obstacle, present in obstacles.items():
         if present:
             raise ValueError(f"echo_when_alone={mode!r} cannot be kept with {obstacle}: use 'allow' or drop that.")
+
+
+def other_gradients(trainer: EchoGRPOTrainer) -> bool:
+    """Whether a step has a gradient beside the policy's and the echo's: none is then the echo's alone."""
+    return any(_other_terms(trainer).values())
+
+
+def _other_terms(trainer: EchoGRPOTrainer) -> dict[str, bool]:
+    args = trainer.args
+    return {
+        f"beta={args.beta}, a KL term": args.beta != 0.0,
+        "an entropy bonus": args.entropy_coef != 0.0 or args.use_adaptive_entropy,
+        "a router loss": trainer.aux_loss_enabled,
+    }
 
 
 class AloneCallback(TrainerCallback):

@@ -17,16 +17,16 @@ from echorl.core.mining import (
     cut_clips,
     eligible_rollouts,
     entropy_threshold,
+    running_floor,
 )
 from echorl.core.steps import segment_steps
 from echorl.trl import gradients, rollouts
+from echorl.trl.alone import other_gradients
 from echorl.trl.sources import GenerationCapture, read_entropies
 from echorl.trl.verdicts import Verdicts, judge
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
-
-FLOOR_DECAY = 0.9  # of the running quantile of step entropies, per generation batch (or round of one)
 
 
 def annotate(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture) -> None:
@@ -45,17 +45,17 @@ def annotate(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationC
         return
     in_loss = _in_loss(out)
     step_ids = segment_steps(out["completion_ids"], in_loss, trainer.delimiters)
-    verdicts = _without_demonstrations(trainer, verdicts, own_rows)
-    possible = eligible_rollouts(verdicts.success, verdicts.groups, trainer.echo, scored=verdicts.scored)[own_rows]
+    minable = _without_demonstrations(trainer, verdicts)
+    possible = eligible_rollouts(minable.success, minable.groups, trainer.echo, scored=minable.scored)[own_rows]
     entropy, source = read_entropies(trainer, out, capture, possible)
-    clips, count = _mine(trainer, entropy, step_ids, verdicts, own_rows, possible)
+    clips, count = _mine(trainer, entropy, step_ids, minable, own_rows, possible)
     out["echo_weights"] = clips.weights
     out["echo_count"] = count.float()
     scorable = ~capture.rewards[own_rows].isnan().all(1)
     out["echo_informative"] = verdicts.informative[own_rows] * (in_loss.any(1) & scorable)
     trainer.add_metric(f"entropy_source/{source}", 1.0)
     _log_clips(trainer, clips, step_ids, verdicts.kinds.kind[verdicts.kinds.group[own_rows]])
-    _log_tokens(trainer, out["completion_ids"], in_loss, entropy)
+    _log_tokens(trainer, out["completion_ids"], in_loss & verdicts.written[own_rows].unsqueeze(1), entropy)
     rollouts.dump_if_due(trainer, out, capture, verdicts, own_rows, step_ids, entropy, clips)
 
 
@@ -82,11 +82,11 @@ def _own_advantages(trainer: EchoGRPOTrainer, out: dict[str, Any], rewards: Tens
     return trainer.method.advantages(everyone, total, groups)
 
 
-def _without_demonstrations(trainer: EchoGRPOTrainer, verdicts: Verdicts, own_rows: slice) -> Verdicts:
+def _without_demonstrations(trainer: EchoGRPOTrainer, verdicts: Verdicts) -> Verdicts:
     """Verdicts in which a trace that the policy did not write has none, unless traces are to be mined."""
     if trainer.args.echo_mine_demonstrations:
         return verdicts
-    written = trainer.accelerator.gather(trainer.part.sampled(own_rows.stop - own_rows.start))
+    written = verdicts.written
     return replace(verdicts, success=verdicts.success & written, scored=verdicts.scored & written)
 
 
@@ -98,6 +98,7 @@ def _verdicts(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: Generation
         success_reward=trainer.echo.success_reward,
         num_generations=trainer.num_generations,
         advantages_from=_advantages_from(trainer, capture.rewards),
+        written=trainer.accelerator.gather(trainer.part.sampled(out["completion_ids"].shape[0])),
         kept=kept,
     )
     if trainer.echo.coef > 0 and not bool(verdicts.scored.any()):
@@ -178,8 +179,7 @@ def _update_floor(trainer: EchoGRPOTrainer, entropy: Tensor, step_ids: Tensor) -
     means = step_entropy(entropy, step_ids).flatten()
     padded = trainer.accelerator.pad_across_processes(means, dim=0, pad_index=-torch.inf)
     now = entropy_threshold(trainer.accelerator.gather(padded), quantile)
-    before = trainer.entropy_floor
-    trainer.entropy_floor = now if before is None else FLOOR_DECAY * before + (1 - FLOOR_DECAY) * now
+    trainer.entropy_floor = running_floor(trainer.entropy_floor, now)
     trainer.add_metric("entropy_floor", trainer.entropy_floor)
     return trainer.entropy_floor
 
@@ -199,11 +199,14 @@ def _log_clips(trainer: EchoGRPOTrainer, clips: EchoClips, step_ids: Tensor, kin
             trainer.add_metric(f"clip_entropy/{name}", entropy_sum / num)
 
 
-def _log_tokens(trainer: EchoGRPOTrainer, token_ids: Tensor, in_loss: Tensor, entropy: Tensor) -> None:
-    """The share of blank tokens, wholly blank rollouts included, and the mean entropy of the tokens that have one."""
-    blank = trainer.delimiters.is_blank(token_ids) & in_loss
-    known = in_loss & entropy.isfinite()
-    sums = torch.stack([blank.sum(), in_loss.sum(), entropy[known].to(wide_dtype(entropy.device)).sum(), known.sum()])
+def _log_tokens(trainer: EchoGRPOTrainer, token_ids: Tensor, own: Tensor, entropy: Tensor) -> None:
+    """The share of blank tokens, wholly blank rollouts included, and the mean entropy of the tokens that have one.
+
+    `own` is bool [B, T], the tokens in the loss that the policy wrote.
+    """
+    blank = trainer.delimiters.is_blank(token_ids) & own
+    known = own & entropy.isfinite()
+    sums = torch.stack([blank.sum(), own.sum(), entropy[known].to(wide_dtype(entropy.device)).sum(), known.sum()])
     num_blank, num_tokens, entropy_sum, num_known = trainer.accelerator.reduce(sums, reduction="sum").tolist()
     trainer.add_metric("blank_share", num_blank / max(1.0, num_tokens))
     trainer.add_metric("token_entropy", entropy_sum / max(1.0, num_known))
@@ -212,8 +215,8 @@ def _log_tokens(trainer: EchoGRPOTrainer, token_ids: Tensor, in_loss: Tensor, en
 def close_window(trainer: EchoGRPOTrainer) -> None:
     """Metrics of an optimiser step, once its gradients are complete; sets `window_is_alone` for `when_alone`."""
     sums, echo_grads = trainer.window.close()
-    nll, mass, informative = trainer.accelerator.reduce(sums, reduction="sum").tolist()
-    trainer.window_is_alone = informative == 0
+    nll, mass, others = trainer.accelerator.reduce(sums, reduction="sum").tolist()
+    trainer.window_is_alone = others == 0 and not other_gradients(trainer)
     trainer.add_metric("alone", float(trainer.window_is_alone))
     trainer.add_metric("coef", trainer.echo.coef_at(trainer.state.global_step))
     if mass:

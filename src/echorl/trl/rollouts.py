@@ -44,7 +44,9 @@ def dump_if_due(
             "step": step,
             "group": int(verdicts.groups[own_rows][i]),
             "kind": KINDS[int(verdicts.kinds.kind[verdicts.kinds.group[own_rows][i]])],
-            "success": bool(verdicts.success[own_rows][i]),
+            # A demonstration is used only if it is right, also where its reward is kept from its group.
+            "success": bool(verdicts.success[own_rows][i]) or not bool(verdicts.written[own_rows][i]),
+            "written_by_policy": bool(verdicts.written[own_rows][i]),
             "prompt": _text(capture.texts[0][i]),
             "completion": _text(capture.texts[1][i]),
             "tokens": trainer._tokenizer.batch_decode([[t] for t in out["completion_ids"][i, :length].tolist()]),

@@ -66,7 +66,9 @@ class Recorder:
         # outside the mask.
         place = torch.arange(ids.shape[1], device=ids.device) - trainer.part.offsets(ids.shape[0]).unsqueeze(1)
         there = (place >= 0) & (place < recorded.shape[1])
-        return recorded.gather(1, place.clamp(0, recorded.shape[1] - 1)).float().where(there, 0.0)
+        entropy = recorded.gather(1, place.clamp(0, recorded.shape[1] - 1)).float().where(there, 0.0)
+        # In a demonstration's place stands what was recorded of the rollout that gave way to it.
+        return entropy.masked_fill(~trainer.part.sampled(ids.shape[0]).unsqueeze(1), torch.nan)
 
 
 def _covers(recorded: Tensor, capture: GenerationCapture, trainer: EchoGRPOTrainer, rows: Tensor) -> bool:

@@ -218,7 +218,8 @@ class EchoGRPOTrainer(GRPOTrainer):
             weights = torch.cat([weights.flatten(), more["weights"].flatten()])
         nll = echo_loss(logps, weights, num_prompts=self.share_of(inputs["echo_count"]))
         self.receipt.deliver(weights)
-        self.window.add((-logps.detach() * weights).sum(), weights.sum(), inputs["echo_informative"].sum())
+        others = inputs["echo_informative"].sum() + self.part.num_learned(inputs)
+        self.window.add((-logps.detach() * weights).sum(), weights.sum(), others)
         term = self.echo.coef_at(self.state.global_step) * nll
         if gradients.is_due(self):
             self.window.add_grads(gradients.gradients_of(self, term))
@@ -226,8 +227,9 @@ class EchoGRPOTrainer(GRPOTrainer):
 
     def _leftover_logps(self, model: Any, more: dict[str, Tensor]) -> Tensor:
         """Log-probs, with graph, of clips of rollouts that have no place in the micro-batch."""
-        width = more["weights"].shape[1]
-        return super()._get_per_token_logps_and_entropies(model, more["ids"], more["mask"], width)[0]
+        width, score = more["weights"].shape[1], super()._get_per_token_logps_and_entropies
+        size = len(more["ids"]) if leftover.sharded(self) else self.args.per_device_train_batch_size
+        return leftover.in_chunks(lambda model, *rows: score(model, *rows, width)[0], model, more, size)
 
     def share_of(self, count: Tensor) -> Tensor:
         """What a sum over a micro-batch is divided by, where `count` counts a whole generation batch on all processes.

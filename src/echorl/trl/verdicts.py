@@ -22,12 +22,15 @@ class Verdicts:
 
     Attributes:
         success: bool [N]; scored: bool [N], false where every verifier returned None.
+        written: bool [N], false for a demonstration in a rollout's place.
         groups: int64 [N], the number of each rollout's group.
-        kinds: the groups by kind.
+        kinds: the groups by kind, by the verdicts of what the policy wrote; `degenerate` by all rewards, of which the
+            advantages are made.
     """
 
     success: Tensor
     scored: Tensor
+    written: Tensor
     groups: Tensor
     kinds: GroupKinds
 
@@ -85,17 +88,20 @@ def judge(
     success_reward: float,
     num_generations: int,
     advantages_from: Tensor,
+    written: Tensor,
     kept: Tensor | None = None,
 ) -> Verdicts:
     """Verdicts from the gathered rewards [N, F] of all functions (NaN for None).
 
     A rollout succeeds if at least one of the verifiers in `columns` judged it and all that did gave at least
-    `success_reward`. `advantages_from` is [N] or [N, F]: what the trainer makes advantages of.
+    `success_reward`. `advantages_from` is [N] or [N, F]: what the trainer makes advantages of. `written` is bool [N],
+    the rollouts that the policy wrote; `kept` too, those that are not masked as truncated.
     """
     chosen = rewards_per_func[:, columns]
     judged = ~chosen.isnan()
     scored = judged.any(1)
     success = scored & ((chosen >= success_reward) | ~judged).all(1)
     groups = torch.arange(len(scored), device=scored.device) // num_generations
-    kinds = classify_groups(success, scored, advantages_from, groups, kept=kept)
-    return Verdicts(success=success, scored=scored, groups=groups, kinds=kinds)
+    kept = None if kept is None else kept & written
+    kinds = classify_groups(success & written, scored & written, advantages_from, groups, kept=kept)
+    return Verdicts(success=success, scored=scored, written=written, groups=groups, kinds=kinds)

@@ -71,9 +71,12 @@ class OptimizerWindow:
     sums: Tensor | None = None
     echo_grads: list[Tensor] | None = field(default=None, repr=False)
 
-    def add(self, nll: Tensor, mass: Tensor, informative: Tensor) -> None:
-        """Add a micro-batch: the weighted NLL, the weights' sum and the number of rows with a policy gradient."""
-        part = torch.stack([nll.detach(), mass, informative]).to(wide_dtype(nll.device))
+    def add(self, nll: Tensor, mass: Tensor, others: Tensor) -> None:
+        """Add a micro-batch: the weighted NLL, the weights' sum and the number of rows with another gradient.
+
+        That is one of the policy loss; tokens with one of the method's part count, too.
+        """
+        part = torch.stack([nll.detach(), mass, others]).to(wide_dtype(nll.device))
         self.sums = part if self.sums is None else self.sums + part
 
     def add_grads(self, grads: list[Tensor]) -> None:
@@ -83,7 +86,7 @@ class OptimizerWindow:
         )
 
     def close(self) -> tuple[Tensor, list[Tensor] | None]:
-        """The sums (NLL, mass, informative rows) and the echo's gradients; starts the next window.
+        """The sums (NLL, mass, other gradients) and the echo's gradients; starts the next window.
 
         Raises:
             RuntimeError: no micro-batch came through EchoRL's loss.

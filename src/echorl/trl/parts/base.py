@@ -99,3 +99,10 @@ class Part:
     def loss(self, inputs: dict[str, Any], logps: Tensor) -> Tensor:
         """A term to add to the loss of a micro-batch, scaled as the trainer scales its own."""
         raise NotImplementedError
+
+    def num_learned(self, inputs: dict[str, Any]) -> Tensor:
+        """0-dimensional: tokens of a micro-batch whose gradient by `loss` does not hang on the rewards of their group.
+
+        With one of them in an optimiser step the echo is not alone, even if every group is degenerate.
+        """
+        return inputs["completion_mask"].new_zeros(())

@@ -19,22 +19,35 @@ def check_demonstrations(trainer: EchoGRPOTrainer) -> str:
     """The column of demonstrations.
 
     Raises:
-        ValueError: there is none, one is neither None nor usable text (its row is named), or the trainer has tools.
+        ValueError: there is none, one is neither None nor usable text (its row is named), the trainer would drop the
+            column, or it has tools.
     """
     method, rows = trainer.args.method, trainer.train_dataset
     if trainer.tools:
         raise ValueError(f"method={method!r} does not go with tools: demonstrations hold no tool calls.")
-    names = rows.column_names or [] if rows is not None else []
+    names = _columns(rows)
     column = find_column(names)
     if column is None:
         raise ValueError(
             f"method={method!r} learns from demonstrations: add a column {' or '.join(map(repr, COLUMNS))} to the "
-            f"training rows (there are: {', '.join(names)}); None in it where a row has no demonstration."
+            f"training rows (there are: {', '.join(names) or 'none'}); None in it where a row has no demonstration."
+        )
+    if trainer.args.remove_unused_columns:
+        raise ValueError(
+            f"remove_unused_columns=True would take the column {column!r} out of the rows, and method={method!r} "
+            "learns from it: set it to False."
         )
     if isinstance(rows, Dataset):
         for number, value in enumerate(rows[column]):
             _check(value, f"training row {number}")
     return column
+
+
+def _columns(rows: Any) -> list[str]:
+    """The names of the rows' columns; of streamed rows that do not tell, the first row's."""
+    if rows is None:
+        return []
+    return rows.column_names or list(next(iter(rows), {}))
 
 
 def _check(value: Any, place: str) -> None:

@@ -213,6 +213,8 @@ def check_settings(trainer: EchoGRPOTrainer) -> None:
         "multi_objective_aggregation='normalize_then_sum', which would normalise each round by itself": (
             trainer.multi_objective_aggregation == "normalize_then_sum"
         ),
+        f"beta={args.beta} and loss_type={trainer.loss_type!r}, a mean over rows that would count the places that stay "
+        "empty in the KL (use 'dapo', or beta 0)": args.beta != 0.0 and trainer.loss_type in MEAN_OVER_ROWS,
         "reentrant gradient checkpointing on several processes (set use_reentrant=False)": (
             checkpointing and trainer.accelerator.num_processes > 1 and trainer.echo.coef > 0
         ),

@@ -84,7 +84,7 @@ class Hints(Part):
     def annotate(self, out: dict[str, Any]) -> None:
         ids = out["completion_ids"]
         mask = torch.arange(ids.shape[1], device=ids.device) < self.offsets(ids.shape[0]).unsqueeze(1)
-        # A rollout that is masked as truncated still has its hint.
+        mask &= out["completion_mask"].bool()  # the forward attends to nothing of a rollout masked as truncated
         out["hint_mask"] = mask.float()
         out["hint_count"] = self.trainer.accelerator.gather(mask.sum()).sum().float()
 
@@ -92,3 +92,6 @@ class Hints(Part):
         """`hint_weight` times the mean NLL of all the hints' tokens of a generation batch."""
         count = self.trainer.share_of(inputs["hint_count"])
         return self.trainer.method.hint_weight * echo_loss(logps, inputs["hint_mask"], num_prompts=count)
+
+    def num_learned(self, inputs: dict[str, Any]) -> Tensor:
+        return inputs["hint_mask"].sum()

@@ -6,12 +6,18 @@ policy's part of a step is, bit for bit, what it is without EchoRL.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 
 from echorl.trl.parts.rows import Rows, num_rows, select
+
+if TYPE_CHECKING:
+    from echorl.trl.trainer import EchoGRPOTrainer
 
 KEY = "echo_leftover"
 """Where a micro-batch holds its share: ids and mask of prompt and completion, weights of the completion."""
@@ -48,6 +54,26 @@ def deal(leftovers: list[dict[str, Tensor] | None], micro_batches: list[dict[str
     for leftover, batch in zip(leftovers, micro_batches, strict=True):
         if leftover is not None:
             batch[KEY] = leftover
+
+
+def in_chunks(forward: Callable[..., Tensor], model: Any, share: dict[str, Tensor], size: int) -> Tensor:
+    """`forward(model, ids, mask)` of a share, with graph.
+
+    More rows than `size` run in chunks of it, each of which is made again in the backward pass: so the activations of
+    no more than one of them lie beside the policy's, however many clips there are.
+    """
+    ids, mask = share["ids"], share["mask"]
+    if len(ids) <= size:
+        return forward(model, ids, mask)
+    # DDP counts the forwards of its wrapper, and must see none within a backward pass.
+    inner = model.module if isinstance(model, DistributedDataParallel) else model
+    rows = zip(ids.split(size), mask.split(size), strict=True)
+    return torch.cat([checkpoint(forward, inner, *chunk, use_reentrant=False) for chunk in rows])
+
+
+def sharded(trainer: EchoGRPOTrainer) -> bool:
+    """Whether a forward gathers the weights, which it cannot do within a backward pass."""
+    return trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
 
 
 def with_clips(rows: Rows) -> Tensor:

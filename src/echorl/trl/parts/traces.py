@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,9 @@ class Traces(Part):
     def __init__(self, trainer: EchoGRPOTrainer) -> None:
         super().__init__(trainer)
         self.column = check_demonstrations(trainer)
+        check_settings(trainer)
         self.opening = opening(trainer)
-        self.verified: dict[tuple[str, str], bool] = {}
+        self.verified: dict[bytes, bool] = {}  # by a digest of prompt and text, which together are as large as the rows
         self.traces: dict[int, tuple[str, list[int]]] = {}  # row -> text, tokens
         self.lengths: list[int] = []
 
@@ -59,7 +61,7 @@ class Traces(Part):
 
     def _is_right(self, text: str, ids: list[int], example: dict[str, Any]) -> bool:
         """The verifiers' word, asked once for each prompt and demonstration."""
-        key = (str(example["prompt"]), text)
+        key = _digest(str(example["prompt"]), text)
         if key not in self.verified:
             completion = as_completion(text, example["prompt"])
             self.verified[key] = call_verifiers(self.trainer, example, completion, ids)
@@ -95,11 +97,17 @@ class Traces(Part):
 
     def rewards(self, rewards: Tensor) -> Tensor:
         """A trace that is no member of its group has no reward there."""
-        if self.trainer.method.in_group:
-            return rewards
-        size = len(self.lengths)
-        written = self.trainer.accelerator.gather(self.sampled(size))
-        return rewards.masked_fill(~written.unsqueeze(1), torch.nan)
+        written = self.trainer.accelerator.gather(self.sampled(len(self.lengths)))
+        own = rewards.masked_fill(~written.unsqueeze(1), torch.nan)
+        self._log_reward(own)
+        return rewards if self.trainer.method.in_group else own
+
+    def _log_reward(self, rewards: Tensor) -> None:
+        """The mean of what the policy's rows got: TRL's `reward` has the traces in it."""
+        total = (rewards * self.trainer.reward_weights.to(rewards.device)).nansum(1)
+        total = total[~rewards.isnan().all(1)]
+        if len(total):
+            self.trainer.add_metric("policy_reward", float(total.mean()), family="method")
 
     def annotate(self, out: dict[str, Any]) -> None:
         """Move the trace's advantage from TRL's loss, which would need its sampled log-probs, to `loss`."""
@@ -118,3 +126,31 @@ class Traces(Part):
             return total / self.trainer.share_of(inputs["trace_count"])
         rows = mask.shape[0] * self.trainer.max_completion_length
         return total / rows / self.trainer.current_gradient_accumulation_steps
+
+    def num_learned(self, inputs: dict[str, Any]) -> Tensor:
+        """A trace's tokens where they are learned at any reward; a trace with an advantage is a row as any other."""
+        return super().num_learned(inputs) if self.trainer.method.in_group else inputs["trace_mask"].sum()
+
+
+def check_settings(trainer: EchoGRPOTrainer) -> None:
+    """Refuse a loss that the traces' term does not fit, and verifiers that cannot be asked about one text.
+
+    Raises:
+        ValueError: names the setting and the way out.
+    """
+    method = trainer.args.method
+    if not trainer.method.mean_over_tokens and trainer.loss_type != "dr_grpo":
+        raise ValueError(
+            f"loss_type={trainer.loss_type!r} does not go with method={method!r}, whose traces are normalised as in "
+            "dr_grpo: leave loss_type to the method, or take method='rl_sft'."
+        )
+    for column in trainer.verifiers:
+        if isinstance(trainer.reward_funcs[column], torch.nn.Module):
+            raise ValueError(
+                f"the verifier {trainer.reward_func_names[column]!r} is a reward model, and method={method!r} asks "
+                "verifiers about demonstrations: name a reward function in echo_success_reward_func."
+            )
+
+
+def _digest(*texts: str) -> bytes:
+    return hashlib.blake2b("\0".join(texts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
