@@ -50,6 +50,13 @@ def train(path: str, *more: str) -> list[str]:
         ({"model_name_or_path": "no/model"}, ["model_name_or_path='no/model'", "no folder"]),
         ({"report_to": "wandbb"}, ["report_to='wandbb'", "tensorboard"]),
         ({"resume_from_checkpoint": "no-folder"}, ["resume_from_checkpoint='no-folder'", "no such folder"]),
+        (
+            {"method": "grpo", "loss_type": "dapo"},
+            [
+                "method 'grpo' sets loss_type=grpo; to keep dapo write method_options: {loss_type: dapo}",
+                "leave loss_type",
+            ],
+        ),
     ],
 )
 def test_recipe(recipe, fails, changes, words):
@@ -66,6 +73,7 @@ def test_recipe(recipe, fails, changes, words):
         (["--seed", "1", "stray"], ["unexpected 'stray'"]),
         (["stray"], ["--config stray: there is no such file"]),
         (["--echo_coef", "-1"], ["echo_coef=-1.0"]),
+        (["--method=uft", "--beta=0"], ["method 'uft' sets beta=0.001; to keep 0.0 write method_options: {beta: 0.0}"]),
         (["--echo_coef", "nan"], ["echo_coef=nan"]),
         (["--config"], ["--config", "expected at least one argument"]),
     ],

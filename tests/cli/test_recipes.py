@@ -9,7 +9,9 @@ import yaml
 from datasets import Dataset
 
 from echorl.cli import main
+from echorl.cli.parsing import parse
 from echorl.cli.recipe import read_recipes
+from echorl.cli.train import train_command
 from echorl.trl.metrics_file import read_metrics
 
 ROW_FUNCTIONS = """
@@ -131,3 +133,14 @@ def test_row_func_for_a_data_set_of_the_hub(recipe, questions, monkeypatch):
     monkeypatch.setattr("echorl.cli.data._from_hub", lambda name, config, split: rows)
     path = recipe(train_file=None, dataset_name="a/b", row_func="functions.py:to_prompt", max_steps=1)
     assert main(["train", "--config", path]) == 0
+
+
+def test_what_a_method_sets_can_be_written_as_it_is_otherwise_or_as_its_option(recipe):
+    for changes, loss_type in (
+        ({"loss_type": "grpo"}, "grpo"),
+        ({"loss_type": "bnpo"}, "bnpo"),
+        ({"loss_type": "dapo", "method_options": {"loss_type": "dapo"}}, "dapo"),
+        ({"epsilon_high": None}, "grpo"),
+    ):
+        settings = parse(train_command(), read_recipes([recipe(method="grpo", **changes)]), ["--epsilon", "0.2"])
+        assert settings.training.loss_type == loss_type

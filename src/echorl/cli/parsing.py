@@ -84,6 +84,7 @@ def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:
         values["output_dir"] = f"runs/{recipe.name}"
     given = {name: value for name, value in values.items() if value != defaults[name] or name in recipe.options}
     own, training, model = _build(parser, values)
+    _check_method(training, {name: values[name] for name in _written(parser, recipe, argv)}, defaults)
     return Settings(own=own, training=training, model=model, given=given, defaults=defaults)
 
 
@@ -107,6 +108,30 @@ def _nearest(name: object, parser: TrlParser) -> str:
     known = [action.dest for action in parser._actions]
     found = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     return f"; did you mean {found[0]!r}?" if found else f"; `{parser.prog} --help_all` lists them all."
+
+
+def _written(parser: TrlParser, recipe: Recipe, argv: Sequence[str]) -> set[str]:
+    """The options that stand in the recipe or on the command line, whatever their values."""
+    actions = parser._option_string_actions
+    words = [word.partition("=")[0] for word in argv]
+    return {*recipe.options, *(actions[word].dest for word in words if word in actions)}
+
+
+def _check_method(training: TrainingArguments, written: dict[str, Any], defaults: dict[str, Any]) -> None:
+    """Refuse a value that equals TRL's default where the method has another: it would count as not set."""
+    from echorl.methods import method_settings
+
+    method = getattr(training, "method", None)
+    if method is None:
+        return
+    options = training.parsed_method_options()
+    for name, wanted in method_settings(method).items():
+        value = written.get(name)  # null is not set
+        if value is not None and value == defaults[name] and value != wanted and name not in options:
+            raise UserError(
+                f"method {method!r} sets {name}={wanted}; to keep {value} write method_options: {{{name}: {value}}}, "
+                f"else leave {name} out."
+            )
 
 
 def _check_value(parser: TrlParser, action: argparse.Action, value: Any, place: str) -> None:
