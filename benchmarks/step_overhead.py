@@ -16,6 +16,7 @@ import argparse
 import itertools
 import json
 import math
+import os
 import resource
 import statistics
 import subprocess
@@ -140,7 +141,7 @@ def make_model(size: Size):
         intermediate_size=4 * size.hidden,
         num_hidden_layers=size.layers,
         num_attention_heads=heads,
-        num_key_value_heads=2,
+        num_key_value_heads=2 if heads % 2 == 0 else 3,
         max_position_embeddings=size.tokens + 64,
         tie_word_embeddings=True,
         pad_token_id=0,
@@ -219,7 +220,10 @@ def peak_memory(name: str, echo: bool, steps: int, place: Place) -> float:
     """Peak memory in MB of one run in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.step_overhead", "--peak", name, "--steps", str(steps)]
     command += ["--device", place.device, "--engine", place.engine, *(["--echo"] if echo else [])]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    # TRL sets these for vLLM, and the next process would take them for a launcher's.
+    env = {name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def print_peak(size: Size, echo: bool, steps: int, place: Place) -> None:
