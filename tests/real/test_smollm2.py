@@ -13,6 +13,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from echorl import StepDelimiters, segment_steps
 from echorl.pretrained import cache_folder
+from echorl.report.gallery import read_rollouts
 from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
 from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
 from tests.trl.tiny import Gradients, all_right
@@ -172,3 +173,11 @@ def test_saved_resumed_and_loaded_by_plain_transformers(tmp_path):
     inputs = tokenizer.apply_chat_template(CHAT[0], add_generation_prompt=True, return_tensors="pt", return_dict=True)
     assert model.generate(**inputs, max_new_tokens=4, do_sample=False).shape[1] == inputs["input_ids"].shape[1] + 4
     assert all(torch.equal(p.cpu(), weights[n]) for n, p in model.named_parameters())
+
+
+def test_dumps_of_chat_rollouts_hold_the_text_that_their_tokens_spell(tmp_path):
+    build(tmp_path, echo_rollouts_every=1).train()
+    rows = read_rollouts(tmp_path / "rollouts")
+    assert len(rows) == 8
+    for row in rows:
+        assert "".join(row["tokens"]).replace("<|im_end|>", "") == row["completion"]

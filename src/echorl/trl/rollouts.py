@@ -12,6 +12,7 @@ from torch import Tensor
 
 from echorl.core.ledger import KINDS
 from echorl.core.mining import EchoClips
+from echorl.tasks.base import completion_text
 from echorl.trl.sources import GenerationCapture
 from echorl.trl.verdicts import Verdicts
 
@@ -48,7 +49,7 @@ def dump_if_due(
             "success": bool(verdicts.success[own_rows][i]) or not bool(verdicts.written[own_rows][i]),
             "written_by_policy": bool(verdicts.written[own_rows][i]),
             "prompt": _text(capture.texts[0][i]),
-            "completion": _text(capture.texts[1][i]),
+            "completion": completion_text(capture.texts[1][i]),
             "tokens": trainer._tokenizer.batch_decode([[t] for t in out["completion_ids"][i, :length].tolist()]),
             "entropy": entropy[i, :length].float().tolist(),
             "step_ids": step_ids[i, :length].tolist(),
@@ -72,5 +73,5 @@ def _clip_rows(clips: EchoClips) -> list[tuple]:
 
 
 def _text(value: Any) -> str:
-    """A prompt or completion as text; chat messages as JSON."""
+    """A prompt as text; chat messages as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
