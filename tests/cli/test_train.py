@@ -117,6 +117,43 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path, recipe, capsys):
     assert not (run / "optimizer.pt").exists()
 
 
+def test_resuming_a_run_whose_tokens_are_spent_changes_nothing(tmp_path, recipe, capsys):
+    path = recipe(save_strategy="steps", save_steps=1, max_steps=9, max_rollout_tokens=100, num_iterations=2)
+    assert main(["train", "--config", path]) == 0
+    run = tmp_path / "run"
+    before, lines = weights(run), (run / "metrics.jsonl").read_text()
+    last = run_folder.checkpoints(run)[0]
+    assert last.name == "checkpoint-2"
+    (run / "model.safetensors").unlink()  # the kill came just before the model was saved
+    assert main(["train", "--config", path, "--resume_from_checkpoint", "true"]) == 0
+    assert "checkpoint-2 is the end of this run (max_rollout_tokens=100)" in capsys.readouterr().err
+    assert same(weights(run), before)
+    assert (run / "metrics.jsonl").read_text() == lines
+    assert run_folder.progress(last) == {
+        "updates": 2,
+        "rollout_tokens": read_metrics(run / "metrics.jsonl")[-1]["echo/rollout_tokens"],
+    }
+
+
+def test_a_spent_budget_ends_a_run_only_with_its_generation_batch(tmp_path, recipe):
+    path = recipe(save_strategy="steps", save_steps=1, max_steps=9, max_rollout_tokens=100, num_iterations=2)
+    assert main(["train", "--config", path]) == 0
+    run = tmp_path / "run"
+    before = weights(run)
+    shutil.rmtree(run / "checkpoint-2")
+    assert main(["train", "--config", path, "--resume_from_checkpoint", "true"]) == 0
+    assert run_folder.checkpoints(run)[0].name == "checkpoint-2"
+    assert same(weights(run), before)
+
+
+def test_a_run_whose_tokens_are_spent_can_be_prolonged(tmp_path, recipe):
+    path = recipe(save_strategy="steps", save_steps=1, max_steps=9, max_rollout_tokens=100)
+    assert main(["train", "--config", path]) == 0
+    more = ["--max_rollout_tokens", "300", "--resume_from_checkpoint", "true"]
+    assert main(["train", "--config", path, *more]) == 0
+    assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["echo/rollout_tokens"] >= 300
+
+
 def test_a_finished_run_can_be_prolonged(tmp_path, recipe):
     path = recipe(save_strategy="steps", save_steps=1)
     assert main(["train", "--config", path]) == 0

@@ -52,12 +52,9 @@ def is_complete(checkpoint: Path) -> bool:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    own = checkpoint / "echorl_state_0.pt"
-    if not own.exists():
+    processes = _own_state(checkpoint).get("num_processes")
+    if processes is None:
         return True
-    import torch
-
-    processes = torch.load(own, map_location="cpu", weights_only=True)["num_processes"]
     names = ["rng_state.pth"] if processes == 1 else [f"rng_state_{rank}.pth" for rank in range(processes)]
     return all((checkpoint / name).exists() for name in names)
 
@@ -88,10 +85,40 @@ def _named(checkpoint: Path) -> Path:
     return checkpoint
 
 
-def is_finished(checkpoint: Path, max_steps: int) -> bool:
-    """Whether no step of the run is left after this checkpoint; runs counted in epochs see to that themselves."""
+def reached(checkpoint: Path, training: Any) -> str | None:
+    """The limit of the run that this checkpoint has reached, as "option=value"; None where training goes on.
+
+    Runs counted in epochs see to that themselves.
+    """
+    limits = vars(training)
+    if 0 < limits["max_steps"] <= progress(checkpoint)["updates"]:
+        return f"max_steps={limits['max_steps']}"
+    budget = limits.get("max_rollout_tokens", 0)  # `echorl sft` samples nothing
+    if budget and _is_between_batches(checkpoint) and progress(checkpoint)["rollout_tokens"] >= budget:
+        return f"max_rollout_tokens={budget}"
+    return None
+
+
+def progress(checkpoint: Path) -> dict[str, int]:
+    """{"updates", "rollout_tokens"} up to this checkpoint."""
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    return 0 < max_steps <= state["global_step"]
+    ledger = _own_state(checkpoint).get("ledger", {"tokens": {}})
+    return {"updates": state["global_step"], "rollout_tokens": sum(ledger["tokens"].values())}
+
+
+def _is_between_batches(checkpoint: Path) -> bool:
+    """Whether no generation batch is in use; a budget is looked at then."""
+    return _own_state(checkpoint).get("buffer") is None
+
+
+def _own_state(checkpoint: Path) -> dict[str, Any]:
+    """What `echorl.trl.checkpoint` saved; empty in a checkpoint of plain GRPO."""
+    path = checkpoint / "echorl_state_0.pt"
+    if not path.exists():
+        return {}
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def copy_model(checkpoint: Path, folder: str | Path) -> None:

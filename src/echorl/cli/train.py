@@ -97,8 +97,8 @@ def _train(command: Command, settings: Settings, env: Mapping[str, str]) -> None
     checkpoint = run_folder.choose_checkpoint(training.resume_from_checkpoint, training.output_dir, _say)
     if checkpoint is not None:
         run_folder.check_same_model(checkpoint, settings.model.model_name_or_path, config, peft=settings.model.use_peft)
-        if run_folder.is_finished(checkpoint, training.max_steps):
-            _finish(checkpoint, settings)
+        if (limit := run_folder.reached(checkpoint, training)) is not None:
+            _finish(checkpoint, settings, limit)
             return
     earlier = _earlier_run(settings) if checkpoint is None else []
     with as_user_error(ValueError, OSError, ImportError, doing="the trainer cannot be set up", by=LIBRARIES):
@@ -133,12 +133,12 @@ def _run_to_the_end(trainer: Trainer, checkpoint: Path | None) -> None:
             bar.close()
 
 
-def _finish(checkpoint: Path, settings: Settings) -> None:
+def _finish(checkpoint: Path, settings: Settings, limit: str) -> None:
     """The run had made its last step (the Trainer would make one more): see that its model is in place."""
     folder = settings.training.output_dir
     if settings.training.process_index == 0:
         run_folder.copy_model(checkpoint, folder)
-    _say(f"{checkpoint} is the end of this run (max_steps={settings.training.max_steps}): its model is in {folder}")
+    _say(f"{checkpoint} is the end of this run ({limit}): its model is in {folder}")
 
 
 def _earlier_run(settings: Settings) -> list[Path]:
