@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from echorl.evaluate import Completions, judge, sample
+from echorl.evaluate import Completions, ends_of, judge, sample
 from tests.trl.tiny import make_model, make_tokenizer
 
 PROMPTS = ["1+1=?\n", "1+2=?\n", "12345=?\n"]
@@ -62,3 +62,34 @@ def test_judge_repeats_columns_and_takes_none_for_a_failure():
 
     assert judge(verifier, completions, {"number": [7, 8]}) == [[True, False], [False, True]]
     assert seen == {"number": [7, 7, 8, 8]}
+
+
+@pytest.mark.parametrize(("own", "ends"), [(None, [1]), (1, [1]), (7, [1, 7]), ([1, 7], [1, 7])])
+def test_all_ends_are_known(own, ends):
+    model = make_model()
+    model.generation_config.eos_token_id = own
+    assert ends_of(model, make_tokenizer()) == ends
+
+
+def test_any_of_the_models_ends_ends_a_completion():
+    model, tokenizer = make_model(), make_tokenizer()
+    free = sample(model, tokenizer, PROMPTS, group_size=8, max_new_tokens=6).token_ids
+    end = free[0][1]
+    model.generation_config.eos_token_id = [1, end]
+    found = sample(model, tokenizer, PROMPTS, group_size=8, max_new_tokens=6)
+    assert any(ids[-1] == end and len(ids) < 6 for ids in found.token_ids)
+    assert not any(end in ids[:-1] for ids in found.token_ids)
+    assert [len(row) for row in found.entropies] == [len(ids) for ids in found.token_ids]
+
+
+def test_the_chat_template_gets_its_options():
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = "{{ messages[0]['content'] }}{{ '=' if think else '+' }}"
+    seen = []
+    model = make_model()
+    generate = model.generate
+    model.generate = lambda **inputs: seen.append(tokenizer.decode(inputs["input_ids"][0])) or generate(**inputs)
+    for options in (None, {"think": True}):
+        prompts = [[{"role": "user", "content": "1"}]]
+        sample(model, tokenizer, prompts, group_size=1, max_new_tokens=2, chat_template_kwargs=options)
+    assert seen == ["1+", "1="]

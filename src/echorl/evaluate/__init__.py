@@ -10,12 +10,13 @@ from echorl.evaluate.metrics import (
     pass_at_1,
     pass_at_k,
 )
-from echorl.evaluate.sampling import Completions, judge, sample
+from echorl.evaluate.sampling import Completions, ends_of, judge, sample
 
 __all__ = [
     "Completions",
     "Estimate",
     "behaviour",
+    "ends_of",
     "item_pass_at_k",
     "judge",
     "mean_of_runs",

@@ -21,7 +21,7 @@ class Completions:
 
     Attributes:
         texts: without special tokens.
-        token_ids: up to and including the end-of-sequence token.
+        token_ids: up to and including the first token that ends a sequence.
         entropies: nats, one a token, of the distribution at the sampling temperature.
         group_size: completions a prompt.
     """
@@ -42,14 +42,16 @@ def sample(
     temperature: float = 1.0,
     batch_size: int = 512,
     seed: int = 0,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
 ) -> Completions:
     """`group_size` completions of each prompt from the policy's whole distribution (no top-k, no top-p).
 
-    Prompts are strings, or chat messages that the tokenizer's template renders. The same seed, batch size and number of
-    threads give the same completions; the caller's random state is left as it was. The tokenizer must pad on the left.
-    No prompts: empty lists.
+    Prompts are strings, or chat messages that the tokenizer's template renders with `chat_template_kwargs`. The same
+    seed, batch size and number of threads give the same completions; the caller's random state is left as it was. The
+    tokenizer must pad on the left. No prompts: empty lists.
     """
-    rows = [text for text in map(partial(_render, tokenizer), prompts) for _ in range(group_size)]
+    render = partial(_render, tokenizer, **(chat_template_kwargs or {}))
+    rows = [text for text in map(render, prompts) for _ in range(group_size)]
     result = Completions([], [], [], group_size)
     training = model.training
     model.eval()
@@ -65,11 +67,18 @@ def sample(
     return result
 
 
-def _render(tokenizer: Any, prompt: str | list[dict[str, str]]) -> tuple[str, bool]:
+def ends_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids that end a completion, as in TRL's trainers: the generation config's, and the tokenizer's."""
+    own = model.generation_config.eos_token_id
+    own = [] if own is None else [own] if isinstance(own, int) else list(own)
+    return own if tokenizer.eos_token_id in own else [tokenizer.eos_token_id, *own]
+
+
+def _render(tokenizer: Any, prompt: str | list[dict[str, str]], **options: Any) -> tuple[str, bool]:
     """(text, whether the tokenizer adds its special tokens): a chat template writes them itself."""
     if isinstance(prompt, str):
         return prompt, True
-    return tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True), False
+    return tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **options), False
 
 
 def _generate(
@@ -80,7 +89,7 @@ def _generate(
     inputs = tokenizer(
         texts, return_tensors="pt", padding=True, return_token_type_ids=False, add_special_tokens=special
     )
-    recorder = EntropyRecorder(temperature)
+    recorder, ends = EntropyRecorder(temperature), ends_of(model, tokenizer)
     output = model.generate(
         **inputs.to(model.device),
         max_new_tokens=max_new_tokens,
@@ -90,11 +99,11 @@ def _generate(
         top_p=1.0,
         logits_processor=[recorder],
         pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=ends,
     )
     rows = output[:, inputs["input_ids"].shape[1] :].tolist()
     for ids, entropies in zip(rows, recorder.entropies.tolist(), strict=True):
-        end = ids.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in ids else len(ids)
+        end = next((place for place, token in enumerate(ids, 1) if token in ends), len(ids))
         yield ids[:end], entropies[:end]
 
 
