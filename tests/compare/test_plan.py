@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from echorl.compare.plan import Comparison, Run, read_comparison
@@ -17,7 +15,7 @@ STUDY = {
     "output_dir": "out",
     "seeds": (0, 1, 2),
     "learning_rates": (1e-6, 1e-5),
-    "grid_seeds": 2,
+    "grid_seeds": (7, 8),
 }
 
 
@@ -27,7 +25,7 @@ def study(**changes) -> Comparison:
 
 def test_every_arm_tries_every_rate_with_the_grids_seeds():
     assert {(run.arm, run.rate, run.seed) for run in study().grid()} == {
-        (arm, rate, seed) for arm in ("grpo", "echorl") for rate in (1e-6, 1e-5) for seed in (0, 1)
+        (arm, rate, seed) for arm in ("grpo", "echorl") for rate in (1e-6, 1e-5) for seed in (7, 8)
     }
     assert {run.arm for run in study(grid_arm="grpo").grid()} == {"grpo"}
     assert study(learning_rates=(1e-6,)).grid() == []
@@ -37,19 +35,32 @@ def test_every_arm_tries_every_rate_with_the_grids_seeds():
 def test_an_arm_keeps_its_best_rate_and_of_equal_ones_the_lowest():
     values = dict.fromkeys(study().grid(), 0.5)
     assert study().chosen(values) == {"grpo": 1e-6, "echorl": 1e-6}
-    values[Run("echorl", 1e-5, 1)] = 0.6
+    values[Run("echorl", 1e-5, 8)] = 0.6
     assert study().chosen(values) == {"grpo": 1e-6, "echorl": 1e-5}
     assert study(grid_arm="echorl").chosen(values) == {"grpo": 1e-5, "echorl": 1e-5}
     assert study(learning_rates=()).chosen({}) == {"grpo": None, "echorl": None}
 
 
-def test_the_grids_runs_are_among_the_final_ones():
+def test_a_rate_that_diverged_is_the_worst():
+    values = dict.fromkeys(study().grid(), 0.0)
+    values[Run("grpo", 1e-6, 8)] = None  # its other seed's 0.9 doesn't save it
+    values[Run("grpo", 1e-6, 7)] = 0.9
+    assert study().chosen(values) == {"grpo": 1e-5, "echorl": 1e-6}
+    with pytest.raises(ValueError, match="arm 'grpo' diverged at every learning rate of the grid: put lower"):
+        study().chosen({**values, Run("grpo", 1e-5, 7): None})
+
+
+def test_the_edges_of_the_grid():
+    three = study(learning_rates=(1e-5, 1e-6, 1e-4))
+    assert three.edges({"grpo": 1e-6, "echorl": 1e-5}) == {"grpo": "lowest"}
+    assert study(grid_arm="echorl").edges({"grpo": 1e-6, "echorl": 1e-5}) == {"echorl": "highest"}
+    assert study(learning_rates=()).edges({"grpo": None, "echorl": None}) == {}
+
+
+def test_no_run_of_the_grid_is_compared():
     final = study().final({"grpo": 1e-6, "echorl": 1e-5})
-    assert len(final) == 6
-    assert len(set(final)) == 6
-    assert set(study().grid()) & set(final) == {
-        Run("grpo", 1e-6, 0), Run("grpo", 1e-6, 1), Run("echorl", 1e-5, 0), Run("echorl", 1e-5, 1),
-    }  # fmt: skip
+    assert len(set(final)) == len(final) == 6
+    assert not set(study().grid()) & set(final)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +72,23 @@ def test_the_grids_runs_are_among_the_final_ones():
         ({"arms": {"a": {"seed": 1}}}, "arm 'a' sets seed"),
         ({"seeds": ()}, "name each seed once"),
         ({"seeds": (1, 1)}, "name each seed once"),
-        ({"grid_seeds": 4}, "grid_seeds=4 is more than the 3 seeds"),
+        ({"seeds": (0, True)}, "seeds=.* is not allowed: a seed is a whole number"),
+        ({"seeds": (0.5,)}, "a seed is a whole number"),
+        ({"seeds": (-1,)}, "a seed is a whole number"),
+        ({"grid_seeds": ()}, "grid_seeds=.* name each seed once"),
+        ({"grid_seeds": (5, 2)}, r"grid_seeds=\[5, 2\] and seeds share 2: the grid needs seeds of its own"),
+        ({"learning_rates": (1e-6, 1e-5, 1e-6)}, "two of them are equal"),
+        ({"learning_rates": (1e-6, 1.0000001e-6)}, "two of them are equal to six digits"),
+        ({"learning_rates": (float("nan"),)}, "must be positive numbers"),
+        ({"tests": ("test", "validation")}, "'validation' is for training or for choosing"),
+        ({"tests": ("train",)}, "'train' is for training or for choosing"),
+        ({"tests": ()}, "name each split once"),
+        ({"tests": ("test", "test")}, "name each split once"),
+        ({"temperature": 0}, "temperature=0 is not allowed: it must be a positive number"),
+        ({"temperature": True}, "temperature=True is not allowed"),
+        ({"temperature": "1"}, "temperature='1' is not allowed"),
+        ({"samples": 1.5}, "samples=1.5 is not allowed"),
+        ({"prompts": 0}, "prompts=0 is not allowed"),
         ({"grid_arm": "x"}, "grid_arm='x' is no arm; there are grpo, echorl"),
         ({"learning_rates": ("1e-6",)}, "must be positive numbers, such as 1.0e-6"),
         ({"rollout_tokens": 0}, "rollout_tokens=0 is not allowed"),
@@ -87,8 +114,9 @@ def test_a_files_options(tmp_path):
         read_comparison(path, {**mapping, "seed": 1}, {})
     with pytest.raises(ValueError, match="'arms' is missing"):
         read_comparison(path, {"recipe": "x", "rollout_tokens": 1}, {})
-    with pytest.raises(ValueError, match="seeds=3 is not a list"):
-        read_comparison(path, {**mapping, "seeds": 3}, {})
+    for name in ("seeds", "grid_seeds"):
+        with pytest.raises(ValueError, match=f"{name}=3 is not a list"):
+            read_comparison(path, {**mapping, name: 3}, {})
 
 
 def test_a_run_is_found_again_only_under_its_own_settings(tmp_path):
@@ -113,12 +141,3 @@ def test_a_run_is_found_again_only_under_its_own_settings(tmp_path):
     (tmp_path / "mine" / "thesis.txt").write_text("")
     with pytest.raises(ValueError, match="no comparison wrote"):
         claim(tmp_path / "mine", key)
-
-
-def test_other_weights_are_another_key(tmp_path):
-    (tmp_path / "model.safetensors").write_bytes(b"one")
-    options = {"model_name_or_path": str(tmp_path)}
-    before = run_key(options)
-    (tmp_path / "model.safetensors").write_bytes(b"two")
-    assert run_key(options) != before
-    assert Path(options["model_name_or_path"]).exists()

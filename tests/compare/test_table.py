@@ -31,7 +31,10 @@ def results() -> dict:
         Run("echorl", 1e-5, 1): ("11", "00"),
     }
     return {
-        run: {"training": {"updates": 3 + run.seed}, "test": scores(*items, length=10.0 + run.seed)}
+        run: {
+            "training": {"updates": 3 + run.seed, "rollout_tokens": 100},
+            "test": scores(*items, length=10.0 + run.seed),
+        }
         for run, items in made.items()
     }
 
@@ -54,6 +57,13 @@ def test_updates_are_compared_too(comparison, results):
     assert found["echorl"]["difference"]["value"] == 0.0
 
 
+def test_and_so_are_the_tokens_that_were_spent(comparison, results):
+    results[Run("echorl", 1e-5, 1)]["training"]["rollout_tokens"] = 140
+    compared = table.compare(comparison, RATES, results)
+    assert compared["training"]["rollout tokens"]["echorl"]["mean"] == 120.0
+    assert "| rollout tokens | echorl | 1e-05 | 120 |" in table.markdown(comparison, RATES, compared)
+
+
 def test_markdown_has_every_number(comparison, results):
     text = table.markdown(comparison, RATES, table.compare(comparison, RATES, results))
     assert "| pass@1, % | echorl | 1e-05 | 62.5 | +25 [-293, +343] |" in text
@@ -72,11 +82,20 @@ def test_one_seed_has_no_interval(results):
 
 
 def test_the_grid(comparison):
-    both = Comparison(**{**vars(comparison), "learning_rates": (1e-6, 1e-5), "grid_seeds": 2})
-    values = {run: 0.25 if run.rate == 1e-6 else 0.5 for run in both.grid()}
-    text = table.grid_markdown(both, values, {"grpo": 1e-5, "echorl": 1e-5})
+    three = Comparison(**{**vars(comparison), "learning_rates": (1e-6, 1e-5, 1e-4)})
+    values = {run: {1e-6: 0.25, 1e-5: 0.5, 1e-4: None}[run.rate] for run in three.grid()}
+    text = table.grid_markdown(three, values, {"grpo": 1e-5, "echorl": 1e-5})
     assert "| 1e-05 | **50.0** | **50.0** |" in text
     assert "| 1e-06 | 25.0 | 25.0 |" in text
+    assert "| 0.0001 | diverged | diverged |" in text
+    assert "extend the grid" not in text
+
+
+def test_the_best_rate_at_the_edge_of_the_grid_is_told(comparison):
+    three = Comparison(**{**vars(comparison), "learning_rates": (1e-6, 1e-5, 1e-4), "grid_arm": "echorl"})
+    values = {run: run.rate for run in three.grid()}
+    text = table.grid_markdown(three, values, three.chosen(values))
+    assert text.endswith("\nThe best rate of echorl, 0.0001, is the highest of the grid: extend the grid.\n")
 
 
 def test_the_bootstrap_draws_runs_and_items():

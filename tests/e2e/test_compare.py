@@ -58,9 +58,10 @@ def test_every_arm_ran_with_every_seed_on_equal_tokens(finished):
     assert results["learning_rates"] == {"grpo": rate, "echorl": rate}
     assert len(results["validation"]) == 2
     runs = list((finished / "study").glob("*/*/*/run.json"))
-    assert len(runs) == 5  # two for the grid, of which one is final, and the three other final ones
+    assert len(runs) == 6  # two for the grid and four final ones
     for path in runs:
         value = json.loads(path.read_text())["value"]
+        assert not list((path.parent / "policy").glob("checkpoint-*"))
         lengths = [line["echo/rollout_tokens"] for line in read_metrics(path.parent / "policy" / "metrics.jsonl")]
         before = [n for n in lengths if n < value["rollout_tokens"]]
         assert value["rollout_tokens"] >= TOKENS > max(before, default=0)
@@ -76,7 +77,15 @@ def test_the_same_seed_draws_the_same_prompts_in_both_arms(finished):
 
 def test_tables(finished):
     text = (finished / "study" / "results.md").read_text()
-    for words in ("pass@1, %", "pass@2, %", "tokens a rollout", "entropy, nats", "updates", "less grpo"):
+    for words in (
+        "pass@1, %",
+        "pass@2, %",
+        "tokens a rollout",
+        "entropy, nats",
+        "updates",
+        "rollout tokens",
+        "less grpo",
+    ):
         assert words in text
 
 
@@ -92,8 +101,8 @@ def test_a_second_run_computes_nothing(finished, monkeypatch, capsys):
 def test_dry_run(finished, capsys):
     assert main(["compare", str(finished / "study.yaml"), "--dry_run"]) == 0
     shown = capsys.readouterr().out
-    assert "grid   grpo/rate-1e-05/seed-0  (done)" in shown
-    assert "4 runs at the chosen rates" in shown
+    assert "grid   grpo/rate-1e-05/seed-1000  (done)" in shown
+    assert shown.count("then   ") == shown.count("(done)") - 2 == 4
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from echorl.cli.errors import Interrupted, UserError
-from echorl.compare.plan import Comparison, Run, read_comparison
-from echorl.compare.run import claim, run_key, run_options, scores_key, scores_path, training_of
-from echorl.processes import Job, run_jobs
-from echorl.stored import last_value, stored, write_json
+from echorl.compare.plan import Run, Validation, read_comparison
+from echorl.compare.run import claim, scores_key
+from echorl.compare.study import Study
+from echorl.processes import Job, JobsFailed, run_jobs, visible_gpus
+from echorl.stored import last_value, write_json
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -28,114 +29,86 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("study", type=Path, metavar="STUDY", help="YAML: recipe, arms, rollout_tokens, seeds, ...")
     parser.add_argument("--output_dir", "--output-dir", metavar="DIR", help="instead of the study's")
     parser.add_argument("--parallel", type=int, metavar="N", help="runs at a time, instead of the study's")
-    parser.add_argument("--dry_run", "--dry-run", action="store_true", help="list the runs and stop")
+    parser.add_argument("--dry_run", "--dry-run", action="store_true", help="check the study, list its runs and stop")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command. Returns 0.
 
     Raises:
-        UserError: the study or a run's recipe has something wrong.
+        UserError: the study or a run's recipe has something wrong, a run failed, or another process is at the study.
         Interrupted: Ctrl-C.
     """
+    from echorl.cli.compare_checks import check_arms
     from echorl.cli.recipe import read_recipe, read_recipes
 
     changes = {"output_dir": args.output_dir, "parallel": args.parallel}
     comparison = read_comparison(args.study, read_recipe(args.study), changes)
     recipe = read_recipes(comparison.recipe)
     study = Study(comparison, {**recipe.options, **({"env": dict(recipe.env)} if recipe.env else {})})
+    check_arms(study)
     if args.dry_run:
         _list(study)
         return 0
-    _check_recipes(study)
     try:
-        _compare(study)
+        with _alone(Path(comparison.output_dir)):
+            _compare(study)
     except KeyboardInterrupt:
         raise Interrupted("stopped; what is finished is kept, and the same command goes on from there.") from None
     return 0
 
 
-@dataclass(frozen=True)
-class Study:
-    """A comparison with its recipe read: from a run to its folder, options and results."""
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Within, no other `echorl compare` works in the folder."""
+    from filelock import FileLock, Timeout
 
-    comparison: Comparison
-    recipe: Mapping[str, Any]
-
-    def folder(self, run: Run) -> Path:
-        return Path(self.comparison.output_dir) / run.name
-
-    def options(self, run: Run) -> dict[str, Any]:
-        return run_options(self.comparison, self.recipe, run, self.folder(run))
-
-    def key(self, run: Run) -> dict[str, Any]:
-        return run_key(self.options(run))
-
-    def training(self, run: Run) -> Any:
-        return training_of(self.folder(run), self.key(run))
-
-    def scores(self, run: Run, split: str) -> Any:
-        return stored(scores_path(self.folder(run), split), scores_key(self.key(run), self.comparison, split))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(folder / ".lock").acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"another `echorl compare` is at work in {folder}: let it end, or give another --output_dir."
+        ) from None
+    with lock:
+        yield
 
 
 def _list(study: Study) -> None:
-    comparison = study.comparison
-    for run in comparison.grid():
-        print(f"grid   {run.name}{'  (done)' if study.scores(run, 'validation') else ''}")
-    rest = len(comparison.arms) * len(comparison.seeds)
-    print(f"then   {rest} runs at the chosen rates (those of the grid among them are not run again)")
+    """Every run that is known: those at the chosen rates only once the grid is done."""
+    comparison, grid, validation = study.comparison, study.comparison.grid(), study.validation()
+    for run in grid:
+        print(f"grid   {run.name}{_state(study, run, ['validation'])}")
+    if validation is None:
+        print(f"then   {len(comparison.arms) * len(comparison.seeds)} runs at the chosen rates")
+    else:
+        for run in comparison.final(comparison.chosen(validation)):
+            print(f"{'then' if grid else 'run ':6} {run.name}{_state(study, run, comparison.tests)}")
     print(f"       {comparison.rollout_tokens} rollout tokens each, {comparison.parallel} at a time")
 
 
-def _check_recipes(study: Study) -> None:
-    """Refuse what `echorl train` would refuse, and what runs on equal tokens cannot have, before the first run."""
-    comparison = study.comparison
-    rate = comparison.learning_rates[0] if comparison.learning_rates else None
-    splits = [*comparison.tests, *(["validation"] if comparison.grid() else [])]
-    for arm in comparison.arms:
-        try:
-            _check_arm(study.options(Run(arm, rate, comparison.seeds[0])), " + ".join(comparison.recipe), splits)
-        except (UserError, ValueError) as error:
-            raise UserError(f"arm {arm!r}: {error}") from None
-
-
-def _check_arm(options: dict[str, Any], recipe: str, splits: Sequence[str]) -> None:
-    from echorl.cli.data import make_task
-    from echorl.cli.parsing import parse
-    from echorl.cli.recipe import Recipe
-    from echorl.cli.train import train_command
-
-    options = {name: value for name, value in options.items() if name != "env"}
-    settings = parse(train_command(), Recipe(options=options, origin=dict.fromkeys(options, recipe)), [])
-    scheduler = str(getattr(settings.training.lr_scheduler_type, "value", settings.training.lr_scheduler_type))
-    if not scheduler.startswith("constant"):
-        raise UserError(
-            f"lr_scheduler_type={scheduler} decays over steps, but runs end at a number of tokens: set constant or "
-            "constant_with_warmup."
-        )
-    task = make_task(settings.own)
-    if task is None:
-        raise UserError(f"{recipe} names no task: echorl compare scores runs on a task's splits.")
-    for split in splits:
-        if split not in task.splits:
-            raise UserError(f"{split!r} is no split of the task; it has {', '.join(task.splits)}.")
+def _state(study: Study, run: Run, splits: Sequence[str]) -> str:
+    state = study.state(run, splits)
+    return f"  ({state})" if state else ""
 
 
 def _compare(study: Study) -> None:
     comparison = study.comparison
     _work(study, comparison.grid(), ["validation"])
-    validation = {run: _pass_at_1(study.scores(run, "validation")) for run in comparison.grid()}
+    validation = study.validation()
+    assert validation is not None, "the grid is done"
     rates = comparison.chosen(validation)
     final = comparison.final(rates)
     _work(study, final, comparison.tests)
-    results = {
-        run: {"training": study.training(run), **{split: study.scores(run, split) for split in comparison.tests}}
-        for run in final
-    }
-    _show(study, validation, rates, results)
+    if diverged := [run.name for run in final if study.state(run, comparison.tests) == "diverged"]:
+        raise UserError(
+            f"{', '.join(diverged)} diverged (numbers that are not finite), so its arm has no result: lower the "
+            "learning rate, or try the rates with more grid_seeds."
+        )
+    _show(study, validation, rates, study.results(final))
 
 
-def _show(study: Study, validation: Mapping[Run, float], rates: Mapping[str, Any], results: Mapping[Run, Any]) -> None:
+def _show(study: Study, validation: Validation, rates: Mapping[str, Any], results: Mapping[Run, Any]) -> None:
     """Print the tables, and leave them as results.json and results.md."""
     from echorl.compare import table
 
@@ -150,23 +123,23 @@ def _show(study: Study, validation: Mapping[Run, float], rates: Mapping[str, Any
     print(text)
 
 
-def _pass_at_1(scores: Mapping[str, Any]) -> float:
-    from echorl.evaluate import pass_at_1
-
-    return pass_at_1(scores["verdicts"]).value
-
-
 def _work(study: Study, runs: Sequence[Run], splits: Sequence[str]) -> None:
     """Train and score what is missing, in processes."""
     from echorl.cli.bars import Bars
 
-    missing = [r for r in runs if not study.training(r) or any(not study.scores(r, split) for split in splits)]
+    comparison = study.comparison
+    missing = [each for each in runs if not study.state(each, splits)]
+    if not missing:
+        return
     for each in missing:
         claim(study.folder(each), study.key(each))
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    with Bars() as bars:
-        jobs = [_job(study, each, splits) for each in missing]
-        run_jobs(jobs, parallel=study.comparison.parallel, threads=study.comparison.threads, view=bars)
+    jobs, gpus = [_job(study, each, splits) for each in missing], visible_gpus()
+    try:
+        with Bars() as bars:
+            run_jobs(jobs, parallel=comparison.parallel, threads=comparison.threads, gpus=gpus, view=bars)
+    except JobsFailed as error:
+        raise UserError(f"{error}; what is finished is kept, and the same command tries the rest again.") from None
 
 
 def _job(study: Study, run: Run, splits: Sequence[str]) -> Job:

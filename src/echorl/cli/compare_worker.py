@@ -6,6 +6,7 @@ python -m echorl.cli.compare_worker FOLDER WORK PARENT
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 import time
@@ -15,7 +16,10 @@ from typing import Any
 
 from echorl.compare.run import MARK, scores_path
 from echorl.processes import end_with_parent
-from echorl.stored import cached, last_value
+from echorl.stored import cached, last_value, stored, write_json
+
+SAMPLER = "probability tensor contains either"
+"""What torch says when it is to draw from a distribution that is none."""
 
 
 def main() -> int:
@@ -24,66 +28,120 @@ def main() -> int:
 
     folder, work, parent = sys.argv[1:]
     end_with_parent(int(parent))
-    return guard(lambda: _work(Path(folder), json.loads(work)))
+    return guard(lambda: run_and_score(Path(folder), json.loads(work)))
 
 
-def _work(folder: Path, work: Mapping[str, Any]) -> int:
-    cached(folder / MARK, work["key"], lambda: _train(folder, work["options"]))
-    missing = [split for split, key in work["score_keys"].items()]
-    policy = None
-    for split in missing:
-        policy = _score(folder, work, split, policy)
+def run_and_score(folder: Path, work: Mapping[str, Any]) -> int:
+    """Train and score; a run that failed because its numbers are no longer finite is recorded as such. Returns 0."""
+    from echorl.cli.recipe import environment
+
+    trained = Training(folder, work["options"])
+    with environment(work["options"].get("env", {})):
+        try:
+            value = cached(folder / MARK, work["key"], trained.run)
+            trained.clean()
+            if not value["diverged"]:
+                _score(folder, work)
+        except Exception as error:
+            if not trained.has_diverged(error):
+                raise
+            value = stored(folder / MARK, work["key"]) or trained.summary()
+            write_json(folder / MARK, {"key": work["key"], "value": {**value, "diverged": _words(error)}})
+            trained.clean()
     return 0
 
 
-def _train(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Train by a recipe that is left in the folder; it resumes if it was stopped."""
-    import yaml
+class Training:
+    """A run by a recipe that is left in its folder; it resumes if it was stopped."""
 
-    from echorl.cli.train import run
+    def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
+        self.folder, self.policy, self.options = folder, folder / "policy", options
+        self.started = time.monotonic()
+        self.trainer: Any = None
 
-    recipe = folder / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump(dict(options), sort_keys=False), encoding="utf-8")
-    started = time.monotonic()
-    run(["--config", str(recipe), "--disable_tqdm", "true"])
-    policy = folder / "policy"
-    for checkpoint in policy.glob("checkpoint-*"):
-        shutil.rmtree(checkpoint)
-    metrics = policy / "metrics.jsonl"
-    return {
-        "updates": int(last_value(metrics, "step") or 0),
-        "rollout_tokens": int(last_value(metrics, "echo/rollout_tokens") or 0),
-        "seconds": time.monotonic() - started,
-    }
+    def run(self) -> dict[str, Any]:
+        """Train. Returns the summary."""
+        from dataclasses import replace
+
+        import yaml
+
+        from echorl.cli.train import launch, train_command
+
+        recipe = self.folder / "recipe.yaml"
+        recipe.write_text(yaml.safe_dump(dict(self.options), sort_keys=False), encoding="utf-8")
+        command = train_command()
+
+        def make_trainer(*args: Any) -> Any:
+            self.trainer = command.make_trainer(*args)
+            return self.trainer
+
+        launch(replace(command, make_trainer=make_trainer), ["--config", str(recipe), "--disable_tqdm", "true"])
+        finite = self.trainer is None or _is_finite(self.trainer)  # none: an earlier session had finished
+        self.trainer = None  # its memory is needed for scoring
+        return {**self.summary(), "diverged": None if finite else "weights that are not finite"}
+
+    def summary(self) -> dict[str, Any]:
+        """What the training took; `last_session_seconds` are those of this process, not of one that was stopped."""
+        from echorl.cli.run_folder import checkpoints, is_complete, progress
+
+        metrics = self.policy / "metrics.jsonl"
+        updates, tokens = (int(last_value(metrics, name) or 0) for name in ("step", "echo/rollout_tokens"))
+        for checkpoint in filter(is_complete, checkpoints(self.policy)[:1]):  # the metrics may be behind it
+            found = progress(checkpoint)
+            updates, tokens = max(updates, found["updates"]), max(tokens, found["rollout_tokens"])
+        seconds = time.monotonic() - self.started
+        return {"updates": updates, "rollout_tokens": tokens, "last_session_seconds": seconds, "diverged": None}
+
+    def clean(self) -> None:
+        """Remove the checkpoints, which only a resumed run needs."""
+        for checkpoint in self.policy.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+
+    def has_diverged(self, error: Exception) -> bool:
+        """Whether numbers that are no longer finite are behind the error."""
+        if SAMPLER in str(error):
+            return True
+        try:
+            return self.trainer is not None and not _is_finite(self.trainer)
+        except RuntimeError:  # a GPU whose sampler has failed answers nothing any more
+            norm = last_value(self.policy / "metrics.jsonl", "grad_norm")
+            return norm is not None and not math.isfinite(norm)
 
 
-def _score(folder: Path, work: Mapping[str, Any], split: str, policy: Any) -> Any:
-    """Score one split unless that is done; the policy is loaded when it is first needed, and returned."""
+def _is_finite(trainer: Any) -> bool:
+    return all(bool(parameter.isfinite().all()) for parameter in trainer.model.parameters())
+
+
+def _words(error: Exception) -> str:
+    from echorl.cli.errors import one_line
+
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
+def _score(folder: Path, work: Mapping[str, Any]) -> None:
+    """Score the splits that are not done; the policy is loaded when it is first needed."""
     from echorl.cli.data import make_task
     from echorl.cli.parsing import parse
     from echorl.cli.recipe import Recipe
     from echorl.cli.train import train_command
-    from echorl.compare.score import load_policy, score_split
+    from echorl.compare.score import Policy
 
+    missing = [split for split, key in work["score_keys"].items() if not stored(scores_path(folder, split), key)]
+    if not missing:
+        return
     options = {name: value for name, value in work["options"].items() if name != "env"}
     settings = parse(train_command(), Recipe(options=options), [])
-
-    def score() -> dict[str, Any]:
-        nonlocal policy
-        task = make_task(settings.own)
-        device = "cpu" if settings.training.use_cpu else str(settings.training.device)
-        policy = policy or load_policy(folder / "policy", device=device)
-        return score_split(
-            policy,
-            task.dataset(split, size=work["prompts"]),
-            task.verifier,
-            samples=work["samples"],
-            temperature=work["temperature"],
-            max_new_tokens=settings.training.max_completion_length,
-        )
-
-    cached(scores_path(folder, split), work["score_keys"][split], score)
-    return policy
+    training, task = settings.training, make_task(settings.own)
+    policy = Policy.load(
+        folder / "policy",
+        device="cpu" if training.use_cpu else str(training.device),
+        max_new_tokens=training.max_completion_length,
+        chat_template_kwargs=training.chat_template_kwargs,
+    )
+    for split in missing:
+        rows = task.dataset(split, size=work["prompts"])
+        scores = policy.score(rows, task.verifier, samples=work["samples"], temperature=work["temperature"])
+        write_json(scores_path(folder, split), {"key": work["score_keys"][split], "value": scores})
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,3 +64,18 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     if not isinstance(recipe.get("env", {}), dict):
         raise UserError(f"--config {path}: 'env' must be a mapping of environment variables to values.")
     return recipe
+
+
+@contextmanager
+def environment(variables: Mapping[str, Any]) -> Iterator[None]:
+    """Within, these environment variables are set, as text."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update({name: str(value) for name, value in variables.items()})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 
 OWNED = ("seed", "learning_rate", "max_rollout_tokens", "max_steps", "output_dir", "resume_from_checkpoint")
 """Options of a run that the comparison sets itself."""
+
+CHOOSING = ("train", "validation")
+"""Splits that train and that choose the learning rates: no test."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,17 @@ class Run:
         return f"{self.arm}/{f'rate-{self.rate:g}' if self.rate else 'rate-of-recipe'}/seed-{self.seed}"
 
 
+Validation = Mapping[Run, float | None]
+"""Run of the grid -> its pass@1 on the validation split; None: it diverged, which is worse than any score."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Arms that differ in their options alone, each run with every seed until it has sampled `rollout_tokens`.
 
-    Every arm tries all `learning_rates` with the first `grid_seeds` seeds and keeps the rate with the best pass@1 on
-    the task's validation split; with `grid_arm`, only that arm tries them, for all. The rest of the seeds then run at
-    the chosen rate, and the tests decide.
+    Every arm tries all `learning_rates` with the `grid_seeds` and keeps the rate with the best pass@1 on the task's
+    validation split; with `grid_arm`, only that arm tries them, for all. Every arm then runs at the chosen rate with
+    `seeds`, of which none has had a say in the choice, and the tests decide.
 
     Raises:
         ValueError: a value is not allowed; the message names it and what is.
@@ -48,10 +56,11 @@ class Comparison:
     seeds: tuple[int, ...] = (0, 1, 2)
     learning_rates: tuple[float, ...] = ()
     """Empty: the recipe's rate, untuned."""
-    grid_seeds: int = 1
+    grid_seeds: tuple[int, ...] = (1000,)
+    """None of `seeds`: the tests' runs would otherwise hold those that looked best on the grid."""
     grid_arm: str | None = None
     tests: tuple[str, ...] = ("test",)
-    """Splits of the task."""
+    """Splits of the task, other than those that train and choose."""
     prompts: int = 128
     """Prompts of each split."""
     samples: int = 8
@@ -63,17 +72,45 @@ class Comparison:
     """CPU threads of each."""
 
     def __post_init__(self) -> None:
-        for name in ("rollout_tokens", "grid_seeds", "prompts", "samples", "parallel", "threads"):
+        for name in ("rollout_tokens", "prompts", "samples", "parallel", "threads"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if not _is_whole(value) or value < 1:
                 raise ValueError(f"{name}={value!r} is not allowed: it must be a whole number from 1 on.")
+        if not _is_positive(self.temperature):
+            raise ValueError(f"temperature={self.temperature!r} is not allowed: it must be a positive number.")
         self._check_arms()
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds={list(self.seeds)} is not allowed: name each seed once, at least one.")
-        if self.grid_seeds > len(self.seeds):
-            raise ValueError(f"grid_seeds={self.grid_seeds} is more than the {len(self.seeds)} seeds: lower it.")
-        if any(not isinstance(rate, float) or rate <= 0 for rate in self.learning_rates):
-            raise ValueError(f"learning_rates={list(self.learning_rates)} must be positive numbers, such as 1.0e-6.")
+        self._check_seeds()
+        self._check_rates()
+        self._check_tests()
+
+    def _check_seeds(self) -> None:
+        for name in ("seeds", "grid_seeds"):
+            values = getattr(self, name)
+            if not all(_is_whole(seed) and seed >= 0 for seed in values):
+                raise ValueError(f"{name}={list(values)} is not allowed: a seed is a whole number from 0 on.")
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"{name}={list(values)} is not allowed: name each seed once, at least one.")
+        if both := sorted(set(self.seeds) & set(self.grid_seeds)):
+            raise ValueError(
+                f"grid_seeds={list(self.grid_seeds)} and seeds share {both[0]}: the grid needs seeds of its own, else "
+                "the tests hold the runs that were chosen for looking well."
+            )
+
+    def _check_rates(self) -> None:
+        shown = list(self.learning_rates)
+        if not all(isinstance(rate, float) and _is_positive(rate) for rate in shown):
+            raise ValueError(f"learning_rates={shown} must be positive numbers, such as 1.0e-6.")
+        if len({f"{rate:g}" for rate in shown}) < len(shown):
+            raise ValueError(f"learning_rates={shown} is not allowed: two of them are equal to six digits; drop one.")
+
+    def _check_tests(self) -> None:
+        if not self.tests or len(set(map(str, self.tests))) < len(self.tests):
+            raise ValueError(f"tests={list(self.tests)} is not allowed: name each split once, at least one.")
+        if taken := [split for split in self.tests if split in CHOOSING]:
+            raise ValueError(
+                f"tests={list(self.tests)} is not allowed: {taken[0]!r} is for training or for choosing the rates; "
+                "name other splits."
+            )
 
     def _check_arms(self) -> None:
         if not isinstance(self.arms, Mapping) or not self.arms:
@@ -96,25 +133,55 @@ class Comparison:
         """The runs that choose the learning rates; none where there is nothing to choose."""
         if len(self.learning_rates) < 2:
             return []
-        arms = [self.grid_arm] if self.grid_arm else list(self.arms)
-        seeds = self.seeds[: self.grid_seeds]
-        return [Run(arm, rate, seed) for seed in seeds for rate in self.learning_rates for arm in arms]
+        return [
+            Run(arm, rate, seed) for seed in self.grid_seeds for rate in self.learning_rates for arm in self.grid_arms
+        ]
 
-    def chosen(self, validation: Mapping[Run, float]) -> dict[str, float | None]:
-        """Arm -> its rate: the best mean over the grid's seeds of pass@1 on validation; of equal ones the lowest."""
+    @property
+    def grid_arms(self) -> list[str]:
+        """The arms that try the rates."""
+        return [self.grid_arm] if self.grid_arm else list(self.arms)
+
+    def chosen(self, validation: Validation) -> dict[str, float | None]:
+        """Arm -> its rate: the best mean over the grid's seeds of pass@1 on validation; of equal ones the lowest.
+
+        Raises:
+            ValueError: an arm diverged at every rate.
+        """
         if len(self.learning_rates) < 2:
             return dict.fromkeys(self.arms, self.learning_rates[0] if self.learning_rates else None)
         return {arm: self._best(self.grid_arm or arm, validation) for arm in self.arms}
 
-    def _best(self, arm: str, validation: Mapping[Run, float]) -> float:
-        seeds = self.seeds[: self.grid_seeds]
-        return max(
-            sorted(self.learning_rates), key=lambda rate: sum(validation[Run(arm, rate, seed)] for seed in seeds)
-        )
+    def _best(self, arm: str, validation: Validation) -> float:
+        means = {rate: self.grid_mean(arm, rate, validation) for rate in sorted(self.learning_rates)}
+        trained = {rate: mean for rate, mean in means.items() if mean is not None}
+        if not trained:
+            raise ValueError(f"arm {arm!r} diverged at every learning rate of the grid: put lower ones into it.")
+        return max(trained, key=trained.__getitem__)
+
+    def grid_mean(self, arm: str, rate: float, validation: Validation) -> float | None:
+        """The mean over the grid's seeds; None where one of them diverged."""
+        values = [validation[Run(arm, rate, seed)] for seed in self.grid_seeds]
+        return None if None in values else sum(values) / len(values)
+
+    def edges(self, rates: Mapping[str, float | None]) -> dict[str, str]:
+        """Arm that tried the rates -> "lowest" or "highest", where its choice is the grid's."""
+        if len(self.learning_rates) < 2:
+            return {}
+        ends = {min(self.learning_rates): "lowest", max(self.learning_rates): "highest"}
+        return {arm: ends[rates[arm]] for arm in self.grid_arms if rates[arm] in ends}
 
     def final(self, rates: Mapping[str, float | None]) -> list[Run]:
         """The runs that are compared: every arm at its rate with every seed."""
         return [Run(arm, rates[arm], seed) for seed in self.seeds for arm in self.arms]
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def read_comparison(path: Path, mapping: Mapping[str, Any], changes: Mapping[str, Any]) -> Comparison:
@@ -131,7 +198,7 @@ def read_comparison(path: Path, mapping: Mapping[str, Any], changes: Mapping[str
     for name in ("recipe", "arms", "rollout_tokens"):
         if name not in values:
             raise ValueError(f"{path}: {name!r} is missing; a comparison needs recipe, arms and rollout_tokens.")
-    for name in ("seeds", "learning_rates", "tests"):
+    for name in ("seeds", "grid_seeds", "learning_rates", "tests"):
         if name in values:
             if not isinstance(values[name], (list, tuple)):
                 raise ValueError(f"{path}: {name}={values[name]!r} is not a list; write e.g. [{values[name]}].")

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import echorl
+from echorl.compare.fingerprint import hash_files, hash_model
 from echorl.compare.plan import Comparison, Run
 from echorl.stored import read_json, stored, write_json
 
 MARK = "run.json"
-"""The file that makes a folder a run's: the settings it was made with and, once trained, how long it took."""
+"""The file that makes a folder a run's: the settings it was made with and, once trained, what that took."""
+
+WITHOUT_EFFECT = frozenset({
+    "output_dir", "resume_from_checkpoint", "overwrite_output_dir", "run_name", "project", "disable_tqdm",
+    "report_to", "log_level", "log_level_replica", "log_on_each_node", "logging_dir", "logging_strategy",
+    "logging_steps", "logging_first_step", "logging_nan_inf_filter", "log_completions", "log_multimodal",
+    "log_unique_prompts", "log_completions_hub_repo", "num_completions_to_print", "include_num_input_tokens_seen",
+    "skip_memory_metrics", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id", "save_strategy",
+    "save_steps", "save_total_limit", "save_on_each_node", "enable_jit_checkpoint", "push_to_hub", "hub_token",
+    "hub_model_id", "hub_strategy", "hub_private_repo", "hub_always_push", "hub_revision", "echo_rollouts_every",
+})  # fmt: skip
+"""Options that only log or save: the policy is the same with them and without."""
 
 
 def run_options(comparison: Comparison, recipe: Mapping[str, Any], run: Run, folder: Path) -> dict[str, Any]:
@@ -31,19 +42,18 @@ def run_options(comparison: Comparison, recipe: Mapping[str, Any], run: Run, fol
 
 
 def run_key(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be equal for a finished run to be used again; where it lies does not matter."""
-    own = {name: value for name, value in options.items() if name not in ("output_dir", "resume_from_checkpoint")}
-    return {"version": echorl.__version__, "model": fingerprint(str(own.get("model_name_or_path"))), "options": own}
+    """What must be equal for a finished run to be used again."""
+    return {
+        "version": echorl.__version__,
+        "model": hash_model(str(options.get("model_name_or_path"))),
+        "files": hash_files(options),
+        "options": with_effect(options),
+    }
 
 
-def fingerprint(model: str) -> str:
-    """Changes when the weights in a folder do (sizes and first megabyte of each file); a hub's name is its own."""
-    files = sorted(Path(model).glob("*.safetensors")) if Path(model).is_dir() else []
-    digest = hashlib.sha256(b"" if files else model.encode())
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(f"{path.name} {path.stat().st_size}".encode() + file.read(1 << 20))
-    return digest.hexdigest()[:16]
+def with_effect(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that the policy may depend on."""
+    return {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
 
 
 def claim(folder: Path, key: Mapping[str, Any]) -> None:
@@ -69,13 +79,16 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     for name in ("version", "model"):
         if before.get(name) != now[name]:
             return f"{name} {before.get(name)!r} then, {now[name]!r} now"
-    old, new = before.get("options", {}), now["options"]
-    name = next(name for name in {**old, **new} if old.get(name) != new.get(name))
-    return f"{name} {old.get(name)!r} then, {new.get(name)!r} now"
+    for part in ("files", "options"):
+        old, new = before.get(part, {}), now[part]
+        for name in {**old, **new}:
+            if old.get(name) != new.get(name):
+                return f"{name} {old.get(name)!r} then, {new.get(name)!r} now"
+    return "another version's"
 
 
 def training_of(folder: Path, key: Mapping[str, Any]) -> Any:
-    """{"updates", "rollout_tokens", "seconds"} of the finished training; None if it is still to be done."""
+    """What the worker's `Trained` holds, as a mapping; None if the training is still to be done."""
     return stored(folder / MARK, key)
 
 

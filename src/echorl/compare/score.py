@@ -2,52 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.evaluate import Completions, behaviour, judge, sample
+from echorl.evaluate import Completions, behaviour, ends_of, judge, sample
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
-def load_policy(folder: Path, *, device: str = "cpu") -> tuple[Any, Any]:
-    """(model, tokenizer) of a Hugging Face folder; an adapter is merged into its model."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """A model as its training sampled from it.
 
-    if (folder / "adapter_config.json").exists():
-        from peft import AutoPeftModelForCausalLM
+    Attributes:
+        model, tokenizer: of transformers.
+        max_new_tokens: where a completion is cut off.
+        chat_template_kwargs: for the chat template.
+    """
 
-        model = AutoPeftModelForCausalLM.from_pretrained(folder).merge_and_unload()
-    else:
-        model = AutoModelForCausalLM.from_pretrained(folder)
-    return model.to(device), AutoTokenizer.from_pretrained(folder, padding_side="left")
+    model: Any
+    tokenizer: Any
+    max_new_tokens: int
+    chat_template_kwargs: Mapping[str, Any] | None = None
 
+    @classmethod
+    def load(cls, folder: Path, *, device: str = "cpu", **settings: Any) -> Policy:
+        """From a Hugging Face folder; an adapter is merged into its model."""
+        from transformers import AutoModelForCausalLM, AutoTokenizer
 
-def score_split(
-    policy: tuple[Any, Any], rows: Dataset, verifier: Any, *, samples: int, temperature: float, max_new_tokens: int
-) -> dict[str, Any]:
-    """Verdicts, a list a prompt, and `behaviour`; the samples depend on the policy and the rows alone."""
-    model, tokenizer = policy
-    completions = sample(
-        model,
-        tokenizer,
-        rows["prompt"][:],
-        group_size=samples,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        batch_size=128,
-    )
-    columns = {name: rows[name][:] for name in rows.column_names if name != "prompt"}
-    verdicts = judge(verifier, completions, columns)
-    return {
-        "verdicts": [list(map(int, item)) for item in verdicts],
-        "truncated": _truncated(completions, max_new_tokens, tokenizer.eos_token_id),
-        **behaviour(completions, tokenizer),
-    }
+        if (folder / "adapter_config.json").exists():
+            from peft import AutoPeftModelForCausalLM
 
+            model = AutoPeftModelForCausalLM.from_pretrained(folder).merge_and_unload()
+        else:
+            model = AutoModelForCausalLM.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        return cls(model=model.to(device), tokenizer=tokenizer, **settings)
 
-def _truncated(completions: Completions, max_new_tokens: int, eos: int) -> float:
-    """The share of completions that reached the limit without an end."""
-    cut = [len(ids) >= max_new_tokens and ids[-1] != eos for ids in completions.token_ids]
-    return sum(cut) / len(cut)
+    def score(self, rows: Dataset, verifier: Any, *, samples: int, temperature: float) -> dict[str, Any]:
+        """Verdicts, a list a prompt, and `behaviour`; the samples depend on the policy and the rows alone."""
+        completions = sample(
+            self.model,
+            self.tokenizer,
+            rows["prompt"][:],
+            group_size=samples,
+            max_new_tokens=self.max_new_tokens,
+            temperature=temperature,
+            batch_size=128,
+            chat_template_kwargs=self.chat_template_kwargs,
+        )
+        columns = {name: rows[name][:] for name in rows.column_names if name != "prompt"}
+        verdicts = judge(verifier, completions, columns)
+        return {
+            "verdicts": [list(map(int, item)) for item in verdicts],
+            "truncated": self._truncated(completions),
+            **behaviour(completions, self.tokenizer),
+        }
+
+    def _truncated(self, completions: Completions) -> float:
+        """The share of completions that reached the limit without an end."""
+        ends = ends_of(self.model, self.tokenizer)
+        cut = [len(ids) >= self.max_new_tokens and ids[-1] not in ends for ids in completions.token_ids]
+        return sum(cut) / len(cut)

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from echorl.compare.plan import Comparison, Run
+from echorl.compare.plan import Comparison, Run, Validation
 from echorl.evaluate import item_pass_at_k, mean_of_runs, paired_runs
 
 Scores = Mapping[str, Any]
@@ -15,6 +15,7 @@ Results = Mapping[Run, Mapping[str, Any]]
 """Run -> {"training": {"updates", ...}, split: Scores, ...}."""
 
 BEHAVIOUR = {"tokens a rollout": "length", "entropy, nats": "entropy"}
+TRAINING = {"updates": "updates", "rollout tokens": "rollout_tokens"}
 SHARES = {"blank tokens, %": "blank_share", "truncated, %": "truncated"}
 
 
@@ -49,8 +50,11 @@ def compare(comparison: Comparison, rates: Mapping[str, float | None], results: 
             rows[name] = against(
                 comparison.reference, {a: [per_run(run[split]) for run in own] for a, own in runs.items()}
             )
-    updates = {arm: [float(run["training"]["updates"]) for run in own] for arm, own in runs.items()}
-    return {**table, "training": {"updates": against(comparison.reference, updates)}}
+    rows = table["training"] = {}
+    for name, key in TRAINING.items():
+        spent = {arm: [float(run["training"][key]) for run in own] for arm, own in runs.items()}
+        rows[name] = against(comparison.reference, spent)
+    return table
 
 
 def _means(items: Sequence[Sequence[float]]) -> list[float]:
@@ -100,13 +104,25 @@ def _rate(rate: float | None) -> str:
     return "recipe's" if rate is None else f"{rate:g}"
 
 
-def grid_markdown(comparison: Comparison, validation: Mapping[Run, float], rates: Mapping[str, float | None]) -> str:
-    """The learning-rate grid: pass@1 on validation, mean over the grid's seeds; the chosen rate in bold."""
-    arms = [comparison.grid_arm] if comparison.grid_arm else list(comparison.arms)
-    seeds = comparison.seeds[: comparison.grid_seeds]
+def grid_markdown(comparison: Comparison, validation: Validation, rates: Mapping[str, float | None]) -> str:
+    """The learning-rate grid: pass@1 on validation, mean over the grid's seeds; the chosen rate in bold.
+
+    Below it, a sentence for each arm whose best rate lies at the edge of the grid.
+    """
+    arms = comparison.grid_arms
     rows = [["learning rate", *arms], ["---"] * (1 + len(arms))]
     for rate in comparison.learning_rates:
-        means = {arm: statistics.fmean(validation[Run(arm, rate, seed)] for seed in seeds) for arm in arms}
-        cells = [f"**{100 * v:.1f}**" if rates[arm] == rate else f"{100 * v:.1f}" for arm, v in means.items()]
-        rows.append([f"{rate:g}", *cells])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+        means = {arm: comparison.grid_mean(arm, rate, validation) for arm in arms}
+        rows.append([f"{rate:g}", *(_grid_cell(mean, rates[arm] == rate) for arm, mean in means.items())])
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    edges = [
+        f"The best rate of {arm}, {rates[arm]:g}, is the {end} of the grid: extend the grid."
+        for arm, end in comparison.edges(rates).items()
+    ]
+    return "\n".join([*lines, *(["", *edges] if edges else [])]) + "\n"
+
+
+def _grid_cell(mean: float | None, chosen: bool) -> str:
+    if mean is None:
+        return "diverged"
+    return f"**{100 * mean:.1f}**" if chosen else f"{100 * mean:.1f}"

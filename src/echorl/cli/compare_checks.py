@@ -1,0 +1,90 @@
+"""What `echorl compare` refuses before the first run: what `echorl train` would, and what equal tokens rule out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from echorl.cli.errors import UserError
+from echorl.compare.plan import Run
+from echorl.compare.run import with_effect
+from echorl.compare.study import Study
+
+if TYPE_CHECKING:
+    from echorl.cli.parsing import Settings
+
+RATIOS = ("warmup_steps", "warmup_ratio", "logging_steps", "save_steps", "eval_steps")
+"""Options that below 1 are a share of all steps."""
+
+
+def check_arms(study: Study) -> None:
+    """Check every arm at one of its runs.
+
+    Raises:
+        UserError: an arm cannot be run or compared; the message names it.
+    """
+    comparison = study.comparison
+    rate = comparison.learning_rates[0] if comparison.learning_rates else None
+    splits = [*comparison.tests, *(["validation"] if comparison.grid() else [])]
+    seen: dict[str, Mapping[str, Any]] = {}
+    for arm in comparison.arms:
+        options = study.options(Run(arm, rate, comparison.seeds[0]))
+        try:
+            resolved = _check_arm(options, " + ".join(comparison.recipe), splits)
+        except (UserError, ValueError) as error:
+            raise UserError(f"arm {arm!r}: {error}") from None
+        for other, options_of_other in seen.items():
+            if resolved == options_of_other:
+                raise UserError(f"arms {other!r} and {arm!r} have the same options: change one or drop it.")
+        seen[arm] = resolved
+
+
+def _check_arm(options: dict[str, Any], recipe: str, splits: Sequence[str]) -> dict[str, Any]:
+    """All options that the policy may depend on, defaults included."""
+    from echorl.cli.parsing import parse
+    from echorl.cli.recipe import Recipe, environment
+    from echorl.cli.train import train_command
+
+    options = dict(options)
+    env = options.pop("env", {})
+    with environment(env):
+        settings = parse(train_command(), Recipe(options=options, origin=dict.fromkeys(options, recipe)), [])
+        _check_training(settings.training)
+        _check_splits(settings, recipe, splits)
+    return {**_resolved(settings), "env": env}
+
+
+def _check_training(training: Any) -> None:
+    scheduler = str(getattr(training.lr_scheduler_type, "value", training.lr_scheduler_type))
+    if not scheduler.startswith("constant"):
+        raise UserError(
+            f"lr_scheduler_type={scheduler} decays over steps, but runs end at a number of tokens: set constant or "
+            "constant_with_warmup."
+        )
+    for name in RATIOS:
+        value = vars(training).get(name)
+        if value is not None and 0 < value < 1:
+            raise UserError(
+                f"{name}={value} is a share of all steps, but runs end at a number of tokens: give a number of steps."
+            )
+    if training.save_only_model:
+        raise UserError("save_only_model=True leaves nothing to resume from: take it out (checkpoints are removed).")
+    if training.load_best_model_at_end:
+        raise UserError("load_best_model_at_end=True takes a policy of fewer tokens: take it out.")
+
+
+def _check_splits(settings: Settings, recipe: str, splits: Sequence[str]) -> None:
+    from echorl.cli.data import make_task
+
+    task = make_task(settings.own)
+    if task is None:
+        raise UserError(f"{recipe} names no task: echorl compare scores runs on a task's splits.")
+    for split in splits:
+        if split not in task.splits:
+            raise UserError(f"{split!r} is no split of the task; it has {', '.join(task.splits)}.")
+
+
+def _resolved(settings: Settings) -> dict[str, Any]:
+    parts = (settings.own, settings.training, settings.model)
+    return with_effect({field.name: getattr(part, field.name) for part in parts for field in fields(part)})

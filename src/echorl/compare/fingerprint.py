@@ -1,0 +1,88 @@
+"""Hashes of what a run reads from this machine's disk: the model's files, reward functions, data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+MODEL = ("*.safetensors", "*.bin", "*.gguf", "*.json", "*.jinja", "*.model", "*.txt")
+NO_MODEL = ("training_args.bin", "trainer_state.json")
+"""What a trainer leaves beside the model, and no model reads."""
+SETTLED_NS = 2_000_000_000
+"""A file that was written more recently may change again without another time stamp, so its hash isn't remembered."""
+
+
+def hash_model(name: str) -> str:
+    """Of the weights, configuration and tokenizer in a folder; a hub's name is its own."""
+    folder = Path(name)
+    if not folder.is_dir():
+        return name
+    found = {path for pattern in MODEL for path in folder.glob(pattern) if path.name not in NO_MODEL}
+    return _hash_all(sorted(found), folder)
+
+
+def hash_files(options: Mapping[str, Any]) -> dict[str, str]:
+    """Path -> hash of the code and the data that these options of `echorl train` name and that lie on this machine."""
+    return {str(path): _hash_path(path) for path in _named(options) if path.exists()}
+
+
+def _named(options: Mapping[str, Any]) -> Iterator[Path]:
+    functions = options.get("reward_funcs") or []
+    functions = [functions] if isinstance(functions, str) else functions
+    for name in [*functions, options.get("row_func")]:
+        if name:
+            yield _code(str(name))
+    for name in (options.get("train_file"), options.get("eval_file"), _task_options(options).get("data")):
+        if name:
+            yield Path(str(name))
+
+
+def _code(function: str) -> Path:
+    """The file of file.py:function, or where module.function would lie in this folder."""
+    if ":" in function:
+        place = function.rpartition(":")[0]
+        return Path(place if place.endswith(".py") else place.replace(".", "/") + ".py")
+    return Path(function.rpartition(".")[0].replace(".", "/") + ".py")
+
+
+def _task_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    given = options.get("task_options") or {}
+    return json.loads(given) if isinstance(given, str) else given
+
+
+def _hash_path(path: Path) -> str:
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return _hash_all(files, path)
+
+
+def _hash_all(files: list[Path], folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.relative_to(folder)} {hash_file(path)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def hash_file(path: Path) -> str:
+    """Of the whole content; read once a process, unless size or time of change differ."""
+    state = path.stat()
+    if time.time_ns() - state.st_mtime_ns < SETTLED_NS:
+        return _read(path)
+    return _remembered(path.resolve(), state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _remembered(path: Path, size: int, changed: int) -> str:
+    return _read(path)
+
+
+def _read(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

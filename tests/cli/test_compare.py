@@ -1,0 +1,274 @@
+"""`echorl compare` around its runs, which stand-ins make here: checks, failures, divergence, the lock, the worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from filelock import FileLock
+
+from echorl.cli import compare_worker, main
+from echorl.compare.plan import Run, read_comparison
+from echorl.compare.run import scores_key, scores_path
+from echorl.compare.study import Study
+from echorl.processes import JobsFailed
+from echorl.quickstart import POLICY
+from echorl.stored import read_json, write_json
+from tests.cli.conftest import REWARDS
+
+RECIPE = {
+    "model_name_or_path": "quickstart",
+    "task": "quickstart",
+    "train_size": 16,
+    "num_generations": 4,
+    "per_device_train_batch_size": 8,
+    "max_completion_length": 16,
+    "lr_scheduler_type": "constant",
+    "use_cpu": True,
+    "bf16": False,
+    "activation_checkpointing": False,
+    "dataloader_pin_memory": False,
+    "logging_steps": 1,
+    "save_steps": 1,
+    "report_to": "none",
+}
+STUDY = {
+    "recipe": "recipe.yaml",
+    "arms": {"grpo": {"echo_coef": 0.0}, "echorl": {"echo_coef": 0.001}},
+    "learning_rates": [1e-5, 1e-4, 1e-3],
+    "seeds": [0, 1],
+    "rollout_tokens": 200,
+    "prompts": 2,
+    "samples": 2,
+    "output_dir": "study",
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a study and its recipe: STUDY and RECIPE with changes (None takes an option out)."""
+
+    def call(recipe: dict | None = None, **changes) -> str:
+        for name, values in (("recipe", {**RECIPE, **(recipe or {})}), ("study", {**STUDY, **changes})):
+            kept = {key: value for key, value in values.items() if value is not None}
+            (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
+        return str(tmp_path / "study.yaml")
+
+    return call
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    """Jobs are done at once, with scores that rise with the rate; names in `diverge` diverge, those in `fail` fail."""
+    seen = {"diverge": [], "fail": [], "done": []}
+
+    def run_jobs(jobs, **_):
+        jobs = list(jobs)
+        for job in jobs:
+            seen["done"].append(job.name)
+            if job.name not in seen["fail"]:
+                finish(job, job.name in seen["diverge"])
+        if failed := [job.name for job in jobs if job.name in seen["fail"]]:
+            raise JobsFailed("; ".join(f"{name} failed (all of it: {name}/log)" for name in failed))
+
+    monkeypatch.setattr("echorl.cli.compare.run_jobs", run_jobs)
+    return seen
+
+
+def finish(job, diverged: bool) -> None:
+    folder, work = Path(job.arguments[0]), json.loads(job.arguments[1])
+    value = {"updates": 3, "rollout_tokens": 210, "diverged": "RuntimeError: inf" if diverged else None}
+    write_json(folder / "run.json", {"key": work["key"], "value": value})
+    right = work["options"]["learning_rate"] > 1e-5
+    scores = {"verdicts": [[right, 1]] * 2, "length": 9.0, "entropy": 0.1, "blank_share": 0.0, "truncated": 0.0}
+    for split, key in work["score_keys"].items() if not diverged else ():
+        write_json(scores_path(folder, split), {"key": key, "value": scores})
+
+
+@pytest.mark.parametrize("name", ["warmup_steps", "save_steps", "logging_steps", "eval_steps"])
+def test_shares_of_all_steps_are_refused(write, fails, name):
+    path = write({name: 0.1})
+    fails(["compare", path], f"arm 'grpo': {name}=0.1 is a share of all steps", "give a number of steps")
+
+
+@pytest.mark.parametrize("name", ["save_only_model", "load_best_model_at_end"])
+def test_what_cannot_resume_is_refused(write, fails, name):
+    path = write({name: True, "eval_strategy": "steps", "eval_steps": 1})
+    fails(["compare", path], f"arm 'grpo': {name}=True", "take it out")
+
+
+def test_arms_with_equal_options_are_refused(write, fails):
+    arms = {"a": {"echo_coef": 0.0}, "b": {"echo_coef": 0.1}, "c": {"beta": 0.0, "echo_coef": 0.1, "logging_steps": 3}}
+    fails(["compare", write(arms=arms)], "arms 'b' and 'c' have the same options: change one or drop it")
+
+
+def test_a_dry_run_checks_too(write, fails):
+    fails(["compare", write({"save_steps": 0.5}), "--dry_run"], "save_steps=0.5")
+
+
+def test_the_env_of_the_recipe_holds_while_arms_are_checked_and_no_longer(write, monkeypatch):
+    from echorl.cli import parsing
+
+    parse, seen = parsing.parse, []
+    monkeypatch.setattr(parsing, "parse", lambda *args: seen.append(os.environ.get("ECHORL_X")) or parse(*args))
+    assert main(["compare", write({"env": {"ECHORL_X": 1}}), "--dry_run"]) == 0
+    assert seen == ["1", "1"]
+    assert "ECHORL_X" not in os.environ
+
+
+def test_a_dry_run_lists_what_is_known(write, jobs, capsys):
+    path = write()
+    assert main(["compare", path, "--dry_run"]) == 0
+    shown = capsys.readouterr().out
+    assert "grid   echorl/rate-0.001/seed-1000\n" in shown
+    assert "then   4 runs at the chosen rates" in shown
+    jobs["diverge"].append("grpo/rate-0.001/seed-1000")
+    assert main(["compare", path]) == 0
+    capsys.readouterr()
+    assert main(["compare", path, "--dry_run"]) == 0
+    shown = capsys.readouterr().out
+    assert "grid   grpo/rate-0.001/seed-1000  (diverged)" in shown
+    assert "then   echorl/rate-0.0001/seed-1  (done)" in shown
+
+
+def test_a_dry_run_without_a_grid_lists_all_runs(write, capsys):
+    assert main(["compare", write(learning_rates=None), "--dry_run"]) == 0
+    shown = capsys.readouterr().out
+    for arm in ("grpo", "echorl"):
+        for seed in (0, 1):
+            assert f"run    {arm}/rate-of-recipe/seed-{seed}\n" in shown
+
+
+def test_two_at_once_are_refused(write, jobs, fails, tmp_path):
+    path = write()
+    (tmp_path / "study").mkdir()
+    with FileLock(tmp_path / "study" / ".lock"):
+        fails(["compare", path], "another `echorl compare` is at work in study: let it end")
+    assert main(["compare", path]) == 0
+
+
+def test_failures_are_one_sentence_and_the_rest_is_kept(write, jobs, fails):
+    path = write()
+    jobs["fail"] = ["grpo/rate-1e-05/seed-1000", "echorl/rate-0.001/seed-1000"]
+    fails(["compare", path], "grpo/rate-1e-05/seed-1000 failed (all of it: ", "echorl/rate-0.001/seed-1000 failed")
+    jobs["fail"], jobs["done"] = [], []
+    assert main(["compare", path]) == 0
+    assert jobs["done"][:2] == ["grpo/rate-1e-05/seed-1000", "echorl/rate-0.001/seed-1000"]
+    assert len(jobs["done"]) == 2 + 4
+
+
+def test_a_rate_that_diverges_is_the_worst_and_the_study_goes_on(write, jobs, tmp_path):
+    jobs["diverge"] = ["grpo/rate-0.001/seed-1000", "grpo/rate-0.0001/seed-1000"]
+    assert main(["compare", write()]) == 0
+    results = json.loads((tmp_path / "study" / "results.json").read_text())
+    assert results["learning_rates"] == {"grpo": 1e-5, "echorl": 1e-4}
+    assert results["validation"]["grpo/rate-0.001/seed-1000"] is None
+    text = (tmp_path / "study" / "results.md").read_text()
+    assert "| 0.001 | diverged | 100.0 |" in text
+    assert "The best rate of grpo, 1e-05, is the lowest of the grid: extend the grid." in text
+
+
+def test_a_final_run_that_diverges_is_an_error(write, jobs, fails):
+    path = write()
+    jobs["diverge"] = ["grpo/rate-0.0001/seed-1"]
+    for _ in range(2):
+        fails(["compare", path], "grpo/rate-0.0001/seed-1 diverged", "lower the learning rate")
+    assert jobs["done"].count("grpo/rate-0.0001/seed-1") == 1
+
+
+@pytest.fixture
+def work(write, tmp_path):
+    """What the worker is given for a run of the study's first arm."""
+
+    def make(**recipe) -> tuple[Path, dict]:
+        path = Path(write(recipe))
+        study = Study(read_comparison(path, yaml.safe_load(path.read_text()), {}), {**RECIPE, **recipe})
+        run = Run("grpo", 1e-4, 0)
+        study.folder(run).mkdir(parents=True)
+        keys = {"validation": scores_key(study.key(run), study.comparison, "validation")}
+        own = {"options": study.options(run), "key": study.key(run), "score_keys": keys}
+        return study.folder(run), {**own, "prompts": 2, "samples": 2, "temperature": 1.0}
+
+    return make
+
+
+def test_a_worker_trains_and_scores(work):
+    folder, given = work()
+    assert compare_worker.run_and_score(folder, given) == 0
+    value = read_json(folder / "run.json")["value"]
+    assert value["rollout_tokens"] >= 200
+    assert value["updates"] >= 1
+    assert value["last_session_seconds"] > 0
+    assert value["diverged"] is None
+    assert len(read_json(folder / "scores-validation.json")["value"]["verdicts"]) == 2
+    assert not list((folder / "policy").glob("checkpoint-*"))
+
+
+def test_a_worker_notes_that_a_run_diverged(work):
+    folder, given = work()
+    given["options"].update(learning_rate=1e300, max_rollout_tokens=2000)
+    assert compare_worker.run_and_score(folder, given) == 0
+    value = read_json(folder / "run.json")["value"]
+    assert value["diverged"]
+    assert value["updates"] >= 1
+    assert not (folder / "scores-validation.json").exists()
+    assert not list((folder / "policy").glob("checkpoint-*"))
+
+
+def test_a_worker_does_not_take_other_errors_for_divergence(work):
+    folder, given = work(reward_funcs=[f"{REWARDS}:broken"])
+    with pytest.raises(Exception, match="broken"):
+        compare_worker.run_and_score(folder, given)
+    assert read_json(folder / "run.json") is None
+
+
+def test_a_run_is_recorded_before_its_checkpoints_go(work, monkeypatch):
+    folder, given = work()
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", killed)
+        compare_worker.run_and_score(folder, given)
+    assert read_json(folder / "run.json")["value"]["updates"] >= 1
+    assert list((folder / "policy").glob("checkpoint-*"))
+    assert compare_worker.run_and_score(folder, given) == 0
+    assert not list((folder / "policy").glob("checkpoint-*"))
+
+
+def test_a_run_that_is_only_scored_has_the_recipes_env_and_template_options(work, monkeypatch):
+    folder, given = work(env={"ECHORL_X": "1"}, chat_template_kwargs={"enable_thinking": False})
+    write_json(folder / "run.json", {"key": given["key"], "value": {"diverged": None}})
+    shutil.copytree(POLICY, folder / "policy")
+    from echorl.compare.score import Policy
+
+    load, seen = Policy.load, []
+    monkeypatch.setattr(
+        Policy,
+        "load",
+        lambda *a, **settings: seen.append((os.environ.get("ECHORL_X"), settings)) or load(*a, **settings),
+    )
+    assert compare_worker.run_and_score(folder, given) == 0
+    [(variable, settings)] = seen
+    assert variable == "1"
+    assert settings["chat_template_kwargs"] == {"enable_thinking": False}
+    assert settings["max_new_tokens"] == 16
+
+
+def test_a_policy_that_diverged_with_its_last_update_is_noted_when_it_is_scored(work, monkeypatch):
+    folder, given = work()
+    write_json(folder / "run.json", {"key": given["key"], "value": {"updates": 7, "diverged": None}})
+
+    def score(*_):
+        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+
+    monkeypatch.setattr(compare_worker, "_score", score)
+    assert compare_worker.run_and_score(folder, given) == 0
+    value = read_json(folder / "run.json")["value"]
+    assert value["updates"] == 7
+    assert "probability tensor" in value["diverged"]
