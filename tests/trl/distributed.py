@@ -93,6 +93,7 @@ def _dapo(**options):
 DYNAMIC = {
     "rounds": (few_mixed, _dapo(max_rounds=20)),
     "clips beside the batch": (mostly_right, _dapo(max_rounds=20)),
+    "more of them than rows": (mostly_right, _dapo(max_rounds=20, echo_clip_per="rollout")),
     "cap": (few_mixed, _dapo(max_rounds=2)),
     "cap, mean over rows": (few_mixed, _dapo(max_rounds=2, loss_type="grpo")),
     "never": (all_right, _dapo(max_rounds=2)),
