@@ -88,7 +88,7 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def training_of(folder: Path, key: Mapping[str, Any]) -> Any:
-    """What the worker's `Trained` holds, as a mapping; None if the training is still to be done."""
+    """The worker's `Training.summary`; None if the training is still to be done."""
     return stored(folder / MARK, key)
 
 

@@ -33,7 +33,7 @@ class Study:
         return training_of(self.folder(run), self.key(run))
 
     def scores(self, run: Run, split: str) -> Any:
-        """What `score_split` gave; None if it is still to be done."""
+        """What `Policy.score` gave; None if it is still to be done."""
         return stored(scores_path(self.folder(run), split), scores_key(self.key(run), self.comparison, split))
 
     def state(self, run: Run, splits: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from echorl.compare.plan import Comparison, Run, Validation
 from echorl.evaluate import item_pass_at_k, mean_of_runs, paired_runs
 
 Scores = Mapping[str, Any]
-"""What `score_split` gives."""
+"""What `Policy.score` gives."""
 Results = Mapping[Run, Mapping[str, Any]]
 """Run -> {"training": {"updates", ...}, split: Scores, ...}."""
 
