@@ -70,6 +70,14 @@ def test_html_in_every_text_is_inert():
     assert found.tags.count("style") == 1
 
 
+def test_a_demonstration_without_entropies_is_told_apart():
+    unknown = row(written_by_policy=False, entropy=[float("nan")] * 5)
+    text = Elements(render(Page(title="t", lead=[], exhibits=[make_exhibit([clip(), unknown])]))).text
+    assert "(demonstration)" in text
+    assert "2: succeeded, a demonstration" in text
+    assert "nan" not in text
+
+
 def test_nothing_is_fetched(curves):
     page = Page(title="t", lead=[], figures=[panel_svg(panel, curves) for panel in PANELS], exhibits=[exhibit_of("a")])
     html = render(page)
