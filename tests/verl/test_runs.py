@@ -51,8 +51,8 @@ def test_coef_0_is_plain_verl_bit_for_bit(lab):
 
 
 def check_step(step):
-    """What every step of a run with EchoRL shows; groups of even prompts are all right."""
-    assert step["echo/clips/all_success"] >= 1
+    """What every step of a run with EchoRL shows: even prompts are all right, others in part."""
+    assert step["echo/clips/all_success"] + step["echo/clips/mixed"] >= 1
     assert step["echo/coef"] == 0.5
     assert 0 < step["echo/nll"] < 10
     assert all(math.isfinite(value) for name, value in step.items() if name.startswith("echo/"))
@@ -63,7 +63,7 @@ def check_step(step):
 def test_verl_s_vllm_rollout_killed_and_resumed(lab, engine):
     """Launched as docs/verl.md says, killed with all its processes after step 2's checkpoint, resumed to step 4."""
     folder, dumps = lab.folder / "resumed", lab.folder / "dumps"
-    changes = ECHO | {"+echo.entropy_quantile": 0.2, "trainer.total_training_steps": 4}
+    changes = ECHO | {"trainer.total_training_steps": 4}
     changes |= {"trainer.default_local_dir": folder, "trainer.save_freq": 2, "trainer.rollout_data_dir": dumps}
     log = lab.folder / "killed.log"
     process = lab.start(changes, module="echorl.verl", log=log)
@@ -80,7 +80,6 @@ def test_verl_s_vllm_rollout_killed_and_resumed(lab, engine):
     for step in found:
         check_step(step)
         assert step["training/rollout_probs_diff_max"] < 1e-4  # the engine samples from the trainer's weights
-        assert math.isfinite(step["echo/entropy_floor"])
     end_state = json.loads((folder / "global_step_4" / "echorl.json").read_text())
     assert sum(end_state["ledger"]["groups"].values()) == 16
     assert "all verified: what EchoRL is for" in text
