@@ -126,4 +126,4 @@ def test_changed_settings_are_refused(finished, tmp_path, capsys):
     recipe = yaml.safe_load((finished / "recipe.yaml").read_text())
     (finished / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "beta": 0.01}))
     assert main(["compare", str(path)]) == 2
-    assert "beta 0.0 then, 0.01 now" in capsys.readouterr().err
+    assert "beta None then, 0.01 now" in capsys.readouterr().err
