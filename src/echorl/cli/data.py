@@ -146,6 +146,7 @@ def _guarded(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(*args: Any, **columns: Any) -> list[float | None]:
+        """The function's rewards; `UserError` where it raises or gives another number of them than completions."""
         try:
             rewards = function(*args, **columns)
         except Exception as error:

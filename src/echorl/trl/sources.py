@@ -46,6 +46,7 @@ class OldPass:
     name = "old_pass"
 
     def read(self, trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture, rows: Tensor):
+        """[B, T] of the pass whose log-probs are the batch's old ones; None where there was no such pass."""
         # With PEFT and beta > 0 the reference pass goes through the same model: only identity tells them apart.
         old = out.get("old_per_token_logps")
         return next((entropy.detach() for logp, entropy in capture.passes if logp is old), None)
@@ -57,6 +58,7 @@ class Recorder:
     name = "recorder"
 
     def read(self, trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture, rows: Tensor):
+        """float32 [B, T], 0 where nothing was recorded; None where the recorder did not see the rollouts wanted."""
         if capture.recorder is None or capture.turns != 1:
             return None
         recorded, ids = capture.recorder.entropies, out["completion_ids"]
