@@ -237,9 +237,10 @@ def print_peak(size: Size, echo: bool, steps: int, place: Place) -> None:
 
 def measure(name: str, size: Size, pairs: int, place: Place) -> dict[str, object]:
     """One row: the ratio over pairs of neighbouring batches, and both peaks."""
+    # The peaks first: an engine in this process would hold what theirs needs.
+    peaks = [peak_memory(name, echo, 3 * size.num_iterations, place) for echo in (False, True)]
     off, on = batch_times(size, pairs, place)
     wall, cpu = (median_and_interval([b[i] / a[i] for a, b in zip(off, on, strict=True)]) for i in (0, 1))
-    peaks = [peak_memory(name, echo, 3 * size.num_iterations, place) for echo in (False, True)]
     return {
         "config": name,
         "engine": place.engine,
