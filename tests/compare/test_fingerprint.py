@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from echorl.compare import fingerprint
+from echorl import fingerprint
 from echorl.compare.run import run_key
 
 MEGABYTE = 1 << 20

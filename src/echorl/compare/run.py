@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import echorl
-from echorl.compare.fingerprint import hash_files, hash_model
+from echorl.fingerprint import hash_files, hash_model
 from echorl.compare.plan import Comparison, Run
 from echorl.stored import read_json, stored, write_json
 
