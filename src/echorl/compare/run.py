@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import echorl
-from echorl.fingerprint import hash_files, hash_model
 from echorl.compare.plan import Comparison, Run
+from echorl.fingerprint import hash_files, hash_model
 from echorl.stored import read_json, stored, write_json
 
 MARK = "run.json"

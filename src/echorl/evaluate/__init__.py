@@ -3,12 +3,16 @@
 from echorl.evaluate.behaviour import behaviour
 from echorl.evaluate.metrics import (
     Estimate,
+    item_majority,
     item_pass_at_k,
+    mean_of_items,
     mean_of_runs,
+    paired_average,
     paired_difference,
     paired_runs,
     pass_at_1,
     pass_at_k,
+    standard_error,
 )
 from echorl.evaluate.sampling import Completions, ends_of, judge, sample
 
@@ -17,12 +21,16 @@ __all__ = [
     "Estimate",
     "behaviour",
     "ends_of",
+    "item_majority",
     "item_pass_at_k",
     "judge",
+    "mean_of_items",
     "mean_of_runs",
+    "paired_average",
     "paired_difference",
     "paired_runs",
     "pass_at_1",
     "pass_at_k",
     "sample",
+    "standard_error",
 ]

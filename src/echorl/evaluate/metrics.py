@@ -1,8 +1,9 @@
-"""Numbers from verdicts: pass@1 with an interval clustered by item, unbiased pass@k, paired differences."""
+"""Numbers from verdicts: pass@1 with an interval clustered by item, unbiased pass@k, maj@k, paired differences."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,11 +44,34 @@ def pass_at_1(verdicts: Verdicts) -> Estimate:
     >>> estimate.value, round(estimate.low, 4), round(estimate.high, 4)
     (0.5, 0.1876, 0.8124)
     """
-    means = item_means(verdicts)
-    p, num = math.fsum(means) / len(means), len(means)
-    variance = math.fsum((mean - p) ** 2 for mean in means) / max(1, num - 1) / num
+    return mean_of_items(item_means(verdicts))
+
+
+def mean_of_items(values: Sequence[float]) -> Estimate:
+    """The mean of one number in [0, 1] an item, with the interval of `pass_at_1`.
+
+    Raises:
+        ValueError: no item.
+    """
+    if not values:
+        raise ValueError("nothing to average: give at least one item.")
+    p, num = math.fsum(values) / len(values), len(values)
+    variance = (standard_error(values) or 0.0) ** 2
     trials = p * (1 - p) / variance if variance > 0 else num
     return Estimate(p, *wilson(p, trials))
+
+
+def standard_error(values: Sequence[float]) -> float | None:
+    """Of the mean over items, sd(values) / sqrt(N); None for fewer than two items.
+
+    >>> standard_error([1.0, 0.5, 0.0, 0.5])
+    0.20412414523193154
+    """
+    num = len(values)
+    if num < 2:
+        return None
+    mean = math.fsum(values) / num
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (num - 1) / num)
 
 
 def wilson(p: float, trials: float) -> tuple[float, float]:
@@ -87,6 +111,27 @@ def item_pass_at_k(verdicts: Verdicts, k: int) -> list[float]:
     return [1 - math.comb(len(item) - sum(map(bool, item)), k) / math.comb(len(item), k) for item in verdicts]
 
 
+def item_majority(answers: Sequence[Sequence[str]], verdicts: Verdicts) -> list[float]:
+    """maj@k: for each item, whether the answer that most of its k completions give is right.
+
+    `answers` are the completions' answers, in the verdicts' order; "" is none and has no vote. Of answers with equally
+    many votes each counts the same, as if one were drawn; an item without any answer counts 0. Equal answers share
+    their verdicts' mean.
+
+    >>> item_majority([["7", "7", "8"], ["7", "8", ""]], [[True, True, False], [True, False, False]])
+    [1.0, 0.5]
+    """
+    return [_majority(own, passed) for own, passed in zip(answers, verdicts, strict=True)]
+
+
+def _majority(answers: Sequence[str], passed: Sequence[bool]) -> float:
+    votes = Counter(answer for answer in answers if answer)
+    most = max(votes.values(), default=0)
+    winners = [answer for answer, count in votes.items() if count == most]
+    right = [[ok for given, ok in zip(answers, passed, strict=True) if given == answer] for answer in winners]
+    return math.fsum(sum(map(bool, own)) / len(own) for own in right) / max(1, len(right))
+
+
 def paired_difference(first: Verdicts, second: Verdicts, *, resamples: int = 4000, seed: int = 0) -> Estimate:
     """pass@1 of `second` less that of `first` on the same items in the same order, with a bootstrap interval.
 
@@ -97,11 +142,30 @@ def paired_difference(first: Verdicts, second: Verdicts, *, resamples: int = 400
     """
     if len(first) != len(second):
         raise ValueError(f"{len(first)} items against {len(second)}: a paired difference needs the same items.")
-    pairs = zip(item_means(first), item_means(second), strict=True)
-    differences = torch.tensor([b - a for a, b in pairs], dtype=torch.float64)
+    return paired_average([(item_means(first), item_means(second))], resamples=resamples, seed=seed)
+
+
+def paired_average(
+    pairs: Sequence[tuple[Sequence[float], Sequence[float]]], *, resamples: int = 4000, seed: int = 0
+) -> Estimate:
+    """The average over benchmarks of the mean of `second` less that of `first`, with a bootstrap interval.
+
+    A pair holds one number an item of a benchmark, on both sides in the same order. Items are drawn with replacement
+    within their benchmark, both sides together; every benchmark has the same weight.
+
+    Raises:
+        ValueError: no benchmark, one without items, or one whose sides differ in length.
+    """
+    if not pairs or not all(len(first) == len(second) > 0 for first, second in pairs):
+        raise ValueError("a paired difference needs at least one item, and the same items on both sides.")
     generator = torch.Generator().manual_seed(seed)
-    draws = torch.randint(len(differences), (resamples, len(differences)), generator=generator)
-    return _percentiles(differences.mean(), differences[draws].mean(1))
+    values, means = [], []
+    for first, second in pairs:
+        differences = torch.tensor(second, dtype=torch.float64) - torch.tensor(first, dtype=torch.float64)
+        draws = torch.randint(len(differences), (resamples, len(differences)), generator=generator)
+        values.append(differences.mean())
+        means.append(differences[draws].mean(1))
+    return _percentiles(torch.stack(values).mean(), torch.stack(means).mean(0))
 
 
 def paired_runs(
