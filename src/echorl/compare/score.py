@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echorl.evaluate import Completions, behaviour, ends_of, judge, sample
+from echorl.evaluate.loading import load_policy, tokenizer_of
+from echorl.evaluate.sampling import images_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -18,7 +20,7 @@ class Policy:
     """A model as its training sampled from it.
 
     Attributes:
-        model, tokenizer: of transformers.
+        model, tokenizer: of transformers; a model that reads images has its processor as `tokenizer`.
         max_new_tokens: where a completion is cut off.
         chat_template_kwargs: for the chat template.
     """
@@ -31,16 +33,8 @@ class Policy:
     @classmethod
     def load(cls, folder: Path, *, device: str = "cpu", **settings: Any) -> Policy:
         """From a Hugging Face folder; an adapter is merged into its model."""
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        if (folder / "adapter_config.json").exists():
-            from peft import AutoPeftModelForCausalLM
-
-            model = AutoPeftModelForCausalLM.from_pretrained(folder).merge_and_unload()
-        else:
-            model = AutoModelForCausalLM.from_pretrained(folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-        return cls(model=model.to(device), tokenizer=tokenizer, **settings)
+        model, tokenizer = load_policy(folder, device)
+        return cls(model=model, tokenizer=tokenizer, **settings)
 
     def score(self, rows: Dataset, verifier: Any, *, samples: int, temperature: float) -> dict[str, Any]:
         """Verdicts, a list a prompt, and `behaviour`; the samples depend on the policy and the rows alone."""
@@ -48,6 +42,7 @@ class Policy:
             self.model,
             self.tokenizer,
             rows["prompt"][:],
+            images=images_of(rows),
             group_size=samples,
             max_new_tokens=self.max_new_tokens,
             temperature=temperature,
@@ -59,7 +54,7 @@ class Policy:
         return {
             "verdicts": [list(map(int, item)) for item in verdicts],
             "truncated": self._truncated(completions),
-            **behaviour(completions, self.tokenizer),
+            **behaviour(completions, tokenizer_of(self.tokenizer)),
         }
 
     def _truncated(self, completions: Completions) -> float:

@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from echorl.core.entropy import EntropyRecorder
+from echorl.evaluate.loading import tokenizer_of
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+
+Messages = list[dict[str, Any]]
+Images = Sequence[Any]
+"""PIL images of one prompt."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,27 @@ class Completions:
     group_size: int
 
 
+@dataclass(frozen=True)
+class Rendered:
+    """A prompt as text.
+
+    Attributes:
+        text: with the chat template applied.
+        add_special_tokens: whether the tokenizer adds its own; a chat template has written them.
+        images: of this prompt, in the order of their places in the text.
+    """
+
+    text: str
+    add_special_tokens: bool
+    images: Images = ()
+
+
 def sample(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str | list[dict[str, str]]],
+    tokenizer: PreTrainedTokenizerBase | ProcessorMixin,
+    prompts: Sequence[str | Messages],
     *,
+    images: Sequence[Images | None] | None = None,
     group_size: int,
     max_new_tokens: int,
     temperature: float = 1.0,
@@ -49,9 +70,18 @@ def sample(
     Prompts are strings, or chat messages that the tokenizer's template renders with `chat_template_kwargs`. The same
     seed, batch size and number of threads give the same completions; the caller's random state is left as it was. The
     tokenizer must pad on the left. No prompts: empty lists.
+
+    `images` holds each prompt's PIL images (None or empty: it has none); `tokenizer` is then the model's processor.
+    They fill the parts {"type": "image"} of the messages in order; where a prompt's text is one string, they come
+    before the text of the first user message, as in TRL. All of a batch's images are in memory at once.
+
+    Raises:
+        ValueError: images without a processor, prompts of text with images, or another number of images than places.
     """
     render = partial(_render, tokenizer, **(chat_template_kwargs or {}))
-    rows = [text for text in map(render, prompts) for _ in range(group_size)]
+    pictures = [()] * len(prompts) if images is None else images
+    rendered = [render(prompt, own or ()) for prompt, own in zip(prompts, pictures, strict=True)]
+    rows = [row for row in rendered for _ in range(group_size)]
     result = Completions([], [], [], group_size)
     training = model.training
     model.eval()
@@ -63,48 +93,97 @@ def sample(
                 result.token_ids.append(ids)
                 result.entropies.append(entropies)
     model.train(training)
-    result.texts.extend(tokenizer.batch_decode(result.token_ids, skip_special_tokens=True))
+    result.texts.extend(tokenizer_of(tokenizer).batch_decode(result.token_ids, skip_special_tokens=True))
     return result
 
 
-def ends_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def ends_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | ProcessorMixin) -> list[int]:
     """The ids that end a completion, as in TRL's trainers: the generation config's, and the tokenizer's."""
+    tokenizer = tokenizer_of(tokenizer)
     own = model.generation_config.eos_token_id
     own = [] if own is None else [own] if isinstance(own, int) else list(own)
     return own if tokenizer.eos_token_id in own else [tokenizer.eos_token_id, *own]
 
 
-def _render(tokenizer: Any, prompt: str | list[dict[str, str]], **options: Any) -> tuple[str, bool]:
-    """(text, whether the tokenizer adds its special tokens): a chat template writes them itself."""
+def images_of(rows: Any) -> list[Images] | None:
+    """The images of a data set's rows, from its column `images` or `image` as TRL reads them; None without either."""
+    if "images" in rows.column_names:
+        return [own or () for own in rows["images"][:]]
+    if "image" in rows.column_names:
+        return [() if own is None else (own,) for own in rows["image"][:]]
+    return None
+
+
+def _render(processing_class: Any, prompt: str | Messages, images: Images, **options: Any) -> Rendered:
+    reads_images = tokenizer_of(processing_class) is not processing_class
+    if images and not reads_images:
+        raise ValueError("a prompt has images and the policy has no processor for them: take a model that reads images")
     if isinstance(prompt, str):
-        return prompt, True
-    return tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **options), False
+        if images:
+            raise ValueError("a prompt of plain text has images: give chat messages, whose template places the images")
+        return Rendered(prompt, True)
+    messages = _with_parts(prompt, len(images)) if reads_images else prompt
+    text = processing_class.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
+    return Rendered(text, False, images)
+
+
+def _with_parts(prompt: Messages, num_images: int) -> Messages:
+    """The messages with lists of parts as contents; images before the first user message's text, if it is a string."""
+    messages, before = [], num_images
+    for message in prompt:
+        content = message["content"]
+        if isinstance(content, str):
+            places = before if message["role"] == "user" else 0
+            content = [*[{"type": "image"}] * places, {"type": "text", "text": content}]
+            before -= places
+        messages.append({**message, "content": content})
+    places = sum(part["type"] == "image" for message in messages for part in message["content"])
+    if places != num_images:
+        raise ValueError(f"a prompt has {num_images} images and {places} places for images: make them agree")
+    return messages
 
 
 def _generate(
-    model: Any, tokenizer: Any, prompts: Sequence[tuple[str, bool]], max_new_tokens: int, temperature: float
+    model: Any, processing_class: Any, rows: Sequence[Rendered], max_new_tokens: int, temperature: float
 ) -> Iterator[tuple[list[int], list[float]]]:
-    """(token ids, entropies) of one completion a prompt."""
-    texts, special = [text for text, _ in prompts], all(adds for _, adds in prompts)
-    inputs = tokenizer(
-        texts, return_tensors="pt", padding=True, return_token_type_ids=False, add_special_tokens=special
-    )
-    recorder, ends = EntropyRecorder(temperature), ends_of(model, tokenizer)
+    """(token ids, entropies) of one completion a row."""
+    recorder, ends = EntropyRecorder(temperature), ends_of(model, processing_class)
+    inputs = _inputs(model, processing_class, rows)
     output = model.generate(
-        **inputs.to(model.device),
+        **inputs,
         max_new_tokens=max_new_tokens,
         do_sample=True,
         temperature=temperature,
         top_k=0,
         top_p=1.0,
-        logits_processor=[recorder],
-        pad_token_id=tokenizer.pad_token_id,
+        logits_processor=[recorder, *_no_image_tokens(model)],
+        pad_token_id=tokenizer_of(processing_class).pad_token_id,
         eos_token_id=ends,
     )
-    rows = output[:, inputs["input_ids"].shape[1] :].tolist()
-    for ids, entropies in zip(rows, recorder.entropies.tolist(), strict=True):
+    sampled = output[:, inputs["input_ids"].shape[1] :].tolist()
+    for ids, entropies in zip(sampled, recorder.entropies.tolist(), strict=True):
         end = next((place for place, token in enumerate(ids, 1) if token in ends), len(ids))
         yield ids[:end], entropies[:end]
+
+
+def _inputs(model: Any, processing_class: Any, rows: Sequence[Rendered]) -> Mapping[str, Any]:
+    """What `generate` takes: tokens padded to one length, and the batch's images."""
+    texts = [row.text for row in rows]
+    options = dict(return_tensors="pt", padding=True, add_special_tokens=all(row.add_special_tokens for row in rows))
+    if not any(row.images for row in rows):
+        return tokenizer_of(processing_class)(texts, return_token_type_ids=False, **options).to(model.device)
+    images = [list(row.images) for row in rows]
+    return processing_class(text=texts, images=images, **options).to(model.device, dtype=model.dtype)
+
+
+def _no_image_tokens(model: Any) -> list[Any]:
+    """A model that reads images never samples the token in an image's place, as in TRL's trainers."""
+    token = getattr(model.config, "image_token_id", None)
+    if token is None:
+        return []
+    from transformers import SuppressTokensLogitsProcessor
+
+    return [SuppressTokensLogitsProcessor([token], device=model.device)]
 
 
 def judge(verifier: Any, completions: Completions, columns: Mapping[str, Sequence[Any]]) -> list[list[bool]]:
