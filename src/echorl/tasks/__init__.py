@@ -10,16 +10,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from echorl.tasks.base import Task, Verifier
+from echorl.tasks.geometry3k import Geometry3K
 from echorl.tasks.gsm8k import GSM8K
+from echorl.tasks.openr1_math import OpenR1Math
 from echorl.tasks.reasoning_gym import ReasoningGym
 from echorl.tasks.word_problems import WordProblems
 
-__all__ = ["GSM8K", "TASKS", "ReasoningGym", "Task", "Verifier", "WordProblems", "load_task"]
+__all__ = [
+    "GSM8K",
+    "TASKS",
+    "Geometry3K",
+    "OpenR1Math",
+    "ReasoningGym",
+    "Task",
+    "Verifier",
+    "WordProblems",
+    "load_task",
+]
 
 TASKS: Mapping[str, type[Any]] = {
     "reasoning_gym": ReasoningGym,
     "gsm8k": GSM8K,
     "word_problems": WordProblems,
+    "openr1_math": OpenR1Math,
+    "geometry3k": Geometry3K,
 }
 """Task name -> its class, a frozen dataclass with the options as fields."""
 

@@ -1,0 +1,178 @@
+"""Geometry3K: a diagram, a question about it, and a number (or one of four choices) as the answer."""
+
+from __future__ import annotations
+
+import json
+import random
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from echorl.tasks.base import Verifier, check_size, check_split, check_template, make_verifier
+from echorl.tasks.rows import READERS, Location, Row, check_columns
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+HUB_ID = "hiyouga/geometry3k"
+TEMPLATE = (
+    "{question}\n\nLook at the diagram and reason step by step inside <think> and </think>. "
+    "Then give the final answer in \\boxed{}."
+)
+LETTERS = "ABCD"
+HUB_COLUMNS = ("images", "problem", "answer")
+RELEASE_COLUMNS = ("id", "annotat_text", "choices", "answer", "precise_value", "images")
+RELEASE_SPLITS = {"train": "train", "validation": "val", "test": "test"}
+"""Our name of a split -> its folder in the archives of the original release."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One problem. `id` is None where the data have none; `images` are encoded files (PNG as a rule)."""
+
+    question: str
+    gold: str
+    images: tuple[bytes, ...]
+    id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry3K:
+    r"""Geometry3K from the hub, or from `data`: the original release's zip, or Parquet files in the hub's schema.
+
+    A zip may hold one split or all; a Parquet file serves whichever split is asked for. In a folder, a split is
+    `<split>.zip`, `geometry3k_<split>.zip`, `geometry3k.zip` or `<split>-*.parquet`. A success is the gold value within
+    the tolerance of the geometry grader, or, where the choices are in the prompt, its letter.
+    """
+
+    data: str | None = None
+    """Path of a zip, a Parquet file or a folder; None: the hub's hiyouga/geometry3k."""
+    template: str = TEMPLATE
+    """The prompt's text, with `{question}` in it."""
+    choices: bool = False
+    """Show the four choices, and take a letter as an answer; the hub's rows have none."""
+
+    def __post_init__(self) -> None:
+        check_template(self.template)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(RELEASE_SPLITS)
+
+    @cached_property
+    def verifier(self) -> Verifier:
+        """Scores rows by their column `answer`, the geometry grader's gold."""
+        return make_verifier("geometry3k", "answer", self._score)
+
+    def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
+        """All rows of the split, or `size` of them drawn by `seed`: prompt (chat), images, question, answer.
+
+        TRL puts the images of a row before the text of its user message; the messages themselves are plain text.
+        """
+        from datasets import Dataset, Features, Image, List, Value
+
+        check_split(split, self.splits)
+        check_size(size)
+        problems = self.problems(split)
+        if size is not None and size > len(problems):
+            raise ValueError(f"Geometry3K's split {split!r} has {len(problems)} rows, not {size}; ask for fewer")
+        kept = range(len(problems)) if size is None else sorted(random.Random(seed).sample(range(len(problems)), size))
+        text = Value("string")
+        messages = [{"role": text, "content": text}]
+        features = Features({"prompt": messages, "images": List(Image()), "question": text, "answer": text})
+        return Dataset.from_list([self._row(problems[i]) for i in kept], features=features)
+
+    def problems(self, split: str) -> list[Problem]:
+        """The split's problems in the order of the data."""
+        rows = location(split).rows(self.data, own=True)
+        return read_problems(rows, place=self.data or HUB_ID, choices=self.choices)
+
+    def _score(self, rows: list[tuple[str, str]]) -> list[float | None]:
+        from echorl.tasks.verify import GRADERS
+
+        verdicts = GRADERS["geometry"].grade([text for text, _ in rows], [gold for _, gold in rows])
+        return [verdict.score for verdict in verdicts]
+
+    def _row(self, problem: Problem) -> dict[str, Any]:
+        return {
+            "prompt": [{"role": "user", "content": self.template.replace("{question}", problem.question)}],
+            "images": [{"bytes": image, "path": None} for image in problem.images],
+            "question": problem.question,
+            "answer": problem.gold,
+        }
+
+
+def location(split: str) -> Location:
+    """Where the split is: on the hub, in a local folder, in a zip of the original release."""
+
+    def read_zip(path: Path) -> list[Row]:
+        return read_release(path, split)
+
+    stems = (f"geometry3k_{split}", "geometry3k")
+    return Location(hub_id=HUB_ID, split=split, stems=stems, readers={**READERS, ".zip": read_zip})
+
+
+def read_release(path: Path, split: str) -> list[Row]:
+    """The split's `data.json` objects, each with its diagram under `images`, read from the zip without unpacking it.
+
+    Raises:
+        ValueError: not a zip, or without that split; names the file and what it holds.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [PurePosixPath(name) for name in archive.namelist() if name.endswith("/data.json")]
+            wanted = [name for name in names if name.parts[-3:-2] == (RELEASE_SPLITS[split],)]
+            rows = [_read_folder(archive, name) for name in wanted if "__MACOSX" not in name.parts]
+    except zipfile.BadZipFile:
+        raise ValueError(f"{path} is not a zip file; download it again") from None
+    if not rows:
+        there = sorted({"/".join(name.parts[-3:-2]) for name in names})
+        raise ValueError(
+            f"{path} has no {RELEASE_SPLITS[split]}/<id>/data.json (it has: {', '.join(there) or 'none at all'}); "
+            f"give the zip of the split {split!r}"
+        )
+    return rows
+
+
+def _read_folder(archive: zipfile.ZipFile, name: PurePosixPath) -> Row:
+    try:
+        row, image = json.loads(archive.read(str(name))), archive.read(str(name.with_name("img_diagram.png")))
+    except (KeyError, ValueError):
+        raise ValueError(f"{archive.filename}: {name.parent} lacks a readable data.json or img_diagram.png") from None
+    return {**row, "images": [{"bytes": image, "path": None}]}
+
+
+def read_problems(rows: Sequence[Row], *, place: str, choices: bool = False) -> list[Problem]:
+    """Problems from rows of the hub's schema or of the original release; `place` names them in errors."""
+    read = (_from_hub, _from_release)[check_columns(rows[0], (HUB_COLUMNS, RELEASE_COLUMNS), place)]
+    if choices and read is _from_hub:
+        raise ValueError(f"{place}: the hub's rows have no choices; leave choices off, or give the original release")
+    return [read(row, choices) for row in rows]
+
+
+def _from_hub(row: Row, choices: bool) -> Problem:
+    gold = make_gold(letter="", value=row["answer"], choices=[])
+    return Problem(question=row["problem"].replace("<image>", "").strip(), gold=gold, images=_images(row))
+
+
+def _from_release(row: Row, choices: bool) -> Problem:
+    """The hub's question is the release's `annotat_text`, the same formulas as text."""
+    question, shown = row["annotat_text"].strip(), row["choices"] if choices else []
+    lines = [f"{letter}) {choice}" for letter, choice in zip(LETTERS, shown, strict=False)]
+    gold = make_gold(
+        letter=row["answer"] if choices else "",
+        value=row["precise_value"][LETTERS.index(row["answer"])],
+        choices=shown,
+    )
+    return Problem(id=str(row["id"]), question="\n".join([question, *lines]), gold=gold, images=_images(row))
+
+
+def make_gold(*, letter: str, value: float | str, choices: Sequence[str]) -> str:
+    return json.dumps({"letter": letter, "value": value, "choices": list(choices)})
+
+
+def _images(row: Row) -> tuple[bytes, ...]:
+    return tuple(image["bytes"] for image in row["images"])

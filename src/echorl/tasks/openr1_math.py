@@ -1,0 +1,119 @@
+"""OpenR1-Math: competition problems with DeepSeek-R1's solutions, the training set of LUFFY's and EchoRL's papers."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from echorl.tasks.base import (
+    Prompt,
+    Verifier,
+    check_size,
+    check_split,
+    check_template,
+    hash_fraction,
+    make_verifier,
+)
+from echorl.tasks.demonstrations import demonstration_text
+from echorl.tasks.rows import Location, Row, check_columns
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+HUB_ID = "Elliott/Openr1-Math-46k-8192"
+COLUMNS = ("prompt", "target", "reward_model")
+VALIDATION_SHARE = 0.01
+"""Share of the rows, by a hash of the question, that is the split "validation"."""
+
+SYSTEM = (
+    "Your task is to follow a systematic, thorough reasoning process before providing the final solution. This "
+    "involves analyzing, summarizing, exploring, reassessing, and refining your thought process through multiple "
+    "iterations. Structure your response into two sections: Thought and Solution. In the Thought section, present "
+    'your reasoning using the format: "<think>\n {thoughts} </think>\n". Each thought should include detailed '
+    'analysis, brainstorming, verification, and refinement of ideas. After "</think>\n," in the Solution section, '
+    "provide the final, logical, and accurate answer, clearly derived from the exploration in the Thought section. "
+    "If applicable, include the answer in \\boxed{} for closed-form results like multiple choices or mathematical "
+    "solutions."
+)
+"""The system message of LUFFY's training and evaluation data (MIT licence)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenR1Math:
+    r"""OpenR1-Math (46k problems) from the hub, or from `data`: Parquet or JSONL in the hub's schema.
+
+    "train" and "validation" are disjoint parts of the one file, by a hash of the question. A success is an answer that
+    the math grader finds equal to the gold one. Demonstrations keep their `<think>` part; how long a one may be is the
+    trainer's business.
+    """
+
+    data: str | None = None
+    """Path of a file, or of a folder with openr1.parquet or train-*.parquet; None: the hub's dataset."""
+    template: str = "{question}"
+    """The user's message, with `{question}` in it."""
+    system: str = SYSTEM
+    """The system message; empty: none. The rows' own, which is the same text, isn't used."""
+    chat: bool = True
+    """Prompts as messages; False: as one string, the system message first."""
+
+    def __post_init__(self) -> None:
+        check_template(self.template)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return ("train", "validation")
+
+    @cached_property
+    def verifier(self) -> Verifier:
+        """Scores rows by their column `answer`, in LaTeX."""
+        return make_verifier("openr1_math", "answer", self._score)
+
+    def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
+        """All rows of the split, or `size` of them drawn by `seed`: prompt, question, answer, demonstration."""
+        from datasets import Dataset
+
+        check_split(split, self.splits)
+        check_size(size)
+        place = self.data or HUB_ID
+        rows = LOCATION.rows(self.data, own=True)
+        check_columns(rows[0], [COLUMNS], place)
+        read = [_read(row, f"{place}, row {number}") for number, row in enumerate(rows)]
+        kept = [row for row in read if (hash_fraction(row["question"]) < VALIDATION_SHARE) == (split == "validation")]
+        if size is not None and size > len(kept):
+            raise ValueError(f"OpenR1-Math's split {split!r} has {len(kept)} rows, not {size}; ask for fewer")
+        some = kept if size is None else [kept[i] for i in sorted(random.Random(seed).sample(range(len(kept)), size))]
+        return Dataset.from_list([{"prompt": self._prompt(row["question"]), **row} for row in some])
+
+    def _prompt(self, question: str) -> Prompt:
+        text = self.template.replace("{question}", question)
+        if not self.chat:
+            return f"{self.system}\n\n{text}" if self.system else text
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        return [*system, {"role": "user", "content": text}]
+
+    def _score(self, rows: list[tuple[str, str]]) -> list[float | None]:
+        from echorl.tasks.verify import GRADERS
+
+        verdicts = GRADERS["math"].grade([text for text, _ in rows], [gold for _, gold in rows])
+        return [verdict.score for verdict in verdicts]
+
+
+LOCATION = Location(hub_id=HUB_ID, split="train", stems=("openr1", "openr1_math"))
+
+
+def _read(row: Row, place: str) -> dict[str, str | None]:
+    """Question, answer and demonstration; ValueError where the messages or the ground truth are not as expected."""
+    try:
+        question = [message["content"] for message in row["prompt"] if message["role"] == "user"][-1]
+        answer = row["reward_model"]["ground_truth"]
+    except (IndexError, KeyError, TypeError):
+        question = answer = None
+    if not isinstance(question, str) or not isinstance(answer, str):
+        raise ValueError(f"{place}: 'prompt' needs a user message, and 'reward_model' a text under 'ground_truth'")
+    try:
+        demonstration = demonstration_text(row["target"])
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+    return {"question": question, "answer": answer, "demonstration": demonstration}
