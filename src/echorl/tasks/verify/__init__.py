@@ -1,0 +1,20 @@
+"""Verifiers that are safe on hostile text: from Python (`GRADERS`), as TRL's reward functions (`make_reward`), in verl.
+
+>>> [verdict.score for verdict in GRADERS["choice"].grade(["The answer is C.", "I think so."], ["C", "I"])]
+[1.0, 0.0]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from echorl.tasks.verify.base import Grader, Slip, Validation, Verdict
+from echorl.tasks.verify.choice import ChoiceGrader
+from echorl.tasks.verify.mathematics import MathGrader
+from echorl.tasks.verify.number import NumberGrader
+from echorl.tasks.verify.pool import Pool
+
+__all__ = ["GRADERS", "ChoiceGrader", "Grader", "MathGrader", "NumberGrader", "Pool", "Slip", "Validation", "Verdict"]
+
+GRADERS: Mapping[str, Grader] = {grader.name: grader for grader in (MathGrader(), ChoiceGrader(), NumberGrader())}
+"""Name -> a grader with default limits; `dataclasses.replace` gives one with others."""
