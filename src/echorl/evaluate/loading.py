@@ -16,18 +16,18 @@ def load_policy(folder: str | Path, device: str = "cpu") -> tuple[Any, Any]:
         ValueError: the model reads images and the package for that is missing; the message names it.
         OSError: transformers finds no such model.
     """
-    adapter = (Path(folder) / "adapter_config.json").exists()
-    if _reads_images(_base_of(folder) if adapter else folder):
-        return _load_image_model(folder, adapter).to(device), load_processor(folder)
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    base = base_of(folder)
+    load = _load_image_model if reads_images(base or folder) else _load_model
+    return load(folder, base).to(device), load_processing_class(folder)
 
-    if adapter:
-        from peft import AutoPeftModelForCausalLM
 
-        model = AutoPeftModelForCausalLM.from_pretrained(folder).merge_and_unload()
-    else:
-        model = AutoModelForCausalLM.from_pretrained(folder)
-    return model.to(device), AutoTokenizer.from_pretrained(folder, padding_side="left")
+def load_processing_class(folder: str | Path) -> Any:
+    """Of a model that reads images its processor, else its tokenizer; errors as `load_policy`."""
+    if reads_images(base_of(folder) or folder):
+        return load_processor(folder)
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, padding_side="left")
 
 
 def load_processor(folder: str | Path) -> Any:
@@ -54,25 +54,38 @@ def tokenizer_of(processing_class: Any) -> Any:
     return processing_class.tokenizer if isinstance(processing_class, ProcessorMixin) else processing_class
 
 
-def _base_of(adapter: str | Path) -> str:
+def base_of(folder: str | Path) -> str | None:
+    """The model that the adapter in this folder belongs to; None where it holds a whole model."""
+    if not (Path(folder) / "adapter_config.json").exists():
+        return None
     from peft import PeftConfig
 
-    return PeftConfig.from_pretrained(adapter).base_model_name_or_path
+    return PeftConfig.from_pretrained(folder).base_model_name_or_path
 
 
-def _reads_images(folder: str | Path) -> bool:
+def reads_images(folder: str | Path) -> bool:
+    """Whether the model takes images beside text."""
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
     return type(AutoConfig.from_pretrained(folder)) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 
-def _load_image_model(folder: str | Path, adapter: bool) -> Any:
+def _load_model(folder: str | Path, base: str | None) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    if base is None:
+        return AutoModelForCausalLM.from_pretrained(folder)
+    from peft import AutoPeftModelForCausalLM
+
+    return AutoPeftModelForCausalLM.from_pretrained(folder).merge_and_unload()
+
+
+def _load_image_model(folder: str | Path, base: str | None) -> Any:
     from transformers import AutoModelForImageTextToText
 
-    if not adapter:
+    if base is None:
         return AutoModelForImageTextToText.from_pretrained(folder)
     from peft import PeftModel
 
-    base = AutoModelForImageTextToText.from_pretrained(_base_of(folder))
-    return PeftModel.from_pretrained(base, folder).merge_and_unload()
+    return PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained(base), folder).merge_and_unload()

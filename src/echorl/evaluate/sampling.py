@@ -61,11 +61,12 @@ def sample(
     group_size: int,
     max_new_tokens: int,
     temperature: float = 1.0,
+    top_p: float = 1.0,
     batch_size: int = 512,
     seed: int = 0,
     chat_template_kwargs: Mapping[str, Any] | None = None,
 ) -> Completions:
-    """`group_size` completions of each prompt from the policy's whole distribution (no top-k, no top-p).
+    """`group_size` completions of each prompt, from the policy's whole distribution unless `top_p` is below 1.
 
     Prompts are strings, or chat messages that the tokenizer's template renders with `chat_template_kwargs`. The same
     seed, batch size and number of threads give the same completions; the caller's random state is left as it was. The
@@ -75,12 +76,15 @@ def sample(
     They fill the parts {"type": "image"} of the messages in order; where a prompt's text is one string, they come
     before the text of the first user message, as in TRL. All of a batch's images are in memory at once.
 
+    Temperature 0 takes the likeliest token each time; entropies are then those at temperature 1. The top-k, top-p and
+    repetition penalty of the model's own generation settings are off.
+
     Raises:
         ValueError: images without a processor, prompts of text with images, or another number of images than places.
     """
-    render = partial(_render, tokenizer, **(chat_template_kwargs or {}))
+    written = partial(render, tokenizer, **(chat_template_kwargs or {}))
     pictures = [()] * len(prompts) if images is None else images
-    rendered = [render(prompt, own or ()) for prompt, own in zip(prompts, pictures, strict=True)]
+    rendered = [written(prompt, own or ()) for prompt, own in zip(prompts, pictures, strict=True)]
     rows = [row for row in rendered for _ in range(group_size)]
     result = Completions([], [], [], group_size)
     training = model.training
@@ -88,7 +92,7 @@ def sample(
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         for start in range(0, len(rows), batch_size):
-            batch = _generate(model, tokenizer, rows[start : start + batch_size], max_new_tokens, temperature)
+            batch = _generate(model, tokenizer, rows[start : start + batch_size], max_new_tokens, temperature, top_p)
             for ids, entropies in batch:
                 result.token_ids.append(ids)
                 result.entropies.append(entropies)
@@ -99,10 +103,14 @@ def sample(
 
 def ends_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | ProcessorMixin) -> list[int]:
     """The ids that end a completion, as in TRL's trainers: the generation config's, and the tokenizer's."""
-    tokenizer = tokenizer_of(tokenizer)
-    own = model.generation_config.eos_token_id
+    return with_end(model.generation_config.eos_token_id, tokenizer)
+
+
+def with_end(own: int | list[int] | None, tokenizer: PreTrainedTokenizerBase | ProcessorMixin) -> list[int]:
+    """The ids `own`, and the tokenizer's end of a sequence."""
+    end = tokenizer_of(tokenizer).eos_token_id
     own = [] if own is None else [own] if isinstance(own, int) else list(own)
-    return own if tokenizer.eos_token_id in own else [tokenizer.eos_token_id, *own]
+    return own if end in own else [end, *own]
 
 
 def images_of(rows: Any) -> list[Images] | None:
@@ -114,7 +122,12 @@ def images_of(rows: Any) -> list[Images] | None:
     return None
 
 
-def _render(processing_class: Any, prompt: str | Messages, images: Images, **options: Any) -> Rendered:
+def render(processing_class: Any, prompt: str | Messages, images: Images = (), **options: Any) -> Rendered:
+    """A prompt as `sample` writes it; `options` are the chat template's.
+
+    Raises:
+        ValueError: as `sample`.
+    """
     reads_images = tokenizer_of(processing_class) is not processing_class
     if images and not reads_images:
         raise ValueError("a prompt has images and the policy has no processor for them: take a model that reads images")
@@ -144,18 +157,16 @@ def _with_parts(prompt: Messages, num_images: int) -> Messages:
 
 
 def _generate(
-    model: Any, processing_class: Any, rows: Sequence[Rendered], max_new_tokens: int, temperature: float
+    model: Any, processing_class: Any, rows: Sequence[Rendered], max_new_tokens: int, temperature: float, top_p: float
 ) -> Iterator[tuple[list[int], list[float]]]:
     """(token ids, entropies) of one completion a row."""
-    recorder, ends = EntropyRecorder(temperature), ends_of(model, processing_class)
+    recorder, ends = EntropyRecorder(temperature or 1.0), ends_of(model, processing_class)
     inputs = _inputs(model, processing_class, rows)
     output = model.generate(
         **inputs,
         max_new_tokens=max_new_tokens,
-        do_sample=True,
-        temperature=temperature,
-        top_k=0,
-        top_p=1.0,
+        **_choice(temperature, top_p),
+        repetition_penalty=1.0,
         logits_processor=[recorder, *_no_image_tokens(model)],
         pad_token_id=tokenizer_of(processing_class).pad_token_id,
         eos_token_id=ends,
@@ -164,6 +175,13 @@ def _generate(
     for ids, entropies in zip(sampled, recorder.entropies.tolist(), strict=True):
         end = next((place for place, token in enumerate(ids, 1) if token in ends), len(ids))
         yield ids[:end], entropies[:end]
+
+
+def _choice(temperature: float, top_p: float) -> dict[str, Any]:
+    """What `generate` is told about choosing a token."""
+    if temperature == 0:
+        return {"do_sample": False, "temperature": None, "top_k": None, "top_p": None}
+    return {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": top_p}
 
 
 def _inputs(model: Any, processing_class: Any, rows: Sequence[Rendered]) -> Mapping[str, Any]:

@@ -1,0 +1,146 @@
+"""What generates an evaluation's samples: transformers, or vLLM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+from echorl.evaluate.checkpoint import Checkpoint
+from echorl.evaluate.loading import load_policy, tokenizer_of
+from echorl.evaluate.plan import Chunk, Sampling
+from echorl.evaluate.sampling import ends_of, sample, with_end
+
+
+@dataclass(frozen=True)
+class Response:
+    """A completion: its text without special tokens, its length with the token that ends it, whether it was cut off."""
+
+    text: str
+    tokens: int
+    truncated: bool
+
+
+class Engine(Protocol):
+    """Generates a chunk's completions, one a request in order; they depend on nothing but the chunk."""
+
+    def generate(self, chunk: Chunk, max_new_tokens: int) -> list[Response]: ...
+
+
+class Transformers:
+    """Plain `generate`: a chunk is one batch, drawn with the chunk's seed."""
+
+    def __init__(self, checkpoint: Checkpoint, sampling: Sampling, device: str) -> None:
+        self.checkpoint, self.sampling = checkpoint, sampling
+        self.model, self.processing_class = load_policy(checkpoint.path, device)
+        tokenizer = tokenizer_of(self.processing_class)
+        if tokenizer.pad_token is None:  # of Llama 3, say; what follows a completion's end is not read
+            tokenizer.pad_token = tokenizer.eos_token
+
+    def generate(self, chunk: Chunk, max_new_tokens: int) -> list[Response]:
+        items = [request.item for request in chunk.requests]
+        completions = sample(
+            self.model,
+            self.processing_class,
+            [self.checkpoint.prompt(item) for item in items],
+            images=[item.images for item in items] if any(item.images for item in items) else None,
+            group_size=1,
+            max_new_tokens=max_new_tokens,
+            temperature=self.sampling.temperature,
+            top_p=self.sampling.top_p,
+            batch_size=len(items),
+            seed=chunk.seed,
+        )
+        ends = ends_of(self.model, self.processing_class)
+        return [
+            Response(text, len(ids), len(ids) >= max_new_tokens and ids[-1] not in ends)
+            for text, ids in zip(completions.texts, completions.token_ids, strict=True)
+        ]
+
+
+class Vllm:
+    """vLLM's offline engine in this process: every request has its own seed, so batches don't matter to its draws.
+
+    Raises:
+        ValueError: vLLM is not installed, or the benchmark has images.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, sampling: Sampling, device: str) -> None:
+        check_vllm()
+        from vllm import LLM
+
+        self.checkpoint, self.sampling = checkpoint, sampling
+        adapter = _adapter(checkpoint)
+        self.llm = LLM(
+            model=checkpoint.base or checkpoint.path,
+            tokenizer=checkpoint.path,
+            dtype=str(checkpoint.config.dtype or "float32").removeprefix("torch."),
+            max_model_len=checkpoint.context,
+            seed=sampling.seed,
+            disable_log_stats=True,
+            **adapter,
+        )
+        self.ends = _ends(checkpoint)
+
+    def generate(self, chunk: Chunk, max_new_tokens: int) -> list[Response]:
+        from vllm import SamplingParams
+
+        if any(request.item.images for request in chunk.requests):
+            raise ValueError("items with images are for the backend 'transformers': choose that one.")
+        params = [
+            SamplingParams(
+                temperature=self.sampling.temperature,
+                top_p=self.sampling.top_p,
+                max_tokens=max_new_tokens,
+                seed=request.seed,
+                stop_token_ids=self.ends,
+            )
+            for request in chunk.requests
+        ]
+        ids = self.checkpoint.token_ids([request.item for request in chunk.requests])
+        prompts = [{"prompt_token_ids": own} for own in ids]
+        outputs = self.llm.generate(prompts, params, use_tqdm=False, lora_request=self._lora())
+        first = [output.outputs[0] for output in outputs]
+        return [Response(one.text, len(one.token_ids), one.finish_reason == "length") for one in first]
+
+    def _lora(self) -> Any:
+        if self.checkpoint.base is None:
+            return None
+        from vllm.lora.request import LoRARequest
+
+        return LoRARequest("adapter", 1, self.checkpoint.path)
+
+
+def check_vllm() -> None:
+    """Raises:
+    ValueError: vLLM is not installed.
+    """
+    if find_spec("vllm") is None:
+        raise ValueError("backend 'vllm' needs vLLM, which is not installed: see docs/vllm.md, or take 'transformers'.")
+
+
+def _adapter(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The options of an engine that runs an adapter beside its model."""
+    if checkpoint.base is None:
+        return {}
+    from peft import PeftConfig
+
+    return {"enable_lora": True, "max_lora_rank": PeftConfig.from_pretrained(checkpoint.path).r}
+
+
+def _ends(checkpoint: Checkpoint) -> list[int]:
+    """As `ends_of`, without the model."""
+    from transformers import GenerationConfig
+
+    path = checkpoint.base or checkpoint.path
+    try:
+        own = GenerationConfig.from_pretrained(path).eos_token_id
+    except OSError:  # no such file: a model's configuration says it then
+        own = checkpoint.config.eos_token_id
+    return with_end(own, checkpoint.processing_class)
+
+
+ENGINES: Mapping[str, Callable[[Checkpoint, Sampling, str], Engine]] = {"transformers": Transformers, "vllm": Vllm}
+BATCH_SIZES = {"transformers": 32, "vllm": 256}
+"""Completions a chunk: what fits a batch, and what fills an engine and is not too much to lose."""

@@ -1,0 +1,136 @@
+"""An evaluation's folder: settings, one file a chunk of samples, one file of scored samples a benchmark."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echorl.stored import read_json, write_json
+
+if TYPE_CHECKING:
+    from echorl.evaluate.plan import Chunk
+
+SETTINGS = "settings.json"
+RESULTS = "results.json"
+OWN = (".lock", "settings.tmp")
+"""What is there before the settings are."""
+PRIVATE = ("response", "gold")
+"""Columns that a private benchmark's files lack."""
+COLUMNS = {
+    "benchmark": "string", "item": "string", "sample": "int32", "response": "string", "tokens": "int32",
+    "truncated": "bool", "answer": "string", "score": "float64", "reason": "string", "gold": "string",
+}  # fmt: skip
+META = b"echorl"
+Rows = list[dict[str, Any]]
+
+
+class Store:
+    """The folder's files; each is written in one move, so that a kill leaves the old one, or the new one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def claim(self, common: Mapping[str, Any], benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Make the folder this evaluation's; benchmarks that are new to it are added.
+
+        Raises:
+            ValueError: it holds something else, or samples made with other settings; the message names the first.
+        """
+        found = read_json(self.folder / SETTINGS)
+        if found is None:
+            if self.folder.exists() and any(path.name not in OWN for path in self.folder.iterdir()):
+                raise ValueError(f"{self.folder} holds files that no evaluation wrote: give another output_dir.")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            found = {"common": common, "benchmarks": {}}
+        self._check("", found["common"], common)
+        for name, key in benchmarks.items():
+            self._check(f"{name}: ", found["benchmarks"].get(name, key), key)
+        write_json(self.folder / SETTINGS, {**found, "benchmarks": {**found["benchmarks"], **benchmarks}})
+
+    def _check(self, place: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        for name in {**before, **now}:
+            if before.get(name) != now.get(name):
+                raise ValueError(
+                    f"{self.folder} holds samples made with other settings ({place}{name} {before.get(name)!r} then, "
+                    f"{now.get(name)!r} now): give another output_dir, or the settings as they were."
+                )
+
+    def part(self, benchmark: str, index: int) -> Path:
+        """A chunk's samples, until all are scored."""
+        return self.folder / "parts" / slug(benchmark) / f"{index:06d}.parquet"
+
+    def samples(self, benchmark: str) -> Path:
+        """All of a benchmark's samples with their scores."""
+        return self.folder / "samples" / f"{slug(benchmark)}.parquet"
+
+    def read_part(self, benchmark: str, chunk: Chunk) -> Rows:
+        """A chunk's samples.
+
+        Raises:
+            ValueError: the file is damaged, or holds other samples.
+        """
+        path = self.part(benchmark, chunk.index)
+        rows, _ = read_samples(path)
+        wanted = [(request.item.id, request.sample) for request in chunk.requests]
+        if [(row["item"], row["sample"]) for row in rows] != wanted:
+            raise ValueError(f"{path} holds other samples than its chunk's: delete it and run the same command again.")
+        return rows
+
+    def finish(self, benchmark: str, rows: Rows, meta: Mapping[str, Any]) -> None:
+        """Store a benchmark's scored samples; the chunks' files are then not needed any more."""
+        write_samples(self.samples(benchmark), rows, meta)
+        shutil.rmtree(self.part(benchmark, 0).parent, ignore_errors=True)
+
+
+def slug(benchmark: str) -> str:
+    """A benchmark's name as that of a file.
+
+    >>> slug("word_problems:harder")
+    'word_problems-harder'
+    """
+    return benchmark.replace(":", "-").replace("/", "-")
+
+
+def write_samples(path: Path, rows: Rows, meta: Mapping[str, Any]) -> None:
+    """Write rows as parquet, with `meta` (JSON) in the schema's metadata; columns are those of the first row."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {"string": pa.string(), "int32": pa.int32(), "bool": pa.bool_(), "float64": pa.float64()}
+    fields = [(name, kinds[kind]) for name, kind in COLUMNS.items() if name in rows[0]]
+    table = pa.Table.from_pylist(rows, schema=pa.schema(fields, metadata={META: json.dumps(meta).encode()}))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".tmp")
+    with scratch.open("wb") as file:
+        pq.write_table(table, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(scratch, path)
+
+
+def read_samples(path: Path, columns: Sequence[str] | None = None) -> tuple[Rows, dict[str, Any]]:
+    """(rows, meta) of a file that `write_samples` wrote; `columns` of those that there are.
+
+    Raises:
+        ValueError: there is no such file, it is damaged, or something else wrote it.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            meta = (file.schema_arrow.metadata or {}).get(META)
+            names = [name for name in file.schema_arrow.names if columns is None or name in columns]
+            rows = file.read(names).to_pylist()
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such file; give the samples of an evaluation.") from None
+    except (pa.ArrowException, OSError) as error:
+        why = " ".join(str(error).split())
+        raise ValueError(f"{path} is no readable parquet file ({why}): delete it or give another.") from None
+    if meta is None:
+        raise ValueError(f"{path} was not written by `echorl eval`: give the samples of an evaluation.")
+    return rows, json.loads(meta)
