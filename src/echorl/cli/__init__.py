@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "train a model: echorl train --config recipe.yaml [--any_field value]",
     "sft": "supervised training on demonstrations, the warm start: echorl sft --config recipe.yaml",
     "compare": "run several arms on equal rollout tokens and compare them: echorl compare study.yaml",
+    "eval": "score a model on benchmarks: echorl eval --model FOLDER --benchmarks aime24 math500",
     "env": "print versions and devices, for a bug report",
 }
 EPILOG = "echorl COMMAND --help tells more. With --traceback (or ECHORL_TRACEBACK=1) an error shows its traceback."

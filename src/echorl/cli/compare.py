@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         Interrupted: Ctrl-C.
     """
     from echorl.cli.compare_checks import check_arms
+    from echorl.cli.lock import alone
     from echorl.cli.recipe import read_recipe, read_recipes
 
     changes = {"output_dir": args.output_dir, "parallel": args.parallel}
@@ -51,27 +51,11 @@ def run(args: argparse.Namespace) -> int:
         _list(study)
         return 0
     try:
-        with _alone(Path(comparison.output_dir)):
+        with alone(Path(comparison.output_dir), "compare"):
             _compare(study)
     except KeyboardInterrupt:
         raise Interrupted("stopped; what is finished is kept, and the same command goes on from there.") from None
     return 0
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Within, no other `echorl compare` works in the folder."""
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = FileLock(folder / ".lock").acquire(timeout=0)
-    except Timeout:
-        raise UserError(
-            f"another `echorl compare` is at work in {folder}: let it end, or give another --output_dir."
-        ) from None
-    with lock:
-        yield
 
 
 def _list(study: Study) -> None:

@@ -152,17 +152,14 @@ def _model(settings: Settings) -> tuple[str, dict[str, Any]]:
     """The model's name as transformers knows it, and its configuration."""
     from transformers import AutoConfig
 
-    from echorl import pretrained
-    from echorl.quickstart import POLICY
+    from echorl.cli.models import find_model
 
     name = settings.model.model_name_or_path
     if not name:
         own = "'quickstart' or 'smollm2'"
         raise UserError(f"model_name_or_path is not set: give a folder, a model of the hub, {own}.")
-    known = str({"quickstart": lambda: POLICY, "smollm2": pretrained.fetch}.get(name, lambda: name)())
+    known, place = find_model(name)
     trust = settings.training.trust_remote_code
-    hint = "; 'smollm2' is this model without the hub" if name == pretrained.HUB_NAME else ""
-    place = "(a folder)" if os.path.isdir(known) else f"(no folder here, so a model of the hub{hint})"
     with as_user_error(OSError, ValueError, doing=f"model_name_or_path={name!r} {place} cannot be loaded"):
         config = AutoConfig.from_pretrained(known, revision=settings.model.model_revision, trust_remote_code=trust)
     return known, config.to_dict()

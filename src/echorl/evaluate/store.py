@@ -18,12 +18,11 @@ SETTINGS = "settings.json"
 RESULTS = "results.json"
 OWN = (".lock", "settings.tmp")
 """What is there before the settings are."""
-PRIVATE = ("response", "gold")
-"""Columns that a private benchmark's files lack."""
 COLUMNS = {
     "benchmark": "string", "item": "string", "sample": "int32", "response": "string", "tokens": "int32",
     "truncated": "bool", "answer": "string", "score": "float64", "reason": "string", "gold": "string",
 }  # fmt: skip
+"""Of a file of samples; a chunk's has no scores yet, and a private benchmark's never has `response` or `gold`."""
 META = b"echorl"
 Rows = list[dict[str, Any]]
 
@@ -34,8 +33,8 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def claim(self, common: Mapping[str, Any], benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
-        """Make the folder this evaluation's; benchmarks that are new to it are added.
+    def claim(self, model: str, common: Mapping[str, Any], benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Make the folder this evaluation's; benchmarks that are new to it are added. `model` is a name to show.
 
         Raises:
             ValueError: it holds something else, or samples made with other settings; the message names the first.
@@ -45,7 +44,7 @@ class Store:
             if self.folder.exists() and any(path.name not in OWN for path in self.folder.iterdir()):
                 raise ValueError(f"{self.folder} holds files that no evaluation wrote: give another output_dir.")
             self.folder.mkdir(parents=True, exist_ok=True)
-            found = {"common": common, "benchmarks": {}}
+            found = {"model": model, "common": common, "benchmarks": {}}
         self._check("", found["common"], common)
         for name, key in benchmarks.items():
             self._check(f"{name}: ", found["benchmarks"].get(name, key), key)
@@ -79,6 +78,10 @@ class Store:
         if [(row["item"], row["sample"]) for row in rows] != wanted:
             raise ValueError(f"{path} holds other samples than its chunk's: delete it and run the same command again.")
         return rows
+
+    def is_finished(self, benchmark: str) -> bool:
+        """Whether all samples are there with their scores."""
+        return self.samples(benchmark).exists()
 
     def finish(self, benchmark: str, rows: Rows, meta: Mapping[str, Any]) -> None:
         """Store a benchmark's scored samples; the chunks' files are then not needed any more."""

@@ -1,0 +1,187 @@
+"""`echorl eval`: sample a model's answers to benchmarks, score them, and say what follows, with intervals."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echorl.cli.errors import Interrupted, UserError, as_user_error
+
+if TYPE_CHECKING:
+    from echorl.evaluate.checkpoint import Checkpoint
+
+GO_ON = "stopped; every finished chunk of samples is kept, and the same command goes on from there."
+DEFAULTS = {
+    "temperature": (float, "T", "default 0.6; 0 takes the likeliest token"),
+    "top_p": (float, "P", "keep the likeliest tokens up to this probability; default 1, all of them"),
+    "samples": (int, "K", "completions of each item; default: the benchmark's (32 for AIME and AMC, else 1)"),
+    "max_new_tokens": (int, "N", "default 8192, or less where the model's context is shorter"),
+    "limit": (int, "N", "only the first N items of each benchmark"),
+    "batch_size": (int, "N", "completions sampled and stored at once; default 32, with vLLM 256"),
+    "seed": (int, "S", "default 0"),
+}
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command and its options."""
+    parser = subparsers.add_parser(
+        "eval",
+        help="score a model on benchmarks: echorl eval --model FOLDER --benchmarks aime24 math500",
+        description="Sample a model's answers to benchmarks, score them, and print avg@k, pass@k and maj@k with "
+        "intervals. What is sampled is kept; the same command goes on. See docs/eval.md.",
+    )
+    parser.add_argument("--model", metavar="MODEL", help="a folder, a model of the hub, 'quickstart' or 'smollm2'")
+    parser.add_argument("--benchmarks", nargs="+", metavar="NAME", help="aime24, math500, ..., or TASK[:SPLIT]")
+    parser.add_argument("--data", metavar="PATH", help="the benchmarks' files, instead of the hub's data sets")
+    for name, (kind, metavar, text) in DEFAULTS.items():
+        parser.add_argument(*_spellings(name), type=kind, metavar=metavar, help=text)
+    parser.add_argument(
+        "--backend", choices=("transformers", "vllm"), default="transformers", help="default: %(default)s"
+    )
+    parser.add_argument("--device", metavar="DEVICE", help="of transformers; default: cuda if there is one, else cpu")
+    parser.add_argument(*_spellings("output_dir"), metavar="DIR", help="default: runs/eval/MODEL")
+    parser.add_argument(
+        "--compare", nargs=2, type=Path, metavar=("A", "B"), help="two output folders: B less A, paired"
+    )
+    parser.add_argument(
+        "--grade", nargs="+", type=Path, metavar="FILE", help="score stored samples anew, without a model"
+    )
+
+
+def _spellings(name: str) -> list[str]:
+    return list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"]))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command. Returns 0.
+
+    Raises:
+        UserError, ValueError: something that the user can fix.
+        Interrupted: Ctrl-C.
+    """
+    _check(args)
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        if args.compare:
+            return _compare(args)
+        return _grade(args) if args.grade else _evaluate(args)
+    except KeyboardInterrupt:
+        raise Interrupted(GO_ON) from None
+
+
+def _check(args: argparse.Namespace) -> None:
+    asked = [name for name in ("model", "compare", "grade") if getattr(args, name)]
+    if len(asked) != 1:
+        given = " and ".join(f"--{name}" for name in asked) or "nothing to do"
+        raise UserError(f"{given} given: give exactly one of --model (with --benchmarks), --compare and --grade.")
+    if args.model and not args.benchmarks:
+        raise UserError("--benchmarks is missing: name one or more, such as math500 (docs/eval.md lists them).")
+    if args.device and args.backend == "vllm":
+        raise UserError(
+            f"--device {args.device} is for the backend 'transformers': vLLM chooses its own; leave it out."
+        )
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from functools import partial
+
+    from echorl.cli.bars import Bars
+    from echorl.cli.eval_table import show_results
+    from echorl.cli.lock import alone
+    from echorl.evaluate.engines import BATCH_SIZES, ENGINES, check_vllm
+    from echorl.evaluate.plan import Sampling
+    from echorl.evaluate.run import evaluate, prepare, settings_of
+    from echorl.evaluate.store import Store
+
+    given = {name: getattr(args, name) for name in DEFAULTS if getattr(args, name) is not None}
+    sampling = Sampling(**{"batch_size": BATCH_SIZES[args.backend], **given})
+    if args.backend == "vllm":
+        check_vllm()
+    checkpoint, device = _checkpoint(args.model), args.device or _device()
+    with as_user_error(ImportError, doing="a benchmark needs a package (pip install 'echorl[tasks]')"):
+        works = prepare(args.benchmarks, checkpoint, sampling, args.data)
+    folder = Path(args.output_dir or Path("runs/eval", Path(args.model).name))
+    start = partial(_start, ENGINES[args.backend], checkpoint, sampling, device)
+    with alone(folder, "eval"), Bars() as bars:
+        common = settings_of(checkpoint, sampling, args.backend, device)
+        results = evaluate(Store(folder), args.model, works, common, start, bars)
+    show_results(results, folder)
+    return 0
+
+
+def _checkpoint(name: str) -> Checkpoint:
+    """The model; its configuration and tokenizer can be read.
+
+    Raises:
+        UserError: they cannot.
+    """
+    from echorl.cli.models import find_model
+    from echorl.evaluate.checkpoint import Checkpoint
+
+    path, place = find_model(name)
+    checkpoint = Checkpoint(name, path)
+    with as_user_error(OSError, ValueError, doing=f"--model {name!r} {place} cannot be loaded"):
+        _ = checkpoint.config, checkpoint.processing_class
+    return checkpoint
+
+
+def _start(engine: Any, checkpoint: Checkpoint, sampling: Any, device: str) -> Any:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # that of the weights, which cuts our own in pieces
+    with as_user_error(OSError, RuntimeError, doing=f"--model {checkpoint.name!r} cannot be loaded on {device}"):
+        return engine(checkpoint, sampling, device)
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _grade(args: argparse.Namespace) -> int:
+    """Score files in place; where they lie in an evaluation's folder its results are made anew."""
+    from contextlib import nullcontext
+
+    from echorl.cli.bars import Bars
+    from echorl.cli.eval_table import show_results
+    from echorl.cli.lock import alone
+    from echorl.evaluate.grading import score_again
+    from echorl.evaluate.run import sum_up
+    from echorl.evaluate.store import SETTINGS, Store
+
+    files: dict[Path, list[Path]] = {}
+    for path in _sample_files(args.grade):
+        files.setdefault(path.parent.parent, []).append(path)
+    for folder, paths in files.items():
+        known = (folder / SETTINGS).exists()
+        with alone(folder, "eval") if known else nullcontext(), Bars() as bars:
+            changed = {path: score_again(path, args.data, bars) for path in paths}
+        for path, number in changed.items():
+            print(f"{path}: {number} scores changed")
+        if known:
+            show_results(sum_up(Store(folder)), folder)
+    return 0
+
+
+def _sample_files(places: list[Path]) -> list[Path]:
+    """The files named, and those of the folders named."""
+    files = [
+        path for place in places for path in (sorted(place.glob("samples/*.parquet")) if place.is_dir() else [place])
+    ]
+    if not files:
+        raise UserError(
+            f"{places[0]} holds no samples/*.parquet: give an evaluation's output_dir, or files of samples."
+        )
+    return files
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from echorl.cli.eval_table import show_contrast
+    from echorl.evaluate.contrast import contrast
+
+    show_contrast(contrast(args.compare, args.benchmarks), *args.compare)
+    return 0

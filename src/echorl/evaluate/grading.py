@@ -1,0 +1,110 @@
+"""Scores for stored samples: a step of its own, so that it can be done again without the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echorl.evaluate.store import Rows, read_samples, write_samples
+from echorl.processes import View
+
+if TYPE_CHECKING:
+    from echorl.evaluate.benchmarks import Benchmark, Item
+    from echorl.evaluate.plan import Request, Work
+    from echorl.tasks.verify import Grader
+
+SLICE = 512
+"""Samples that are scored at once, so that progress shows."""
+Show = Callable[[int], None]
+
+
+def sampled_row(benchmark: Benchmark, request: Request, response: Any) -> dict[str, Any]:
+    """What is stored of a completion; of a private benchmark's only the answer that its grader reads."""
+    from echorl.tasks.verify import GRADERS
+
+    row = {"benchmark": benchmark.name, "item": request.item.id, "sample": request.sample}
+    text = (
+        {"answer": GRADERS[benchmark.grader].answer(response.text)}
+        if benchmark.private
+        else {"response": response.text}
+    )
+    return {**row, **text, "tokens": response.tokens, "truncated": response.truncated}
+
+
+def score(rows: Rows, golds: Sequence[str], grader: Grader, show: Show = lambda done: None) -> Rows:
+    """The rows with answer, score, reason and gold; `show` is called with the number of rows done.
+
+    Rows without a response, those of private benchmarks, are scored by their answers, and get no gold.
+    """
+    scored: Rows = []
+    for start in range(0, len(rows), SLICE):
+        part = rows[start : start + SLICE]
+        own = golds[start : start + SLICE]
+        verdicts = grader.grade([_text(row) for row in part], own)
+        for row, gold, verdict in zip(part, own, verdicts, strict=True):
+            given = {"score": float(verdict.score), "reason": verdict.reason}
+            open_to_all = {"answer": grader.answer(row["response"]), "gold": gold} if "response" in row else {}
+            scored.append({**row, **open_to_all, **given})
+        show(len(scored))
+    return scored
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    if "response" in row:
+        return row["response"]
+    return f"\\boxed{{{row['answer']}}}" if row["answer"] else ""
+
+
+def golds_of(rows: Rows, items: Sequence[Item], benchmark: str) -> list[str]:
+    """Each row's gold.
+
+    Raises:
+        ValueError: a row's item is not among the items.
+    """
+    golds = {item.id: item.gold for item in items}
+    if missing := next((row["item"] for row in rows if row["item"] not in golds), None):
+        raise ValueError(f"{benchmark} has no item {missing!r}, which was sampled: give the data that it was then.")
+    return [golds[row["item"]] for row in rows]
+
+
+def describe(work: Work, common: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file of scored samples says of itself: its benchmark, and how it was sampled."""
+    benchmark = work.benchmark
+    about = {name: getattr(benchmark, name) for name in ("name", "title", "grader", "distribution", "private")}
+    return {"benchmark": about, "settings": {**common, **work.key()}}
+
+
+def score_again(path: Path, data: str | None, view: View) -> int:
+    """Score the samples in a file anew, in place. Returns how many scores changed.
+
+    Raises:
+        ValueError: the file is not readable or not scored samples, its grader is not known, or a private benchmark's
+            items, whose golds are not in the file, cannot be had.
+    """
+    from echorl.tasks.verify import GRADERS
+
+    rows, meta = read_samples(path)
+    about = meta.get("benchmark")
+    if about is None:
+        raise ValueError(f"{path} is a part of an evaluation that is not finished: run its command again first.")
+    if about["grader"] not in GRADERS:
+        raise ValueError(f"{path} asks for the grader {about['grader']!r}, which this version of echorl doesn't have.")
+    golds = _private_golds(path, rows, about, data) if about["private"] else [row["gold"] for row in rows]
+    bare = [{name: value for name, value in row.items() if name not in ("score", "reason")} for row in rows]
+    show = view.begin(f"{about['name']}: scoring", len(rows))
+    scored = score(bare, golds, GRADERS[about["grader"]], show)
+    write_samples(path, scored, meta)
+    return sum(old["score"] != new["score"] for old, new in zip(rows, scored, strict=True))
+
+
+def _private_golds(path: Path, rows: Rows, about: Mapping[str, Any], data: str | None) -> list[str]:
+    from echorl.evaluate.benchmarks import load_benchmark
+
+    try:
+        return golds_of(rows, load_benchmark(about["name"]).items(data), about["name"])
+    except (ValueError, OSError, ImportError) as error:
+        raise ValueError(
+            f"{path} holds answers without their golds, since {about['title']} is not to be published; its items "
+            f"cannot be had here ({error}): name their file with --data."
+        ) from None
