@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from echorl.tasks import sandbox
-from echorl.tasks.base import completion_text
+from echorl.tasks.verify import GRADERS, make_reward
 
 INSTRUCTION = "Reason step by step, one step a line, and put the final answer in \\boxed{}."
-SECONDS = 5.0
-MAX_ANSWER_CHARS = 1000
 
 
 def openr1(row: dict[str, Any]) -> dict[str, Any]:
@@ -34,29 +31,4 @@ def geometry3k(row: dict[str, Any]) -> dict[str, Any]:
     return {"gold": row["answer"], "prompt": [{"role": "user", "content": f"{question}\n\n{INSTRUCTION}"}]}
 
 
-def correct(completions: list, gold: list[str], **columns: Any) -> list[float]:
-    """1.0 where the answer equals the gold one as mathematics, else 0.0."""
-    answers = [last_box(completion_text(completion)) for completion in completions]
-    asked = [i for i, answer in enumerate(answers) if answer and len(answer) <= MAX_ANSWER_CHARS]
-    pairs = [(as_latex(gold[i]), as_latex(answers[i])) for i in asked]
-    verdicts = dict(zip(asked, sandbox.call_each("math_verify", pairs, timeout=SECONDS), strict=True))
-    return [float(verdicts.get(i) is True) for i in range(len(answers))]
-
-
-def as_latex(answer: str) -> str:
-    return answer if "$" in answer else f"${answer}$"
-
-
-def last_box(text: str) -> str:
-    r"""What the last \boxed{...} after </think> holds; "" without one that is closed.
-
-    >>> last_box(r"<think>\boxed{1}</think> so \boxed{\frac{1}{2}}."), last_box(r"<think>\boxed{1}</think> so 1")
-    ('\\frac{1}{2}', '')
-    """
-    _, box, rest = text.rpartition("</think>")[2].rpartition("\\boxed{")
-    depth = 1 if box else 0
-    for end, character in enumerate(rest):
-        depth += (character == "{") - (character == "}")
-        if box and not depth:
-            return rest[:end].strip()
-    return ""
+correct = make_reward(GRADERS["math"], column="gold", name="correct")

@@ -207,24 +207,11 @@ def function(name: str):
     return find_function(f"{PAPER / 'rows.py'}:{name}", "row_func", home="builtins")
 
 
-@pytest.mark.parametrize(
-    ("text", "box"),
-    [
-        (r"<think>\boxed{1}</think> so \boxed{2}, no, \boxed{ \frac{1}{2} }.", r"\frac{1}{2}"),
-        (r"\boxed{1} and \boxed{2", ""),
-        (r"\boxed{1}}", "1"),
-        (r"<think>\boxed{1}</think> one", ""),
-        ("", ""),
-    ],
-)
-def test_the_last_box(text, box):
-    assert function("last_box")(text) == box
-
-
 def test_the_verifier():
     texts = [r"\boxed{0.5}", r"\boxed{\frac12}", r"\boxed{2}", "1/2", r"\boxed{%s}" % ("9" * 2000)]
     golds = [r"\frac{1}{2}", "$0.5$", "1", r"\frac{1}{2}", "1"]
-    assert function("correct")(texts, golds) == [1.0, 1.0, 0.0, 0.0, 0.0]
+    correct = function("correct")
+    assert correct(completions=texts, gold=golds) == [1.0, 1.0, 0.0, 0.0, 0.0]
     messages = [[{"role": "assistant", "content": r"\boxed{2 \sqrt { 221 }}"}]]
-    assert function("correct")(messages, [r"2 \sqrt { 221 }"]) == [1.0]
-    assert function("correct")([], []) == []
+    assert correct(completions=messages, gold=[r"2 \sqrt { 221 }"]) == [1.0]
+    assert correct(completions=[], gold=[]) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from echorl.tasks import load_task
-from echorl.tasks.gsm8k import read_answer, same_plain_number
+from echorl.tasks.verify.number import read_answer, same_plain_number
 
 DATA = Path(__file__).parents[2] / "../shared/data/gsm8k"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the GSM8K files are not in ../shared/data")

@@ -7,12 +7,10 @@ import random
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.tasks import sandbox
 from echorl.tasks.base import (
     Verifier,
     check_size,
@@ -21,8 +19,9 @@ from echorl.tasks.base import (
     final_answer,
     hash_fraction,
     make_prompt,
-    make_verifier,
 )
+from echorl.tasks.verify.number import NumberGrader
+from echorl.tasks.verify.rewards import make_reward
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -31,12 +30,8 @@ HUB_ID = "openai/gsm8k"
 TEMPLATE = "{question}\n\nReason step by step, one step a line. End with the final number alone after '####'."
 VALIDATION_SHARE = 0.07
 """Share of the training file, by a hash of the question, that is the split "validation" (542 of 7,473 rows)."""
-MAX_ANSWER_CHARS = 300
-"""A longer answer is no GSM8K answer: it fails unread."""
 
 _MARK = re.compile(r"<<[^<>]*>>")
-_NUMBER = re.compile(r"[$€£]? ?([+-]?)[$€£]?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(\.[0-9]*)?\.?")
-_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 
 Row = dict[str, str]
 
@@ -46,9 +41,7 @@ class GSM8K:
     r"""GSM8K from the hub, or from `data`: a JSONL file, or a folder with train.jsonl and test.jsonl.
 
     One file serves whichever split is asked for: "train" and "validation" are disjoint parts of it, "test" is all of
-    it. A success is a final number equal to the gold one. It follows the last `####` (its first line), else stands in
-    the last `<answer>...</answer>`, the last `\boxed{...}` or the last non-empty line. What isn't a plain number goes
-    to math-verify in a worker process, for at most `timeout` seconds.
+    it. A success is a final number equal to the gold one, as `echorl.tasks.verify.NumberGrader` reads it.
     """
 
     data: str | None = None
@@ -70,7 +63,7 @@ class GSM8K:
     @cached_property
     def verifier(self) -> Verifier:
         """Scores rows by their column `answer`, a number such as "1,000"."""
-        return make_verifier("gsm8k", "answer", self._score)
+        return make_reward(NumberGrader(timeout=self.timeout), name="gsm8k")
 
     def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
         """All rows of the split, or `size` of them drawn by `seed`: prompt, question, answer, demonstration."""
@@ -100,13 +93,6 @@ class GSM8K:
             "demonstration": strip_marks(row["answer"]),
         }
 
-    def _score(self, rows: list[tuple[str, str]]) -> list[float | None]:
-        pairs = [(gold, read_answer(text)) for text, gold in rows]
-        verdicts = [same_plain_number(*pair) for pair in pairs]
-        unclear = [pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict is None]
-        late = iter(sandbox.call_each("math_verify", unclear, timeout=self.timeout))
-        return [float(bool(next(late) if verdict is None else verdict)) for verdict in verdicts]
-
 
 def strip_marks(solution: str) -> str:
     """The solution without its calculator marks.
@@ -115,38 +101,6 @@ def strip_marks(solution: str) -> str:
     'She sold 48/2 = 24.'
     """
     return _MARK.sub("", solution)
-
-
-def read_answer(text: str) -> str:
-    r"""The final number of a completion as text, as `GSM8K` describes; "" where there is none.
-
-    >>> read_answer("48/2=24\n#### 24\nDone."), read_answer("so \\boxed{24}."), read_answer("")
-    ('24', '24', '')
-    """
-    answer = final_answer(text)
-    if "####" in text:
-        return answer.partition("\n")[0].strip()
-    boxed = _BOXED.findall(text[-10_000:])
-    return boxed[-1].strip() if boxed and "<answer>" not in text else answer
-
-
-def same_plain_number(gold: str, answer: str) -> bool | None:
-    """Whether two plain decimals are equal; None if either isn't one and math-verify has to look.
-
-    An empty answer, or one of over `MAX_ANSWER_CHARS` characters, is False.
-
-    >>> same_plain_number("1,000", "$1000.00"), same_plain_number("3", "4"), same_plain_number("0.5", "1/2")
-    (True, False, None)
-    """
-    if not answer or len(answer) > MAX_ANSWER_CHARS:
-        return False
-    numbers = [_plain_number(gold), _plain_number(answer)]
-    return None if None in numbers else numbers[0] == numbers[1]
-
-
-def _plain_number(text: str) -> Decimal | None:
-    found = _NUMBER.fullmatch(text)
-    return Decimal(found[1] + found[2].replace(",", "") + (found[3] or "")) if found else None
 
 
 def read_jsonl(path: Path) -> list[Row]:

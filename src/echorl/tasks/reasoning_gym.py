@@ -10,19 +10,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from echorl.tasks import sandbox
 from echorl.tasks.base import (
     Verifier,
     check_size,
     check_split,
     check_template,
-    final_answer,
     hash_fraction,
     make_prompt,
     make_verifier,
 )
-from echorl.tasks.graders import encode, reasoning_gym_score
 from echorl.tasks.solutions import DEMONSTRATIONS
+from echorl.tasks.verify.gym import ReasoningGymGrader
+from echorl.tasks.verify.worker import encode
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -34,8 +33,6 @@ SHARES = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0), "ha
 """Split -> the range of a question's hash that belongs to it."""
 MAX_CHUNKS = 20
 """How often a new seed is tried before a split counts as exhausted."""
-SAFE_SCORERS = frozenset({"chain_sum", "decimal_chain_sum", "products"})
-"""Datasets whose own scorer takes a bounded time on any text; the base class's plain comparison does, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +80,11 @@ class ReasoningGym:
 
         check_split(split, self.splits)
         check_size(size)
-        entries = self._entries(split, size=size or DEFAULT_SIZE, seed=seed)
-        return Dataset.from_list([self._row(entry, f"{split} {seed} {i}") for i, entry in enumerate(entries)])
-
-    def _entries(self, split: str, *, size: int, seed: int) -> list[dict[str, Any]]:
         config = {**self.config, **(self.harder or {})} if split == "harder" else self.config
+        entries = self._entries(split, config, size=size or DEFAULT_SIZE, seed=seed)
+        return Dataset.from_list([self._row(entry, f"{split} {seed} {i}", config) for i, entry in enumerate(entries)])
+
+    def _entries(self, split: str, config: Mapping[str, Any], *, size: int, seed: int) -> list[dict[str, Any]]:
         low, high = SHARES[split]
         kept: list[dict[str, Any]] = []
         seen: set[str] = set()
@@ -103,12 +100,12 @@ class ReasoningGym:
             f"not {size}; ask for fewer rows or widen its config"
         )
 
-    def _row(self, entry: dict[str, Any], seed: str) -> dict[str, Any]:
+    def _row(self, entry: dict[str, Any], seed: str, config: Mapping[str, Any]) -> dict[str, Any]:
         question = entry["question"]
         row = {
             "prompt": make_prompt(question, template=self.template, chat=self.chat),
             "question": question,
-            "instance": encode({**entry, "generator": self.generator}),
+            "instance": encode({**entry, "generator": self.generator, "config": dict(config)}),
         }
         if writer := DEMONSTRATIONS.get(self.generator):
             row["demonstration"] = writer(question, random.Random(seed))
@@ -116,18 +113,10 @@ class ReasoningGym:
 
     def _score(self, rows: list[tuple[str, str]]) -> list[float | None]:
         own = [json.loads(instance)["generator"] == self.generator for _, instance in rows]
-        config = encode(dict(self.config))
-        calls = [
-            (self.generator, config, final_answer(text), instance)
-            for (text, instance), mine in zip(rows, own, strict=True)
-            if mine
-        ]
-        if _is_safe(self.generator):
-            scores = [_score_or_none(*call) for call in calls]
-        else:
-            scores = sandbox.call_each("reasoning_gym", calls, timeout=self.timeout)
-        found = iter(scores)
-        return [float(next(found) == 1.0) if mine else None for mine in own]
+        mine = [row for row, is_own in zip(rows, own, strict=True) if is_own]
+        grader = ReasoningGymGrader(config=self.config, timeout=self.timeout)
+        verdicts = iter(grader.grade([text for text, _ in mine], [instance for _, instance in mine]))
+        return [float(next(verdicts).score == 1.0) if is_own else None for is_own in own]
 
 
 def _generate(generator: str, config: Mapping[str, Any], *, seed: int, size: int) -> ProceduralDataset:
@@ -154,17 +143,3 @@ def _draw(generator: str, config: Mapping[str, Any], *, name: str, chunk: int) -
         dataset = _generate(generator, config, seed=seeds.randrange(2**31), size=chunk)
         for index in range(chunk):
             yield dataset[index]
-
-
-def _is_safe(generator: str) -> bool:
-    from reasoning_gym.dataset import ProceduralDataset
-    from reasoning_gym.factory import DATASETS
-
-    return generator in SAFE_SCORERS or DATASETS[generator][0].score_answer is ProceduralDataset.score_answer
-
-
-def _score_or_none(*call: str) -> Any:
-    try:
-        return reasoning_gym_score(*call)
-    except Exception:  # hostile input: whatever a scorer raises on it is a failure to score
-        return None

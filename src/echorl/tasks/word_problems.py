@@ -21,7 +21,7 @@ from echorl.tasks.base import (
     make_prompt,
     make_verifier,
 )
-from echorl.tasks.gsm8k import read_answer, same_plain_number
+from echorl.tasks.verify.number import read_answer, same_plain_number
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -5,12 +5,22 @@ reward.custom_reward_function.path=pkg://echorl.verl.reward, name compute_score 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from echorl.tasks import TASKS, Verifier, load_task
+from echorl.tasks.verify import GRADERS, Grader, Verdict
+
+SOURCES: Mapping[str, str] = {
+    **dict.fromkeys(("aime", "amc", "math", "minerva", "olympiad_bench", "HuggingFaceH4/MATH-500"), "math"),
+    **dict.fromkeys(("DigitalLearningGmbH/MATH-lighteval", "lighteval/MATH", "math_dapo"), "math"),
+    **dict.fromkeys(("arc_c", "gpqa", "mmlu_pro"), "choice"),
+    "openai/gsm8k": "number",
+}
+"""A row's data_source -> the grader for it, where it is neither a task nor a grader itself."""
 
 
 def compute_score(
@@ -20,45 +30,68 @@ def compute_score(
     extra_info: Mapping[str, Any] | None = None,
     *,
     task: str | None = None,
+    grader: str | None = None,
     reward_router_address: str | None = None,
     reward_model_tokenizer: Any = None,
     **options: Any,
 ) -> dict[str, float]:
-    """1.0 where the task's verifier accepts the response, else 0.0, as `score` and as `acc`.
+    """The score of the response, from 0.0 to 1.0, and as `acc` whether it is a success (1.0, else 0.0).
 
     Called by verl's reward workers, from several threads at once.
 
     Args:
-        data_source: the row's task, unless `task` names it: a name in `echorl.tasks.TASKS`;
-            `"reasoning_gym/chain_sum"` also names the generator.
+        data_source: the row's task, unless `task` or `grader` names what scores it: a name in `echorl.tasks.TASKS`
+            (`"reasoning_gym/chain_sum"` also names the generator), in `echorl.tasks.verify.GRADERS`, or in `SOURCES`.
         solution_str: the response's text.
-        ground_truth: the row's `reward_model.ground_truth`, which is the task's own column: `answer` of gsm8k and
-            word_problems, `instance` of reasoning_gym.
-        task, options: from `+reward.custom_reward_function.reward_kwargs.*`; options are the task's.
+        ground_truth: the row's `reward_model.ground_truth`: the grader's gold, which for a task is its own column:
+            `answer` of gsm8k and word_problems, `instance` of reasoning_gym.
+        task, grader, options: from `+reward.custom_reward_function.reward_kwargs.*`; options are those of the task or
+            the grader.
         extra_info, reward_router_address, reward_model_tokenizer: what verl passes besides; not used.
 
     Raises:
-        ValueError: there is no such task or option, or the verifier knows nothing of this row.
+        ValueError: there is no such task, grader or option, or the verifier knows nothing of this row.
     """
     name, _, generator = (task or data_source).partition("/")
-    if name not in TASKS:
-        raise ValueError(
-            f"data_source={data_source!r} is no task of echorl: set "
-            f"+reward.custom_reward_function.reward_kwargs.task to one of {', '.join(TASKS)}."
-        )
-    if generator:
-        options["generator"] = generator
-    found = _verifier(name, json.dumps(_plain(options), sort_keys=True))(
-        completions=[solution_str], answer=[ground_truth], instance=[ground_truth]
-    )[0]
+    if grader is None and name in TASKS:
+        if generator:
+            options["generator"] = generator
+        verdict = _ask_task(name, _as_text(options), solution_str, ground_truth)
+    else:
+        grader = grader or task or SOURCES.get(data_source, data_source)
+        if grader not in GRADERS:
+            raise ValueError(
+                f"data_source={data_source!r} is no task or grader of echorl: set +reward.custom_reward_function."
+                f"reward_kwargs.task to one of {', '.join(TASKS)}, or .grader to one of {', '.join(GRADERS)}."
+            )
+        verdict = _grader(grader, _as_text(options)).grade([solution_str], [ground_truth])[0]
+    return {"score": verdict.score, "acc": float(verdict.score == 1.0)}
+
+
+def _ask_task(name: str, options: str, text: str, gold: str) -> Verdict:
+    found = _verifier(name, options)(completions=[text], answer=[gold], instance=[gold])[0]
     if found is None:
-        raise ValueError(f"the verifier of {name} has no verdict on a row of data_source={data_source!r}.")
-    return {"score": found, "acc": found}
+        raise ValueError(f"the verifier of {name} has no verdict on a row whose ground truth begins {gold[:80]!r}.")
+    return Verdict(found)
 
 
 @cache
 def _verifier(name: str, options: str) -> Verifier:
     return load_task(name, **json.loads(options)).verifier
+
+
+@cache
+def _grader(name: str, options: str) -> Grader:
+    found, given = GRADERS[name], json.loads(options)
+    known = [field.name for field in dataclasses.fields(found) if field.name != "pool"]
+    for option in given:
+        if option not in known:
+            raise ValueError(f"the grader {name!r} has no option {option!r}; it has {', '.join(known) or 'none'}")
+    return dataclasses.replace(found, **given)
+
+
+def _as_text(options: Mapping[str, Any]) -> str:
+    return json.dumps(_plain(options), sort_keys=True)
 
 
 def _plain(value: Any) -> Any:

@@ -10,11 +10,31 @@ from collections.abc import Mapping
 
 from echorl.tasks.verify.base import Grader, Slip, Validation, Verdict
 from echorl.tasks.verify.choice import ChoiceGrader
+from echorl.tasks.verify.geometry import GeometryGrader, geometry_gold
+from echorl.tasks.verify.gym import ReasoningGymGrader
 from echorl.tasks.verify.mathematics import MathGrader
 from echorl.tasks.verify.number import NumberGrader
 from echorl.tasks.verify.pool import Pool
+from echorl.tasks.verify.rewards import make_reward
 
-__all__ = ["GRADERS", "ChoiceGrader", "Grader", "MathGrader", "NumberGrader", "Pool", "Slip", "Validation", "Verdict"]
+__all__ = [
+    "GRADERS",
+    "ChoiceGrader",
+    "GeometryGrader",
+    "Grader",
+    "MathGrader",
+    "NumberGrader",
+    "Pool",
+    "ReasoningGymGrader",
+    "Slip",
+    "Validation",
+    "Verdict",
+    "geometry_gold",
+    "make_reward",
+]
 
-GRADERS: Mapping[str, Grader] = {grader.name: grader for grader in (MathGrader(), ChoiceGrader(), NumberGrader())}
+GRADERS: Mapping[str, Grader] = {
+    grader.name: grader
+    for grader in (MathGrader(), ChoiceGrader(), NumberGrader(), GeometryGrader(), ReasoningGymGrader())
+}
 """Name -> a grader with default limits; `dataclasses.replace` gives one with others."""

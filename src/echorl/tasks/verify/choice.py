@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from echorl.tasks.verify.base import NO_ANSWER, AnswerGrader, Verdict, Written
-from echorl.tasks.verify.reading import after_thinking, last_box
+from echorl.tasks.verify.reading import after_thinking, last_box, last_tag
 
 LETTERS = "ABCDEFGHIJ"
 WINDOW = 120
@@ -33,8 +33,7 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _RIGHT = re.compile(r"(?<![A-Za-z0-9'’])([A-J])[)\]*]{0,4}\s{1,3}is\s{1,3}(?:the\s{1,3})?(?:correct|right|best)\b")
-_LINE = re.compile(r"[\s*_$\"'`]*(?:\(([A-J])\)|([A-J])(?:[).:]|[\s*_$\"'`]*$))")
-_TAG = "<answer>"
+_ALONE = re.compile(r"[).:]|[\s*_$\"'`)}\]\\]*$")
 
 
 @dataclass(frozen=True)
@@ -66,15 +65,11 @@ def read_letter(text: str) -> str:
     ('C', 'I', '')
     """
     text = after_thinking(text)
-    box = last_box(text)
-    if box is not None and (letter := _leading_letter(box)):
-        return letter
-    if _TAG in text and (letter := _leading_letter(text[text.rfind(_TAG) + len(_TAG) :].partition("</")[0])):
-        return letter
-    return _stated_letter(text) or _last_line_letter(text)
+    in_place = leading_letter(last_box(text) or "") or leading_letter(last_tag(text) or "")
+    return in_place or stated_letter(text) or _last_line_letter(text)
 
 
-def _leading_letter(text: str) -> str:
+def leading_letter(text: str) -> str:
     r"""The one letter that a text starts with: "C", "(C) Mars", "\text{C}"; "" for a word or for two letters."""
     text = text[:WINDOW]
     found = _LETTER.match(text, _WRAPPING.match(text).end())
@@ -83,12 +78,12 @@ def _leading_letter(text: str) -> str:
     return found[1].upper()
 
 
-def _stated_letter(text: str) -> str:
+def stated_letter(text: str) -> str:
     """The letter of the last statement of an answer."""
     stated = [(found.start(), found[1]) for found in _RIGHT.finditer(text)]
     for found in reversed(list(_ANSWER.finditer(text))):
         lead = _LEAD.match(text, found.end(), found.end() + WINDOW)
-        if lead and (letter := _leading_letter(text[lead.end() : lead.end() + WINDOW])):
+        if lead and (letter := leading_letter(text[lead.end() : lead.end() + WINDOW])):
             stated.append((found.start(), letter))
             break
     return max(stated, default=(0, ""))[1]
@@ -96,5 +91,5 @@ def _stated_letter(text: str) -> str:
 
 def _last_line_letter(text: str) -> str:
     line = text.rstrip().rpartition("\n")[2][:WINDOW]
-    found = _LINE.match(line)
-    return _leading_letter(line) if found else ""
+    found = _LETTER.match(line, _WRAPPING.match(line).end())
+    return leading_letter(line) if found and found[1].isupper() and _ALONE.match(line, found.end()) else ""

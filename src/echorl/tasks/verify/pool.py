@@ -18,7 +18,7 @@ import sys
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -39,9 +39,9 @@ class Outcome:
     value: Any
     reason: str = ""
 
-    def verdict(self) -> Verdict:
-        """The value, true or false or a score, as a verdict."""
-        return Verdict(0.0, self.reason) if self.reason else Verdict(float(self.value))
+    def verdict(self, score: Callable[[Any], float] = float) -> Verdict:
+        """The value's score as a verdict."""
+        return Verdict(0.0, self.reason) if self.reason else Verdict(float(score(self.value)))
 
 
 class Pool:

@@ -34,6 +34,17 @@ def last_box(text: str) -> str | None:
     return None if start is None else text[start : ends[start]].strip()
 
 
+def last_tag(text: str) -> str | None:
+    """What stands between the last `<answer>` and its `</answer>`, stripped; None if there is none that closes.
+
+    >>> last_tag("<answer>1</answer> or <answer> 2 </answer>"), last_tag("<answer>1"), last_tag("1")
+    ('2', None, None)
+    """
+    _, opened, rest = text.rpartition("<answer>")
+    inside, closed, _ = rest.partition("</answer>")
+    return inside.strip() if opened and closed else None
+
+
 def _closing_braces(text: str, begin: int) -> dict[int, int]:
     """Where each pair of braces starts, behind its opening brace -> where it ends; escaped braces are text."""
     pairs: dict[int, int] = {}

@@ -48,6 +48,15 @@ def text_equal(gold: str, answer: str) -> bool:
     return any(verify(wanted, parse(text, parsing_timeout=None), timeout_seconds=None) for text in readings)
 
 
+def latex_value(answer: str) -> float | None:
+    """The real number that the LaTeX stands for; None if math-verify reads none in it."""
+    for reading in _parse_boxed(answer):
+        value = getattr(reading, "rhs", reading)  # of x = 5 the 5
+        if getattr(value, "is_number", False) and value.is_extended_real:
+            return float(value.evalf())
+    return None
+
+
 def reasoning_gym_score(generator: str, config: str, answer: str, instance: str) -> Any:
     """What the generator's scorer says, unchanged; 0.0 for an answer that is too long for it."""
     if len(answer) > MAX_ANSWER_CHARS:
@@ -87,7 +96,7 @@ def _mark(value: Any) -> Any:
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    function.__name__: function for function in (math_equal, text_equal, reasoning_gym_score)
+    function.__name__: function for function in (math_equal, text_equal, latex_value, reasoning_gym_score)
 }
 
 

@@ -1,0 +1,105 @@
+r"""Geometry problems with choices: the right letter, or a value close enough to the right one.
+
+TOLERANCE is relative. A gold value with up to three decimals was rounded to them, so half a unit of the last one is
+allowed as well: 0.3846 is right where the gold value is 0.38, 12.2 is not where it is 12.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from echorl.tasks.verify.base import NO_ANSWER, TOO_LONG, AnswerGrader, Verdict, Written
+from echorl.tasks.verify.choice import leading_letter, stated_letter
+from echorl.tasks.verify.pool import Pool, shared_pool
+from echorl.tasks.verify.reading import after_thinking, last_box, last_tag
+
+TOLERANCE = 0.01
+MAX_ANSWER_CHARS = 300
+
+_PLAIN = re.compile(
+    r"(?:[A-Za-z]{1,3}\s*=)?\s*([+-]?(?:[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15}))"
+    r"\s*(?:°|\^\s*\{?\s*\\circ\s*\}?|degrees?|units?)?\s*\.?"
+)
+_STATED = re.compile(
+    r"\banswer\s{0,3}(?:is|:|=)[\s:*$]{0,9}([+-]?[0-9]{1,15}(?:\.[0-9]{1,15})?)(?![0-9^/\\])", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class GeometryGrader(AnswerGrader):
+    r"""A success is the right letter, or a value within the tolerance of the right one to which no choice is nearer.
+
+    The answer stands in the last `\boxed{...}`, else in the last `<answer>...</answer>`, else behind the last "answer
+    is". Golds are made by `geometry_gold`. What isn't a plain number is evaluated by math-verify in a worker process.
+    """
+
+    timeout: float = 5.0
+    """Seconds for one value."""
+    pool: Pool = field(default_factory=lambda: shared_pool("math_verify"), repr=False, compare=False)
+
+    name: ClassVar[str] = "geometry"
+
+    def read(self, text: str) -> str:
+        text = after_thinking(text)
+        for place in (last_box(text), last_tag(text)):
+            if place:
+                return leading_letter(place) or place
+        numbers = _STATED.findall(text)
+        return stated_letter(text) or (numbers[-1] if numbers else "")
+
+    def judge(self, answer: str, gold: str) -> Verdict | None:
+        if not answer:
+            return Verdict(0.0, NO_ANSWER)
+        if len(answer) > MAX_ANSWER_CHARS:
+            return Verdict(0.0, TOO_LONG)
+        if answer.isalpha() and len(answer) == 1:
+            return Verdict(float(answer == json.loads(gold)["letter"]))
+        plain = _PLAIN.fullmatch(answer.strip("$ "))
+        return Verdict(float(_is_right(float(plain[1]), gold))) if plain else None
+
+    def ask(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+        rows = [(answer,) for answer, _ in pairs]
+        outcomes = self.pool.call_each("latex_value", rows, timeout=self.timeout)
+        return [
+            outcome.verdict(lambda value, gold=gold: value is not None and _is_right(value, gold))
+            for (_, gold), outcome in zip(pairs, outcomes, strict=True)
+        ]
+
+    def write(self, gold: str) -> list[Written]:
+        right = json.loads(gold)
+        letter, value = right["letter"], right["value"]
+        return [Written(f"\\boxed{{{letter}}}", letter), Written(f"\\boxed{{{value!r}}}", value)]
+
+
+def geometry_gold(letter: str, value: float, choices: Sequence[float]) -> str:
+    """A gold answer for the grader: the right letter, its value, and the values of all choices in their order.
+
+    >>> geometry_gold("B", 60.0, [30.0, 60.0, 120.0, 240.0])
+    '{"letter": "B", "value": 60.0, "choices": [30.0, 60.0, 120.0, 240.0]}'
+    """
+    if not all(map(math.isfinite, (value, *choices))):
+        raise ValueError(f"the value {value!r} or one of the choices {list(choices)} is no number; leave the item out")
+    return json.dumps({"letter": letter, "value": float(value), "choices": [float(choice) for choice in choices]})
+
+
+def tolerance(value: float) -> float:
+    """How far from the gold value an answer may be.
+
+    >>> tolerance(200.0), tolerance(0.38), tolerance(0.0)
+    (2.0, 0.005, 0.0)
+    """
+    decimals = len(repr(value).partition(".")[2])
+    rounding = 0.5 * 10**-decimals if not value.is_integer() and decimals <= 3 else 0.0
+    return max(TOLERANCE * abs(value), rounding)
+
+
+def _is_right(value: float, gold: str) -> bool:
+    right = json.loads(gold)
+    distance = abs(value - right["value"])
+    nearest = min((abs(value - choice) for choice in right["choices"]), default=distance)
+    return distance <= tolerance(right["value"]) + 1e-9 and distance <= nearest
