@@ -59,12 +59,12 @@ class Checkpoint:
         return "+".join(hash_model(path) for path in (self.path, self.base) if path)
 
     def prompt(self, item: Item) -> str | list[dict[str, Any]]:
-        """What `sample` is given: the messages, or without a chat template their texts, an empty line between them.
+        """What `sample` is given: the item's prompt, or without a chat template its texts, an empty line between them.
 
         Raises:
             ValueError: images, and no chat template to place them.
         """
-        if self.chats:
+        if self.chats or isinstance(item.prompt, str):
             return item.prompt
         if item.images:
             raise ValueError(f"{self.name} has no chat template, which an item with images needs: take another model.")
@@ -73,5 +73,5 @@ class Checkpoint:
     def token_ids(self, items: Sequence[Item]) -> list[list[int]]:
         """Each item's prompt as tokens; an image counts as one."""
         rendered = [render(self.processing_class, self.prompt(item), item.images) for item in items]
-        options = {"add_special_tokens": not self.chats}
+        options = {"add_special_tokens": all(each.add_special_tokens for each in rendered)}
         return tokenizer_of(self.processing_class)([each.text for each in rendered], **options)["input_ids"]

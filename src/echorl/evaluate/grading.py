@@ -10,7 +10,8 @@ from echorl.evaluate.store import Rows, read_samples, write_samples
 from echorl.processes import View
 
 if TYPE_CHECKING:
-    from echorl.evaluate.benchmarks import Benchmark, Item
+    from echorl.evaluate.benchmarks import Benchmark, Item, TaskGrader
+    from echorl.evaluate.engines import Response
     from echorl.evaluate.plan import Request, Work
     from echorl.tasks.verify import Grader
 
@@ -19,20 +20,17 @@ SLICE = 512
 Show = Callable[[int], None]
 
 
-def sampled_row(benchmark: Benchmark, request: Request, response: Any) -> dict[str, Any]:
+def sampled_row(benchmark: Benchmark, request: Request, response: Response) -> dict[str, Any]:
     """What is stored of a completion; of a private benchmark's only the answer that its grader reads."""
-    from echorl.tasks.verify import GRADERS
-
     row = {"benchmark": benchmark.name, "item": request.item.id, "sample": request.sample}
-    text = (
-        {"answer": GRADERS[benchmark.grader].answer(response.text)}
-        if benchmark.private
-        else {"response": response.text}
-    )
-    return {**row, **text, "tokens": response.tokens, "truncated": response.truncated}
+    if benchmark.private:
+        row["answer"] = benchmark.get_grader().answer(response.text)
+    else:
+        row["response"] = response.text
+    return {**row, "tokens": response.tokens, "truncated": response.truncated}
 
 
-def score(rows: Rows, golds: Sequence[str], grader: Grader, show: Show = lambda done: None) -> Rows:
+def score(rows: Rows, golds: Sequence[str], grader: Grader | TaskGrader, show: Show = lambda done: None) -> Rows:
     """The rows with answer, score, reason and gold; `show` is called with the number of rows done.
 
     Rows without a response, those of private benchmarks, are scored by their answers, and get no gold.
@@ -79,32 +77,29 @@ def score_again(path: Path, data: str | None, view: View) -> int:
     """Score the samples in a file anew, in place. Returns how many scores changed.
 
     Raises:
-        ValueError: the file is not readable or not scored samples, its grader is not known, or a private benchmark's
+        ValueError: the file is not readable or not scored samples, its benchmark is not known, or a private benchmark's
             items, whose golds are not in the file, cannot be had.
     """
-    from echorl.tasks.verify import GRADERS
+    from echorl.evaluate.benchmarks import load_benchmark
 
     rows, meta = read_samples(path)
     about = meta.get("benchmark")
     if about is None:
         raise ValueError(f"{path} is a part of an evaluation that is not finished: run its command again first.")
-    if about["grader"] not in GRADERS:
-        raise ValueError(f"{path} asks for the grader {about['grader']!r}, which this version of echorl doesn't have.")
-    golds = _private_golds(path, rows, about, data) if about["private"] else [row["gold"] for row in rows]
+    benchmark = load_benchmark(about["name"])
+    golds = _private_golds(path, rows, benchmark, data) if about["private"] else [row["gold"] for row in rows]
     bare = [{name: value for name, value in row.items() if name not in ("score", "reason")} for row in rows]
     show = view.begin(f"{about['name']}: scoring", len(rows))
-    scored = score(bare, golds, GRADERS[about["grader"]], show)
+    scored = score(bare, golds, benchmark.get_grader(), show)
     write_samples(path, scored, meta)
     return sum(old["score"] != new["score"] for old, new in zip(rows, scored, strict=True))
 
 
-def _private_golds(path: Path, rows: Rows, about: Mapping[str, Any], data: str | None) -> list[str]:
-    from echorl.evaluate.benchmarks import load_benchmark
-
+def _private_golds(path: Path, rows: Rows, benchmark: Benchmark, data: str | None) -> list[str]:
     try:
-        return golds_of(rows, load_benchmark(about["name"]).items(data), about["name"])
+        return golds_of(rows, benchmark.items(data), benchmark.name)
     except (ValueError, OSError, ImportError) as error:
         raise ValueError(
-            f"{path} holds answers without their golds, since {about['title']} is not to be published; its items "
-            f"cannot be had here ({error}): name their file with --data."
+            f"{path} holds no golds, since items of {benchmark.title} are not to be published, and the items cannot be "
+            f"had here ({error}): name their file with --data."
         ) from None

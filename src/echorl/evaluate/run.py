@@ -96,13 +96,11 @@ def _sample(store: Store, work: Work, common: Mapping[str, Any], engine: Engine,
 
 
 def _score(store: Store, work: Work, common: Mapping[str, Any], view: View) -> None:
-    from echorl.tasks.verify import GRADERS
-
     benchmark = work.benchmark
     rows = [row for chunk in _chunks(work, common) for row in store.read_part(benchmark.name, chunk)]
     show = view.begin(f"{benchmark.name}: scoring", work.total)
     golds = golds_of(rows, work.items, benchmark.name)
-    store.finish(benchmark.name, score(rows, golds, GRADERS[benchmark.grader], show), describe(work, common))
+    store.finish(benchmark.name, score(rows, golds, benchmark.get_grader(), show), describe(work, common))
 
 
 def sum_up(store: Store) -> dict[str, Any]:
