@@ -16,7 +16,6 @@ import argparse
 import itertools
 import json
 import math
-import os
 import resource
 import statistics
 import subprocess
@@ -24,6 +23,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from transformers import TrainerCallback
@@ -216,13 +216,11 @@ def median_and_interval(values: list[float]) -> tuple[float, str]:
     return round(statistics.median(values), 4), f"{ordered[low]:.3f}-{ordered[high]:.3f}"
 
 
-def peak_memory(name: str, echo: bool, steps: int, place: Place) -> float:
-    """Peak memory in MB of one run in a fresh process."""
-    command = [sys.executable, "-m", "benchmarks.step_overhead", "--peak", name, "--steps", str(steps)]
-    command += ["--device", place.device, "--engine", place.engine, *(["--echo"] if echo else [])]
-    # TRL sets these for vLLM, and the next process would take them for a launcher's.
-    env = {name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+def in_process(what: str, name: str, place: Place, *options: str) -> Any:
+    """What a fresh process measures: no engine and no peak of an earlier configuration is in it."""
+    command = [sys.executable, "-m", "benchmarks.step_overhead", f"--{what}", name]
+    command += ["--device", place.device, "--engine", place.engine, *options]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -237,10 +235,10 @@ def print_peak(size: Size, echo: bool, steps: int, place: Place) -> None:
 
 def measure(name: str, size: Size, pairs: int, place: Place) -> dict[str, object]:
     """One row: the ratio over pairs of neighbouring batches, and both peaks."""
-    # The peaks first: an engine in this process would hold what theirs needs.
-    peaks = [peak_memory(name, echo, 3 * size.num_iterations, place) for echo in (False, True)]
-    off, on = batch_times(size, pairs, place)
+    off, on = in_process("times", name, place, "--pairs", str(pairs))
     wall, cpu = (median_and_interval([b[i] / a[i] for a, b in zip(off, on, strict=True)]) for i in (0, 1))
+    steps = ["--steps", str(3 * size.num_iterations)]
+    peaks = [in_process("peak", name, place, *steps, *echo) for echo in ([], ["--echo"])]
     return {
         "config": name,
         "engine": place.engine,
@@ -264,6 +262,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--engine", choices=["generate", "vllm"], default="generate")
     parser.add_argument("--config", nargs="*")
+    parser.add_argument("--times", help=argparse.SUPPRESS)
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     parser.add_argument("--steps", type=int, default=3, help=argparse.SUPPRESS)
     parser.add_argument("--echo", action="store_true", help=argparse.SUPPRESS)
@@ -272,13 +271,15 @@ def main(argv: list[str] | None = None) -> None:
     if args.peak:
         print_peak(place.sizes[args.peak], args.echo, args.steps, place)
         return
+    if args.times:
+        print(json.dumps(batch_times(place.sizes[args.times], args.pairs, place)))
+        return
     name, rows = "step_overhead" + ("_vllm" if args.engine == "vllm" else ""), []
     for config in args.config or place.sizes:
         rows.append(measure(config, place.sizes[config], args.pairs, place))
         print(rows[-1], flush=True)
-        write_csv(
-            name, rows, device=args.device, module="step_overhead"
-        )  # after each, so that what is measured is kept
+        # After each, so that what is measured is kept.
+        write_csv(name, rows, device=args.device, module="step_overhead")
 
 
 if __name__ == "__main__":

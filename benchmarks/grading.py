@@ -1,0 +1,167 @@
+"""The grader pool: speed on real rollouts against calls in this process, and what a corpus of hostile answers does to it.
+
+    python -m benchmarks.grading [--rollouts qwen25_math_100x8.jsonl] [--repeats 5] [--timeout 5] [--memory_mb 1024]
+
+`rollouts`: JSON lines with `solution` and `answer`; each is a pair for math-verify, with one more space than the one
+before, so that no cache answers. The pool's workers are started before the clock. Without `--rollouts` the hostile part
+alone is run: each text of `tests/tasks/verify/hostile.py` between right answers that only math-verify finds right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.results import write_csv
+from echorl.tasks.verify import GRADERS, MathGrader, Pool, Verdict
+from echorl.tasks.verify.worker import math_equal
+from tests.tasks.verify import hostile
+
+Pair = tuple[str, str]
+Row = dict[str, object]
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """(gold, answer) of each rollout with a box, all different as texts."""
+    rows = [json.loads(line) for line in path.open(encoding="utf-8")]
+    pairs = [(row["answer"], GRADERS["math"].read(row["solution"])) for row in rows]
+    return [(gold, answer + " " * n) for n, (gold, answer) in enumerate(pairs) if answer]
+
+
+def time_rollouts(pairs: list[Pair], repeats: int) -> list[Row]:
+    """Serial, one worker and two, in turn, `repeats` times; all must give the same verdicts."""
+    pools = {count: Pool("math_verify", num_workers=count, cache_size=0) for count in (1, 2)}
+    ways: dict[str, Callable[[], list[bool]]] = {"serial": lambda: [math_equal(*pair) for pair in pairs]}
+    ways |= {f"pool of {count}": lambda pool=pool: call(pool, pairs) for count, pool in pools.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        way()
+    for _ in range(repeats):
+        results = []
+        for name, way in ways.items():
+            start = time.perf_counter()
+            results.append(way())
+            seconds[name].append(time.perf_counter() - start)
+        assert results[0] == results[1] == results[2]
+    for pool in pools.values():
+        pool.close()
+    serial = statistics.median(seconds["serial"])
+    return [
+        {
+            "what": name,
+            "texts": len(pairs),
+            "seconds": round(statistics.median(times), 3),
+            "serial_over_this": round(serial / statistics.median(times), 3),
+            "of_pairs_of_runs": " ".join(f"{a / b:.3f}" for a, b in zip(seconds["serial"], times, strict=True)),
+        }
+        for name, times in seconds.items()
+    ]
+
+
+def call(pool: Pool, pairs: list[Pair]) -> list[bool]:
+    return [outcome.value for outcome in pool.call_each("math_equal", pairs, timeout=30)]
+
+
+def time_grader(path: Path) -> Row:
+    """The grader as it is used: equal texts at once, equal pairs once."""
+    rows = [json.loads(line) for line in path.open(encoding="utf-8")]
+    pool = Pool("math_verify", num_workers=2)
+    call(pool, [("1", "x"), ("1", "y")])
+    start = time.perf_counter()
+    verdicts = MathGrader(pool=pool).grade([row["solution"] for row in rows], [row["answer"] for row in rows])
+    seconds = time.perf_counter() - start
+    pool.close()
+    agree = sum((verdict.score == 1.0) == row["correct"] for row, verdict in zip(rows, verdicts, strict=True))
+    return {"what": "grader, pool of 2", "texts": len(rows), "seconds": round(seconds, 3), "agree": agree}
+
+
+def grade_hostile(timeout: float, memory_limit: int) -> list[Row]:
+    """One row a reason: how many texts, and in the first the whole time and the workers' peak memory."""
+    corpus = hostile.all_completions()
+    texts = [text for n, (_, bad) in enumerate(corpus) for text in (bad, right_answer(n))]
+    pool = Pool("math_verify", num_workers=2, memory_limit=memory_limit)
+    call(pool, [("1", "x"), ("1", "y")])
+    with peak_memory() as peaks:
+        start = time.perf_counter()
+        verdicts = MathGrader(timeout=timeout, pool=pool).grade(texts, [hostile.GOLD] * len(texts))
+        seconds = time.perf_counter() - start
+    pool.close()
+    assert all(verdict.score == 1.0 for verdict in verdicts[1::2]), "a neighbour was lost"
+    assert all(verdict.score == 0.0 for verdict in verdicts[0::2]), "a hostile text was accepted"
+    whole = {"timeout_s": timeout, "seconds": round(seconds, 1), "peak_worker_mb": max(peaks.values()) // 2**20}
+    return [{"what": "hostile, all", "texts": len(corpus), **whole}, *by_reason(verdicts[0::2])]
+
+
+def by_reason(verdicts: list[Verdict]) -> list[Row]:
+    reasons = Counter(verdict.reason or "compared" for verdict in verdicts)
+    return [{"what": f"hostile, {reason}", "texts": count} for reason, count in reasons.most_common()]
+
+
+def right_answer(n: int) -> str:
+    return f"\\boxed{{\\frac{{{int(hostile.GOLD) * (n + 2)}}}{{{n + 2}}}}}"
+
+
+@contextmanager
+def peak_memory() -> Iterator[dict[int, int]]:
+    """Process id -> the most resident memory, in bytes, that each child had so far (Linux)."""
+    peaks: dict[int, int] = {0: 0}
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            for pid in children():
+                peaks[pid] = max(peaks.get(pid, 0), resident_peak(pid))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield peaks
+    finally:
+        over.set()
+        thread.join()
+
+
+def children() -> list[int]:
+    files = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    return [int(pid) for file in files for pid in file.read_text().split()]
+
+
+def resident_peak(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rollouts", type=Path)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--timeout", type=float, default=5.0)
+    parser.add_argument("--memory_mb", type=int, default=1024)
+    args = parser.parse_args()
+    rows: list[Row] = []
+    if args.rollouts is not None:
+        rows += [*time_rollouts(read_pairs(args.rollouts), args.repeats), time_grader(args.rollouts)]
+    rows += grade_hostile(args.timeout, args.memory_mb * 2**20)
+    for row in rows:
+        print(row, flush=True)
+    columns = dict.fromkeys(name for row in rows for name in row)
+    print(
+        write_csv(
+            "grading", [{name: row.get(name, "") for name in columns} for row in rows], sources="src/echorl/tasks"
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
