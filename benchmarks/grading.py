@@ -1,4 +1,4 @@
-"""The grader pool: speed on real rollouts against calls in this process, and what a corpus of hostile answers does to it.
+"""The grader pool: speed on real rollouts against calls in this process, and what hostile answers do to it.
 
     python -m benchmarks.grading [--rollouts qwen25_math_100x8.jsonl] [--repeats 5] [--timeout 5] [--memory_mb 1024]
 

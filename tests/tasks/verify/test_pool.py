@@ -1,58 +1,157 @@
+from __future__ import annotations
+
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from echorl.tasks import graders, sandbox
+import pytest
+
+from echorl.tasks.verify import worker
+from echorl.tasks.verify.pool import Outcome, Pool, Worker, shared_pool
 
 TOWER = ("24", "9^{9^{9^9}}")
+HALF = ("24", "48/2")
 SCRIPT = """
 from echorl.tasks import load_task
 verifier = load_task("gsm8k", timeout=0.5).verifier
 print(verifier(completions=["#### 48/2", "#### 9^{9^{9^9}}"], answer=["24", "24"]))
 """
+ORPHAN = """
+import os, signal, sys
+from echorl.tasks.verify.pool import Pool
+pool = Pool("math_verify", num_workers=1)
+pool.call_each("text_equal", [("1", "2/2")], timeout=30)
+print(pool._all[0]._process.pid, flush=True)
+if os.fork() == 0:
+    os.close(1)
+    signal.pause()  # holds the pipes of a parent that is gone
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
 
-def grade(*rows: tuple[str, str], timeout: float = 5.0) -> list[bool | None]:
-    return sandbox.call_each("math_verify", rows, timeout=timeout)
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    made = Pool("math_verify", num_workers=2)
+    yield made
+    made.close()
 
 
-def test_results_come_in_order() -> None:
-    assert grade(*[("24", f"{n}/2") for n in range(44, 52)]) == [n == 48 for n in range(44, 52)]
-    assert grade() == []
+def wait_for(happened: Callable[[], bool], seconds: float = 20.0) -> bool:
+    end = time.monotonic() + seconds
+    while not happened() and time.monotonic() < end:
+        time.sleep(0.05)
+    return happened()
 
 
-def test_late_calls_give_none_and_the_others_go_on() -> None:
-    grade(("1", "1"))
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def pids(pool: Pool) -> list[int]:
+    return [one._process.pid for one in pool._all if one._process is not None]
+
+
+def test_results_come_in_order(pool: Pool) -> None:
+    rows = [("24", f"{n}/2") for n in range(44, 52)]
+    assert pool.call_each("text_equal", rows, timeout=30) == [Outcome(n == 48) for n in range(44, 52)]
+    assert pool.call_each("text_equal", [], timeout=30) == []
+
+
+def test_late_calls_name_the_reason_and_the_others_go_on(pool: Pool) -> None:
+    rows = [TOWER, HALF, TOWER, ("24", "23 apples")]
     start = time.monotonic()
-    assert grade(TOWER, ("24", "48/2"), TOWER, ("24", "23 apples"), timeout=1.0) == [None, True, None, False]
-    assert time.monotonic() - start < 10
+    found = pool.call_each("text_equal", rows, timeout=1.0)
+    assert found == [Outcome(None, "timeout"), Outcome(True), Outcome(None, "timeout"), Outcome(False)]
+    assert time.monotonic() - start < 15
 
 
-def test_a_grader_that_raises_gives_none() -> None:
-    assert sandbox.call_each("reasoning_gym", [("no such dataset", "{}", "1", "{}")], timeout=5) == [None]
+def test_a_grader_that_raises_names_the_exception(pool: Pool) -> None:
+    assert pool.call_each("latex_value", [(3, 4)], timeout=30) == [Outcome(None, "error TypeError")]
+    assert pool.call_each("no_such_function", [()], timeout=30) == [Outcome(None, "error KeyError")]
+    assert pool.call_each("latex_value", [("3/4",)], timeout=30) == [Outcome(0.75)]
 
 
+@linux
 def test_a_dead_worker_is_replaced() -> None:
-    one = sandbox.Worker("math_verify")
-    assert one.call(("24", "48/2"), timeout=5) is True
-    os.kill(one._process.pid, signal.SIGKILL)
-    time.sleep(0.1)
-    assert one.call(("24", "48/2"), timeout=5) is True
-    sandbox._end(one._process)
+    pool = Pool("math_verify", num_workers=1)
+    assert pool.call_each("text_equal", [HALF], timeout=30) == [Outcome(True)]
+    os.kill(pids(pool)[0], signal.SIGKILL)
+    assert pool.call_each("text_equal", [("24", "72/3")], timeout=30)[0] in (Outcome(True), Outcome(None, "died"))
+    assert pool.call_each("text_equal", [("24", "96/4")], timeout=30) == [Outcome(True)]
+    pool.close()
 
 
-def test_any_thread_may_call() -> None:
-    results: list[list[bool | None]] = []
-    threads = [threading.Thread(target=lambda: results.append(grade(("24", "48/2")))) for _ in range(4)]
+@linux
+def test_memory_is_limited() -> None:
+    """2^(2^32) has half a gigabyte: more than the limit, and with it the worker would be replaced."""
+    pool = Pool("math_verify", num_workers=1, memory_limit=2**28)
+    answers = pool.call_each("latex_value", [("2^{4294967296}",), ("2^{10}",)], timeout=30)
+    assert answers[1] == Outcome(1024.0)
+    peak = next(line for line in Path(f"/proc/{pids(pool)[0]}/status").read_text().splitlines() if "VmHWM" in line)
+    assert int(peak.split()[1]) < 400_000
+    pool.close()
+
+
+def test_equal_calls_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def call(self: Worker, request: str, *, timeout: float) -> Outcome:
+        calls.append(request)
+        return Outcome(None, "timeout") if "late" in request else Outcome(len(calls))
+
+    monkeypatch.setattr(Worker, "call", call)
+    pool = Pool("math_verify", num_workers=1, cache_size=2)
+    assert [o.value for o in pool.call_each("f", [("a",), ("b",), ("a",)], timeout=1)] == [1, 2, 1]
+    assert [o.value for o in pool.call_each("f", [("a",), ("c",)], timeout=1)] == [1, 3]  # b was used longest ago
+    assert [o.value for o in pool.call_each("f", [("b",), ("c",)], timeout=1)] == [4, 3]
+    assert [o.reason for o in pool.call_each("f", [("late",)] * 2, timeout=1)] == ["timeout"] * 2
+    pool.call_each("f", [("late",)], timeout=1)
+    assert len(calls) == 6  # a time-out is tried again
+
+
+def test_any_thread_may_call(pool: Pool) -> None:
+    results: list[list[Outcome]] = []
+
+    def call(n: int) -> None:
+        results.append(pool.call_each("text_equal", [("24", f"{24 * n}/{n}")], timeout=30))
+
+    threads = [threading.Thread(target=call, args=(n,)) for n in range(100, 106)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert results == [[True]] * 4
+    assert results == [[Outcome(True)]] * 6
+
+
+def grade_in_a_child(results: multiprocessing.Queue) -> None:
+    results.put(shared_pool("math_verify").call_each("text_equal", [HALF, TOWER], timeout=1.0))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_daemonic_child_may_call(method: str) -> None:
+    """As Ray's and DataLoader's workers are; a forked one with a parent that has workers and a lock of its own."""
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} here")
+    assert shared_pool("math_verify").call_each("text_equal", [HALF], timeout=30) == [Outcome(True)]
+    context = multiprocessing.get_context(method)
+    results = context.Queue()
+    child = context.Process(target=grade_in_a_child, args=(results,), daemon=True)
+    with shared_pool("math_verify")._lock:
+        child.start()
+    assert results.get(timeout=60) == [Outcome(True), Outcome(None, "timeout")]
+    child.join(timeout=20)
+    assert child.exitcode == 0
+    assert shared_pool("math_verify").call_each("text_equal", [("24", "72/3")], timeout=30) == [Outcome(True)]
 
 
 def test_a_script_without_a_main_guard_runs_once_and_ends(tmp_path: Path) -> None:
@@ -63,6 +162,47 @@ def test_a_script_without_a_main_guard_runs_once_and_ends(tmp_path: Path) -> Non
     assert done.stderr == ""
 
 
+@linux
+def test_close_ends_the_workers_and_a_call_starts_new_ones() -> None:
+    pool = Pool("math_verify", num_workers=1)
+    pool.call_each("text_equal", [HALF], timeout=30)
+    old = pids(pool)
+    pool.close()
+    assert not is_alive(old[0])
+    assert pool.call_each("text_equal", [("24", "72/3")], timeout=30) == [Outcome(True)]
+    assert pids(pool) != old
+    pool.close()
+
+
+@linux
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    """Even if a process that the parent forked holds their pipes open."""
+    path = tmp_path / "script.py"
+    path.write_text(ORPHAN)
+    process = subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    pid = int(process.stdout.readline())
+    assert process.wait(timeout=20) == -signal.SIGKILL
+    assert wait_for(lambda: not is_alive(pid))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.stdout.close()
+
+
+def test_a_missing_package_is_one_clear_error() -> None:
+    with pytest.raises(
+        RuntimeError, match=r"did not start \(is 'echorl\[tasks\]' installed\?\): .*No module named 'nix'"
+    ):
+        Pool("nix").call_each("latex_value", [("1",)], timeout=5)
+    with pytest.raises(ValueError, match="num_workers 0 can grade nothing; give 1 or more"):
+        Pool("math_verify", num_workers=0)
+
+
+def test_workers_load_nothing_of_echorl() -> None:
+    code = f"import runpy, sys; runpy.run_path({worker.__file__!r}); import math_verify, reasoning_gym; " + (
+        "print([name for name in sys.modules if name.split('.')[0] in ('echorl', 'torch')])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
 def test_tuples_survive() -> None:
     value = {"board": ((1, 2), [3, (4,)]), "name": "a"}
-    assert graders.decode(graders.encode(value)) == value
+    assert worker.decode(worker.encode(value)) == value

@@ -13,17 +13,15 @@ LETTERS = "ABCDEFGHIJ"
 WINDOW = 120
 """Characters looked at behind "answer is"; a longer gap is another sentence."""
 
-_WRAPPING = re.compile(
-    r"(?:[\s$*_(\[{\"'`]|\\[(\[]|\\(?:text|textbf|textit|mathrm|mathbf|mathsf|rm|bf|boxed)(?![A-Za-z]))*"
-)
+_MARKUP = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathsf|rm|bf|boxed)(?![A-Za-z])|[{}]")
+_WRAPPING = re.compile(r"(?:[\s$*_(\[\"'`]|\\[(\[])*")
 _LETTER = re.compile(r"([A-Ja-j])(?![A-Za-z0-9'’])")
 _END = re.compile(
-    r"\s*(?:$|\\?[()\[\]{}]|[.:,;$*_\"'`!?]|--?\s|[–—]|\\)"
+    r"\s*(?:$|\\?[()\[\]]|[.:,;$*_\"'`!?]|--?\s|[–—]|\\)"
     r"|\s+(?:because|since|as|which|due|based|given|from|for|with|and|or)\b"
 )
 _SECOND = re.compile(
-    r"[\s$*_(){}\[\].,;:/&|\\+-]*(?:(?:and|or|text)\b[\s(*{]*)?"
-    r"[A-Ja-j](?![A-Za-z0-9'’])(?=\s*(?:$|[)\]}.,;:$*/&]))"
+    r"[\s$*_()\[\].,;:/&|\\+-]*(?:(?:and|or)\b[\s(*]*)?[A-Ja-j](?![A-Za-z0-9'’])(?=\s*(?:$|[)\].,;:$*/&]))"
 )
 _ANSWER = re.compile(r"\b(?:answer|option|choice)\b", re.IGNORECASE)
 _LEAD = re.compile(
@@ -33,7 +31,7 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _RIGHT = re.compile(r"(?<![A-Za-z0-9'’])([A-J])[)\]*]{0,4}\s{1,3}is\s{1,3}(?:the\s{1,3})?(?:correct|right|best)\b")
-_ALONE = re.compile(r"[).:]|[\s*_$\"'`)}\]\\]*$")
+_ALONE = re.compile(r"[).:]|[\s*_$\"'`)\]\\]*$")
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def read_letter(text: str) -> str:
 
 def leading_letter(text: str) -> str:
     r"""The one letter that a text starts with: "C", "(C) Mars", "\text{C}"; "" for a word or for two letters."""
-    text = text[:WINDOW]
+    text = _MARKUP.sub(" ", text[:WINDOW])
     found = _LETTER.match(text, _WRAPPING.match(text).end())
     if not found or not _END.match(text, found.end()) or _SECOND.match(text, found.end()):
         return ""
@@ -90,6 +88,6 @@ def stated_letter(text: str) -> str:
 
 
 def _last_line_letter(text: str) -> str:
-    line = text.rstrip().rpartition("\n")[2][:WINDOW]
+    line = _MARKUP.sub(" ", text.rstrip().rpartition("\n")[2][:WINDOW])
     found = _LETTER.match(line, _WRAPPING.match(line).end())
     return leading_letter(line) if found and found[1].isupper() and _ALONE.match(line, found.end()) else ""

@@ -73,18 +73,30 @@ class GeometryGrader(AnswerGrader):
     def write(self, gold: str) -> list[Written]:
         right = json.loads(gold)
         letter, value = right["letter"], right["value"]
-        return [Written(f"\\boxed{{{letter}}}", letter), Written(f"\\boxed{{{value!r}}}", value)]
+        letters = [Written(f"\\boxed{{{letter}}}", letter)] if letter else []
+        return letters if value is None else [*letters, Written(f"\\boxed{{{value!r}}}", value)]
 
 
-def geometry_gold(letter: str, value: float, choices: Sequence[float]) -> str:
+def geometry_gold(letter: str, value: float | None, choices: Sequence[float]) -> str:
     """A gold answer for the grader: the right letter, its value, and the values of all choices in their order.
+
+    The letter is "" where the prompt shows none; the value is None where the choices are statements, not numbers.
 
     >>> geometry_gold("B", 60.0, [30.0, 60.0, 120.0, 240.0])
     '{"letter": "B", "value": 60.0, "choices": [30.0, 60.0, 120.0, 240.0]}'
     """
-    if not all(map(math.isfinite, (value, *choices))):
+    if value is None and not letter:
+        raise ValueError("an item with neither letter nor value can't be graded; leave it out")
+    numbers = [*choices] if value is None else [value, *choices]
+    if not all(map(math.isfinite, numbers)):
         raise ValueError(f"the value {value!r} or one of the choices {list(choices)} is no number; leave the item out")
-    return json.dumps({"letter": letter, "value": float(value), "choices": [float(choice) for choice in choices]})
+    return json.dumps(
+        {
+            "letter": letter,
+            "value": None if value is None else float(value),
+            "choices": [float(choice) for choice in choices],
+        }
+    )
 
 
 def tolerance(value: float) -> float:
@@ -100,6 +112,8 @@ def tolerance(value: float) -> float:
 
 def _is_right(value: float, gold: str) -> bool:
     right = json.loads(gold)
+    if right["value"] is None:
+        return False
     distance = abs(value - right["value"])
     nearest = min((abs(value - choice) for choice in right["choices"]), default=distance)
     return distance <= tolerance(right["value"]) + 1e-9 and distance <= nearest

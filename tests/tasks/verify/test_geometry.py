@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from echorl.tasks.verify import GRADERS, geometry_gold
+from echorl.tasks.verify.geometry import tolerance
+
+GRADER = GRADERS["geometry"]
+GOLD = geometry_gold("C", 36.373066958946424, [21.0, 29.698484809834998, 36.373066958946424, 42.0])
+CLOSE = geometry_gold("B", 100.0, [99.5, 100.0, 100.4, 101.0])
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ("The answer is C.", 1.0),
+        ("\\boxed{\\text{(C)}}", 1.0),
+        ("\\boxed{B}", 0.0),
+        ("\\boxed{21\\sqrt{3}}", 1.0),
+        ("\\boxed{36.37}", 1.0),
+        ("\\boxed{x = 36.4^\\circ}", 1.0),
+        ("\\boxed{36.9}", 0.0),
+        ("<answer>36.4 units</answer>", 1.0),
+        ("So the answer is 36.4.", 1.0),
+        ("The answer is 21\\sqrt{3}", 0.0),  # prose is not read as mathematics
+        ("<think>\\boxed{C}", 0.0),
+        ("\\boxed{\\frac{109}{3}}", 1.0),
+        ("\\boxed{\\infty}", 0.0),
+        ("\\boxed{y}", 0.0),
+        ("It is long.", 0.0),
+    ],
+)
+def test_letters_and_values(text: str, score: float) -> None:
+    assert GRADER.grade([text], [GOLD])[0].score == score
+
+
+def test_another_choice_that_is_nearer_wins() -> None:
+    texts = ["\\boxed{100.1}", "\\boxed{100.3}", "\\boxed{99.7}", "\\boxed{100.9}"]
+    assert [verdict.score for verdict in GRADER.grade(texts, [CLOSE] * 4)] == [1.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(("value", "wanted"), [(12.0, 0.12), (0.38, 0.005), (104.7, 1.047), (0.5, 0.05), (0.0, 0.0)])
+def test_the_tolerance(value: float, wanted: float) -> None:
+    assert tolerance(value) == pytest.approx(wanted)
+
+
+def test_without_choices() -> None:
+    gold = geometry_gold("", 5.0, [])
+    assert [verdict.score for verdict in GRADER.grade(["\\boxed{5}", "\\boxed{A}"], [gold] * 2)] == [1.0, 0.0]
+    assert GRADER.validate([gold, geometry_gold("", 7.0, [])]).own == 2
+    statement = geometry_gold("B", None, [])
+    assert [verdict.score for verdict in GRADER.grade(["\\boxed{B}", "\\boxed{2}"], [statement] * 2)] == [1.0, 0.0]
+    with pytest.raises(ValueError, match="neither letter nor value"):
+        geometry_gold("", None, [])
+    with pytest.raises(ValueError, match=r"the value nan or one of the choices .* is no number; leave the item out"):
+        geometry_gold("A", float("nan"), [])
