@@ -43,7 +43,11 @@ def write_parquet(path: Path, size: int = 3) -> Path:
 
     kinds = Features({"images": List(Image()), "problem": Value("string"), "answer": Value("string")})
     rows = [
-        {"images": [{"bytes": picture(i), "path": None}], "problem": f"<image>Find {i}.", "answer": f"{i} \\sqrt{{2}}"}
+        {
+            "images": [{"bytes": picture(i), "path": None}],
+            "problem": f"<image>Find {i}.",
+            "answer": f"{i} \\sqrt {{ 2 }}",
+        }
         for i in range(size)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,8 +75,17 @@ def test_choices_are_shown_and_only_then_a_letter_counts(release: Path) -> None:
     shown = load_task("geometry3k", data=str(release), choices=True).dataset("test")[0]
     assert shown["question"] == "Find $4x$.\nA) 1\nB) 2\nC) 3\nD) 2 \\sqrt { 2 }"
     hidden = load_task("geometry3k", data=str(release)).dataset("test")[0]
-    assert json.loads(shown["answer"])["letter"] == "D"
-    assert not json.loads(hidden["answer"])["letter"]
+    assert json.loads(shown["answer"]) == {"letter": "D", "value": 2.828, "choices": [1.0, 2.0, 3.0, 2.828]}
+    score = load_task("geometry3k").verifier
+    texts = ["\\boxed{D}", "\\boxed{2 \\sqrt{2}}", "\\boxed{3}"]
+    assert score(completions=texts, answer=[shown["answer"]] * 3) == [1.0, 1.0, 0.0]
+    assert score(completions=texts, answer=[hidden["answer"]] * 3) == [0.0, 1.0, 0.0]
+
+
+def test_an_answer_without_a_value_is_left_out(tmp_path: Path) -> None:
+    statements = {"choices": list("abcd"), "precise_value": ["angle 1", "angle 2", "angle 3", "angle 4"]}
+    data = write_zip(tmp_path / "a.zip", {"test/1": {**release_row(1), **statements}, "test/2": release_row(2)})
+    assert load_task("geometry3k", data=str(data)).dataset("test")["question"][:] == ["Find $2x$."]
 
 
 @pytest.mark.parametrize("place", ["test-00000-of-00001.parquet", "data/test-00000-of-00001.parquet", "any.parquet"])
@@ -82,6 +95,7 @@ def test_rows_of_the_hub(tmp_path: Path, place: str) -> None:
     rows = load_task("geometry3k", data=str(data), template="Q: {question}").dataset("test")
     assert rows["prompt"][:] == [[{"role": "user", "content": f"Q: Find {i}."}] for i in range(3)]
     assert [images[0].getpixel((0, 0))[0] for images in rows["images"]] == [0, 1, 2]
+    assert [json.loads(answer)["value"] for answer in rows["answer"]] == pytest.approx([0.0, 2**0.5, 8**0.5])
 
 
 def test_trl_reads_the_rows(release: Path) -> None:
@@ -123,6 +137,6 @@ def test_what_is_wrong_with_a_file(tmp_path: Path, release: Path) -> None:
 
 def test_the_real_zip(shared_data: Path) -> None:
     rows = load_task("geometry3k", data=str(shared_data / "benchmarks/geometry3k_test.zip")).dataset("test")
-    assert len(rows) == 601
-    assert min(rows[i]["images"][0].size[0] for i in range(0, 601, 50)) > 50
+    assert len(rows) == 598  # of 601: three answers are statements
+    assert min(rows[i]["images"][0].size[0] for i in range(0, 598, 50)) > 50
     assert all(rows["question"][:])

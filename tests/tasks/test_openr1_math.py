@@ -91,3 +91,9 @@ def test_a_missing_column(tmp_path: Path) -> None:
     rows = {key: value for key, value in row(7).items() if key != "target"}
     with pytest.raises(ValueError, match=r"rows\.jsonl: no column 'target'; expected \(prompt, target, reward_model\)"):
         load_task("openr1_math", data=write(tmp_path / "rows.jsonl", rows)).dataset("train")
+
+
+def test_the_verifier_reads_the_box_after_thinking(tmp_path: Path) -> None:
+    task = load_task("openr1_math", data=write(tmp_path / "rows.jsonl", row(8)))
+    texts = [*task.dataset("train")["demonstration"], "<think>\n\\boxed{9}", "\\boxed{18/2}", "9"]
+    assert task.verifier(completions=texts, answer=["9"] * 4) == [1.0, 0.0, 1.0, 0.0]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from echorl.tasks.base import Verifier, check_size, check_split, check_template, make_verifier
+from echorl.tasks.base import Verifier, check_size, check_split, check_template
 from echorl.tasks.rows import READERS, Location, Row, check_columns
+from echorl.tasks.verify import GRADERS, geometry_gold, make_reward
+from echorl.tasks.verify.pool import shared_pool
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,8 +27,13 @@ TEMPLATE = (
 LETTERS = "ABCD"
 HUB_COLUMNS = ("images", "problem", "answer")
 RELEASE_COLUMNS = ("id", "annotat_text", "choices", "answer", "precise_value", "images")
+LAYOUTS = (HUB_COLUMNS, RELEASE_COLUMNS)
 RELEASE_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 """Our name of a split -> its folder in the archives of the original release."""
+TIMEOUT = 5.0
+"""Seconds for the value of one answer in LaTeX."""
+
+_PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +72,7 @@ class Geometry3K:
     @cached_property
     def verifier(self) -> Verifier:
         """Scores rows by their column `answer`, the geometry grader's gold."""
-        return make_verifier("geometry3k", "answer", self._score)
+        return make_reward(GRADERS["geometry"])
 
     def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
         """All rows of the split, or `size` of them drawn by `seed`: prompt (chat), images, question, answer.
@@ -86,15 +93,15 @@ class Geometry3K:
         return Dataset.from_list([self._row(problems[i]) for i in kept], features=features)
 
     def problems(self, split: str) -> list[Problem]:
-        """The split's problems in the order of the data."""
-        rows = location(split).rows(self.data, own=True)
-        return read_problems(rows, place=self.data or HUB_ID, choices=self.choices)
-
-    def _score(self, rows: list[tuple[str, str]]) -> list[float | None]:
-        from echorl.tasks.verify import GRADERS
-
-        verdicts = GRADERS["geometry"].grade([text for text, _ in rows], [gold for _, gold in rows])
-        return [verdict.score for verdict in verdicts]
+        """The split's problems in the order of the data, without those that `read_problem` leaves out."""
+        place, rows = self.data or HUB_ID, location(split).rows(self.data, own=True)
+        known = check_columns(rows[0], LAYOUTS, place)
+        if self.choices and LAYOUTS[known] is HUB_COLUMNS:
+            raise ValueError(
+                f"{place}: the hub's rows have no choices; leave choices off, or give the original release"
+            )
+        problems = [read_problem(row, choices=self.choices) for row in rows]
+        return [problem for problem in problems if problem is not None]
 
     def _row(self, problem: Problem) -> dict[str, Any]:
         return {
@@ -145,33 +152,38 @@ def _read_folder(archive: zipfile.ZipFile, name: PurePosixPath) -> Row:
     return {**row, "images": [{"bytes": image, "path": None}]}
 
 
-def read_problems(rows: Sequence[Row], *, place: str, choices: bool = False) -> list[Problem]:
-    """Problems from rows of the hub's schema or of the original release; `place` names them in errors."""
-    read = (_from_hub, _from_release)[check_columns(rows[0], (HUB_COLUMNS, RELEASE_COLUMNS), place)]
-    if choices and read is _from_hub:
-        raise ValueError(f"{place}: the hub's rows have no choices; leave choices off, or give the original release")
-    return [read(row, choices) for row in rows]
+def read_problem(row: Row, *, choices: bool = False) -> Problem | None:
+    """The problem in a row of the hub's schema or of the original release; `choices`: with its choices.
+
+    None where the answer is a statement ("angles 2 and 3"): it has no value to compare with.
+    """
+    return _from_release(row, choices) if "precise_value" in row else _from_hub(row)
 
 
-def _from_hub(row: Row, choices: bool) -> Problem:
-    gold = make_gold(letter="", value=row["answer"], choices=[])
-    return Problem(question=row["problem"].replace("<image>", "").strip(), gold=gold, images=_images(row))
+def _from_hub(row: Row) -> Problem | None:
+    question, value = row["problem"].replace("<image>", "").strip(), _value(row["answer"])
+    if value is None:
+        return None
+    return Problem(question=question, gold=geometry_gold("", value, []), images=_images(row))
 
 
-def _from_release(row: Row, choices: bool) -> Problem:
+def _from_release(row: Row, choices: bool) -> Problem | None:
     """The hub's question is the release's `annotat_text`, the same formulas as text."""
-    question, shown = row["annotat_text"].strip(), row["choices"] if choices else []
-    lines = [f"{letter}) {choice}" for letter, choice in zip(LETTERS, shown, strict=False)]
-    gold = make_gold(
-        letter=row["answer"] if choices else "",
-        value=row["precise_value"][LETTERS.index(row["answer"])],
-        choices=shown,
+    right, values = LETTERS.index(row["answer"]), row["precise_value"]
+    if any(isinstance(value, str) for value in values):
+        return None
+    lines = [f"{letter}) {choice}" for letter, choice in zip(LETTERS, row["choices"], strict=True)] if choices else []
+    gold = geometry_gold(LETTERS[right] if choices else "", values[right], values)
+    return Problem(
+        id=str(row["id"]), question="\n".join([row["annotat_text"].strip(), *lines]), gold=gold, images=_images(row)
     )
-    return Problem(id=str(row["id"]), question="\n".join([question, *lines]), gold=gold, images=_images(row))
 
 
-def make_gold(*, letter: str, value: float | str, choices: Sequence[str]) -> str:
-    return json.dumps({"letter": letter, "value": value, "choices": list(choices)})
+def _value(answer: str) -> float | None:
+    """The number that the LaTeX stands for; None if it is no number."""
+    if _PLAIN.fullmatch(answer):
+        return float(answer)
+    return shared_pool("math_verify").call_each("latex_value", [(answer,)], timeout=TIMEOUT)[0].value
 
 
 def _images(row: Row) -> tuple[bytes, ...]:

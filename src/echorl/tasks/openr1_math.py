@@ -14,10 +14,10 @@ from echorl.tasks.base import (
     check_split,
     check_template,
     hash_fraction,
-    make_verifier,
 )
 from echorl.tasks.demonstrations import demonstration_text
 from echorl.tasks.rows import Location, Row, check_columns
+from echorl.tasks.verify import GRADERS, make_reward
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -68,7 +68,7 @@ class OpenR1Math:
     @cached_property
     def verifier(self) -> Verifier:
         """Scores rows by their column `answer`, in LaTeX."""
-        return make_verifier("openr1_math", "answer", self._score)
+        return make_reward(GRADERS["math"])
 
     def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
         """All rows of the split, or `size` of them drawn by `seed`: prompt, question, answer, demonstration."""
@@ -92,12 +92,6 @@ class OpenR1Math:
             return f"{self.system}\n\n{text}" if self.system else text
         system = [{"role": "system", "content": self.system}] if self.system else []
         return [*system, {"role": "user", "content": text}]
-
-    def _score(self, rows: list[tuple[str, str]]) -> list[float | None]:
-        from echorl.tasks.verify import GRADERS
-
-        verdicts = GRADERS["math"].grade([text for text, _ in rows], [gold for _, gold in rows])
-        return [verdict.score for verdict in verdicts]
 
 
 LOCATION = Location(hub_id=HUB_ID, split="train", stems=("openr1", "openr1_math"))

@@ -109,9 +109,10 @@ class Location:
         folders += [folder for folder in sorted(path.iterdir()) if folder.is_dir() and _plain(folder.name) in names]
         for folder in folders:
             for place in (folder, folder / "data", folder / (self.config or ".")):
-                patterns = (*self.stems, self.split, f"{self.split}-*")
-                if found := _first(place, patterns, self.readers):
+                if found := _first(place, (self.split, f"{self.split}-*"), self.readers):
                     return found
+            if found := _first(folder, [f"**/{stem}" for stem in self.stems], self.readers):
+                return found
         return []
 
 

@@ -1,0 +1,85 @@
+"""Any task as a benchmark, graded by the task's own verifier."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from echorl.evaluate.benchmarks.base import Benchmark, Item, with_images
+from echorl.evaluate.benchmarks.layouts import short_hash
+from echorl.tasks import Task, Verifier
+from echorl.tasks.base import final_answer
+from echorl.tasks.verify import GRADERS, Verdict
+
+NOT_GOLD = ("prompt", "demonstration", "question", "image", "images")
+"""Columns of a task's rows that its verifier does not look at."""
+ANSWERS: Mapping[str, str] = {"gsm8k": "number", "openr1_math": "math", "geometry3k": "geometry"}
+"""Task -> the grader that reads an answer as its verifier does; the others' is `final_answer`."""
+
+
+@dataclass(frozen=True)
+class TaskGrader:
+    """A task's verifier as a grader. A gold is a JSON object: what the verifier's columns hold in an item's row."""
+
+    name: str
+    verifier: Verifier
+
+    def grade(self, texts: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
+        """One verdict a completion, in order; none for no completions. Golds that do not fit the task raise."""
+        if len(texts) == 0:
+            return []
+        rows = [json.loads(gold) for _, gold in zip(texts, golds, strict=True)]
+        table = {column: [row[column] for row in rows] for column in rows[0]}
+        scores = self.verifier(completions=list(texts), **table)
+        return [Verdict(0.0, "no verdict") if score is None else Verdict(float(score)) for score in scores]
+
+    def answer(self, text: str) -> str:
+        """The answer that it reads from a completion; "" if there is none."""
+        reader = ANSWERS.get(self.name)
+        return final_answer(text) if reader is None else GRADERS[reader].answer(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskBenchmark(Benchmark):
+    """A split of a task: as many rows as the task gives by default, drawn with seed 0. Its prompts are the task's."""
+
+    task: Task
+    split: str = "test"
+
+    @property
+    def hub_id(self) -> str | None:
+        return None
+
+    def items(self, data: str | None = None) -> list[Item]:
+        """The split's items; `data` takes the place of the task's option of that name.
+
+        Raises:
+            ValueError: the task makes its rows up and `data` is given, or the task refuses the split or the data.
+        """
+        task = self.task
+        if data is not None:
+            if "data" not in {field.name for field in dataclasses.fields(task)}:
+                raise ValueError(f"the task of {self.name!r} makes its rows up; leave out the data {data}")
+            task = dataclasses.replace(task, data=data)
+        items = [self._task_item(row) for row in task.dataset(self.split)]
+        return list({item.id: item for item in items}.values())
+
+    def get_grader(self) -> TaskGrader:
+        return TaskGrader(self.grader, self.task.verifier)
+
+    def _task_item(self, row: Mapping[str, Any]) -> Item:
+        gold = json.dumps({name: value for name, value in row.items() if name not in NOT_GOLD})
+        images, prompt = tuple(row.get("images") or ()), row["prompt"]
+        text = json.dumps(prompt)
+        if images:
+            prompt = [_add_images(message, len(images)) for message in prompt]
+        return Item(
+            id=short_hash(text, gold, *(image.tobytes() for image in images)), prompt=prompt, gold=gold, images=images
+        )
+
+
+def _add_images(message: Mapping[str, str], count: int) -> dict[str, Any]:
+    return {**message, "content": with_images(message["content"], count if message["role"] == "user" else 0)}
