@@ -6,10 +6,22 @@ import itertools
 import math
 import random
 
+import numpy as np
 import pytest
 import torch
 
-from echorl.evaluate import Estimate, mean_of_runs, paired_difference, pass_at_1, pass_at_k
+from echorl.evaluate import (
+    Estimate,
+    item_majority,
+    item_pass_at_k,
+    mean_of_items,
+    mean_of_runs,
+    paired_average,
+    paired_difference,
+    pass_at_1,
+    pass_at_k,
+    standard_error,
+)
 from echorl.evaluate.metrics import Z_95, wilson
 
 
@@ -117,3 +129,87 @@ def test_mean_of_runs_is_students(num, quantile):
 def test_one_run_has_no_spread():
     with pytest.raises(ValueError, match="two or more"):
         mean_of_runs([0.5])
+
+
+@pytest.mark.parametrize(
+    ("answers", "passed", "expected"),
+    [
+        (["7", "7", "8"], [1, 1, 0], 1.0),  # the majority is right
+        (["7", "8", "8"], [1, 0, 0], 0.0),  # and here it isn't, though pass@3 is 1
+        (["7", "8", "9"], [1, 0, 0], 1 / 3),  # three-fold tie
+        (["7", "7", "8", "8"], [1, 1, 0, 0], 0.5),
+        (["", "", "", "7"], [0, 0, 0, 1], 1.0),  # no answer is no vote
+        (["", ""], [0, 0], 0.0),
+        (["1/2", "1/2", "0.5"], [1, 0, 1], 0.5),  # the grader contradicts itself: the mean of the answer's verdicts
+    ],
+)
+def test_majority_by_hand(answers, passed, expected):
+    assert item_majority([answers], [passed]) == [pytest.approx(expected)]
+
+
+def test_the_order_of_samples_does_not_matter_to_the_majority():
+    answers, passed = ["7", "8", "8", "", "7", "9"], [True, False, False, False, True, False]
+    values = {
+        item_majority([[answers[i] for i in order]], [[passed[i] for i in order]])[0]
+        for order in itertools.permutations(range(6))
+    }
+    assert values == {0.5}
+
+
+def test_standard_error_by_hand():
+    assert standard_error([1.0, 0.5, 0.0, 0.5]) == pytest.approx(math.sqrt((0.25 + 0 + 0.25 + 0) / 3 / 4))
+    assert standard_error([0.5]) is None
+
+
+def test_paired_average_weighs_benchmarks_alike():
+    pairs = [([0.0] * 10, [1.0] * 10), ([0.5], [0.5])]
+    assert paired_average(pairs) == Estimate(0.5, 0.5, 0.5)  # 11 items, yet one half each
+
+
+@pytest.mark.parametrize("pairs", [[], [([], [])], [([1.0], [1.0, 0.0])]])
+def test_paired_average_refuses(pairs):
+    with pytest.raises(ValueError, match="same items on both sides"):
+        paired_average(pairs)
+
+
+class TestAgainstScipy:
+    """scipy's bootstrap over items, on verdicts of items of very different difficulty."""
+
+    @pytest.fixture(scope="class")
+    def stats(self):
+        return pytest.importorskip("scipy.stats")
+
+    @pytest.fixture(scope="class")
+    def verdicts(self):
+        rng = random.Random(2)
+        chances = [rng.betavariate(0.7, 0.7) for _ in range(300)]
+        return [[rng.random() < chance for _ in range(8)] for chance in chances]
+
+    def _bootstrap(self, stats, data, statistic, **options):
+        return stats.bootstrap(
+            data, statistic, n_resamples=4000, method="percentile", rng=0, vectorized=True, axis=-1, **options
+        )
+
+    @pytest.mark.parametrize("k", [1, 2, 4, 8])
+    def test_error_and_interval_of_pass_at_k(self, stats, verdicts, k):
+        values = item_pass_at_k(verdicts, k)
+        found, estimate = self._bootstrap(stats, (values,), np.mean), mean_of_items(values)
+        assert standard_error(values) == pytest.approx(found.standard_error, rel=0.05)
+        for ours, theirs in zip((estimate.low, estimate.high), found.confidence_interval, strict=True):
+            assert ours == pytest.approx(theirs, abs=0.3 * found.standard_error)
+
+    def test_paired_difference(self, stats, verdicts):
+        other = [[verdict or i % 3 == 0 for i, verdict in enumerate(item)] for item in verdicts]
+        differences = [(sum(b) - sum(a)) / 8 for a, b in zip(verdicts, other, strict=True)]
+        found, estimate = self._bootstrap(stats, (differences,), np.mean), paired_difference(verdicts, other)
+        assert estimate.value == pytest.approx(sum(differences) / 300)
+        for ours, theirs in zip((estimate.low, estimate.high), found.confidence_interval, strict=True):
+            assert ours == pytest.approx(theirs, abs=0.2 * found.standard_error)
+
+    def test_paired_average(self, stats):
+        rng = random.Random(3)
+        parts = [[rng.gauss(0.1, 0.3) for _ in range(50)], [rng.gauss(0, 0.1) for _ in range(200)]]
+        found = self._bootstrap(stats, parts, lambda a, b, axis: (a.mean(axis) + b.mean(axis)) / 2)
+        estimate = paired_average([([0.0] * len(part), part) for part in parts])
+        for ours, theirs in zip((estimate.low, estimate.high), found.confidence_interval, strict=True):
+            assert ours == pytest.approx(theirs, abs=0.2 * found.standard_error)

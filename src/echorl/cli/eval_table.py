@@ -8,6 +8,7 @@ from typing import Any
 
 from echorl.evaluate.store import RESULTS
 from echorl.evaluate.summary import DISTRIBUTIONS
+from echorl.tasks.verify.base import NO_ANSWER
 
 HEAD = ["benchmark", "items", "k", "avg@k", "95 %", "pass@k", "maj@k", "tokens", "cut off", "no answer", "not scored"]
 
@@ -37,7 +38,7 @@ def _row(name: str, row: Mapping[str, Any]) -> list[str]:
         f"{row['mean_tokens']:.0f}",
         _percent(row["truncated"]),
         _percent(row["no_answer"]),
-        ", ".join(f"{count} {reason}" for reason, count in row["reasons"].items()),
+        ", ".join(f"{count} {reason}" for reason, count in row["reasons"].items() if reason != NO_ANSWER),
     ]
 
 

@@ -1,0 +1,177 @@
+"""`echorl eval` on the shipped policy: table, files, scoring again, comparison, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from filelock import FileLock
+
+from echorl.cli import main
+from echorl.evaluate.store import read_samples, write_samples
+
+QUICK = "--model quickstart --benchmarks quickstart --limit 4 --samples 2 --max_new_tokens 40 --device cpu"
+
+
+def call(*words: str) -> list[str]:
+    return ["eval", *QUICK.split(), "--output_dir", "out", *words]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of an evaluation, not to be changed."""
+    folder = tmp_path_factory.mktemp("finished") / "out"
+    assert main(call("--output_dir", str(folder), "--device", "cpu")) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    """A copy of it, as "out" where the test runs."""
+    import shutil
+
+    return shutil.copytree(finished, tmp_path / "out")
+
+
+def test_table_and_files(capsys, folder):
+    assert main(call()) == 0
+    captured = capsys.readouterr()
+    title, head, row, place = captured.out.strip().splitlines()
+    assert title == "quickstart, in %"
+    assert re.split(r"\s{2,}", head)[:4] == ["benchmark", "items", "k", "avg@k"]
+    assert row.split()[:3] == ["quickstart", "4", "2"]
+    assert place == "samples: out/samples  numbers: out/results.json"
+    assert "sampling" not in captured.err  # all of it was there
+    results = json.loads((folder / "results.json").read_text())
+    found = results["benchmarks"]["quickstart"]
+    assert row.split()[3] == f"{100 * found['measures']['avg@2']['value']:.1f}"
+    assert set(found["measures"]) == {"avg@2", "pass@1", "pass@2", "maj@2"}
+    assert results["settings"]["temperature"] == 0.6
+    assert {"python", "torch", "transformers", "echorl"} <= set(results["versions"])
+    assert len(read_samples(folder / "samples/quickstart.parquet")[0]) == 8
+
+
+def test_one_line_a_step_without_a_terminal(capsys):
+    assert main(call("--limit", "2")) == 0
+    assert capsys.readouterr().err.splitlines() == ["quickstart: sampling", "quickstart: scoring"]
+
+
+def test_a_table_is_drawn_in_a_terminal(capsys, monkeypatch, folder):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    assert main(call()) == 0
+    assert "┃" in capsys.readouterr().out
+
+
+def test_the_context_bounds_the_length(tmp_path):
+    words = [
+        "--model",
+        "quickstart",
+        "--benchmarks",
+        "quickstart",
+        "--limit",
+        "1",
+        "--device",
+        "cpu",
+        "--output_dir",
+        "out",
+    ]
+    assert main(["eval", *words]) == 0
+    found = json.loads((tmp_path / "out/results.json").read_text())["benchmarks"]["quickstart"]
+    assert 200 < found["max_new_tokens"] < 256  # the context, less the prompt
+
+
+def test_scoring_again(capsys, folder):
+    path = folder / "samples/quickstart.parquet"
+    rows, meta = read_samples(path)
+    write_samples(path, [{**row, "score": 0.0} for row in rows], meta)
+    right = sum(row["score"] > 0 for row in rows)
+    assert right > 0
+    for place in ("out", "out/samples/quickstart.parquet"):
+        assert main(["eval", "--grade", place]) == 0
+        assert f"quickstart.parquet: {right} scores changed" in capsys.readouterr().out
+        right = 0
+    assert read_samples(path) == (rows, meta)
+
+
+def test_comparison(capsys, folder):
+    assert main(call("--seed", "1", "--output_dir", "other")) == 0
+    capsys.readouterr()
+    assert main(["eval", "--compare", "out", "other"]) == 0
+    title, head, *rows = capsys.readouterr().out.strip().splitlines()
+    assert title == "A = out, B = other, in %"
+    assert [row.split()[:2] for row in rows] == [["quickstart", f"{name}@2"] for name in ("avg", "pass", "maj")]
+    assert re.split(r"\s{2,}", head) == ["benchmark", "measure", "A", "B", "B - A", "95 %"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--benchmarks", "quickstrat"], ["unknown benchmark 'quickstrat'", "did you mean quickstart"]),
+        (["--model", "nowhere"], ["--model 'nowhere' (no folder here, so a model of the hub) cannot be loaded"]),
+        (["--samples", "0"], ["samples=0 is not allowed: give 1 or more"]),
+        (["--temperature", "-1"], ["temperature=-1.0 is not allowed"]),
+        (["--benchmarks", "math500", "--data", "no-such-folder"], ["no-such-folder"]),
+        (["--max_new_tokens", "500"], ["max_new_tokens=500", "the model's context of 256"]),
+        (["--backend", "vllm", "--device", "cpu"], ["--device cpu is for the backend 'transformers'"]),
+        (["--grade", "x.parquet"], ["--model and --grade given: give exactly one"]),
+    ],
+)  # fmt: skip
+def test_one_sentence(fails, words, said):
+    fails(call(*words), *said)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], ["nothing to do given"]),
+        (["--model", "quickstart"], ["--benchmarks is missing"]),
+        (["--grade", "x.parquet"], ["x.parquet: there is no such file"]),
+        (["--grade", "."], ["holds no samples/*.parquet"]),
+        (["--compare", ".", "."], ["is no folder of an evaluation"]),
+    ],
+)
+def test_one_sentence_for_half_a_command(fails, words, said):
+    fails(["eval", *words], *said)
+
+
+def test_an_empty_data_file(fails, tmp_path):
+    (tmp_path / "math500.jsonl").write_text("")
+    fails(call("--benchmarks", "math500", "--data", "math500.jsonl"), "math500.jsonl")
+
+
+def test_other_settings_in_the_same_folder(fails, folder):
+    fails(call("--temperature", "1"), "out holds samples made with other settings (temperature 0.6 then, 1.0 now)")
+    fails(call("--samples", "4"), "quickstart: samples 2 then, 4 now")
+
+
+def test_a_damaged_file(fails, folder):
+    (folder / "samples/quickstart.parquet").write_bytes(b"PAR1 nothing")
+    for command in (["eval", "--grade", "out"], ["eval", "--compare", "out", "out"], call()):
+        fails(command, "quickstart.parquet is no readable parquet file", "delete it or give another")
+
+
+def test_a_comparison_of_other_items(fails, folder):
+    assert main(call("--limit", "3", "--output_dir", "less")) == 0
+    fails(["eval", "--compare", "out", "less"], "quickstart: out and less hold different items (4 and 3;")
+
+
+def test_one_at_a_time(fails, folder):
+    with FileLock(folder / ".lock"):
+        fails(call(), "another `echorl eval` is at work in out")
+        fails(["eval", "--grade", "out"], "another `echorl eval` is at work in out")
+
+
+def test_ctrl_c_says_how_to_go_on(capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("echorl.evaluate.engines.Transformers.generate", stop)
+    assert main(call()) == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
+
+
+def test_vllm_is_missing(fails, monkeypatch):
+    monkeypatch.setattr("echorl.evaluate.engines.find_spec", lambda name: None)
+    fails(["eval", "--model", "quickstart", "--benchmarks", "quickstart", "--backend", "vllm"], "vLLM", "not installed")

@@ -1,0 +1,107 @@
+"""`echorl eval` with a real vLLM engine on this CPU."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from echorl.cli import main
+from echorl.evaluate.benchmarks import Item
+from echorl.evaluate.checkpoint import Checkpoint
+from echorl.evaluate.engines import Transformers, Vllm
+from echorl.evaluate.plan import Chunk, Request, Sampling
+from tests.trl.tiny import make_model, make_tokenizer
+
+TEMPLATE = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}={% endif %}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    make_model(hidden=64).save_pretrained(folder)
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def engine(folder, engines):
+    return Vllm(Checkpoint("tiny", str(folder)), Sampling(), "cpu")
+
+
+def requests(size: int = 12) -> tuple[Request, ...]:
+    def item(i):
+        return Item(id=str(i), prompt=[{"role": "user", "content": f"{i}+1"}], gold=str(i + 1))
+
+    return tuple(Request(item(i), 0, 100 + i) for i in range(size))
+
+
+def test_a_sample_does_not_depend_on_its_batch(engine):
+    together = engine.generate(Chunk(0, 0, requests()), 12)
+    apart = [engine.generate(Chunk(i, 0, (request,)), 12)[0] for i, request in enumerate(requests())]
+    assert together == apart
+    assert len({response.text for response in together}) > 6
+
+
+def test_another_seed_is_another_sample(engine):
+    first = requests(8)
+    second = tuple(Request(request.item, 1, request.seed + 1000) for request in first)
+    texts = [[response.text for response in engine.generate(Chunk(0, 0, own), 12)] for own in (first, second)]
+    assert texts[0] != texts[1]
+
+
+def test_lengths_and_ends(engine):
+    responses = engine.generate(Chunk(0, 0, requests(64)), 12)
+    assert {response.truncated for response in responses} == {True, False}
+    for response in responses:
+        assert response.tokens == 12 if response.truncated else 1 <= response.tokens <= 12
+        assert "<eos>" not in response.text
+
+
+def test_both_backends_see_the_same_prompt(folder, monkeypatch):
+    """The likeliest tokens are the same, chat template included."""
+    checkpoint, greedy = Checkpoint("tiny", str(folder)), Sampling(temperature=0.0)
+    texts = []
+    for backend in (Transformers, Vllm):
+        responses = backend(checkpoint, greedy, "cpu").generate(Chunk(0, 0, requests()), 8)
+        texts.append([(response.text, response.tokens, response.truncated) for response in responses])
+    assert texts[0] == texts[1]
+
+
+def test_an_adapter(tmp_path, folder):
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    config = LoraConfig(r=8, init_lora_weights=False, target_modules=["q_proj", "o_proj", "down_proj"])
+    get_peft_model(AutoModelForCausalLM.from_pretrained(folder), config).save_pretrained(tmp_path)
+    Checkpoint("tiny", str(folder)).processing_class.save_pretrained(tmp_path)
+    checkpoint, greedy = Checkpoint("tiny", str(tmp_path)), Sampling(temperature=0.0)
+    chunk = Chunk(0, 0, requests())
+    merged, beside = (backend(checkpoint, greedy, "cpu").generate(chunk, 6) for backend in (Transformers, Vllm))
+    plain = Transformers(Checkpoint("tiny", str(folder)), greedy, "cpu").generate(chunk, 6)
+    assert beside == merged != plain
+
+
+def test_the_command(tmp_path, monkeypatch):
+    pytest.importorskip("reasoning_gym")
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "--model",
+        "quickstart",
+        "--benchmarks",
+        "quickstart",
+        "--backend",
+        "vllm",
+        "--limit",
+        "8",
+        "--samples",
+        "2",
+    ]
+    assert main(["eval", *words, "--output_dir", "out"]) == 0
+    found = json.loads((tmp_path / "out/results.json").read_text())
+    assert found["settings"]["backend"] == "vllm"
+    assert found["benchmarks"]["quickstart"]["measures"]["avg@2"]["value"] > 0.2
