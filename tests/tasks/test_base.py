@@ -65,7 +65,7 @@ def test_unknown_names_and_options_list_those_that_exist() -> None:
 def test_what_every_task_refuses(name: str) -> None:
     with pytest.raises(ValueError, match=r"has no '\{question\}'"):
         load_task(name, template="Solve it.")
-    with pytest.raises(ValueError, match="unknown split 'dev'; choose one of train, validation, test"):
+    with pytest.raises(ValueError, match="unknown split 'dev'; choose one of train, validation"):
         load_task(name).dataset("dev")
     with pytest.raises(ValueError, match="size 0 is not a number of rows"):
         load_task(name).dataset("train", size=0)

@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 HUB_ID = "hiyouga/geometry3k"
-TEMPLATE = (
-    "{question}\n\nLook at the diagram and reason step by step inside <think> and </think>. "
-    "Then give the final answer in \\boxed{}."
-)
+TEMPLATE = "{question}\n\nReason step by step, one step a line, and put the final answer in \\boxed{}."
 LETTERS = "ABCD"
 HUB_COLUMNS = ("images", "problem", "answer")
 RELEASE_COLUMNS = ("id", "annotat_text", "choices", "answer", "precise_value", "images")
