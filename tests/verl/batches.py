@@ -48,6 +48,11 @@ def read(data, tags, *, success_key=None, **settings):
 
 def make_config(*overrides):
     """verl's own default configuration with EchoRL's trainer, and `overrides`."""
+    needed = ["trainer.v1.trainer_mode=echo_sync", "algorithm.adv_estimator=grpo", "actor_rollout_ref.rollout.n=8"]
+    return compose_config(*needed, *overrides)
+
+
+def compose_config(*overrides):
+    """What `python -m echorl.verl` composes from these overrides."""
     with initialize_config_module("verl.trainer.config", version_base=None):
-        needed = ["trainer.v1.trainer_mode=echo_sync", "algorithm.adv_estimator=grpo", "actor_rollout_ref.rollout.n=8"]
-        return compose("ppo_trainer", overrides=[*needed, *overrides])
+        return compose("ppo_trainer", overrides=list(overrides))
