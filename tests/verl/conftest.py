@@ -208,3 +208,16 @@ def steps(log: str) -> list[dict[str, float]]:
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory) -> Lab:
     return Lab(tmp_path_factory.mktemp("verl"))
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """TransferQueue's functions, in memory."""
+    import transfer_queue as tq
+
+    from tests.verl.store import Store
+
+    made = Store()
+    for name in ("kv_batch_put", "kv_put", "kv_batch_get", "kv_list", "kv_clear"):
+        monkeypatch.setattr(tq, name, getattr(made, name))
+    return made

@@ -46,7 +46,7 @@ def test_clips_are_those_of_the_core(settings, padding):
     assert len(clips) > 0
     for name in ("rollout", "step", "end", "length", "group", "entropy"):
         assert torch.equal(getattr(clips, name), getattr(wanted, name)), name
-    nested = rollouts.to_nested(clips.weights)
+    nested = rollouts.to_nested(clips.weights, 12 + padding)
     assert [len(row) for row in nested.unbind()] == [len(row) for row in data["responses"].unbind()]
     for i, row in enumerate(nested.unbind()):
         assert torch.equal(row, wanted.weights[i, : len(row)] if i < 12 else torch.zeros(1))

@@ -51,9 +51,13 @@ def test_a_value_out_of_range_is_refused():
 REFUSED = {
     "bypass_mode=True skips the pass": ["algorithm.rollout_correction.bypass_mode=True"],
     "distillation.enabled=True trains with a loss": ["distillation.enabled=True"],
-    "filter_groups.enable=True evicts all-success groups": [
+    "custom_sampler.name=Mine drops groups in a way of its own": [
         "algorithm.filter_groups.enable=True",
+        "trainer.v1.sampler.custom_sampler.path=mine.py",
+        "trainer.v1.sampler.custom_sampler.name=Mine",
     ],
+    "actor.shuffle=True would deal": ["algorithm.filter_groups.enable=True", "actor_rollout_ref.actor.shuffle=True"],
+    "skip.rollout_tq.enable=True replays": ["algorithm.filter_groups.enable=True", "skip.rollout_tq.enable=True"],
     "adv_estimator=gae": ["algorithm.adv_estimator=gae"],
     "adv_estimator=remax": ["algorithm.adv_estimator=remax"],
     "critic.enable=True": ["critic.enable=True"],
@@ -83,6 +87,10 @@ def test_at_coef_0_it_refuses_nothing(message):
 def test_group_estimators_are_allowed(estimator):
     config = make_config(f"algorithm.adv_estimator={estimator}")
     check_run(config, read_settings(config))
+
+
+def test_dynamic_sampling_is_allowed():
+    check_launch(make_config("algorithm.filter_groups.enable=True", "algorithm.filter_groups.max_num_gen_batches=10"))
 
 
 def test_launching_without_echorl_s_trainer_is_refused():

@@ -37,6 +37,9 @@ class EchoLoss:
     def __call__(
         self, model_output: dict[str, Any], data: TensorDict, dp_group: Any = None
     ) -> tuple[Tensor, dict[str, Any]]:
+        # A mini-batch that holds nothing but dropped groups has no policy loss: 0, where verl would have 0 / 0.
+        if tu.get(data, "batch_num_tokens", default=None) == 0:
+            tu.assign_non_tensor(data, batch_num_tokens=1)
         loss, metrics = self.base(model_output=model_output, data=data, dp_group=dp_group)
         missing = [name for name in (WEIGHTS, COEF, COUNT) if name not in data]
         if missing:

@@ -47,12 +47,13 @@ class Rollouts:
     def num_groups(self) -> int:
         return self.kinds.kind.numel()
 
-    def to_nested(self, weights: Tensor) -> Tensor:
-        """Weights [N, T] as verl's jagged tensor over all rows of its batch; padding rows have none."""
+    def to_nested(self, weights: Tensor, num_rows: int) -> Tensor:
+        """Weights [N, T] as verl's jagged tensor over the first `num_rows` rows; padding rows have none."""
+        offsets = self.offsets[: num_rows + 1]
         everyone = weights.new_zeros(self.offsets.numel() - 1, weights.shape[1])
         everyone[self.rows] = weights
-        inside = torch.arange(weights.shape[1]) < self.offsets.diff().unsqueeze(1)
-        return torch.nested.nested_tensor_from_jagged(everyone[inside], offsets=self.offsets)
+        inside = torch.arange(weights.shape[1]) < offsets.diff().unsqueeze(1)
+        return torch.nested.nested_tensor_from_jagged(everyone[:num_rows][inside], offsets=offsets)
 
 
 def read_rollouts(data: TensorDict, tags: Sequence[Mapping[str, Any]], settings: EchoSettings) -> Rollouts:

@@ -82,6 +82,7 @@ def _refusals(config: DictConfig, settings: EchoSettings) -> list[tuple[bool, st
     algorithm, actor = config.algorithm, config.actor_rollout_ref.actor
     estimator = algorithm.adv_estimator
     return [
+        *_sampling_refusals(config),
         (
             bool(OmegaConf.select(algorithm, "rollout_correction.bypass_mode")),
             "algorithm.rollout_correction.bypass_mode=True skips the pass that gives EchoRL its entropies: "
@@ -90,11 +91,6 @@ def _refusals(config: DictConfig, settings: EchoSettings) -> list[tuple[bool, st
         (
             bool(is_distillation_enabled(config.get("distillation"))),
             "distillation.enabled=True trains with a loss of its own that EchoRL does not extend: "
-            "set it to False, or +echo.coef=0.",
-        ),
-        (
-            bool(OmegaConf.select(algorithm, "filter_groups.enable")),
-            "algorithm.filter_groups.enable=True evicts all-success groups before EchoRL can see them: "
             "set it to False, or +echo.coef=0.",
         ),
         (
@@ -121,6 +117,34 @@ def _refusals(config: DictConfig, settings: EchoSettings) -> list[tuple[bool, st
             settings.success_key is not None and _rewards_come_late(config),
             f"+echo.success_key={settings.success_key} is not known where a colocated reward model scores: "
             "set reward.reward_model.enable_resource_pool=True, or leave the key out.",
+        ),
+    ]
+
+
+def filters_groups(config: DictConfig) -> bool:
+    """Whether verl drops groups whose metric is the same in all rollouts (DAPO's dynamic sampling)."""
+    return bool(OmegaConf.select(config, "algorithm.filter_groups.enable"))
+
+
+def _sampling_refusals(config: DictConfig) -> list[tuple[bool, str]]:
+    """What does not go with dynamic sampling, whose dropped groups EchoRL keeps for their clips."""
+    enabled = filters_groups(config)
+    sampler = OmegaConf.select(config, "trainer.v1.sampler.custom_sampler.name")
+    return [
+        (
+            enabled and bool(sampler),
+            f"trainer.v1.sampler.custom_sampler.name={sampler} drops groups in a way of its own, and "
+            "algorithm.filter_groups.enable=True promises their clips: leave one of the two out, or set +echo.coef=0.",
+        ),
+        (
+            enabled and bool(config.actor_rollout_ref.actor.shuffle),
+            "actor_rollout_ref.actor.shuffle=True would deal the clips of dropped groups unevenly to the mini-batches: "
+            "set it to False, or algorithm.filter_groups.enable=False.",
+        ),
+        (
+            enabled and bool(OmegaConf.select(config, "skip.rollout_tq.enable")),
+            "skip.rollout_tq.enable=True replays batches without the groups that dynamic sampling dropped: "
+            "set it to False, or algorithm.filter_groups.enable=False.",
         ),
     ]
 

@@ -13,6 +13,8 @@ import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
 from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
+from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
+from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_colocate_async import PPOTrainerColocateAsync
 from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
@@ -24,13 +26,16 @@ from echorl.core.config import EchoConfig
 from echorl.core.ledger import GroupLedger
 from echorl.core.mining import EchoClips
 from echorl.core.steps import StepDelimiters
+from echorl.verl.dropped import DroppedGroups, read_dropped
+from echorl.verl.dynamic_sampling import spare_dropped
 from echorl.verl.loss import COEF, COUNT, WEIGHTS, EchoLoss
 from echorl.verl.mine import clip_metrics, mine_rollouts, next_floor, token_metrics
 from echorl.verl.rollouts import FIELDS, Rollouts, read_rollouts
-from echorl.verl.settings import PREFIX, check_run, read_settings
+from echorl.verl.settings import PREFIX, check_run, filters_groups, read_settings
 from echorl.verl.versions import check_verl_version
 
 STATE_FILE = "echorl.json"
+SIZES = "echo_sizes"
 
 
 class EchoTrainer:
@@ -50,22 +55,55 @@ class EchoTrainer:
         self.entropy_floor: float | None = None
         self.mined_mass = 0.0
         self.dumped: dict[str, dict[str, Any]] = {}
+        self.dropped = DroppedGroups()
+        self.sparing = self.echo.coef > 0 and filters_groups(config)
         super().__init__(config)
 
     @property
     def echo(self) -> EchoConfig:
         return self.settings.echo
 
+    def _build_replay_buffer(self) -> ReplayBuffer:
+        """verl's, which leaves what dynamic sampling drops where EchoRL can mine it."""
+        buffer = super()._build_replay_buffer()
+        if not self.sparing:
+            return buffer
+        return spare_dropped(buffer, self.config.algorithm.filter_groups.get("max_num_gen_batches", 0))
+
     def _setup(self) -> None:
-        """After verl's, which builds the workers: give them the loss, once. At coef 0 they keep verl's."""
+        """After verl's, which builds tokenizer and workers. At coef 0 these keep verl's loss."""
         super()._setup()
         if self.echo.coef > 0:
             self.delimiters = StepDelimiters.from_tokenizer(self.tokenizer)
-            self.actor_rollout_wg.set_loss_fn(EchoLoss(self.policy_loss()))
+            self.equip_workers()
+
+    def equip_workers(self) -> None:
+        """Give the actor's workers EchoRL's loss, once, and mini-batches of another size where a batch asks for it."""
+        self.actor_rollout_wg.set_loss_fn(EchoLoss(self.policy_loss()))
+        if self.sparing:
+            self.actor_rollout_wg.update_actor = with_sizes(self.actor_rollout_wg.update_actor)
 
     def policy_loss(self) -> Callable[..., Any]:
         """The loss that EchoRL's term is added to: what verl's worker sets. Override it with a loss of your own."""
         return partial(ppo_loss, config=omega_conf_to_dataclass(self.config.actor_rollout_ref.actor))
+
+    def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
+        """After verl's, the same for the dropped groups that may give a clip."""
+        batch = super()._compute_old_log_prob(batch, metrics)
+        if self.sparing:
+            self.dropped.clear()
+            self.dropped = read_dropped(self.replay_buffer.take_dropped(), self.replay_buffer.filled, self.settings)
+            if len(self.dropped.batch):
+                rows = upsample_batch_to_divisible_size(
+                    self.dropped.batch, self._num_ranks, self.tokenizer.eos_token_id
+                )
+                self.dropped.batch = super()._compute_old_log_prob(rows, {})
+        return batch
+
+    @property
+    def _num_ranks(self) -> int:
+        """Data-parallel ranks of the actor, which verl asks for in its `_balance_batch`."""
+        return max(self.actor_rollout_wg._dispatch_info["actor"]) + 1
 
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         """After verl's, which may take tokens out of the response mask: the ledger, then mining.
@@ -73,18 +111,25 @@ class EchoTrainer:
         Returns the batch that knows of the new field: the workers fetch what is on its list.
         """
         batch = super()._compute_advantage(batch, metrics)
-        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=list(FIELDS))
-        rollouts = read_rollouts(data, batch.tags, self.settings)
-        self._record(rollouts, metrics)
-        return self._mine(batch, rollouts, metrics) if self.echo.coef > 0 else batch
+        self.dropped.complete(batch)
+        keys, tags = [*batch.keys, *self.dropped.batch.keys], [*batch.tags, *self.dropped.batch.tags]
+        data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=list(FIELDS))
+        rollouts = read_rollouts(data, tags, self.settings)
+        self._record(rollouts, keys, metrics)
+        return self._mine(batch, rollouts, keys, metrics) if self.echo.coef > 0 else batch
 
-    def _record(self, rollouts: Rollouts, metrics: dict[str, Any]) -> None:
-        shares = self.ledger.record(rollouts.kinds, rollouts.mask.sum(1))
+    def _record(self, rollouts: Rollouts, keys: list[str], metrics: dict[str, Any]) -> None:
+        kinds, lengths, dropped = self.dropped.census(rollouts, keys)
+        shares = self.ledger.record(kinds, lengths, dropped=dropped)
         metrics.update({f"echo/{name}": share for name, share in shares.items()})
-        metrics["echo/frac_degenerate"] = float(rollouts.kinds.degenerate.float().mean())
-        metrics["echo/alone"] = float(rollouts.kinds.degenerate.all())
+        metrics["echo/frac_degenerate"] = float(kinds.degenerate.float().mean())
+        metrics["echo/alone"] = float((kinds.degenerate | dropped).all())
+        if self.sparing:
+            metrics["echo/dropped"] = float(dropped.sum())
+            filled = {key.split("_")[0] for key in self.dropped.filled}
+            metrics["echo/filled"] = float(len(filled))
 
-    def _mine(self, batch: KVBatchMeta, rollouts: Rollouts, metrics: dict[str, Any]) -> KVBatchMeta:
+    def _mine(self, batch: KVBatchMeta, rollouts: Rollouts, keys: list[str], metrics: dict[str, Any]) -> KVBatchMeta:
         self.entropy_floor = next_floor(rollouts, self.echo, self.delimiters, self.entropy_floor)
         clips, step_ids = mine_rollouts(
             rollouts, self.echo, self.delimiters, floor=self.entropy_floor, draw=self._updates_before
@@ -92,12 +137,13 @@ class EchoTrainer:
         metrics.update(clip_metrics(rollouts, clips, step_ids) | token_metrics(rollouts, self.delimiters))
         if self.entropy_floor is not None:
             metrics["echo/entropy_floor"] = self.entropy_floor
-        self._keep_for_dump(batch, rollouts, clips)
-        fields = TensorDict({WEIGHTS: rollouts.to_nested(clips.weights)}, batch_size=len(batch))
+        self._keep_for_dump(keys, rollouts, clips)
+        self.dropped.keep_clips(rollouts, clips.weights, first=len(batch))
+        fields = TensorDict({WEIGHTS: rollouts.to_nested(clips.weights, len(batch))}, batch_size=len(batch))
         batch = tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
         metrics["echo/coef"] = self.echo.coef_at(self._updates_before * self._steps_per_batch(batch))
         self.mined_mass = float(clips.weights.double().sum())
-        count = len(clips) if self.echo.average_over == "clip" else rollouts.num_groups
+        count = len(clips) if self.echo.average_over == "clip" else rollouts.num_groups + self.dropped.num_hopeless
         # A mini-batch is one optimiser step: its share of the batch's prompts (or clips), padding rows not counted.
         batch.extra_info.update({COEF: metrics["echo/coef"], COUNT: max(1, count) / self._num_mini_batches(batch)})
         return batch
@@ -115,14 +161,16 @@ class EchoTrainer:
         return round(self._num_mini_batches(batch) * self.config.actor_rollout_ref.actor.ppo_epochs)
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
-        """After verl's: EchoRL's metrics of the workers under their own names, and the delivery receipt.
+        """Around verl's: clips of dropped groups go with the batch; the workers' metrics get EchoRL's names.
 
         Raises:
             RuntimeError: the weight mass that was mined and the mass that reached the loss differ.
         """
-        batch = super()._update_actor(batch, metrics)
         if self.echo.coef == 0:
-            return batch
+            return super()._update_actor(batch, metrics)
+        with self.dropped.masked():
+            super()._update_actor(self._with_dropped(batch), metrics)
+        self.dropped.clear()
         nll, mass = metrics.pop("actor/echo/nll"), metrics.pop("actor/echo/mass")
         delivered = mass * self._num_mini_batches(batch)
         if abs(delivered - self.mined_mass) > 1e-4 * max(1.0, self.mined_mass):
@@ -134,16 +182,28 @@ class EchoTrainer:
             metrics["echo/nll"] = nll / mass
         return batch
 
-    def _keep_for_dump(self, batch: KVBatchMeta, rollouts: Rollouts, clips: EchoClips) -> None:
+    def _with_dropped(self, batch: KVBatchMeta) -> KVBatchMeta:
+        """The batch with the rows of dropped groups that hold a clip, in as many mini-batches as before."""
+        if not self.sparing:
+            return batch
+        num = round(self._num_mini_batches(batch))
+        sent = self.dropped.join(batch, num_ranks=self._num_ranks, num_mini_batches=num)
+        sent.extra_info[SIZES] = {"mini_batch_size": len(sent) // num}
+        if accepted := len(batch) - len(self.dropped.filled):
+            # What verl's means over rows divide by: the rows of a mini-batch that are in the policy loss.
+            sent.extra_info[SIZES]["global_batch_size"] = accepted / num
+        return sent
+
+    def _keep_for_dump(self, keys: list[str], rollouts: Rollouts, clips: EchoClips) -> None:
         """Note each rollout's verdict and clip for `trainer.rollout_data_dir`; of several clips the longest."""
         if not self.config.trainer.get("rollout_data_dir"):
             return
         rows = rollouts.rows.tolist()
         for row, success in zip(rows, rollouts.success.tolist(), strict=True):
-            self.dumped[batch.keys[row]] = {"echo_success": success, "echo_clip": "", "echo_clip_tokens": 0}
+            self.dumped[keys[row]] = {"echo_success": success, "echo_clip": "", "echo_clip_tokens": 0}
         for i, end, entropy in zip(clips.rollout.tolist(), clips.end.tolist(), clips.entropy.tolist(), strict=True):
             text = self.tokenizer.decode(rollouts.token_ids[i, :end], skip_special_tokens=True)
-            self.dumped[batch.keys[rows[i]]].update(echo_clip=text, echo_clip_tokens=end, echo_clip_entropy=entropy)
+            self.dumped[keys[rows[i]]].update(echo_clip=text, echo_clip_tokens=end, echo_clip_entropy=entropy)
 
     def _log_rollout_data(self, batch: KVBatchMeta, timing_raw: dict[str, Any], rollout_data_dir: str) -> None:
         """verl's dump of a step, whose columns `_dump_generations` completes; then the notes are of no more use."""
@@ -191,6 +251,16 @@ class EchoTrainer:
         """verl's last act of training: show where the rollouts went."""
         print(self.ledger.table(), flush=True)
         super()._shutdown_dump_executor()
+
+
+def with_sizes(update: Callable[[KVBatchMeta], Any]) -> Callable[[KVBatchMeta], Any]:
+    """`update`, the workers', with the sizes that the batch brings along in place of those verl has just set."""
+
+    def call(batch: KVBatchMeta) -> Any:
+        batch.extra_info.update(batch.extra_info.pop(SIZES, {}))
+        return update(batch)
+
+    return call
 
 
 @register_trainer(PREFIX + "sync")

@@ -1,0 +1,190 @@
+"""The groups that dynamic sampling dropped, from sampling to the update: mined with the batch, outside the policy loss.
+
+Only rollouts that hold a clip go through the update, cut at its end, in equal shares to every rank and mini-batch, with
+an empty response mask, as verl's own padding rows have. So the policy's part of each optimiser step is what it is
+without them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import transfer_queue as tq
+from tensordict import TensorDict
+from torch import Tensor
+from transfer_queue import KVBatchMeta
+from verl.utils.tensordict_utils import list_of_dict_to_tensordict
+
+from echorl.core.ledger import GroupKinds
+from echorl.verl.loss import WEIGHTS
+from echorl.verl.rollouts import FIELDS, Rollouts, read_rollouts
+from echorl.verl.settings import EchoSettings
+
+MASKS = ("response_mask", "loss_mask")
+PARTITION = "train"
+
+
+@dataclass
+class DroppedGroups:
+    """What was dropped on the way to one batch; empty where nothing was.
+
+    Attributes:
+        batch: rollouts of groups with a success, which may give a clip; with verl's padding rows.
+        hopeless: kinds of the other groups, and the response tokens of their rollouts: for the ledger alone.
+        filled: keys of rollouts of dropped groups that have a place in verl's batch.
+        clips: (key, weights float32 [L]) of the rollouts in `batch` that hold a clip, up to its end.
+        made: keys of the rows that were written for the update.
+    """
+
+    batch: KVBatchMeta = field(default_factory=KVBatchMeta)
+    hopeless: tuple[GroupKinds, Tensor] | None = None
+    filled: list[str] = field(default_factory=list)
+    clips: list[tuple[str, Tensor]] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
+
+    @property
+    def num_hopeless(self) -> int:
+        """Groups without a success."""
+        return self.hopeless[0].kind.numel() if self.hopeless else 0
+
+    def census(self, rollouts: Rollouts, keys: Sequence[str]) -> tuple[GroupKinds, Tensor, Tensor]:
+        """All groups of the step: kinds, response tokens of their rollouts [N], and bool [G], which were dropped.
+
+        Args:
+            rollouts: of verl's batch and of `batch`.
+            keys: of the rows that these were read from.
+        """
+        outside = {*self.filled, *self.batch.keys}
+        dropped = torch.zeros(rollouts.num_groups, dtype=torch.bool)
+        dropped[rollouts.groups[[keys[row] in outside for row in rollouts.rows.tolist()]]] = True
+        kinds, lengths = rollouts.kinds, rollouts.mask.sum(1)
+        if self.hopeless is None:
+            return kinds, lengths, dropped
+        more, tokens = self.hopeless
+        joined = GroupKinds(
+            kind=torch.cat([kinds.kind, more.kind]),
+            degenerate=torch.cat([kinds.degenerate, more.degenerate]),
+            group=torch.cat([kinds.group, more.group + rollouts.num_groups]),
+        )
+        return joined, torch.cat([lengths, tokens]), torch.cat([dropped, torch.ones_like(more.degenerate)])
+
+    def complete(self, like: KVBatchMeta) -> None:
+        """Zeros for the fields that verl's batch has by now and the rows lack: advantages, reference log-probs."""
+        missing = sorted(set(like.fields or []) - set(self.batch.fields or []))
+        if not len(self.batch) or not missing:
+            return
+        data = self._get(self.batch.keys, ["responses"])
+        zeros = torch.zeros_like(data["responses"], dtype=torch.float32)
+        self._put(self.batch.keys, TensorDict(dict.fromkeys(missing, zeros), batch_size=len(self.batch)))
+
+    def keep_clips(self, rollouts: Rollouts, weights: Tensor, first: int) -> None:
+        """Note the clips (`weights` [N, T]) in rows from `first` on, which are those of `batch`."""
+        for row, held in zip(rollouts.rows.tolist(), weights, strict=True):
+            if row >= first and held.any():
+                self.clips.append((self.batch.keys[row - first], held[: int(held.nonzero().max()) + 1]))
+
+    def join(self, batch: KVBatchMeta, *, num_ranks: int, num_mini_batches: int) -> KVBatchMeta:
+        """verl's batch with the rows that hold a clip, so many in each mini-batch of each rank."""
+        if not self.clips:
+            return batch
+        names = [name for name in batch.fields if name != WEIGHTS]
+        data = self._get([key for key, _ in self.clips], names)
+        rows = [cut({name: row[name] for name in names}, held) for row, (_, held) in zip(data, self.clips, strict=True)]
+        rows.sort(key=lambda row: len(row["input_ids"]), reverse=True)
+        missing = -len(rows) % (num_ranks * num_mini_batches)
+        rows += [{**rows[-1], WEIGHTS: torch.zeros_like(rows[-1][WEIGHTS])}] * missing
+        name = f"echo{uuid.uuid4().hex}"
+        self.made = [f"{name}_{i}_0" for i in range(len(rows))]
+        tags = [{"is_padding": True, "seq_len": len(row["input_ids"])} for row in rows]
+        self._put(self.made, list_of_dict_to_tensordict(rows), tags)
+        keys = deal(batch.keys, self.made, num_ranks * num_mini_batches)
+        found = dict(zip([*batch.keys, *self.made], [*batch.tags, *tags], strict=True))
+        return KVBatchMeta(
+            keys=keys,
+            tags=[found[key] for key in keys],
+            partition_id=batch.partition_id,
+            fields=batch.fields,
+            extra_info=batch.extra_info,
+        )
+
+    @contextmanager
+    def masked(self) -> Iterator[None]:
+        """Meanwhile the rows that fill places are outside the policy loss, the entropy bonus and the KL."""
+        if not self.filled:
+            yield
+            return
+        masks = self._get(self.filled, list(MASKS)).select(*MASKS)
+        self._put(self.filled, masks.apply(torch.zeros_like))
+        try:
+            yield
+        finally:
+            self._put(self.filled, masks)
+
+    def clear(self) -> None:
+        """Take the rows out of TransferQueue; those that fill places go with verl's batch."""
+        if keys := [*self.batch.keys, *self.made]:
+            tq.kv_clear(keys=keys, partition_id=PARTITION)
+        self.batch, self.clips, self.made = KVBatchMeta(), [], []
+
+    def _get(self, keys: Sequence[str], names: list[str]) -> TensorDict:
+        return tq.kv_batch_get(keys=list(keys), partition_id=PARTITION, select_fields=names)
+
+    def _put(self, keys: Sequence[str], fields: TensorDict, tags: list[dict[str, Any]] | None = None) -> None:
+        tq.kv_batch_put(keys=list(keys), partition_id=PARTITION, fields=fields, tags=tags)
+
+
+def read_dropped(rows: dict[str, dict[str, Any]], filled: list[str], settings: EchoSettings) -> DroppedGroups:
+    """Sort the dropped rollouts (keys and tags) into groups with a success and others, which leave TransferQueue."""
+    if not rows:
+        return DroppedGroups(filled=filled)
+    data = tq.kv_batch_get(keys=list(rows), partition_id=PARTITION, select_fields=list(FIELDS))
+    rollouts = read_rollouts(data, list(rows.values()), settings)
+    kinds, group = rollouts.kinds, rollouts.groups
+    hopeless = torch.ones(rollouts.num_groups, dtype=torch.bool)
+    hopeless[group[rollouts.success]] = False
+    lost = hopeless[group]
+    keys = [key for key, gone in zip(rows, lost.tolist(), strict=True) if not gone]
+    batch = KVBatchMeta(partition_id=PARTITION, keys=keys, tags=[rows[key] for key in keys])
+    if not lost.any():
+        return DroppedGroups(batch=batch, filled=filled)
+    tq.kv_clear(keys=sorted(set(rows) - set(keys)), partition_id=PARTITION)
+    others = GroupKinds(
+        kind=kinds.kind[hopeless], degenerate=kinds.degenerate[hopeless], group=(hopeless.cumsum(0) - 1)[group[lost]]
+    )
+    return DroppedGroups(batch=batch, hopeless=(others, rollouts.mask.sum(1)[lost]), filled=filled)
+
+
+def cut(row: dict[str, Any], weights: Tensor) -> dict[str, Any]:
+    """A rollout's fields up to the end of its clip (`weights` [L]), with empty masks and the weights.
+
+    Fields are told apart by their length: that of the response, or that of the prompt and the response.
+    """
+    num_prompt, num_response, kept = len(row["prompts"]), len(row["responses"]), len(weights)
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        if name == "prompts" or not isinstance(value, Tensor) or value.dim() == 0:
+            found[name] = value
+        elif name == "position_ids":  # [..., tokens]
+            found[name] = value[..., : num_prompt + kept]
+        elif len(value) in (num_response, num_prompt + num_response):
+            found[name] = value[: len(value) - num_response + kept]
+        else:
+            found[name] = value
+    return {**found, **{name: torch.zeros_like(found[name]) for name in MASKS}, WEIGHTS: weights}
+
+
+def deal(keys: Sequence[str], more: Sequence[str], num_shares: int) -> list[str]:
+    """`keys` in `num_shares` equal pieces, each followed by its share of `more`. Both must divide evenly.
+
+    >>> deal(["a", "b", "c", "d"], ["x", "y"], 2)
+    ['a', 'b', 'x', 'c', 'd', 'y']
+    """
+    size, dealt = len(keys) // num_shares, []
+    for share in range(num_shares):
+        dealt += [*keys[share * size : (share + 1) * size], *more[share::num_shares]]
+    return dealt

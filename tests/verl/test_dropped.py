@@ -1,0 +1,184 @@
+"""Dynamic sampling with EchoRL through verl's real driver: what is kept, dropped and echoed, and the loss by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+pytest.importorskip("verl", reason="verl is not installed: run `make test-verl`")
+
+from tests.verl.driver import GENERATIONS, MINI, PROMPTS, RANKS, make_trainer, one_step
+
+FILTER = "algorithm.filter_groups.enable=True"
+MIXED, RIGHT, WRONG = (1.0, 0.0, 0.0, 1.0), (1.0,) * 4, (0.0,) * 4
+REWARDS = [MIXED, RIGHT, WRONG, MIXED, MIXED, RIGHT, MIXED]  # four accepted, three dropped
+MINIS = PROMPTS // MINI
+
+
+def uids(keys):
+    return sorted({key.split("_")[0] for key in keys})
+
+
+def plain_pieces(batch):
+    """The rows of each mini-batch and rank as verl deals them without dropped groups."""
+    size = len(batch) // RANKS // MINIS
+    return [[batch.keys[rank * size * MINIS + mini * size :][:size] for rank in range(RANKS)] for mini in range(MINIS)]
+
+
+def in_the_policy_loss(update):
+    """The rows with a token in the response mask, rank by rank."""
+    masks = [data["response_mask"].unbind() for data in update.datas]
+    pairs = [zip(keys, part, strict=True) for keys, part in zip(update.pieces, masks, strict=True)]
+    return [[key for key, mask in part if mask.any()] for part in pairs]
+
+
+def weighted_nll(workers):
+    """-(w * logp).sum() over all rows of all updates, from the workers' own table; and the sum of the weights."""
+    total, mass = 0.0, 0.0
+    for update in workers.updates:
+        for data in update.datas:
+            for ids, prompt, weights in zip(
+                data["input_ids"].unbind(), data["prompts"].unbind(), data["echo_weights"].unbind(), strict=True
+            ):
+                logp = workers.table.log_softmax(-1)[ids[len(prompt) :]]
+                total, mass = total - (weights * logp).sum(), mass + float(weights.sum())
+    return total, mass
+
+
+@pytest.fixture
+def ran(store):
+    trainer, workers, groups = make_trainer(store, REWARDS, FILTER)
+    metrics = {}
+    batch = one_step(trainer, groups, metrics)
+    return trainer, workers, batch, metrics, store
+
+
+def test_the_policy_s_part_is_verl_s_without_dropped_groups(ran):
+    _, workers, batch, _, _ = ran
+    assert uids(batch.keys) == ["p0", "p3", "p4", "p6"]
+    assert [in_the_policy_loss(update) for update in workers.updates] == plain_pieces(batch)
+    for update in workers.updates:
+        assert update.info["global_batch_size"] == MINI * GENERATIONS
+        assert len({len(keys) for keys in update.pieces}) == 1  # ranks have as many rows each
+
+
+def test_the_clips_of_dropped_groups_are_in_the_loss(ran):
+    """Loss and gradient of the update less the policy's: coef times the NLL over count / mini-batches, to 1e-6."""
+    _, workers, batch, metrics, _ = ran
+    total, mass = weighted_nll(workers)
+    assert mass == pytest.approx(6.0)  # one clip of weight 1 for each group with a success
+    wanted = 0.5 * total / (7 / MINIS)
+    policy = [by_hand(workers, update, batch) for update in workers.updates]
+    found = sum(update.loss for update in workers.updates) - sum(loss.detach() for loss in policy)
+    assert float(found) == pytest.approx(float(wanted.detach()), rel=1e-5)
+    grads = torch.autograd.grad(sum(policy) + wanted, workers.table)[0]
+    torch.testing.assert_close(sum(update.grad for update in workers.updates), grads, atol=1e-6, rtol=1e-5)
+    assert metrics["echo/nll"] == pytest.approx(float(total.detach()) / 6, rel=1e-5)
+
+
+def by_hand(workers, update, batch):
+    """verl's token mean of -A * ratio over the mini-batch's accepted rows; at the old weights the ratio is 1."""
+    total, tokens = 0.0, 0
+    for keys, data in zip(update.pieces, update.datas, strict=True):
+        for i, key in enumerate(keys):
+            if key in batch.keys:
+                ids, prompt = data["input_ids"].unbind()[i], data["prompts"].unbind()[i]
+                logp = workers.table.log_softmax(-1)[ids[len(prompt) :]]
+                total = total - (data["advantages"].unbind()[i] * (logp - logp.detach()).exp()).sum()
+                tokens += len(logp)
+    return total / tokens
+
+
+def test_only_clips_are_sent_and_only_up_to_their_end(ran):
+    _, workers, batch, _, _ = ran
+    more = []
+    for update in workers.updates:
+        for keys, data in zip(update.pieces, update.datas, strict=True):
+            for i, key in enumerate(keys):
+                if key not in batch.keys:
+                    weights = data["echo_weights"].unbind()[i]
+                    assert len(data["responses"].unbind()[i]) == len(weights)
+                    assert len(data["position_ids"].unbind()[i]) == len(weights) + 3
+                    more.append(float(weights.sum()))
+    assert sorted(more) == pytest.approx([0.0, 0.0, 1.0, 1.0])  # two clips, and two rows so that all have as many
+
+
+def test_the_ledger_shows_what_was_dropped(ran):
+    trainer, _, _, metrics, _ = ran
+    assert trainer.ledger.groups == dict(trainer.ledger.groups, mixed=4, all_success=2, all_fail=1)
+    assert trainer.ledger.dropped["groups"] == 3
+    assert trainer.ledger.dropped["tokens"] == trainer.ledger.tokens["all_success"] + trainer.ledger.tokens["all_fail"]
+    assert (metrics["echo/dropped"], metrics["echo/filled"], metrics["echo/alone"]) == (3.0, 0.0, 0.0)
+    assert metrics["echo/groups/all_success"] == pytest.approx(2 / 7)
+    assert metrics["echo/clips/all_success"] == 2
+    assert "dropped by dynamic sampling" in trainer.ledger.table()
+
+
+def test_nothing_is_left_behind(ran):
+    *_, batch, _, store = ran
+    assert set(store.rows["train"]) == set(batch.keys)
+
+
+def test_groups_without_a_success_cost_no_forward(ran):
+    _, workers, batch, _, _ = ran
+    updated = sum(len(keys) for update in workers.updates for keys in update.pieces)
+    assert workers.forwards == len(batch) + 2 * GENERATIONS + updated
+
+
+@pytest.mark.parametrize("mode", ["token-mean", "seq-mean-token-mean"])
+def test_at_the_limit_places_are_filled_outside_the_policy_loss(store, mode):
+    trainer, workers, groups = make_trainer(
+        store,
+        [RIGHT, MIXED, WRONG, MIXED],
+        FILTER,
+        "algorithm.filter_groups.max_num_gen_batches=1",
+        f"actor_rollout_ref.actor.loss_agg_mode={mode}",
+    )
+    metrics = {}
+    batch = one_step(trainer, groups, metrics)
+    assert uids(batch.keys) == ["p0", "p1", "p2", "p3"]
+    kept = [key for update in workers.updates for keys in in_the_policy_loss(update) for key in keys]
+    assert uids(kept) == ["p1", "p3"]
+    assert [update.info["global_batch_size"] for update in workers.updates] == [MINI * GENERATIONS / 2] * MINIS
+    total, mass = weighted_nll(workers)
+    assert mass == pytest.approx(3.0)
+    assert metrics["echo/nll"] == pytest.approx(float(total.detach()) / 3, rel=1e-5)
+    assert (metrics["echo/dropped"], metrics["echo/filled"]) == (2.0, 2.0)
+    masks = store.kv_batch_get(batch.keys, "train", ["response_mask"])["response_mask"]
+    assert all(bool(mask.all()) for mask in masks.unbind())  # as they were, for verl's own metrics
+
+
+def test_a_step_without_any_accepted_group_trains_on_clips_alone(store):
+    trainer, workers, groups = make_trainer(store, [RIGHT] * 4, FILTER, "algorithm.filter_groups.max_num_gen_batches=1")
+    metrics = {}
+    one_step(trainer, groups, metrics)
+    total, mass = weighted_nll(workers)
+    assert mass == pytest.approx(4.0)
+    found = sum(float(update.loss) for update in workers.updates)
+    assert found == pytest.approx(0.5 * float(total.detach()) / (4 / MINIS), rel=1e-5)
+    assert metrics["echo/alone"] == 1.0
+
+
+def test_the_next_step_starts_anew(store):
+    trainer, _, groups = make_trainer(store, [*REWARDS, MIXED, MIXED, MIXED, MIXED], FILTER)
+    metrics = {}
+    batch = one_step(trainer, groups, {})
+    store.kv_clear(batch.keys, "train")
+    one_step(trainer, groups, metrics)
+    assert metrics["echo/dropped"] == 0.0
+    assert trainer.ledger.dropped["groups"] == 3
+
+
+def test_without_dynamic_sampling_nothing_is_dropped(store):
+    trainer, workers, groups = make_trainer(store, [MIXED, RIGHT, WRONG, MIXED])
+    metrics = {}
+    batch = one_step(trainer, groups, metrics)
+    assert "echo/dropped" not in metrics
+    assert [update.pieces for update in workers.updates] == plain_pieces(batch)
+    assert weighted_nll(workers)[1] == pytest.approx(3.0)
+
+
+def test_average_over_clips_counts_those_of_dropped_groups(store):
+    trainer, workers, groups = make_trainer(store, REWARDS, FILTER, "+echo.average_over=clip")
+    one_step(trainer, groups, {})
+    assert [update.info["echo_count"] for update in workers.updates] == [6 / MINIS] * MINIS
