@@ -55,7 +55,7 @@ def first_batch(tmp_path, reward, **changes):
 
     def keep_round(inputs):
         out = sample(inputs)
-        rounds.append({k: v.clone() for k, v in out.items()})
+        rounds.append({k: v.clone() if torch.is_tensor(v) else v for k, v in out.items()})
         return out
 
     trainer._sample = keep_round

@@ -27,6 +27,7 @@ from echorl.trl.versions import blaming_vllm, check_trl_version, check_vllm
         (GRPOTrainer, "_get_train_sampler", ["dataset"]),
         (GRPOTrainer, "_load_optimizer_and_scheduler", ["checkpoint"]),
         (Trainer, "_save_checkpoint", ["model", "trial"]),
+        (Trainer, "_load_from_checkpoint", ["resume_from_checkpoint", "model"]),
         (Trainer, "_get_output_dir", ["trial"]),
         (GenerationMixin, "_get_logits_processor", ["generation_config"]),
     ],

@@ -98,15 +98,13 @@ def settings(output_dir, echo: bool = True, **changes):
 
 def build(output_dir, reward=some_right, *, echo: bool = True, cls=None, model=None, dataset=None, **changes):
     """A trainer on the tiny model; `changes` go to its config, except what the trainer itself takes."""
-    own = {
-        k: changes.pop(k) for k in ("peft_config", "rollout_func", "callbacks", "eval_dataset", "tools") if k in changes
-    }
+    names = ("peft_config", "rollout_func", "callbacks", "eval_dataset", "tools", "processing_class")
+    own = {"processing_class": make_tokenizer(), **{k: changes.pop(k) for k in names if k in changes}}
     trainer = (cls or (EchoGRPOTrainer if echo else GRPOTrainer))(
         make_model() if model is None else model,
         reward if isinstance(reward, list) else [reward],
         args=settings(output_dir, echo, **changes),
         train_dataset=make_dataset() if dataset is None else dataset,
-        processing_class=make_tokenizer(),
         **own,
     )
     trainer.remove_callback(PrinterCallback)

@@ -1,16 +1,22 @@
-"""A tiny Qwen2.5-VL with a processor made on the spot, and rows with an image.
+"""A tiny Qwen2.5-VL with a processor made on the spot, and rows with images.
 
-The processor is the real one for text and images. It has no part for videos: that needs torchvision, as does
-`AutoProcessor.from_pretrained` for this model, so that loading a processor from a folder is not tested.
+The processor is the real one for text and images, its images prepared by PIL. It has no part for videos: that needs
+torchvision, as does `AutoProcessor.from_pretrained` for this model. `save_processor` writes the whole real one, and
+tests that load it are skipped where torchvision is missing.
 """
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pytest
 import torch
 from datasets import Dataset, Features, Image, Value
 from PIL import Image as Pictures
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.utils import is_torchvision_available
 
 from tests.trl.tiny import make_tokenizer
 
@@ -18,6 +24,13 @@ SPECIAL = ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>
 TEMPLATE = """{% for message in messages %}{% for part in message.content %}{% if part.type == 'image' %}\
 <|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}{% endfor %}
 {% endfor %}"""
+
+
+PIXELS = dict(min_pixels=28 * 28, max_pixels=56 * 56)
+
+needs_torchvision = pytest.mark.skipif(
+    not is_torchvision_available(), reason="torchvision is not installed: loading Qwen2.5-VL's processor needs it"
+)
 
 
 class ImageProcessor(Qwen2_5_VLProcessor):
@@ -32,8 +45,20 @@ class ImageProcessor(Qwen2_5_VLProcessor):
 def make_processor() -> ImageProcessor:
     tokenizer = make_tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": SPECIAL})
-    pictures = Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=56 * 56)
-    return ImageProcessor(pictures, tokenizer, chat_template=TEMPLATE)
+    return ImageProcessor(Qwen2VLImageProcessorPil(**PIXELS), tokenizer, chat_template=TEMPLATE)
+
+
+def save_processor(folder: Path) -> None:
+    """Into the model's folder, the whole one where torchvision is there; else its part for videos is missing."""
+    processor = make_processor()
+    if is_torchvision_available():
+        from transformers import Qwen2VLVideoProcessor
+
+        parts = (processor.image_processor, processor.tokenizer, Qwen2VLVideoProcessor())
+        processor = Qwen2_5_VLProcessor(*parts, chat_template=TEMPLATE)
+    processor.save_pretrained(folder)
+    path = folder / "processor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "processor_class": "Qwen2_5_VLProcessor"}))
 
 
 def make_model(seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
@@ -59,14 +84,24 @@ def make_model(seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
     return model
 
 
-def make_rows(size: int = 16, **columns) -> Dataset:
-    """`images`, and a column for each keyword: values, or one value for all rows."""
-    picture = Pictures.new("RGB", (56, 56), (200, 10, 10))
+def make_pictures(row: int) -> list[Pictures.Image]:
+    """One to three pictures of other sizes and colours than those of the neighbouring rows."""
+    sizes = [(56, 56), (28, 84), (84, 28), (28, 28)]
+    return [Pictures.new("RGB", sizes[(row + i) % 4], (40 * row % 256, 90 * i, 200)) for i in range(1 + row % 3)]
+
+
+def make_varied_rows(size: int = 32) -> Dataset:
+    """Chat prompts, `number`, and one to three images a row."""
+    prompts = [[{"role": "user", "content": f"{i % 10}+{(i * 7) % 10}=?"}] for i in range(size)]
+    return make_rows(size, [make_pictures(i) for i in range(size)], prompt=prompts, number=list(range(size)))
+
+
+def make_rows(size: int = 16, pictures: list[list[Pictures.Image]] | None = None, **columns) -> Dataset:
+    """`images`, a red one unless told, and a column for each keyword: values, or one value for all rows."""
+    pictures = pictures or [[Pictures.new("RGB", (56, 56), (200, 10, 10))]] * size
     rows = [{name: v[i] if isinstance(v, list) else v for name, v in columns.items()} for i in range(size)]
-    kinds = {name: Value("string") if isinstance(rows[0][name], str) else _messages() for name in columns}
-    features = Features({"images": [Image()], **kinds})
-    return Dataset.from_list([{"images": [picture], **row} for row in rows], features=features)
-
-
-def _messages() -> list:
-    return [{"role": Value("string"), "content": Value("string")}]
+    messages = [{"role": Value("string"), "content": Value("string")}]
+    kinds = {str: Value("string"), int: Value("int64"), list: messages}
+    features = Features({"images": [Image()], **{name: kinds[type(rows[0][name])] for name in columns}})
+    both = zip(pictures, rows, strict=True)
+    return Dataset.from_list([{"images": own, **row} for own, row in both], features=features)

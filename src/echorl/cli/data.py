@@ -73,21 +73,24 @@ def _change(rows: Dataset, name: str, place: str) -> Dataset:
 
 
 def read_rows(file: str | Path) -> Dataset:
-    """The objects of a JSONL file, one a line."""
-    from datasets import Dataset
+    """The objects of a JSONL file, one a line; paths in `image` and `images` are from the file's folder."""
+    from datasets import Dataset, Image, List
 
     path = Path(file)
     if not path.is_file():
         raise UserError(f"no file {file}: give a JSONL file with a 'prompt' in every line.")
     rows = [
-        _read_row(line, f"{file}, line {number}")
+        _find_images(_read_row(line, f"{file}, line {number}"), path.parent, f"{file}, line {number}")
         for number, line in enumerate(path.read_bytes().splitlines(), 1)
         if line.strip()
     ]
     if not rows:
         raise UserError(f"{file} holds no rows: give a JSONL file with a 'prompt' in every line.")
     with as_user_error(Exception, doing=f"{file}: its rows do not fit one table"):
-        return Dataset.from_list(rows)
+        found = Dataset.from_list(rows)
+        for name, kind in (("image", Image()), ("images", List(Image()))):
+            found = found.cast_column(name, kind) if name in found.column_names else found
+        return found
 
 
 def _read_row(line: bytes, place: str) -> dict[str, Any]:
@@ -98,6 +101,24 @@ def _read_row(line: bytes, place: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise UserError(f"{place}: not an object; each line is one object with a 'prompt'.")
     return row
+
+
+def _find_images(row: dict[str, Any], folder: Path, place: str) -> dict[str, Any]:
+    """The row with whole paths in `image` (a path or null) and `images` (a list of paths)."""
+    given = {"images": row.get("images"), "image": None if row.get("image") is None else [row["image"]]}
+    whole = {name: _image_paths(name, paths, folder, place) for name, paths in given.items() if paths is not None}
+    if "image" in whole:
+        [whole["image"]] = whole["image"]
+    return {**row, **whole}
+
+
+def _image_paths(name: str, paths: Any, folder: Path, place: str) -> list[str]:
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise UserError(f"{place}: {name!r} is not made of paths; 'images' is a list of image files, 'image' is one.")
+    for path in paths:
+        if not (folder / path).is_file():
+            raise UserError(f"{place}: no image file {path} in {folder}; paths are taken from the folder of the rows.")
+    return [str(folder / path) for path in paths]
 
 
 def _from_hub(name: str, config: str | None, split: str) -> Dataset:

@@ -151,8 +151,10 @@ def _earlier_run(settings: Settings) -> list[Path]:
 def _model(settings: Settings) -> tuple[str, dict[str, Any]]:
     """The model's name as transformers knows it, and its configuration."""
     from transformers import AutoConfig
+    from transformers.utils import is_torchvision_available
 
     from echorl.cli.models import find_model
+    from echorl.evaluate.loading import is_image_config, load_processor
 
     name = settings.model.model_name_or_path
     if not name:
@@ -162,6 +164,8 @@ def _model(settings: Settings) -> tuple[str, dict[str, Any]]:
     trust = settings.training.trust_remote_code
     with as_user_error(OSError, ValueError, doing=f"model_name_or_path={name!r} {place} cannot be loaded"):
         config = AutoConfig.from_pretrained(known, revision=settings.model.model_revision, trust_remote_code=trust)
+        if is_image_config(config) and not is_torchvision_available():
+            load_processor(known)  # its error names torchvision, the trainer's a missing file
     return known, config.to_dict()
 
 

@@ -41,7 +41,7 @@ def load_processor(folder: str | Path) -> Any:
 
     try:
         return AutoProcessor.from_pretrained(folder, padding_side="left")
-    except (ImportError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:  # whatever it says, of a missing file say
         if is_torchvision_available():
             raise
         raise ValueError(f"the processor of {folder} needs torchvision: pip install torchvision.") from error
@@ -66,9 +66,15 @@ def base_of(folder: str | Path) -> str | None:
 def reads_images(folder: str | Path) -> bool:
     """Whether the model takes images beside text."""
     from transformers import AutoConfig
+
+    return is_image_config(AutoConfig.from_pretrained(folder))
+
+
+def is_image_config(config: Any) -> bool:
+    """Whether transformers' configuration is that of a model that takes images beside text."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
-    return type(AutoConfig.from_pretrained(folder)) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    return type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 
 def _load_model(folder: str | Path, base: str | None) -> Any:

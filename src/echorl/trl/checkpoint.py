@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import safe_open
+from transformers import PreTrainedModel
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
@@ -54,6 +58,29 @@ def load(trainer: EchoGRPOTrainer, folder: str) -> None:
     trainer.last_dump = state["last_dump"]
     trainer.warned = set(state["warned"])
     trainer.part.load_state_dict(state.get("part", {}))
+
+
+def load_weights(trainer: EchoGRPOTrainer, folder: str) -> None:
+    """Load a checkpoint's weights where the Trainer's own loading has passed over them.
+
+    transformers saves some models (Qwen2.5-VL) under older names of their weights. `from_pretrained` translates them;
+    the Trainer looks for the model's own names, skips what it doesn't find, and would go on from the first weights.
+    """
+    model = trainer.model
+    if trainer.is_fsdp_enabled or not isinstance(model, PreTrainedModel):  # FSDP keeps its own names, PEFT an adapter
+        return
+    if _saved_names(Path(folder)) <= model.state_dict().keys():
+        return
+    model.load_state_dict(type(model).from_pretrained(folder).state_dict())
+
+
+def _saved_names(folder: Path) -> set[str]:
+    """Of the weights in the checkpoint's safetensors."""
+    index = folder / SAFE_WEIGHTS_INDEX_NAME
+    if index.exists():
+        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+    with safe_open(folder / SAFE_WEIGHTS_NAME, "pt") as file:
+        return set(file.keys())
 
 
 def _state(trainer: EchoGRPOTrainer) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
+from trl.trainer.utils import strip_images_from_messages
 
 from echorl.core.ledger import KINDS
 from echorl.core.mining import EchoClips
@@ -73,5 +74,6 @@ def _clip_rows(clips: EchoClips) -> list[tuple]:
 
 
 def _text(value: Any) -> str:
-    """A prompt as text; chat messages as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    """A prompt as text; chat messages as JSON, without the images themselves."""
+    messages = strip_images_from_messages(value)
+    return messages if isinstance(messages, str) else json.dumps(messages, ensure_ascii=False, default=str)

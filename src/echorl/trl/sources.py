@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import LogitsProcessorList
 
 from echorl.core.entropy import EntropyRecorder
+from echorl.trl.images import image_inputs
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
@@ -87,12 +88,7 @@ class ExtraForward:
     name = "extra_forward"
 
     def read(self, trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture, rows: Tensor):
-        """[B, T], NaN in the rows not asked for; ValueError where images would have to travel along."""
-        if "pixel_values" in out:
-            raise ValueError(
-                "EchoRL has no entropies here and would need one more forward, which it does not make for images: "
-                "sample with plain `generate`, or with vLLM and its importance-sampling correction."
-            )
+        """[B, T], NaN in the rows not asked for."""
         trainer.warn_once("extra_forward", "nothing else computes logits here: EchoRL makes one extra forward a batch.")
         ids = out["completion_ids"]
         entropy = torch.full(ids.shape, torch.nan, dtype=torch.float32, device=ids.device)
@@ -105,9 +101,9 @@ class ExtraForward:
     def _forward(self, trainer: EchoGRPOTrainer, out: dict[str, Any], chunk: Tensor) -> Tensor:
         ids = torch.cat([out["prompt_ids"], out["completion_ids"]], 1)[chunk]
         mask = torch.cat([out["prompt_mask"], out["completion_mask"]], 1)[chunk]
-        types = {key: out[key][chunk] for key in ("token_type_ids", "mm_token_type_ids") if key in out}
         with torch.no_grad():
-            return trainer.score_tokens(ids, mask, out["completion_ids"].shape[1], **types)[1].float()
+            scored = trainer.score_tokens(ids, mask, out["completion_ids"].shape[1], **image_inputs(out, chunk))
+        return scored[1].float()
 
 
 def _equal_chunks(trainer: EchoGRPOTrainer, rows: Tensor) -> list[Tensor]:

@@ -179,10 +179,13 @@ class EchoGRPOTrainer(GRPOTrainer):
         self._echo_capture.passes.append(result[:2])
         return result
 
-    def score_tokens(self, ids: Tensor, mask: Tensor, num_tokens: int, **inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """(log-probs, entropies), both [rows, num_tokens], of the last `num_tokens` tokens; one forward."""
+    def score_tokens(self, ids: Tensor, mask: Tensor, num_tokens: int, **images: Any) -> tuple[Tensor, Tensor]:
+        """(log-probs, entropies), both [rows, num_tokens], of the last `num_tokens` tokens; one forward.
+
+        `images` is what `image_inputs` gives for the rows.
+        """
         scored = super()._get_per_token_logps_and_entropies(
-            self.model, ids, mask, num_tokens, compute_entropy=True, **inputs
+            self.model, ids, mask, num_tokens, compute_entropy=True, **images
         )
         return scored[0], scored[1]
 
@@ -225,11 +228,15 @@ class EchoGRPOTrainer(GRPOTrainer):
             self.window.add_grads(gradients.gradients_of(self, term))
         return term
 
-    def _leftover_logps(self, model: Any, more: dict[str, Tensor]) -> Tensor:
+    def _leftover_logps(self, model: Any, more: dict[str, Any]) -> Tensor:
         """Log-probs, with graph, of clips of rollouts that have no place in the micro-batch."""
-        width, score = more["weights"].shape[1], super()._get_per_token_logps_and_entropies
+        width, scored = more["weights"].shape[1], super()._get_per_token_logps_and_entropies
+
+        def logps(model: Any, ids: Tensor, mask: Tensor, **images: Any) -> Tensor:
+            return scored(model, ids, mask, width, **images)[0]
+
         size = len(more["ids"]) if leftover.sharded(self) else self.args.per_device_train_batch_size
-        return leftover.in_chunks(lambda model, *rows: score(model, *rows, width)[0], model, more, size)
+        return leftover.in_chunks(logps, model, more, size)
 
     def share_of(self, count: Tensor) -> Tensor:
         """What a sum over a micro-batch is divided by, where `count` counts a whole generation batch on all processes.
@@ -240,8 +247,8 @@ class EchoGRPOTrainer(GRPOTrainer):
         share = self.current_gradient_accumulation_steps / self.args.steps_per_generation
         return count.clamp(min=1.0) / self.accelerator.num_processes * share
 
-    # -- _get_train_sampler, _save_checkpoint, _load_optimizer_and_scheduler: a resumed run goes on where it stopped,
-    # also in the middle of a generation batch.
+    # -- _get_train_sampler, _save_checkpoint, _load_from_checkpoint, _load_optimizer_and_scheduler: a resumed run goes on
+    # where it stopped, also in the middle of a generation batch.
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         self.train_sampler = super()._get_train_sampler(dataset)
         return self.train_sampler
@@ -250,6 +257,10 @@ class EchoGRPOTrainer(GRPOTrainer):
         if not self.args.save_only_model:
             checkpoint.save(self, trial)
         super()._save_checkpoint(model, trial)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        checkpoint.load_weights(self, resume_from_checkpoint)
 
     def _load_optimizer_and_scheduler(self, checkpoint_dir: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint_dir)

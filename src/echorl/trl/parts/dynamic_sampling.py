@@ -16,7 +16,7 @@ from echorl.core.ledger import KINDS, GroupKinds
 from echorl.trl.parts.base import Part
 from echorl.trl.parts.leftover import deal, make_leftovers, with_clips
 from echorl.trl.parts.round_metrics import RoundMetrics
-from echorl.trl.parts.rows import Rows, even_out, join, num_rows, rows_of, select
+from echorl.trl.parts.rows import Rows, batch_of, even_out, join, num_rows, rows_of, select
 from echorl.trl.parts.stream import PromptStream
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class DynamicSampling(Part):
         check_settings(trainer)
         self.stream = PromptStream(len(trainer.train_dataset), trainer.args.seed)
         self.kept_groups = torch.zeros(0, dtype=torch.bool)  # of the last round, over all processes
-        self.leftovers: list[dict[str, Tensor] | None] | None = None
+        self.leftovers: list[dict[str, Any] | None] | None = None
 
     # -- rounds
 
@@ -140,7 +140,7 @@ class DynamicSampling(Part):
         if "echo_count" in scalars:
             self._leave(everything, left[clips[left]])
             self._check_mass(everything, batch)
-        return {**batch, **scalars}
+        return {**batch_of(batch), **scalars}
 
     def _scale(self, batch: Rows, num_accepted: int, num_places: int) -> None:
         """Take the filled places out of the denominator of the losses that are means over rows."""
@@ -202,13 +202,11 @@ def check_settings(trainer: EchoGRPOTrainer) -> None:
         ValueError: names the setting that stands in the way, and the way out.
     """
     args, rows = trainer.args, trainer.train_dataset
-    columns = getattr(rows, "column_names", None) or []
     checkpointing = args.gradient_checkpointing and bool(
         (args.gradient_checkpointing_kwargs or {}).get("use_reentrant")
     )
     obstacles = {
         "a training set without random access (load its rows as a Dataset)": isinstance(rows, IterableDataset),
-        "images, which do not travel from round to round": bool({"image", "images"} & set(columns)),
         "scale_rewards='batch', which would scale each round by itself (use 'group')": trainer.scale_rewards == "batch",
         "multi_objective_aggregation='normalize_then_sum', which would normalise each round by itself": (
             trainer.multi_objective_aggregation == "normalize_then_sum"

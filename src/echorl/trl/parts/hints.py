@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from trl.trainer.utils import strip_images_from_messages
 
 from echorl.core.losses import echo_loss
 from echorl.core.steps import StepDelimiters, segment_steps
@@ -48,7 +49,8 @@ class Hints(Part):
         ids = tokenize(self.trainer, text.removeprefix(self.opening))[:-1]
         steps = segment_steps(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.bool), self.delimiters)[0]
         step = self.trainer.state.global_step
-        rng = random.Random(f"{self.trainer.args.seed} {step} {example['prompt']} {text}")
+        prompt = strip_images_from_messages(example["prompt"])  # an image's text is its address
+        rng = random.Random(f"{self.trainer.args.seed} {step} {prompt} {text}")
         kept = self.trainer.method.num_hint_steps(int(steps.max()) + 1, step, rng)
         return ids[: int((steps < kept).sum())]
 

@@ -6,6 +6,7 @@ policy's part of a step is, bit for bit, what it is without EchoRL.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +15,17 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from echorl.trl.parts.rows import Rows, num_rows, select
+from echorl.trl.images import IMAGES, TYPES, image_inputs
+from echorl.trl.parts.rows import Rows, batch_of, num_rows, select
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
 
 KEY = "echo_leftover"
-"""Where a micro-batch holds its share: ids and mask of prompt and completion, weights of the completion."""
+"""Where a micro-batch holds its share: ids and mask of prompt and completion, weights of the completion, and images."""
 
 
-def make_leftovers(rows: Rows, clips: Tensor, count: int, num_micro_batches: int) -> list[dict[str, Tensor] | None]:
+def make_leftovers(rows: Rows, clips: Tensor, count: int, num_micro_batches: int) -> list[dict[str, Any] | None]:
     """One entry a micro-batch, None where it has nothing.
 
     `clips` are this process's rows that hold one; `count` is the largest number of them on any process, to which they
@@ -37,38 +39,41 @@ def make_leftovers(rows: Rows, clips: Tensor, count: int, num_micro_batches: int
     return [_cut(select(chosen, share)) if len(share) else None for share in shares]
 
 
-def _cut(rows: Rows) -> dict[str, Tensor]:
+def _cut(rows: Rows) -> dict[str, Any]:
     """Prompt and completion up to the end of the longest clip."""
     weights = rows["echo_weights"]
     places = torch.arange(1, weights.shape[1] + 1, device=weights.device)
     width = max(1, int((places * (weights != 0)).max()))
+    short = batch_of({**rows, "completion_ids": rows["completion_ids"][:, :width]})
     return {
-        "ids": torch.cat([rows["prompt_ids"], rows["completion_ids"][:, :width]], 1),
+        "ids": torch.cat([rows["prompt_ids"], short["completion_ids"]], 1),
         "mask": torch.cat([rows["prompt_mask"], rows["completion_mask"][:, :width]], 1),
         "weights": weights[:, :width].contiguous(),
+        "images": {key: short[key] for key in (*IMAGES, *TYPES) if key in short},
     }
 
 
-def deal(leftovers: list[dict[str, Tensor] | None], micro_batches: list[dict[str, Any]]) -> None:
+def deal(leftovers: list[dict[str, Any] | None], micro_batches: list[dict[str, Any]]) -> None:
     """Give each micro-batch its share."""
     for leftover, batch in zip(leftovers, micro_batches, strict=True):
         if leftover is not None:
             batch[KEY] = leftover
 
 
-def in_chunks(forward: Callable[..., Tensor], model: Any, share: dict[str, Tensor], size: int) -> Tensor:
-    """`forward(model, ids, mask)` of a share, with graph.
+def in_chunks(forward: Callable[..., Tensor], model: Any, share: dict[str, Any], size: int) -> Tensor:
+    """`forward(model, ids, mask, **images)` of a share, with graph.
 
     More rows than `size` run in chunks of it, each of which is made again in the backward pass: so the activations of
     no more than one of them lie beside the policy's, however many clips there are.
     """
     ids, mask = share["ids"], share["mask"]
-    if len(ids) <= size:
-        return forward(model, ids, mask)
+    chunks = torch.arange(len(ids), device=ids.device).split(size)
+    if len(chunks) == 1:
+        return forward(model, ids, mask, **image_inputs(share["images"], chunks[0]))
     # DDP counts the forwards of its wrapper, and must see none within a backward pass.
     inner = model.module if isinstance(model, DistributedDataParallel) else model
-    rows = zip(ids.split(size), mask.split(size), strict=True)
-    return torch.cat([checkpoint(forward, inner, *chunk, use_reentrant=False) for chunk in rows])
+    again = functools.partial(checkpoint, forward, inner, use_reentrant=False)
+    return torch.cat([again(ids[rows], mask[rows], **image_inputs(share["images"], rows)) for rows in chunks])
 
 
 def sharded(trainer: EchoGRPOTrainer) -> bool:

@@ -9,8 +9,10 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
-Rows = dict[str, Tensor]
-"""Tensors with as many rows each."""
+from echorl.trl.images import IMAGES, TYPES, merge_images, pick, split_images
+
+Rows = dict[str, Any]
+"""Tensors with as many rows each; of images also lists with an entry a row."""
 
 PADDING: Mapping[str, float | None] = {
     "prompt_ids": None,  # the padding token
@@ -25,27 +27,40 @@ PADDING: Mapping[str, float | None] = {
     "ref_per_token_logps": -1e4,  # far below any log-prob: the KL's exp(ref - logp) must not overflow, inf * 0 is NaN
     "echo_weights": 0.0,
     "echo_informative": 0.0,
+    **dict.fromkeys(TYPES, 0),
 }
 """What a row can be made of, and what a wider row is filled up with (outside the mask, so it counts for nothing)."""
 
-LEFT = ("prompt_ids", "prompt_mask")
+LEFT = ("prompt_ids", "prompt_mask", *TYPES)
+
+NO_ROUNDS = "set method_options={'dynamic_sampling': False}."
 
 
 def rows_of(out: dict[str, Any]) -> Rows:
-    """The tensors of TRL's batch that have rows, `tool_mask` always among them.
+    """What of TRL's batch has rows, `tool_mask` always among them; images apart, TYPES of the prompts alone.
 
     Raises:
-        ValueError: there is one that cannot be carried, of images say.
+        ValueError: there is something that cannot be carried.
     """
     rows = {key: value for key, value in out.items() if not (isinstance(value, Tensor) and value.dim() == 0)}
     for key in rows:
-        if key not in PADDING:
+        if key not in PADDING and key not in IMAGES:
             raise ValueError(
-                f"dynamic sampling cannot carry {key!r} from one round of sampling to the next: set "
-                "method_options={'dynamic_sampling': False}."
+                f"dynamic sampling cannot carry {key!r} from one round of sampling to the next: {NO_ROUNDS}"
             )
+    for key in rows.keys() & set(TYPES):
+        rows[key], later = rows[key].split([out["prompt_ids"].shape[1], out["completion_ids"].shape[1]], 1)
+        if later.any():
+            raise ValueError(f"dynamic sampling cannot carry images that tools return: {NO_ROUNDS}")
     rows.setdefault("tool_mask", torch.ones_like(rows["completion_mask"]))
-    return rows
+    return {**rows, **split_images(out)}
+
+
+def batch_of(rows: Rows) -> Rows:
+    """The rows as TRL's batch has them."""
+    shape = rows["completion_ids"].shape
+    types = {key: torch.cat([rows[key], rows[key].new_zeros(shape)], 1) for key in TYPES if key in rows}
+    return merge_images({**rows, **types})
 
 
 def num_rows(rows: Rows) -> int:
@@ -54,15 +69,35 @@ def num_rows(rows: Rows) -> int:
 
 def select(rows: Rows, index: Tensor | slice) -> Rows:
     """The rows at `index`, as copies."""
-    return {key: value[index].clone() for key, value in rows.items()}
+    return {key: pick(value, index) for key, value in rows.items()}
 
 
 def join(parts: list[Rows], pad_token_id: int) -> Rows:
-    """One after the other, padded to the widest of all."""
+    """One after the other, padded to the widest of all.
+
+    Raises:
+        ValueError: only some of the parts have images, or of sizes that do not go together.
+    """
+    for part in parts:
+        if odd := part.keys() ^ parts[0].keys():
+            raise ValueError(f"dynamic sampling found {min(odd)!r} in some of its rounds only: {NO_ROUNDS}")
     return {key: _join(key, [part[key] for part in parts], pad_token_id) for key in parts[0]}
 
 
-def _join(key: str, tensors: list[Tensor], pad_token_id: int) -> Tensor:
+def _join(key: str, values: list[Any], pad_token_id: int) -> Any:
+    if isinstance(values[0], list):
+        return [entry for value in values for entry in value]
+    return _join_images(key, values) if key in IMAGES else _join_tensors(key, values, pad_token_id)
+
+
+def _join_images(key: str, tensors: list[Tensor]) -> Tensor:
+    """Of models that pad a batch's images to one size."""
+    if len({tensor.shape[1:] for tensor in tensors}) > 1:
+        raise ValueError(f"dynamic sampling cannot join the {key!r} of rounds, which have other sizes: {NO_ROUNDS}")
+    return torch.cat(tensors)
+
+
+def _join_tensors(key: str, tensors: list[Tensor], pad_token_id: int) -> Tensor:
     if tensors[0].dim() == 1:
         return torch.cat(tensors)
     width = max(tensor.shape[1] for tensor in tensors)
@@ -85,10 +120,17 @@ def even_out(rows: Rows, counts: list[int], size: int, process: int, pad_token_i
     if max(counts) <= size:
         return rows
     device = rows["completion_ids"].device
-    spare = {key: value.cpu() for key, value in select(rows, slice(size, None)).items()}
-    pool = join(gather_object([spare]), pad_token_id)
+    pool = join(gather_object([_to(select(rows, slice(size, None)), "cpu")]), pad_token_id)
     missing = [max(0, size - count) for count in counts]
     first = sum(missing[:process])
     received = select(pool, slice(first, first + missing[process]))
     own = select(rows, slice(size))
-    return join([own, {key: value.to(device) for key, value in received.items()}], pad_token_id)
+    return join([own, _to(received, device)], pad_token_id)
+
+
+def _to(value: Any, device: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _to(entry, device) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_to(entry, device) for entry in value]
+    return value.to(device) if isinstance(value, Tensor) else value

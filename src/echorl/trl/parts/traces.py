@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from trl.trainer.utils import strip_images_from_messages
 
 from echorl.tasks.demonstrations import demonstration_text
 from echorl.trl.parts.base import COMPLETION_IDS, COMPLETIONS, LOGPROBS, Generated, Part
@@ -34,7 +35,7 @@ class Traces(Part):
         self.column = check_demonstrations(trainer)
         check_settings(trainer)
         self.opening = opening(trainer)
-        self.verified: dict[bytes, bool] = {}  # by a digest of prompt and text, which together are as large as the rows
+        self.verified: dict[bytes, bool] = {}  # by a digest of row and text, which together are as large as the rows
         self.traces: dict[int, tuple[str, list[int]]] = {}  # row -> text, tokens
         self.lengths: list[int] = []
 
@@ -60,8 +61,12 @@ class Traces(Part):
         return "used"
 
     def _is_right(self, text: str, ids: list[int], example: dict[str, Any]) -> bool:
-        """The verifiers' word, asked once for each prompt and demonstration."""
-        key = _digest(str(example["prompt"]), text)
+        """The verifiers' word, asked once for each row and demonstration.
+
+        "Find x." is the prompt of many rows with images, whose answers differ: the other columns tell them apart.
+        """
+        columns = {name: value for name, value in example.items() if name not in ("prompt", "image", "images")}
+        key = _digest(str(strip_images_from_messages(example["prompt"])), str(columns), text)
         if key not in self.verified:
             completion = as_completion(text, example["prompt"])
             self.verified[key] = call_verifiers(self.trainer, example, completion, ids)

@@ -1,0 +1,50 @@
+"""The images of single rollouts: TRL keeps those of all rollouts of a batch in one tensor, however many each has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
+
+IMAGES = (
+    "pixel_values",
+    "image_grid_thw",
+    "image_position_ids",
+    "pixel_attention_mask",
+    "spatial_shapes",
+    "image_sizes",
+    "num_images",
+    "num_tiles",
+)
+"""What TRL's batch may hold of images: tensors, and lists of numbers."""
+
+TYPES = ("token_type_ids", "mm_token_type_ids")
+"""One number a token of prompt and completion: is it text, or in an image's place."""
+
+
+def image_inputs(batch: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
+    """What a forward of `rows` (int64) takes besides ids and mask, as TRL's scoring names it; {} for a text model."""
+    chosen = {key: value[rows] for key, value in batch.items() if key in TYPES}
+    own = {key: pick(value, rows) for key, value in split_images(batch).items()}
+    if sum(own.get("num_images", [0])):  # transformers takes no empty tensor of images
+        chosen |= merge_images(own)
+    return chosen
+
+
+def split_images(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of IMAGES that the batch has, with as many rows each: tensors, or lists of one entry a rollout."""
+    return split_pixel_values_by_grid({key: batch[key] for key in IMAGES if batch.get(key) is not None})
+
+
+def merge_images(split: Mapping[str, Any]) -> dict[str, Any]:
+    """The opposite of `split_images`; other entries stay as they are."""
+    return unsplit_pixel_values_by_grid(dict(split))
+
+
+def pick(value: Any, rows: Tensor | slice) -> Any:
+    """The rows of a tensor, as copies, or of a list."""
+    if isinstance(value, Tensor):
+        return value[rows].clone()
+    return value[rows] if isinstance(rows, slice) else [value[row] for row in rows.tolist()]
