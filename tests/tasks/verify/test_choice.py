@@ -103,6 +103,21 @@ def test_every_letter(letter: str) -> None:
     assert [verdict.score for verdict in GRADER.grade(texts, golds)] == [float(gold == letter) for gold in golds]
 
 
+def test_digits_where_the_gold_is_one() -> None:
+    texts = [
+        "The answer is 2.",
+        "\\boxed{2) Mars}",
+        "2",
+        "(3)",
+        "The answer is 2.5.",
+        "\\boxed{12}",
+        "The answer is 2 or 3.",
+    ]
+    assert [verdict.score for verdict in GRADER.grade(texts, ["2"] * 7)] == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    assert GRADER.grade(["\\boxed{2}. The answer is C."], ["C"])[0].score == 1.0
+    assert GRADER.answer("The answer is 2.") == "2"
+
+
 def test_no_answer_says_so() -> None:
     assert GRADER.grade(["I think so", "A"], ["I", "B"])[0].reason == "no answer"
     assert GRADER.grade(["I think so", "A"], ["I", "B"])[1].reason == ""

@@ -8,22 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echorl.tasks.verify import GRADERS, MathGrader, NumberGrader, Pool, geometry_gold
-from echorl.tasks.verify.choice import LETTERS, read_letter
+from echorl.tasks.verify.choice import DIGITS, LETTERS, read_label
 from echorl.tasks.verify.mathematics import normal_form
 from echorl.tasks.verify.number import read_answer
 from echorl.tasks.verify.reading import after_thinking, last_box, last_tag
 from tests.tasks.verify import hostile
 
 TIMEOUT = 0.5
-BOXED_ONLY = ("several boxes", "thinking")
-"""Kinds whose texts hold the gold number where a grader without boxes may read it."""
-LATEX = st.text(
-    alphabet=st.sampled_from([*r"\{}()[]$^_,.=+-!/ 0129xiIe", "\n", "\\frac", "\\sqrt{", "\\boxed{", "</think>"])
-)
+MARKED = ("marked tower", "marked nesting", "marked control characters", "marked code", "marked empty")
+PIECES = [*r"\{}()[]$^_,.=+-!/ 0129xiIe", "\n", "\\frac", "\\sqrt{", "\\boxed{", "</think>"]
+LATEX = st.lists(st.sampled_from(PIECES), max_size=60).map("".join)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +59,7 @@ def test_neighbours_are_graded(pool: Pool) -> None:
 
 
 def test_the_number_grader_under_the_same_texts(pool: Pool) -> None:
-    texts = [text for kind, text in dict(reversed(hostile.all_completions())).items() if kind not in BOXED_ONLY]
+    texts = [text for kind, text in hostile.all_completions() if kind in MARKED]
     rows = [row for n, bad in enumerate(texts) for row in (bad, f"#### {1729 * (n + 2)}/{n + 2}")]
     verdicts = NumberGrader(timeout=TIMEOUT, pool=pool).grade(rows, [hostile.GOLD] * len(rows))
     assert [verdict.score for verdict in verdicts] == [0.0, 1.0] * len(texts)
@@ -87,9 +85,9 @@ def test_a_megabyte_of_anything_is_read_at_once(grader: str, unit: str) -> None:
 
 
 @given(st.one_of(st.text(), LATEX))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 def test_readers_take_any_text(text: str) -> None:
-    assert read_letter(text) in ("", *LETTERS)
+    assert all(read_label(text, labels) in ("", *labels.upper) for labels in (LETTERS, DIGITS))
     assert last_box(f"{text}\\boxed{{7}}") == "7"
     assert after_thinking(f"{text}</think>8") == "8"
     assert last_tag(f"{text}<answer> 9 </answer>") == "9"
@@ -99,7 +97,7 @@ def test_readers_take_any_text(text: str) -> None:
 
 
 @given(LATEX)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 def test_normal_forms_are_final(text: str) -> None:
     """Else equal answers could differ."""
     once = normal_form(text)
@@ -107,7 +105,7 @@ def test_normal_forms_are_final(text: str) -> None:
 
 
 @given(st.lists(LATEX, min_size=1, max_size=8))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, derandomize=True)
 def test_any_latex_under_the_pool(pool: Pool, answers: list[str]) -> None:
     texts = [text for n, bad in enumerate(answers) for text in (f"\\boxed{{{bad}}}", neighbour(n))]
     verdicts = MathGrader(timeout=TIMEOUT, pool=pool).grade(texts, [hostile.GOLD] * len(texts))

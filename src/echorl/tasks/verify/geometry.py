@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from echorl.tasks.verify.base import NO_ANSWER, TOO_LONG, AnswerGrader, Verdict, Written
-from echorl.tasks.verify.choice import leading_letter, stated_letter
+from echorl.tasks.verify.choice import leading_label, stated_label
 from echorl.tasks.verify.pool import Pool, shared_pool
 from echorl.tasks.verify.reading import after_thinking, last_box, last_tag
 
@@ -48,9 +48,9 @@ class GeometryGrader(AnswerGrader):
         text = after_thinking(text)
         for place in (last_box(text), last_tag(text)):
             if place:
-                return leading_letter(place) or place
+                return leading_label(place) or place
         numbers = _STATED.findall(text)
-        return stated_letter(text) or (numbers[-1] if numbers else "")
+        return stated_label(text) or (numbers[-1] if numbers else "")
 
     def judge(self, answer: str, gold: str) -> Verdict | None:
         if not answer:

@@ -177,7 +177,7 @@ def _start(command: list[str]) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
     if process.stdout.readline().strip() != b"ready":
-        words = process.communicate()[1].decode(errors="replace").strip()
+        words = process.communicate()[1].decode(errors="replace").strip().rpartition("\n")[2]
         raise RuntimeError(f"a grader process did not start (is 'echorl[tasks]' installed?): {words[-500:]}")
     return process
 

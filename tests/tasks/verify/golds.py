@@ -1,0 +1,55 @@
+"""The golds of the real benchmark files, as the graders take them."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+from echorl.tasks.base import final_answer
+from echorl.tasks.verify import geometry_gold
+
+Golds = dict[str, tuple[str, list[str]]]
+
+
+def golds_of(folder: Path) -> Golds:
+    """File or part of it -> grader, golds."""
+    lines = {part: (folder / f"gsm8k/{part}.jsonl").read_text(encoding="utf-8") for part in ("train", "test")}
+    numbers = {
+        f"gsm8k {part}": ("number", [final_answer(json.loads(line)["answer"]) for line in text.splitlines()])
+        for part, text in lines.items()
+    }
+    files = folder / "benchmarks"
+    return {**mathematics(files), **choices(files), **numbers, "geometry3k": ("geometry", geometry3k(files))}
+
+
+def mathematics(files: Path) -> Golds:
+    import pyarrow.parquet as parquet
+
+    table = parquet.read_table(files / "math_suite.parquet", columns=["data_source", "reward_model"])
+    golds: Golds = {}
+    for row in table.to_pylist():
+        golds.setdefault(row["data_source"], ("math", []))[1].append(row["reward_model"]["ground_truth"])
+    lines = (files / "math500.jsonl").read_text(encoding="utf-8").splitlines()
+    return {**golds, "math500": ("math", [json.loads(line)["answer"] for line in lines])}
+
+
+def choices(files: Path) -> Golds:
+    import pyarrow.parquet as parquet
+
+    arc = parquet.read_table(files / "arc_challenge.parquet", columns=["reward_model"])["reward_model"].to_pylist()
+    mmlu_pro = parquet.read_table(files / "mmlu_pro.parquet", columns=["answer"])["answer"].to_pylist()
+    return {"arc_challenge": ("choice", [row["ground_truth"] for row in arc]), "mmlu_pro": ("choice", mmlu_pro)}
+
+
+def geometry3k(files: Path) -> list[str]:
+    """Three items have statements, not numbers, as choices: they have letters alone."""
+    with zipfile.ZipFile(files / "geometry3k_test.zip") as archive:
+        rows = [json.loads(archive.read(name)) for name in archive.namelist() if name.endswith("data.json")]
+    return [_geometry_gold(row["answer"], row["precise_value"]) for row in rows]
+
+
+def _geometry_gold(letter: str, values: list[float | str]) -> str:
+    if any(isinstance(value, str) for value in values):
+        return geometry_gold(letter, None, [])
+    return geometry_gold(letter, values["ABCD".index(letter)], values)
