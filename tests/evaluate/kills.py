@@ -6,7 +6,9 @@ import multiprocessing
 import os
 import random
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +16,54 @@ import torch
 
 from tests.evaluate.fakes import run, work
 
+TIMES = 10
+PRELOAD = ["tests.evaluate.kills", "transformers.models.llama.modeling_llama", "reasoning_gym.factory"]
 
-def killed(target: Callable[..., None], *args: Any, times: int, longest: float, folder: Path) -> int:
-    """Start `target` and kill it at a random moment, `times` times, then let it end.
 
-    Returns how many attempts were killed. A chunk's file that is there may vanish, but is never written again.
+def killed(target: Callable[..., None], *args: Any, folder: Path, chunks: int, longest: float) -> list[int]:
+    """Start `target` and kill it, ten times, then let it end. Returns how many chunks were there after each kill.
+
+    The i-th kill waits for i tenths of the chunks, and then for a random time up to `longest` seconds. A chunk's file
+    that is there may vanish, when all are scored, but is never written again.
     """
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tests.evaluate.kills", "transformers.models.llama.modeling_llama"])
-    rng, seen, kills = random.Random(0), {}, 0
-    for attempt in range(times + 1):
-        process = processes.Process(target=target, args=args)
-        process.start()
-        process.join(rng.uniform(0, longest) if attempt < times else None)
-        kills += process.is_alive()
+    rng, seen, kept = random.Random(0), {}, []
+    for attempt in range(TIMES):
+        process = start(target, *args)
+        while process.is_alive() and len(parts(folder)) < attempt * chunks // TIMES:
+            time.sleep(0.002)
+        process.join(rng.uniform(0, longest))
+        kept += [len(parts(folder))] if process.is_alive() else []
         process.kill()
         process.join()
-        now = {path: path.stat().st_mtime_ns for path in folder.glob("parts/*/*.parquet")}
+        now = parts(folder)
         assert all(now[path] == when for path, when in seen.items() if path in now)
         seen = {**seen, **now}
+    whole(target, *args)
+    return kept
+
+
+def whole(target: Callable[..., None], *args: Any) -> None:
+    """Start `target` and let it end."""
+    process = start(target, *args)
+    process.join()
     assert process.exitcode == 0
-    return kills
+
+
+def start(target: Callable[..., None], *args: Any) -> Any:
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(PRELOAD)
+    process = processes.Process(target=target, args=args)
+    process.start()
+    return process
+
+
+def parts(folder: Path) -> dict[Path, int]:
+    """Chunk's file -> when it was written."""
+    found = {}
+    for path in folder.glob("parts/*/*.parquet"):
+        with suppress(FileNotFoundError):  # all are scored, and the files go
+            found[path] = path.stat().st_mtime_ns
+    return found
 
 
 def scripted(folder: Path, log: Path) -> None:
