@@ -129,7 +129,10 @@ def make_trainer(store, rewards, *overrides):
     trainer.tokenizer = SimpleNamespace(eos_token_id=EOS, decode=lambda ids, **kwargs: "")
     trainer.global_steps = 1
     trainer.replay_buffer.refill_fn, trainer.replay_buffer.poll_interval = groups.draw, 0
-    trainer.equip_workers()
+    if trainer.echo.coef > 0:
+        trainer.equip_workers()
+    else:
+        workers.set_loss_fn(trainer.policy_loss())
     return trainer, workers, groups
 
 

@@ -132,13 +132,18 @@ def check_layout(folder: str, model, rows: Rows, layout: dict) -> None:
     rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
     part = slice(rank * NUM // world, (rank + 1) * NUM // world)
     worker, config = make_worker(folder, **layout)
+    forwards, counts = [], []
+    worker.engine.module.register_forward_pre_hook(lambda *_: forwards.append(1))
     for coef, loss in ((0.0, partial(ppo_loss, config=config)), (COEF, EchoLoss(partial(ppo_loss, config=config)))):
         worker.set_loss_fn(loss)
+        forwards.clear()
         metrics = train(worker, rows, part, mini=NUM)
+        counts.append(len(forwards))
         wanted, norm = by_hand(model, rows, list(range(NUM)), coef)
         if rank == 0:
             check(f"loss at {coef}", metrics["loss"][0], wanted)
             check(f"gradient at {coef}", metrics["grad_norm"][0], norm)
+    assert counts[0] == counts[1] > 0, f"forwards without and with EchoRL: {counts}"
     metrics = train(worker, rows, part, mini=NUM // 2, epochs=2)
     if rank == 0:
         local = NUM // 2 // world

@@ -12,7 +12,7 @@ pytest.importorskip("verl", reason="verl is not installed: run `make test-verl`"
 
 @pytest.mark.parametrize("world", [1, 2])
 def test_loss_and_gradient_are_those_by_hand(lab, world):
-    """Fixed, packed and dynamic micro-batches; one mini-batch, and two over two epochs; to 1e-5."""
+    """Fixed, packed and dynamic micro-batches; one mini-batch, and two over two epochs; to 1e-5. No forward more."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
     command += ["-m", "tests.verl.engine", str(lab.model)]
     done = subprocess.run(command, env=lab.environment(), capture_output=True, text=True, timeout=180)

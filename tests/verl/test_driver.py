@@ -1,0 +1,65 @@
+"""Options that act over steps, through verl's real driver; and that no step makes a forward more than plain verl's."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("verl", reason="verl is not installed: run `make test-verl`")
+
+from echorl.core.mining import running_floor
+from tests.verl.driver import MINI, PROMPTS, make_trainer, one_step
+
+MIXED, RIGHT, WRONG = (1.0, 0.0, 0.0, 1.0), (1.0,) * 4, (0.0,) * 4
+REWARDS = [MIXED, RIGHT, WRONG, MIXED]
+MINIS = PROMPTS // MINI
+
+
+def steps(trainer, store, groups, num):
+    """Metrics of so many steps."""
+    found = []
+    for number in range(1, num + 1):
+        trainer.global_steps = number
+        found.append({})
+        batch = one_step(trainer, groups, found[-1])
+        store.kv_clear(batch.keys, "train")
+    return found
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_the_coefficient_rises_over_optimiser_steps(store, epochs):
+    trainer, workers, groups = make_trainer(
+        store, REWARDS * 3, "+echo.warmup_steps=8", f"actor_rollout_ref.actor.ppo_epochs={epochs}"
+    )
+    found = steps(trainer, store, groups, 3)
+    per_batch = MINIS * epochs
+    wanted = [0.5 * min(1.0, (number * per_batch + 1) / 8) for number in range(3)]
+    assert [metrics["echo/coef"] for metrics in found] == pytest.approx(wanted)
+    assert [update.info["echo_coef"] for update in workers.updates[::MINIS]] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("over", "count"), [("prompt", 4), ("clip", 3)])
+def test_what_the_mean_runs_over(store, over, count):
+    trainer, workers, groups = make_trainer(store, REWARDS, f"+echo.average_over={over}")
+    steps(trainer, store, groups, 1)
+    assert [update.info["echo_count"] for update in workers.updates] == [count / MINIS] * MINIS
+
+
+def test_the_running_quantile_goes_from_step_to_step(store):
+    trainer, _, groups = make_trainer(store, REWARDS * 2, "+echo.entropy_quantile=0.8")
+    first, second = steps(trainer, store, groups, 2)
+    alone, _, others = make_trainer(store, REWARDS * 2, "+echo.entropy_quantile=0.8")
+    others.draw(4)
+    store.kv_clear(list(store.rows["train"]), "train")
+    now = steps(alone, store, others, 1)[0]["echo/entropy_floor"]  # the second batch's own quantile
+    assert second["echo/entropy_floor"] == pytest.approx(running_floor(first["echo/entropy_floor"], now))
+    assert trainer.entropy_floor == second["echo/entropy_floor"]
+
+
+def test_no_forward_is_added(store):
+    counts = []
+    for coef in (0, 0.5):
+        trainer, workers, groups = make_trainer(store, REWARDS, f"echo.coef={coef}")
+        batch = one_step(trainer, groups, {})
+        store.kv_clear(batch.keys, "train")
+        counts.append(workers.forwards)
+    assert counts[0] == counts[1] == 2 * len(batch)
