@@ -39,14 +39,13 @@ CHAT = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
 
 
 def composed(model: str, method: str, echo: bool = False):
-    file = "dapo-images" if (model, method) == ("qwen2.5-vl-7b", "dapo") else method
-    files = [PAPER / "base.yaml", PAPER / "methods" / f"{file}.yaml", PAPER / "models" / f"{model}.yaml"]
+    files = [PAPER / "base.yaml", PAPER / "methods" / f"{method}.yaml", PAPER / "models" / f"{model}.yaml"]
     return read_recipes([*files, *([PAPER / "echorl.yaml"] if echo else [])])
 
 
 def test_there_are_no_other_files():
     assert {p.stem for p in (PAPER / "models").glob("*.yaml")} == set(MODELS)
-    assert {p.stem for p in (PAPER / "methods").glob("*.yaml")} == {*METHODS, "dapo-images"}
+    assert {p.stem for p in (PAPER / "methods").glob("*.yaml")} == set(METHODS)
 
 
 @pytest.mark.parametrize("echo", [False, True], ids=["without", "echorl"])

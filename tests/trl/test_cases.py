@@ -366,12 +366,3 @@ def test_gradient_norms_are_refused_where_they_cannot_be_measured(tmp_path, sett
     trainer.args.gradient_checkpointing_kwargs = {"use_reentrant": True}
     with pytest.raises(ValueError, match=f"echo_gradient_norms_every cannot be measured under {setting}"):
         check_gradient_norms(trainer)
-
-
-def test_images_are_refused_where_an_extra_forward_is_needed(tmp_path):
-    from echorl.trl.sources import ExtraForward, GenerationCapture
-
-    trainer = build(tmp_path)
-    out = {"pixel_values": torch.zeros(1), "completion_ids": torch.zeros(1, 1)}
-    with pytest.raises(ValueError, match="does not make for images"):
-        ExtraForward().read(trainer, out, GenerationCapture(), torch.ones(1, dtype=torch.bool))

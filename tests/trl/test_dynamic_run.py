@@ -136,7 +136,6 @@ def test_refusals(tmp_path):
     make_model().save_pretrained(tmp_path / "model")
     for changes, message in (
         (dict(dataset=make_dataset().to_iterable_dataset()), "without random access"),
-        (dict(dataset=make_dataset().add_column("image", [None] * 32)), "images"),
         (dict(model=str(tmp_path / "model"), beta=0.1, loss_type="grpo"), "beta=0.1 and loss_type='grpo'"),
         (dict(scale_rewards="batch"), "scale_rewards='batch'"),
         (dict(multi_objective_aggregation="normalize_then_sum"), "normalise each round"),

@@ -135,6 +135,13 @@ def test_same_gradient_at_every_micro_batch_and_accumulation(tmp_path, reward):
     assert all(closest(gradients[0], other) < 1e-5 for other in gradients[1:])
 
 
+def test_rows_with_and_without_images_in_one_batch_are_refused(tmp_path):
+    pictures = [tiny_vision.make_pictures(row) if row % 2 else [] for row in range(16)]
+    rows = tiny_vision.make_rows(16, pictures, prompt=[[{"role": "user", "content": "1+1=?"}]] * 16)
+    with pytest.raises(ValueError, match="a batch has prompts with and without images"):
+        run(tmp_path, dataset=rows, max_steps=1)
+
+
 # -- entropies --------------------------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,9 @@
-"""Whether the tokenizer can render the prompts: TRL finds out in the first step only, from within transformers."""
+"""Whether the prompts can be rendered, and have images or not: TRL finds out late, from within transformers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from trl.data_utils import is_conversational
 
@@ -26,4 +27,17 @@ def check_chat_template(trainer: EchoGRPOTrainer) -> None:
             f"the tokenizer{f' of {name!r}' if name else ''} has no chat template, but the prompts are chat messages: "
             "give them as text (a task of echorl: chat=false), take an instruct model, or save a chat_template.jinja "
             "beside the tokenizer (in Python: set tokenizer.chat_template)."
+        )
+
+
+def check_images(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse rows of which only some have images.
+
+    Raises:
+        ValueError: names the ways out.
+    """
+    if len({bool(row.get("images")) or row.get("image") is not None for row in rows}) > 1:
+        raise ValueError(
+            "a batch has prompts with and without images, which TRL's trainer cannot mix: give every row an image, or "
+            "leave out the rows that have none."
         )

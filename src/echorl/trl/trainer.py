@@ -19,7 +19,7 @@ from echorl.trl.alone import AloneCallback, check_when_alone
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.ledger import LedgerCallback, TokenBudget
 from echorl.trl.parts import Part, leftover, make_part, overlong
-from echorl.trl.prompts import check_chat_template
+from echorl.trl.prompts import check_chat_template, check_images
 from echorl.trl.sources import GenerationCapture, recording, should_record
 from echorl.trl.verdicts import resolve_verifiers
 from echorl.trl.versions import check_vllm
@@ -120,6 +120,7 @@ class EchoGRPOTrainer(GRPOTrainer):
 
     # -- _generate_and_score_completions: once a generation batch, before the shuffle, while groups are whole.
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        check_images(inputs)
         if not self._echo_training:
             return super()._generate_and_score_completions(inputs)
         out = self.part.collect(inputs, self._sample)
@@ -247,8 +248,8 @@ class EchoGRPOTrainer(GRPOTrainer):
         share = self.current_gradient_accumulation_steps / self.args.steps_per_generation
         return count.clamp(min=1.0) / self.accelerator.num_processes * share
 
-    # -- _get_train_sampler, _save_checkpoint, _load_from_checkpoint, _load_optimizer_and_scheduler: a resumed run goes on
-    # where it stopped, also in the middle of a generation batch.
+    # -- _get_train_sampler, _save_checkpoint, _load_from_checkpoint, _load_optimizer_and_scheduler: a resumed run goes
+    # on where it stopped, also in the middle of a generation batch.
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         self.train_sampler = super()._get_train_sampler(dataset)
         return self.train_sampler
