@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("verl", reason="verl is not installed: run `make test-verl`")
 
 from echorl.core.mining import running_floor
+from tests.verl.batches import make_config
 from tests.verl.driver import MINI, PROMPTS, make_trainer, one_step
 
 MIXED, RIGHT, WRONG = (1.0, 0.0, 0.0, 1.0), (1.0,) * 4, (0.0,) * 4
@@ -53,6 +54,19 @@ def test_the_running_quantile_goes_from_step_to_step(store):
     now = steps(alone, store, others, 1)[0]["echo/entropy_floor"]  # the second batch's own quantile
     assert second["echo/entropy_floor"] == pytest.approx(running_floor(first["echo/entropy_floor"], now))
     assert trainer.entropy_floor == second["echo/entropy_floor"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "warned"),
+    [(["+echo.coef=0.1"], True), (["+echo.seed=1"], True), (["+echo.coef=0"], False), ([], False)],
+)
+def test_echo_settings_for_a_trainer_of_verl_s_own_are_warned_of(capsys, overrides, warned):
+    from verl.trainer.ppo.v1 import get_trainer_cls
+
+    config = make_config("trainer.v1.trainer_mode=sync", *overrides)
+    get_trainer_cls("sync")(config)
+    text = "WARNING: trainer.v1.trainer_mode=sync is verl without EchoRL: set it to one of echo_sync"
+    assert (text in capsys.readouterr().out) == warned
 
 
 def test_no_forward_is_added(store):

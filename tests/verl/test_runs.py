@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 
 import pytest
@@ -48,6 +49,27 @@ def test_coef_0_is_plain_verl_bit_for_bit(lab):
         assert not [name for name in b if name.startswith(("echo/clip", "echo/nll"))]
     for name, value in weights.items():
         assert torch.equal(getattr(value, "_local_tensor", value), getattr(same[name], "_local_tensor", same[name]))
+
+
+def test_dynamic_sampling_echoes_what_it_drops(lab):
+    """Two trainer ranks: every second prompt is all right and dropped, so eight are drawn for four; all give clips."""
+    changes = {
+        "trainer.n_gpus_per_node": 2,
+        "trainer.total_training_steps": 2,
+        "algorithm.filter_groups.enable": True,
+        "algorithm.filter_groups.metric": "acc",
+        "algorithm.filter_groups.max_num_gen_batches": 10,
+    }
+    found, log = lab.run(STANDIN | ECHO | changes, timeout=240, name="dapo", ECHORL_TEST_STANDIN="1")
+    assert len(found) == 2
+    for step in found:
+        assert (step["echo/dropped"], step["echo/filled"]) == (4, 0)
+        assert step["training/filter_groups/evicted_samples"] == 4
+        assert (step["echo/clips/all_success"], step["echo/clips/mixed"]) == (4, 4)
+        assert step["critic/score/mean"] < 1  # the batch itself has mixed groups alone
+        assert 0 < step["echo/nll"] < 10
+        assert all(math.isfinite(value) for name, value in step.items() if name.startswith(("actor/", "echo/")))
+    assert re.search(r"of these +8 +50.0% .* dropped by dynamic sampling", log)
 
 
 def check_step(step):

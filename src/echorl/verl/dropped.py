@@ -8,7 +8,7 @@ without them.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +27,7 @@ from echorl.verl.settings import EchoSettings
 
 MASKS = ("response_mask", "loss_mask")
 PARTITION = "train"
+SIZES = "echo_sizes"
 
 
 @dataclass
@@ -89,20 +90,25 @@ class DroppedGroups:
                 self.clips.append((self.batch.keys[row - first], held[: int(held.nonzero().max()) + 1]))
 
     def join(self, batch: KVBatchMeta, *, num_ranks: int, num_mini_batches: int) -> KVBatchMeta:
-        """verl's batch with the rows that hold a clip, so many in each mini-batch of each rank."""
-        if not self.clips:
-            return batch
+        """verl's batch with the rows that hold a clip, equally many in each mini-batch of each rank, and its `SIZES`."""
+        sent = self._with_clips(batch, num_ranks * num_mini_batches) if self.clips else batch
+        sent.extra_info[SIZES] = {"mini_batch_size": len(sent) // num_mini_batches}
+        if accepted := len(batch) - len(self.filled):
+            # What verl's means over rows divide by: the rows of a mini-batch that are in the policy loss.
+            sent.extra_info[SIZES]["global_batch_size"] = accepted / num_mini_batches
+        return sent
+
+    def _with_clips(self, batch: KVBatchMeta, num_shares: int) -> KVBatchMeta:
         names = [name for name in batch.fields if name != WEIGHTS]
         data = self._get([key for key, _ in self.clips], names)
         rows = [cut({name: row[name] for name in names}, held) for row, (_, held) in zip(data, self.clips, strict=True)]
         rows.sort(key=lambda row: len(row["input_ids"]), reverse=True)
-        missing = -len(rows) % (num_ranks * num_mini_batches)
-        rows += [{**rows[-1], WEIGHTS: torch.zeros_like(rows[-1][WEIGHTS])}] * missing
+        rows += [{**rows[-1], WEIGHTS: torch.zeros_like(rows[-1][WEIGHTS])}] * (-len(rows) % num_shares)
         name = f"echo{uuid.uuid4().hex}"
         self.made = [f"{name}_{i}_0" for i in range(len(rows))]
         tags = [{"is_padding": True, "seq_len": len(row["input_ids"])} for row in rows]
         self._put(self.made, list_of_dict_to_tensordict(rows), tags)
-        keys = deal(batch.keys, self.made, num_ranks * num_mini_batches)
+        keys = deal(batch.keys, self.made, num_shares)
         found = dict(zip([*batch.keys, *self.made], [*batch.tags, *tags], strict=True))
         return KVBatchMeta(
             keys=keys,
@@ -188,3 +194,13 @@ def deal(keys: Sequence[str], more: Sequence[str], num_shares: int) -> list[str]
     for share in range(num_shares):
         dealt += [*keys[share * size : (share + 1) * size], *more[share::num_shares]]
     return dealt
+
+
+def with_sizes(update: Callable[[KVBatchMeta], Any]) -> Callable[[KVBatchMeta], Any]:
+    """`update`, the workers', with the sizes that the batch brings along in place of those that verl has just set."""
+
+    def call(batch: KVBatchMeta) -> Any:
+        batch.extra_info.update(batch.extra_info.pop(SIZES, {}))
+        return update(batch)
+
+    return call

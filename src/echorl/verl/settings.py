@@ -164,6 +164,11 @@ def check_launch(config: DictConfig) -> None:
     if not config.trainer.use_v1:
         raise ValueError("trainer.use_v1=False has no hooks for EchoRL: leave it at True.")
     if mode not in [PREFIX + name for name in MODES]:
-        allowed = ", ".join(PREFIX + name for name in MODES)
-        raise ValueError(f"trainer.v1.trainer_mode={mode} is verl without EchoRL: set it to one of {allowed}.")
+        raise ValueError(plain_verl(mode))
     check_run(config, read_settings(config))
+
+
+def plain_verl(mode: str) -> str:
+    """The sentence for a trainer of verl's own."""
+    allowed = ", ".join(PREFIX + name for name in MODES)
+    return f"trainer.v1.trainer_mode={mode} is verl without EchoRL: set it to one of {allowed}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
-from verl.trainer.ppo.v1.trainer_base import register_trainer
+from verl.trainer.ppo.v1.trainer_base import PPOTrainer, register_trainer
 from verl.trainer.ppo.v1.trainer_colocate_async import PPOTrainerColocateAsync
 from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
@@ -26,16 +26,15 @@ from echorl.core.config import EchoConfig
 from echorl.core.ledger import GroupLedger
 from echorl.core.mining import EchoClips
 from echorl.core.steps import StepDelimiters
-from echorl.verl.dropped import DroppedGroups, read_dropped
+from echorl.verl.dropped import DroppedGroups, read_dropped, with_sizes
 from echorl.verl.dynamic_sampling import spare_dropped
 from echorl.verl.loss import COEF, COUNT, WEIGHTS, EchoLoss
 from echorl.verl.mine import clip_metrics, mine_rollouts, next_floor, token_metrics
 from echorl.verl.rollouts import FIELDS, Rollouts, read_rollouts
-from echorl.verl.settings import PREFIX, check_run, filters_groups, read_settings
+from echorl.verl.settings import PREFIX, check_run, filters_groups, plain_verl, read_settings
 from echorl.verl.versions import check_verl_version
 
 STATE_FILE = "echorl.json"
-SIZES = "echo_sizes"
 
 
 class EchoTrainer:
@@ -168,8 +167,10 @@ class EchoTrainer:
         """
         if self.echo.coef == 0:
             return super()._update_actor(batch, metrics)
+        num = round(self._num_mini_batches(batch))
+        sent = self.dropped.join(batch, num_ranks=self._num_ranks, num_mini_batches=num) if self.sparing else batch
         with self.dropped.masked():
-            super()._update_actor(self._with_dropped(batch), metrics)
+            super()._update_actor(sent, metrics)
         self.dropped.clear()
         nll, mass = metrics.pop("actor/echo/nll"), metrics.pop("actor/echo/mass")
         delivered = mass * self._num_mini_batches(batch)
@@ -181,18 +182,6 @@ class EchoTrainer:
         if mass:
             metrics["echo/nll"] = nll / mass
         return batch
-
-    def _with_dropped(self, batch: KVBatchMeta) -> KVBatchMeta:
-        """The batch with the rows of dropped groups that hold a clip, in as many mini-batches as before."""
-        if not self.sparing:
-            return batch
-        num = round(self._num_mini_batches(batch))
-        sent = self.dropped.join(batch, num_ranks=self._num_ranks, num_mini_batches=num)
-        sent.extra_info[SIZES] = {"mini_batch_size": len(sent) // num}
-        if accepted := len(batch) - len(self.dropped.filled):
-            # What verl's means over rows divide by: the rows of a mini-batch that are in the policy loss.
-            sent.extra_info[SIZES]["global_batch_size"] = accepted / num
-        return sent
 
     def _keep_for_dump(self, keys: list[str], rollouts: Rollouts, clips: EchoClips) -> None:
         """Note each rollout's verdict and clip for `trainer.rollout_data_dir`; of several clips the longest."""
@@ -253,14 +242,20 @@ class EchoTrainer:
         super()._shutdown_dump_executor()
 
 
-def with_sizes(update: Callable[[KVBatchMeta], Any]) -> Callable[[KVBatchMeta], Any]:
-    """`update`, the workers', with the sizes that the batch brings along in place of those verl has just set."""
+def warn_of_plain_verl(init: Callable[..., None]) -> Callable[..., None]:
+    """verl's `__init__`, which first says so where `+echo.*` is given to a trainer that knows nothing of it."""
 
-    def call(batch: KVBatchMeta) -> Any:
-        batch.extra_info.update(batch.extra_info.pop(SIZES, {}))
-        return update(batch)
+    @wraps(init)
+    def checked(self: PPOTrainer, config: DictConfig) -> None:
+        if config.get("echo") and config.echo.get("coef", 1) and not isinstance(self, EchoTrainer):
+            mode = config.trainer.v1.trainer_mode
+            print(f"WARNING: {plain_verl(mode)} +echo.* has no effect here.", flush=True)
+        init(self, config)
 
-    return call
+    return checked
+
+
+PPOTrainer.__init__ = warn_of_plain_verl(PPOTrainer.__init__)
 
 
 @register_trainer(PREFIX + "sync")

@@ -23,14 +23,16 @@ class AgentLoopManager:
         self.num_generations = config.actor_rollout_ref.rollout.n
         self.model = AutoModelForCausalLM.from_pretrained(config.actor_rollout_ref.model.path)
         self.tokenizer = AutoTokenizer.from_pretrained(config.actor_rollout_ref.model.path)
+        self.count = 0
         return self
 
     def generate_sequences(self, batch):
         step = batch["global_steps"]
         torch.manual_seed(step)
-        for number, (uid, messages) in enumerate(zip(list(batch["uid"]), list(batch["raw_prompt"]), strict=True)):
+        for uid, messages in zip(list(batch["uid"]), list(batch["raw_prompt"]), strict=True):
             prompt = self.tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=True)
-            self.put_group(uid, torch.tensor(prompt["input_ids"]), number, step)
+            self.put_group(uid, torch.tensor(prompt["input_ids"]), self.count, step)
+            self.count += 1
 
     def put_group(self, uid, prompt, number, step):
         with torch.no_grad():
