@@ -9,6 +9,7 @@ import zlib
 import torch
 from accelerate.utils import gather_object
 
+from tests.trl import tiny_vision
 from tests.trl.tiny import all_right, build, make_tokenizer, run, some_right
 
 # (rows a process and micro-batch, accumulation) on one process; the same 24 rows are split over more processes.
@@ -46,14 +47,14 @@ def _completion(prompt, number, tokenizer):
     return [*torch.randint(3, len(tokenizer), (length,), generator=generator).tolist(), 1]
 
 
-def results(output_dir, num_processes, cases=CASES, families=("echo/",)):
+def results(output_dir, num_processes, cases=CASES, families=("echo/",), make=lambda: {"rollout_func": rollouts}):
+    """`make` gives each run what is its own."""
     found = {}
     for name, (reward, options) in cases.items():
         for size, accumulation in SPLITS[num_processes]:
             trainer, gradients, _, _ = run(
                 output_dir,
                 reward,
-                rollout_func=rollouts,
                 echo_coef=1.0,
                 per_device_train_batch_size=size,
                 gradient_accumulation_steps=accumulation,
@@ -62,7 +63,7 @@ def results(output_dir, num_processes, cases=CASES, families=("echo/",)):
                 optim="sgd",
                 ddp_find_unused_parameters=False,
                 echo_gradient_norms_every=1,
-                **{"loss_type": "dapo", **options},
+                **{"loss_type": "dapo", **options, **make()},
             )
             logged = {k: v for k, v in trainer.state.log_history[0].items() if k.startswith(families)}
             groups = {**trainer.ledger.groups, "dropped": trainer.ledger.dropped}
@@ -107,6 +108,32 @@ def dynamic(output_dir, num_processes):
     return results(output_dir, num_processes, DYNAMIC, ("echo/", "method/"))
 
 
+def images(output_dir, num_processes):
+    """Dynamic sampling for prompts with one to three images; the entropies come from the extra forward."""
+
+    def reward(prompts, **columns):
+        return mostly_right([_text(prompt) for prompt in prompts], **columns)
+
+    cases = {"images": (reward, _dapo(max_rounds=4, echo_clip_per="rollout"))}
+    return results(output_dir, num_processes, cases, ("echo/", "method/"), _vision)
+
+
+def _vision():
+    made = dict(model=tiny_vision.make_model(), processing_class=tiny_vision.make_processor())
+    return {**made, "dataset": tiny_vision.make_varied_rows(), "rollout_func": _rollouts_on_images}
+
+
+def _rollouts_on_images(prompts, trainer):
+    ids = trainer.processing_class.apply_chat_template(
+        prompts, add_generation_prompt=True, tokenize=True, return_dict=True
+    )["input_ids"]
+    return {**rollouts([_text(prompt) for prompt in prompts], trainer), "prompt_ids": ids}
+
+
+def _text(prompt):
+    return prompt[-1]["content"][-1]["text"]
+
+
 RESUME = dict(
     rollout_func=rollouts,
     echo_coef=0.1,
@@ -143,6 +170,7 @@ if __name__ == "__main__":
     jobs = {
         "results": lambda folder: results(folder, world),
         "resume": train_and_resume,
+        "images": lambda folder: images(folder, world),
         "dynamic": lambda folder: dynamic(folder, world),
         "dynamic_resume": lambda folder: train_and_resume(folder, reward=few_mixed, **_dapo()),
         "go_on": resume_between_batches,

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from echorl.trl.parts import leftover
-from tests.trl import tiny, tiny_vision
+from tests.trl import distributed, tiny, tiny_vision
 from tests.trl.scripted import Script, counts, first_batch
 from tests.trl.test_base_identity import CountForwards
+from tests.trl.test_distributed import assert_same, launch
 from tests.trl.test_gradient import closest, keep_batch
 from tests.trl.test_sources import entropies_of
 from tests.trl.tiny import Gradients, all_right, norm, some_right
@@ -212,6 +213,18 @@ def test_old_log_probs_are_those_of_the_rows_own_images(tmp_path):
     logp, _ = logps_and_entropies(tiny_vision.make_model(), found.batch)
     mask = found.batch["completion_mask"].bool()
     assert torch.allclose(found.batch["old_per_token_logps"][mask], logp[mask], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_one_and_two_processes_sample_keep_and_echo_the_same(tmp_path):
+    """Images move to another process with the rows that are too many on their own."""
+    single = distributed.images(tmp_path / "single", 1)
+    assert_same(single["images", 24, 1], single["images", 6, 4])
+    assert single["images", 24, 1][1]["method/rounds"] > 1
+    assert single["images", 24, 1][1]["echo/entropy_source/extra_forward"] == 1.0
+    for per_process in launch(tmp_path, 2, "images"):
+        for found in per_process.values():
+            assert_same(single["images", 24, 1], found)
 
 
 # -- demonstrations ---------------------------------------------------------------------------------------------------
