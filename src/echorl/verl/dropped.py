@@ -90,7 +90,7 @@ class DroppedGroups:
                 self.clips.append((self.batch.keys[row - first], held[: int(held.nonzero().max()) + 1]))
 
     def join(self, batch: KVBatchMeta, *, num_ranks: int, num_mini_batches: int) -> KVBatchMeta:
-        """verl's batch with the rows that hold a clip, equally many in each mini-batch of each rank, and its `SIZES`."""
+        """verl's batch with the rows that hold a clip, the same number in each mini-batch of each rank; and `SIZES`."""
         sent = self._with_clips(batch, num_ranks * num_mini_batches) if self.clips else batch
         sent.extra_info[SIZES] = {"mini_batch_size": len(sent) // num_mini_batches}
         if accepted := len(batch) - len(self.filled):
