@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -7,13 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from echorl.tasks.verify import worker
-from echorl.tasks.verify.pool import Outcome, Pool, Worker, shared_pool
+from echorl.tasks.verify.pool import Pool, shared_pool
+from echorl.tasks.verify.process import Outcome, Worker
 
 TOWER = ("24", "9^{9^{9^9}}")
 HALF = ("24", "48/2")
@@ -86,8 +88,8 @@ def test_a_dead_worker_is_replaced() -> None:
     pool = Pool("math_verify", num_workers=1)
     assert pool.call_each("text_equal", [HALF], timeout=30) == [Outcome(True)]
     os.kill(pids(pool)[0], signal.SIGKILL)
-    assert pool.call_each("text_equal", [("24", "72/3")], timeout=30)[0] in (Outcome(True), Outcome(None, "died"))
-    assert pool.call_each("text_equal", [("24", "96/4")], timeout=30) == [Outcome(True)]
+    rows = [("24", f"{24 * n}/{n}") for n in range(10, 14)]
+    assert pool.call_each("text_equal", rows, timeout=30) == [Outcome(True)] * 4
     pool.close()
 
 
@@ -105,11 +107,11 @@ def test_memory_is_limited() -> None:
 def test_equal_calls_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 
-    def call(self: Worker, request: str, *, timeout: float) -> Outcome:
-        calls.append(request)
-        return Outcome(None, "timeout") if "late" in request else Outcome(len(calls))
+    def call_each(self: Worker, requests: Sequence[str], *, timeout: float) -> list[Outcome]:
+        calls.append(requests[0])  # and give the others back
+        return [Outcome(None, "timeout") if "late" in requests[0] else Outcome(len(calls))]
 
-    monkeypatch.setattr(Worker, "call", call)
+    monkeypatch.setattr(Worker, "call_each", call_each)
     pool = Pool("math_verify", num_workers=1, cache_size=2)
     assert [o.value for o in pool.call_each("f", [("a",), ("b",), ("a",)], timeout=1)] == [1, 2, 1]
     assert [o.value for o in pool.call_each("f", [("a",), ("c",)], timeout=1)] == [1, 3]  # b was used longest ago
@@ -117,6 +119,30 @@ def test_equal_calls_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [o.reason for o in pool.call_each("f", [("late",)] * 2, timeout=1)] == ["timeout"] * 2
     pool.call_each("f", [("late",)], timeout=1)
     assert len(calls) == 6  # a time-out is tried again
+
+
+def test_a_call_that_ends_its_worker_twice_has_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others that were sent along are not lost."""
+
+    def call_each(self: Worker, requests: Sequence[str], *, timeout: float) -> list[Outcome]:
+        good = list(itertools.takewhile(lambda request: "bad" not in request, requests))
+        bad = [Outcome(None, "died")] if len(good) < len(requests) else []
+        return [Outcome(1.0)] * len(good) + bad
+
+    monkeypatch.setattr(Worker, "call_each", call_each)
+    rows = [(n, "bad") if n in (3, 4, 40) else (n,) for n in range(60)]
+    for num_workers in (1, 3):
+        found = Pool("math_verify", num_workers=num_workers).call_each("f", rows, timeout=1)
+        assert [outcome.reason for outcome in found] == ["died" if len(row) > 1 else "" for row in rows]
+
+
+def test_an_error_of_the_pool_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def call_each(self: Worker, requests: Sequence[str], *, timeout: float) -> list[Outcome]:
+        raise RuntimeError("no more processes")
+
+    monkeypatch.setattr(Worker, "call_each", call_each)
+    with pytest.raises(RuntimeError, match="no more processes"):
+        Pool("math_verify", num_workers=2).call_each("f", [(n,) for n in range(1000)], timeout=1)
 
 
 def test_any_thread_may_call(pool: Pool) -> None:

@@ -13,35 +13,20 @@ import atexit
 import json
 import os
 import queue
-import subprocess
-import sys
 import threading
 import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from echorl.tasks.verify import worker
-from echorl.tasks.verify.base import Verdict
+from echorl.tasks.verify.process import MEMORY_LIMIT, Outcome, Worker
 
 NUM_WORKERS = min(4, os.cpu_count() or 1)
-MEMORY_LIMIT = 2**30
 CACHE_SIZE = 20_000
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A call's result; or None, and the reason: "timeout", "memory", "died", "error " and the exception's name."""
-
-    value: Any
-    reason: str = ""
-
-    def verdict(self, score: Callable[[Any], float] = float) -> Verdict:
-        """The value's score as a verdict."""
-        return Verdict(0.0, self.reason) if self.reason else Verdict(float(score(self.value)))
+MAX_AT_ONCE = 16
+"""Requests that a worker is sent at once."""
 
 
 class Pool:
@@ -85,15 +70,16 @@ class Pool:
     def call_each(self, function: str, rows: Sequence[Sequence[Any]], *, timeout: float) -> list[Outcome]:
         """`function(*row)` for each row, in order; equal rows are called once.
 
-        A call that takes over `timeout` seconds, counted from when a free worker has started, ends with its worker; so
-        does one that takes too much memory. Results and errors are kept for the next time, time-outs and deaths are
-        tried again. Arguments and results are what JSON can hold.
+        A call that takes over `timeout` seconds, counted from when its worker turns to it, ends with its worker; so
+        does one that takes too much memory. A call whose worker dies otherwise is made once more. Results and errors
+        are kept for the next time, time-outs and deaths are not. Arguments and results are what JSON can hold.
         """
         requests = [json.dumps({"function": function, "arguments": list(row), "limit": 2 * timeout}) for row in rows]
         distinct = list(dict.fromkeys(requests))
         outcomes = self._recall(distinct)
         asked = [request for request in distinct if request not in outcomes]
-        outcomes |= zip(asked, self._call_all(asked, timeout), strict=True)
+        if asked:
+            outcomes |= self._call_all(asked, timeout)
         return [outcomes[request] for request in requests]
 
     def close(self) -> None:
@@ -101,21 +87,30 @@ class Pool:
         for one in self._all:
             one.end()
 
-    def _call_all(self, requests: list[str], timeout: float) -> list[Outcome]:
-        if len(requests) < 2:
-            return [self._call(request, timeout) for request in requests]
-        with ThreadPoolExecutor(min(self.num_workers, len(requests))) as threads:
-            return list(threads.map(lambda request: self._call(request, timeout), requests))
+    def _call_all(self, requests: list[str], timeout: float) -> dict[str, Outcome]:
+        work = _Work(requests, share=2 * self.num_workers)
+        num_threads = min(self.num_workers, len(requests))
+        if num_threads == 1:
+            self._do(work, timeout)
+        else:
+            with ThreadPoolExecutor(num_threads) as threads:
+                try:
+                    for thread in [threads.submit(self._do, work, timeout) for _ in range(num_threads)]:
+                        thread.result()
+                except BaseException:  # also Ctrl-C, which else would wait for all of the work
+                    work.stop()
+                    raise
+        self._remember(work.outcomes)
+        return work.outcomes
 
-    def _call(self, request: str, timeout: float) -> Outcome:
-        free = self._free.get()
-        try:
-            outcome = free.call(request, timeout=timeout)
-        finally:
-            self._free.put(free)
-        if not outcome.reason or outcome.reason.startswith("error "):
-            self._remember(request, outcome)
-        return outcome
+    def _do(self, work: _Work, timeout: float) -> None:
+        while requests := work.take():
+            free = self._free.get()
+            try:
+                outcomes = free.call_each(requests, timeout=timeout)
+            finally:
+                self._free.put(free)
+            work.give_back(requests, outcomes)
 
     def _recall(self, requests: list[str]) -> dict[str, Outcome]:
         with self._lock:
@@ -124,76 +119,47 @@ class Pool:
                 self._known.move_to_end(request)
         return found
 
-    def _remember(self, request: str, outcome: Outcome) -> None:
+    def _remember(self, outcomes: Mapping[str, Outcome]) -> None:
         with self._lock:
-            self._known[request] = outcome
+            for request, outcome in outcomes.items():
+                if not outcome.reason or outcome.reason.startswith("error "):
+                    self._known[request] = outcome
             while len(self._known) > self._cache_size:
                 self._known.popitem(last=False)
 
 
-class Worker:
-    """One process; a new one takes its place after a death. One caller at a time."""
+class _Work:
+    """Requests that several workers share: each takes a few at a time, which makes a call cheap, fewer near the end."""
 
-    def __init__(self, package: str, *, memory_limit: int = MEMORY_LIMIT) -> None:
-        self._command = [sys.executable, worker.__file__, package, str(memory_limit)]
-        self._process: subprocess.Popen[bytes] | None = None
+    def __init__(self, requests: Sequence[str], *, share: int) -> None:
+        self.outcomes: dict[str, Outcome] = {}
+        self._waiting = deque(requests)
+        self._died: set[str] = set()
+        self._stopped = False
+        self._share = share
+        self._lock = threading.Lock()
 
-    def call(self, request: str, *, timeout: float) -> Outcome:
-        if self._process is None or self._process.poll() is not None:
-            self.end()
-            self._process = _start(self._command)
-        process, late = self._process, threading.Event()
-        timer = threading.Timer(timeout, _kill_late, (process, late))
-        timer.daemon = True
-        timer.start()
-        line = _exchange(process, request)
-        timer.cancel()
-        timer.join()  # after this no kill can hit a later call's work
-        if not line.endswith(b"\n"):
-            self.end()
-            return Outcome(None, "timeout" if late.is_set() else "died")
-        reply = json.loads(line)
-        if late.is_set() or reply["last"]:
-            self.end()
-        return Outcome(reply["result"], reply["reason"])
+    def take(self) -> list[str]:
+        with self._lock:
+            size = 0 if self._stopped else min(MAX_AT_ONCE, -(-len(self._waiting) // self._share))
+            return [self._waiting.popleft() for _ in range(size)]
 
-    def end(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            pipe.close()
+    def give_back(self, requests: Sequence[str], outcomes: Sequence[Outcome]) -> None:
+        """Outcomes of the first requests; the others wait again, and so does one whose worker died, for once.
 
+        Somebody else may have ended that worker, the system when memory is short for example.
+        """
+        with self._lock:
+            last = requests[len(outcomes) - 1]
+            if outcomes[-1].reason == "died" and last not in self._died:
+                self._died.add(last)
+                outcomes = outcomes[:-1]
+            self.outcomes.update(zip(requests, outcomes, strict=False))
+            self._waiting.extendleft(reversed(requests[len(outcomes) :]))
 
-def _kill_late(process: subprocess.Popen[bytes], late: threading.Event) -> None:
-    late.set()
-    process.kill()
-
-
-def _start(command: list[str]) -> subprocess.Popen[bytes]:
-    """A worker that has imported what it needs; RuntimeError with its last words if it can't."""
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
-    if process.stdout.readline().strip() != b"ready":
-        words = process.communicate()[1].decode(errors="replace").strip().rpartition("\n")[2]
-        raise RuntimeError(f"a grader process did not start (is 'echorl[tasks]' installed?): {words[-500:]}")
-    return process
-
-
-def _exchange(process: subprocess.Popen[bytes], request: str) -> bytes:
-    """The worker's reply; without a newline at its end if it died.
-
-    The request goes past the pipe's buffer: after a fork in another thread nothing in it could be sent twice.
-    """
-    rest = memoryview(request.encode() + b"\n")
-    try:
-        while rest:
-            rest = rest[os.write(process.stdin.fileno(), rest) :]
-        return process.stdout.readline()
-    except (OSError, ValueError):  # it died, or `close` closed its pipes
-        return b""
+    def stop(self) -> None:
+        with self._lock:
+            self._stopped = True
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What runs in the worker processes: `pool` starts this file as a script and talks JSON lines to it.
+"""What runs in the worker processes: `process` starts this file as a script and talks JSON lines to it.
 
 It imports nothing of echorl (and so no torch). Each line in is {"function", "arguments", "limit": seconds}; each line
 out is {"result", "reason", "last": whether the worker had better be replaced}.
@@ -116,7 +116,7 @@ def serve(package: str, memory_limit: int) -> None:
         _die_after(request["limit"])
         reply = _answer(request)
         _die_after(0)
-        last = reply["reason"] == "memory" or _address_space() > too_large
+        last = reply["reason"] == "memory" or _peak_memory() > too_large
         print(json.dumps({**reply, "last": last}), file=replies, flush=True)
 
 
@@ -158,22 +158,27 @@ def _end_with_parent() -> None:
 
 
 def _limit_memory(extra: int) -> float:
-    """Limit the memory, on Linux. Above the size returned, a worker has grown so much that a new one is better."""
+    """Limit what it may take beyond what it has, on Linux.
+
+    Returns the resident size above which it has grown so much that a new one is better.
+    """
     if sys.platform != "linux":
         return float("inf")
     import resource
 
-    now = _address_space()
-    resource.setrlimit(resource.RLIMIT_AS, (now + extra, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    return now + extra / 2
+    with open("/proc/self/statm") as file:
+        address_space = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (address_space + extra, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    return _peak_memory() + extra / 2
 
 
-def _address_space() -> int:
-    """Bytes; 0 where the system doesn't tell."""
+def _peak_memory() -> int:
+    """The most resident memory so far in bytes; 0 where the system doesn't tell."""
     if sys.platform != "linux":
         return 0
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":
