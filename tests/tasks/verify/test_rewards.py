@@ -1,0 +1,45 @@
+"""The graders as verl's reward function; as TRL's they are in test_mathematics."""
+
+from __future__ import annotations
+
+import pytest
+
+from echorl.tasks.verify import geometry_gold
+from echorl.verl.reward import compute_score
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "gold"),
+    [
+        ("aime", "\\boxed{\\frac{84}{2}}", "42"),
+        ("math", "\\boxed{42}", "42"),
+        ("arc_c", "The answer is C.", "C"),
+        ("choice", "The answer is C.", "C"),
+        ("openai/gsm8k", "#### 1,000", "1000"),
+        ("number", "#### 1,000", "1000"),
+        ("geometry", "\\boxed{5}", geometry_gold("A", 5.0, [5.0, 6.0])),
+        ("gsm8k", "#### 1,000", "1000"),
+    ],
+)
+def test_a_rows_source_finds_its_grader(source: str, text: str, gold: str) -> None:
+    assert compute_score(source, text, gold, {"index": 0}) == {"score": 1.0, "acc": 1.0}
+    assert compute_score(source, "\\boxed{D} #### 7", gold) == {"score": 0.0, "acc": 0.0}
+
+
+def test_a_named_grader_with_options() -> None:
+    assert compute_score("mine", "\\boxed{0.5}", "\\frac12", grader="math", timeout=9.0)["score"] == 1.0
+    with pytest.raises(ValueError, match="the grader 'choice' has no option 'timeout'; it has none"):
+        compute_score("mine", "C", "C", grader="choice", timeout=9.0)
+
+
+def test_partial_credit_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    from echorl.tasks.verify import Verdict
+    from echorl.tasks.verify.gym import ReasoningGymGrader
+
+    monkeypatch.setattr(ReasoningGymGrader, "grade", lambda self, texts, golds: [Verdict(0.4)])
+    assert compute_score("mine", "x", "{}", grader="reasoning_gym") == {"score": 0.4, "acc": 0.0}
+
+
+def test_unknown_sources_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"data_source='mine' is no task or grader .* reasoning_gym, .* math, choice"):
+        compute_score("mine", "1", "1")
