@@ -15,16 +15,18 @@ from tests.trl.tiny import PIECES, make_tokenizer
 TEMPLATE = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}={% endif %}"
 
 
-def make_model() -> LlamaForCausalLM:
+def make_model(hidden: int = 32) -> LlamaForCausalLM:
     """A Llama: for the tests' Qwen2 transformers would load its own kind of tokenizer from the folder."""
     torch.manual_seed(0)
-    size = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, initializer_range=0.2)
+    size = dict(
+        hidden_size=hidden, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, initializer_range=0.2
+    )
     ids = dict(pad_token_id=0, eos_token_id=1, bos_token_id=None)
-    return LlamaForCausalLM(LlamaConfig(vocab_size=len(PIECES), max_position_embeddings=256, **size, **ids))
+    return LlamaForCausalLM(LlamaConfig(vocab_size=len(PIECES), max_position_embeddings=1024, **size, **ids))
 
 
-def save(folder, template=None):
-    make_model().save_pretrained(folder)
+def save(folder, template=None, **changes):
+    make_model(**changes).save_pretrained(folder)
     tokenizer = make_tokenizer()
     tokenizer.chat_template = template
     tokenizer.save_pretrained(folder)
@@ -102,7 +104,7 @@ def test_an_adapter_is_loaded_with_its_model(tmp_path, folder):
     make_tokenizer().save_pretrained(tmp_path)
     checkpoint = Checkpoint("tiny", str(tmp_path))
     assert checkpoint.base == str(folder)
-    assert checkpoint.context == 256
+    assert checkpoint.context == 1024
     assert Checkpoint("tiny", str(folder)).fingerprint() in checkpoint.fingerprint()
     adapted.merge_and_unload().save_pretrained(tmp_path / "whole")
     make_tokenizer().save_pretrained(tmp_path / "whole")

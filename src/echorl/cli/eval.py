@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     try:
         if args.compare:
             return _compare(args)

@@ -74,14 +74,14 @@ class Vllm:
         adapter = _adapter(checkpoint)
         self.llm = LLM(
             model=checkpoint.base or checkpoint.path,
-            tokenizer=checkpoint.path,
+            skip_tokenizer_init=True,  # prompts and responses are turned into tokens and text here, as for transformers
             dtype=str(checkpoint.config.dtype or "float32").removeprefix("torch."),
             max_model_len=checkpoint.context,
             seed=sampling.seed,
             disable_log_stats=True,
             **adapter,
         )
-        self.ends = _ends(checkpoint)
+        self.tokenizer, self.ends = tokenizer_of(checkpoint.processing_class), _ends(checkpoint)
 
     def generate(self, chunk: Chunk, max_new_tokens: int) -> list[Response]:
         from vllm import SamplingParams
@@ -95,6 +95,7 @@ class Vllm:
                 max_tokens=max_new_tokens,
                 seed=request.seed,
                 stop_token_ids=self.ends,
+                detokenize=False,
             )
             for request in chunk.requests
         ]
@@ -102,7 +103,11 @@ class Vllm:
         prompts = [{"prompt_token_ids": own} for own in ids]
         outputs = self.llm.generate(prompts, params, use_tqdm=False, lora_request=self._lora())
         first = [output.outputs[0] for output in outputs]
-        return [Response(one.text, len(one.token_ids), one.finish_reason == "length") for one in first]
+        texts = self.tokenizer.batch_decode([one.token_ids for one in first], skip_special_tokens=True)
+        return [
+            Response(text, len(one.token_ids), one.finish_reason == "length")
+            for text, one in zip(texts, first, strict=True)
+        ]
 
     def _lora(self) -> Any:
         if self.checkpoint.base is None:
