@@ -22,6 +22,7 @@ from echorl.cli import main
 from echorl.cli.data import read_rows
 from echorl.cli.errors import UserError
 from echorl.evaluate import sample
+from echorl.evaluate.loading import load_policy
 from echorl.trl.metrics_file import read_metrics
 from tests.cli.conftest import REWARDS
 from tests.trl import tiny_vision
@@ -131,6 +132,27 @@ def test_resumed_in_the_middle_of_a_generation_batch_it_ends_as_if_it_had_not_st
     assert "pixel_values" in buffer[0]
     assert main(["train", "--config", path, "--resume_from_checkpoint", "true"]) == 0
     assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+
+
+def test_the_trained_model_is_evaluated(tmp_path, geometry, made_up):
+    """Plumbing: a random policy answers nothing."""
+    assert main(["train", "--config", geometry(made_up, max_steps=1)]) == 0
+    options = ["--data", str(made_up), "--max_new_tokens", "4", "--device", "cpu", "--output_dir", "evaluated"]
+    assert main(["eval", "--model", str(tmp_path / "run"), "--benchmarks", "geometry3k", *options]) == 0
+    samples = pq.read_table(tmp_path / "evaluated/samples/geometry3k.parquet")
+    assert samples.num_rows == 12
+
+
+def test_an_adapter_is_trained_resumed_and_loaded(tmp_path, geometry, made_up):
+    changes = dict(use_peft=True, lora_target_modules=["q_proj", "v_proj"], lora_dropout=0.0)
+    path = geometry(made_up, save_strategy="steps", save_steps=1, lr_scheduler_type="constant", **changes)
+    assert main(["train", "--config", path, "--output_dir", str(tmp_path / "whole")]) == 0
+    assert main(["train", "--config", path, "--max_steps", "1"]) == 0
+    assert main(["train", "--config", path, "--resume_from_checkpoint", "true"]) == 0
+    adapters = [load_file(tmp_path / run / "adapter_model.safetensors") for run in ("run", "whole")]
+    assert same(*adapters)
+    model, _ = load_policy(tmp_path / "run")
+    assert not same(model.state_dict(), tiny_vision.make_model().state_dict())
 
 
 def test_dapo_draws_prompts_with_images_anew(tmp_path, geometry, made_up):
