@@ -1,10 +1,12 @@
 """The grader pool: speed on real rollouts against calls in this process, and what hostile answers do to it.
 
-    python -m benchmarks.grading [--rollouts qwen25_math_100x8.jsonl] [--repeats 5] [--timeout 5] [--memory_mb 1024]
+    python -m benchmarks.grading [--rollouts qwen25_math_100x8.jsonl] [--repeats 15] [--golds FOLDER]
+                                 [--timeout 5] [--memory_mb 1024]
 
-`rollouts`: JSON lines with `solution` and `answer`; each is a pair for math-verify, with one more space than the one
-before, so that no cache answers. The pool's workers are started before the clock. Without `--rollouts` the hostile part
-alone is run: each text of `tests/tasks/verify/hostile.py` between right answers that only math-verify finds right.
+`rollouts`: JSON lines with `solution`, `answer` and `correct`; each is a pair for math-verify, with one more space than
+the one before, so that no cache of the pool answers. The workers are started before the clock. `golds`: a folder with
+the files that `tests/tasks/verify/golds.py` reads; all are validated. Without both the hostile part alone is run: each
+text of `tests/tasks/verify/hostile.py` between right answers that only math-verify finds right.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from benchmarks.results import write_csv
 from echorl.tasks.verify import GRADERS, MathGrader, Pool, Verdict
 from echorl.tasks.verify.worker import math_equal
 from tests.tasks.verify import hostile
+from tests.tasks.verify.golds import golds_of
 
 Pair = tuple[str, str]
 Row = dict[str, object]
@@ -81,6 +84,20 @@ def time_grader(path: Path) -> Row:
     pool.close()
     agree = sum((verdict.score == 1.0) == row["correct"] for row, verdict in zip(rows, verdicts, strict=True))
     return {"what": "grader, pool of 2", "texts": len(rows), "seconds": round(seconds, 3), "agree": agree}
+
+
+def validate_golds(folder: Path) -> list[Row]:
+    """Own answers refused and others' accepted, of every file; each of them is printed."""
+    rows: list[Row] = []
+    for name, (grader, golds) in golds_of(folder).items():
+        start = time.perf_counter()
+        found = GRADERS[grader].validate(golds)
+        for slip in found.slips:
+            print(slip)
+        row = {"what": f"golds, {name}", "texts": found.own, "seconds": round(time.perf_counter() - start, 1)}
+        rows.append({**row, "own_accepted": found.own_accepted, "others_accepted": found.other_accepted})
+        rows[-1]["others"] = found.other
+    return rows
 
 
 def grade_hostile(timeout: float, memory_limit: int) -> list[Row]:
@@ -145,13 +162,16 @@ def resident_peak(pid: int) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rollouts", type=Path)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--golds", type=Path)
     parser.add_argument("--timeout", type=float, default=5.0)
     parser.add_argument("--memory_mb", type=int, default=1024)
     args = parser.parse_args()
     rows: list[Row] = []
     if args.rollouts is not None:
         rows += [*time_rollouts(read_pairs(args.rollouts), args.repeats), time_grader(args.rollouts)]
+    if args.golds is not None:
+        rows += validate_golds(args.golds)
     rows += grade_hostile(args.timeout, args.memory_mb * 2**20)
     for row in rows:
         print(row, flush=True)

@@ -1,11 +1,31 @@
-"""The graders as verl's reward function; as TRL's they are in test_mathematics."""
+"""The graders as reward functions of TRL and verl."""
 
 from __future__ import annotations
 
 import pytest
 
+from echorl.cli.data import find_function
 from echorl.tasks.verify import geometry_gold
 from echorl.verl.reward import compute_score
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "columns"),
+    [
+        ("math", "\\boxed{42}", {"answer": ["42"]}),
+        ("choice", "C", {"answer": ["C"]}),
+        ("number", "#### 42", {"answer": ["42"]}),
+        ("geometry", "\\boxed{A}", {"answer": [geometry_gold("A", 5.0, [5.0])]}),
+        ("reasoning_gym", "4", {"instance": ['{"generator": "chain_sum", "answer": "4", "metadata": {}}']}),
+    ],
+)
+def test_a_recipe_names_a_reward_function(name: str, text: str, columns: dict[str, list[str]]) -> None:
+    reward = find_function(f"echorl.tasks.verify.rewards.{name}", "reward_funcs", home="trl.rewards")
+    assert reward.__name__ == name
+    assert reward(completions=[text], prompts=["?"], **columns) == [1.0]
+    assert reward(completions=["no"], **columns) == [0.0]
+    with pytest.raises(ValueError, match="needs the column"):
+        reward(completions=[text])
 
 
 @pytest.mark.parametrize(

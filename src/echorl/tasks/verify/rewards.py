@@ -1,9 +1,14 @@
-"""Graders as TRL's reward functions."""
+"""Graders as TRL reward functions: `math`, `choice`, `number`, `geometry`, `reasoning_gym`; more by `make_reward`."""
 
 from __future__ import annotations
 
 from echorl.tasks.base import Verifier, make_verifier
 from echorl.tasks.verify.base import Grader
+from echorl.tasks.verify.choice import ChoiceGrader
+from echorl.tasks.verify.geometry import GeometryGrader
+from echorl.tasks.verify.gym import ReasoningGymGrader
+from echorl.tasks.verify.mathematics import MathGrader
+from echorl.tasks.verify.number import NumberGrader
 
 
 def make_reward(grader: Grader, *, column: str = "answer", name: str = "") -> Verifier:
@@ -16,3 +21,10 @@ def make_reward(grader: Grader, *, column: str = "answer", name: str = "") -> Ve
         return [verdict.score for verdict in grader.grade([text for text, _ in rows], [gold for _, gold in rows])]
 
     return make_verifier(name or grader.name, column, score)
+
+
+math = make_reward(MathGrader())
+choice = make_reward(ChoiceGrader())
+number = make_reward(NumberGrader())
+geometry = make_reward(GeometryGrader())
+reasoning_gym = make_reward(ReasoningGymGrader(), column="instance")
