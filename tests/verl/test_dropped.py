@@ -7,6 +7,9 @@ import torch
 
 pytest.importorskip("verl", reason="verl is not installed: run `make test-verl`")
 
+from verl.utils.tensordict_utils import list_of_dict_to_tensordict
+
+from echorl.verl.dropped import cut
 from tests.verl.driver import GENERATIONS, MINI, PROMPTS, RANKS, make_trainer, one_step
 
 FILTER = "algorithm.filter_groups.enable=True"
@@ -43,6 +46,33 @@ def weighted_nll(workers):
                 logp = workers.table.log_softmax(-1)[ids[len(prompt) :]]
                 total, mass = total - (weights * logp).sum(), mass + float(weights.sum())
     return total, mass
+
+
+def test_a_rollout_is_cut_at_the_end_of_its_clip():
+    """Positions of a vision model have four rows; fields of the whole sequence are told from those of the response."""
+    rows = []
+    for num_prompt, num_response in ((3, 7), (2, 9)):
+        both = num_prompt + num_response
+        row = dict(prompts=torch.arange(num_prompt), responses=torch.arange(num_response), uid="p")
+        row |= dict(input_ids=torch.arange(both), position_ids=torch.arange(both).expand(4, -1), num_turns=2)
+        row |= dict(response_mask=torch.ones(num_response), loss_mask=torch.ones(num_response))
+        row |= dict(log_probs=torch.arange(both) / 10, advantages=torch.ones(num_response))
+        rows.append(row)
+    weights = torch.full((4,), 0.25)
+    data = list_of_dict_to_tensordict(rows)
+    found = [cut({name: row[name] for name in data.keys()}, weights) for row in data]  # noqa: SIM118
+    for row, (num_prompt, _) in zip(found, ((3, 7), (2, 9)), strict=True):
+        both = torch.arange(num_prompt + 4)
+        assert torch.equal(row["prompts"], torch.arange(num_prompt))
+        assert torch.equal(row["responses"], torch.arange(4))
+        assert torch.equal(row["input_ids"], both)
+        assert torch.equal(row["position_ids"], both.expand(4, -1))
+        assert torch.equal(row["log_probs"], both / 10)
+        assert torch.equal(row["advantages"], torch.ones(4))
+        assert torch.equal(row["echo_weights"], weights)
+        assert not row["response_mask"].any()
+        assert not row["loss_mask"].any()
+        assert (row["uid"], row["num_turns"]) == ("p", 2)
 
 
 @pytest.fixture

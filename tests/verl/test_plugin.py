@@ -34,6 +34,44 @@ for mode in ("sync", "colocate_async", "separate_async"):
     assert python(lab, code)[-3:] == ["EchoTrainerSync", "EchoTrainerColocateAsync", "EchoTrainerSeparateAsync"]
 
 
+def test_the_module_keeps_verl_s_own_loader(lab):
+    code = """
+import inspect, verl.trainer.ppo.v1 as v1
+print(v1.__spec__.loader.__class__.__name__, v1.__loader__.__class__.__name__, len(inspect.getsource(v1)) > 0)
+"""
+    assert python(lab, code)[-3:] == ["SourceFileLoader", "SourceFileLoader", "True"]
+
+
+def test_a_verl_without_these_trainers_is_let_alone(lab):
+    """As one of another version would be: it fails as without the plug-in, when its own module is asked for."""
+    code = """
+from echorl.verl.plugin import after_import
+after_import("verl.no_such_module", "echorl.verl.trainers")
+try:
+    import verl.no_such_module
+except ModuleNotFoundError as error:
+    print(error.name)
+"""
+    assert python(lab, code)[-1] == "verl.no_such_module"
+
+
+@pytest.mark.parametrize(
+    ("version", "absent"), [("1.15.9", False), ("1.16rc1", True), ("1.17.0.dev0", True), ("2.0", True)]
+)
+def test_which_trl_is_taken_for_absent(monkeypatch, version, absent):
+    from importlib import metadata
+
+    from verl.utils import import_utils
+
+    from echorl.verl.plugin import let_verl_live_beside_trl
+
+    before = object()
+    monkeypatch.setattr(import_utils, "is_trl_available", before)
+    monkeypatch.setattr(metadata, "version", lambda name: version)
+    let_verl_live_beside_trl()
+    assert (import_utils.is_trl_available is not before) == absent
+
+
 def test_beside_this_trl_verl_takes_it_for_absent(lab):
     pytest.importorskip("trl")
     code = "import verl.models.transformers.monkey_patch as m; print(m.is_trl_available())"

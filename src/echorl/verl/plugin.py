@@ -15,6 +15,8 @@ from importlib import import_module, metadata
 from types import ModuleType
 from typing import Any
 
+from packaging.version import Version
+
 
 class _Loader(importlib.abc.Loader):
     """Loads a module as `inner` does, then imports the module `then`."""
@@ -26,6 +28,7 @@ class _Loader(importlib.abc.Loader):
         return self.inner.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        module.__spec__.loader = module.__loader__ = self.inner  # whoever asks for sources or data finds verl's own
         self.inner.exec_module(module)
         import_module(self.then)
 
@@ -43,7 +46,8 @@ class _Finder(importlib.abc.MetaPathFinder):
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
-        spec.loader = _Loader(spec.loader, self.then)
+        if spec is not None:
+            spec.loader = _Loader(spec.loader, self.then)
         return spec
 
 
@@ -63,10 +67,10 @@ def let_verl_live_beside_trl() -> None:
     is left alone.
     """
     try:
-        numbers = metadata.version("trl").split(".")
+        installed = Version(metadata.version("trl"))
     except metadata.PackageNotFoundError:
         return
-    if (int(numbers[0]), int(numbers[1])) >= (1, 16):
+    if installed.release >= (1, 16):
         import_module("verl.utils.import_utils").is_trl_available = lambda: False
 
 
