@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
+import shutil
 
 import pytest
 from filelock import FileLock
@@ -29,8 +31,6 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def folder(finished, tmp_path):
     """A copy of it, as "out" where the test runs."""
-    import shutil
-
     return shutil.copytree(finished, tmp_path / "out")
 
 
@@ -59,9 +59,13 @@ def test_one_line_a_step_without_a_terminal(capsys):
 
 def test_a_table_is_drawn_in_a_terminal(capsys, monkeypatch, folder):
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "160")
-    assert main(call()) == 0
-    assert "┃" in capsys.readouterr().out
+    for width in ("80", "160"):
+        monkeypatch.setenv("COLUMNS", width)
+        assert main(call()) == 0
+        text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+        assert "───" in text
+        row = next(line for line in text.splitlines() if line.startswith(("quickstart ", " quickstart ")))
+        assert re.search(r"quickstart +4 +2 +[0-9.]+ +\[[0-9.]+, [0-9.]+\]", row)  # on one line
 
 
 def test_the_context_bounds_the_length(tmp_path):
@@ -170,6 +174,41 @@ def test_ctrl_c_says_how_to_go_on(capsys, monkeypatch):
     monkeypatch.setattr("echorl.evaluate.engines.Transformers.generate", stop)
     assert main(call()) == 130
     assert "the same command goes on from there" in capsys.readouterr().err
+
+
+def test_gpqa_leaves_no_text(capfd, tmp_path, model):
+    """Neither in the folder nor on the screen, also where something fails."""
+    columns = ["Question", "Correct Answer", *(f"Incorrect Answer {i}" for i in (1, 2, 3)), "Record ID"]
+    rows = [[f"SECRET question {i}", *(f"SECRET {i} {name}" for name in "abcd"), f"rec{i}"] for i in range(3)]
+    with (tmp_path / "gpqa_diamond.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([columns, *rows])
+    words = [
+        "--benchmarks",
+        "gpqa_diamond",
+        "--data",
+        "gpqa_diamond.csv",
+        "--model",
+        str(long_context(tmp_path, model)),
+    ]
+    assert main(call(*words, "--max_new_tokens", "4")) == 0
+    assert main(["eval", "--grade", "out"]) == 2  # the hub is out of reach here
+    assert main(["eval", "--grade", "out", "--data", "gpqa_diamond.csv"]) == 0
+    (row, *_), _ = read_samples(tmp_path / "out/samples/gpqa_diamond.parquet")
+    assert row.keys() == {"benchmark", "item", "sample", "tokens", "truncated", "answer", "score", "reason"}
+    said = capfd.readouterr()
+    everything = (
+        said.out + said.err + "".join(p.read_text("latin1") for p in (tmp_path / "out").rglob("*") if p.is_file())
+    )
+    assert "gpqa_diamond" in everything
+    assert "SECRET" not in everything
+
+
+def long_context(tmp_path, model):
+    """The tiny model with room for a long prompt."""
+    folder = shutil.copytree(model, tmp_path / "long")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 4096}))
+    return folder
 
 
 def test_vllm_is_missing(fails, monkeypatch):

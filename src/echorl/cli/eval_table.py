@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from echorl.evaluate.store import RESULTS
 from echorl.evaluate.summary import DISTRIBUTIONS
 from echorl.tasks.verify.base import NO_ANSWER
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WIDE = 100
+"""Characters that a terminal needs for a table with room between its columns; 80 are enough for one without."""
 HEAD = ["benchmark", "items", "k", "avg@k", "95 %", "pass@k", "maj@k", "tokens", "cut off", "no answer", "not scored"]
 
 
@@ -17,8 +22,7 @@ def show_results(results: Mapping[str, Any], folder: Path) -> None:
     """Print a row a benchmark, and the averages."""
     rows = [_row(name, row) for name, row in results["benchmarks"].items()]
     for kind, row in results["averages"].items():
-        name = f"{DISTRIBUTIONS[kind]} ({len(row['benchmarks'])})"
-        rows.append([name, "", "", _percent(row["value"]), _interval(row), *[""] * (len(HEAD) - 5)])
+        rows.append([_average(kind, row), "", "", _percent(row["value"]), _interval(row), *[""] * (len(HEAD) - 5)])
     _print_table(f"{results['model']}, in %", HEAD, rows)
     print(f"samples: {folder / 'samples'}  numbers: {folder / RESULTS}")
 
@@ -51,9 +55,12 @@ def show_contrast(found: Mapping[str, Any], first: Path, second: Path) -> None:
             means = [_percent(row["first"]), _percent(row["second"])]
             rows.append([name, measure, *means, f"{100 * row['value']:+.1f}", _interval(row, "+")])
     for kind, row in found["averages"].items():
-        name = f"{DISTRIBUTIONS[kind]} ({len(row['benchmarks'])})"
-        rows.append([name, "avg@k", "", "", f"{100 * row['value']:+.1f}", _interval(row, "+")])
+        rows.append([_average(kind, row), "avg@k", "", "", f"{100 * row['value']:+.1f}", _interval(row, "+")])
     _print_table(f"A = {first}, B = {second}, in %", head, rows)
+
+
+def _average(kind: str, row: Mapping[str, Any]) -> str:
+    return f"{DISTRIBUTIONS[kind]} average ({len(row['benchmarks'])})"
 
 
 def _percent(value: float) -> str:
@@ -67,29 +74,41 @@ def _interval(row: Mapping[str, Any], sign: str = "") -> str:
 
 
 def _print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns without any value are left out."""
     from rich.console import Console
+
+    filled = [i for i in range(len(head)) if any(row[i] for row in rows)]
+    head, rows = [head[i] for i in filled], [[row[i] for i in filled] for row in rows]
+    console = Console()
+    if console.is_terminal:
+        console.print(_drawn(title, head, rows, wide=console.width > WIDE))
+    else:
+        print(_plain(title, head, rows))
+
+
+def _drawn(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, wide: bool) -> Table:
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
-    if not console.is_terminal:
-        print(_plain(title, head, rows))
-        return
-    table = Table(title=Text(title, "bold"), title_justify="left")
+    padding = (0, 1) if wide else (0, 0)
+    table = Table(
+        title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=padding
+    )
     for i, name in enumerate(head):
-        table.add_column(name, justify="right" if i else "left")
+        table.add_column(name, justify="right" if i else "left", min_width=max(map(len, [row[i] for row in rows])))
     for row in rows:
         table.add_row(*map(Text, row))
-    console.print(table)
+    return table
 
 
 def _plain(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = [
-        "  ".join(
+    lines = [title]
+    for row in [head, *rows]:
+        cells = [
             cell.rjust(width) if i else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in [head, *rows]
-    ]
-    return "\n".join([title, *map(str.rstrip, lines)])
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

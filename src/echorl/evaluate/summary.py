@@ -22,7 +22,8 @@ from echorl.evaluate.metrics import (
 from echorl.evaluate.store import Rows, read_samples
 
 NEEDED = ("item", "sample", "tokens", "truncated", "answer", "score", "reason")
-DISTRIBUTIONS = {"in": "in distribution", "out": "out of distribution"}
+DISTRIBUTIONS = {"in": "ID", "out": "OOD"}
+"""The paper's two averages: in distribution, and out of it."""
 
 
 @dataclass(frozen=True)
