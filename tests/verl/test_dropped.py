@@ -208,6 +208,19 @@ def test_without_dynamic_sampling_nothing_is_dropped(store):
     assert weighted_nll(workers)[1] == pytest.approx(3.0)
 
 
+def test_rollouts_that_do_not_divide_by_the_ranks(store):
+    """Groups of three on two ranks: verl's padding rows for the old-log-prob pass, and none of them left behind."""
+    rewards = [(1.0, 0.0, 0.0), (1.0, 1.0, 1.0), *[(0.0, 1.0, 1.0)] * 3]
+    trainer, workers, groups = make_trainer(store, rewards, FILTER, "actor_rollout_ref.rollout.n=3")
+    metrics = {}
+    batch = one_step(trainer, groups, metrics)
+    updated = sum(len(keys) for update in workers.updates for keys in update.pieces)
+    assert workers.forwards == len(batch) + 4 + updated
+    assert weighted_nll(workers)[1] == pytest.approx(5.0)
+    assert trainer.ledger.groups == dict(trainer.ledger.groups, mixed=4, all_success=1)
+    assert set(store.rows["train"]) == set(batch.keys)
+
+
 def test_average_over_clips_counts_those_of_dropped_groups(store):
     trainer, workers, groups = make_trainer(store, REWARDS, FILTER, "+echo.average_over=clip")
     one_step(trainer, groups, {})
