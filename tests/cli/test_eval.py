@@ -99,6 +99,15 @@ def test_scoring_again(capsys, folder):
     assert read_samples(path) == (rows, meta)
 
 
+def test_reasons_are_told(capsys, folder):
+    path = folder / "samples/quickstart.parquet"
+    rows, meta = read_samples(path)
+    reasons = ["timeout", "timeout", "no answer", "died", *[""] * 4]
+    write_samples(path, [{**row, "reason": reason} for row, reason in zip(rows, reasons, strict=True)], meta)
+    assert main(call()) == 0
+    assert "quickstart: scored 0 without having been compared: 1 died, 2 timeout\n" in capsys.readouterr().out
+
+
 def test_comparison(capsys, folder):
     assert main(call("--seed", "1", "--output_dir", "other")) == 0
     capsys.readouterr()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 WIDE = 100
 """Characters that a terminal needs for a table with room between its columns; 80 are enough for one without."""
-HEAD = ["benchmark", "items", "k", "avg@k", "95 %", "pass@k", "maj@k", "tokens", "cut off", "no answer", "not scored"]
+HEAD = ["benchmark", "items", "k", "avg@k", "95 %", "pass@k", "maj@k", "tokens", "cut off", "no answer"]
 
 
 def show_results(results: Mapping[str, Any], folder: Path) -> None:
@@ -24,6 +24,9 @@ def show_results(results: Mapping[str, Any], folder: Path) -> None:
     for kind, row in results["averages"].items():
         rows.append([_average(kind, row), "", "", _percent(row["value"]), _interval(row), *[""] * (len(HEAD) - 5)])
     _print_table(f"{results['model']}, in %", HEAD, rows)
+    for name, row in results["benchmarks"].items():
+        if reasons := _not_compared(row):
+            print(f"{name}: scored 0 without having been compared: {reasons}")
     print(f"samples: {folder / 'samples'}  numbers: {folder / RESULTS}")
 
 
@@ -42,8 +45,11 @@ def _row(name: str, row: Mapping[str, Any]) -> list[str]:
         f"{row['mean_tokens']:.0f}",
         _percent(row["truncated"]),
         _percent(row["no_answer"]),
-        ", ".join(f"{count} {reason}" for reason, count in row["reasons"].items() if reason != NO_ANSWER),
     ]
+
+
+def _not_compared(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in row["reasons"].items() if reason != NO_ANSWER)
 
 
 def show_contrast(found: Mapping[str, Any], first: Path, second: Path) -> None:
