@@ -10,7 +10,12 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from echorl.cli import main
-from echorl.evaluate.store import read_samples
+from echorl.evaluate.checkpoint import Checkpoint
+from echorl.evaluate.engines import Transformers
+from echorl.evaluate.plan import Sampling
+from echorl.evaluate.run import evaluate, prepare, settings_of
+from echorl.evaluate.store import Store, read_samples
+from tests.trl import tiny_vision
 
 NAMES = ("aime24", "aime25", "amc", "math500", "minerva", "olympiadbench", "arc_challenge", "mmlu_pro", "gsm8k")
 TEMPLATE = (
@@ -60,3 +65,19 @@ def test_twenty_items_of_each(tmp_path, model, shared_data, monkeypatch):
         assert found["items"] == 20
         assert found["mean_tokens"] <= 8
         assert all(row["gold"] for row in rows)
+
+
+def test_geometry_with_its_diagrams(tmp_path, shared_data):
+    """A tiny Qwen2.5-VL and its processor, which are handed over, since loading the processor needs torchvision."""
+    processor, model = tiny_vision.make_processor(), tiny_vision.make_model()
+    checkpoint, sampling = Checkpoint("tiny", "no-folder"), Sampling(limit=20, max_new_tokens=6, batch_size=10)
+    checkpoint.__dict__.update(processing_class=processor, config=model.config.get_text_config())
+    works = prepare(["geometry3k"], checkpoint, sampling, str(shared_data / "benchmarks/geometry3k_test.zip"))
+    engine = Transformers.__new__(Transformers)
+    engine.checkpoint, engine.sampling, engine.model, engine.processing_class = checkpoint, sampling, model, processor
+    common = settings_of(checkpoint, sampling, "transformers", "cpu")
+    found = evaluate(Store(tmp_path), "tiny", works, common, lambda: engine)["benchmarks"]["geometry3k"]
+    assert found["items"] == 20
+    assert all(item.images for item in works[0].items)
+    rows, _ = read_samples(tmp_path / "samples/geometry3k.parquet")
+    assert all(set(json.loads(row["gold"])) >= {"letter", "value"} for row in rows)

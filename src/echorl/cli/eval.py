@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from echorl.cli.errors import Interrupted, UserError, as_user_error
 if TYPE_CHECKING:
     from echorl.evaluate.checkpoint import Checkpoint
 
+NEEDED = ("transformers", "pyarrow", "filelock", "rich")
 GO_ON = "stopped; every finished chunk of samples is kept, and the same command goes on from there."
 DEFAULTS = {
     "temperature": (float, "T", "default 0.6; 0 takes the likeliest token"),
@@ -74,6 +76,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
+    for name in NEEDED:
+        if find_spec(name) is None:
+            raise UserError(f"`echorl eval` needs {name}: pip install 'echorl[trl,tasks]'.")
     asked = [name for name in ("model", "compare", "grade") if getattr(args, name)]
     if len(asked) != 1:
         given = " and ".join(f"--{name}" for name in asked) or "nothing to do"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from echorl.evaluate import Completions, behaviour, ends_of, judge, sample
 from echorl.evaluate.loading import load_policy, tokenizer_of
-from echorl.evaluate.sampling import images_of
+from echorl.evaluate.sampling import cut_off, images_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -59,6 +59,5 @@ class Policy:
 
     def _truncated(self, completions: Completions) -> float:
         """The share of completions that reached the limit without an end."""
-        ends = ends_of(self.model, self.tokenizer)
-        cut = [len(ids) >= self.max_new_tokens and ids[-1] not in ends for ids in completions.token_ids]
+        cut = cut_off(completions, self.max_new_tokens, ends_of(self.model, self.tokenizer))
         return sum(cut) / len(cut)

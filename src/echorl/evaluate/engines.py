@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from echorl.evaluate.checkpoint import Checkpoint
 from echorl.evaluate.loading import load_policy, tokenizer_of
 from echorl.evaluate.plan import Chunk, Sampling
-from echorl.evaluate.sampling import ends_of, sample, with_end
+from echorl.evaluate.sampling import cut_off, ends_of, sample, with_end
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,8 @@ class Transformers:
             batch_size=len(items),
             seed=chunk.seed,
         )
-        ends = ends_of(self.model, self.processing_class)
-        return [
-            Response(text, len(ids), len(ids) >= max_new_tokens and ids[-1] not in ends)
-            for text, ids in zip(completions.texts, completions.token_ids, strict=True)
-        ]
+        cut = cut_off(completions, max_new_tokens, ends_of(self.model, self.processing_class))
+        return list(map(Response, completions.texts, map(len, completions.token_ids), cut))
 
 
 class Vllm:

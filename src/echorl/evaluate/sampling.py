@@ -113,6 +113,11 @@ def with_end(own: int | list[int] | None, tokenizer: PreTrainedTokenizerBase | P
     return own if end in own else [end, *own]
 
 
+def cut_off(completions: Completions, max_new_tokens: int, ends: Sequence[int]) -> list[bool]:
+    """For each completion, whether it reached the limit without an end."""
+    return [len(ids) >= max_new_tokens and ids[-1] not in ends for ids in completions.token_ids]
+
+
 def images_of(rows: Any) -> list[Images] | None:
     """The images of a data set's rows, from its column `images` or `image` as TRL reads them; None without either."""
     if "images" in rows.column_names:
