@@ -27,6 +27,7 @@ GRADER = GRADERS["math"]
         ("\\boxed{(x+1)^2}", "x^2+2x+1", 1.0),
         ("\\boxed{(2, 1)}", "(1, 2)", 0.0),
         ("\\boxed{\\{2, 1\\}}", "\\{1, 2\\}", 1.0),
+        (f"\\boxed{{{'(' * 12}1{')' * 12}}}", "1", 1.0),
         ("\\boxed{\\text{Evelyn}}", "Evelyn", 1.0),
         ("\\boxed{\\text{Evelyn}}", "Angela", 0.0),
         ("\\boxed{garbage 42 ((((}", "42", 0.0),
@@ -47,6 +48,7 @@ def test_verdicts(text: str, gold: str, score: float) -> None:
         ("<think> \\boxed{42} </think> 42", "no answer"),
         ("\\boxed{ }", "no answer"),
         (f"\\boxed{{{'4' * 1001}}}", "too long"),
+        (f"\\boxed{{{'(' * 13}42{')' * 13}}}", "too deep"),
     ],
 )
 def test_what_is_not_compared_says_why(text: str, reason: str) -> None:

@@ -9,7 +9,11 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-NO_ANSWER, TOO_LONG = "no answer", "too long"
+from echorl.tasks.verify.reading import depth
+
+NO_ANSWER, TOO_LONG, TOO_DEEP = "no answer", "too long", "too deep"
+MAX_DEPTH = 12
+"""Levels of brackets: math-verify's time grows steeply with them. The golds of the benchmarks have up to 4."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +22,8 @@ class Verdict:
 
     Attributes:
         score: 1.0 a success, 0.0 a failure; between them where a scorer of reasoning-gym gives part of the credit.
-        reason: "" if the answer was read and compared; else why it scores 0: "no answer", "too long", "timeout",
-            "memory", "died" (its worker process ended), or "error " and the exception's name.
+        reason: "" if the answer was read and compared; else why it scores 0: "no answer", "too long", "too deep" (its
+            brackets), "timeout", "memory", "died" (its worker process ended), or "error " and the exception's name.
     """
 
     score: float
@@ -70,6 +74,15 @@ class Written:
 
     completion: str
     value: Hashable
+
+
+def refusal(answer: str, *, max_chars: int) -> Verdict | None:
+    """A failure, if there is no answer or it is one that no worker should see."""
+    if not answer:
+        return Verdict(0.0, NO_ANSWER)
+    if len(answer) > max_chars:
+        return Verdict(0.0, TOO_LONG)
+    return Verdict(0.0, TOO_DEEP) if depth(answer) > MAX_DEPTH else None
 
 
 class AnswerGrader(ABC):

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from echorl.tasks.verify.base import NO_ANSWER, TOO_LONG, AnswerGrader, Verdict, Written
+from echorl.tasks.verify.base import AnswerGrader, Verdict, Written, refusal
 from echorl.tasks.verify.choice import leading_label, stated_label
 from echorl.tasks.verify.pool import Pool, shared_pool
 from echorl.tasks.verify.reading import after_thinking, last_box, last_tag
@@ -53,10 +53,8 @@ class GeometryGrader(AnswerGrader):
         return stated_label(text) or (numbers[-1] if numbers else "")
 
     def judge(self, answer: str, gold: str) -> Verdict | None:
-        if not answer:
-            return Verdict(0.0, NO_ANSWER)
-        if len(answer) > MAX_ANSWER_CHARS:
-            return Verdict(0.0, TOO_LONG)
+        if refused := refusal(answer, max_chars=MAX_ANSWER_CHARS):
+            return refused
         if answer.isalpha() and len(answer) == 1:
             return Verdict(float(answer == json.loads(gold)["letter"]))
         plain = _PLAIN.fullmatch(answer.strip("$ "))

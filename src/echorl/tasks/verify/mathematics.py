@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import ClassVar
 
-from echorl.tasks.verify.base import NO_ANSWER, TOO_LONG, AnswerGrader, Verdict, Written
+from echorl.tasks.verify.base import AnswerGrader, Verdict, Written, refusal
 from echorl.tasks.verify.pool import Pool, shared_pool
 from echorl.tasks.verify.reading import after_thinking, last_box
 
 MAX_ANSWER_CHARS = 1000
-"""A longer answer is a failure; math-verify doesn't see it. The longest gold of the benchmarks has 200 or so."""
+"""A longer answer is a failure; math-verify doesn't see it. The longest gold of the benchmarks has 210 characters."""
 
 _LAYOUT = re.compile(r"\\[,!;: ]|\\(?:left|right|displaystyle)(?![A-Za-z])|[$~]")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
@@ -45,10 +45,8 @@ class MathGrader(AnswerGrader):
         return normal_form(self.read(text))
 
     def judge(self, answer: str, gold: str) -> Verdict | None:
-        if not answer:
-            return Verdict(0.0, NO_ANSWER)
-        if len(answer) > MAX_ANSWER_CHARS:
-            return Verdict(0.0, TOO_LONG)
+        if refused := refusal(answer, max_chars=MAX_ANSWER_CHARS):
+            return refused
         wanted, given = normal_form(gold), normal_form(answer)
         if _INTEGER.fullmatch(wanted) and _INTEGER.fullmatch(given):
             return Verdict(float(int(wanted) == int(given)))

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import ClassVar
 
 from echorl.tasks.base import final_answer
-from echorl.tasks.verify.base import NO_ANSWER, TOO_LONG, AnswerGrader, Verdict, Written
+from echorl.tasks.verify.base import AnswerGrader, Verdict, Written, refusal
 from echorl.tasks.verify.pool import Pool, shared_pool
 
 MAX_ANSWER_CHARS = 300
@@ -42,10 +42,10 @@ class NumberGrader(AnswerGrader):
         return found if number is None else f"{number.normalize():f}"
 
     def judge(self, answer: str, gold: str) -> Verdict | None:
+        if refused := refusal(answer, max_chars=MAX_ANSWER_CHARS):
+            return refused
         same = same_plain_number(gold, answer)
-        if same is None:
-            return None
-        return Verdict(float(same), NO_ANSWER if not answer else TOO_LONG if len(answer) > MAX_ANSWER_CHARS else "")
+        return None if same is None else Verdict(float(same))
 
     def ask(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
         rows = [(gold, answer) for answer, gold in pairs]

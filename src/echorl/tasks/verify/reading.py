@@ -45,6 +45,22 @@ def last_tag(text: str) -> str | None:
     return inside.strip() if opened and closed else None
 
 
+def depth(text: str) -> int:
+    """How deep its brackets are nested; those that never close count.
+
+    >>> depth("f(x[1], {2})"), depth("((("), depth("1")
+    (2, 3, 0)
+    """
+    deepest = now = 0
+    for character in text:
+        if character in "([{":
+            now += 1
+            deepest = max(deepest, now)
+        elif character in ")]}":
+            now = max(0, now - 1)
+    return deepest
+
+
 def _closing_braces(text: str, begin: int) -> dict[int, int]:
     """Where each pair of braces starts, behind its opening brace -> where it ends; escaped braces are text."""
     pairs: dict[int, int] = {}
