@@ -78,7 +78,7 @@ def _response(seed: int, max_new_tokens: int) -> Response:
 
 def work(samples: int = 4, **changes) -> Work:
     benchmark = Letters(**changes)
-    return Work(benchmark=benchmark, items=benchmark.items(), samples=samples, max_new_tokens=32)
+    return Work(benchmark=benchmark, items=benchmark.items(), samples=samples, max_new_tokens=32, longest=8)
 
 
 def run(folder: Path, *works: Work, log: Path | None = None, seconds: float = 0.0, common=COMMON, **others) -> dict:

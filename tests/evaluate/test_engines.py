@@ -142,6 +142,6 @@ def test_a_tokenizer_without_a_padding_token(tmp_path, folder):
 
 def test_vllm_that_is_not_installed(monkeypatch, folder):
     monkeypatch.setattr("echorl.evaluate.engines.find_spec", lambda name: None)
-    for call in (check_vllm, lambda: Vllm(Checkpoint("tiny", str(folder)), Sampling(), "cpu")):
+    for call in (check_vllm, lambda: Vllm(Checkpoint("tiny", str(folder)), Sampling(), 64)):
         with pytest.raises(ValueError, match="needs vLLM, which is not installed"):
             call()

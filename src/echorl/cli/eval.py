@@ -6,12 +6,14 @@ import argparse
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from echorl.cli.errors import Interrupted, UserError, as_user_error
 
 if TYPE_CHECKING:
     from echorl.evaluate.checkpoint import Checkpoint
+    from echorl.evaluate.engines import Engine
+    from echorl.evaluate.plan import Sampling, Work
 
 NEEDED = ("transformers", "pyarrow", "filelock", "rich")
 GO_ON = "stopped; every finished chunk of samples is kept, and the same command goes on from there."
@@ -97,7 +99,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from echorl.cli.bars import Bars
     from echorl.cli.eval_table import show_results
     from echorl.cli.lock import alone
-    from echorl.evaluate.engines import BATCH_SIZES, ENGINES, check_vllm
+    from echorl.evaluate.engines import BATCH_SIZES, check_vllm
     from echorl.evaluate.plan import Sampling
     from echorl.evaluate.run import evaluate, prepare, settings_of
     from echorl.evaluate.store import Store
@@ -110,7 +112,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     with as_user_error(ImportError, doing="a benchmark needs a package (pip install 'echorl[tasks]')"):
         works = prepare(args.benchmarks, checkpoint, sampling, args.data)
     folder = Path(args.output_dir or Path("runs/eval", Path(args.model).name))
-    start = partial(_start, ENGINES[args.backend], checkpoint, sampling, device)
+    start = partial(_start, args.backend, checkpoint, sampling, works, device)
     with alone(folder, "eval"), Bars() as bars:
         common = settings_of(checkpoint, sampling, args.backend, device)
         results = evaluate(Store(folder), args.model, works, common, start, bars)
@@ -134,12 +136,14 @@ def _checkpoint(name: str) -> Checkpoint:
     return checkpoint
 
 
-def _start(engine: Any, checkpoint: Checkpoint, sampling: Any, device: str) -> Any:
+def _start(backend: str, checkpoint: Checkpoint, sampling: Sampling, works: list[Work], device: str) -> Engine:
     from transformers.utils import logging
+
+    from echorl.evaluate.engines import start
 
     logging.disable_progress_bar()  # that of the weights, which cuts our own in pieces
     with as_user_error(OSError, RuntimeError, doing=f"--model {checkpoint.name!r} cannot be loaded on {device}"):
-        return engine(checkpoint, sampling, device)
+        return start(backend, checkpoint, sampling, works, device)
 
 
 def _device() -> str:

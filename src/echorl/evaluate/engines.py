@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Protocol
 
 from echorl.evaluate.checkpoint import Checkpoint
 from echorl.evaluate.loading import load_policy, tokenizer_of
-from echorl.evaluate.plan import Chunk, Sampling
+from echorl.evaluate.plan import Chunk, Sampling, Work
 from echorl.evaluate.sampling import cut_off, ends_of, sample, with_end
 
 
@@ -59,11 +59,13 @@ class Transformers:
 class Vllm:
     """vLLM's offline engine in this process: every request has its own seed, so batches don't matter to its draws.
 
+    `length` is the longest sequence in tokens, prompt and completion; memory is laid out for it.
+
     Raises:
         ValueError: vLLM is not installed, or the benchmark has images.
     """
 
-    def __init__(self, checkpoint: Checkpoint, sampling: Sampling, device: str) -> None:
+    def __init__(self, checkpoint: Checkpoint, sampling: Sampling, length: int) -> None:
         check_vllm()
         from vllm import LLM
 
@@ -73,7 +75,7 @@ class Vllm:
             model=checkpoint.base or checkpoint.path,
             skip_tokenizer_init=True,  # prompts and responses are turned into tokens and text here, as for transformers
             dtype=str(checkpoint.config.dtype or "float32").removeprefix("torch."),
-            max_model_len=checkpoint.context,
+            max_model_len=length,
             seed=sampling.seed,
             disable_log_stats=True,
             **adapter,
@@ -143,6 +145,12 @@ def _ends(checkpoint: Checkpoint) -> list[int]:
     return with_end(own, checkpoint.processing_class)
 
 
-ENGINES: Mapping[str, Callable[[Checkpoint, Sampling, str], Engine]] = {"transformers": Transformers, "vllm": Vllm}
+def start(backend: str, checkpoint: Checkpoint, sampling: Sampling, works: Sequence[Work], device: str) -> Engine:
+    """Load the model for this work; `device` is that of transformers."""
+    if backend == "vllm":
+        return Vllm(checkpoint, sampling, max(work.longest + work.max_new_tokens for work in works))
+    return Transformers(checkpoint, sampling, device)
+
+
 BATCH_SIZES = {"transformers": 32, "vllm": 256}
 """Completions a chunk: what fits a batch, and what fills an engine and is not too much to lose."""

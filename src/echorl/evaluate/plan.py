@@ -78,12 +78,14 @@ class Work:
         benchmark, items: what, at least one item.
         samples: completions of each item.
         max_new_tokens: where a completion is cut off.
+        longest: the longest prompt in tokens.
     """
 
     benchmark: Benchmark
     items: Sequence[Item]
     samples: int
     max_new_tokens: int
+    longest: int
 
     @property
     def total(self) -> int:

@@ -37,8 +37,8 @@ def prepare(names: Sequence[str], checkpoint: Checkpoint, sampling: Sampling, da
             raise ValueError(f"{benchmark.name} has no items there: look at the data that you give.")
         longest = max(map(len, checkpoint.token_ids(items)))
         limit = room(checkpoint.context, longest, sampling.max_new_tokens, benchmark.name)
-        samples = sampling.samples or benchmark.samples
-        found.append(Work(benchmark=benchmark, items=items, samples=samples, max_new_tokens=limit))
+        sizes = dict(samples=sampling.samples or benchmark.samples, max_new_tokens=limit, longest=longest)
+        found.append(Work(benchmark=benchmark, items=items, **sizes))
     return found
 
 
