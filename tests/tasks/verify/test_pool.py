@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from echorl.tasks.verify import worker
+from echorl.tasks.verify import process, worker
 from echorl.tasks.verify.pool import Pool, shared_pool
 from echorl.tasks.verify.process import Outcome, Worker
 
@@ -145,6 +145,29 @@ def test_an_error_of_the_pool_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> 
         Pool("math_verify", num_workers=2).call_each("f", [(n,) for n in range(1000)], timeout=1)
 
 
+def test_an_interrupted_call_leaves_no_reply_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool("math_verify", num_workers=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "_reply", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pool.call_each("latex_value", [("1",), ("2",)], timeout=30)
+    assert pool.call_each("latex_value", [("3",), ("4",)], timeout=30) == [Outcome(3.0), Outcome(4.0)]
+    pool.close()
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_running_out_of_memory_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hungry() -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(worker, "FUNCTIONS", {"hungry": hungry, "set": lambda: {1}})
+    assert worker._answer({"function": "hungry", "arguments": []}) == {"result": None, "reason": "memory"}
+    assert worker._answer({"function": "set", "arguments": []})["reason"] == "error TypeError"  # not JSON
+
+
 def test_any_thread_may_call(pool: Pool) -> None:
     results: list[list[Outcome]] = []
 
@@ -205,12 +228,12 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     """Even if a process that the parent forked holds their pipes open."""
     path = tmp_path / "script.py"
     path.write_text(ORPHAN)
-    process = subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE, text=True, start_new_session=True)
-    pid = int(process.stdout.readline())
-    assert process.wait(timeout=20) == -signal.SIGKILL
+    parent = subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    pid = int(parent.stdout.readline())
+    assert parent.wait(timeout=20) == -signal.SIGKILL
     assert wait_for(lambda: not is_alive(pid))
-    os.killpg(process.pid, signal.SIGKILL)
-    process.stdout.close()
+    os.killpg(parent.pid, signal.SIGKILL)
+    parent.stdout.close()
 
 
 def test_a_missing_package_is_one_clear_error() -> None:

@@ -40,25 +40,30 @@ class Worker:
 
     def call_each(self, requests: Sequence[str], *, timeout: float) -> list[Outcome]:
         """Outcomes in order, at least one; fewer than requests if the last of them ended the process."""
+        process = self._running()
+        watch = _Watch(process, timeout)
+        outcomes: list[Outcome] = []
+        last = False
+        try:
+            _send(process, requests)
+            while len(outcomes) < len(requests) and not last:
+                reply = _reply(process)
+                watch.next()
+                if reply is None:
+                    reply = {"result": None, "reason": "timeout" if watch.is_late else "died", "last": True}
+                outcomes.append(Outcome(reply["result"], reply["reason"]))
+                last = reply["last"]
+        finally:
+            watch.end()  # after this no kill can hit a later call's work
+            if last or watch.is_late or len(outcomes) < len(requests):  # or Ctrl-C left replies in the pipe
+                self.end()
+        return outcomes
+
+    def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             self.end()
             self._process = _start(self._command)
-        watch = _Watch(self._process, timeout)
-        outcomes: list[Outcome] = []
-        _send(self._process, requests)
-        for _ in requests:
-            reply = _reply(self._process)
-            watch.next()
-            if reply is None:
-                outcomes.append(Outcome(None, "timeout" if watch.is_late else "died"))
-                break
-            outcomes.append(Outcome(reply["result"], reply["reason"]))
-            if reply["last"]:
-                break
-        watch.end()  # after this no kill can hit a later call's work
-        if len(outcomes) < len(requests) or watch.is_late or reply is None or reply["last"]:
-            self.end()
-        return outcomes
+        return self._process
 
     def end(self) -> None:
         process, self._process = self._process, None
