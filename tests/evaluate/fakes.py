@@ -47,8 +47,9 @@ class Letters(Benchmark):
     def items(self, data=None):
         if data == "missing":
             raise ValueError("missing: there is no such file")
+        end = "!" if data == "reworded" else "?"
         return [
-            Item(id=f"item-{i}", prompt=[{"role": "user", "content": f"secret {i}?"}], gold="ABCD"[i % 4])
+            Item(id=f"item-{i}", prompt=[{"role": "user", "content": f"secret {i}{end}"}], gold="ABCD"[i % 4])
             for i in range(self.size)
         ]
 

@@ -165,3 +165,8 @@ class TestPrivate:
         assert path.read_bytes() == before
         with pytest.raises(ValueError, match=r"the items cannot be had here .*no such file.*--data"):
             grading.score_again(path, "missing", Silent())
+
+    def test_other_items_are_not_taken_for_these(self, folder):
+        run(folder, work(private=True))
+        with pytest.raises(ValueError, match="was sampled from other items of Letters"):
+            grading.score_again(folder / "samples/letters.parquet", "reworded", Silent())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 
 import pytest
 import torch
@@ -54,10 +55,11 @@ def test_lengths_and_ends(engine):
         assert "<eos>" not in response.text
 
 
-def test_both_backends_see_the_same_prompt(folder):
+def test_both_backends_see_the_same_prompt(folder, engine):
     """The likeliest tokens are the same, chat template included."""
     checkpoint, greedy = Checkpoint("tiny", str(folder)), Sampling(temperature=0.0)
-    plain, vllm = Transformers(checkpoint, greedy, "cpu"), Vllm(checkpoint, greedy, 64)
+    plain, vllm = Transformers(checkpoint, greedy, "cpu"), copy(engine)
+    vllm.sampling = greedy
     first, second = (backend.generate(Chunk(0, 0, requests()), 8) for backend in (plain, vllm))
     assert first == second
     assert len({response.text for response in first}) > 6

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from echorl.evaluate.plan import hash_prompts
 from echorl.evaluate.store import Rows, read_samples, write_samples
 from echorl.processes import View
 
@@ -54,15 +55,9 @@ def _text(row: Mapping[str, Any]) -> str:
     return f"\\boxed{{{row['answer']}}}" if row["answer"] else ""
 
 
-def golds_of(rows: Rows, items: Sequence[Item], benchmark: str) -> list[str]:
-    """Each row's gold.
-
-    Raises:
-        ValueError: a row's item is not among the items.
-    """
+def golds_of(rows: Rows, items: Sequence[Item]) -> list[str]:
+    """Each row's gold; `items` are those that were sampled."""
     golds = {item.id: item.gold for item in items}
-    if missing := next((row["item"] for row in rows if row["item"] not in golds), None):
-        raise ValueError(f"{benchmark} has no item {missing!r}, which was sampled: give the data that it was then.")
     return [golds[row["item"]] for row in rows]
 
 
@@ -87,7 +82,8 @@ def score_again(path: Path, data: str | None, view: View) -> int:
     if about is None:
         raise ValueError(f"{path} is a part of an evaluation that is not finished: run its command again first.")
     benchmark = load_benchmark(about["name"])
-    golds = _private_golds(path, rows, benchmark, data) if about["private"] else [row["gold"] for row in rows]
+    settings = meta["settings"]
+    golds = _private_golds(path, rows, benchmark, settings, data) if about["private"] else [r["gold"] for r in rows]
     bare = [{name: value for name, value in row.items() if name not in ("score", "reason")} for row in rows]
     show = view.begin(f"{about['name']}: scoring", len(rows))
     scored = score(bare, golds, benchmark.get_grader(), show)
@@ -95,11 +91,16 @@ def score_again(path: Path, data: str | None, view: View) -> int:
     return sum(old["score"] != new["score"] for old, new in zip(rows, scored, strict=True))
 
 
-def _private_golds(path: Path, rows: Rows, benchmark: Benchmark, data: str | None) -> list[str]:
+def _private_golds(
+    path: Path, rows: Rows, benchmark: Benchmark, settings: Mapping[str, Any], data: str | None
+) -> list[str]:
     try:
-        return golds_of(rows, benchmark.items(data), benchmark.name)
+        items = benchmark.items(data)[: settings["items"]]
     except (ValueError, OSError, ImportError) as error:
         raise ValueError(
             f"{path} holds no golds, since items of {benchmark.title} are not to be published, and the items cannot be "
             f"had here ({error}): name their file with --data."
         ) from None
+    if hash_prompts(items) != settings["prompts"]:  # other choices, or in another order: the letters mean others
+        raise ValueError(f"{path} was sampled from other items of {benchmark.title}: name their file with --data.")
+    return golds_of(rows, items)

@@ -99,7 +99,7 @@ def _score(store: Store, work: Work, common: Mapping[str, Any], view: View) -> N
     benchmark = work.benchmark
     rows = [row for chunk in _chunks(work, common) for row in store.read_part(benchmark.name, chunk)]
     show = view.begin(f"{benchmark.name}: scoring", work.total)
-    golds = golds_of(rows, work.items, benchmark.name)
+    golds = golds_of(rows, work.items)
     store.finish(benchmark.name, score(rows, golds, benchmark.get_grader(), show), describe(work, common))
 
 
