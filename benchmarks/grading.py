@@ -12,6 +12,7 @@ text of `tests/tasks/verify/hostile.py` between right answers that only math-ver
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import statistics
@@ -47,6 +48,7 @@ def time_rollouts(pairs: list[Pair], repeats: int) -> list[Row]:
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
         way()
+    gc.freeze()  # else collections walk what torch has imported, in this process alone, and serial looks slow
     for _ in range(repeats):
         results = []
         for name, way in ways.items():
@@ -71,6 +73,24 @@ def time_rollouts(pairs: list[Pair], repeats: int) -> list[Row]:
 
 def call(pool: Pool, pairs: list[Pair]) -> list[bool]:
     return [outcome.value for outcome in pool.call_each("math_equal", pairs, timeout=30)]
+
+
+def time_overhead(calls: int = 20_000) -> Row:
+    """CPU time of a call that does nothing, since its function does not exist: the pool's own part."""
+    pool = Pool("math_verify", num_workers=1, cache_size=0)
+    call(pool, [("1", "x")])
+    (pid,) = children()
+    start, start_worker = sum(os.times()[:2]), cpu_seconds(pid)
+    pool.call_each("nothing", [("\\frac{1}{2}", str(n)) for n in range(calls)], timeout=30)
+    caller, its_worker = sum(os.times()[:2]) - start, cpu_seconds(pid) - start_worker
+    pool.close()
+    microseconds = {"caller_us": round(caller / calls * 1e6, 1), "worker_us": round(its_worker / calls * 1e6, 1)}
+    return {"what": "a call of nothing, CPU time", "texts": calls, **microseconds}
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def time_grader(path: Path) -> Row:
@@ -169,7 +189,7 @@ def main() -> None:
     args = parser.parse_args()
     rows: list[Row] = []
     if args.rollouts is not None:
-        rows += [*time_rollouts(read_pairs(args.rollouts), args.repeats), time_grader(args.rollouts)]
+        rows += [*time_rollouts(read_pairs(args.rollouts), args.repeats), time_grader(args.rollouts), time_overhead()]
     if args.golds is not None:
         rows += validate_golds(args.golds)
     rows += grade_hostile(args.timeout, args.memory_mb * 2**20)
