@@ -64,8 +64,8 @@ def mean_of_items(values: Sequence[float]) -> Estimate:
 def standard_error(values: Sequence[float]) -> float | None:
     """Of the mean over items, sd(values) / sqrt(N); None for fewer than two items.
 
-    >>> standard_error([1.0, 0.5, 0.0, 0.5])
-    0.20412414523193154
+    >>> round(standard_error([1.0, 0.5, 0.0, 0.5]), 4)
+    0.2041
     """
     num = len(values)
     if num < 2:
