@@ -30,8 +30,8 @@ Rows = list[dict[str, Any]]
 class Store:
     """The folder's files; each is written in one move, so that a kill leaves the old one, or the new one."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
 
     def claim(self, model: str, common: Mapping[str, Any], benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
         """Make the folder this evaluation's; benchmarks that are new to it are added. `model` is a name to show.
