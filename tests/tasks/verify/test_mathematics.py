@@ -28,6 +28,12 @@ GRADER = GRADERS["math"]
         ("\\boxed{(2, 1)}", "(1, 2)", 0.0),
         ("\\boxed{\\{2, 1\\}}", "\\{1, 2\\}", 1.0),
         (f"\\boxed{{{'(' * 12}1{')' * 12}}}", "1", 1.0),
+        ("\\boxed{4.5 \\times 10^{33}}", "4.5e33", 1.0),
+        ("\\boxed{4.50 \\cdot 10^{33} \\text{ erg}}", "4.5e33", 1.0),
+        ("\\boxed{10^{-8}}", "1e-8", 1.0),
+        ("\\boxed{2 \\times 10^{-8}}", "1e-8", 0.0),
+        ("\\boxed{300000000}", "3e8", 1.0),
+        ("\\boxed{2e^{3}}", "2000", 0.0),
         ("\\boxed{\\text{Evelyn}}", "Evelyn", 1.0),
         ("\\boxed{\\text{Evelyn}}", "Angela", 0.0),
         ("\\boxed{garbage 42 ((((}", "42", 0.0),
@@ -54,6 +60,10 @@ def test_verdicts(text: str, gold: str, score: float) -> None:
 def test_what_is_not_compared_says_why(text: str, reason: str) -> None:
     verdict = GRADER.grade([text], ["42"])[0]
     assert (verdict.score, verdict.reason) == (0.0, reason)
+
+
+def test_integers_are_one_vote_with_zeros_before_them() -> None:
+    assert [GRADER.answer(f"\\boxed{{{number}}}") for number in ("073", "+73", "73.")] == ["73"] * 3
 
 
 def test_answers_are_keys_for_votes() -> None:
