@@ -246,7 +246,8 @@ def test_a_missing_package_is_one_clear_error() -> None:
 
 
 def test_workers_load_nothing_of_echorl() -> None:
-    code = f"import runpy, sys; runpy.run_path({worker.__file__!r}); print('echorl' in sys.modules, 'torch' in sys.modules)"
+    loaded = "print('echorl' in sys.modules, 'torch' in sys.modules)"
+    code = f"import runpy, sys; runpy.run_path({worker.__file__!r}); {loaded}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
 
