@@ -72,6 +72,7 @@ def test_the_letter_c(text: str) -> None:
         "I am sure",
         "A man walks in.",
         "The answer is a man.",
+        "The answer is a\nman.",
         "The answer is unclear",
         "The answer is not C",
         "The answer isn't C",

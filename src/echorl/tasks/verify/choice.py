@@ -16,10 +16,12 @@ WINDOW = 120
 MAX_STATEMENTS = 200
 """How many places with the word "answer" are looked at, from the end."""
 
-_MARKUP = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathsf|rm|bf)(?![A-Za-z])|[{}]")
-_WRAPPING = re.compile(r"(?:[\s$*_(\[\"'`]|\\[(\[])*")
+_MARKUP = re.compile(r"\\(?:(?:text|math)[a-z]{0,6}|mbox|boldsymbol|rm|bf|left|right|large|Large)(?![A-Za-z])|[{}]")
+_WRAPPING = re.compile(r"(?:[\s$*_(\[\"'`“‘]|\\[(\[ ])*")
+_NOUN = re.compile(rf"(?:(?:option|choice|letter)\b[\s:]*)?{_WRAPPING.pattern}", re.IGNORECASE)
 _END = re.compile(
-    r"\s*(?:$|\\?[()\[\]]|[.:,;$*_\"'`!?]|--?\s|[–—]|\\)"
+    r"\s*(?:$|\\?[()\[\]]|[.:,;$*_\"'`!?”]|--?\s|[–—]|\\)"
+    r"|(?<!a)[^\S\n]*\n"
     r"|\s+(?:because|since|as|which|due|based|given|from|for|with|and|or)\b"
 )
 _ALONE = re.compile(r"[).:]|[\s*_$\"'`)\]\\]*$")
@@ -40,7 +42,8 @@ class Labels:
         self.upper = upper
         self.first = re.compile(f"([{any_case}]){whole}")
         self.second = re.compile(
-            rf"[\s$*_()\[\].,;:/&|\\+-]*(?:(?:and|or)\b[\s(*]*)?[{any_case}]{whole}(?=\s*(?:$|[)\].,;:$*/&]))"
+            r"[ \t\xa0$*_()\[\].,;:/&|\\+-]*(?:(?<=[,;&])\s+)?(?:(?:and|or)\b[\s(*]*)?(?:[Oo]ption\s+)?"
+            rf"[{any_case}]{whole}(?=\s*(?:$|[)\].,;:$*/&]))"
         )
         self.right = re.compile(
             rf"(?<![A-Za-z0-9'’])([{upper}])[)\]*]{{0,4}}\s{{1,3}}is\s{{1,3}}(?:the\s{{1,3}})?(?:correct|right|best)\b"
@@ -89,9 +92,9 @@ def read_label(text: str, labels: Labels = LETTERS) -> str:
 
 
 def leading_label(text: str, labels: Labels = LETTERS) -> str:
-    r"""The one label that a text starts with: "C", "(C) Mars", "\text{C}"; "" for a word or for two labels."""
+    r"""The one label that a text starts with: "C", "(C) Mars", "\text{Option C}"; "" for a word or for two labels."""
     text = _MARKUP.sub(" ", text[:WINDOW])
-    found = labels.first.match(text, _WRAPPING.match(text).end())
+    found = labels.first.match(text, _NOUN.match(text, _WRAPPING.match(text).end()).end())
     if not found or not _END.match(text, found.end()) or labels.second.match(text, found.end()):
         return ""
     return found[1].upper()
