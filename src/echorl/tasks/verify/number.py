@@ -11,20 +11,21 @@ from typing import ClassVar
 from echorl.tasks.base import final_answer
 from echorl.tasks.verify.base import AnswerGrader, Verdict, Written, refusal
 from echorl.tasks.verify.pool import Pool, shared_pool
+from echorl.tasks.verify.reading import after_thinking, last_box, last_tag
 
 MAX_ANSWER_CHARS = 300
 """A longer answer is no number: it fails unread."""
 
-_NUMBER = re.compile(r"[$€£]? ?([+-]?)[$€£]?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(\.[0-9]*)?\.?")
-_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
+_NUMBER = re.compile(r"(?:\\?[$€£])? ?([+-]?)(?:\\?[$€£])?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(\.[0-9]*)?\.?")
 
 
 @dataclass(frozen=True)
 class NumberGrader(AnswerGrader):
     r"""A success is a final number equal to the gold one.
 
-    It follows the last `####` (its first line), else stands in the last `<answer>...</answer>`, the last `\boxed{...}`
-    or the last non-empty line. What isn't a plain number goes to math-verify in a worker process.
+    It follows the last `####` (its first line; a heading before a box is none), else stands in the last
+    `<answer>...</answer>`, the last `\boxed{...}` or the last non-empty line. Only what follows `</think>` counts, as
+    for mathematics. What isn't a plain number goes to math-verify in a worker process.
     """
 
     timeout: float = 5.0
@@ -61,11 +62,11 @@ def read_answer(text: str) -> str:
     >>> read_answer("48/2=24\n#### 24\nDone."), read_answer("so \\boxed{24}."), read_answer("")
     ('24', '24', '')
     """
-    answer = final_answer(text)
-    if "####" in text:
-        return answer.partition("\n")[0].strip()
-    boxed = _BOXED.findall(text[-10_000:])
-    return boxed[-1].strip() if boxed and "<answer>" not in text else answer
+    text = after_thinking(text)
+    _, marked, rest = text.rpartition("####")
+    if marked and last_box(rest) is None:
+        return rest.strip().partition("\n")[0].strip()
+    return last_tag(text) or last_box(text) or final_answer(text)
 
 
 def same_plain_number(gold: str, answer: str) -> bool | None:
