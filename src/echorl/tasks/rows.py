@@ -41,11 +41,14 @@ def _read_csv(path: Path) -> list[Row]:
     csv.field_size_limit(2**31 - 1)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(csv.DictReader(file))
+            rows = list(csv.DictReader(file))
     except (csv.Error, UnicodeDecodeError):
         raise ValueError(
             f"{path} is not a CSV file in UTF-8; give one with the columns' names in its first line"
         ) from None
+    if (number := next((number for number, row in enumerate(rows) if None in row), None)) is not None:
+        raise ValueError(f"{path}, row {number}: more fields than there are columns; put quotes around texts")
+    return rows
 
 
 READERS: Mapping[str, Callable[[Path], list[Row]]] = {
@@ -149,7 +152,8 @@ def check_columns(row: Row, layouts: Sequence[Sequence[str]], place: str) -> int
     """The first of these layouts, each a list of columns, that the row has.
 
     Raises:
-        ValueError: it has none of them; names the place, what is missing, and what is expected.
+        ValueError: it has none of them; names the place, what is missing, and what is expected. The row's own columns
+            are named only if one is known: without a line of names a CSV's first item would stand for them.
     """
     for index, columns in enumerate(layouts):
         if all(column in row for column in columns):
@@ -157,7 +161,9 @@ def check_columns(row: Row, layouts: Sequence[Sequence[str]], place: str) -> int
     nearest = max(layouts, key=lambda columns: sum(column in row for column in columns))
     missing = ", ".join(repr(column) for column in nearest if column not in row)
     expected = " or ".join(f"({', '.join(columns)})" for columns in layouts)
-    raise ValueError(f"{place}: no column {missing}; expected {expected}, found {', '.join(row)}")
+    known = any(column in row for columns in layouts for column in columns)
+    found = ", ".join(row) if known else f"{len(row)} others (does a CSV's first line hold the columns' names?)"
+    raise ValueError(f"{place}: no column {missing}; expected {expected}, found {found}")
 
 
 def _first(folder: Path, patterns: Iterable[str], suffixes: Iterable[str]) -> list[Path]:

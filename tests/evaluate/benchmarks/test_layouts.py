@@ -13,6 +13,7 @@ from tests.evaluate.benchmarks.files import (
     GOLDS,
     MATH,
     ROWS,
+    SECRET,
     geometry_row,
     suite_row,
     write_jsonl,
@@ -178,3 +179,17 @@ def test_a_csv_file(tmp_path: Path) -> None:
         writer.writeheader()
         writer.writerow(MATH)
     assert load_benchmark("math500").items(str(tmp_path))[0].gold == "2"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"Is it {SECRET}?,{SECRET},b,c,d\n{SECRET},{SECRET},b,c,d\n", "found 5 others"),
+        (f"Question,Correct Answer\n{SECRET},{SECRET},{SECRET},c,d\n", "row 0: more fields than there are columns"),
+    ],
+)
+def test_a_file_without_its_columns_names_is_not_quoted(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "gpqa_diamond.csv").write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_benchmark("gpqa_diamond").items(str(tmp_path))
+    assert SECRET not in str(caught.value)
