@@ -91,3 +91,6 @@ def test_a_benchmark_that_is_missing(places, tmp_path):
 def test_no_evaluation(places, tmp_path):
     with pytest.raises(ValueError, match="is no folder of an evaluation"):
         contrast([places[0], tmp_path / "nowhere"])
+    (tmp_path / "settings.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"settings\.json was not written by `echorl eval`"):
+        contrast([places[0], tmp_path])

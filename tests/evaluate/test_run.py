@@ -115,6 +115,9 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(ValueError, match="holds files that no evaluation wrote"):
         run(tmp_path)
+    (tmp_path / "settings.json").write_text('{"editor": "vi"}')
+    with pytest.raises(ValueError, match=r"settings\.json was not written by `echorl eval`"):
+        run(tmp_path)
 
 
 def test_a_damaged_part(tmp_path):

@@ -9,7 +9,6 @@ from typing import Any
 from echorl.evaluate.metrics import item_means, paired_average
 from echorl.evaluate.store import RESULTS, SETTINGS, Store
 from echorl.evaluate.summary import DISTRIBUTIONS, Scored
-from echorl.stored import read_json
 
 EQUAL = ("samples", "max_new_tokens", "temperature", "top_p")
 """Settings without which a difference would not be the model's."""
@@ -22,10 +21,10 @@ def read_evaluation(place: Path) -> dict[str, Scored]:
         ValueError: nothing is there, or a file is damaged.
     """
     folder = place.parent if place.name == RESULTS else place
-    settings = read_json(folder / SETTINGS)
+    store = Store(folder)
+    settings = store.settings()
     if settings is None:
         raise ValueError(f"{place} is no folder of an evaluation (it has no {SETTINGS}): give an output_dir of `eval`.")
-    store = Store(folder)
     paths = {name: store.samples(name) for name in settings["benchmarks"]}
     found = {name: Scored.read(path) for name, path in paths.items() if path.exists()}
     if not found:

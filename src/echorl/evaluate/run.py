@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from echorl.evaluate.checkpoint import Checkpoint
 from echorl.evaluate.grading import describe, golds_of, sampled_row, score
 from echorl.evaluate.plan import Sampling, Work, room
-from echorl.evaluate.store import RESULTS, SETTINGS, Store, write_samples
+from echorl.evaluate.store import RESULTS, Store, write_samples
 from echorl.evaluate.summary import Scored, averages
 from echorl.processes import Silent, View
-from echorl.stored import read_json, write_json
+from echorl.stored import write_json
 
 if TYPE_CHECKING:
     from echorl.evaluate.engines import Engine
@@ -109,7 +109,7 @@ def sum_up(store: Store) -> dict[str, Any]:
     Returns:
         {"model", "settings", "versions", "benchmarks": {name: `Scored.summary`}, "averages"}.
     """
-    settings = read_json(store.folder / SETTINGS) or {"model": None, "common": {}, "benchmarks": {}}
+    settings = store.settings() or {"model": None, "common": {}, "benchmarks": {}}
     scored = [Scored.read(store.samples(name)) for name in settings["benchmarks"] if store.is_finished(name)]
     benchmarks = {each.name: each.summary() for each in scored}
     results = {

@@ -39,7 +39,7 @@ class Store:
         Raises:
             ValueError: it holds something else, or samples made with other settings; the message names the first.
         """
-        found = read_json(self.folder / SETTINGS)
+        found = self.settings()
         if found is None:
             if self.folder.exists() and any(path.name not in OWN for path in self.folder.iterdir()):
                 raise ValueError(f"{self.folder} holds files that no evaluation wrote: give another output_dir.")
@@ -49,6 +49,18 @@ class Store:
         for name, key in benchmarks.items():
             self._check(f"{name}: ", found["benchmarks"].get(name, key), key)
         write_json(self.folder / SETTINGS, {**found, "benchmarks": {**found["benchmarks"], **benchmarks}})
+
+    def settings(self) -> dict[str, Any] | None:
+        """What `claim` wrote; None where nothing did.
+
+        Raises:
+            ValueError: another program wrote the file.
+        """
+        path = self.folder / SETTINGS
+        found = read_json(path)
+        if found is not None and not (isinstance(found, dict) and {"model", "common", "benchmarks"} <= found.keys()):
+            raise ValueError(f"{path} was not written by `echorl eval`: give another folder.")
+        return found
 
     def _check(self, place: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         for name in {**before, **now}:
