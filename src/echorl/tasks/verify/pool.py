@@ -25,7 +25,7 @@ from echorl.tasks.verify.process import MEMORY_LIMIT, Outcome, Worker
 
 NUM_WORKERS = min(4, os.cpu_count() or 1)
 CACHE_SIZE = 20_000
-MAX_AT_ONCE = 16
+MAX_AT_ONCE = 64
 """Requests that a worker is sent at once."""
 
 
