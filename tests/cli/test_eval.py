@@ -99,6 +99,21 @@ def test_scoring_again(capsys, folder):
     assert read_samples(path) == (rows, meta)
 
 
+def test_scoring_again_a_file_in_this_folder(capsys, monkeypatch, folder):
+    (folder / "results.json").unlink()
+    monkeypatch.chdir(folder / "samples")
+    assert main(["eval", "--grade", "quickstart.parquet"]) == 0
+    assert (folder / "results.json").exists()
+
+
+def test_a_model_in_this_folder(capsys, monkeypatch, tmp_path):
+    from echorl.quickstart import POLICY
+
+    monkeypatch.chdir(shutil.copytree(POLICY, tmp_path / "mine"))
+    assert main(["eval", *QUICK.split(), "--model", "."]) == 0
+    assert (tmp_path / "mine/runs/eval/mine/results.json").exists()
+
+
 def test_reasons_are_told(capsys, folder):
     path = folder / "samples/quickstart.parquet"
     rows, meta = read_samples(path)

@@ -111,7 +111,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     checkpoint, device = _checkpoint(args.model), args.device or _device()
     with as_user_error(ImportError, doing="a benchmark needs a package (pip install 'echorl[tasks]')"):
         works = prepare(args.benchmarks, checkpoint, sampling, args.data)
-    folder = Path(args.output_dir or Path("runs/eval", Path(args.model).name))
+    folder = Path(args.output_dir or Path("runs/eval", Path(os.path.abspath(args.model)).name))  # "." has no name
     start = partial(_start, args.backend, checkpoint, sampling, works, device)
     with alone(folder, "eval"), Bars() as bars:
         common = settings_of(checkpoint, sampling, args.backend, device)
@@ -165,7 +165,8 @@ def _grade(args: argparse.Namespace) -> int:
 
     files: dict[Path, list[Path]] = {}
     for path in _sample_files(args.grade):
-        files.setdefault(path.parent.parent, []).append(path)
+        folder = Path(os.path.relpath(path.resolve().parent.parent))  # of a file in this folder, too
+        files.setdefault(folder, []).append(path)
     for folder, paths in files.items():
         known = (folder / SETTINGS).exists()
         with alone(folder, "eval") if known else nullcontext(), Bars() as bars:
