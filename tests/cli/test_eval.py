@@ -144,6 +144,7 @@ def test_comparison(capsys, folder):
         (["--max_new_tokens", "500"], ["max_new_tokens=500", "the model's context of 256"]),
         (["--backend", "vllm", "--device", "cpu"], ["--device cpu is for the backend 'transformers'"]),
         (["--grade", "x.parquet"], ["--model and --grade given: give exactly one"]),
+        (["--benchmarks", "quickstart,quickstrat"], ["unknown benchmark 'quickstrat'"]),
     ],
 )  # fmt: skip
 def test_one_sentence(fails, words, said):
@@ -158,6 +159,9 @@ def test_one_sentence(fails, words, said):
         (["--grade", "x.parquet"], ["x.parquet: there is no such file"]),
         (["--grade", "."], ["holds no samples/*.parquet"]),
         (["--compare", ".", "."], ["is no folder of an evaluation"]),
+        (["--compare", ".", ".", "--seed", "0"], ["--seed says nothing to --compare"]),
+        (["--grade", ".", "--benchmarks", "math500"], ["--benchmarks says nothing to --grade"]),
+        (["--model", "quickstart", "--benchmarks", ","], ["--benchmarks is missing"]),
     ],
 )
 def test_one_sentence_for_half_a_command(fails, words, said):

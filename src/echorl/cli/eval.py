@@ -26,6 +26,12 @@ DEFAULTS = {
     "batch_size": (int, "N", "completions sampled and stored at once; default 32, with vLLM 256"),
     "seed": (int, "S", "default 0"),
 }
+NOT_FOR = {
+    "model": (),
+    "compare": (*DEFAULTS, "data", "device", "output_dir"),
+    "grade": (*DEFAULTS, "benchmarks", "device", "output_dir"),
+}
+"""What is asked for -> options that it doesn't look at."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -37,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "intervals. What is sampled is kept; the same command goes on. See docs/eval.md.",
     )
     parser.add_argument("--model", metavar="MODEL", help="a folder, a model of the hub, 'quickstart' or 'smollm2'")
-    parser.add_argument("--benchmarks", nargs="+", metavar="NAME", help="aime24, math500, ..., or TASK[:SPLIT]")
+    parser.add_argument("--benchmarks", nargs="+", metavar="NAME", help="aime24 math500 ..., or TASK[:SPLIT]")
     parser.add_argument("--data", metavar="PATH", help="the benchmarks' files, instead of the hub's data sets")
     for name, (kind, metavar, text) in DEFAULTS.items():
         parser.add_argument(*_spellings(name), type=kind, metavar=metavar, help=text)
@@ -65,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
+    args.benchmarks = args.benchmarks and [name for word in args.benchmarks for name in word.split(",") if name]
     _check(args)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -85,6 +92,8 @@ def _check(args: argparse.Namespace) -> None:
     if len(asked) != 1:
         given = " and ".join(f"--{name}" for name in asked) or "nothing to do"
         raise UserError(f"{given} given: give exactly one of --model (with --benchmarks), --compare and --grade.")
+    if unused := [name for name in NOT_FOR[asked[0]] if getattr(args, name) is not None]:
+        raise UserError(f"--{unused[0]} says nothing to --{asked[0]}: leave it out.")
     if args.model and not args.benchmarks:
         raise UserError("--benchmarks is missing: name one or more, such as math500 (docs/eval.md lists them).")
     if args.device and args.backend == "vllm":
