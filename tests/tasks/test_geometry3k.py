@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from echorl.tasks import load_task
+from echorl.tasks.geometry3k import read_problem
 
 pytest.importorskip("PIL")
 
@@ -133,6 +134,13 @@ def test_what_is_wrong_with_a_file(tmp_path: Path, release: Path) -> None:
         read(tmp_path / "rows.jsonl")
     with pytest.raises(ValueError, match=r"the hub's rows have no choices"):
         read(write_parquet(tmp_path / "hub.parquet"), choices=True)
+
+
+def test_an_answer_that_takes_too_long_does_not_leave_its_item_out(monkeypatch) -> None:
+    monkeypatch.setattr("echorl.tasks.geometry3k.TIMEOUT", 0.2)
+    row = {"problem": "Find x.", "answer": "9^{9^{9^9}}", "images": []}
+    with pytest.raises(ValueError, match=r"9\^\{9.* cannot be computed \((timeout|memory)\): try again"):
+        read_problem(row)
 
 
 def test_the_real_zip(shared_data: Path) -> None:

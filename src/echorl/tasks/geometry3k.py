@@ -27,8 +27,8 @@ RELEASE_COLUMNS = ("id", "annotat_text", "choices", "answer", "precise_value", "
 LAYOUTS = (HUB_COLUMNS, RELEASE_COLUMNS)
 RELEASE_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 """Our name of a split -> its folder in the archives of the original release."""
-TIMEOUT = 5.0
-"""Seconds for the value of one answer in LaTeX."""
+TIMEOUT = 30.0
+"""Seconds for the value of one answer in LaTeX; it takes milliseconds, but the machine may be busy."""
 
 _PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
@@ -177,10 +177,17 @@ def _from_release(row: Row, choices: bool) -> Problem | None:
 
 
 def _value(answer: str) -> float | None:
-    """The number that the LaTeX stands for; None if it is no number."""
+    """The number that the LaTeX stands for; None if it is no number.
+
+    Raises:
+        ValueError: that could not be found out, by an accident of the machine perhaps: the item must not go missing.
+    """
     if _PLAIN.fullmatch(answer):
         return float(answer)
-    return shared_pool("math_verify").call_each("latex_value", [(answer,)], timeout=TIMEOUT)[0].value
+    outcome = shared_pool("math_verify").call_each("latex_value", [(answer,)], timeout=TIMEOUT)[0]
+    if outcome.reason in ("timeout", "memory", "died"):
+        raise ValueError(f"the value of the answer {answer!r} cannot be computed ({outcome.reason}): try again")
+    return outcome.value
 
 
 def _images(row: Row) -> tuple[bytes, ...]:
