@@ -19,6 +19,10 @@ CLOSE = geometry_gold("B", 100.0, [99.5, 100.0, 100.4, 101.0])
         ("\\boxed{21\\sqrt{3}}", 1.0),
         ("\\boxed{36.37}", 1.0),
         ("\\boxed{x = 36.4^\\circ}", 1.0),
+        ("\\boxed{\\approx 36.4}", 1.0),
+        ("\\boxed{x \\approx 36.4^\\circ}", 1.0),
+        ("\\boxed{\\text{36.4}}", 1.0),
+        ("\\boxed{\\mathbf{36.4}}", 1.0),
         ("\\boxed{36.9}", 0.0),
         ("<answer>36.4 units</answer>", 1.0),
         ("So the answer is 36.4.", 1.0),
@@ -32,6 +36,12 @@ CLOSE = geometry_gold("B", 100.0, [99.5, 100.0, 100.4, 101.0])
 )
 def test_letters_and_values(text: str, score: float) -> None:
     assert GRADER.grade([text], [GOLD])[0].score == score
+
+
+def test_layout_does_not_part_votes() -> None:
+    assert {GRADER.answer(text) for text in ("\\boxed{$36.4$.}", "\\boxed{\\text{36.4}}", "The answer is 36.4")} == {
+        "36.4"
+    }
 
 
 def test_another_choice_that_is_nearer_wins() -> None:

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from echorl.tasks.verify.base import AnswerGrader, Verdict, Written, refusal
 from echorl.tasks.verify.choice import leading_label, stated_label
+from echorl.tasks.verify.mathematics import normal_form
 from echorl.tasks.verify.pool import Pool, shared_pool
 from echorl.tasks.verify.reading import after_thinking, last_box, last_tag
 
@@ -22,7 +23,7 @@ TOLERANCE = 0.01
 MAX_ANSWER_CHARS = 300
 
 _PLAIN = re.compile(
-    r"(?:[A-Za-z]{1,3}\s*=)?\s*([+-]?(?:[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15}))"
+    r"(?:(?:[A-Za-z]{1,3}\s*)?(?:=|\\approx))?\s*([+-]?(?:[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15}))"
     r"\s*(?:°|\^\s*\{?\s*\\circ\s*\}?|degrees?|units?)?\s*\.?"
 )
 _STATED = re.compile(
@@ -52,12 +53,15 @@ class GeometryGrader(AnswerGrader):
         numbers = _STATED.findall(text)
         return stated_label(text) or (numbers[-1] if numbers else "")
 
+    def answer(self, text: str) -> str:
+        return normal_form(self.read(text))
+
     def judge(self, answer: str, gold: str) -> Verdict | None:
         if refused := refusal(answer, max_chars=MAX_ANSWER_CHARS):
             return refused
         if answer.isalpha() and len(answer) == 1:
             return Verdict(float(answer == json.loads(gold)["letter"]))
-        plain = _PLAIN.fullmatch(answer.strip("$ "))
+        plain = _PLAIN.fullmatch(normal_form(answer))
         return Verdict(float(_is_right(float(plain[1]), gold))) if plain else None
 
     def ask(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
