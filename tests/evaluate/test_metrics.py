@@ -161,6 +161,14 @@ def test_standard_error_by_hand():
     assert standard_error([0.5]) is None
 
 
+def test_a_bootstrap_in_pieces_is_the_same(monkeypatch):
+    rng = random.Random(0)
+    pairs = [([rng.random() for _ in range(n)], [rng.random() for _ in range(n)]) for n in (7, 30)]
+    whole = paired_average(pairs)
+    monkeypatch.setattr("echorl.evaluate.metrics.MAX_DRAWS", 1000)
+    assert paired_average(pairs) == whole
+
+
 def test_paired_average_weighs_benchmarks_alike():
     pairs = [([0.0] * 10, [1.0] * 10), ([0.5], [0.5])]
     assert paired_average(pairs) == Estimate(0.5, 0.5, 0.5)  # 11 items, yet one half each

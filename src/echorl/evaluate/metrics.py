@@ -15,6 +15,9 @@ Verdicts = Sequence[Sequence[bool]]
 Z_95 = 1.959963984540054
 """The normal distribution's 97.5 % quantile."""
 
+MAX_DRAWS = 1 << 22
+"""Of a bootstrap: 64 MB."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -162,10 +165,17 @@ def paired_average(
     values, means = [], []
     for first, second in pairs:
         differences = torch.tensor(second, dtype=torch.float64) - torch.tensor(first, dtype=torch.float64)
-        draws = torch.randint(len(differences), (resamples, len(differences)), generator=generator)
         values.append(differences.mean())
-        means.append(differences[draws].mean(1))
+        means.append(_resampled_means(differences, resamples, generator))
     return _percentiles(torch.stack(values).mean(), torch.stack(means).mean(0))
+
+
+def _resampled_means(values: torch.Tensor, resamples: int, generator: torch.Generator) -> torch.Tensor:
+    """Means of as many values, drawn with replacement: [resamples]. At most `MAX_DRAWS` are in memory at once."""
+    num = len(values)
+    rows = max(1, MAX_DRAWS // num)
+    sizes = [min(rows, resamples - start) for start in range(0, resamples, rows)]
+    return torch.cat([values[torch.randint(num, (size, num), generator=generator)].mean(1) for size in sizes])
 
 
 def paired_runs(
