@@ -6,6 +6,7 @@ out is {"result", "reason", "last": whether the worker had better be replaced}.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -106,6 +107,8 @@ def serve(package: str, memory_limit: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the parent may ignore it, and its children with it
     _warm_up(package)
     too_large = _limit_memory(memory_limit)
     _end_with_parent()
@@ -136,12 +139,12 @@ def _warm_up(package: str) -> None:
     importlib.import_module(package)
     if package == "math_verify":
         math_equal("\\frac{1}{2}", "x+1")
+    gc.freeze()  # what was imported stays: collections need not walk it
 
 
 def _die_after(seconds: float) -> None:
-    """Let the kernel end this process then, even inside C code and without a parent; 0: never mind."""
+    """Let the kernel end this process then (as SIGALRM does by default), even inside C code; 0: never mind."""
     if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
