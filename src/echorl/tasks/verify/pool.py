@@ -25,7 +25,7 @@ from echorl.tasks.verify.process import MEMORY_LIMIT, Outcome, Worker
 
 NUM_WORKERS = min(4, os.cpu_count() or 1)
 CACHE_SIZE = 20_000
-MAX_AT_ONCE = 64
+MAX_AT_ONCE = 256
 """Requests that a worker is sent at once."""
 
 
@@ -88,7 +88,7 @@ class Pool:
             one.end()
 
     def _call_all(self, requests: list[str], timeout: float) -> dict[str, Outcome]:
-        work = _Work(requests, share=2 * self.num_workers)
+        work = _Work(requests, share=1 if self.num_workers == 1 else 2 * self.num_workers)
         num_threads = min(self.num_workers, len(requests))
         if num_threads == 1:
             self._do(work, timeout)

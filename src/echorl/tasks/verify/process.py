@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from echorl.tasks.verify import worker
@@ -125,4 +126,10 @@ def _reply(process: subprocess.Popen[bytes]) -> dict[str, Any] | None:
         line = process.stdout.readline()
     except (OSError, ValueError):
         return None
-    return json.loads(line) if line.endswith(b"\n") else None
+    return _read(line) if line.endswith(b"\n") else None
+
+
+@lru_cache(maxsize=64)
+def _read(line: bytes) -> dict[str, Any]:
+    """Most replies are one of two, and nobody changes them."""
+    return json.loads(line)

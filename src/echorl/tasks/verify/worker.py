@@ -117,21 +117,28 @@ def serve(package: str, memory_limit: int) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         _die_after(request["limit"])
-        reply = _answer(request)
+        result, reason = _answer(request)
         _die_after(0)
-        last = reply["reason"] == "memory" or _peak_memory() > too_large
-        print(json.dumps({**reply, "last": last}), file=replies, flush=True)
+        last = reason == "memory" or _peak_memory() > too_large
+        replies.write(_reply(result, reason, last) + "\n")
+        replies.flush()
 
 
-def _answer(request: dict[str, Any]) -> dict[str, Any]:
+def _answer(request: dict[str, Any]) -> tuple[Any, str]:
+    """(result, reason)"""
     try:
         result = FUNCTIONS[request["function"]](*request["arguments"])
-        json.dumps(result)
+        if result is not True and result is not False:
+            json.dumps(result)
     except MemoryError:
-        return {"result": None, "reason": "memory"}
+        return None, "memory"
     except Exception as error:  # hostile input: whatever a grader raises on it is its answer
-        return {"result": None, "reason": f"error {type(error).__name__}"}
-    return {"result": result, "reason": ""}
+        return None, f"error {type(error).__name__}"
+    return result, ""
+
+
+def _reply(result: Any, reason: str, last: bool) -> str:
+    return json.dumps({"result": result, "reason": reason, "last": last})
 
 
 def _warm_up(package: str) -> None:
