@@ -164,8 +164,8 @@ def test_running_out_of_memory_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> N
         raise MemoryError
 
     monkeypatch.setattr(worker, "FUNCTIONS", {"hungry": hungry, "set": lambda: {1}})
-    assert worker._answer({"function": "hungry", "arguments": []}) == {"result": None, "reason": "memory"}
-    assert worker._answer({"function": "set", "arguments": []})["reason"] == "error TypeError"  # not JSON
+    assert worker._answer({"function": "hungry", "arguments": []}) == (None, "memory")
+    assert worker._answer({"function": "set", "arguments": []})[1] == "error TypeError"  # not JSON
 
 
 def test_any_thread_may_call(pool: Pool) -> None:
