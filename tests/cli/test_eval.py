@@ -48,7 +48,7 @@ def test_table_and_files(capsys, folder):
     assert row.split()[3] == f"{100 * found['measures']['avg@2']['value']:.1f}"
     assert set(found["measures"]) == {"avg@2", "pass@1", "pass@2", "maj@2"}
     assert results["settings"]["temperature"] == 0.6
-    assert {"python", "torch", "transformers", "echorl"} <= set(results["versions"])
+    assert {"python", "torch", "transformers", "echorl"} <= set(results["versions"][0])
     assert len(read_samples(folder / "samples/quickstart.parquet")[0]) == 8
 
 

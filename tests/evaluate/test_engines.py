@@ -118,6 +118,16 @@ def test_the_chat_template_writes_the_prompt(tmp_path):
     assert checkpoint.prompt(item("1+1")) == item("1+1").prompt
 
 
+def test_thinking_that_the_template_opened_begins_the_response(tmp_path, folder):
+    """Else a box inside thinking that was cut off would count as an answer."""
+    thinks = save(tmp_path, TEMPLATE + "<think>\n")
+    responses = engine(thinks).generate(chunk(), 4)
+    assert all(response.text.startswith("<think>") and response.tokens <= 4 for response in responses)
+    assert not any(response.text.startswith("<think>") for response in engine(folder).generate(chunk(), 4))
+    tags = "Write <think> and </think>"  # as a system message may
+    assert Checkpoint("tiny", str(folder)).opening(item(tags)) == ""
+
+
 def test_without_a_template_the_texts_are_joined(folder):
     checkpoint = Checkpoint("tiny", str(folder))
     messages = [{"role": "system", "content": "a"}, {"role": "user", "content": "1+1"}]

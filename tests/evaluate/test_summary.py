@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from echorl.evaluate.metrics import Z_95
+from echorl.evaluate.metrics import Z_95, wilson
 from echorl.evaluate.store import read_samples, write_samples
 from echorl.evaluate.summary import Scored, averages
 from tests.evaluate.fakes import run
@@ -58,6 +58,7 @@ def test_averages_weigh_benchmarks_alike():
         return {
             "distribution": kind,
             "samples": samples,
+            "items": 30,
             "measures": {f"avg@{samples}": {"value": value, "standard_error": error}},
         }
 
@@ -73,7 +74,24 @@ def test_averages_weigh_benchmarks_alike():
     assert found["in"]["benchmarks"] == ["a", "b"]
     assert found["in"]["value"] == pytest.approx(0.4)
     assert found["in"]["standard_error"] == pytest.approx(math.hypot(0.03, 0.04) / 2)
-    assert found["in"]["high"] == pytest.approx(0.4 + Z_95 * 0.025)
+    bounds = wilson(found["in"]["value"], 0.4 * 0.6 / 0.025**2)
+    assert (found["in"]["low"], found["in"]["high"]) == pytest.approx(bounds)
+    assert found["in"]["high"] == pytest.approx(0.4 + Z_95 * 0.025, abs=2e-3)
+
+
+def test_an_average_stays_a_share():
+    def row(value, error):
+        return {
+            "distribution": "in",
+            "samples": 1,
+            "items": 30,
+            "measures": {"avg@1": {"value": value, "standard_error": error}},
+        }
+
+    low = averages({"a": row(0.0, 0.0), "b": row(1 / 30, 1 / 30)})["in"]
+    assert 0 <= low["low"] < low["value"] < low["high"] < 0.2
+    split = averages({"a": row(0.0, 0.0), "b": row(1.0, 0.0)})["in"]
+    assert split["low"] < 0.4 < 0.6 < split["high"]  # no spread was seen: that of 60 items
 
 
 def test_a_single_item_has_no_error_and_no_averages_interval():

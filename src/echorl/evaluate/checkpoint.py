@@ -14,6 +14,8 @@ from echorl.fingerprint import hash_model
 if TYPE_CHECKING:
     from echorl.evaluate.benchmarks import Item
 
+THINK = "<think>"
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -69,6 +71,11 @@ class Checkpoint:
         if item.images:
             raise ValueError(f"{self.name} has no chat template, which an item with images needs: take another model.")
         return "\n\n".join(message["content"] for message in item.prompt)
+
+    def opening(self, item: Item) -> str:
+        """What the chat template wrote of the response already: "<think>", or nothing."""
+        text = render(self.processing_class, self.prompt(item), item.images).text
+        return THINK if text.rstrip().endswith(THINK) else ""
 
     def token_ids(self, items: Sequence[Item]) -> list[list[int]]:
         """Each item's prompt as tokens; an image counts as one."""

@@ -15,7 +15,10 @@ from echorl.evaluate.sampling import cut_off, ends_of, sample, with_end
 
 @dataclass(frozen=True)
 class Response:
-    """A completion: its text without special tokens, its length with the token that ends it, whether it was cut off."""
+    """A completion: its text without special tokens, its length with the token that ends it, whether it was cut off.
+
+    Where the chat template opened `<think>`, the text begins with it: an answer inside unfinished thinking is none.
+    """
 
     text: str
     tokens: int
@@ -53,7 +56,8 @@ class Transformers:
             seed=chunk.seed,
         )
         cut = cut_off(completions, max_new_tokens, ends_of(self.model, self.processing_class))
-        return list(map(Response, completions.texts, map(len, completions.token_ids), cut))
+        texts = [self.checkpoint.opening(item) + text for item, text in zip(items, completions.texts, strict=True)]
+        return list(map(Response, texts, map(len, completions.token_ids), cut))
 
 
 class Vllm:
@@ -104,8 +108,8 @@ class Vllm:
         first = [output.outputs[0] for output in outputs]
         texts = self.tokenizer.batch_decode([one.token_ids for one in first], skip_special_tokens=True)
         return [
-            Response(text, len(one.token_ids), one.finish_reason == "length")
-            for text, one in zip(texts, first, strict=True)
+            Response(self.checkpoint.opening(request.item) + text, len(one.token_ids), one.finish_reason == "length")
+            for request, text, one in zip(chunk.requests, texts, first, strict=True)
         ]
 
     def _lora(self) -> Any:

@@ -67,7 +67,7 @@ def evaluate(
         ValueError: the folder holds samples made with other settings, or a file in it is damaged.
     """
     view, engine = view or Silent(), None
-    store.claim(model, common, {work.benchmark.name: work.key() for work in works})
+    store.claim(model, common, {work.benchmark.name: work.key() for work in works}, _versions())
     for work in works:
         if store.is_finished(work.benchmark.name):
             continue
@@ -107,15 +107,17 @@ def sum_up(store: Store) -> dict[str, Any]:
     """The results of all benchmarks that are scored, written to the folder's results.json.
 
     Returns:
-        {"model", "settings", "versions", "benchmarks": {name: `Scored.summary`}, "averages"}.
+        {"model", "settings", "versions", "scored_with", "benchmarks": {name: `Scored.summary`}, "averages"}; "versions"
+        lists those of libraries that samples were made with: more than one if they changed on the way.
     """
-    settings = store.settings() or {"model": None, "common": {}, "benchmarks": {}}
+    settings = store.settings() or {"model": None, "common": {}, "benchmarks": {}, "versions": []}
     scored = [Scored.read(store.samples(name)) for name in settings["benchmarks"] if store.is_finished(name)]
     benchmarks = {each.name: each.summary() for each in scored}
     results = {
         "model": settings["model"],
         "settings": settings["common"],
-        "versions": _versions(),
+        "versions": settings["versions"],
+        "scored_with": _versions(),
         "benchmarks": benchmarks,
         "averages": averages(benchmarks),
     }

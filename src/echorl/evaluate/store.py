@@ -33,8 +33,16 @@ class Store:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
-    def claim(self, model: str, common: Mapping[str, Any], benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
-        """Make the folder this evaluation's; benchmarks that are new to it are added. `model` is a name to show.
+    def claim(
+        self,
+        model: str,
+        common: Mapping[str, Any],
+        benchmarks: Mapping[str, Mapping[str, Any]],
+        versions: Mapping[str, str],
+    ) -> None:
+        """Make the folder this evaluation's; benchmarks that are new to it are added.
+
+        `model` is a name to show; the `versions` of every call are kept, as a record.
 
         Raises:
             ValueError: it holds something else, or samples made with other settings; the message names the first.
@@ -44,11 +52,13 @@ class Store:
             if self.folder.exists() and any(path.name not in OWN for path in self.folder.iterdir()):
                 raise ValueError(f"{self.folder} holds files that no evaluation wrote: give another output_dir.")
             self.folder.mkdir(parents=True, exist_ok=True)
-            found = {"model": model, "common": common, "benchmarks": {}}
+            found = {"model": model, "common": common, "benchmarks": {}, "versions": []}
         self._check("", found["common"], common)
         for name, key in benchmarks.items():
             self._check(f"{name}: ", found["benchmarks"].get(name, key), key)
-        write_json(self.folder / SETTINGS, {**found, "benchmarks": {**found["benchmarks"], **benchmarks}})
+        used = found["versions"] if versions in found["versions"] else [*found["versions"], versions]
+        merged = {**found["benchmarks"], **benchmarks}
+        write_json(self.folder / SETTINGS, {**found, "benchmarks": merged, "versions": used})
 
     def settings(self) -> dict[str, Any] | None:
         """What `claim` wrote; None where nothing did.
@@ -58,7 +68,9 @@ class Store:
         """
         path = self.folder / SETTINGS
         found = read_json(path)
-        if found is not None and not (isinstance(found, dict) and {"model", "common", "benchmarks"} <= found.keys()):
+        if found is not None and not (
+            isinstance(found, dict) and {"model", "common", "benchmarks", "versions"} <= found.keys()
+        ):
             raise ValueError(f"{path} was not written by `echorl eval`: give another folder.")
         return found
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from echorl.evaluate.metrics import (
-    Z_95,
     item_majority,
     item_means,
     item_pass_at_k,
     mean_of_items,
     standard_error,
+    wilson,
 )
 from echorl.evaluate.store import Rows, read_samples
 
@@ -108,7 +108,8 @@ def measure(values: Sequence[float]) -> dict[str, float | None]:
 def averages(benchmarks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Of avg@k over the benchmarks in and out of distribution, where there are two or more; every one counts the same.
 
-    The standard error is that of independent benchmarks, the interval the normal one; None where a benchmark has none.
+    The standard error is that of independent benchmarks; the interval is Wilson's at the number of independent trials
+    that would have it (at the number of items where no spread was seen). None where a benchmark has no error.
     """
     found = {}
     for kind in DISTRIBUTIONS:
@@ -119,7 +120,10 @@ def averages(benchmarks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         errors = [mean["standard_error"] for mean in means]
         value = statistics.fmean(mean["value"] for mean in means)
         error = None if None in errors else math.sqrt(math.fsum(e**2 for e in errors)) / len(errors)
-        low, high = (None, None) if error is None else (value - Z_95 * error, value + Z_95 * error)
+        low, high = (None, None)
+        if error is not None:
+            num = sum(row["items"] for row in own.values())
+            low, high = wilson(value, value * (1 - value) / error**2 if error > 0 else num)
         interval = {"value": value, "low": low, "high": high, "standard_error": error}
         found[kind] = {"benchmarks": list(own), **interval}
     return found

@@ -25,6 +25,8 @@ from echorl.tasks.verify.process import MEMORY_LIMIT, Outcome, Worker
 
 NUM_WORKERS = min(4, os.cpu_count() or 1)
 CACHE_SIZE = 20_000
+MAX_KEPT_CHARS = 2_000
+"""Longer requests (JSON) are not remembered: they would fill the memory, and seldom come again."""
 MAX_AT_ONCE = 256
 """Requests that a worker is sent at once."""
 
@@ -122,7 +124,8 @@ class Pool:
     def _remember(self, outcomes: Mapping[str, Outcome]) -> None:
         with self._lock:
             for request, outcome in outcomes.items():
-                if not outcome.reason or outcome.reason.startswith("error "):
+                small = len(request) <= MAX_KEPT_CHARS
+                if small and (not outcome.reason or outcome.reason.startswith("error ")):
                     self._known[request] = outcome
             while len(self._known) > self._cache_size:
                 self._known.popitem(last=False)
