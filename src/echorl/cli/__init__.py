@@ -14,6 +14,7 @@ COMMANDS = {
     "sft": "supervised training on demonstrations, the warm start: echorl sft --config recipe.yaml",
     "compare": "run several arms on equal rollout tokens and compare them: echorl compare study.yaml",
     "eval": "score a model on benchmarks: echorl eval --model FOLDER --benchmarks aime24 math500",
+    "mine": "find the EchoClips of stored rollouts: echorl mine rollouts.jsonl --model FOLDER",
     "env": "print versions and devices, for a bug report",
 }
 EPILOG = "echorl COMMAND --help tells more. With --traceback (or ECHORL_TRACEBACK=1) an error shows its traceback."

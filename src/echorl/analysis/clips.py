@@ -1,0 +1,186 @@
+"""EchoClips of whole groups as rows of a table, and the numbers for a summary. The mining itself is `echorl.core`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from echorl.analysis.layouts import Rollout
+from echorl.analysis.scorer import Tokens
+from echorl.core.config import EchoConfig
+from echorl.core.entropy import step_entropy
+from echorl.core.ledger import KINDS, GroupKinds, classify_groups
+from echorl.core.mining import candidate_steps, eligible_rollouts, mine_echo_clips
+from echorl.core.steps import StepDelimiters, segment_steps
+
+NUM_OTHERS = 3
+"""Other candidates that are told of beside a clip."""
+COLUMNS = {
+    "group": "int64", "group_id": "string", "kind": "string", "group_size": "int32", "successes": "int32",
+    "file": "string", "line": "int64", "reward": "float64", "prompt": "json", "response": "string", "clip": "string",
+    "clip_tokens": "int32", "response_tokens": "int32", "step": "int32", "steps": "int32", "step_text": "string",
+    "step_entropy": "float64", "other_entropy": "float64", "rank": "int32", "candidates": "int32", "others": "json",
+}  # fmt: skip
+"""Of a clip's row, in order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Rollouts of whole groups with what mining needs; B rollouts of at most T tokens.
+
+    Attributes:
+        rollouts, tokens: B of each.
+        group: int64 [B].
+        entropy: float32 [B, T], NaN where there is none.
+        step_ids: int64 [B, T]; -1 throughout where the rollout was not scored.
+        success: bool [B].
+        kinds: of the groups.
+    """
+
+    rollouts: Sequence[Rollout]
+    tokens: Sequence[Tokens]
+    group: Tensor
+    entropy: Tensor
+    step_ids: Tensor
+    success: Tensor
+    kinds: GroupKinds
+
+    @property
+    def kind(self) -> list[str]:
+        """[B], the kind of each rollout's group."""
+        return [KINDS[i] for i in self.kinds.kind[self.kinds.group].tolist()]
+
+
+def combine(
+    rollouts: Sequence[Rollout],
+    tokens: Sequence[Tokens],
+    group: Tensor,
+    entropies: Sequence[Tensor],
+    scored: Sequence[bool],
+    delimiters: StepDelimiters,
+    success_reward: float,
+) -> Scored:
+    """Put rollouts side by side; `scored` is false where a rollout was too long for the model."""
+    pad = torch.nn.utils.rnn.pad_sequence
+    lengths = torch.tensor([len(one.response) if ok else 0 for one, ok in zip(tokens, scored, strict=True)])
+    ids = pad([torch.tensor(one.response, dtype=torch.int64) for one in tokens], batch_first=True)
+    mask = torch.arange(ids.shape[1]) < lengths.unsqueeze(1)
+    rewards = torch.tensor([one.reward for one in rollouts])
+    success = rewards >= success_reward
+    return Scored(
+        rollouts=rollouts,
+        tokens=tokens,
+        group=group,
+        entropy=pad(list(entropies), batch_first=True, padding_value=torch.nan),
+        step_ids=segment_steps(ids, mask, delimiters),
+        success=success,
+        kinds=classify_groups(success, torch.ones_like(success), rewards, group),
+    )
+
+
+def clip_rows(scored: Scored, tokenizer: Any, config: EchoConfig, draw: int) -> list[dict[str, Any]]:
+    """One row a clip (`COLUMNS`), by group, then by rollout, then by step."""
+    clips = mine_echo_clips(scored.entropy, scored.step_ids, scored.success, scored.group, config, draw=draw)
+    ranks = _Ranks(scored, config, draw)
+    sizes = torch.bincount(scored.kinds.group)
+    wins = torch.bincount(scored.kinds.group, weights=scored.success.double()).long()
+    rows, kinds = [], scored.kind
+    columns = (clips.rollout, clips.step, clips.end, clips.length, clips.entropy, clips.group)
+    for rollout, step, end, length, entropy, group in zip(*(column.tolist() for column in columns), strict=True):
+        source, response, at = scored.rollouts[rollout], scored.tokens[rollout].response, scored.kinds.group[rollout]
+        inside = [token for token, own in zip(response, scored.step_ids[rollout].tolist(), strict=False) if own == step]
+        rows.append(
+            {
+                "group": group,
+                "group_id": source.group,
+                "kind": kinds[rollout],
+                "group_size": int(sizes[at]),
+                "successes": int(wins[at]),
+                "file": source.place[0],
+                "line": source.place[1],
+                "reward": source.reward,
+                "prompt": source.prompt,
+                "response": source.response,
+                "clip": _text(tokenizer, response[:end]),
+                "clip_tokens": length,
+                "response_tokens": len(response),
+                "step": step,
+                "steps": int(scored.step_ids[rollout].max()) + 1,
+                "step_text": _text(tokenizer, inside),
+                "step_entropy": entropy,
+                **ranks.of(rollout, step),
+            }
+        )
+    return rows
+
+
+def _text(tokenizer: Any, ids: list[int]) -> str:
+    return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+class _Ranks:
+    """Where a step stands by entropy among the candidates of its group."""
+
+    def __init__(self, scored: Scored, config: EchoConfig, draw: int) -> None:
+        self.scored, self.means = scored, step_entropy(scored.entropy, scored.step_ids)
+        every = replace(config, top_k=max(1, self.means.shape[1]))
+        candidates = candidate_steps(scored.entropy, scored.step_ids, every, draw=draw)
+        eligible = eligible_rollouts(scored.success, scored.group, config)
+        allowed = (candidates.score > -torch.inf) & eligible.unsqueeze(1)
+        rows, slots = allowed.nonzero(as_tuple=True)
+        found = zip(rows.tolist(), candidates.step[rows, slots].tolist(), strict=True)
+        self._by_group: dict[int, list[tuple[float, int, int]]] = {}
+        for row, step in found:
+            entry = (-float(self.means[row, step]), row, step)
+            self._by_group.setdefault(int(scored.group[row]), []).append(entry)
+        for entries in self._by_group.values():
+            entries.sort()
+
+    def of(self, rollout: int, step: int) -> dict[str, Any]:
+        """rank (1: the largest), candidates, mean entropy of the response's other steps, and the best others."""
+        entries = self._by_group[int(self.scored.group[rollout])]
+        rank = next(i for i, entry in enumerate(entries, 1) if entry[1:] == (rollout, step))
+        others = [self._tell(*entry) for entry in entries if entry[1:] != (rollout, step)][:NUM_OTHERS]
+        own = self.means[rollout].clone()
+        own[step] = -torch.inf
+        rest = own[own.isfinite()].double()
+        mean = float(rest.mean()) if len(rest) else None
+        return {"other_entropy": mean, "rank": rank, "candidates": len(entries), "others": others}
+
+    def _tell(self, negative: float, row: int, step: int) -> dict[str, Any]:
+        file, line = self.scored.rollouts[row].place
+        return {"file": file, "line": line, "step": step, "entropy": -negative}
+
+
+def count(scored: Scored, was_scored: Sequence[bool], delimiters: StepDelimiters) -> dict[str, dict[str, Any]]:
+    """Kind of group -> numbers that can be added up over parts: of groups, rollouts, steps and tokens."""
+    found: dict[str, dict[str, Any]] = {}
+    for kind, degenerate, size in _groups(scored):
+        entry = found.setdefault(kind, {"steps": {}})
+        _add(entry, groups=1, degenerate=int(degenerate), groups_of_one=int(size == 1))
+    means = step_entropy(scored.entropy, scored.step_ids)
+    for row, kind in enumerate(scored.kind):
+        steps = means[row][means[row].isfinite()].double()
+        ids = torch.tensor(scored.tokens[row].response, dtype=torch.int64)
+        blank = int(delimiters.is_blank(ids).sum())
+        verdict = "right" if bool(scored.success[row]) else "wrong"
+        _add(found[kind], rollouts=1, tokens=len(ids), blank=blank, too_long=int(not was_scored[row]))
+        _add(found[kind], **{f"{verdict}_steps": len(steps), f"{verdict}_entropy": float(steps.sum())})
+        if was_scored[row]:
+            _add(found[kind]["steps"], **{str(len(steps)): 1})
+    return found
+
+
+def _groups(scored: Scored) -> Iterator[tuple[str, bool, int]]:
+    sizes = torch.bincount(scored.kinds.group).tolist()
+    columns = (scored.kinds.kind.tolist(), scored.kinds.degenerate.tolist(), sizes)
+    return ((KINDS[kind], degenerate, size) for kind, degenerate, size in zip(*columns, strict=True))
+
+
+def _add(entry: dict[str, Any], **values: float) -> None:
+    for name, value in values.items():
+        entry[name] = entry.get(name, 0) + value

@@ -1,0 +1,114 @@
+"""Rollouts read from JSONL and parquet files, a few at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from echorl.analysis.layouts import Columns, Rollout, find_layout, to_rollout
+
+PARQUET = b"PAR1"
+SUFFIXES = (".jsonl", ".parquet")
+ROWS_AT_ONCE = 256
+Numbered = Iterator[tuple[int, dict[str, Any]]]
+
+
+def find_files(places: Sequence[Path]) -> list[Path]:
+    """The files named, and the *.jsonl and *.parquet of the folders named, by number where their names have one.
+
+    Raises:
+        ValueError: there is no such file, or none in a folder.
+    """
+    files = []
+    for place in places:
+        if not place.exists():
+            raise ValueError(f"{place}: there is no such file or folder of rollouts.")
+        inside = [path for path in place.glob("*") if path.suffix in SUFFIXES] if place.is_dir() else [place]
+        if not inside:
+            raise ValueError(f"{place} holds no *.jsonl and no *.parquet: give a folder of rollouts, or files.")
+        files += sorted(inside, key=_by_number)
+    return files
+
+
+def _by_number(path: Path) -> tuple[int, str]:
+    digits = path.stem.rpartition("_")[2]  # 12.jsonl of verl's, completions_00012.parquet of TRL's
+    return (int(digits) if digits.isdigit() else 0, path.name)
+
+
+def read_rollouts(files: Sequence[Path], columns: Columns, seen: Callable[[int], None]) -> Iterator[Rollout]:
+    """All rollouts in order; each file may have its own layout. `seen` is told the rows read so far.
+
+    Raises:
+        ValueError: a file is empty or damaged, or a row can't be used; the message begins with file and line.
+    """
+    count = 0
+    for path in files:
+        layout = None
+        for line, row in _read(path):
+            with _at(path, line):
+                layout = layout or find_layout(row, columns)
+                rollout = to_rollout(row, layout, (str(path), line))
+            count += 1
+            if count % ROWS_AT_ONCE == 0:
+                seen(count)
+            yield rollout
+        if layout is None:
+            raise ValueError(f"{path} is empty: give a file of rollouts.")
+    seen(count)
+
+
+class _at:
+    """Within, a ValueError says in which file and line."""
+
+    def __init__(self, path: Path, line: int) -> None:
+        self.place = f"{path}, line {line}"
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ValueError):
+            raise ValueError(f"{self.place}: {error}") from None
+
+
+def _read(path: Path) -> Numbered:
+    with path.open("rb") as file:
+        is_parquet = file.read(len(PARQUET)) == PARQUET
+    return _read_parquet(path) if is_parquet else _read_jsonl(path)
+
+
+def _read_jsonl(path: Path) -> Numbered:
+    with path.open("rb") as file:  # bytes: a text file's lines would end at other characters, too
+        for line, text in enumerate(file, 1):
+            if not text.strip():
+                continue
+            with _at(path, line):
+                row = _parse(text)
+            yield line, row
+
+
+def _parse(text: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"this is no JSON ({error}): give JSONL, one object a line, or parquet.") from None
+    if not isinstance(row, dict):
+        raise ValueError("this is no JSON object: give JSONL, one object a line, or parquet.")
+    return row
+
+
+def _read_parquet(path: Path) -> Numbered:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    line = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, use_threads=False):
+                for row in batch.to_pylist():
+                    line += 1
+                    yield line, row
+    except (pa.ArrowException, OSError) as error:
+        why = " ".join(str(error).split())
+        raise ValueError(f"{path} is no readable parquet file ({why}): give another.") from None

@@ -1,0 +1,199 @@
+"""`echorl mine`: score stored rollouts with a model and show the EchoClips that they hold."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echorl.cli.errors import Interrupted, UserError, as_user_error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from echorl.analysis.mine import Plan
+    from echorl.evaluate.checkpoint import Checkpoint
+
+NEEDED = ("transformers", "pyarrow", "filelock", "rich")
+GO_ON = "stopped; every finished part is kept, and the same command goes on from there."
+ECHO = {
+    "scope": (str, "verified (every group with a success) or degenerate (only all-success groups)"),
+    "select": (str, "the step that ends a clip: max_entropy, or the controls min_entropy, random and full"),
+    "clip_per": (str, "one clip a prompt, or one a (successful) rollout"),
+    "top_k": (int, "clips a group (or a rollout)"),
+    "min_step_tokens": (int, "steps with fewer tokens end no clip"),
+    "entropy_quantile": (float, "only steps at or above this quantile of their part's step entropies end a clip"),
+    "success_reward": (float, "a rollout with at least this reward succeeds"),
+    "seed": (int, "of --select random and full"),
+}
+"""The fields of EchoConfig that mining looks at; the others belong to a loss."""
+
+ROWS = (
+    ("clips", "clips.count"),
+    ("steps a rollout (10 50 90 %)", "steps"),
+    ("share of the rollout in the clip (10 50 90 %)", "clips.relative_end"),
+    ("clips that end in the first step", "clips.ends_in_first_step"),
+    ("clips that end in the last step", "clips.ends_in_last_step"),
+    ("clip's tokens (10 50 90 %)", "clips.length"),
+    ("entropy of the clip's last step (mean, nats)", "clips.step_entropy.mean"),
+    ("entropy of the other steps (mean, nats)", "clips.other_steps_entropy.mean"),
+    ("all steps of right rollouts (mean, nats)", "step_entropy_right"),
+    ("all steps of wrong rollouts (mean, nats)", "step_entropy_wrong"),
+    ("blank share of tokens", "blank_share"),
+)
+"""What is printed: (text, place in the summary)."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command and its options."""
+    from echorl.core.config import CHOICES, EchoConfig
+
+    parser = subparsers.add_parser(
+        "mine",
+        help="find the EchoClips of stored rollouts: echorl mine rollouts.jsonl --model FOLDER",
+        description="Score stored rollouts with a model, write the EchoClips that they hold, and print what they are. "
+        "What is scored is kept; the same command goes on. See docs/mine.md.",
+    )
+    parser.add_argument("rollouts", nargs="+", type=Path, metavar="FILE", help="JSONL, parquet, or folders of them")
+    parser.add_argument(
+        "--model", required=True, metavar="MODEL", help="a folder, a model of the hub, 'quickstart' or 'smollm2'"
+    )
+    for name in ("prompt", "response", "reward", "group"):
+        parser.add_argument(f"--{name}", metavar="COLUMN", help=f"the column of the {name}; default: by the layout")
+    for name, (kind, text) in ECHO.items():
+        default = getattr(EchoConfig, name)
+        parser.add_argument(
+            *_spellings(name), type=kind, choices=CHOICES.get(name), default=default, help=f"{text}; default: {default}"
+        )
+    _add_scoring(parser)
+    parser.add_argument("--format", choices=("jsonl", "parquet"), default="jsonl", help="of the clips: %(default)s")
+    parser.add_argument(*_spellings("output_dir"), metavar="DIR", help="default: runs/mine/NAME of the first file")
+
+
+def _add_scoring(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--temperature", type=float, default=1.0, help="of the sampling; default: %(default)s")
+    parser.add_argument("--chat", action="store_true", help="write prompts that are text as a user's chat message")
+    parser.add_argument(*_spellings("no_end"), action="store_true", help="put no end token behind the responses")
+    parser.add_argument(
+        *_spellings("max_length"), type=int, metavar="N", help="longest rollout in tokens; default: the model's context"
+    )
+    parser.add_argument(
+        *_spellings("batch_size"), type=int, default=64, metavar="N", help="rollouts in a part; default: %(default)s"
+    )
+    parser.add_argument(
+        *_spellings("tokens_at_once"), type=int, default=8192, metavar="N", help="in one forward; default: %(default)s"
+    )
+    parser.add_argument("--device", metavar="DEVICE", help="default: cuda if there is one, else cpu")
+
+
+def _spellings(name: str) -> list[str]:
+    return list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"]))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command. Returns 0.
+
+    Raises:
+        UserError, ValueError: something that the user can fix.
+        Interrupted: Ctrl-C.
+    """
+    for name in NEEDED:
+        if find_spec(name) is None:
+            raise UserError(f"`echorl mine` needs {name}: pip install 'echorl[trl]'.")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        return _mine(args)
+    except KeyboardInterrupt:
+        raise Interrupted(GO_ON) from None
+
+
+def _mine(args: argparse.Namespace) -> int:
+    from functools import partial
+
+    from echorl.analysis.mine import mine
+    from echorl.analysis.rows import find_files
+    from echorl.cli.bars import Bars
+    from echorl.cli.lock import alone
+
+    files = find_files(args.rollouts)
+    checkpoint = _checkpoint(args.model)
+    plan = _plan(args, files, checkpoint)
+    folder = Path(args.output_dir or Path("runs/mine", Path(os.path.abspath(args.rollouts[0])).stem))
+    with alone(folder, "mine"), Bars() as bars:
+        found = mine(folder, plan, checkpoint, partial(_start, checkpoint, args.device), bars)
+    show_summary(found, folder, args.format)
+    return 0
+
+
+def _checkpoint(name: str) -> Checkpoint:
+    from echorl.cli.models import find_model
+    from echorl.evaluate.checkpoint import Checkpoint
+
+    path, place = find_model(name)
+    checkpoint = Checkpoint(name, path)
+    with as_user_error(OSError, ValueError, doing=f"--model {name!r} {place} cannot be loaded"):
+        _ = checkpoint.config, checkpoint.processing_class
+    return checkpoint
+
+
+def _plan(args: argparse.Namespace, files: list[Path], checkpoint: Checkpoint) -> Plan:
+    from echorl.analysis.layouts import Columns
+    from echorl.analysis.mine import Plan
+    from echorl.analysis.scorer import Reading
+    from echorl.core.config import EchoConfig
+
+    return Plan(
+        files=files,
+        columns=Columns(**{name: getattr(args, name) for name in ("prompt", "response", "reward", "group")}),
+        reading=Reading(chat=args.chat, end=not args.no_end, max_length=args.max_length or checkpoint.context),
+        echo=EchoConfig(**{name: getattr(args, name) for name in ECHO}),
+        **{name: getattr(args, name) for name in ("temperature", "batch_size", "tokens_at_once", "format")},
+    )
+
+
+def _start(checkpoint: Checkpoint, device: str | None) -> Any:
+    import torch
+    from transformers.utils import logging
+
+    from echorl.evaluate.loading import load_policy
+
+    logging.disable_progress_bar()  # that of the weights, which cuts our own in pieces
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    with as_user_error(OSError, RuntimeError, doing=f"--model {checkpoint.name!r} cannot be loaded on {device}"):
+        return load_policy(checkpoint.path, device)[0]
+
+
+def show_summary(found: Mapping[str, Any], folder: Path, format: str) -> None:
+    """Print the groups by kind, and a column of numbers for each kind whose groups gave clips."""
+    from echorl.core.ledger import MEANING
+
+    total = found["all"]
+    print(f"{total['rollouts']} rollouts in {total['groups']} groups, {total['degenerate']:.1%} of them degenerate")
+    for kind, row in found.items():
+        if kind != "all":
+            print(f"  {row['groups']:>7} {row['share_of_groups']:>6.1%}  {kind}: {MEANING[kind]}")
+    if total["groups_of_one"]:
+        print(f"  {total['groups_of_one']} groups have one rollout, so that they are degenerate whatever it earned")
+    if total["too_long"]:
+        print(f"  {total['too_long']} rollouts were too long for the model: not scored, and no clip's")
+    names = [name for name, row in found.items() if row["clips"]["count"]]
+    lines = [("", *names), *((text, *(_cell(found[name], path) for name in names)) for text, path in ROWS)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines if names else []:
+        print("  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip())
+    print(f"{total['clips']['count']} clips: {folder / f'clips.{format}'}  numbers: {folder / 'summary.json'}")
+
+
+def _cell(row: Mapping[str, Any], path: str) -> str:
+    """A number by its place in the summary, or three quantiles."""
+    value: Any = row
+    for name in path.split("."):
+        value = value[name]
+    if value is None:
+        return "-"
+    if isinstance(value, dict):
+        return " ".join(f"{value[name]:.3g}" for name in ("q10", "q50", "q90"))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
