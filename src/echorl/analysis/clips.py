@@ -38,6 +38,7 @@ class Scored:
         entropy: float32 [B, T], NaN where there is none.
         step_ids: int64 [B, T]; -1 throughout where the rollout was not scored.
         success: bool [B].
+        blank: int64 [B], blank tokens.
         kinds: of the groups.
     """
 
@@ -47,6 +48,7 @@ class Scored:
     entropy: Tensor
     step_ids: Tensor
     success: Tensor
+    blank: Tensor
     kinds: GroupKinds
 
     @property
@@ -67,7 +69,8 @@ def combine(
     """Put rollouts side by side; `scored` is false where a rollout was too long for the model."""
     pad = torch.nn.utils.rnn.pad_sequence
     lengths = torch.tensor([len(one.response) if ok else 0 for one, ok in zip(tokens, scored, strict=True)])
-    ids = pad([torch.tensor(one.response, dtype=torch.int64) for one in tokens], batch_first=True)
+    ids = [torch.tensor(one.response, dtype=torch.int64) for one in tokens]
+    ids = pad(ids, batch_first=True, padding_value=-1)  # which is not blank
     mask = torch.arange(ids.shape[1]) < lengths.unsqueeze(1)
     rewards = torch.tensor([one.reward for one in rollouts])
     success = rewards >= success_reward
@@ -78,6 +81,7 @@ def combine(
         entropy=pad(list(entropies), batch_first=True, padding_value=torch.nan),
         step_ids=segment_steps(ids, mask, delimiters),
         success=success,
+        blank=delimiters.is_blank(ids).sum(1),
         kinds=classify_groups(success, torch.ones_like(success), rewards, group),
     )
 
@@ -130,13 +134,11 @@ class _Ranks:
         every = replace(config, top_k=max(1, self.means.shape[1]))
         candidates = candidate_steps(scored.entropy, scored.step_ids, every, draw=draw)
         eligible = eligible_rollouts(scored.success, scored.group, config)
-        allowed = (candidates.score > -torch.inf) & eligible.unsqueeze(1)
-        rows, slots = allowed.nonzero(as_tuple=True)
-        found = zip(rows.tolist(), candidates.step[rows, slots].tolist(), strict=True)
+        rows, slots = ((candidates.score > -torch.inf) & eligible.unsqueeze(1)).nonzero(as_tuple=True)
+        found = (scored.group[rows], candidates.entropy[rows, slots], rows, candidates.step[rows, slots])
         self._by_group: dict[int, list[tuple[float, int, int]]] = {}
-        for row, step in found:
-            entry = (-float(self.means[row, step]), row, step)
-            self._by_group.setdefault(int(scored.group[row]), []).append(entry)
+        for group, entropy, row, step in zip(*(column.tolist() for column in found), strict=True):
+            self._by_group.setdefault(group, []).append((-entropy, row, step))
         for entries in self._by_group.values():
             entries.sort()
 
@@ -156,22 +158,21 @@ class _Ranks:
         return {"file": file, "line": line, "step": step, "entropy": -negative}
 
 
-def count(scored: Scored, was_scored: Sequence[bool], delimiters: StepDelimiters) -> dict[str, dict[str, Any]]:
+def count(scored: Scored, was_scored: Sequence[bool]) -> dict[str, dict[str, Any]]:
     """Kind of group -> numbers that can be added up over parts: of groups, rollouts, steps and tokens."""
     found: dict[str, dict[str, Any]] = {}
     for kind, degenerate, size in _groups(scored):
         entry = found.setdefault(kind, {"steps": {}})
         _add(entry, groups=1, degenerate=int(degenerate), groups_of_one=int(size == 1))
     means = step_entropy(scored.entropy, scored.step_ids)
-    for row, kind in enumerate(scored.kind):
-        steps = means[row][means[row].isfinite()].double()
-        ids = torch.tensor(scored.tokens[row].response, dtype=torch.int64)
-        blank = int(delimiters.is_blank(ids).sum())
-        verdict = "right" if bool(scored.success[row]) else "wrong"
-        _add(found[kind], rollouts=1, tokens=len(ids), blank=blank, too_long=int(not was_scored[row]))
-        _add(found[kind], **{f"{verdict}_steps": len(steps), f"{verdict}_entropy": float(steps.sum())})
-        if was_scored[row]:
-            _add(found[kind]["steps"], **{str(len(steps)): 1})
+    sums = means.double().masked_fill(~means.isfinite(), 0).sum(1).tolist()
+    columns = (scored.kind, means.isfinite().sum(1).tolist(), sums, scored.success.tolist(), scored.blank.tolist())
+    for kind, steps, total, success, blank, tokens, ok in zip(*columns, scored.tokens, was_scored, strict=True):
+        verdict, entry = "right" if success else "wrong", found[kind]
+        _add(entry, rollouts=1, tokens=len(tokens.response), blank=blank, too_long=int(not ok))
+        _add(entry, **{f"{verdict}_steps": steps, f"{verdict}_entropy": total})
+        if ok:
+            _add(entry["steps"], **{str(steps): 1})
     return found
 
 

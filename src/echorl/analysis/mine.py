@@ -142,7 +142,7 @@ class _Miner:
         every = [next(entropies) if ok else _nothing(len(one.response)) for one, ok in zip(tokens, fits, strict=True)]
         scored = combine(rollouts, tokens, group, every, fits, self.delimiters, self.plan.echo.success_reward)
         clips = clip_rows(scored, tokenizer_of(self.checkpoint.processing_class), self.plan.echo, draw=index)
-        return {"clips": clips, "counts": count(scored, fits, self.delimiters)}
+        return {"clips": clips, "counts": count(scored, fits)}
 
 
 def _nothing(length: int) -> Any:
