@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import shutil
 import subprocess
 import sys
@@ -190,6 +191,15 @@ def test_overwrite_deletes_the_earlier_checkpoints(tmp_path, recipe):
     assert [line["step"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "loss" in line] == [1]
 
 
+@pytest.fixture
+def ctrl_c():
+    """SIGINT as in a terminal: a shell's background jobs ignore it, and their children with them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_interrupt_says_how_to_resume(tmp_path, recipe, capsys):
     path = recipe(reward_funcs=[f"{REWARDS}:interrupted"], max_steps=4, save_strategy="steps", save_steps=1)
     assert main(["train", "--config", path]) == 130
@@ -199,6 +209,7 @@ def test_interrupt_says_how_to_resume(tmp_path, recipe, capsys):
     assert last == f"echorl: interrupted; go on with: {command}"
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_interrupt_before_the_first_checkpoint(recipe, capsys):
     assert main(["train", "--config", recipe(reward_funcs=[f"{REWARDS}:interrupted"], max_steps=4)]) == 130
     assert "interrupted before the first checkpoint" in capsys.readouterr().err
