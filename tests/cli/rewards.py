@@ -34,3 +34,9 @@ def broken(completions, **_):
 
 def too_few(completions, **_):
     return [1.0]
+
+
+def without_package(completions, **_):
+    from echorl.tasks.verify.pool import Pool
+
+    return Pool("nix").call_each("latex_value", [("1",)] * len(completions), timeout=5)

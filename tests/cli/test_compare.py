@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,11 @@ def test_what_cannot_resume_is_refused(write, fails, name):
 def test_arms_with_equal_options_are_refused(write, fails):
     arms = {"a": {"echo_coef": 0.0}, "b": {"echo_coef": 0.1}, "c": {"beta": 0.0, "echo_coef": 0.1, "logging_steps": 3}}
     fails(["compare", write(arms=arms)], "arms 'b' and 'c' have the same options: change one or drop it")
+
+
+def test_a_task_without_its_package(write, fails, monkeypatch):
+    monkeypatch.setitem(sys.modules, "reasoning_gym", None)
+    fails(["compare", write(), "--dry_run"], "needs reasoning_gym: pip install 'echorl[tasks]'.")
 
 
 def test_a_dry_run_checks_too(write, fails):

@@ -14,6 +14,8 @@ from echorl.cli import main
 from tests.cli.conftest import REWARDS, save_model
 from tests.trl import tiny
 
+SFT = {"reward_funcs": None, "num_generations": None, "max_completion_length": None}
+
 
 def train(path: str, *more: str) -> list[str]:
     return ["train", "--config", path, *more]
@@ -239,6 +241,18 @@ def test_a_vllm_that_trl_cannot_even_import(tmp_path, recipe):
 def test_vllm_that_cannot_be_used(recipe, fails, pretend_vllm, version, words):
     pretend_vllm(version)
     fails(train(recipe(use_vllm=True)), "use_vllm=True, but", *words, "leave use_vllm out")
+
+
+@pytest.mark.parametrize("command", ["train", "sft"])
+def test_a_task_without_its_package(recipe, fails, monkeypatch, command):
+    monkeypatch.setitem(sys.modules, "reasoning_gym", None)
+    path = recipe(task="quickstart", train_file=None, **({} if command == "train" else SFT))
+    fails([command, "--config", path], "needs reasoning_gym: pip install 'echorl[tasks]'.")
+
+
+def test_a_grader_without_its_package(recipe, fails):
+    path = recipe(reward_funcs=[f"{REWARDS}:without_package"])
+    fails(train(path), "echorl: error: grading needs nix: pip install 'echorl[tasks]'.")
 
 
 def test_traceback_on_request(capsys, monkeypatch):

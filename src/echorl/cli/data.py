@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.errors import UserError, as_user_error, one_line
+from echorl.cli.errors import UserError, as_user_error, is_for_the_user, one_line
 from echorl.cli.options import TrainArguments
 
 if TYPE_CHECKING:
@@ -171,6 +171,8 @@ def _guarded(function: Callable) -> Callable:
         try:
             rewards = function(*args, **columns)
         except Exception as error:
+            if isinstance(error, ImportError) and is_for_the_user(error):
+                raise
             raise UserError(
                 f"reward function {name!r} raised {type(error).__name__}: {error} {_where(error)}: make it return a "
                 "number or None for every text."

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echorl.cli.errors import Interrupted, UserError, as_user_error
+from echorl.installed import check_installed
 
 if TYPE_CHECKING:
     from echorl.evaluate.checkpoint import Checkpoint
@@ -85,9 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    for name in NEEDED:
-        if find_spec(name) is None:
-            raise UserError(f"`echorl eval` needs {name}: pip install 'echorl[trl,tasks]'.")
+    check_installed("`echorl eval`", NEEDED, "trl,tasks")
     asked = [name for name in ("model", "compare", "grade") if getattr(args, name)]
     if len(asked) != 1:
         given = " and ".join(f"--{name}" for name in asked) or "nothing to do"

@@ -6,10 +6,10 @@ import argparse
 import os
 import time
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 
-from echorl.cli.errors import Interrupted, UserError
+from echorl.cli.errors import Interrupted
+from echorl.installed import check_installed
 
 NEEDED = ("trl", "transformers", "datasets", "reasoning_gym", "pyarrow", "matplotlib", "jinja2", "rich")
 
@@ -34,22 +34,17 @@ def run(args: argparse.Namespace) -> int:
     """Run the quickstart. Returns 0.
 
     Raises:
-        UserError: something is not installed, or the output folder will not do.
+        ImportError: something is not installed.
+        ValueError: the output folder will not do.
         Interrupted: Ctrl-C.
     """
     started = time.monotonic()
-    _check_installed()
+    check_installed("the quickstart", NEEDED, "trl,tasks,report")
     _be_quiet()
     try:
         return _run(args, started)
     except KeyboardInterrupt:
         raise Interrupted("stopped; what is finished is kept, and the same command goes on from there.") from None
-
-
-def _check_installed() -> None:
-    for name in NEEDED:
-        if find_spec(name) is None:
-            raise UserError(f"the quickstart needs {name}: pip install 'echorl[trl,tasks,report]'.")
 
 
 def _run(args: argparse.Namespace, started: float) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from echorl.installed import check_installed
 from echorl.tasks.base import (
     Verifier,
     check_size,
@@ -121,6 +122,7 @@ class ReasoningGym:
 
 def _generate(generator: str, config: Mapping[str, Any], *, seed: int, size: int) -> ProceduralDataset:
     """The reasoning-gym dataset; ValueError in one sentence for an unknown name, key or value."""
+    check_installed(f"the reasoning-gym dataset {generator!r}", ("reasoning_gym",), "tasks")
     import reasoning_gym
     from reasoning_gym.factory import DATASETS
 

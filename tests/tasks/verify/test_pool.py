@@ -237,9 +237,7 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_one_clear_error() -> None:
-    with pytest.raises(
-        RuntimeError, match=r"did not start \(is 'echorl\[tasks\]' installed\?\): .*No module named 'nix'"
-    ):
+    with pytest.raises(ImportError, match=r"grading needs nix: pip install 'echorl\[tasks\]'"):
         Pool("nix").call_each("latex_value", [("1",)], timeout=5)
     with pytest.raises(ValueError, match="num_workers 0 can grade nothing; give 1 or more"):
         Pool("math_verify", num_workers=0)

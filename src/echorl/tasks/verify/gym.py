@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from echorl.installed import check_installed
 from echorl.tasks.base import final_answer
 from echorl.tasks.verify.base import TOO_LONG, AnswerGrader, Verdict, Written
 from echorl.tasks.verify.pool import Pool, shared_pool
@@ -69,6 +70,7 @@ def _as_score(value: Any) -> float:
 
 
 def _is_safe(generator: str) -> bool:
+    check_installed("grading", ("reasoning_gym",), "tasks")
     from reasoning_gym.dataset import ProceduralDataset
     from reasoning_gym.factory import DATASETS
 

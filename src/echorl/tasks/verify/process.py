@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from echorl.installed import check_installed
 from echorl.tasks.verify import worker
 from echorl.tasks.verify.base import Verdict
 
@@ -36,6 +37,7 @@ class Worker:
     """One process; a new one takes its place after a death. One caller at a time."""
 
     def __init__(self, package: str, *, memory_limit: int = MEMORY_LIMIT) -> None:
+        self._package = package
         self._command = [sys.executable, worker.__file__, package, str(memory_limit)]
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -63,6 +65,7 @@ class Worker:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             self.end()
+            check_installed("grading", (self._package,), "tasks")
             self._process = _start(self._command)
         return self._process
 
@@ -108,7 +111,7 @@ def _start(command: list[str]) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
     if process.stdout.readline().strip() != b"ready":
         words = process.communicate()[1].decode(errors="replace").strip().rpartition("\n")[2]
-        raise RuntimeError(f"a grader process did not start (is 'echorl[tasks]' installed?): {words[-500:]}")
+        raise RuntimeError(f"a grader process did not start: {words[-500:]}")
     return process
 
 
