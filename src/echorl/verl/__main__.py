@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import hydra
-from omegaconf import DictConfig
-from verl.trainer import main_ppo
-
-from echorl.verl import plugin
-from echorl.verl.settings import check_launch
 from echorl.verl.versions import check_verl_version
 
-plugin.register()
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
-@hydra.main(config_path="pkg://verl.trainer.config", config_name="ppo_trainer", version_base=None)
-def main(config: DictConfig) -> None:
-    """Check, then what `python -m verl.trainer.main_ppo` does with the same overrides."""
-    check_launch(config)
-    main_ppo.main.__wrapped__(config)
+def make_main() -> Callable[[], None]:
+    """The program, which hydra gives the overrides on the command line."""
+    import hydra
+    from verl.trainer import main_ppo
+
+    from echorl.verl import plugin
+    from echorl.verl.settings import check_launch
+
+    plugin.register()
+
+    @hydra.main(config_path="pkg://verl.trainer.config", config_name="ppo_trainer", version_base=None)
+    def main(config: DictConfig) -> None:
+        """Check, then what `python -m verl.trainer.main_ppo` does with the same overrides."""
+        check_launch(config)
+        main_ppo.main.__wrapped__(config)
+
+    return main
 
 
 def check_plugins(policy: str) -> None:
@@ -33,6 +43,10 @@ def check_plugins(policy: str) -> None:
 
 
 if __name__ == "__main__":
-    check_verl_version()
-    check_plugins(os.environ.get("VERL_USE_EXTERNAL_PLUGINS", "auto").strip().lower())
-    main()
+    try:
+        check_verl_version()
+        check_plugins(os.environ.get("VERL_USE_EXTERNAL_PLUGINS", "auto").strip().lower())
+    except (ImportError, ValueError) as error:
+        print(f"echorl: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    make_main()()

@@ -14,7 +14,7 @@ def check_verl_version(installed: str | None = None) -> None:
     try:
         version = installed or metadata.version("verl")
     except metadata.PackageNotFoundError:
-        raise ImportError("echorl.verl needs verl 0.9: pip install 'echorl[verl]'.") from None
+        raise ImportError("verl is not installed: pip install 'echorl[verl]'.") from None
     numbers = version.split(".")
     if numbers[:2] != ["0", "9"] or numbers[2:3] == ["0"]:
         raise ImportError(
