@@ -48,14 +48,13 @@ def write(path: Path, values: Sequence[dict[str, Any]]) -> Path:
     return path
 
 
-def run(folder: Path, files: Sequence[Path], model: Path, **changes: Any) -> dict[str, Any]:
-    """`mine` without the command line."""
-    columns, echo = changes.pop("columns", Columns()), changes.pop("echo", EchoConfig())
-    plan = Plan(
-        files=files, columns=columns, reading=changes.pop("reading", Reading(max_length=256)), echo=echo, **changes
-    )
+def run(folder: Path, files: Sequence[Path], model: Path, start: Any = None, **changes: Any) -> dict[str, Any]:
+    """`mine` without the command line; `start` loads the model."""
+    checkpoint = Checkpoint("tiny", str(model))
+    values = dict(columns=Columns(), echo=EchoConfig(), reading=Reading(max_length=checkpoint.context))
+    plan = Plan(files=files, **{**values, **changes})
     folder.mkdir(exist_ok=True)
-    return mine(folder, plan, Checkpoint("tiny", str(model)), lambda: load_policy(model)[0], NoBars())
+    return mine(folder, plan, checkpoint, start or (lambda: load_policy(model)[0]), NoBars())
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +63,7 @@ def model(tmp_path_factory) -> Path:
     return save_model(folder)
 
 
-def save_model(folder: Path, tokenizer: Any = None) -> Path:
+def save_model(folder: Path, tokenizer: Any = None, context: int = 256) -> Path:
     """A random Llama: beside a Qwen2, transformers would give the tokenizer Qwen's own way of splitting text."""
     tokenizer = tokenizer or tiny.make_tokenizer()
     torch.manual_seed(0)
@@ -74,7 +73,7 @@ def save_model(folder: Path, tokenizer: Any = None) -> Path:
         intermediate_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
-        max_position_embeddings=256,
+        max_position_embeddings=context,
         eos_token_id=1,
         bos_token_id=None,
         initializer_range=0.5,
