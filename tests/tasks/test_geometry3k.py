@@ -136,6 +136,15 @@ def test_what_is_wrong_with_a_file(tmp_path: Path, release: Path) -> None:
         read(write_parquet(tmp_path / "hub.parquet"), choices=True)
 
 
+def test_a_file_of_other_rows_in_the_folder_is_named(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    write_parquet(tmp_path / "validation-0.parquet")
+    Dataset.from_list([{"question": "1+1?", "answer": "2"}]).to_parquet(tmp_path / "validation-1.parquet")
+    with pytest.raises(ValueError, match=r"validation-1\.parquet: no column 'images', 'problem'; expected \(images, "):
+        load_task("geometry3k", data=str(tmp_path)).dataset("validation")
+
+
 def test_an_answer_that_takes_too_long_does_not_leave_its_item_out(monkeypatch) -> None:
     monkeypatch.setattr("echorl.tasks.geometry3k.TIMEOUT", 0.2)
     row = {"problem": "Find x.", "answer": "9^{9^{9^9}}", "images": []}

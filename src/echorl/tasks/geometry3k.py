@@ -91,14 +91,17 @@ class Geometry3K:
 
     def problems(self, split: str) -> list[Problem]:
         """The split's problems in the order of the data, without those that `read_problem` leaves out."""
-        place, rows = self.data or HUB_ID, location(split).rows(self.data, own=True)
-        known = check_columns(rows[0], LAYOUTS, place)
+        parts = location(split).parts(self.data, own=True)
+        problems = [self._problem(row, place) for place, rows in parts for row in rows]
+        return [problem for problem in problems if problem is not None]
+
+    def _problem(self, row: Row, place: str) -> Problem | None:
+        known = check_columns(row, LAYOUTS, place)
         if self.choices and LAYOUTS[known] is HUB_COLUMNS:
             raise ValueError(
                 f"{place}: the hub's rows have no choices; leave choices off, or give the original release"
             )
-        problems = [read_problem(row, choices=self.choices) for row in rows]
-        return [problem for problem in problems if problem is not None]
+        return read_problem(row, choices=self.choices)
 
     def _row(self, problem: Problem) -> dict[str, Any]:
         return {

@@ -80,13 +80,17 @@ class Location:
         Raises:
             ValueError: nothing there, or nothing that can be read; names the path or the hub's id, and the fix.
         """
+        return [row for _, rows in self.parts(data, own=own) for row in rows]
+
+    def parts(self, data: str | None, *, own: bool = False) -> list[tuple[str, list[Row]]]:
+        """What `rows` gives, file by file: (its path or the hub's id, its rows, at least one)."""
         if data is None:
-            return hub_rows(self.hub_id, self.config, self.split)
+            return [(self.hub_id, hub_rows(self.hub_id, self.config, self.split))]
         files = self.files(Path(data), own=own)
-        rows = [row for file in files for row in self.readers[file.suffix](file)]
-        if not rows:
+        parts = [(str(file), rows) for file in files if (rows := self.readers[file.suffix](file))]
+        if not parts:
             raise ValueError(f"{data} holds no rows; give a file that does")
-        return rows
+        return parts
 
     def files(self, path: Path, *, own: bool = False) -> list[Path]:
         """The file itself, or the split's files in a folder (several shards in order)."""
