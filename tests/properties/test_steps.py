@@ -117,3 +117,8 @@ def test_delimiters_from_ids() -> None:
 def test_delimiters_from_ids_refuses(ids: list[int], blank_ids: list[int] | None) -> None:
     with pytest.raises(ValueError, match=r"all below 5"):
         StepDelimiters.from_ids(ids, vocab_size=5, blank_ids=blank_ids)
+
+
+def test_a_mask_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"mask \(1, 2\): give \[B, T\]"):
+        segment_steps(torch.zeros(1, 3, dtype=torch.int64), torch.ones(1, 2), delimiters())

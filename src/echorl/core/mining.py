@@ -89,6 +89,9 @@ def mine_echo_clips(
     Returns:
         `EchoClips`; with no clip, `weights` is all zero and the other fields are empty.
 
+    Raises:
+        ValueError: shapes do not fit, or `success` is not bool (a reward is no verdict: -1 would count as a success).
+
     >>> import torch
     >>> steps = torch.tensor([[0, 0, 1, 1], [0, 0, 0, 1]])
     >>> entropy = torch.tensor([[0.1, 0.1, 0.9, 0.5], [0.2, 0.2, 0.2, 3.0]])
@@ -97,10 +100,22 @@ def mine_echo_clips(
     (tensor([[0.2500, 0.2500, 0.2500, 0.2500],
             [0.0000, 0.0000, 0.0000, 0.0000]]), [4])
     """
+    _check_batch(entropy, step_ids, success, group_ids)
     config = config or EchoConfig()
     candidates = candidate_steps(entropy, step_ids, config, threshold=threshold, draw=draw)
     chosen = choose_candidates(candidates.score, success, group_ids, config, scored=scored)
     return cut_clips(step_ids, candidates, chosen, group_ids, config)
+
+
+def _check_batch(entropy: Tensor, step_ids: Tensor, success: Tensor, group_ids: Tensor) -> None:
+    if success.dtype != torch.bool:
+        raise ValueError(f"success is {success.dtype}, not bool: give a verdict a rollout, such as rewards >= 1.0.")
+    shapes = [tuple(tensor.shape) for tensor in (entropy, step_ids, success, group_ids)]
+    if len(shapes[0]) != 2 or shapes[1] != shapes[0] or shapes[2:] != [shapes[0][:1]] * 2:
+        raise ValueError(
+            f"entropy {shapes[0]}, step_ids {shapes[1]}, success {shapes[2]} and group_ids {shapes[3]} do not fit: give "
+            "[B, T], [B, T], [B] and [B]."
+        )
 
 
 def candidate_steps(

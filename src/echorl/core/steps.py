@@ -88,10 +88,15 @@ def segment_steps(token_ids: Tensor, mask: Tensor, delimiters: StepDelimiters) -
     Returns:
         int64 [B, T]: 0, 1, ... within each rollout; -1 outside the mask and in rollouts that are blank throughout.
 
+    Raises:
+        ValueError: the shapes are not the same, or not [B, T].
+
     >>> delimiters = StepDelimiters.from_ids([9], vocab_size=10)
     >>> segment_steps(torch.tensor([[1, 2, 9, 9, 3, 9]]), torch.ones(1, 6), delimiters)
     tensor([[0, 0, 0, 0, 1, 1]])
     """
+    if token_ids.dim() != 2 or mask.shape != token_ids.shape:
+        raise ValueError(f"token_ids {tuple(token_ids.shape)} and mask {tuple(mask.shape)}: give [B, T] for both.")
     kinds = _kinds(delimiters).to(token_ids.device)
     step_ids = torch.empty(token_ids.shape, dtype=torch.int64, device=token_ids.device)
     for rows in row_blocks(token_ids.shape[0], token_ids.shape[1], token_ids.device):
