@@ -186,7 +186,7 @@ def test_cuda_gives_what_the_cpu_gives() -> None:
 def test_what_does_not_fit_is_refused():
     entropy, steps, group = torch.rand(2, 3), torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
     right = torch.tensor([True, False])
-    with pytest.raises(ValueError, match="success is torch.float32, not bool"):
+    with pytest.raises(ValueError, match=r"success is torch\.float32, not bool"):
         mine_echo_clips(entropy, steps, torch.tensor([-1.0, 1.0]), group)
     for wrong in [
         (entropy, steps[:, :2], right, group),

@@ -113,8 +113,8 @@ def _check_batch(entropy: Tensor, step_ids: Tensor, success: Tensor, group_ids: 
     shapes = [tuple(tensor.shape) for tensor in (entropy, step_ids, success, group_ids)]
     if len(shapes[0]) != 2 or shapes[1] != shapes[0] or shapes[2:] != [shapes[0][:1]] * 2:
         raise ValueError(
-            f"entropy {shapes[0]}, step_ids {shapes[1]}, success {shapes[2]} and group_ids {shapes[3]} do not fit: give "
-            "[B, T], [B, T], [B] and [B]."
+            f"entropy {shapes[0]}, step_ids {shapes[1]}, success {shapes[2]} and group_ids {shapes[3]} do not fit: "
+            "give [B, T], [B, T], [B] and [B]."
         )
 
 
