@@ -112,6 +112,18 @@ def test_a_task_without_its_package(write, fails, monkeypatch):
     fails(["compare", write(), "--dry_run"], "needs reasoning_gym: pip install 'echorl[tasks]'.")
 
 
+def test_the_place_of_an_arm_s_option_is_the_study(write, fails):
+    fails(["compare", write(arms={"a": {}, "echo": {"echo_cof": 0.1}})], "arm 'echo': ", "study.yaml: unknown option")
+    fails(["compare", write({"echo_cof": 0.1})], "arm 'grpo': ", "recipe.yaml: unknown option 'echo_cof'")
+
+
+def test_files_that_are_not_there(write, fails):
+    fails(["compare", "nope.yaml"], "echorl: error: nope.yaml: there is no such file.")
+    path = Path(write())
+    path.write_text(path.read_text().replace("recipe.yaml", "nope.yaml"))
+    fails(["compare", str(path)], "echorl: error: recipe ", "nope.yaml: there is no such file.")
+
+
 def test_a_dry_run_checks_too(write, fails):
     fails(["compare", write({"save_steps": 0.5}), "--dry_run"], "save_steps=0.5")
 
@@ -132,6 +144,7 @@ def test_a_dry_run_lists_what_is_known(write, jobs, capsys):
     shown = capsys.readouterr().out
     assert "grid   echorl/rate-0.001/seed-1000\n" in shown
     assert "then   4 runs at the chosen rates" in shown
+    assert shown.splitlines()[-1] == "       to the folder study"
     jobs["diverge"].append("grpo/rate-0.001/seed-1000")
     assert main(["compare", path]) == 0
     capsys.readouterr()

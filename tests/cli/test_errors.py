@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -98,6 +99,12 @@ def test_unfit_recipe_file(tmp_path, fails, content, words):
     if content is not None:
         (tmp_path / "recipe.yaml").write_bytes(content)
     fails(train("recipe.yaml"), *words)
+
+
+@pytest.mark.parametrize(("command", "recipe"), [("train", "quickstart.yaml"), ("sft", "smollm2/warm-start.yaml")])
+def test_without_anything_a_recipe_is_named(fails, command, recipe):
+    fails([command], "told nothing to train on", f"--config recipes/cpu/{recipe}")
+    assert (Path(__file__).parents[2] / "recipes" / "cpu" / recipe).is_file()
 
 
 def test_folder_as_recipe(tmp_path, fails):

@@ -43,10 +43,10 @@ def run(args: argparse.Namespace) -> int:
     from echorl.cli.recipe import read_recipe, read_recipes
 
     changes = {"output_dir": args.output_dir, "parallel": args.parallel}
-    comparison = read_comparison(args.study, read_recipe(args.study), changes)
-    recipe = read_recipes(comparison.recipe)
+    comparison = read_comparison(args.study, read_recipe(args.study, ""), changes)
+    recipe = read_recipes(comparison.recipe, "recipe ")
     study = Study(comparison, {**recipe.options, **({"env": dict(recipe.env)} if recipe.env else {})})
-    check_arms(study)
+    check_arms(study, args.study)
     if args.dry_run:
         _list(study)
         return 0
@@ -69,6 +69,7 @@ def _list(study: Study) -> None:
         for run in comparison.final(comparison.chosen(validation)):
             print(f"{'then' if grid else 'run ':6} {run.name}{_state(study, run, comparison.tests)}")
     print(f"       {comparison.rollout_tokens} rollout tokens each, {comparison.parallel} at a time")
+    print(f"       to the folder {comparison.output_dir}")
 
 
 def _state(study: Study, run: Run, splits: Sequence[str]) -> str:

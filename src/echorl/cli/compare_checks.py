@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echorl.cli.errors import UserError
@@ -18,8 +19,11 @@ RATIOS = ("warmup_steps", "warmup_ratio", "logging_steps", "save_steps", "eval_s
 """Options that below 1 are a share of all steps."""
 
 
-def check_arms(study: Study) -> None:
+def check_arms(study: Study, path: Path) -> None:
     """Check every arm at one of its runs.
+
+    Args:
+        path: the study's file, to be named where an option is the arm's or the study's.
 
     Raises:
         UserError: an arm cannot be run or compared; the message names it.
@@ -30,8 +34,11 @@ def check_arms(study: Study) -> None:
     seen: dict[str, Mapping[str, Any]] = {}
     for arm in comparison.arms:
         options = study.options(Run(arm, rate, comparison.seeds[0]))
+        recipe = " + ".join(comparison.recipe)
+        of_recipe = study.recipe.keys() - comparison.arms[arm].keys()
+        origin = {name: recipe if name in of_recipe else str(path) for name in options}
         try:
-            resolved = _check_arm(options, " + ".join(comparison.recipe), splits)
+            resolved = _check_arm(options, origin, recipe, splits)
         except (UserError, ValueError) as error:
             raise UserError(f"arm {arm!r}: {error}") from None
         for other, options_of_other in seen.items():
@@ -40,7 +47,9 @@ def check_arms(study: Study) -> None:
         seen[arm] = resolved
 
 
-def _check_arm(options: dict[str, Any], recipe: str, splits: Sequence[str]) -> dict[str, Any]:
+def _check_arm(
+    options: dict[str, Any], origin: Mapping[str, str], recipe: str, splits: Sequence[str]
+) -> dict[str, Any]:
     """All options that the policy may depend on, defaults included."""
     from echorl.cli.parsing import parse
     from echorl.cli.recipe import Recipe, environment
@@ -49,7 +58,7 @@ def _check_arm(options: dict[str, Any], recipe: str, splits: Sequence[str]) -> d
     options = dict(options)
     env = options.pop("env", {})
     with environment(env):
-        settings = parse(train_command(), Recipe(options=options, origin=dict.fromkeys(options, recipe)), [])
+        settings = parse(train_command(), Recipe(options=options, origin=origin), [])
         _check_training(settings.training)
         _check_splits(settings, recipe, splits)
     return {**_resolved(settings), "env": env}

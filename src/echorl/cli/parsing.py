@@ -28,6 +28,7 @@ class Command:
         config_class: imports and gives the dataclass of the trainer's options.
         make_trainer: the trainer for these settings and the model's name as transformers knows it.
         about: where the trainer's options come from, for the help.
+        first: a recipe for a first run, for who gives none.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Command:
     config_class: Callable[[], type[TrainingArguments]]
     make_trainer: Callable[[Settings, str], Trainer]
     about: str
+    first: str
 
 
 @dataclass(frozen=True)

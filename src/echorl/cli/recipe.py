@@ -29,8 +29,11 @@ class Recipe:
     name: str = "echorl"
 
 
-def read_recipes(paths: Sequence[str | Path]) -> Recipe:
+def read_recipes(paths: Sequence[str | Path], given_as: str = "--config ") -> Recipe:
     """The files laid over each other: of an option, or a variable in `env`, that several have, the last one's value.
+
+    Args:
+        given_as: what stands before a file's name in a message.
 
     Raises:
         UserError: a file cannot be read or is no mapping; the message names it.
@@ -39,7 +42,7 @@ def read_recipes(paths: Sequence[str | Path]) -> Recipe:
     env: dict[str, str] = {}
     origin: dict[str, str] = {}
     for path in paths:
-        own = read_recipe(path)
+        own = read_recipe(path, given_as)
         env |= {name: str(value) for name, value in own.pop("env", {}).items()}
         options |= own
         origin |= dict.fromkeys(own, str(path))
@@ -47,22 +50,24 @@ def read_recipes(paths: Sequence[str | Path]) -> Recipe:
     return Recipe(options=options, env=env, origin=origin, name=name or "echorl")
 
 
-def read_recipe(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file."""
+def read_recipe(path: str | Path, given_as: str = "--config ") -> dict[str, Any]:
+    """The mapping in a YAML file; `given_as` stands before its name in a message."""
     import yaml
+
+    place = f"{given_as}{path}"
 
     try:
         recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"--config {path}: there is no such file.") from None
+        raise UserError(f"{place}: there is no such file.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--config {path} cannot be read: {one_line(error)}.") from None
+        raise UserError(f"{place} cannot be read: {one_line(error)}.") from None
     except yaml.YAMLError as error:
-        raise UserError(f"--config {path} is not valid YAML: {one_line(error)}.") from None
+        raise UserError(f"{place} is not valid YAML: {one_line(error)}.") from None
     if not isinstance(recipe, dict):
-        raise UserError(f"--config {path} holds no mapping: write one 'option: value' a line.")
+        raise UserError(f"{place} holds no mapping: write one 'option: value' a line.")
     if not isinstance(recipe.get("env", {}), dict):
-        raise UserError(f"--config {path}: 'env' must be a mapping of environment variables to values.")
+        raise UserError(f"{place}: 'env' must be a mapping of environment variables to values.")
     return recipe
 
 

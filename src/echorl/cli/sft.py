@@ -25,7 +25,7 @@ def run(argv: Sequence[str]) -> int:
 def sft_command() -> Command:
     from echorl.cli.parsing import Command
 
-    return Command("sft", DataArguments, _config_class, _make_trainer, ABOUT)
+    return Command("sft", DataArguments, _config_class, _make_trainer, ABOUT, "recipes/cpu/smollm2/warm-start.yaml")
 
 
 def _config_class() -> type[SFTConfig]:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 LIBRARIES = ("transformers", "peft", "accelerate", "huggingface_hub", "tokenizers", "safetensors", "bitsandbytes")
 ABOUT = "EchoGRPOConfig (TRL's GRPOConfig plus echo_*)"
 INTERNAL = "`(is_)?gradient_checkpointing(_enable)?` is deprecated"  # by TRL's own default and between libraries
+NOTHING = (
+    "`echorl {name}` was told nothing to train on: name a recipe, --config {recipe} of echorl's repository for a first "
+    "run (`echorl {name} --help` tells more)."
+)
 HELP = """\
 usage: echorl {name} [--config recipe.yaml [more.yaml ...]] [--any_option value ...]
 
@@ -49,11 +53,13 @@ def run(argv: Sequence[str]) -> int:
 def train_command() -> Command:
     from echorl.cli.parsing import Command
 
-    return Command("train", TrainArguments, _config_class, _make_trainer, ABOUT)
+    return Command("train", TrainArguments, _config_class, _make_trainer, ABOUT, "recipes/cpu/quickstart.yaml")
 
 
 def launch(command: Command, argv: Sequence[str]) -> int:
     """Run a command that trains."""
+    if not argv:
+        raise UserError(NOTHING.format(name=command.name, recipe=command.first))
     known, rest = _first_look(argv)
     if known.help:
         own = "\n".join(f"  --{f.name:22}{f.metadata['help']}" for f in fields(command.own))
