@@ -50,6 +50,7 @@ def check(found, clips, expected):
         assert clip["rank"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scope", "count"), [("verified", 96), ("degenerate", 86)])
 def test_all_groups(tmp_path, qwen, rollouts, scope, count):
     found = run(tmp_path / "out", [rollouts], qwen, lambda: with_few_outputs(qwen), echo=EchoConfig(scope=scope))
