@@ -37,7 +37,11 @@ def train(path: str, *more: str) -> list[str]:
         ({"train_file": None}, ["nothing given", "task, train_file"]),
         ({"task": "gsm8k"}, ["task and train_file", "exactly one"]),
         ({"reward_funcs": None}, ["train_file", "reward_funcs"]),
-        ({"task": "gsm9k", "train_file": None}, ["'gsm9k'", "gsm8k"]),
+        ({"task": "gsm9k", "train_file": None}, ["'gsm9k'", "quickstart, reasoning_gym, gsm8k"]),
+        (
+            {"task": "leg_counting", "train_file": None},
+            ["task: reasoning_gym, task_options: {generator: leg_counting}"],
+        ),
         ({"task": "gsm8k", "train_file": None, "task_options": {"dta": 1}}, ["'dta'", "data"]),
         ({"task": "gsm8k", "train_file": None, "task_options": "x"}, ["task_options='x'", "JSON"]),
         ({"task": "gsm8k", "train_file": None, "task_options": {"data": "no.jsonl"}}, ["no.jsonl", "give a JSONL"]),

@@ -8,6 +8,7 @@ import pytest
 
 from echorl import __version__
 from echorl.cli import COMMANDS, main
+from echorl.tasks import TASKS
 
 HEAVY = ("torch", "transformers", "trl", "datasets", "matplotlib", "accelerate", "reasoning_gym")
 SCRIPT = f"""
@@ -46,6 +47,13 @@ def test_unknown_command(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["tain"])
     assert "invalid choice: 'tain'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "sft"])
+def test_help_lists_every_task(capsys, command):
+    assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("quickstart", *TASKS))
 
 
 def test_every_option_is_listed(capsys):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echorl.cli.errors import UserError, as_user_error, is_for_the_user, one_line
-from echorl.cli.options import TrainArguments
+from echorl.cli.options import NAMES, TrainArguments
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -30,9 +30,21 @@ def make_task(own: TrainArguments) -> Task | None:
 
     if own.task is None:
         return None
+    _check_name(own.task)
     options = {**TASK, **own.task_options} if own.task == "quickstart" else {"name": own.task, **own.task_options}
     with as_user_error(ImportError, doing=f"task {own.task!r} needs a package (pip install 'echorl[tasks]')"):
         return load_task(**options)
+
+
+def _check_name(task: str) -> None:
+    from echorl.tasks.reasoning_gym import generators
+
+    if task in NAMES:
+        return
+    if task in generators():
+        fix = f"write task: reasoning_gym, task_options: {{generator: {task}}}"
+        raise UserError(f"unknown task {task!r}, a dataset of reasoning-gym: {fix}.")
+    raise UserError(f"unknown task {task!r}; choose one of {', '.join(NAMES)}.")
 
 
 def make_dataset(own: TrainArguments, task: Task | None, part: str) -> Dataset:

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echorl.cli.errors import UserError
+from echorl.tasks import TASKS
+
+NAMES = ("quickstart", *TASKS)
+"""The tasks that `task` can name."""
 
 
 def option(default: Any, text: str) -> Any:
@@ -17,7 +21,7 @@ def option(default: Any, text: str) -> Any:
 class DataArguments:
     """The task or the data, and what to do with an earlier run in the same folder."""
 
-    task: str | None = option(None, "A task of echorl: 'quickstart', 'reasoning_gym', 'gsm8k' or 'word_problems'.")
+    task: str | None = option(None, f"A task of echorl: {', '.join(NAMES)}.")
     task_options: dict | str | None = field(
         default=None, metadata={"help": "The task's options, a mapping (JSON on the command line)."}
     )

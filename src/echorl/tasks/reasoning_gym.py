@@ -120,6 +120,15 @@ class ReasoningGym:
         return [float(next(verdicts).score == 1.0) if is_own else None for is_own in own]
 
 
+def generators() -> Mapping[str, Any]:
+    """reasoning-gym's datasets by name; none where it is not installed."""
+    try:
+        from reasoning_gym.factory import DATASETS
+    except ImportError:
+        return {}
+    return DATASETS
+
+
 def _generate(generator: str, config: Mapping[str, Any], *, seed: int, size: int) -> ProceduralDataset:
     """The reasoning-gym dataset; ValueError in one sentence for an unknown name, key or value."""
     check_installed(f"the reasoning-gym dataset {generator!r}", ("reasoning_gym",), "tasks")

@@ -11,6 +11,7 @@ from echorl.evaluate.benchmarks.of_tasks import TaskBenchmark
 from echorl.evaluate.benchmarks.registry import BENCHMARKS
 from echorl.quickstart import TASK as QUICKSTART
 from echorl.tasks import TASKS, load_task
+from echorl.tasks.reasoning_gym import generators
 
 
 def load_benchmark(name: str) -> Benchmark:
@@ -45,21 +46,12 @@ def _task_options(kind: str) -> Mapping[str, Any] | None:
         return QUICKSTART
     if kind in TASKS:
         return {"name": kind}
-    return {"name": "reasoning_gym", "generator": kind} if kind in _generators() else None
-
-
-def _generators() -> Mapping[str, Any]:
-    """The datasets of reasoning-gym; none if it is not installed."""
-    try:
-        from reasoning_gym.factory import DATASETS
-    except ImportError:
-        return {}
-    return DATASETS
+    return {"name": "reasoning_gym", "generator": kind} if kind in generators() else None
 
 
 def _suggest(kind: str) -> str:
     """What else there is: close names of any kind, and the registry."""
-    names = [*BENCHMARKS, "quickstart", *TASKS, *_generators()]
+    names = [*BENCHMARKS, "quickstart", *TASKS, *generators()]
     close = difflib.get_close_matches(kind.lower().replace("-", "_"), names, n=3)
     meant = f" (did you mean {' or '.join(close)}?)" if close else ""
     return (
