@@ -89,3 +89,13 @@ def test_token_kinds() -> None:
         *("copy", "copy", "choice", "choice", "choice", "result", "result"),
         *("answer", "answer", "answer"),
     ]
+
+
+def test_seeds_of_a_folder_without_results_is_one_sentence(tmp_path: Path, monkeypatch, capsys) -> None:
+    from echorl.quickstart.seeds import main
+
+    monkeypatch.setattr(sys, "argv", ["seeds", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"echorl: error: {tmp_path} holds no results.json: run echorl quickstart")

@@ -63,7 +63,11 @@ def markdown(results: Sequence[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="The difference between the quickstart's arms over several seeds.")
     parser.add_argument("folders", type=Path, nargs="+", help="output folders of echorl quickstart")
-    print(markdown(read_results(parser.parse_args().folders)))
+    try:
+        results = read_results(parser.parse_args().folders)
+    except ValueError as error:
+        parser.exit(2, f"echorl: error: {error}\n")
+    print(markdown(results))
 
 
 if __name__ == "__main__":

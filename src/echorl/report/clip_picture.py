@@ -65,7 +65,9 @@ def write_clips_png(exhibits: Sequence[Exhibit], path: Path) -> None:
         ValueError: no exhibit.
     """
     if not exhibits:
-        raise ValueError("no EchoClip to draw: the dumps hold none.")
+        raise ValueError(
+            "no EchoClip to draw: the dumps hold none; echo_rollouts_every keeps rollouts with their clips."
+        )
     from matplotlib.figure import Figure
 
     heights = [_num_lines(exhibit) for exhibit in exhibits]
@@ -140,7 +142,13 @@ def main() -> None:
     parser.add_argument("rollouts", type=Path, help="folder of the dumps")
     parser.add_argument("picture", type=Path, help="PNG to write")
     options = parser.parse_args()
-    write_clips_png(choose_exhibits(read_rollouts(options.rollouts)), options.picture)
+    try:
+        if not options.rollouts.is_dir():
+            raise ValueError(f"no folder {options.rollouts}: give a run's rollouts, which echo_rollouts_every keeps.")
+        write_clips_png(choose_exhibits(read_rollouts(options.rollouts)), options.picture)
+    except ValueError as error:
+        parser.exit(2, f"echorl: error: {error}\n")
+    print(f"the picture is {options.picture}")
 
 
 if __name__ == "__main__":
