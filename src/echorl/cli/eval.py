@@ -106,6 +106,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from echorl.cli.bars import Bars
     from echorl.cli.eval_table import show_results
     from echorl.cli.lock import alone
+    from echorl.cli.models import find_checkpoint
     from echorl.evaluate.engines import BATCH_SIZES, check_vllm
     from echorl.evaluate.plan import Sampling
     from echorl.evaluate.run import evaluate, prepare, settings_of
@@ -115,7 +116,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     sampling = Sampling(**{"batch_size": BATCH_SIZES[args.backend], **given})
     if args.backend == "vllm":
         check_vllm()
-    checkpoint, device = _checkpoint(args.model), args.device or _device()
+    checkpoint, device = find_checkpoint(args.model), args.device or _device()
     with as_user_error(ImportError, doing="a benchmark needs a package (pip install 'echorl[tasks]')"):
         works = prepare(args.benchmarks, checkpoint, sampling, args.data)
     folder = Path(args.output_dir or Path("runs/eval", Path(os.path.abspath(args.model)).name))  # "." has no name
@@ -125,22 +126,6 @@ def _evaluate(args: argparse.Namespace) -> int:
         results = evaluate(Store(folder), args.model, works, common, start, bars)
     show_results(results, folder)
     return 0
-
-
-def _checkpoint(name: str) -> Checkpoint:
-    """The model; its configuration and tokenizer can be read.
-
-    Raises:
-        UserError: they cannot.
-    """
-    from echorl.cli.models import find_model
-    from echorl.evaluate.checkpoint import Checkpoint
-
-    path, place = find_model(name)
-    checkpoint = Checkpoint(name, path)
-    with as_user_error(OSError, ValueError, doing=f"--model {name!r} {place} cannot be loaded"):
-        _ = checkpoint.config, checkpoint.processing_class
-    return checkpoint
 
 
 def _start(backend: str, checkpoint: Checkpoint, sampling: Sampling, works: list[Work], device: str) -> Engine:

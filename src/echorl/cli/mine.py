@@ -117,26 +117,16 @@ def _mine(args: argparse.Namespace) -> int:
     from echorl.analysis.rows import find_files
     from echorl.cli.bars import Bars
     from echorl.cli.lock import alone
+    from echorl.cli.models import find_checkpoint
 
     files = find_files(args.rollouts)
-    checkpoint = _checkpoint(args.model)
+    checkpoint = find_checkpoint(args.model)
     plan = _plan(args, files, checkpoint)
     folder = Path(args.output_dir or Path("runs/mine", Path(os.path.abspath(args.rollouts[0])).stem))
     with alone(folder, "mine"), Bars() as bars:
         found = mine(folder, plan, checkpoint, partial(_start, checkpoint, args.device), bars)
     show_summary(found, folder, args.format)
     return 0
-
-
-def _checkpoint(name: str) -> Checkpoint:
-    from echorl.cli.models import find_model
-    from echorl.evaluate.checkpoint import Checkpoint
-
-    path, place = find_model(name)
-    checkpoint = Checkpoint(name, path)
-    with as_user_error(OSError, ValueError, doing=f"--model {name!r} {place} cannot be loaded"):
-        _ = checkpoint.config, checkpoint.processing_class
-    return checkpoint
 
 
 def _plan(args: argparse.Namespace, files: list[Path], checkpoint: Checkpoint) -> Plan:

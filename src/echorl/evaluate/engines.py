@@ -42,6 +42,7 @@ class Transformers:
             tokenizer.pad_token = tokenizer.eos_token
 
     def generate(self, chunk: Chunk, max_new_tokens: int) -> list[Response]:
+        """One batch, drawn with the chunk's seed."""
         items = [request.item for request in chunk.requests]
         completions = sample(
             self.model,
@@ -87,6 +88,7 @@ class Vllm:
         self.tokenizer, self.ends = tokenizer_of(checkpoint.processing_class), _ends(checkpoint)
 
     def generate(self, chunk: Chunk, max_new_tokens: int) -> list[Response]:
+        """One call of the engine, each request with its own seed; ValueError if an item has images."""
         from vllm import SamplingParams
 
         if any(request.item.images for request in chunk.requests):

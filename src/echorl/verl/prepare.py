@@ -70,6 +70,7 @@ def prepare(task: str, folder: str, *, size: int | None = None, options: dict[st
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command: writes the files and prints their paths; exit code 2 with a sentence for what doesn't fit."""
     parser = argparse.ArgumentParser(prog="python -m echorl.verl.prepare", description=__doc__)
     parser.add_argument("task", help="openr1_math, geometry3k, gsm8k, reasoning_gym/chain_sum, ...")
     parser.add_argument("folder", help="where SPLIT.parquet goes, one file a split")
