@@ -23,21 +23,24 @@ PRELOAD = ["tests.evaluate.kills", "transformers.models.llama.modeling_llama", "
 def killed(target: Callable[..., None], *args: Any, folder: Path, chunks: int, longest: float) -> list[int]:
     """Start `target` and kill it, ten times, then let it end. Returns how many chunks were there after each kill.
 
-    The i-th kill waits for i tenths of the chunks, and then for a random time up to `longest` seconds. A chunk's file
-    that is there may vanish, when all are scored, but is never written again.
+    Each kill but the first waits for an eighth of the chunks more than the last one left, so that machines of any speed
+    are hit at many stages; then for a random time up to `longest` seconds, ten times that once only the scoring is
+    left. A chunk's file that is there may vanish, when all are scored, but is never written again.
     """
-    rng, seen, kept = random.Random(0), {}, []
-    for attempt in range(TIMES):
+    rng, seen, kept, wanted = random.Random(0), {}, [], 0
+    for _ in range(TIMES):
         process = start(target, *args)
-        while process.is_alive() and len(parts(folder)) < attempt * chunks // TIMES:
+        only_scoring = len(seen) == chunks
+        while process.is_alive() and len(parts(folder)) < wanted:
             time.sleep(0.002)
-        process.join(rng.uniform(0, longest))
+        process.join(rng.uniform(0, 10 * longest if only_scoring else longest))
         kept += [len(parts(folder))] if process.is_alive() else []
         process.kill()
         process.join()
         now = parts(folder)
         assert all(now[path] == when for path, when in seen.items() if path in now)
         seen = {**seen, **now}
+        wanted = min(len(now) + -(-chunks // 8), chunks)
     whole(target, *args)
     return kept
 
