@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echorl.cli.errors import Interrupted, UserError, as_user_error
+from echorl.installed import check_installed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,9 +99,7 @@ def run(args: argparse.Namespace) -> int:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
-    for name in NEEDED:
-        if find_spec(name) is None:
-            raise UserError(f"`echorl mine` needs {name}: pip install 'echorl[trl]'.")
+    check_installed("`echorl mine`", NEEDED, "trl")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
