@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.errors import Interrupted, UserError, as_user_error
+from echorl.cli.errors import Interrupted, as_user_error
 from echorl.installed import check_installed
 
 if TYPE_CHECKING:
