@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from echorl.tasks.verify import process, worker
-from echorl.tasks.verify.pool import Pool, shared_pool
+from echorl.tasks.verify.pool import Pool, _Work, shared_pool
 from echorl.tasks.verify.process import Outcome, Worker
 
 TOWER = ("24", "9^{9^{9^9}}")
@@ -209,6 +209,14 @@ def test_a_script_without_a_main_guard_runs_once_and_ends(tmp_path: Path) -> Non
     done = subprocess.run([sys.executable, path], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[1.0, 0.0]\n"
     assert done.stderr == ""
+
+
+def test_what_is_sent_at_once_fits_a_pipe() -> None:
+    """Else sending waits for the worker, and the clock of the call in progress runs out meanwhile."""
+    long, short = "x" * 20_000, "y"
+    work = _Work([long, long, short, "z" * 100_000, short], share=1)
+    assert [list(map(len, work.take())) for _ in range(4)] == [[20_000], [20_000, 1], [100_000], [1]]
+    assert work.take() == []
 
 
 @linux

@@ -29,6 +29,8 @@ MAX_KEPT_CHARS = 2_000
 """Longer requests (JSON) are not remembered: they would fill the memory, and seldom come again."""
 MAX_AT_ONCE = 256
 """Requests that a worker is sent at once."""
+MAX_CHARS_AT_ONCE = 32_000
+"""Of these (JSON, so bytes), but for a single one: they fit a pipe, so that sending ends while the first is graded."""
 
 
 class Pool:
@@ -145,7 +147,12 @@ class _Work:
     def take(self) -> list[str]:
         with self._lock:
             size = 0 if self._stopped else min(MAX_AT_ONCE, -(-len(self._waiting) // self._share))
-            return [self._waiting.popleft() for _ in range(size)]
+            taken: list[str] = []
+            room = MAX_CHARS_AT_ONCE
+            while len(taken) < size and (not taken or len(self._waiting[0]) <= room):
+                taken.append(self._waiting.popleft())
+                room -= len(taken[-1])
+            return taken
 
     def give_back(self, requests: Sequence[str], outcomes: Sequence[Outcome]) -> None:
         """Outcomes of the first requests; the others wait again, and so does one whose worker died, for once.
