@@ -6,10 +6,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from echorl.evaluate.benchmarks import Item
+from echorl.evaluate.benchmarks import Item, load_benchmark
 from echorl.evaluate.checkpoint import Checkpoint
-from echorl.evaluate.engines import Transformers, Vllm, check_vllm
-from echorl.evaluate.plan import Chunk, Request, Sampling
+from echorl.evaluate.engines import Transformers, Vllm, check_vllm, start
+from echorl.evaluate.plan import Chunk, Request, Sampling, Work
 from tests.trl.tiny import PIECES, make_tokenizer
 
 TEMPLATE = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}={% endif %}"
@@ -155,3 +155,11 @@ def test_vllm_that_is_not_installed(monkeypatch, folder):
     for call in (check_vllm, lambda: Vllm(Checkpoint("tiny", str(folder)), Sampling(), 64)):
         with pytest.raises(ValueError, match="needs vLLM, which is not installed"):
             call()
+
+
+def test_vllm_is_refused_images_before_anything_is_sampled(folder):
+    with_image = Item(id="x", prompt=[{"role": "user", "content": "?"}], gold="A", images=("image",))
+    parts = [(load_benchmark("math500"), item()), (load_benchmark("geometry3k"), with_image)]
+    works = [Work(benchmark=b, items=[i], samples=1, max_new_tokens=4, longest=4) for b, i in parts]
+    with pytest.raises(ValueError, match="geometry3k has images, which are for the backend 'transformers'"):
+        start("vllm", Checkpoint("tiny", str(folder)), Sampling(), works, "cpu")

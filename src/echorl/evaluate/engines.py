@@ -67,7 +67,7 @@ class Vllm:
     `length` is the longest sequence in tokens, prompt and completion; memory is laid out for it.
 
     Raises:
-        ValueError: vLLM is not installed, or the benchmark has images.
+        ValueError: vLLM is not installed.
     """
 
     def __init__(self, checkpoint: Checkpoint, sampling: Sampling, length: int) -> None:
@@ -88,11 +88,9 @@ class Vllm:
         self.tokenizer, self.ends = tokenizer_of(checkpoint.processing_class), _ends(checkpoint)
 
     def generate(self, chunk: Chunk, max_new_tokens: int) -> list[Response]:
-        """One call of the engine, each request with its own seed; ValueError if an item has images."""
+        """One call of the engine, each request with its own seed."""
         from vllm import SamplingParams
 
-        if any(request.item.images for request in chunk.requests):
-            raise ValueError("items with images are for the backend 'transformers': choose that one.")
         params = [
             SamplingParams(
                 temperature=self.sampling.temperature,
@@ -152,8 +150,14 @@ def _ends(checkpoint: Checkpoint) -> list[int]:
 
 
 def start(backend: str, checkpoint: Checkpoint, sampling: Sampling, works: Sequence[Work], device: str) -> Engine:
-    """Load the model for this work; `device` is that of transformers."""
+    """Load the model for this work; `device` is that of transformers.
+
+    Raises:
+        ValueError: vLLM is not installed, or an item has images, which it is not given here.
+    """
     if backend == "vllm":
+        if with_images := [work.benchmark.name for work in works if any(item.images for item in work.items)]:
+            raise ValueError(f"{with_images[0]} has images, which are for the backend 'transformers': choose that one.")
         return Vllm(checkpoint, sampling, max(work.longest + work.max_new_tokens for work in works))
     return Transformers(checkpoint, sampling, device)
 

@@ -46,6 +46,8 @@ def test_items_are_the_same_every_time_and_have_ids_of_their_own() -> None:
         ("openr1_math:validation", "<think>1</think> \\boxed{x + 1}", "x+1"),
         ("geometry3k:test", "\\boxed{12}", "12"),
         ("word_problems", "so\n#### 4", "4"),
+        ("word_problems", "so \\boxed{4}.", "4"),
+        ("word_problems", "#### 4\nDone.", "4"),
     ],
 )
 def test_the_answer_for_a_majority(name: str, text: str, answer: str) -> None:

@@ -16,7 +16,9 @@ from echorl.tasks.verify import GRADERS, Verdict
 
 NOT_GOLD = ("prompt", "demonstration", "question", "image", "images")
 """Columns of a task's rows that its verifier does not look at."""
-ANSWERS: Mapping[str, str] = {"gsm8k": "number", "openr1_math": "math", "geometry3k": "geometry"}
+ANSWERS: Mapping[str, str] = {
+    "gsm8k": "number", "word_problems": "number", "openr1_math": "math", "geometry3k": "geometry",
+}  # fmt: skip
 """Task -> the grader that reads an answer as its verifier does; the others' is `final_answer`."""
 
 
