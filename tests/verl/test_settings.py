@@ -58,6 +58,12 @@ REFUSED = {
     ],
     "actor.shuffle=True would deal": ["algorithm.filter_groups.enable=True", "actor_rollout_ref.actor.shuffle=True"],
     "skip.rollout_tq.enable=True replays": ["algorithm.filter_groups.enable=True", "skip.rollout_tq.enable=True"],
+    "micro-batches of a fixed size": ["algorithm.filter_groups.enable=True"],
+    "log_prob_use_dynamic_bsz=True.": [
+        "algorithm.filter_groups.enable=True",
+        "actor_rollout_ref.actor.use_dynamic_bsz=True",
+        "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=False",
+    ],
     "adv_estimator=gae": ["algorithm.adv_estimator=gae"],
     "adv_estimator=remax": ["algorithm.adv_estimator=remax"],
     "critic.enable=True": ["critic.enable=True"],
@@ -90,7 +96,8 @@ def test_group_estimators_are_allowed(estimator):
 
 
 def test_dynamic_sampling_is_allowed():
-    check_launch(make_config("algorithm.filter_groups.enable=True", "algorithm.filter_groups.max_num_gen_batches=10"))
+    options = ["algorithm.filter_groups.enable=True", "algorithm.filter_groups.max_num_gen_batches=10"]
+    check_launch(make_config(*options, "actor_rollout_ref.actor.use_dynamic_bsz=True"))
 
 
 def test_launching_without_echorl_s_trainer_is_refused():

@@ -16,7 +16,7 @@ from echorl.analysis.layouts import Rollout
 
 
 class Spool:
-    """Rollouts in a file, and in memory 16 bytes a rollout and some 150 bytes a group.
+    """Rollouts in a file, and in memory 24 bytes a rollout and some hundred a group.
 
     Groups are numbered by their first rollout; the rollouts of one need not stand together.
 

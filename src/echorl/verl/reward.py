@@ -15,7 +15,7 @@ from echorl.tasks import TASKS, Verifier, load_task
 from echorl.tasks.verify import GRADERS, Grader, Verdict
 
 SOURCES: Mapping[str, str] = {
-    **dict.fromkeys(("aime", "aime25", "amc", "math", "minerva", "olympiad_bench", "HuggingFaceH4/MATH-500"), "math"),
+    **dict.fromkeys(("aime", "aime25", "amc", "minerva", "olympiad_bench", "HuggingFaceH4/MATH-500"), "math"),
     **dict.fromkeys(("DigitalLearningGmbH/MATH-lighteval", "lighteval/MATH", "math_dapo"), "math"),
     **dict.fromkeys(("arc_c", "gpqa", "mmlu_pro"), "choice"),
     "openai/gsm8k": "number",

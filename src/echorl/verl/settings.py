@@ -146,7 +146,19 @@ def _sampling_refusals(config: DictConfig) -> list[tuple[bool, str]]:
             "skip.rollout_tq.enable=True replays batches without the groups that dynamic sampling dropped: "
             "set it to False, or algorithm.filter_groups.enable=False.",
         ),
+        (
+            enabled and not _is_dynamic(config),
+            "algorithm.filter_groups.enable=True adds the clips of dropped groups to a batch, whose size micro-batches "
+            "of a fixed size must divide: set actor_rollout_ref.actor.use_dynamic_bsz=True and "
+            "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=True.",
+        ),
     ]
+
+
+def _is_dynamic(config: DictConfig) -> bool:
+    """Whether micro-batches are cut by their tokens, in the update and in the old-log-prob pass."""
+    model = config.actor_rollout_ref
+    return bool(model.actor.use_dynamic_bsz and model.rollout.log_prob_use_dynamic_bsz)
 
 
 def _rewards_come_late(config: DictConfig) -> bool:
