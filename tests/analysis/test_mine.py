@@ -65,6 +65,25 @@ def test_clips_are_those_of_the_core_on_all_rows_at_once(tmp_path, model, config
         assert clip["clip"].endswith(clip["step_text"])
 
 
+def test_the_rank_is_the_place_by_entropy(tmp_path, model):
+    """The control picks the lowest, which ranks last but for ties; with a clip a rollout ranks follow the entropies."""
+    file = write(tmp_path / "a.jsonl", rows(40))
+    run(tmp_path / "low", [file], model, echo=EchoConfig(select="min_entropy"))
+    lowest = clips_of(tmp_path / "low")
+    assert all(other["entropy"] >= clip["step_entropy"] for clip in lowest for other in clip["others"])
+    assert any(clip["rank"] == clip["candidates"] > 1 for clip in lowest)
+    run(tmp_path / "each", [file], model, echo=EchoConfig(clip_per="rollout"))
+    groups = {}
+    for clip in clips_of(tmp_path / "each"):
+        groups.setdefault(clip["group"], []).append(clip)
+    assert any(len(clips) > 1 for clips in groups.values())
+    for clips in groups.values():
+        by_entropy = sorted(clips, key=lambda clip: -clip["step_entropy"])
+        assert by_entropy[0]["rank"] == 1
+        ranks = [clip["rank"] for clip in by_entropy]
+        assert ranks == sorted(set(ranks))
+
+
 def test_groups_need_not_stand_together(tmp_path, model):
     values = rows(40)
     scattered = random.Random(1).sample(values, len(values))
