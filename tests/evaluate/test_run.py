@@ -71,6 +71,17 @@ def test_a_chunk_does_not_depend_on_the_others(tmp_path, undisturbed):
     assert log.read_text().split() == [*"012345", "1", "4"]
 
 
+def test_a_run_killed_between_its_last_two_moves_leaves_no_chunk(tmp_path, undisturbed, monkeypatch):
+    folder = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "drop_parts", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(folder)
+    assert Store(folder).part("letters", 0).exists()
+    run(folder)
+    assert contents(folder) == contents(undisturbed)
+
+
 def test_scoring_that_was_stopped_needs_no_engine(tmp_path, undisturbed, monkeypatch):
     folder, log = tmp_path / "stopped", tmp_path / "log"
     with monkeypatch.context() as patch:

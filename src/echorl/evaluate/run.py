@@ -70,6 +70,7 @@ def evaluate(
     store.claim(model, common, {work.benchmark.name: work.key() for work in works}, _versions())
     for work in works:
         if store.is_finished(work.benchmark.name):
+            store.drop_parts(work.benchmark.name)
             continue
         if not all(store.part(work.benchmark.name, chunk.index).exists() for chunk in _chunks(work, common)):
             engine = engine or start()

@@ -110,6 +110,10 @@ class Store:
     def finish(self, benchmark: str, rows: Rows, meta: Mapping[str, Any]) -> None:
         """Store a benchmark's scored samples; the chunks' files are then not needed any more."""
         write_samples(self.samples(benchmark), rows, meta)
+        self.drop_parts(benchmark)
+
+    def drop_parts(self, benchmark: str) -> None:
+        """Delete the chunks' files; there may be some beside the scored samples if a run was killed just then."""
         shutil.rmtree(self.part(benchmark, 0).parent, ignore_errors=True)
 
 
