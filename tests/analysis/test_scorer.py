@@ -17,7 +17,9 @@ RESPONSES = [Tokens([5, 6], [7, 8, 3, 9]), Tokens([5], [8]), Tokens([7] * 9, [9,
 
 def one_by_one(model, tokens, temperature=1.0):
     logits = model(torch.tensor([tokens.prompt + tokens.response])).logits[0, len(tokens.prompt) - 1 : -1]
-    return logp_and_entropy(logits, torch.tensor(tokens.response), temperature=temperature)[1].detach()
+    return [
+        values.detach() for values in logp_and_entropy(logits, torch.tensor(tokens.response), temperature=temperature)
+    ]
 
 
 def capped_model():
@@ -31,14 +33,18 @@ def capped_model():
 
 @pytest.mark.parametrize("tokens_at_once", [1, 16, 1000])
 @pytest.mark.parametrize("capped", [False, True])
-def test_entropies_are_those_of_single_forwards(model, tokens_at_once, capped):
+def test_scores_are_those_of_single_forwards(model, tokens_at_once, capped):
     policy = capped_model().eval() if capped else load_policy(model)[0].eval()
     scorer = Scorer(policy, temperature=0.7, tokens_at_once=tokens_at_once)
     assert scorer._head_is_all is not capped  # capped logits are more than the head's product
-    found = scorer.entropies(RESPONSES)
-    for entropy, tokens in zip(found[:3], RESPONSES, strict=False):
-        torch.testing.assert_close(entropy, one_by_one(policy, tokens, 0.7), rtol=0, atol=1e-5)
-    assert found[3].isnan().tolist() == [True, False, False]  # nothing stands before its first token
+    found = scorer.scores(RESPONSES)
+    for scores, tokens in zip(found[:3], RESPONSES, strict=False):
+        for values, expected in zip(scores, one_by_one(policy, tokens, 0.7), strict=True):
+            torch.testing.assert_close(values, expected, rtol=0, atol=1e-5)
+    for values in found[3]:  # nothing stands before its first token
+        assert values.isnan().tolist() == [True, False, False]
+    for (_, entropy), same in zip(found, scorer.entropies(RESPONSES), strict=True):
+        torch.testing.assert_close(entropy, same, rtol=0, atol=0, equal_nan=True)
 
 
 def test_no_rollouts(model):

@@ -1,4 +1,4 @@
-"""Entropies of given responses under a causal model: one forward pass, as a trainer would make it."""
+"""Log-probabilities and entropies of given responses under a causal model: one forward pass, as a trainer makes it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _prompt_tokens(prompt: str | list, processing_class: Any, tokenizer: Any, ch
 
 
 class Scorer:
-    """A model that gives the entropies of responses.
+    """A model that gives the log-probabilities and entropies of responses.
 
     Args:
         tokens_at_once: padded tokens in a batch, at most, unless one rollout has more.
@@ -83,29 +83,35 @@ class Scorer:
         self.head = model.get_output_embeddings()
         self._head_is_all = self._try_head()
 
-    @torch.no_grad()
     def entropies(self, rollouts: Sequence[Tokens]) -> list[Tensor]:
-        """float32 [T] on the CPU for each rollout: nats at the temperature, one a response token.
+        """The entropies of `scores`, float32 [T] for each rollout."""
+        return [entropy for _, entropy in self.scores(rollouts)]
 
-        NaN for the first token of a response without any prompt token, which nothing predicts.
+    @torch.no_grad()
+    def scores(self, rollouts: Sequence[Tokens]) -> list[tuple[Tensor, Tensor]]:
+        """(log-probabilities, entropies) of each rollout: float32 [T] on the CPU, nats at the temperature.
+
+        One number a response token. NaN for the first token of a response without any prompt token, which nothing
+        predicts.
         """
-        found = [torch.full((len(one.response),), torch.nan) for one in rollouts]
+        found = [torch.full((2, len(one.response)), torch.nan) for one in rollouts]
         for batch in batches([len(one) for one in rollouts], self.tokens_at_once):
             for row, values in zip(batch, self._score([rollouts[row] for row in batch]), strict=True):
-                found[row][len(found[row]) - len(values) :] = values
-        return found
+                found[row][:, found[row].shape[1] - values.shape[1] :] = values
+        return [(logp, entropy) for logp, entropy in found]
 
     def _score(self, rollouts: list[Tokens]) -> list[Tensor]:
         predicted = [_predicted(one) for one in rollouts]
         states = self._states(rollouts, predicted)
         targets = torch.tensor([token for tokens in predicted for token in tokens], device=states.device)
-        entropy = torch.empty(len(states))
+        scores = torch.empty(2, len(states))
         size = max(1, LOGITS_AT_ONCE // self.model.get_input_embeddings().num_embeddings)
         for start in range(0, len(states), size):
             part = slice(start, start + size)
             logits = self.head(states[part]) if self._head_is_all else states[part]
-            entropy[part] = logp_and_entropy(logits, targets[part], temperature=self.temperature)[1].cpu()
-        return list(entropy.split(list(map(len, predicted))))
+            logp, entropy = logp_and_entropy(logits, targets[part], temperature=self.temperature)
+            scores[:, part] = torch.stack([logp, entropy]).cpu()
+        return list(scores.split(list(map(len, predicted)), dim=1))
 
     def _states(self, rollouts: list[Tokens], predicted: list[list[int]]) -> Tensor:
         """Last hidden states (or logits) at the positions before the predicted tokens, [number of those, ...]."""

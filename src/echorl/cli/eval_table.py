@@ -23,7 +23,7 @@ def show_results(results: Mapping[str, Any], folder: Path) -> None:
     rows = [_row(name, row) for name, row in results["benchmarks"].items()]
     for kind, row in results["averages"].items():
         rows.append([_average(kind, row), "", "", _percent(row["value"]), _interval(row), *[""] * (len(HEAD) - 5)])
-    _print_table(f"{results['model']}, in %", HEAD, rows)
+    print_table(f"{results['model']}, in %", HEAD, rows)
     for name, row in results["benchmarks"].items():
         if reasons := _not_compared(row):
             print(f"{name}: scored 0 without having been compared: {reasons}")
@@ -62,7 +62,7 @@ def show_contrast(found: Mapping[str, Any], first: Path, second: Path) -> None:
             rows.append([name, measure, *means, f"{100 * row['value']:+.1f}", _interval(row, "+")])
     for kind, row in found["averages"].items():
         rows.append([_average(kind, row), "avg@k", "", "", f"{100 * row['value']:+.1f}", _interval(row, "+")])
-    _print_table(f"A = {first}, B = {second}, in %", head, rows)
+    print_table(f"A = {first}, B = {second}, in %", head, rows)
 
 
 def _average(kind: str, row: Mapping[str, Any]) -> str:
@@ -79,7 +79,7 @@ def _interval(row: Mapping[str, Any], sign: str = "") -> str:
     return f"[{100 * row['low']:{sign}.1f}, {100 * row['high']:{sign}.1f}]"
 
 
-def _print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns without any value are left out."""
     from rich.console import Console
 
