@@ -40,10 +40,6 @@ class Letters(Benchmark):
     size: int = 6
     seconds: float = 0.0
 
-    @property
-    def hub_id(self):
-        return None
-
     def items(self, data=None):
         if data == "missing":
             raise ValueError("missing: there is no such file")

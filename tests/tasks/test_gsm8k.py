@@ -64,11 +64,11 @@ def test_prompts_and_demonstrations(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"question": "a", "answer": "#### 1"}\n{"question": ', r"rows.jsonl, line 2: not JSON"),
-        ('\n{"question": "a"}\n', r"rows.jsonl, line 2: no text under 'answer'"),
-        ('{"question": 3, "answer": "#### 1"}', r"rows.jsonl, line 1: no text under 'question'"),
-        ("[1]", r"rows.jsonl, line 1: no text under 'question'"),
-        ('{"question": "a", "answer": "1"}\n{"question": "\udcff"}', r"rows.jsonl, line 2: not JSON .*utf-8"),
+        ('{"question": "a", "answer": "#### 1"}\n{"question": ', r"rows.jsonl, line 2: not a JSON object"),
+        ('\n{"question": "a"}\n', r"rows.jsonl, row 0: no column 'answer'"),
+        ('{"question": 3, "answer": "#### 1"}', r"rows.jsonl, row 0: 'question' and 'answer' have to be texts"),
+        ("[1]", r"rows.jsonl, line 1: not a JSON object"),
+        ('{"question": "a", "answer": "1"}\n{"question": "\udcff"}', r"rows.jsonl, line 2: not a JSON object in UTF-8"),
         ("\n", r"holds no rows"),
     ],
 )
@@ -80,7 +80,7 @@ def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no file .*nowhere\.jsonl; give a JSONL file"):
+    with pytest.raises(ValueError, match=r"no file or folder .*nowhere\.jsonl; give one with the rows of openai/gsm8k"):
         load_task("gsm8k", data=str(tmp_path / "nowhere.jsonl")).dataset("train")
 
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 from echorl.evaluate.checkpoint import Checkpoint
-from echorl.evaluate.loading import load_policy, tokenizer_of
+from echorl.evaluate.loading import load_model, tokenizer_of
 from echorl.evaluate.plan import Chunk, Sampling, Work
 from echorl.evaluate.sampling import cut_off, ends_of, sample, with_end
 
@@ -36,7 +36,7 @@ class Transformers:
 
     def __init__(self, checkpoint: Checkpoint, sampling: Sampling, device: str) -> None:
         self.checkpoint, self.sampling = checkpoint, sampling
-        self.model, self.processing_class = load_policy(checkpoint.path, device)
+        self.model, self.processing_class = load_model(checkpoint.path, device), checkpoint.processing_class
         tokenizer = tokenizer_of(self.processing_class)
         if tokenizer.pad_token is None:  # of Llama 3, say; what follows a completion's end is not read
             tokenizer.pad_token = tokenizer.eos_token
@@ -55,6 +55,7 @@ class Transformers:
             top_p=self.sampling.top_p,
             batch_size=len(items),
             seed=chunk.seed,
+            entropies=False,
         )
         cut = cut_off(completions, max_new_tokens, ends_of(self.model, self.processing_class))
         texts = [self.checkpoint.opening(item) + text for item, text in zip(items, completions.texts, strict=True)]

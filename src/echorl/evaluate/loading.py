@@ -16,9 +16,14 @@ def load_policy(folder: str | Path, device: str = "cpu") -> tuple[Any, Any]:
         ValueError: the model reads images and the package for that is missing; the message names it.
         OSError: transformers finds no such model.
     """
+    return load_model(folder, device), load_processing_class(folder)
+
+
+def load_model(folder: str | Path, device: str = "cpu") -> Any:
+    """The model alone; folder and errors as `load_policy`."""
     base = base_of(folder)
     load = _load_image_model if reads_images(base or folder) else _load_model
-    return load(folder, base).to(device), load_processing_class(folder)
+    return load(folder, base).to(device)
 
 
 def load_processing_class(folder: str | Path) -> Any:

@@ -217,12 +217,10 @@ def mean_of_runs(values: Sequence[float]) -> Estimate:
     >>> mean_of_runs([1.0, 3.0])
     Estimate(value=2.0, low=-10.7062, high=14.7062)
     """
-    num = len(values)
-    if num < 2:
-        raise ValueError(f"{num} run(s) have no spread: give two or more.")
-    mean = math.fsum(values) / num
-    error = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (num - 1) / num)
-    half = _t_975(num - 1) * error
+    error = standard_error(values)
+    if error is None:
+        raise ValueError(f"{len(values)} run(s) have no spread: give two or more.")
+    mean, half = math.fsum(values) / len(values), _t_975(len(values) - 1) * error
     return Estimate(mean, mean - half, mean + half)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ class Completions:
     Attributes:
         texts: without special tokens.
         token_ids: up to and including the first token that ends a sequence.
-        entropies: nats, one a token, of the distribution at the sampling temperature.
+        entropies: nats, one a token, of the distribution at the sampling temperature; nothing if not asked for.
         group_size: completions a prompt.
     """
 
@@ -65,6 +65,7 @@ def sample(
     batch_size: int = 512,
     seed: int = 0,
     chat_template_kwargs: Mapping[str, Any] | None = None,
+    entropies: bool = True,
 ) -> Completions:
     """`group_size` completions of each prompt, from the policy's whole distribution unless `top_p` is below 1.
 
@@ -75,6 +76,8 @@ def sample(
     `images` holds each prompt's PIL images (None or empty: it has none); `tokenizer` is then the model's processor.
     They fill the parts {"type": "image"} of the messages in order; where a prompt's text is one string, they come
     before the text of the first user message, as in TRL. All of a batch's images are in memory at once.
+
+    Without `entropies` none are computed, which saves a pass over the logits for every token.
 
     Temperature 0 takes the likeliest token each time; entropies are then those at temperature 1. The top-k, top-p and
     repetition penalty of the model's own generation settings are off.
@@ -92,10 +95,13 @@ def sample(
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         for start in range(0, len(rows), batch_size):
-            batch = _generate(model, tokenizer, rows[start : start + batch_size], max_new_tokens, temperature, top_p)
-            for ids, entropies in batch:
-                result.token_ids.append(ids)
-                result.entropies.append(entropies)
+            recorder = EntropyRecorder(temperature or 1.0) if entropies else None
+            choice = {**_choice(temperature, top_p), "max_new_tokens": max_new_tokens}
+            ids = _generate(model, tokenizer, rows[start : start + batch_size], choice, recorder)
+            result.token_ids.extend(ids)
+            if recorder:
+                found = recorder.entropies.tolist()
+                result.entropies.extend(own[: len(kept)] for own, kept in zip(found, ids, strict=True))
     model.train(training)
     result.texts.extend(tokenizer_of(tokenizer).batch_decode(result.token_ids, skip_special_tokens=True))
     return result
@@ -162,24 +168,25 @@ def _with_parts(prompt: Messages, num_images: int) -> Messages:
 
 
 def _generate(
-    model: Any, processing_class: Any, rows: Sequence[Rendered], max_new_tokens: int, temperature: float, top_p: float
-) -> Iterator[tuple[list[int], list[float]]]:
-    """(token ids, entropies) of one completion a row."""
-    recorder, ends = EntropyRecorder(temperature or 1.0), ends_of(model, processing_class)
+    model: Any,
+    processing_class: Any,
+    rows: Sequence[Rendered],
+    choice: Mapping[str, Any],
+    recorder: EntropyRecorder | None,
+) -> list[list[int]]:
+    """The token ids of one completion a row."""
+    ends = ends_of(model, processing_class)
     inputs = _inputs(model, processing_class, rows)
     output = model.generate(
         **inputs,
-        max_new_tokens=max_new_tokens,
-        **_choice(temperature, top_p),
+        **choice,
         repetition_penalty=1.0,
-        logits_processor=[recorder, *_no_image_tokens(model)],
+        logits_processor=[*([recorder] if recorder else []), *_no_image_tokens(model)],
         pad_token_id=tokenizer_of(processing_class).pad_token_id,
         eos_token_id=ends,
     )
     sampled = output[:, inputs["input_ids"].shape[1] :].tolist()
-    for ids, entropies in zip(sampled, recorder.entropies.tolist(), strict=True):
-        end = next((place for place, token in enumerate(ids, 1) if token in ends), len(ids))
-        yield ids[:end], entropies[:end]
+    return [ids[: next((place for place, token in enumerate(ids, 1) if token in ends), len(ids))] for ids in sampled]
 
 
 def _choice(temperature: float, top_p: float) -> dict[str, Any]:

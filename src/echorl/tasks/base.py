@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -107,6 +108,15 @@ def check_split(split: str, splits: Iterable[str]) -> None:
 def check_size(size: int | None) -> None:
     if size is not None and size < 1:
         raise ValueError(f"size {size} is not a number of rows; give 1 or more, or None for the default")
+
+
+def draw(rows: Sequence[Any], size: int | None, seed: int, *, place: str) -> list[Any]:
+    """All rows, or `size` of them drawn by `seed`, in their order; `place` names them where there are fewer."""
+    if size is None:
+        return list(rows)
+    if size > len(rows):
+        raise ValueError(f"{place} has {len(rows)} rows, not {size}; ask for fewer")
+    return [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), size))]
 
 
 def hash_fraction(text: str) -> float:

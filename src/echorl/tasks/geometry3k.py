@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 import zipfile
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from echorl.tasks.base import Verifier, check_size, check_split, check_template
+from echorl.tasks.base import Verifier, check_size, check_split, check_template, draw
 from echorl.tasks.rows import READERS, Location, Row, check_columns
 from echorl.tasks.verify import GRADERS, geometry_gold, make_reward
 from echorl.tasks.verify.pool import shared_pool
@@ -80,14 +79,11 @@ class Geometry3K:
 
         check_split(split, self.splits)
         check_size(size)
-        problems = self.problems(split)
-        if size is not None and size > len(problems):
-            raise ValueError(f"Geometry3K's split {split!r} has {len(problems)} rows, not {size}; ask for fewer")
-        kept = range(len(problems)) if size is None else sorted(random.Random(seed).sample(range(len(problems)), size))
+        problems = draw(self.problems(split), size, seed, place=f"Geometry3K's split {split!r}")
         text = Value("string")
         messages = [{"role": text, "content": text}]
         features = Features({"prompt": messages, "images": List(Image()), "question": text, "answer": text})
-        return Dataset.from_list([self._row(problems[i]) for i in kept], features=features)
+        return Dataset.from_list([self._row(problem) for problem in problems], features=features)
 
     def problems(self, split: str) -> list[Problem]:
         """The split's problems in the order of the data, without those that `read_problem` leaves out."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import random
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echorl.tasks.base import (
@@ -16,10 +13,12 @@ from echorl.tasks.base import (
     check_size,
     check_split,
     check_template,
+    draw,
     final_answer,
     hash_fraction,
     make_prompt,
 )
+from echorl.tasks.rows import Location, Row, check_columns
 from echorl.tasks.verify.number import NumberGrader
 from echorl.tasks.verify.rewards import make_reward
 
@@ -27,25 +26,24 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 HUB_ID = "openai/gsm8k"
+COLUMNS = ("question", "answer")
 TEMPLATE = "{question}\n\nReason step by step, one step a line. End with the final number alone after '####'."
 VALIDATION_SHARE = 0.07
 """Share of the training file, by a hash of the question, that is the split "validation" (542 of 7,473 rows)."""
 
 _MARK = re.compile(r"<<[^<>]*>>")
 
-Row = dict[str, str]
-
 
 @dataclass(frozen=True, kw_only=True)
 class GSM8K:
-    r"""GSM8K from the hub, or from `data`: a JSONL file, or a folder with train.jsonl and test.jsonl.
+    r"""GSM8K from the hub, or from `data`: a JSONL or Parquet file, or a folder with train.jsonl and test.jsonl.
 
     One file serves whichever split is asked for: "train" and "validation" are disjoint parts of it, "test" is all of
     it. A success is a final number equal to the gold one, as `echorl.tasks.verify.NumberGrader` reads it.
     """
 
     data: str | None = None
-    """Path of a JSONL file with `question` and `answer`, or of a folder; None: the hub's openai/gsm8k."""
+    """Path of a file with the columns `question` and `answer`, or of a folder; None: the hub's openai/gsm8k."""
     template: str = TEMPLATE
     """The prompt, with `{question}` in it."""
     chat: bool = False
@@ -71,19 +69,13 @@ class GSM8K:
 
         check_split(split, self.splits)
         check_size(size)
-        rows = _part(self._rows("test" if split == "test" else "train"), split)
-        if size is not None and size > len(rows):
-            raise ValueError(f"GSM8K's split {split!r} has {len(rows)} rows, not {size}; ask for fewer")
-        kept = rows if size is None else [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), size))]
+        kept = draw(_part(self._rows(split), split), size, seed, place=f"GSM8K's split {split!r}")
         return Dataset.from_list([self._row(row) for row in kept])
 
-    def _rows(self, name: str) -> list[Row]:
-        if self.data is None:
-            from datasets import load_dataset
-
-            return [dict(row) for row in load_dataset(HUB_ID, "main", split=name)]
-        path = Path(self.data)
-        return read_jsonl(path / f"{name}.jsonl" if path.is_dir() else path)
+    def _rows(self, split: str) -> list[Row]:
+        name = "test" if split == "test" else "train"
+        parts = Location(hub_id=HUB_ID, config="main", split=name, stems=(f"gsm8k_{name}",)).parts(self.data, own=True)
+        return [_checked(row, place, number) for place, rows in parts for number, row in enumerate(rows)]
 
     def _row(self, row: Row) -> dict[str, Any]:
         return {
@@ -103,25 +95,10 @@ def strip_marks(solution: str) -> str:
     return _MARK.sub("", solution)
 
 
-def read_jsonl(path: Path) -> list[Row]:
-    """Rows with a `question` and an `answer`, both text; ValueError names the file, and the line if one is bad."""
-    if not path.is_file():
-        raise ValueError(f"no file {path}; give a JSONL file, or a folder with train.jsonl and test.jsonl")
-    lines = path.read_bytes().splitlines()  # bytes: text that isn't UTF-8 is then its line's error
-    rows = [_read_row(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
-    if not rows:
-        raise ValueError(f"{path} holds no rows; give a JSONL file with 'question' and 'answer'")
-    return rows
-
-
-def _read_row(line: bytes, place: str) -> Row:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"{place}: not JSON ({error}); each line is one object with question and answer") from error
-    for key in ("question", "answer"):
-        if not isinstance(row, dict) or not isinstance(row.get(key), str):
-            raise ValueError(f"{place}: no text under {key!r}; each line is one object with question and answer")
+def _checked(row: Row, place: str, number: int) -> Row:
+    check_columns(row, [COLUMNS], f"{place}, row {number}")
+    if not all(isinstance(row[column], str) for column in COLUMNS):
+        raise ValueError(f"{place}, row {number}: 'question' and 'answer' have to be texts")
     return row
 
 

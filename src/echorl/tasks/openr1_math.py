@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from echorl.tasks.base import (
     check_size,
     check_split,
     check_template,
+    draw,
     hash_fraction,
 )
 from echorl.tasks.demonstrations import demonstration_text
@@ -81,9 +81,7 @@ class OpenR1Math:
         check_columns(rows[0], [COLUMNS], place)
         read = [_read(row, f"{place}, row {number}") for number, row in enumerate(rows)]
         kept = [row for row in read if (hash_fraction(row["question"]) < VALIDATION_SHARE) == (split == "validation")]
-        if size is not None and size > len(kept):
-            raise ValueError(f"OpenR1-Math's split {split!r} has {len(kept)} rows, not {size}; ask for fewer")
-        some = kept if size is None else [kept[i] for i in sorted(random.Random(seed).sample(range(len(kept)), size))]
+        some = draw(kept, size, seed, place=f"OpenR1-Math's split {split!r}")
         return Dataset.from_list([{"prompt": self._prompt(row["question"]), **row} for row in some])
 
     def _prompt(self, question: str) -> Prompt:

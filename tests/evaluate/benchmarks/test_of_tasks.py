@@ -67,7 +67,7 @@ def test_a_task_with_images(tmp_path: Path) -> None:
     file = write_parquet(tmp_path / "rows.parquet", [geometry_row(1, "65"), geometry_row(2, "65")])
     benchmark = load_benchmark("geometry3k:validation")
     items = benchmark.items(str(file))
-    assert [part["type"] for part in items[1].prompt[0]["content"]] == ["image", "text"]
+    assert isinstance(items[1].prompt[0]["content"], str)
     assert items[1].images[0].getpixel((0, 0)) == (2, 0, 0)
     assert len({item.id for item in items}) == 2
     grader = benchmark.get_grader()

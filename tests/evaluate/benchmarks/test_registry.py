@@ -22,7 +22,7 @@ def test_an_entry_is_complete(name: str) -> None:
     benchmark = BENCHMARKS[name]
     assert benchmark.name == name
     assert benchmark.get_grader() is GRADERS[benchmark.grader]
-    assert benchmark.hub_id.count("/") == 1
+    assert benchmark.location.hub_id.count("/") == 1
     assert benchmark.title
     assert benchmark.source
     assert benchmark.licence

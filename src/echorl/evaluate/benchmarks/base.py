@@ -26,10 +26,9 @@ class Item:
 
     Attributes:
         id: unique in its benchmark, and the same whatever the order of the rows.
-        prompt: chat messages; one string where a task asks for prompts without a chat template. With images, the user
-            message's content is a list of parts, {"type": "image"} for each image and then the text.
+        prompt: chat messages; one string where a task asks for prompts without a chat template.
         gold: what the grader compares with.
-        images: PIL images, in the order of their parts.
+        images: PIL images; they come before the text of the user message.
     """
 
     id: str
@@ -64,11 +63,6 @@ class Benchmark(ABC):
     template: str = "{question}"
     system: str = ""
 
-    @property
-    @abstractmethod
-    def hub_id(self) -> str | None:
-        """The data set on the hub; None: there is none."""
-
     @abstractmethod
     def items(self, data: str | None = None) -> list[Item]:
         """All items, from the hub or from `data`, a file or a folder; ValueError names what is missing and the fix."""
@@ -82,9 +76,8 @@ class Benchmark(ABC):
     def _item(self, entry: Entry) -> Item:
         text = self.template.replace("{question}", entry.question)
         images = tuple(_open(image) for image in entry.images)
-        content = with_images(text, len(images)) if images else text
         system = [{"role": "system", "content": self.system}] if self.system else []
-        prompt = [*system, {"role": "user", "content": content}]
+        prompt = [*system, {"role": "user", "content": text}]
         return Item(id=entry.id or entry.digest, prompt=prompt, gold=entry.gold, images=images)
 
 
@@ -100,10 +93,6 @@ class DataBenchmark(Benchmark):
     location: Location
     layouts: tuple[Layout, ...]
 
-    @property
-    def hub_id(self) -> str | None:
-        return self.location.hub_id
-
     def items(self, data: str | None = None) -> list[Item]:
         """All items in the data's order; the same question with the same gold and id is one item.
 
@@ -117,11 +106,6 @@ class DataBenchmark(Benchmark):
         if not entries:
             raise ValueError(f"{place} has no rows of {self.name} (data_source {layout.wanted}); give another file")
         return [self._item(entry) for entry in entries]
-
-
-def with_images(text: str, count: int) -> list[Message]:
-    """A message's content: places for `count` images, then the text."""
-    return [*({"type": "image"} for _ in range(count)), {"type": "text", "text": text}]
 
 
 def _entries(rows: Sequence[Row], layout: Layout, place: str) -> Iterable[Entry]:

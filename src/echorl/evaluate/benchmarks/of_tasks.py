@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from echorl.evaluate.benchmarks.base import Benchmark, Item, with_images
+from echorl.evaluate.benchmarks.base import Benchmark, Item
 from echorl.evaluate.benchmarks.layouts import short_hash
 from echorl.tasks import Task, Verifier
 from echorl.tasks.base import final_answer
@@ -51,10 +51,6 @@ class TaskBenchmark(Benchmark):
     task: Task
     split: str = "test"
 
-    @property
-    def hub_id(self) -> str | None:
-        return None
-
     def items(self, data: str | None = None) -> list[Item]:
         """The split's items; `data` takes the place of the task's option of that name.
 
@@ -75,13 +71,5 @@ class TaskBenchmark(Benchmark):
     def _task_item(self, row: Mapping[str, Any]) -> Item:
         gold = json.dumps({name: value for name, value in row.items() if name not in NOT_GOLD})
         images, prompt = tuple(row.get("images") or ()), row["prompt"]
-        text = json.dumps(prompt)
-        if images:
-            prompt = [_add_images(message, len(images)) for message in prompt]
-        return Item(
-            id=short_hash(text, gold, *(image.tobytes() for image in images)), prompt=prompt, gold=gold, images=images
-        )
-
-
-def _add_images(message: Mapping[str, str], count: int) -> dict[str, Any]:
-    return {**message, "content": with_images(message["content"], count if message["role"] == "user" else 0)}
+        digest = short_hash(json.dumps(prompt), gold, *(image.tobytes() for image in images))
+        return Item(id=digest, prompt=prompt, gold=gold, images=images)
