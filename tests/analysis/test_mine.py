@@ -24,7 +24,7 @@ def clips_of(folder):
 
 
 def without_place(clips):
-    gone = ("group", "file", "line", "others")
+    gone = ("group", "file", "line", "others", "entropy")  # the last is rounded, and differs in the last bits
     return sorted(json.dumps({k: v for k, v in clip.items() if k not in gone}) for clip in clips)
 
 
@@ -136,7 +136,21 @@ def test_parquet_out_holds_the_same(tmp_path, model):
     run(tmp_path / "one", [path], model)
     run(tmp_path / "two", [path], model, format="parquet")
     table = pq.read_table(tmp_path / "two" / "clips.parquet").to_pylist()
-    assert [{**row, "others": json.loads(row["others"])} for row in table] == clips_of(tmp_path / "one")
+    lists = ("others", "tokens", "entropy", "step_ids")
+    read = [{**row, **{name: json.loads(row[name]) for name in lists}} for row in table]
+    assert read == clips_of(tmp_path / "one")
+
+
+def test_a_clip_s_row_holds_its_rollout_token_by_token(tmp_path, model):
+    run(tmp_path / "out", [write(tmp_path / "a.jsonl", rows(24))], model)
+    clips = clips_of(tmp_path / "out")
+    assert clips
+    for clip in clips:
+        inside = [h for h, step in zip(clip["entropy"], clip["step_ids"], strict=True) if step == clip["step"]]
+        assert sum(inside) / len(inside) == pytest.approx(clip["step_entropy"], abs=1e-4)
+        assert len(clip["tokens"]) == len(clip["entropy"]) == clip["response_tokens"]
+        assert sum(step <= clip["step"] for step in clip["step_ids"]) == clip["clip_tokens"]
+        assert "".join(clip["tokens"][:-1]) == clip["response"]
 
 
 def test_killed_anywhere_and_called_again_gives_the_undisturbed_output(tmp_path, model, monkeypatch):

@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from echorl.report.gallery import align_tokens, choose_exhibits, make_exhibit, prompt_text, visible
+from echorl.report.gallery import align_tokens, choose_exhibits, make_exhibit
+from echorl.visible import prompt_text, visible
 
 TEXTS = [
     "naïve 🏳️‍🌈 ok\n",

@@ -134,6 +134,13 @@ def _text(prompt):
     return prompt[-1]["content"][-1]["text"]
 
 
+def live(folder, num_processes):
+    """Clips of all processes in one table."""
+    options = dict(report_to="tensorboard", echo_clips_logged=3, max_steps=1, num_generations=8)
+    size = SPLITS[num_processes][0][0]
+    run(folder, mostly_right, rollout_func=rollouts, per_device_train_batch_size=size, **options)
+
+
 RESUME = dict(
     rollout_func=rollouts,
     echo_coef=0.1,
@@ -173,6 +180,7 @@ if __name__ == "__main__":
         "images": lambda folder: images(folder, world),
         "dynamic": lambda folder: dynamic(folder, world),
         "dynamic_resume": lambda folder: train_and_resume(folder, reward=few_mixed, **_dapo()),
+        "live": lambda folder: live(os.path.join(sys.argv[1], f"live-{world}"), world),
         "go_on": resume_between_batches,
     }
     found = jobs[sys.argv[2]](os.path.join(sys.argv[1], "run"))

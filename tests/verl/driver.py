@@ -35,6 +35,7 @@ class Workers:
         self.entropies = torch.rand(VOCAB, generator=torch.Generator().manual_seed(1)) * 3
         self._dispatch_info = {"actor": list(range(RANKS))}
         self.forwards = 0
+        self.calls: list[str] = []  # of old-log-prob passes, and what separate_async does around them
         self.updates: list[SimpleNamespace] = []
 
     def set_loss_fn(self, loss) -> None:
@@ -44,14 +45,27 @@ class Workers:
         """At each position that of the next token, as verl's model output has it."""
         return self.table.log_softmax(-1)[ids.roll(-1)]
 
+    def save_model_to_cpu(self, number) -> None:
+        self.calls.append(f"save {number}")
+
+    def restore_model_from_cpu(self, number) -> None:
+        self.calls.append(f"restore {number}")
+
+    def clear_cpu_model(self, number) -> None:
+        self.calls.append(f"clear {number}")
+
+    def compute_ref_log_prob(self, batch):
+        """The policy is its own reference."""
+        return self.compute_log_prob(batch)
+
     def compute_log_prob(self, batch):
+        self.calls.append("forward")
         assert len(batch) % RANKS == 0
         self.forwards += len(batch)
         ids = list(self.store.kv_batch_get(batch.keys, "train", ["input_ids"])["input_ids"].unbind())
-        fields = {
-            "log_probs": jagged(self.logp(row).detach() for row in ids),
-            "entropy": jagged(self.entropies[row.roll(-1)] for row in ids),
-        }
+        fields = {"log_probs": jagged(self.logp(row).detach() for row in ids)}
+        if batch.extra_info["calculate_entropy"]:
+            fields["entropy"] = jagged(self.entropies[row.roll(-1)] for row in ids)
         return self.store.kv_batch_put(batch.keys, "train", TensorDict(fields, batch_size=len(batch)))
 
     def update_actor(self, batch):
@@ -116,16 +130,17 @@ class Groups:
         ids = torch.cat([prompt, response])
         fields = dict(uid=uid, prompts=prompt, responses=response, input_ids=ids, rm_scores=scores, num_turns=2)
         fields |= dict(position_ids=torch.arange(len(ids)), response_mask=ones, loss_mask=ones.clone())
-        fields |= dict(extra_fields={"reward_extra_info": {"acc": reward}}, multi_modal_inputs={})
+        fields |= dict(extra_fields={"reward_extra_info": {"acc": float(reward >= 1)}}, multi_modal_inputs={})
         return fields, dict(prompt_len=3, response_len=length, seq_len=3 + length, min_global_steps=1)
 
 
-def make_trainer(store, rewards, *overrides):
+def make_trainer(store, rewards, *overrides, cls=EchoTrainerSync):
     """A trainer whose prompts have these rewards, its workers, and the drawer of prompts."""
     config = make_config(*OVERRIDES, *overrides)
-    trainer = EchoTrainerSync(config)
+    trainer = cls(config)
     workers, groups = Workers(store), Groups(store, rewards)
     trainer.actor_rollout_wg, trainer.delimiters = workers, DELIMITERS
+    trainer.ref_policy_wg, trainer.ref_in_actor = workers, False
     trainer.tokenizer = SimpleNamespace(eos_token_id=EOS, decode=lambda ids, **kwargs: "")
     trainer.global_steps = 1
     trainer.replay_buffer.refill_fn, trainer.replay_buffer.poll_interval = groups.draw, 0
@@ -136,13 +151,15 @@ def make_trainer(store, rewards, *overrides):
     return trainer, workers, groups
 
 
-def one_step(trainer, groups, metrics):
+def one_step(trainer, groups, metrics, *, prompts=PROMPTS):
     """verl's `_step_once` from sampling to the update; returns its batch."""
-    groups.draw(PROMPTS)
-    batch, sampled = trainer.replay_buffer.sample(trainer.global_steps, "train", PROMPTS)
+    groups.draw(prompts)
+    batch, sampled = trainer.replay_buffer.sample(trainer.global_steps, "train", prompts)
     metrics.update(sampled)
     batch.extra_info["temperature"] = 1.0
     batch = trainer._balance_batch(batch, metrics)
     batch = trainer._compute_old_log_prob(batch, metrics)
+    if trainer.use_reference_policy:
+        batch = trainer._compute_ref_log_prob(batch, metrics)
     batch = trainer._compute_advantage(batch, metrics)
     return trainer._update_actor(batch, metrics)

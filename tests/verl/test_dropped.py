@@ -10,6 +10,7 @@ pytest.importorskip("verl", reason="verl is not installed: run `make test-verl`"
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
 from echorl.verl.dropped import cut
+from echorl.verl.trainers import EchoTrainerSeparateAsync
 from tests.verl.driver import GENERATIONS, MINI, PROMPTS, RANKS, make_trainer, one_step
 
 FILTER = "algorithm.filter_groups.enable=True"
@@ -138,7 +139,7 @@ def test_the_ledger_shows_what_was_dropped(ran):
     assert trainer.ledger.groups == dict(trainer.ledger.groups, mixed=4, all_success=2, all_fail=1)
     assert trainer.ledger.dropped["groups"] == 3
     assert trainer.ledger.dropped["tokens"] == trainer.ledger.tokens["all_success"] + trainer.ledger.tokens["all_fail"]
-    assert (metrics["echo/dropped"], metrics["echo/filled"], metrics["echo/alone"]) == (3.0, 0.0, 0.0)
+    assert (metrics["echo/dropped"], metrics["echo/missing"], metrics["echo/alone"]) == (3.0, 0.0, 0.0)
     assert metrics["echo/groups/all_success"] == pytest.approx(2 / 7)
     assert metrics["echo/clips/all_success"] == 2
     assert "dropped by dynamic sampling" in trainer.ledger.table()
@@ -155,38 +156,109 @@ def test_groups_without_a_success_cost_no_forward(ran):
     assert workers.forwards == len(batch) + 2 * GENERATIONS + updated
 
 
+LIMIT = "algorithm.filter_groups.max_num_gen_batches=1"
+
+
 @pytest.mark.parametrize("mode", ["token-mean", "seq-mean-token-mean"])
-def test_at_the_limit_places_are_filled_outside_the_policy_loss(store, mode):
-    trainer, workers, groups = make_trainer(
-        store,
-        [RIGHT, MIXED, WRONG, MIXED],
-        FILTER,
-        "algorithm.filter_groups.max_num_gen_batches=1",
-        f"actor_rollout_ref.actor.loss_agg_mode={mode}",
-    )
+def test_at_the_limit_places_stay_empty(store, mode):
+    """One accepted prompt of four: one mini-batch of it and of padding rows, whose means are over the accepted rows."""
+    overrides = (FILTER, LIMIT, f"actor_rollout_ref.actor.loss_agg_mode={mode}")
+    trainer, workers, groups = make_trainer(store, [RIGHT, WRONG, WRONG, MIXED], *overrides)
     metrics = {}
     batch = one_step(trainer, groups, metrics)
-    assert uids(batch.keys) == ["p0", "p1", "p2", "p3"]
-    kept = [key for update in workers.updates for keys in in_the_policy_loss(update) for key in keys]
-    assert uids(kept) == ["p1", "p3"]
-    assert [update.info["global_batch_size"] for update in workers.updates] == [MINI * GENERATIONS / 2] * MINIS
+    real = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding")]
+    assert uids(real) == ["p3"]
+    (update,) = workers.updates
+    assert uids(key for keys in in_the_policy_loss(update) for key in keys) == ["p3"]
+    assert update.info["global_batch_size"] == GENERATIONS
     total, mass = weighted_nll(workers)
-    assert mass == pytest.approx(3.0)
-    assert metrics["echo/nll"] == pytest.approx(float(total.detach()) / 3, rel=1e-5)
-    assert (metrics["echo/dropped"], metrics["echo/filled"]) == (2.0, 2.0)
-    masks = store.kv_batch_get(batch.keys, "train", ["response_mask"])["response_mask"]
+    assert mass == pytest.approx(2.0)
+    assert metrics["echo/nll"] == pytest.approx(float(total.detach()) / 2, rel=1e-5)
+    assert (metrics["echo/dropped"], metrics["echo/missing"], metrics["echo/alone"]) == (3.0, 3.0, 0.0)
+    assert trainer.ledger.groups == dict(trainer.ledger.groups, mixed=1, all_success=1, all_fail=2)
+    assert update.info["echo_count"] == 4  # all four prompts, and one optimiser step
+
+
+def test_no_hopeless_group_goes_through_the_model_at_the_limit(store):
+    trainer, workers, groups = make_trainer(store, [RIGHT, WRONG, WRONG, MIXED], FILTER, LIMIT)
+    seen = []
+    forward = workers.logp
+    workers.logp = lambda ids: seen.append(tuple(ids.tolist())) or forward(ids)
+    groups.draw(PROMPTS)
+    ids = {key: store.rows["train"][key][0]["input_ids"].tolist() for key in list(store.rows["train"]) if "_" in key}
+    groups.draw = lambda number: number  # they are drawn already
+    one_step(trainer, groups, {})
+    hopeless = {tuple(row) for key, row in ids.items() if key.split("_")[0] in ("p1", "p2")}
+    accepted = {tuple(row) for key, row in ids.items() if key.split("_")[0] == "p3"}
+    assert accepted <= set(seen)
+    assert not hopeless & set(seen)
+
+
+@pytest.mark.parametrize(("rewards", "groups_with_clips"), [([RIGHT] * 4, 4), ([WRONG, WRONG, RIGHT, WRONG], 1)])
+def test_a_step_without_any_accepted_group_trains_on_clips_alone(store, rewards, groups_with_clips):
+    trainer, workers, groups = make_trainer(store, rewards, FILTER, LIMIT)
+    metrics = {}
+    batch = one_step(trainer, groups, metrics)
+    (update,) = workers.updates
+    assert not any(in_the_policy_loss(update))
+    total, mass = weighted_nll(workers)
+    assert mass == pytest.approx(groups_with_clips)
+    assert float(update.loss) == pytest.approx(0.5 * float(total.detach()) / 4, rel=1e-5)
+    assert (metrics["echo/alone"], metrics["echo/missing"], metrics["echo/dropped"]) == (1.0, 4.0, 4.0)
+    real = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding")]
+    masks = store.kv_batch_get(real, "train", ["response_mask"])["response_mask"]
     assert all(bool(mask.all()) for mask in masks.unbind())  # as they were, for verl's own metrics
 
 
-def test_a_step_without_any_accepted_group_trains_on_clips_alone(store):
-    trainer, workers, groups = make_trainer(store, [RIGHT] * 4, FILTER, "algorithm.filter_groups.max_num_gen_batches=1")
+def test_a_step_without_any_success_has_no_gradient(store):
+    trainer, workers, groups = make_trainer(store, [WRONG] * 4, FILTER, LIMIT)
     metrics = {}
     one_step(trainer, groups, metrics)
-    total, mass = weighted_nll(workers)
-    assert mass == pytest.approx(4.0)
-    found = sum(float(update.loss) for update in workers.updates)
-    assert found == pytest.approx(0.5 * float(total.detach()) / (4 / MINIS), rel=1e-5)
-    assert metrics["echo/alone"] == 1.0
+    (update,) = workers.updates
+    assert not update.grad.any()
+    assert "echo/nll" not in metrics
+
+
+SHAPED = (1.0, 1.2, 1.1, 1.4)  # all right, of different rewards
+
+
+@pytest.mark.parametrize("kl", [False, True])
+def test_rewards_of_dropped_groups_are_theirs_with_a_kl_penalty_too(store, kl):
+    """The reference is the policy itself, so the penalty is 0 and nothing but the dropped rows could change."""
+    overrides = (FILTER, "algorithm.filter_groups.metric=acc", "+echo.success_key=acc", f"algorithm.use_kl_in_reward={kl}")
+    trainer, workers, groups = make_trainer(store, [SHAPED, *REWARDS], *overrides)
+    metrics = {}
+    one_step(trainer, groups, metrics)
+    assert ("actor/reward_kl_penalty" in metrics) == kl
+    assert metrics["echo/dropped"] == 4
+    assert metrics["echo/frac_degenerate"] == pytest.approx(3 / 8)  # as the rewards of SHAPED do differ
+    assert weighted_nll(workers)[1] == pytest.approx(7.0)
+
+
+def test_the_dump_has_no_notes_on_dropped_groups(store):
+    trainer, _, groups = make_trainer(store, REWARDS, FILTER, "trainer.rollout_data_dir=dumps")
+    decoded = []
+    trainer.tokenizer.decode = lambda ids, **kwargs: decoded.append(ids) or "text"
+    batch = one_step(trainer, groups, {})
+    assert set(trainer.dumped) == set(batch.keys)
+    assert len(decoded) == 4  # the clips of the four accepted groups
+
+
+def test_separate_async_puts_old_weights_in_place_once_a_batch(store):
+    """Both old-log-prob passes run between verl's restore and its restore back."""
+    overrides = (
+        FILTER,
+        "trainer.v1.separate_async.parameter_sync_step=2",
+        "actor_rollout_ref.rollout.nnodes=1",
+        "actor_rollout_ref.rollout.n_gpus_per_node=1",
+        "actor_rollout_ref.rollout.checkpoint_engine.backend=nccl",
+    )
+    trainer, workers, groups = make_trainer(store, [*REWARDS, MIXED, MIXED], *overrides, cls=EchoTrainerSeparateAsync)
+    for trigger in range(2):
+        trainer.local_trigger_step = trigger
+        one_step(trainer, groups, {}, prompts=MINI)
+    old, new = ["save 0", "forward", "forward"], ["save 1", "restore 0", "forward", "restore 1", "clear 1"]
+    assert workers.calls == [*old, *new]
 
 
 def test_the_next_step_starts_anew(store):

@@ -1,4 +1,4 @@
-"""The replay buffers on groups made by hand: what is accepted, dropped, drawn again and filled in."""
+"""The replay buffers on groups made by hand: what is accepted, dropped and drawn again, and where it ends."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_it_draws_what_is_missing_and_keeps_every_accepted_group(store):
     assert len(batch) == 16
     assert metrics["training/filter_groups/evicted_samples"] == 3
     assert "training/filter_groups/discarded_surplus_samples" not in metrics
-    assert not buffer.filled
+    assert (buffer.missing, buffer.standing_in) == (0, [])
     dropped = buffer.take_dropped()
     assert groups(dropped) == ["p1", "p2", "p5"]
     assert len(dropped) == 12
@@ -80,25 +80,25 @@ def test_it_draws_what_is_missing_and_keeps_every_accepted_group(store):
     assert set(store.rows["train"]) == {*batch.keys, *dropped}  # the rollouts are there, the prompts' entries not
 
 
-def test_at_the_limit_dropped_groups_fill_the_batch_those_with_a_success_first(store):
+def test_at_the_limit_the_batch_stays_short(store):
     prompts = Prompts(store, [WRONG, MIXED, WRONG, RIGHT, RIGHT, WRONG, WRONG, WRONG, MIXED])
     buffer = make_buffer(prompts, limit=2)
     prompts.draw(4)
     batch, _ = buffer.sample(1, "train", 4)
     assert prompts.drawn == [4, 3, 1]  # eight prompts at the most
-    assert len(groups(batch.keys)) == 4
-    assert groups(buffer.filled) == sorted(set(groups(batch.keys)) - {"p1"})
-    assert {"p3", "p4"} <= set(groups(buffer.filled))
-    assert len(groups(buffer.take_dropped())) == 4
+    assert groups(batch.keys) == ["p1"]
+    assert (buffer.missing, buffer.standing_in) == (3, [])
+    assert groups(buffer.take_dropped()) == ["p0", "p2", "p3", "p4", "p5", "p6", "p7"]
 
 
-def test_a_batch_without_any_accepted_group_is_a_batch(store):
-    prompts = Prompts(store, [RIGHT] * 4)
+def test_a_batch_without_any_accepted_group_has_one_with_the_best_metric(store):
+    prompts = Prompts(store, [WRONG, WRONG, RIGHT, WRONG])
     buffer = make_buffer(prompts, limit=1)
     prompts.draw(4)
     batch, _ = buffer.sample(1, "train", 4)
-    assert groups(batch.keys) == groups(buffer.filled) == ["p0", "p1", "p2", "p3"]
-    assert not buffer.take_dropped()
+    assert groups(batch.keys) == groups(buffer.standing_in) == ["p2"]
+    assert buffer.missing == 4
+    assert groups(buffer.take_dropped()) == ["p0", "p1", "p3"]
 
 
 def test_the_next_batch_starts_anew(store):
@@ -106,12 +106,12 @@ def test_the_next_batch_starts_anew(store):
     buffer = make_buffer(prompts, limit=1, size=2)
     prompts.draw(2)
     first, _ = buffer.sample(1, "train", 2)
-    assert groups(buffer.filled) == ["p0"]
+    assert (groups(first.keys), buffer.missing) == (["p1"], 1)
     store.kv_clear(first.keys, "train")
     prompts.draw(2)
     second, _ = buffer.sample(2, "train", 2)
     assert groups(second.keys) == ["p2", "p3"]
-    assert not buffer.filled
+    assert (buffer.missing, buffer.standing_in) == (0, [])
 
 
 def test_without_any_rollout_it_says_so(store):

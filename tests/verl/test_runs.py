@@ -63,7 +63,7 @@ def test_dynamic_sampling_echoes_what_it_drops(lab):
     found, log = lab.run(STANDIN | ECHO | changes, timeout=240, name="dapo", ECHORL_TEST_STANDIN="1")
     assert len(found) == 2
     for step in found:
-        assert (step["echo/dropped"], step["echo/filled"]) == (4, 0)
+        assert (step["echo/dropped"], step["echo/missing"]) == (4, 0)
         assert step["training/filter_groups/evicted_samples"] == 4
         assert (step["echo/clips/all_success"], step["echo/clips/mixed"]) == (4, 4)
         assert step["critic/score/mean"] < 1  # the batch itself has mixed groups alone
@@ -127,9 +127,31 @@ def check_dump(path):
         assert row["output"].startswith(row["echo_clip"])
 
 
-def test_colocate_async_with_verl_s_vllm_rollout(lab, engine):
+def test_colocate_async_with_verl_s_vllm_rollout_and_dynamic_sampling(lab, engine):
+    """Even prompts are all right and dropped; others replace them, and all give clips."""
     changes = ECHO | {"trainer.v1.trainer_mode": "echo_colocate_async"}
+    changes |= {"algorithm.filter_groups.enable": True, "algorithm.filter_groups.metric": "acc"}
     found, log = lab.run(changes, timeout=300, name="colocate")
+    assert len(found) == 3
+    for step in found:
+        check_step(step)
+        assert step["critic/score/min"] < step["critic/score/max"]  # the batch itself has mixed groups alone
+    assert sum(step["echo/dropped"] for step in found) >= 2
+    assert sum(step["echo/clips/all_success"] for step in found) >= 2
+    assert "EchoRL is active" in log
+
+
+def test_separate_async_with_verl_s_vllm_rollout(lab, engine):
+    """Two updates a step; the engine on its own device gets the weights by a file, as NCCL is for GPUs."""
+    changes = ECHO | {
+        "trainer.v1.trainer_mode": "echo_separate_async",
+        "trainer.v1.separate_async.parameter_sync_step": 2,
+        "actor_rollout_ref.rollout.nnodes": 1,
+        "actor_rollout_ref.rollout.n_gpus_per_node": 1,
+        "actor_rollout_ref.rollout.checkpoint_engine.backend": "file",
+        "actor_rollout_ref.rollout.checkpoint_engine.custom_backend_module": "tests.verl.support.file_engine",
+    }
+    found, log = lab.run(changes, timeout=300, name="separate")
     assert len(found) == 3
     for step in found:
         check_step(step)

@@ -24,8 +24,9 @@ COLUMNS = {
     "file": "string", "line": "int64", "reward": "float64", "prompt": "json", "response": "string", "clip": "string",
     "clip_tokens": "int32", "response_tokens": "int32", "step": "int32", "steps": "int32", "step_text": "string",
     "step_entropy": "float64", "other_entropy": "float64", "rank": "int32", "candidates": "int32", "others": "json",
+    "tokens": "json", "entropy": "json", "step_ids": "json",
 }  # fmt: skip
-"""Of a clip's row, in order."""
+"""Of a clip's row, in order; the last three are the rollout's, named as in a training run's dumps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +118,9 @@ def clip_rows(scored: Scored, tokenizer: Any, config: EchoConfig, draw: int) -> 
                 "step_text": _text(tokenizer, inside),
                 "step_entropy": entropy,
                 **ranks.of(rollout, step),
+                "tokens": tokenizer.batch_decode([[token] for token in response]),
+                "entropy": [_rounded(value) for value in scored.entropy[rollout, : len(response)].tolist()],
+                "step_ids": scored.step_ids[rollout, : len(response)].tolist(),
             }
         )
     return rows
@@ -124,6 +128,11 @@ def clip_rows(scored: Scored, tokenizer: Any, config: EchoConfig, draw: int) -> 
 
 def _text(tokenizer: Any, ids: list[int]) -> str:
     return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def _rounded(value: float) -> float | None:
+    """Four decimals are enough to look at; None for NaN, which JSON lacks."""
+    return None if value != value else round(value, 4)
 
 
 class _Ranks:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from echorl.visible import prompt_text, visible
 
 EDGES = (0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Nats at which a token gets the next shade; each is twice the one before, since most entropies are small."""
@@ -177,34 +177,3 @@ def _end_of(tokens: Sequence[str], index: int, text: str, at: int) -> int | None
         return at  # a further part of a character that the first has taken
     following = next((t for t in tokens[index + 1 :] if "\ufffd" not in t and t in text[at:]), None)
     return len(text) if following is None else max(at, text.find(following, min(at + 1, len(text))))
-
-
-def visible(text: str) -> str:
-    """The text with what would act instead of being seen made visible: control characters, direction marks, surrogates.
-
-    >>> visible("a\\x00\\u202eb\\n")
-    'a␀\\\\u202eb\\n'
-    """
-    return "".join(_visible(character) for character in text)
-
-
-def _visible(character: str) -> str:
-    code = ord(character)
-    if character == "\n" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Cn", "Co"):
-        return character
-    if code < 0x20 or code == 0x7F:
-        return "␡" if code == 0x7F else chr(0x2400 + code)
-    if character in "\u200c\u200d":  # joiners are part of scripts and emoji
-        return character
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def prompt_text(prompt: str) -> str:
-    """The prompt as text; of chat messages (JSON) their contents, with the role before each."""
-    try:
-        messages = json.loads(prompt)
-        if not isinstance(messages, list) or not messages:
-            return prompt
-        return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
-    except (ValueError, TypeError, KeyError):
-        return prompt

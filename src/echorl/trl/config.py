@@ -10,6 +10,7 @@ from trl import GRPOConfig
 
 from echorl.core.config import EchoConfig
 from echorl.methods import Method, load_method, method_settings
+from echorl.trl.live import check_live
 from echorl.trl.sources import SOURCES
 
 _DEFAULT = EchoConfig()
@@ -30,6 +31,8 @@ class EchoGRPOConfig(GRPOConfig):
         echo_gradient_norms_every: optimiser steps between measurements of the policy's and the echo's gradient norms
             (0: never). Each costs one more backward pass.
         echo_rollouts_every: optimiser steps between dumps of a generation batch to `output_dir/rollouts` (0: never).
+        echo_clips_logged: EchoClips shown as a table at each evaluation, or each logging of a run without evaluations, in
+            W&B, Trackio and TensorBoard, as far as `report_to` names them (0: none).
         echo_entropy_from: what is done where no pass and no recorder has the logits of a batch. `"logits"` makes one
             extra forward for them; `"surprisal"` takes -log pi of the sampled tokens instead, where the engine returns
             it: no forward, but a noisy estimate that often picks another clip (docs/trl.md).
@@ -80,6 +83,10 @@ class EchoGRPOConfig(GRPOConfig):
         default=0,
         metadata={"help": "Dump a generation batch to output_dir/rollouts every so many optimiser steps; 0: never."},
     )
+    echo_clips_logged: int = field(
+        default=0,
+        metadata={"help": "EchoClips that each evaluation (or logging) shows in W&B, Trackio, TensorBoard; 0: none."},
+    )
     echo_entropy_from: str = field(
         default="logits",
         metadata={
@@ -109,9 +116,10 @@ class EchoGRPOConfig(GRPOConfig):
             raise ValueError(
                 f"echo_entropy_from={self.echo_entropy_from!r} is not allowed: it must be one of {allowed}."
             )
-        for name in ("echo_gradient_norms_every", "echo_rollouts_every", "max_rollout_tokens"):
+        for name in ("echo_gradient_norms_every", "echo_rollouts_every", "echo_clips_logged", "max_rollout_tokens"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} is not allowed: it must be 0 (never) or positive.")
+        check_live(self)
         self.echo_config()
 
     def echo_config(self) -> EchoConfig:

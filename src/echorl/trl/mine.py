@@ -56,7 +56,10 @@ def annotate(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationC
     trainer.add_metric(f"entropy_source/{source}", 1.0)
     _log_clips(trainer, clips, step_ids, verdicts.kinds.kind[verdicts.kinds.group[own_rows]])
     _log_tokens(trainer, out["completion_ids"], in_loss & verdicts.written[own_rows].unsqueeze(1), entropy)
-    rollouts.dump_if_due(trainer, out, capture, verdicts, own_rows, step_ids, entropy, clips)
+    mined = rollouts.Mined(out, capture, verdicts, own_rows, step_ids, entropy, clips)
+    rollouts.dump_if_due(trainer, mined)
+    if trainer.live is not None:
+        trainer.live.keep(mined)
 
 
 def local_rows(trainer: EchoGRPOTrainer, size: int) -> slice:

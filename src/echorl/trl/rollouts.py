@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +23,41 @@ if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
 
 
-def dump_if_due(
-    trainer: EchoGRPOTrainer,
-    out: dict[str, Any],
-    capture: GenerationCapture,
-    verdicts: Verdicts,
-    own_rows: slice,
-    step_ids: Tensor,
-    entropy: Tensor,
-    clips: EchoClips,
-) -> None:
+@dataclass(frozen=True, eq=False)
+class Mined:
+    """A generation batch (or a round of one) of this process, B rollouts of N over all, when it has been mined.
+
+    Attributes:
+        out: TRL's batch; capture: lengths and texts of its rollouts; verdicts: of all processes.
+        own_rows: this process's rows among the N.
+        step_ids, entropy: [B, T]; clips: this process's.
+    """
+
+    out: dict[str, Any]
+    capture: GenerationCapture
+    verdicts: Verdicts
+    own_rows: slice
+    step_ids: Tensor
+    entropy: Tensor
+    clips: EchoClips
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """[B], of each rollout's group."""
+        kinds = self.verdicts.kinds
+        return [KINDS[kind] for kind in kinds.kind[kinds.group[self.own_rows]].tolist()]
+
+    def ids(self, row: int) -> list[int]:
+        """The response's tokens."""
+        return self.out["completion_ids"][row, : self.capture.lengths[row]].tolist()
+
+    def prompt(self, row: int) -> str:
+        """As text; chat messages as JSON, without the images themselves."""
+        messages = strip_images_from_messages(self.capture.texts[0][row])
+        return messages if isinstance(messages, str) else json.dumps(messages, ensure_ascii=False, default=str)
+
+
+def dump_if_due(trainer: EchoGRPOTrainer, mined: Mined) -> None:
     """Write this process's rollouts of the batch, one row each, `echo_rollouts_every` steps after the last dump.
 
     Of several clips of a rollout the row holds the longest.
@@ -40,25 +67,10 @@ def dump_if_due(
     trainer.last_dump = step = trainer.state.global_step
     folder = Path(trainer.args.output_dir) / "rollouts"
     folder.mkdir(parents=True, exist_ok=True)
-    ends = {r: (e, s, h) for r, e, s, h in _clip_rows(clips)}
+    ends = {r: (e, s, h) for r, e, s, h in _clip_rows(mined.clips)}
     rows = [
-        {
-            "step": step,
-            "group": int(verdicts.groups[own_rows][i]),
-            "kind": KINDS[int(verdicts.kinds.kind[verdicts.kinds.group[own_rows][i]])],
-            # A demonstration is used only if it is right, also where its reward is kept from its group.
-            "success": bool(verdicts.success[own_rows][i]) or not bool(verdicts.written[own_rows][i]),
-            "written_by_policy": bool(verdicts.written[own_rows][i]),
-            "prompt": _text(capture.texts[0][i]),
-            "completion": completion_text(capture.texts[1][i]),
-            "tokens": trainer._tokenizer.batch_decode([[t] for t in out["completion_ids"][i, :length].tolist()]),
-            "entropy": entropy[i, :length].float().tolist(),
-            "step_ids": step_ids[i, :length].tolist(),
-            "clip_end": ends.get(i, (0, -1, None))[0],
-            "clip_step": ends.get(i, (0, -1, None))[1],
-            "clip_entropy": ends.get(i, (0, -1, None))[2],
-        }
-        for i, length in enumerate(capture.lengths)
+        {"step": step, **_row(trainer, mined, i), **_clip(*ends.get(i, (0, -1, None)))}
+        for i in range(len(mined.capture.lengths))
     ]
     name = f"step-{step:06d}-process-{trainer.accelerator.process_index}.parquet"
     pq.write_table(pa.Table.from_pylist(rows), folder / name)
@@ -69,11 +81,26 @@ def _is_due(trainer: EchoGRPOTrainer) -> bool:
     return bool(every) and (last is None or trainer.state.global_step >= last + every)
 
 
+def _row(trainer: EchoGRPOTrainer, mined: Mined, i: int) -> dict[str, Any]:
+    verdicts, own, length = mined.verdicts, mined.own_rows, mined.capture.lengths[i]
+    written = bool(verdicts.written[own][i])
+    return {
+        "group": int(verdicts.groups[own][i]),
+        "kind": mined.kinds[i],
+        # A demonstration is used only if it is right, also where its reward is kept from its group.
+        "success": bool(verdicts.success[own][i]) or not written,
+        "written_by_policy": written,
+        "prompt": mined.prompt(i),
+        "completion": completion_text(mined.capture.texts[1][i]),
+        "tokens": trainer._tokenizer.batch_decode([[t] for t in mined.ids(i)]),
+        "entropy": mined.entropy[i, :length].float().tolist(),
+        "step_ids": mined.step_ids[i, :length].tolist(),
+    }
+
+
+def _clip(end: int, step: int, entropy: float | None) -> dict[str, Any]:
+    return {"clip_end": end, "clip_step": step, "clip_entropy": entropy}
+
+
 def _clip_rows(clips: EchoClips) -> list[tuple]:
     return list(zip(*(x.tolist() for x in (clips.rollout, clips.end, clips.step, clips.entropy)), strict=True))
-
-
-def _text(value: Any) -> str:
-    """A prompt as text; chat messages as JSON, without the images themselves."""
-    messages = strip_images_from_messages(value)
-    return messages if isinstance(messages, str) else json.dumps(messages, ensure_ascii=False, default=str)

@@ -18,6 +18,7 @@ from echorl.trl import checkpoint, gradients, mine
 from echorl.trl.alone import AloneCallback, check_when_alone
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.ledger import LedgerCallback, TokenBudget
+from echorl.trl.live import LiveClips
 from echorl.trl.parts import Part, leftover, make_part, overlong
 from echorl.trl.prompts import check_chat_template, check_images
 from echorl.trl.sources import GenerationCapture, recording, should_record
@@ -77,6 +78,9 @@ class EchoGRPOTrainer(GRPOTrainer):
         self.add_callback(LedgerCallback(self))
         if args.max_rollout_tokens:
             self.add_callback(TokenBudget(self))
+        self.live = LiveClips(self) if args.echo_clips_logged else None
+        if self.live is not None:
+            self.add_callback(self.live)
         if self.echo.when_alone != "allow" and self.echo.coef > 0:
             self.add_callback(AloneCallback(self))
 

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transfer_queue as tq
@@ -25,6 +25,9 @@ from echorl.verl.loss import WEIGHTS
 from echorl.verl.rollouts import FIELDS, Rollouts, read_rollouts
 from echorl.verl.settings import EchoSettings
 
+if TYPE_CHECKING:  # its import loads the trainers, which import this module
+    from echorl.verl.dynamic_sampling import Sparing
+
 MASKS = ("response_mask", "loss_mask")
 PARTITION = "train"
 SIZES = "echo_sizes"
@@ -37,14 +40,16 @@ class DroppedGroups:
     Attributes:
         batch: rollouts of groups with a success, which may give a clip; with verl's padding rows.
         hopeless: kinds of the other groups, and the response tokens of their rollouts: for the ledger alone.
-        filled: keys of rollouts of dropped groups that have a place in verl's batch.
+        missing: places of verl's batch that no accepted group took.
+        standing_in: keys of the rollouts in verl's batch of a dropped group that stands for it, where it would be empty.
         clips: (key, weights float32 [L]) of the rollouts in `batch` that hold a clip, up to its end.
         made: keys of the rows that were written for the update.
     """
 
     batch: KVBatchMeta = field(default_factory=KVBatchMeta)
     hopeless: tuple[GroupKinds, Tensor] | None = None
-    filled: list[str] = field(default_factory=list)
+    missing: int = 0
+    standing_in: list[str] = field(default_factory=list)
     clips: list[tuple[str, Tensor]] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
 
@@ -60,7 +65,7 @@ class DroppedGroups:
             rollouts: of verl's batch and of `batch`.
             keys: of the rows that these were read from.
         """
-        outside = {*self.filled, *self.batch.keys}
+        outside = {*self.standing_in, *self.batch.keys}
         dropped = torch.zeros(rollouts.num_groups, dtype=torch.bool)
         dropped[rollouts.groups[[keys[row] in outside for row in rollouts.rows.tolist()]]] = True
         kinds, lengths = rollouts.kinds, rollouts.mask.sum(1)
@@ -75,13 +80,18 @@ class DroppedGroups:
         return joined, torch.cat([lengths, tokens]), torch.cat([dropped, torch.ones_like(more.degenerate)])
 
     def complete(self, like: KVBatchMeta) -> None:
-        """Zeros for the fields that verl's batch has by now and the rows lack: advantages, reference log-probs."""
+        """Zeros for the fields that verl's batch has by now and the rows lack: advantages, reference log-probs.
+
+        Rewards after the KL penalty are the rewards: the reference sees no dropped group.
+        """
         missing = sorted(set(like.fields or []) - set(self.batch.fields or []))
         if not len(self.batch) or not missing:
             return
-        data = self._get(self.batch.keys, ["responses"])
-        zeros = torch.zeros_like(data["responses"], dtype=torch.float32)
-        self._put(self.batch.keys, TensorDict(dict.fromkeys(missing, zeros), batch_size=len(self.batch)))
+        scores = self._get(self.batch.keys, ["rm_scores"])["rm_scores"]
+        fields = dict.fromkeys(missing, torch.zeros_like(scores))
+        if "token_level_rewards" in missing:
+            fields["token_level_rewards"] = scores
+        self._put(self.batch.keys, TensorDict(fields, batch_size=len(self.batch)))
 
     def keep_clips(self, rollouts: Rollouts, weights: Tensor, first: int) -> None:
         """Note the clips (`weights` [N, T]) in rows from `first` on, which are those of `batch`."""
@@ -93,8 +103,9 @@ class DroppedGroups:
         """verl's batch with the rows that hold a clip, the same number in each mini-batch of each rank; and `SIZES`."""
         sent = self._with_clips(batch, num_ranks * num_mini_batches) if self.clips else batch
         sent.extra_info[SIZES] = {"mini_batch_size": len(sent) // num_mini_batches}
-        if accepted := len(batch) - len(self.filled):
-            # What verl's means over rows divide by: the rows of a mini-batch that are in the policy loss.
+        accepted = sum(not tag.get("is_padding", False) for tag in batch.tags)
+        if self.missing and not self.standing_in:
+            # What verl's means over rows divide by, without the padding rows in the places that nobody took.
             sent.extra_info[SIZES]["global_batch_size"] = accepted / num_mini_batches
         return sent
 
@@ -120,19 +131,19 @@ class DroppedGroups:
 
     @contextmanager
     def masked(self) -> Iterator[None]:
-        """Meanwhile the rows that fill places are outside the policy loss, the entropy bonus and the KL."""
-        if not self.filled:
+        """Meanwhile the rows that stand for the batch are outside the policy loss, the entropy bonus and the KL."""
+        if not self.standing_in:
             yield
             return
-        masks = self._get(self.filled, list(MASKS)).select(*MASKS)
-        self._put(self.filled, masks.apply(torch.zeros_like))
+        masks = self._get(self.standing_in, list(MASKS)).select(*MASKS)
+        self._put(self.standing_in, masks.apply(torch.zeros_like))
         try:
             yield
         finally:
-            self._put(self.filled, masks)
+            self._put(self.standing_in, masks)
 
     def clear(self) -> None:
-        """Take the rows out of TransferQueue; those that fill places go with verl's batch."""
+        """Take the rows out of TransferQueue; those that stand for verl's batch go with it."""
         if keys := [*self.batch.keys, *self.made]:
             tq.kv_clear(keys=keys, partition_id=PARTITION)
         self.batch, self.clips, self.made = KVBatchMeta(), [], []
@@ -144,10 +155,11 @@ class DroppedGroups:
         tq.kv_batch_put(keys=list(keys), partition_id=PARTITION, fields=fields, tags=tags)
 
 
-def read_dropped(rows: dict[str, dict[str, Any]], filled: list[str], settings: EchoSettings) -> DroppedGroups:
-    """Sort the dropped rollouts (keys and tags) into groups with a success and others, which leave TransferQueue."""
+def read_dropped(buffer: Sparing, settings: EchoSettings) -> DroppedGroups:
+    """Sort what was dropped for the last batch into groups with a success and others, which leave TransferQueue."""
+    rows, places = buffer.take_dropped(), {"missing": buffer.missing, "standing_in": buffer.standing_in}
     if not rows:
-        return DroppedGroups(filled=filled)
+        return DroppedGroups(**places)
     data = tq.kv_batch_get(keys=list(rows), partition_id=PARTITION, select_fields=list(FIELDS))
     rollouts = read_rollouts(data, list(rows.values()), settings)
     kinds, group = rollouts.kinds, rollouts.groups
@@ -157,12 +169,12 @@ def read_dropped(rows: dict[str, dict[str, Any]], filled: list[str], settings: E
     keys = [key for key, gone in zip(rows, lost.tolist(), strict=True) if not gone]
     batch = KVBatchMeta(partition_id=PARTITION, keys=keys, tags=[rows[key] for key in keys])
     if not lost.any():
-        return DroppedGroups(batch=batch, filled=filled)
+        return DroppedGroups(batch=batch, **places)
     tq.kv_clear(keys=sorted(set(rows) - set(keys)), partition_id=PARTITION)
     others = GroupKinds(
         kind=kinds.kind[hopeless], degenerate=kinds.degenerate[hopeless], group=(hopeless.cumsum(0) - 1)[group[lost]]
     )
-    return DroppedGroups(batch=batch, hopeless=(others, rollouts.mask.sum(1)[lost]), filled=filled)
+    return DroppedGroups(batch=batch, hopeless=(others, rollouts.mask.sum(1)[lost]), **places)
 
 
 def cut(row: dict[str, Any], weights: Tensor) -> dict[str, Any]:

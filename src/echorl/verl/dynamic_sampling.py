@@ -14,12 +14,14 @@ class Sparing:
 
     Attributes:
         dropped: each group dropped since the last `take_dropped`: its metric's value, its rollouts' keys and tags.
-        filled: keys of those rollouts of the last batch that fill places which no accepted group took.
+        missing: places of the last batch that no accepted group took, at the limit of prompts.
+        standing_in: keys of the rollouts that stand for a batch of which no place was taken.
         max_num_gen_batches: of prompts for one batch, the first included; 0: no limit.
     """
 
     dropped: dict[str, tuple[float, dict[str, dict[str, Any]]]]
-    filled: list[str]
+    missing: int
+    standing_in: list[str]
     max_num_gen_batches: int
 
     def take_dropped(self) -> dict[str, dict[str, Any]]:
@@ -45,7 +47,9 @@ class SparingReplayBuffer(Sparing, ReplayBuffer):
     """Sync: draws as many prompts as are missing, so that no accepted group is too many; verl draws twice as many."""
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict[str, Any]]:
-        """A batch of accepted groups. At the limit of prompts dropped groups fill it, those with a success first.
+        """A batch of accepted groups: at the limit of prompts fewer than `batch_size`, for verl's padding rows to fill.
+
+        Where none was accepted, the dropped group with the best metric stands for the batch, which cannot be empty.
 
         Raises:
             RuntimeError: no rollout at all was generated.
@@ -55,8 +59,8 @@ class SparingReplayBuffer(Sparing, ReplayBuffer):
         metrics: dict[str, Any] = {}
         ready = self._collect(global_steps, partition_id, batch_size, metrics)
         uids, rows, _ = self._select_prompt_uids(partition_id, ready, batch_size)
-        batch = self._materialize_batch(partition_id, uids, rows) if uids else KVBatchMeta(partition_id=partition_id)
-        batch = self._fill(batch, batch_size - len(uids))
+        self.missing, self.standing_in = batch_size - len(uids), []
+        batch = self._materialize_batch(partition_id, uids, rows) if uids else self._stand_in(partition_id)
         if not len(batch):
             raise RuntimeError("no rollout was generated for this batch: every agent loop failed.")
         return batch, metrics
@@ -81,12 +85,12 @@ class SparingReplayBuffer(Sparing, ReplayBuffer):
             else:
                 since = self._wait_for_next_poll(partition_id, since)
 
-    def _fill(self, batch: KVBatchMeta, missing: int) -> KVBatchMeta:
-        best = sorted(self.dropped, key=lambda uid: self.dropped[uid][0], reverse=True)[:missing]
-        rows = {key: tag for uid in best for key, tag in self.dropped.pop(uid)[1].items()}
-        self.filled = list(rows)
-        keys, tags = [*batch.keys, *rows], [*batch.tags, *rows.values()]
-        return KVBatchMeta(partition_id=batch.partition_id, keys=keys, tags=tags)
+    def _stand_in(self, partition_id: str) -> KVBatchMeta:
+        if not self.dropped:
+            return KVBatchMeta(partition_id=partition_id)
+        _, rows = self.dropped.pop(max(self.dropped, key=lambda uid: self.dropped[uid][0]))
+        self.standing_in = list(rows)
+        return KVBatchMeta(partition_id=partition_id, keys=list(rows), tags=list(rows.values()))
 
 
 class SparingReplayBufferAsync(Sparing, ReplayBufferAsync):
@@ -97,5 +101,6 @@ def spare_dropped(buffer: ReplayBuffer, max_num_gen_batches: int) -> Sparing:
     """The buffer that verl has built, as one that spares what it drops."""
     # verl chooses its class by name and gives settings to no other one, so the class is changed afterwards.
     buffer.__class__ = SparingReplayBufferAsync if isinstance(buffer, ReplayBufferAsync) else SparingReplayBuffer
-    buffer.dropped, buffer.filled, buffer.max_num_gen_batches = {}, [], max(0, max_num_gen_batches)
+    buffer.dropped, buffer.missing, buffer.standing_in = {}, 0, []
+    buffer.max_num_gen_batches = max(0, max_num_gen_batches)
     return buffer

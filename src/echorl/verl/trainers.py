@@ -86,19 +86,6 @@ class EchoTrainer:
         """The loss that EchoRL's term is added to: what verl's worker sets. Override it with a loss of your own."""
         return partial(ppo_loss, config=omega_conf_to_dataclass(self.config.actor_rollout_ref.actor))
 
-    def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
-        """After verl's, the same for the dropped groups that may give a clip."""
-        batch = super()._compute_old_log_prob(batch, metrics)
-        if self.sparing:
-            self.dropped.clear()
-            self.dropped = read_dropped(self.replay_buffer.take_dropped(), self.replay_buffer.filled, self.settings)
-            if len(self.dropped.batch):
-                rows = upsample_batch_to_divisible_size(
-                    self.dropped.batch, self._num_ranks, self.tokenizer.eos_token_id
-                )
-                self.dropped.batch = super()._compute_old_log_prob(rows, {})
-        return batch
-
     @property
     def _num_ranks(self) -> int:
         """Data-parallel ranks of the actor, which verl asks for in its `_balance_batch`."""
@@ -125,8 +112,7 @@ class EchoTrainer:
         metrics["echo/alone"] = float((kinds.degenerate | dropped).all())
         if self.sparing:
             metrics["echo/dropped"] = float(dropped.sum())
-            filled = {key.split("_")[0] for key in self.dropped.filled}
-            metrics["echo/filled"] = float(len(filled))
+            metrics["echo/missing"] = float(self.dropped.missing)
 
     def _mine(self, batch: KVBatchMeta, rollouts: Rollouts, keys: list[str], metrics: dict[str, Any]) -> KVBatchMeta:
         self.entropy_floor = next_floor(rollouts, self.echo, self.delimiters, self.entropy_floor)
@@ -136,11 +122,11 @@ class EchoTrainer:
         metrics.update(clip_metrics(rollouts, clips, step_ids) | token_metrics(rollouts, self.delimiters))
         if self.entropy_floor is not None:
             metrics["echo/entropy_floor"] = self.entropy_floor
-        self._keep_for_dump(keys, rollouts, clips)
+        self._keep_for_dump(batch.keys, rollouts, clips)
         self.dropped.keep_clips(rollouts, clips.weights, first=len(batch))
         fields = TensorDict({WEIGHTS: rollouts.to_nested(clips.weights, len(batch))}, batch_size=len(batch))
         batch = tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
-        metrics["echo/coef"] = self.echo.coef_at(self._updates_before * self._steps_per_batch(batch))
+        metrics["echo/coef"] = self.echo.coef_at(self._updates_before * self._steps_per_batch)
         self.mined_mass = float(clips.weights.double().sum())
         count = len(clips) if self.echo.average_over == "clip" else rollouts.num_groups + self.dropped.num_hopeless
         # A mini-batch is one optimiser step: its share of the batch's prompts (or clips), padding rows not counted.
@@ -156,8 +142,11 @@ class EchoTrainer:
         actor = self.config.actor_rollout_ref.actor
         return max(1.0, len(batch) / (actor.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n))
 
-    def _steps_per_batch(self, batch: KVBatchMeta) -> int:
-        return round(self._num_mini_batches(batch) * self.config.actor_rollout_ref.actor.ppo_epochs)
+    @property
+    def _steps_per_batch(self) -> int:
+        """Optimiser steps on a full batch."""
+        actor, prompts = self.config.actor_rollout_ref.actor, self.config.data.train_batch_size
+        return max(1, prompts // self.parameter_sync_step // actor.ppo_mini_batch_size) * actor.ppo_epochs
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         """Around verl's: clips of dropped groups go with the batch; the workers' metrics get EchoRL's names.
@@ -184,15 +173,17 @@ class EchoTrainer:
         return batch
 
     def _keep_for_dump(self, keys: list[str], rollouts: Rollouts, clips: EchoClips) -> None:
-        """Note each rollout's verdict and clip for `trainer.rollout_data_dir`; of several clips the longest."""
+        """Note verdict and clip of verl's own rollouts for `trainer.rollout_data_dir`; of several clips the longest."""
         if not self.config.trainer.get("rollout_data_dir"):
             return
-        rows = rollouts.rows.tolist()
+        rows = rollouts.rows.tolist()  # those of dropped groups come after `keys`
         for row, success in zip(rows, rollouts.success.tolist(), strict=True):
-            self.dumped[keys[row]] = {"echo_success": success, "echo_clip": "", "echo_clip_tokens": 0}
+            if row < len(keys):
+                self.dumped[keys[row]] = {"echo_success": success, "echo_clip": "", "echo_clip_tokens": 0}
         for i, end, entropy in zip(clips.rollout.tolist(), clips.end.tolist(), clips.entropy.tolist(), strict=True):
-            text = self.tokenizer.decode(rollouts.token_ids[i, :end], skip_special_tokens=True)
-            self.dumped[keys[rows[i]]].update(echo_clip=text, echo_clip_tokens=end, echo_clip_entropy=entropy)
+            if rows[i] < len(keys):
+                text = self.tokenizer.decode(rollouts.token_ids[i, :end], skip_special_tokens=True)
+                self.dumped[keys[rows[i]]].update(echo_clip=text, echo_clip_tokens=end, echo_clip_entropy=entropy)
 
     def _log_rollout_data(self, batch: KVBatchMeta, timing_raw: dict[str, Any], rollout_data_dir: str) -> None:
         """verl's dump of a step, whose columns `_dump_generations` completes; then the notes are of no more use."""
@@ -258,22 +249,43 @@ def warn_of_plain_verl(init: Callable[..., None]) -> Callable[..., None]:
 PPOTrainer.__init__ = warn_of_plain_verl(PPOTrainer.__init__)
 
 
+class DroppedLogProbs(PPOTrainer):
+    """The old-log-prob pass of the dropped groups, after verl's own.
+
+    By the order of inheritance it comes below verl's three trainers: `separate_async` puts old weights in place around
+    this pass, and does so once for both.
+    """
+
+    def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
+        """After verl's, the same for the dropped groups that may give a clip."""
+        batch = super()._compute_old_log_prob(batch, metrics)
+        if self.sparing:
+            self.dropped.clear()
+            self.dropped = read_dropped(self.replay_buffer, self.settings)
+            if len(self.dropped.batch):
+                rows = upsample_batch_to_divisible_size(
+                    self.dropped.batch, self._num_ranks, self.tokenizer.eos_token_id
+                )
+                self.dropped.batch = super()._compute_old_log_prob(rows, {})
+        return batch
+
+
 @register_trainer(PREFIX + "sync")
-class EchoTrainerSync(EchoTrainer, PPOTrainerSync):
+class EchoTrainerSync(EchoTrainer, PPOTrainerSync, DroppedLogProbs):
     """`trainer.v1.trainer_mode=echo_sync`."""
 
     mode = "sync"
 
 
 @register_trainer(PREFIX + "colocate_async")
-class EchoTrainerColocateAsync(EchoTrainer, PPOTrainerColocateAsync):
+class EchoTrainerColocateAsync(EchoTrainer, PPOTrainerColocateAsync, DroppedLogProbs):
     """`trainer.v1.trainer_mode=echo_colocate_async`."""
 
     mode = "colocate_async"
 
 
 @register_trainer(PREFIX + "separate_async")
-class EchoTrainerSeparateAsync(EchoTrainer, PPOTrainerSeparateAsync):
+class EchoTrainerSeparateAsync(EchoTrainer, PPOTrainerSeparateAsync, DroppedLogProbs):
     """`trainer.v1.trainer_mode=echo_separate_async`."""
 
     mode = "separate_async"
