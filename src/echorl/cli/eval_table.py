@@ -80,7 +80,7 @@ def _interval(row: Mapping[str, Any], sign: str = "") -> str:
 
 
 def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns without any value are left out."""
+    """Print aligned columns, the first to the left. Columns without any value are left out."""
     from rich.console import Console
 
     filled = [i for i in range(len(head)) if any(row[i] for row in rows)]

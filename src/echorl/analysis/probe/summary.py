@@ -1,0 +1,141 @@
+"""From the stored parts to what probe.json holds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from echorl.analysis.probe.estimates import Asked, critical_z, estimate
+from echorl.analysis.probe.folder import Part
+from echorl.analysis.probe.moments import Sample, inner_products, make_sample, mean_of
+from echorl.analysis.probe.plan import Plan
+from echorl.analysis.probe.rules import KINDS, RULES, rule_names, vector_names
+from echorl.analysis.probe.verdict import verdict
+from echorl.evaluate.plan import Work
+
+Parts = Callable[[], Iterable[Part]]
+REFERENCES = ("pass_at_1", "length", "surprise", "loss")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """A rule on a kind of group: which vector of a part it is, and of which prompts."""
+
+    rule: str
+    kind: str
+    vector: int
+
+
+def sum_up(parts: Parts, model: str, work: Work, plan: Plan) -> dict[str, Any]:
+    """The whole result, from the parts in order; `parts` is called several times."""
+    rows = _rows(plan)
+    counts = _counts(parts)
+    asked = _ask(parts, rows, counts, plan)
+    kinds = counts["kind"].tolist()
+    result = {
+        "echorl": "probe",
+        "model": model,
+        "settings": {"benchmark": work.benchmark.name, "max_new_tokens": work.max_new_tokens, **vars(plan)},
+        "sizes": {
+            "prompts": len(kinds),
+            "samples": work.samples,
+            "rollouts": len(kinds) * work.samples,
+            "prompts_per_batch": plan.prompts_per_batch,
+        },
+        "groups": {kind: kinds.count(i) / len(kinds) for i, kind in enumerate(KINDS)},
+        "pass_at_1": _mean(counts["success"]),
+        "length": _mean(counts["lengths"]),
+        "entropy": float(counts["surprise"].sum() / counts["lengths"].sum()),
+        "cut_off": float(counts["cut_off"].double().mean()),
+        "critical_z": asked.critical,
+        "policy_gradient": _policy_row(asked, counts),
+        "rules": [_rule_row(asked, counts, row, place) for place, row in enumerate(rows, len(REFERENCES))],
+        "bound": 1 / work.samples,
+    }
+    return {**result, "verdict": verdict(result)}
+
+
+def _mean(values: Tensor) -> dict[str, float | None]:
+    """The mean of [N, G] with an error over prompts."""
+    found = mean_of(values.double().mean(1).tolist())
+    return {"value": found.value, "se": found.se}
+
+
+def _rows(plan: Plan) -> list[_Row]:
+    names = vector_names(plan.baseline_samples > 0)
+    return [
+        _Row(name, kind, names.index(name))
+        for name in rule_names(plan.baseline_samples > 0)
+        for kind in RULES[name].kinds
+    ]
+
+
+def _counts(parts: Parts) -> dict[str, Tensor]:
+    """Everything of the parts but the gradients, a row a prompt; "kind" is int64 [N]."""
+    names = ("acts", "success", "lengths", "surprise", "cut_off")
+    found = {name: torch.cat([part[name] for part in parts()]) for name in names}
+    every, some = found["success"].all(1), found["success"].any(1)
+    return {**found, "kind": torch.where(every, 0, torch.where(some, 1, 2))}
+
+
+def _ask(parts: Parts, rows: list[_Row], counts: dict[str, Tensor], plan: Plan) -> Asked:
+    sample = make_sample(*inner_products(lambda: (_expand(part, rows) for part in parts())))
+    sample = _with_entropy(sample, counts)
+    if plan.loss_type == "dapo":
+        sample = _scaled(sample, REFERENCES.index("loss"), 1 / float(counts["lengths"].mean()))
+    places = {"pass_at_1": 0, "length": 1, "entropy": 2, "loss": 3}
+    return Asked(sample=sample, batch=plan.prompts_per_batch, critical=critical_z(len(rows)), **places)
+
+
+def _expand(part: Part, rows: list[_Row]) -> Tensor:
+    """[n, R, d]: the references as they are, the rules where a group is of their kind, else 0."""
+    success = part["success"]
+    is_kind = {
+        "all_success": success.all(1),
+        "mixed": success.any(1) & ~success.all(1),
+        "all": torch.ones(len(success), dtype=torch.bool),
+    }
+    vectors = part["vectors"]
+    ours = [vectors[:, row.vector] * is_kind[row.kind].unsqueeze(1) for row in rows]
+    return torch.cat([vectors[:, : len(REFERENCES)], torch.stack(ours, 1)], 1)
+
+
+def _with_entropy(sample: Sample, counts: dict[str, Tensor]) -> Sample:
+    """The gradient of -log pi(o) becomes that of the mean entropy a token, E[-log pi(o)] / E[length], up to a factor.
+
+    d (S / L) = (dS - (S / L) dL) / L, with the ratio S / L of the sample, or of the sample without a prompt.
+    """
+    surprise, lengths = counts["surprise"].double().sum(1), counts["lengths"].double().sum(1)
+    ratio = surprise.sum() / lengths.sum()
+    left = (surprise.sum() - surprise) / (lengths.sum() - lengths)
+    size = sample.full.mean.shape[-1]
+    changes = []
+    for one in (ratio, left):
+        change = torch.eye(size, dtype=torch.float64).repeat(*one.shape, 1, 1)
+        change[..., REFERENCES.index("surprise"), REFERENCES.index("length")] = -one
+        changes.append(change)
+    return Sample(sample.full.mixed(changes[0]), sample.left_out.mixed(changes[1]))
+
+
+def _scaled(sample: Sample, place: int, factor: float) -> Sample:
+    change = torch.eye(sample.full.mean.shape[-1], dtype=torch.float64)
+    change[place, place] = factor
+    return Sample(sample.full.mixed(change), sample.left_out.mixed(change))
+
+
+def _policy_row(asked: Asked, counts: dict[str, Tensor]) -> dict[str, Any]:
+    own = {"rule": "policy_gradient", "label": "policy gradient (leave-one-out)", "groups": "all"}
+    mixed = float((counts["kind"] == KINDS.index("mixed")).double().mean())
+    return {**own, "acts_on": mixed, **estimate(asked, asked.pass_at_1)}
+
+
+def _rule_row(asked: Asked, counts: dict[str, Tensor], row: _Row, place: int) -> dict[str, Any]:
+    acts = counts["acts"][:, row.vector]
+    if row.kind != "all":
+        acts = acts & (counts["kind"] == KINDS.index(row.kind))
+    own = {"rule": row.rule, "label": RULES[row.rule].label, "groups": row.kind}
+    return {**own, "acts_on": float(acts.double().mean()), **estimate(asked, place)}

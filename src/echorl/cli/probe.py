@@ -1,0 +1,153 @@
+"""`echorl probe`: what the gradients of EchoRL and its rivals hold at a checkpoint, before anything is trained."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echorl.cli.errors import Interrupted, as_user_error
+from echorl.installed import check_installed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from echorl.analysis.probe import Plan
+    from echorl.evaluate.checkpoint import Checkpoint
+    from echorl.evaluate.plan import Work
+
+NEEDED = ("transformers", "pyarrow", "filelock", "rich")
+GO_ON = "stopped; every finished part is kept, and the same command goes on from there."
+PLAN = {
+    "prompts_per_batch": (int, "N", "prompts in an optimiser step of the training that you ask about"),
+    "baseline_samples": (int, "K", "further rollouts of each prompt, for the tracked baseline; 0 leaves it out"),
+    "loss_type": (str, "NAME", "dapo, grpo or dr_grpo: the policy loss that coefficients are compared with"),
+    "projection": (int, "D", "numbers kept of a gradient; 0 keeps all, for small models"),
+    "parameters": (str, "REGEX", "only the gradients of parameters in whose names this is found"),
+    "temperature": (float, "T", "of the sampling, and of the policy"),
+    "batch_size": (int, "N", "rollouts sampled at once"),
+    "seed": (int, "S", "of prompts, samples and projection"),
+}
+HEAD = ["rule", "groups", "acts on", "signal", "z", "pass@1", "z", "length", "z", "entropy", "z", "coef 10 %", "saves", "z"]
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command and its options."""
+    from echorl.analysis.probe import Plan
+
+    parser = subparsers.add_parser(
+        "probe",
+        help="ask whether EchoRL would help, without training: echorl probe --model FOLDER --benchmark quickstart",
+        description="Take the gradients of EchoRL and its rivals at a checkpoint, and print how much of each is signal, "
+        "where it points, and the most that it can add to the policy gradient. What is finished is kept; the same "
+        "command goes on, with more prompts, too. See docs/probe.md.",
+    )
+    parser.add_argument(
+        "--model", required=True, metavar="MODEL", help="a folder, a model of the hub, 'quickstart' or 'smollm2'"
+    )
+    parser.add_argument("--benchmark", required=True, metavar="NAME", help="math500, gsm8k ..., or TASK[:SPLIT]")
+    parser.add_argument("--data", metavar="PATH", help="the benchmark's file, instead of the hub's data set")
+    parser.add_argument("--prompts", type=int, default=128, metavar="N", help="default: %(default)s")
+    parser.add_argument("--samples", type=int, default=8, metavar="G", help="rollouts of each; default: %(default)s")
+    parser.add_argument(
+        *_spellings("max_new_tokens"), type=int, metavar="N", help="default 8192, or less where the context is shorter"
+    )
+    for name, (kind, metavar, text) in PLAN.items():
+        default = getattr(Plan, name)
+        shown = f"; default: {default}" if default != "" else ""
+        parser.add_argument(*_spellings(name), type=kind, default=default, metavar=metavar, help=text + shown)
+    parser.add_argument("--device", metavar="DEVICE", help="default: cuda if there is one, else cpu")
+    parser.add_argument(*_spellings("output_dir"), metavar="DIR", help="default: runs/probe/MODEL")
+
+
+def _spellings(name: str) -> list[str]:
+    return list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"]))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command. Returns 0.
+
+    Raises:
+        UserError, ValueError: something that the user can fix.
+        Interrupted: Ctrl-C.
+    """
+    check_installed("`echorl probe`", NEEDED, "trl,tasks")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        return _probe(args)
+    except KeyboardInterrupt:
+        raise Interrupted(GO_ON) from None
+
+
+def _probe(args: argparse.Namespace) -> int:
+    from functools import partial
+
+    from echorl.analysis.probe import Plan, probe
+    from echorl.cli.bars import Bars
+    from echorl.cli.lock import alone
+    from echorl.cli.models import find_checkpoint
+
+    plan = Plan(**{name: getattr(args, name) for name in PLAN})
+    checkpoint = find_checkpoint(args.model)
+    work = _work(args, plan, checkpoint)
+    folder = Path(args.output_dir or Path("runs/probe", Path(os.path.abspath(args.model)).name))
+    with alone(folder, "probe"), Bars() as bars:
+        result = probe(folder, work, plan, checkpoint, partial(_start, checkpoint, args.device), bars)
+    show_result(result, folder)
+    return 0
+
+
+def _work(args: argparse.Namespace, plan: Plan, checkpoint: Checkpoint) -> Work:
+    from echorl.analysis.probe.run import draw_items
+    from echorl.evaluate.plan import Sampling
+    from echorl.evaluate.run import prepare
+
+    sampling = Sampling(samples=args.samples, max_new_tokens=args.max_new_tokens, temperature=plan.temperature)
+    with as_user_error(ImportError, doing="a benchmark needs a package (pip install 'echorl[tasks]')"):
+        [work] = prepare([args.benchmark], checkpoint, sampling, args.data)
+    return draw_items(work, args.prompts, plan.seed)
+
+
+def _start(checkpoint: Checkpoint, device: str | None) -> tuple[Any, Any]:
+    import torch
+    from transformers.utils import logging
+
+    from echorl.evaluate.loading import load_policy
+
+    logging.disable_progress_bar()  # that of the weights, which cuts our own in pieces
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    with as_user_error(OSError, RuntimeError, doing=f"--model {checkpoint.name!r} cannot be loaded on {device}"):
+        return load_policy(checkpoint.path, device)
+
+
+def show_result(result: Mapping[str, Any], folder: Path) -> None:
+    """Print the sizes, a row a rule, and the verdict."""
+    from echorl.analysis.probe.folder import RESULT
+    from echorl.cli.eval_table import print_table
+
+    sizes, solved = result["sizes"], result["pass_at_1"]
+    shares = ", ".join(f"{share:.0%} {kind.replace('_', '-')}" for kind, share in result["groups"].items())
+    print(f"{sizes['rollouts']} rollouts of {sizes['prompts']} prompts: {shares}; ", end="")
+    print(f"pass@1 {solved['value']:.3f} +- {solved['se']:.3f}, {result['length']['value']:.1f} tokens a rollout")
+    title = f"{result['model']}: share of a batch's gradient that is signal ({sizes['prompts_per_batch']} prompts), cosines"
+    print_table(title, HEAD, [_line(row) for row in (result["policy_gradient"], *result["rules"])])
+    for sentence in result["verdict"]:
+        print(f"- {sentence}")
+    print(f"numbers: {folder / RESULT}")
+
+
+def _line(row: Mapping[str, Any]) -> list[str]:
+    cosines = [row["cosine"][name] for name in ("pass_at_1", "length", "entropy")]
+    cells = [row["label"], row["groups"].replace("_", "-"), f"{row['acts_on']:.0%}"]
+    cells += [_cell(row["signal_share"], ".1%"), _cell(row["signal_share"], ".1f", "z")]
+    for cosine in cosines:
+        cells += [_cell(cosine, "+.2f"), _cell(cosine, "+.1f", "z")]
+    coefficient = row["coef_at"]["0.1"]
+    cells.append("" if coefficient is None else f"{coefficient:.2g}")
+    return [*cells, _cell(row["saves"], ".1%"), _cell(row["saves"], "+.1f", "z")]
+
+
+def _cell(measure: Mapping[str, Any], form: str, name: str = "value") -> str:
+    return "-" if measure[name] is None else format(measure[name], form)
