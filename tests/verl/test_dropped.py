@@ -225,7 +225,12 @@ SHAPED = (1.0, 1.2, 1.1, 1.4)  # all right, of different rewards
 @pytest.mark.parametrize("kl", [False, True])
 def test_rewards_of_dropped_groups_are_theirs_with_a_kl_penalty_too(store, kl):
     """The reference is the policy itself, so the penalty is 0 and nothing but the dropped rows could change."""
-    overrides = (FILTER, "algorithm.filter_groups.metric=acc", "+echo.success_key=acc", f"algorithm.use_kl_in_reward={kl}")
+    overrides = (
+        FILTER,
+        "algorithm.filter_groups.metric=acc",
+        "+echo.success_key=acc",
+        f"algorithm.use_kl_in_reward={kl}",
+    )
     trainer, workers, groups = make_trainer(store, [SHAPED, *REWARDS], *overrides)
     metrics = {}
     one_step(trainer, groups, metrics)
@@ -257,8 +262,8 @@ def test_separate_async_puts_old_weights_in_place_once_a_batch(store):
     for trigger in range(2):
         trainer.local_trigger_step = trigger
         one_step(trainer, groups, {}, prompts=MINI)
-    old, new = ["save 0", "forward", "forward"], ["save 1", "restore 0", "forward", "restore 1", "clear 1"]
-    assert workers.calls == [*old, *new]
+    passes = ["forward", "forward"]  # of verl's batch and of the dropped groups
+    assert workers.calls == ["save 0", *passes, "save 1", "restore 0", *passes, "restore 1", "clear 1"]
 
 
 def test_the_next_step_starts_anew(store):

@@ -41,7 +41,7 @@ class DroppedGroups:
         batch: rollouts of groups with a success, which may give a clip; with verl's padding rows.
         hopeless: kinds of the other groups, and the response tokens of their rollouts: for the ledger alone.
         missing: places of verl's batch that no accepted group took.
-        standing_in: keys of the rollouts in verl's batch of a dropped group that stands for it, where it would be empty.
+        standing_in: keys of the dropped group's rollouts that stand for verl's batch, where it would be empty.
         clips: (key, weights float32 [L]) of the rollouts in `batch` that hold a clip, up to its end.
         made: keys of the rows that were written for the update.
     """
