@@ -42,13 +42,24 @@ def results() -> dict:
 def test_means_and_differences(comparison, results):
     found = table.compare(comparison, RATES, results)["test"]
     assert found["pass@1, %"]["grpo"] | {"values": None} == {
-        "values": None, "mean": 37.5, "difference": None, "bootstrap": None,
+        "values": None, "mean": 37.5, "reference": None, "difference": None, "bootstrap": None,
     }  # fmt: skip
     assert found["pass@1, %"]["echorl"]["values"] == [75.0, 50.0]
     assert found["pass@1, %"]["echorl"]["difference"] == vars(mean_of_runs([50.0, 0.0]))
     assert found["pass@2, %"]["echorl"]["values"] == [100.0, 50.0]
     assert found["tokens a rollout"]["echorl"]["difference"]["value"] == 0.0
     assert found["tokens a rollout"]["echorl"]["bootstrap"] is None
+
+
+def test_an_arm_is_compared_with_the_one_that_it_names(results):
+    arms = {"grpo": {}, "echorl": {}, "best": {}}
+    study = dict(recipe=("r",), arms=arms, rollout_tokens=1, output_dir="o", seeds=(0, 1), samples=2)
+    comparison = Comparison(**study, references={"best": "echorl"})
+    results |= {Run("best", 1e-5, seed): results[Run("echorl", 1e-5, seed)] for seed in (0, 1)}
+    found = table.compare(comparison, {**RATES, "best": 1e-5}, results)["test"]["pass@1, %"]
+    assert [found[arm]["reference"] for arm in arms] == [None, "grpo", "echorl"]
+    assert found["best"]["difference"]["value"] == found["best"]["bootstrap"]["value"] == 0.0
+    assert found["echorl"]["difference"]["value"] == 25.0
 
 
 def test_updates_are_compared_too(comparison, results):
@@ -61,12 +72,12 @@ def test_and_so_are_the_tokens_that_were_spent(comparison, results):
     results[Run("echorl", 1e-5, 1)]["training"]["rollout_tokens"] = 140
     compared = table.compare(comparison, RATES, results)
     assert compared["training"]["rollout tokens"]["echorl"]["mean"] == 120.0
-    assert "| rollout tokens | echorl | 1e-05 | 120 |" in table.markdown(comparison, RATES, compared)
+    assert "| rollout tokens | echorl | 1e-05 | 120 | grpo |" in table.markdown(RATES, compared)
 
 
 def test_markdown_has_every_number(comparison, results):
-    text = table.markdown(comparison, RATES, table.compare(comparison, RATES, results))
-    assert "| pass@1, % | echorl | 1e-05 | 62.5 | +25 [-293, +343] |" in text
+    text = table.markdown(RATES, table.compare(comparison, RATES, results))
+    assert "| pass@1, % | echorl | 1e-05 | 62.5 | grpo | +25 [-293, +343] |" in text
     assert "**test**" in text
     assert "**training**" in text
 

@@ -99,7 +99,7 @@ def _show(study: Study, validation: Validation, rates: Mapping[str, Any], result
 
     comparison, folder = study.comparison, Path(study.comparison.output_dir)
     compared = table.compare(comparison, rates, results)
-    text = table.markdown(comparison, rates, compared)
+    text = table.markdown(rates, compared)
     grid = {run.name: value for run, value in validation.items()}
     if validation:
         text = table.grid_markdown(comparison, validation, rates) + "\n" + text

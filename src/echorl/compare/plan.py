@@ -49,7 +49,7 @@ class Comparison:
     recipe: tuple[str, ...]
     """YAML of `echorl train` that all runs share, or several laid over each other; relative to the study's file."""
     arms: Mapping[str, Mapping[str, Any]]
-    """Name -> the options that make the arm. The first is the reference."""
+    """Name -> the options that make the arm."""
     rollout_tokens: int
     """Response tokens that a run may sample; it ends with the optimiser step that reaches them."""
     output_dir: str
@@ -59,6 +59,8 @@ class Comparison:
     grid_seeds: tuple[int, ...] = (1000,)
     """None of `seeds`: the tests' runs would otherwise hold those that looked best on the grid."""
     grid_arm: str | None = None
+    references: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Arm -> the arm that it is compared with; the others are with the first arm."""
     tests: tuple[str, ...] = ("test",)
     """Splits of the task, other than those that train and choose."""
     prompts: int = 128
@@ -125,9 +127,23 @@ class Comparison:
         if self.grid_arm is not None and self.grid_arm not in self.arms:
             raise ValueError(f"grid_arm={self.grid_arm!r} is no arm; there are {', '.join(self.arms)}.")
 
-    @property
-    def reference(self) -> str:
-        return next(iter(self.arms))
+        self._check_references()
+
+    def _check_references(self) -> None:
+        if not isinstance(self.references, Mapping):
+            raise ValueError(
+                f"references={self.references!r} is no mapping: write 'arm: its reference', one a line."
+            )
+        for arm, reference in self.references.items():
+            if unknown := [name for name in (arm, reference) if name not in self.arms]:
+                raise ValueError(f"references: {unknown[0]!r} is no arm; there are {', '.join(self.arms)}.")
+            if arm == reference:
+                raise ValueError(f"references: {arm!r} is compared with itself: name another arm, or leave it out.")
+
+    def reference_of(self, arm: str) -> str | None:
+        """The arm that this one is compared with; None for the first, unless `references` names one for it."""
+        first = next(iter(self.arms))
+        return self.references.get(arm, first if arm != first else None)
 
     def grid(self) -> list[Run]:
         """The runs that choose the learning rates; none where there is nothing to choose."""

@@ -32,28 +32,27 @@ def behaviours() -> dict[str, Callable[[Scores], float]]:
 
 
 def compare(comparison: Comparison, rates: Mapping[str, float | None], results: Results) -> dict[str, Any]:
-    """Every arm's mean over seeds, and its paired difference from the reference.
+    """Every arm's mean over seeds, and its paired difference from its reference.
 
     Returns:
-        {split: {measure: {arm: {"values": one a seed, "mean", "difference", "bootstrap"}}}}, ready for JSON. The
-        difference has Student's 95 % interval over seeds; the bootstrap interval draws seeds and prompts. Both are None
-        for the reference, and with a single seed.
+        {split: {measure: {arm: {"values": one a seed, "mean", "reference", "difference", "bootstrap"}}}}, ready for
+        JSON. The difference has Student's 95 % interval over seeds; the bootstrap interval draws seeds and prompts.
+        Both are None for an arm without a reference (None), and with a single seed.
     """
     runs = {arm: [results[Run(arm, rate, seed)] for seed in comparison.seeds] for arm, rate in rates.items()}
     table: dict[str, Any] = {}
+    references = {arm: comparison.reference_of(arm) for arm in rates}
     for split in comparison.tests:
         rows = table[split] = {}
         for name, per_prompt in accuracies(comparison.samples).items():
             items = {arm: [per_prompt(run[split]) for run in own] for arm, own in runs.items()}
-            rows[name] = against(comparison.reference, {a: _means(own) for a, own in items.items()}, items)
+            rows[name] = against(references, {a: _means(own) for a, own in items.items()}, items)
         for name, per_run in behaviours().items():
-            rows[name] = against(
-                comparison.reference, {a: [per_run(run[split]) for run in own] for a, own in runs.items()}
-            )
+            rows[name] = against(references, {a: [per_run(run[split]) for run in own] for a, own in runs.items()})
     rows = table["training"] = {}
     for name, key in TRAINING.items():
         spent = {arm: [float(run["training"][key]) for run in own] for arm, own in runs.items()}
-        rows[name] = against(comparison.reference, spent)
+        rows[name] = against(references, spent)
     return table
 
 
@@ -62,27 +61,32 @@ def _means(items: Sequence[Sequence[float]]) -> list[float]:
 
 
 def against(
-    reference: str,
+    references: Mapping[str, str | None],
     values: Mapping[str, Sequence[float]],
     items: Mapping[str, Sequence[Sequence[float]]] | None = None,
 ) -> dict[str, Any]:
     """One measure's row: `values` holds one number a seed, `items` one a seed and prompt."""
     rows = {}
     for arm, own in values.items():
-        apart = arm != reference and len(own) > 1
-        pairs = [b - a for a, b in zip(values[reference], own, strict=True)]
+        reference = references[arm]
+        apart = reference is not None and len(own) > 1
         rows[arm] = {
             "values": list(own),
             "mean": statistics.fmean(own),
-            "difference": vars(mean_of_runs(pairs)) if apart else None,
+            "reference": reference,
+            "difference": vars(mean_of_runs(_differences(values[reference], own))) if apart else None,
             "bootstrap": vars(paired_runs(items[reference], items[arm])) if apart and items else None,
         }
     return rows
 
 
-def markdown(comparison: Comparison, rates: Mapping[str, float | None], table: Mapping[str, Any]) -> str:
+def _differences(reference: Sequence[float], own: Sequence[float]) -> list[float]:
+    return [b - a for a, b in zip(reference, own, strict=True)]
+
+
+def markdown(rates: Mapping[str, float | None], table: Mapping[str, Any]) -> str:
     """One table a split, a row a measure and arm, and a last one for the training."""
-    head = ["", "arm", "learning rate", "mean", f"less {comparison.reference}, 95 % over seeds", "bootstrap"]
+    head = ["", "arm", "learning rate", "mean", "less", "difference, 95 % over seeds", "bootstrap"]
     parts = []
     for split, measures in table.items():
         rows = [head, ["---"] * len(head)]
@@ -97,7 +101,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         "" if found is None else f"{found['value']:+.3g} [{found['low']:+.3g}, {found['high']:+.3g}]"
         for found in (row["difference"], row["bootstrap"])
     ]
-    return [f"{row['mean']:.4g}", *intervals]
+    return [f"{row['mean']:.4g}", row["reference"] or "", *intervals]
 
 
 def _rate(rate: float | None) -> str:
