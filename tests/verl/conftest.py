@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = float(os.environ.get("ECHORL_TEST_PATIENCE", 1))  # for machines that others use, too
 ENTRY_POINTS = """[verl.plugins]
 echorl_tests = tests.verl.support.plugin
 [vllm.general_plugins]
@@ -136,6 +137,7 @@ class Lab:
         own = dict(VERL_PLATFORM="cpu", VERL_ENGINE_DEVICE="cuda", OMP_NUM_THREADS="1", VLLM_CPU_KVCACHE_SPACE="1")
         own |= dict(TOKENIZERS_PARALLELISM="false", HYDRA_FULL_ERROR="1", RAY_DEDUP_LOGS="0")
         own["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(self.folder / "site")])
+        own["RAY_worker_register_timeout_seconds"] = str(int(120 * PATIENCE))
         own["RAY_memory_monitor_refresh_ms"] = "0"  # else others' memory decides whether a worker lives
         return os.environ | own | more
 
@@ -156,13 +158,13 @@ class Lab:
             )
 
     def run(self, changes: dict, *, timeout: int, name: str, **options) -> tuple[list[dict[str, float]], str]:
-        """A run to its end: the metrics of each step, and the log. It fails after `timeout` seconds."""
+        """A run to its end: the metrics of each step, and the log. It fails after `timeout` seconds, times PATIENCE."""
         log = self.folder / f"{name}.log"
         process = self.start(changes, log=log, **options)
         try:
-            code = process.wait(timeout)
+            code = process.wait(timeout * PATIENCE)
         except subprocess.TimeoutExpired:
-            code = f"none within {timeout} s"
+            code = f"none within {timeout * PATIENCE:.0f} s"
         finally:
             end(process)
         text = log.read_text(errors="replace")

@@ -12,7 +12,7 @@ import torch
 
 pytest.importorskip("verl", reason="verl is not installed: run `make test-verl`")
 
-from tests.verl.conftest import STANDIN, end
+from tests.verl.conftest import PATIENCE, STANDIN, end
 
 ECHO = {
     "trainer.v1.trainer_mode": "echo_sync",
@@ -109,7 +109,7 @@ def test_verl_s_vllm_rollout_killed_and_resumed(lab, engine):
 
 
 def wait_for(process, path, *, timeout):
-    limit = time.monotonic() + timeout
+    limit = time.monotonic() + timeout * PATIENCE
     while not path.exists():
         assert process.poll() is None, "the run ended before its checkpoint"
         assert time.monotonic() < limit, f"no {path.name} within {timeout} s"
@@ -163,7 +163,7 @@ def test_a_refused_setting_stops_before_ray_starts(lab):
     log = lab.folder / "refused.log"
     process = lab.start(changes, module="echorl.verl", log=log)
     try:
-        assert process.wait(120) != 0
+        assert process.wait(120 * PATIENCE) != 0
     finally:
         end(process)
     text = log.read_text()
