@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#8c8c8c"
+PURPLE, SKY, AMBER = "#cc79a7", "#56b4e9", "#e69f00"
 """Okabe and Ito's colours, which stay apart under every common colour blindness, and a grey."""
 INK, PAPER = "#1f2328", "#fefefe"
 """Text, and what lies under text; in an SVG both are the page's."""
@@ -215,30 +218,47 @@ STYLE = {
 
 def write_png(curves: Curves, path: Path, *, panels: Sequence[Panel] = PICTURE) -> None:
     """The panels side by side, on white."""
-    _draw(panels, curves, lambda figure: figure.savefig(path, dpi=160, facecolor="white"), size=(3.9, 3.1))
+    path.write_bytes(draw([partial(panel, curves=curves) for panel in panels], size=(3.9, 3.1), suffix="png"))
 
 
 def panel_svg(panel: Panel, curves: Curves) -> str:
     """One panel as an `<svg>` element without URLs; its text is `currentColor`, its colours the page's variables."""
-    buffer = io.StringIO()
-    save = {"format": "svg", "transparent": True, "metadata": dict.fromkeys(("Date", "Creator", "Format", "Type"))}
-    _draw([panel], curves, lambda figure: figure.savefig(buffer, **save), size=(4.4, 3.1))
-    return embeddable(buffer.getvalue(), title=str(panel.__doc__).splitlines()[0])
+    drawn = draw([partial(panel, curves=curves)], size=(4.4, 3.1), suffix="svg").decode()
+    return embeddable(drawn, title=str(panel.__doc__).splitlines()[0])
 
 
-def _draw(
-    panels: Sequence[Panel], curves: Curves, save: Callable[[Figure], None], *, size: tuple[float, float]
-) -> None:
+def draw(panels: Sequence[Callable[[Axes], None]], *, size: tuple[float, float], suffix: str) -> bytes:
+    """The panels side by side, each of this size in inches: a "png" on white, or an "svg" on nothing."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(STYLE):
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a page's browser has fonts for it
         figure = Figure(figsize=(size[0] * len(panels), size[1]), layout="constrained")
         FigureCanvasAgg(figure)
         for ax, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-            panel(ax, curves)
-        save(figure)
+            panel(ax)
+        if suffix == "svg":
+            nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+            figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+        else:
+            figure.savefig(buffer, format=suffix, dpi=160, facecolor="white")
+    return buffer.getvalue()
+
+
+COLOURS = {
+    "blue": BLUE,
+    "orange": ORANGE,
+    "green": GREEN,
+    "grey": GREY,
+    "purple": PURPLE,
+    "sky": SKY,
+    "amber": AMBER,
+    "card": PAPER,
+}
+"""A page's variable -> the colour that it stands for."""
 
 
 def embeddable(svg: str, *, title: str) -> str:
@@ -247,7 +267,7 @@ def embeddable(svg: str, *, title: str) -> str:
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
     element = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", element)
     element = re.sub(r'(<svg[^>]*?)\swidth="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?)\sheight="[^"]*"', r"\1", element))
-    for name, colour in (("blue", BLUE), ("orange", ORANGE), ("green", GREEN), ("grey", GREY), ("card", PAPER)):
+    for name, colour in COLOURS.items():
         element = element.replace(colour, f"var(--{name})")
     element = element.replace(INK, "currentColor")
-    return element.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+    return element.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1)
