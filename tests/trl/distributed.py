@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import zlib
+from pathlib import Path
 
 import torch
 from accelerate.utils import gather_object
 
 from tests.trl import tiny_vision
+from tests.trl.test_live import tables
 from tests.trl.tiny import all_right, build, make_tokenizer, run, some_right
 
 # (rows a process and micro-batch, accumulation) on one process; the same 24 rows are split over more processes.
@@ -135,10 +137,11 @@ def _text(prompt):
 
 
 def live(folder, num_processes):
-    """Clips of all processes in one table."""
+    """The table of clips that the main process shows; None from the others."""
     options = dict(report_to="tensorboard", echo_clips_logged=3, max_steps=1, num_generations=8)
     size = SPLITS[num_processes][0][0]
-    run(folder, mostly_right, rollout_func=rollouts, per_device_train_batch_size=size, **options)
+    run(folder, some_right, rollout_func=rollouts, per_device_train_batch_size=size, **options)
+    return tables(Path(folder)) if int(os.environ.get("RANK", 0)) == 0 else None
 
 
 RESUME = dict(
@@ -175,12 +178,11 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     world = int(os.environ["WORLD_SIZE"])
     jobs = {
-        "results": lambda folder: results(folder, world),
+        "results": lambda folder: {**results(folder, world), "live": live(f"{folder}-live", world)},
         "resume": train_and_resume,
         "images": lambda folder: images(folder, world),
         "dynamic": lambda folder: dynamic(folder, world),
         "dynamic_resume": lambda folder: train_and_resume(folder, reward=few_mixed, **_dapo()),
-        "live": lambda folder: live(os.path.join(sys.argv[1], f"live-{world}"), world),
         "go_on": resume_between_batches,
     }
     found = jobs[sys.argv[2]](os.path.join(sys.argv[1], "run"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.trl.distributed import CASES, results
+from tests.trl.distributed import CASES, live, results
 from tests.trl.tiny import norm
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +44,10 @@ def assert_same(expected, found):
 @pytest.mark.slow
 @pytest.mark.parametrize("num_processes", [2, 3])
 def test_results_do_not_depend_on_the_number_of_processes(tmp_path, single, num_processes):
-    for per_process in launch(tmp_path, num_processes):
+    everyone = launch(tmp_path, num_processes)
+    shown = [per_process.pop("live") for per_process in everyone]
+    assert shown == [live(tmp_path / "single", 1), *[None] * (num_processes - 1)]
+    for per_process in everyone:
         for (name, _size, _accumulation), found in per_process.items():
             assert_same(single[name, 24, 1], found)
 
