@@ -1,0 +1,262 @@
+"""An analysis from start to end: rollouts, their scores, and for `deletion` what the policy makes of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from echorl.analysis.golden import curves, entropy
+from echorl.analysis.golden.deletion import Deleted, delete, outcome, prefixed_items
+from echorl.analysis.golden.source import Fixed, Source, prompt_key, spellings
+from echorl.analysis.golden.traces import EXPERT, RIGHT, WRONG, Scores, Trace, score_traces
+from echorl.analysis.layouts import Columns
+from echorl.analysis.rows import read_rollouts
+from echorl.analysis.scorer import Scorer
+from echorl.evaluate.benchmarks import Benchmark, Item
+from echorl.evaluate.checkpoint import Checkpoint
+from echorl.evaluate.engines import Engine
+from echorl.evaluate.plan import Sampling, Work, hash_prompts, room
+from echorl.evaluate.run import evaluate, settings_of
+from echorl.evaluate.sampling import render
+from echorl.evaluate.store import Store, read_samples
+from echorl.processes import View
+from echorl.stored import read_json, write_json
+
+SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is analysed, and how.
+
+    Attributes:
+        checkpoint: the policy.
+        source: prompts with demonstrations.
+        sampling: of the rollouts; its temperature is that of the entropies, too (1 where it is 0).
+        device: "cpu", "cuda".
+        rollouts, columns: files with rollouts instead of sampling them, and their columns.
+        traces: right rollouts of a prompt whose steps are deleted, at most.
+        finishes: completions from what is left.
+    """
+
+    checkpoint: Checkpoint
+    source: Source
+    sampling: Sampling
+    device: str = "cpu"
+    rollouts: Sequence[Path] = ()
+    columns: Columns = field(default_factory=Columns)
+    traces: int = 2
+    finishes: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("traces", "finishes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} is not allowed: give 1 or more.")
+        if not self.source.benchmark.given:
+            raise ValueError(f"{self.source.benchmark.name} has no prompt with a demonstration: give other rows.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaders:
+    """What loads the model, called when it is needed: to sample, or to score at a temperature."""
+
+    engine: Callable[[Sequence[Work], Sampling], Engine]
+    scorer: Callable[[float], Scorer]
+
+
+def analyze_entropy(folder: Path, plan: Plan, load: Loaders, view: View) -> dict[str, Any]:
+    """Compare entropies; what an earlier call with the same settings left in the folder is used.
+
+    Returns:
+        What is written to the folder's entropy.json.
+
+    Raises:
+        ValueError: no verified rollout, or the folder holds something else.
+    """
+    traces, scores, settings = _scored(folder, plan, load, view)
+    found = {"echorl": "analyze entropy", "model": plan.checkpoint.name, "settings": settings}
+    return _write(folder / "entropy.json", {**found, **entropy.report(traces, scores)})
+
+
+def analyze_deletion(folder: Path, plan: Plan, load: Loaders, view: View) -> dict[str, Any]:
+    """Delete steps, let the policy go on, and judge; what an earlier call with the same settings left is used.
+
+    Returns:
+        What is written to the folder's deletion.json.
+
+    Raises:
+        ValueError: no verified rollout, none with a step before its answer, or the folder holds something else.
+    """
+    if not plan.source.graded:
+        raise ValueError("deletion judges what the policy writes: name a --grader for the file's answers.")
+    traces, scores, settings = _scored(folder, plan, load, view)
+    deleted, left_out = _delete(traces, scores, plan)
+    verdicts = _finish(folder / "finished", deleted, plan, load, view)
+    grader = plan.source.benchmark.get_grader()
+    outcomes = [outcome(one, verdicts, grader.answer(one.trace.text)) for one in deleted]
+    kinds = {kind: found for kind in (RIGHT, EXPERT) if (found := curves.summarize(outcomes, kind))}
+    sizes = {f"{name}_{kind}": kinds[kind][name] for kind in kinds for name in ("prompts", "traces")}
+    found = {
+        "echorl": "analyze deletion",
+        "model": plan.checkpoint.name,
+        "settings": {**settings, "traces": plan.traces, "finishes": plan.finishes},
+        "sizes": {**sizes, "continuations": len(verdicts) * plan.finishes, **left_out},
+        "tables": [table for kind in kinds for table in curves.tables(kind, kinds[kind])],
+        "curves": [curve for kind in kinds for curve in curves.curves(kind, kinds[kind])],
+        "findings": [sentence for kind in kinds for sentence in curves.findings(kind, kinds[kind])],
+        "value": {"kinds": kinds, "traces": [asdict(one) for one in outcomes]},
+    }
+    return _write(folder / "deletion.json", found)
+
+
+def _write(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+    write_json(path, found)
+    return found
+
+
+def _scored(
+    folder: Path, plan: Plan, load: Loaders, view: View
+) -> tuple[list[Trace], list[Scores | None], dict[str, Any]]:
+    """All traces with their scores, and the settings that they were made with."""
+    settings = _settings(plan)
+    _claim(folder, settings)
+    items = plan.source.benchmark.given
+    own = _read(plan) if plan.rollouts else _sample(folder / "rollouts", plan, load, view)
+    if not any(passed for rows in own.values() for _, passed in rows):
+        total = sum(map(len, own.values()))
+        raise ValueError(
+            f"none of {total} rollouts on {len(items)} prompts is right: take a model that solves some, easier "
+            "prompts, or more --samples."
+        )
+    traces = [trace for item in items for trace in _traces(item, own.get(item.id, []), plan)]
+    temperature = plan.sampling.temperature or 1.0
+    key = {name: settings[name] for name in ("model", "prompts", "temperature")}
+    size = plan.sampling.batch_size
+    start = lambda: load.scorer(temperature)  # noqa: E731
+    scores = score_traces(traces, plan.checkpoint, start, folder / "scores", key, size=size, view=view)
+    return traces, scores, settings
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    benchmark = plan.source.benchmark
+    sampling = asdict(plan.sampling)
+    names = ("samples", "temperature", "top_p", "max_new_tokens", "batch_size", "seed")
+    return {
+        "benchmark": benchmark.name,
+        "model": plan.checkpoint.fingerprint(),
+        "items": len(benchmark.given),
+        "prompts": hash_prompts(benchmark.given),
+        "rollouts": [str(path) for path in plan.rollouts],
+        "device": plan.device.partition(":")[0],
+        **{name: sampling[name] for name in names},
+    }
+
+
+def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Make the folder these settings'; the two analyses share rollouts and scores.
+
+    Raises:
+        ValueError: it holds an analysis with others; the message names the first that differs.
+    """
+    before = read_json(folder / SETTINGS)
+    if before is None and any(path.name != ".lock" for path in folder.iterdir()):
+        raise ValueError(f"{folder} holds files that `echorl analyze` did not write: give another output_dir.")
+    for name, value in settings.items():
+        if before is not None and before.get(name) != value:
+            raise ValueError(
+                f"{folder} holds an analysis with other settings ({name} {before.get(name)!r} then, {value!r} now): "
+                "give another output_dir, or the settings as they were."
+            )
+    write_json(folder / SETTINGS, settings)
+
+
+Judged = dict[str, list[tuple[str, bool]]]
+"""Item's id -> (text, whether it is right) of each rollout."""
+
+
+def _sample(folder: Path, plan: Plan, load: Loaders, view: View) -> Judged:
+    if not plan.source.graded:
+        raise ValueError("rollouts have to be judged: name a --grader for the file's answers, or stored --rollouts.")
+    rows = _run(folder, plan.source.benchmark, plan.sampling, plan, load, view)
+    found: Judged = {}
+    for row in rows:
+        found.setdefault(row["item"], []).append((row["response"], row["score"] >= 1))
+    return found
+
+
+def _run(
+    folder: Path, benchmark: Benchmark, sampling: Sampling, plan: Plan, load: Loaders, view: View
+) -> list[dict[str, Any]]:
+    """Sample and score all items, as `echorl eval` does; the rows of the samples."""
+    items = benchmark.items()
+    longest = max(map(len, plan.checkpoint.token_ids(items)))
+    limit = room(plan.checkpoint.context, longest, sampling.max_new_tokens, benchmark.name)
+    work = Work(benchmark=benchmark, items=items, samples=sampling.samples or 1, max_new_tokens=limit, longest=longest)
+    common = settings_of(plan.checkpoint, sampling, "transformers", plan.device)
+    store = Store(folder)
+    evaluate(store, plan.checkpoint.name, [work], common, lambda: load.engine([work], sampling), view)
+    return read_samples(store.samples(benchmark.name))[0]
+
+
+def _read(plan: Plan) -> Judged:
+    """Stored rollouts on the source's prompts; others are left out."""
+    known: dict[str, str] = {}
+    for item in plan.source.benchmark.given:
+        shown = render(plan.checkpoint.processing_class, plan.checkpoint.prompt(item)).text
+        known |= dict.fromkeys(spellings(item, shown), item.id)
+    found: Judged = {}
+    for rollout in read_rollouts(plan.rollouts, plan.columns, lambda count: None):
+        name = known.get(prompt_key(rollout.prompt))
+        if name is not None:
+            found.setdefault(name, []).append((rollout.response, rollout.reward >= 1))
+    if not found:
+        where = plan.source.benchmark.name
+        raise ValueError(f"no prompt of {plan.rollouts[0]} is one of {where}'s: give rollouts on its prompts.")
+    return found
+
+
+def _traces(item: Item, rollouts: Sequence[tuple[str, bool]], plan: Plan) -> list[Trace]:
+    """The demonstration and the rollouts; only of prompts that have a right one."""
+    if not any(passed for _, passed in rollouts):
+        return []
+    found = [Trace(item=item, kind=EXPERT, number=0, text=plan.source.demonstrations[item.id])]
+    for kind, wanted in ((RIGHT, True), (WRONG, False)):
+        texts = [text for text, passed in rollouts if passed == wanted]
+        found += [Trace(item=item, kind=kind, number=number, text=text) for number, text in enumerate(texts)]
+    return found
+
+
+def _delete(
+    traces: Sequence[Trace], scores: Sequence[Scores | None], plan: Plan
+) -> tuple[list[Deleted], dict[str, int]]:
+    """The traces with what is left of them, and how many were left out, by reason."""
+    found, left_out = [], {"too_long": 0, "one_step_only": 0}
+    for trace, score in zip(traces, scores, strict=True):
+        if trace.kind == WRONG or trace.number >= plan.traces:
+            continue
+        if score is None:
+            left_out["too_long"] += 1
+        elif one := delete(trace, score, plan.sampling.seed):
+            found.append(one)
+        else:
+            left_out["one_step_only"] += 1
+    if not found:
+        raise ValueError(
+            "every solution has its answer in the only step that it has, so that there is nothing to delete: take "
+            "prompts that are solved in steps, one a line."
+        )
+    return found, left_out
+
+
+def _finish(folder: Path, deleted: Sequence[Deleted], plan: Plan, load: Loaders, view: View) -> dict[str, list[bool]]:
+    """Item's id of each rest -> the verdicts on what the policy wrote from there."""
+    base = plan.source.benchmark
+    items = tuple(prefixed_items(deleted, plan.checkpoint))
+    benchmark = Fixed(name=base.name, title=base.title, grader=base.grader, given=items, like=base)
+    rows = _run(folder, benchmark, replace(plan.sampling, samples=plan.finishes), plan, load, view)
+    found: dict[str, list[bool]] = {}
+    for row in rows:
+        found.setdefault(row["item"], []).append(row["score"] >= 1)
+    return found

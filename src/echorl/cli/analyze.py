@@ -1,0 +1,203 @@
+"""`echorl analyze`: experts' solutions beside the policy's own right ones; what is left when steps are deleted."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echorl.cli.errors import Interrupted, UserError, as_user_error
+from echorl.installed import check_installed
+
+if TYPE_CHECKING:
+    from echorl.analysis.golden.run import Loaders, Plan
+    from echorl.analysis.golden.source import Source
+    from echorl.analysis.scorer import Scorer
+    from echorl.evaluate.checkpoint import Checkpoint
+    from echorl.evaluate.engines import Engine
+    from echorl.evaluate.plan import Sampling, Work
+
+NEEDED = ("transformers", "datasets", "pyarrow", "filelock", "rich", "matplotlib")
+GO_ON = "stopped; every finished part is kept, and the same command goes on from there."
+WHAT = {
+    "entropy": "entropies of demonstrations against those of the policy's own right rollouts on the same prompts",
+    "deletion": "delete steps by entropy, let the policy go on from what is left, and see how accuracy falls",
+}
+GRADERS = ("math", "choice", "number")
+SAMPLING = {
+    "samples": (int, "G", 4, "rollouts of each prompt"),
+    "temperature": (float, "T", 1.0, "of the sampling and of the entropies"),
+    "max_new_tokens": (int, "N", None, "of a rollout; default 8192, or less where the model's context is shorter"),
+    "batch_size": (int, "N", 32, "rollouts sampled (and solutions scored) and stored at once"),
+    "seed": (int, "S", 0, "of everything that is drawn"),
+}
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command, its two analyses and their options."""
+    parser = subparsers.add_parser(
+        "analyze",
+        help="golden trajectories: echorl analyze entropy|deletion --model FOLDER --benchmark TASK",
+        description="Compare experts' solutions with a policy's own right ones. What is sampled is kept; the same "
+        "command goes on. See docs/analyze.md.",
+    )
+    kinds = parser.add_subparsers(dest="what", metavar="ANALYSIS", required=True)
+    for name, text in WHAT.items():
+        kind = kinds.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. See docs/analyze.md.")
+        _add_source(kind)
+        _add_sampling(kind)
+        if name == "deletion":
+            _add_deletion(kind)
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", required=True, metavar="MODEL", help="a folder, a model of the hub, 'quickstart' or 'smollm2'"
+    )
+    parser.add_argument("--benchmark", metavar="TASK", help="a task with demonstrations, as TASK[:SPLIT]")
+    parser.add_argument("--data", metavar="PATH", help="the task's files, instead of the hub's data set")
+    parser.add_argument("--file", type=Path, help="instead of a task: rows with prompt and demonstration (or target)")
+    parser.add_argument("--grader", choices=GRADERS, help="of the column 'answer' of --file")
+    parser.add_argument("--chat", action="store_true", help="write prompts that are text as a user's chat message")
+    parser.add_argument("--prompts", type=int, default=100, metavar="N", help="the first N; default: %(default)s")
+    parser.add_argument("--rollouts", nargs="+", type=Path, metavar="FILE", help="stored ones, instead of sampling")
+    for name in ("prompt", "response", "reward", "group"):
+        parser.add_argument(f"--{name}", metavar="COLUMN", help=f"the rollouts' column of the {name}")
+
+
+def _add_sampling(parser: argparse.ArgumentParser) -> None:
+    for name, (kind, metavar, default, text) in SAMPLING.items():
+        text = text if default is None else f"{text}; default: {default}"
+        parser.add_argument(*_spellings(name), type=kind, default=default, metavar=metavar, help=text)
+    parser.add_argument(
+        *_spellings("tokens_at_once"), type=int, default=8192, metavar="N", help="in one forward; default: %(default)s"
+    )
+    parser.add_argument("--device", metavar="DEVICE", help="default: cuda if there is one, else cpu")
+    parser.add_argument(*_spellings("output_dir"), metavar="DIR", help="default: runs/analyze/MODEL-TASK")
+
+
+def _add_deletion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--traces",
+        type=int,
+        default=2,
+        metavar="N",
+        help="right rollouts a prompt to delete from; default: %(default)s",
+    )
+    parser.add_argument(
+        "--finishes", type=int, default=4, metavar="N", help="completions of what is left; default: %(default)s"
+    )
+
+
+def _spellings(name: str) -> list[str]:
+    return list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"]))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command. Returns 0.
+
+    Raises:
+        UserError, ValueError: something that the user can fix.
+        Interrupted: Ctrl-C.
+    """
+    check_installed("`echorl analyze`", NEEDED, "trl,tasks,report")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        return _analyze(args)
+    except KeyboardInterrupt:
+        raise Interrupted(GO_ON) from None
+
+
+def _analyze(args: argparse.Namespace) -> int:
+    from echorl.analysis.golden.run import analyze_deletion, analyze_entropy
+    from echorl.cli.bars import Bars
+    from echorl.cli.lock import alone
+    from echorl.cli.models import find_checkpoint
+
+    source = _source(args)
+    plan = _plan(args, source, find_checkpoint(args.model))
+    model = Path(os.path.abspath(args.model)).name  # "." has no name
+    folder = Path(args.output_dir or Path("runs/analyze", f"{model}-{source.benchmark.name.replace(':', '-')}"))
+    analysis = {"entropy": analyze_entropy, "deletion": analyze_deletion}[args.what]
+    with alone(folder, "analyze"), Bars() as bars:
+        found = analysis(folder, plan, _loaders(plan, args.tokens_at_once), bars)
+    _show(found, folder, args.what)
+    return 0
+
+
+def _source(args: argparse.Namespace) -> Source:
+    from echorl.analysis.golden.source import from_file, from_task, limit
+
+    if (args.benchmark is None) == (args.file is None):
+        raise UserError("give one of --benchmark (a task with demonstrations) and --file (rows with demonstrations).")
+    unused = ["grader"] if args.benchmark else ["data"]
+    if given := [name for name in unused if getattr(args, name) is not None]:
+        raise UserError(f"--{given[0]} says nothing to {'a task' if args.benchmark else '--file'}: leave it out.")
+    if args.prompts < 1:
+        raise UserError(f"prompts={args.prompts} is not allowed: give 1 or more.")
+    with as_user_error(ImportError, doing="a task needs a package (pip install 'echorl[tasks]')"):
+        found = from_task(args.benchmark, args.data) if args.benchmark else from_file(args.file, args.grader or "")
+    return limit(found, args.prompts, chat=args.chat)
+
+
+def _plan(args: argparse.Namespace, source: Source, checkpoint: Checkpoint) -> Plan:
+    import torch
+
+    from echorl.analysis.golden.run import Plan
+    from echorl.analysis.layouts import Columns
+    from echorl.analysis.rows import find_files
+    from echorl.evaluate.plan import Sampling
+
+    own = {name: getattr(args, name) for name in ("traces", "finishes") if args.what == "deletion"}
+    return Plan(
+        checkpoint=checkpoint,
+        source=source,
+        sampling=Sampling(**{name: getattr(args, name) for name in SAMPLING}),
+        device=args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        rollouts=find_files(args.rollouts or []),
+        columns=Columns(**{name: getattr(args, name) for name in ("prompt", "response", "reward", "group")}),
+        **own,
+    )
+
+
+def _loaders(plan: Plan, tokens_at_once: int) -> Loaders:
+    from transformers.utils import logging
+
+    from echorl.analysis.golden.run import Loaders
+
+    logging.disable_progress_bar()  # that of the weights, which cuts our own in pieces
+    name = f"--model {plan.checkpoint.name!r} cannot be loaded on {plan.device}"
+
+    def engine(works: Sequence[Work], sampling: Sampling) -> Engine:
+        from echorl.evaluate.engines import start
+
+        with as_user_error(OSError, RuntimeError, doing=name):
+            return start("transformers", plan.checkpoint, sampling, works, plan.device)
+
+    def scorer(temperature: float) -> Scorer:
+        from echorl.analysis.scorer import Scorer
+        from echorl.evaluate.loading import load_policy
+
+        with as_user_error(OSError, RuntimeError, doing=name):
+            model = load_policy(plan.checkpoint.path, plan.device)[0]
+        return Scorer(model, temperature=temperature, tokens_at_once=tokens_at_once)
+
+    return Loaders(engine=engine, scorer=scorer)
+
+
+def _show(found: Mapping[str, Any], folder: Path, what: str) -> None:
+    """Draw the plots, print the tables and what follows."""
+    from echorl.cli.eval_table import print_table
+    from echorl.report.lines import write_lines
+
+    for suffix in ("png", "svg"):
+        write_lines(found["curves"], folder / f"{what}.{suffix}")
+    for table in found["tables"]:
+        print_table(table["title"], table["head"], table["rows"])
+        print(table["note"] + "\n" if table["note"] else "")
+    for sentence in found["findings"]:
+        print(f"* {sentence}")
+    print(f"numbers: {folder / f'{what}.json'}  plots: {folder / f'{what}.png'}, {what}.svg")
