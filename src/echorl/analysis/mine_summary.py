@@ -14,6 +14,20 @@ from echorl.core.ledger import KINDS
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 MEASURES = ("end", "entropy", "other", "length", "rank", "first", "last")
 ALL = "all"
+ROWS = (
+    ("clips", "clips.count"),
+    ("steps a rollout (10 50 90 %)", "steps"),
+    ("share of the rollout in the clip (10 50 90 %)", "clips.relative_end"),
+    ("clips that end in the first step", "clips.ends_in_first_step"),
+    ("clips that end in the last step", "clips.ends_in_last_step"),
+    ("clip's tokens (10 50 90 %)", "clips.length"),
+    ("entropy of the clip's last step (mean, nats)", "clips.step_entropy.mean"),
+    ("entropy of the other steps (mean, nats)", "clips.other_steps_entropy.mean"),
+    ("all steps of right rollouts (mean, nats)", "step_entropy_right"),
+    ("all steps of wrong rollouts (mean, nats)", "step_entropy_wrong"),
+    ("blank share of tokens", "blank_share"),
+)
+"""What a table shows: (text, place in the summary)."""
 
 
 class Summary:
@@ -107,3 +121,21 @@ def _spread(values: torch.Tensor) -> dict[str, float] | None:
     ordered = values.sort().values  # torch.quantile refuses more than 2^24 values
     at = {f"q{100 * q:.0f}": float(ordered[round(q * (len(ordered) - 1))]) for q in QUANTILES}
     return {"mean": float(values.mean()), **at}
+
+
+def table_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """A summary as a table: a row of `ROWS`, and a cell for "all" and each kind of group that gave clips."""
+    shown = [row for row in found.values() if row["clips"]["count"]]
+    return [[text, *(_cell(row, path) for row in shown)] for text, path in ROWS]
+
+
+def _cell(row: Mapping[str, Any], path: str) -> str:
+    """A number by its place in the summary, or three quantiles."""
+    value: Any = row
+    for name in path.split("."):
+        value = value[name]
+    if value is None:
+        return "-"
+    if isinstance(value, dict):
+        return " ".join(f"{value[name]:.3g}" for name in ("q10", "q50", "q90"))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

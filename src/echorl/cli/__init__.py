@@ -17,6 +17,7 @@ COMMANDS = {
     "mine": "find the EchoClips of stored rollouts: echorl mine rollouts.jsonl --model FOLDER",
     "analyze": "golden trajectories: echorl analyze entropy|deletion --model FOLDER --benchmark TASK",
     "probe": "ask whether EchoRL would help, without training: echorl probe --model FOLDER --benchmark quickstart",
+    "report": "draw runs as one page, to be opened in a browser: echorl report RUN [RUN ...]",
     "env": "print versions and devices, for a bug report",
 }
 EPILOG = "echorl COMMAND --help tells more. With --traceback (or ECHORL_TRACEBACK=1) an error shows its traceback."

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echorl.evaluate.store import RESULTS
-from echorl.evaluate.summary import DISTRIBUTIONS
+from echorl.evaluate.table import HEAD, average_name, interval, percent, results_rows
 from echorl.tasks.verify.base import NO_ANSWER
 
 if TYPE_CHECKING:
@@ -15,37 +15,15 @@ if TYPE_CHECKING:
 
 WIDE = 100
 """Characters that a terminal needs for a table with room between its columns; 80 are enough for one without."""
-HEAD = ["benchmark", "items", "k", "avg@k", "95 %", "pass@k", "maj@k", "tokens", "cut off", "no answer"]
 
 
 def show_results(results: Mapping[str, Any], folder: Path) -> None:
     """Print a row a benchmark, and the averages."""
-    rows = [_row(name, row) for name, row in results["benchmarks"].items()]
-    for kind, row in results["averages"].items():
-        rows.append([_average(kind, row), "", "", _percent(row["value"]), _interval(row), *[""] * (len(HEAD) - 5)])
-    print_table(f"{results['model']}, in %", HEAD, rows)
+    print_table(f"{results['model']}, in %", HEAD, results_rows(results))
     for name, row in results["benchmarks"].items():
         if reasons := _not_compared(row):
             print(f"{name}: scored 0 without having been compared: {reasons}")
     print(f"samples: {folder / 'samples'}  numbers: {folder / RESULTS}")
-
-
-def _row(name: str, row: Mapping[str, Any]) -> list[str]:
-    k, measures = row["samples"], row["measures"]
-    best = measures[f"pass@{1 << (k.bit_length() - 1)}"]
-    average = measures[f"avg@{k}"]
-    return [
-        name,
-        str(row["items"]),
-        str(k),
-        _percent(average["value"]),
-        _interval(average),
-        _percent(best["value"]) if k > 1 else "",
-        _percent(measures[f"maj@{k}"]["value"]) if k > 1 else "",
-        f"{row['mean_tokens']:.0f}",
-        _percent(row["truncated"]),
-        _percent(row["no_answer"]),
-    ]
 
 
 def _not_compared(row: Mapping[str, Any]) -> str:
@@ -58,25 +36,11 @@ def show_contrast(found: Mapping[str, Any], first: Path, second: Path) -> None:
     rows = []
     for name, benchmark in found["benchmarks"].items():
         for measure, row in benchmark["measures"].items():
-            means = [_percent(row["first"]), _percent(row["second"])]
-            rows.append([name, measure, *means, f"{100 * row['value']:+.1f}", _interval(row, "+")])
+            means = [percent(row["first"]), percent(row["second"])]
+            rows.append([name, measure, *means, f"{100 * row['value']:+.1f}", interval(row, "+")])
     for kind, row in found["averages"].items():
-        rows.append([_average(kind, row), "avg@k", "", "", f"{100 * row['value']:+.1f}", _interval(row, "+")])
+        rows.append([average_name(kind, row), "avg@k", "", "", f"{100 * row['value']:+.1f}", interval(row, "+")])
     print_table(f"A = {first}, B = {second}, in %", head, rows)
-
-
-def _average(kind: str, row: Mapping[str, Any]) -> str:
-    return f"{DISTRIBUTIONS[kind]} average ({len(row['benchmarks'])})"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
-
-
-def _interval(row: Mapping[str, Any], sign: str = "") -> str:
-    if row["low"] is None:
-        return ""
-    return f"[{100 * row['low']:{sign}.1f}, {100 * row['high']:{sign}.1f}]"
 
 
 def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -30,21 +30,6 @@ ECHO = {
 }
 """The fields of EchoConfig that mining looks at; the others belong to a loss."""
 
-ROWS = (
-    ("clips", "clips.count"),
-    ("steps a rollout (10 50 90 %)", "steps"),
-    ("share of the rollout in the clip (10 50 90 %)", "clips.relative_end"),
-    ("clips that end in the first step", "clips.ends_in_first_step"),
-    ("clips that end in the last step", "clips.ends_in_last_step"),
-    ("clip's tokens (10 50 90 %)", "clips.length"),
-    ("entropy of the clip's last step (mean, nats)", "clips.step_entropy.mean"),
-    ("entropy of the other steps (mean, nats)", "clips.other_steps_entropy.mean"),
-    ("all steps of right rollouts (mean, nats)", "step_entropy_right"),
-    ("all steps of wrong rollouts (mean, nats)", "step_entropy_wrong"),
-    ("blank share of tokens", "blank_share"),
-)
-"""What is printed: (text, place in the summary)."""
-
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the command and its options."""
@@ -156,6 +141,7 @@ def _start(checkpoint: Checkpoint, device: str | None) -> Any:
 
 def show_summary(found: Mapping[str, Any], folder: Path, format: str) -> None:
     """Print the groups by kind, and a column of numbers for each kind whose groups gave clips."""
+    from echorl.analysis.mine_summary import table_rows
     from echorl.core.ledger import MEANING
 
     total = found["all"]
@@ -168,20 +154,8 @@ def show_summary(found: Mapping[str, Any], folder: Path, format: str) -> None:
     if total["too_long"]:
         print(f"  {total['too_long']} rollouts were too long for the model: not scored, and no clip's")
     names = [name for name, row in found.items() if row["clips"]["count"]]
-    lines = [("", *names), *((text, *(_cell(found[name], path) for name in names)) for text, path in ROWS)]
+    lines = [["", *names], *table_rows(found)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines if names else []:
         print("  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip())
     print(f"{total['clips']['count']} clips: {folder / f'clips.{format}'}  numbers: {folder / 'summary.json'}")
-
-
-def _cell(row: Mapping[str, Any], path: str) -> str:
-    """A number by its place in the summary, or three quantiles."""
-    value: Any = row
-    for name in path.split("."):
-        value = value[name]
-    if value is None:
-        return "-"
-    if isinstance(value, dict):
-        return " ".join(f"{value[name]:.3g}" for name in ("q10", "q50", "q90"))
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -16,6 +16,7 @@ Results = Mapping[Run, Mapping[str, Any]]
 
 BEHAVIOUR = {"tokens a rollout": "length", "entropy, nats": "entropy"}
 TRAINING = {"updates": "updates", "rollout tokens": "rollout_tokens"}
+HEAD = ["", "arm", "learning rate", "mean", "less", "difference, 95 % over seeds", "bootstrap"]
 SHARES = {"blank tokens, %": "blank_share", "truncated, %": "truncated"}
 
 
@@ -86,14 +87,20 @@ def _differences(reference: Sequence[float], own: Sequence[float]) -> list[float
 
 def markdown(rates: Mapping[str, float | None], table: Mapping[str, Any]) -> str:
     """One table a split, a row a measure and arm, and a last one for the training."""
-    head = ["", "arm", "learning rate", "mean", "less", "difference, 95 % over seeds", "bootstrap"]
     parts = []
     for split, measures in table.items():
-        rows = [head, ["---"] * len(head)]
-        for measure, arms in measures.items():
-            rows += [[measure, arm, _rate(rates[arm]), *_cells(row)] for arm, row in arms.items()]
+        rows = [HEAD, ["---"] * len(HEAD), *table_rows(rates, measures)]
         parts.append(f"**{split}**\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows))
     return "\n\n".join(parts) + "\n"
+
+
+def table_rows(rates: Mapping[str, float | None], measures: Mapping[str, Any]) -> list[list[str]]:
+    """A split's table, a row a measure and arm, its cells as in `HEAD`."""
+    return [
+        [measure, arm, _rate(rates[arm]), *_cells(row)]
+        for measure, arms in measures.items()
+        for arm, row in arms.items()
+    ]
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -101,7 +108,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         "" if found is None else f"{found['value']:+.3g} [{found['low']:+.3g}, {found['high']:+.3g}]"
         for found in (row["difference"], row["bootstrap"])
     ]
-    return [f"{row['mean']:.4g}", row["reference"] or "", *intervals]
+    return [f"{row['mean']:.4g}", row.get("reference") or "", *intervals]
 
 
 def _rate(rate: float | None) -> str:

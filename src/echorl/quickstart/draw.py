@@ -48,14 +48,19 @@ def make_page(study: Study, summary: dict[str, Any], curves: Curves, rollouts: P
         lead=[_lead(study)],
         findings=findings(summary),
         figures=[panel_svg(panel, curves) for panel in PANELS],
-        tables=[
-            Table("Held-out prompts", ["", *LABELS.values(), "difference"], accuracy_rows(summary), NOTE),
-            Table("How the answers changed", ["", *LABELS.values()], [row[:-1] for row in behaviour_rows(summary)]),
-            Table("What training saw: the group ledger and the gradients", ["", *ARM_HEAD], training_rows(summary)),
-        ],
+        tables=make_tables(summary),
         exhibits=choose_exhibits(read_rollouts(rollouts)),
         foot=[f"echorl {echorl.__version__}. Settings: " + _settings(study)],
     )
+
+
+def make_tables(summary: dict[str, Any]) -> list[Table]:
+    """The tables of the page, which a report shows, too."""
+    return [
+        Table("Held-out prompts", ["", *LABELS.values(), "difference"], accuracy_rows(summary), NOTE),
+        Table("How the answers changed", ["", *LABELS.values()], [row[:-1] for row in behaviour_rows(summary)]),
+        Table("What training saw: the group ledger and the gradients", ["", *ARM_HEAD], training_rows(summary)),
+    ]
 
 
 def _lead(study: Study) -> str:

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.report.plots import AMBER, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, draw, embeddable
+from echorl.report.looks import COLOUR_NAMES, DASHES
+from echorl.report.plots import BLUE, COLOURS, GREY, draw, embeddable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER, GREY)
-DASHES = ((), (5, 1.5), (1.5, 1.5), (7, 1.5, 1.5, 1.5))
-"""On and off, in points; with seven colours, 28 looks before one comes again."""
 MARKED = 12
 """A line of at most so many points has a marker at each."""
 NAMED = 8
@@ -110,10 +108,12 @@ def write_png(chart: Chart | Intervals, path: Path) -> None:
 def _draw_line(ax: Axes, line: Line, *, log: bool) -> None:
     shown = [i for i, y in enumerate(line.y) if y is not None and math.isfinite(y) and (y > 0 or not log)]
     x, y = [line.x[i] for i in shown], [line.y[i] for i in shown]
-    colour, dashes = COLOURS[line.look % len(COLOURS)], DASHES[line.look % len(DASHES)]
+    colour, dashes = COLOURS[COLOUR_NAMES[line.look % len(COLOUR_NAMES)]], DASHES[line.look % len(DASHES)]
     marker = "o" if len(x) <= MARKED else ""
     style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 3.5, "linestyle": (0, dashes)}
-    ax.plot(x, y, label=_plain(line.label), gid=f"look-{line.look}", **(style if dashes else {**style, "linestyle": "-"}))
+    ax.plot(
+        x, y, label=_plain(line.label), gid=f"look-{line.look}", **(style if dashes else {**style, "linestyle": "-"})
+    )
     if line.low and line.high:
         inside = [i for i in shown if line.low[i] is not None and line.high[i] is not None]
         low, high = ([max(side[i], 1e-12) if log else side[i] for i in inside] for side in (line.low, line.high))

@@ -1,0 +1,53 @@
+"""An evaluation's results as the rows of a table, for the terminal and for a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from echorl.evaluate.summary import DISTRIBUTIONS
+
+HEAD = ["benchmark", "items", "k", "avg@k", "95 %", "pass@k", "maj@k", "tokens", "cut off", "no answer"]
+
+
+def results_rows(results: Mapping[str, Any]) -> list[list[str]]:
+    """A row a benchmark, and one for each average; cells as in `HEAD`, in %."""
+    rows = [_row(name, row) for name, row in results["benchmarks"].items()]
+    for kind, row in results["averages"].items():
+        rows.append([average_name(kind, row), "", "", percent(row["value"]), interval(row), *[""] * (len(HEAD) - 5)])
+    return rows
+
+
+def _row(name: str, row: Mapping[str, Any]) -> list[str]:
+    k, measures = row["samples"], row["measures"]
+    best = measures[f"pass@{1 << (k.bit_length() - 1)}"]
+    average = measures[f"avg@{k}"]
+    return [
+        name,
+        str(row["items"]),
+        str(k),
+        percent(average["value"]),
+        interval(average),
+        percent(best["value"]) if k > 1 else "",
+        percent(measures[f"maj@{k}"]["value"]) if k > 1 else "",
+        f"{row['mean_tokens']:.0f}",
+        percent(row["truncated"]),
+        percent(row["no_answer"]),
+    ]
+
+
+def average_name(kind: str, row: Mapping[str, Any]) -> str:
+    """Such as `ID average (6)`."""
+    return f"{DISTRIBUTIONS[kind]} average ({len(row['benchmarks'])})"
+
+
+def percent(value: float) -> str:
+    """A share in per cent, without the sign."""
+    return f"{100 * value:.1f}"
+
+
+def interval(row: Mapping[str, Any], sign: str = "") -> str:
+    """Such as `[40.1, 46.3]`, in per cent; empty where there is none."""
+    if row["low"] is None:
+        return ""
+    return f"[{100 * row['low']:{sign}.1f}, {100 * row['high']:{sign}.1f}]"

@@ -1,0 +1,133 @@
+"""From RUNs to a page: all training runs' curves together, then what each RUN has of its own, then the rollouts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import echorl
+from echorl.report import charts
+from echorl.report.charts import Chart, Intervals
+from echorl.report.curves import AXES, ledger_tables, make_charts, runs_table
+from echorl.report.gallery import visible
+from echorl.report.page import Page, Section
+from echorl.report.sources import Source, name_of, read_source
+from echorl.report.training import TrainingRun, group_by_seed
+from echorl.report.viewer import Found, from_clips, from_dumps, gallery_json
+
+BAND = (
+    "A line is the mean of an arm's seeds, its band reaches from the lowest seed to the highest, and it ends where the "
+    "shortest of its runs does. Rewards and other things measured in every step are smoothed over a tenth of the run."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A page, and its charts, for pictures of their own."""
+
+    page: Page
+    charts: Sequence[Chart | Intervals]
+
+    def write_pngs(self, stem: Path) -> list[Path]:
+        """A PNG a chart, STEM-TITLE.png. Returns the files."""
+        paths: list[Path] = []
+        for chart in self.charts:
+            path = stem.with_name(f"{stem.name}-{slug(chart.title)}.png")
+            if path in paths:
+                path = path.with_name(f"{path.stem}-{len(paths)}.png")
+            charts.write_png(chart, path)
+            paths.append(path)
+        return paths
+
+
+def slug(title: str) -> str:
+    """A title as part of a file's name.
+
+    >>> slug("Response length, tokens")
+    'response-length-tokens'
+    """
+    return re.sub(r"\W+", "-", title.lower()).strip("-")[:60] or "chart"
+
+
+def make_report(folders: Sequence[Path], *, over: str = "step", limit: int = 2000) -> Report:
+    """A report on these RUNs.
+
+    Args:
+        over: what curves are drawn over, "step" or "tokens".
+        limit: rollouts in the gallery, at most about.
+
+    Raises:
+        ValueError: an argument is not allowed, or a RUN cannot be drawn; the message names it.
+    """
+    if over not in AXES:
+        raise ValueError(f"over={over!r} is not allowed: it must be one of {', '.join(AXES)}.")
+    if limit < 1:
+        raise ValueError(f"limit={limit!r} is not allowed: it must be a positive whole number.")
+    sources = [read_source(folder) for folder in dict.fromkeys(folders)]
+    found = list(_find_rollouts(sources, limit))
+    drawn, training = _training(sources, over)
+    for source in sources:
+        drawn += source.charts
+    notes = [note for source in sources for note in source.notes] + [note for _, one in found for note in one.notes]
+    page = Page(
+        title="EchoRL: " + visible(", ".join(name_of(source.folder) for source in sources)),
+        lead=[*map(visible, notes), *_of_gallery(found)],
+        sections=[*training, *(_section(source) for source in sources if source.title)],
+        gallery=gallery_json([(name, one.groups) for name, one in found]) if found else "",
+        foot=[f"echorl {echorl.__version__}: echorl report " + visible(" ".join(str(one.folder) for one in sources))],
+    )
+    return Report(page=page, charts=drawn)
+
+
+def _training(sources: Sequence[Source], over: str) -> tuple[list[Chart | Intervals], list[Section]]:
+    arms = group_by_seed([run for source in sources for run in source.runs])
+    if not arms:
+        return [], []
+    drawn: list[Chart | Intervals] = [*make_charts(arms, over=over)]
+    section = Section(
+        title="Training",
+        lead=[BAND] if any(len(arm.runs) > 1 for arm in arms) else [],
+        legend=[visible(arm.label) for arm in arms],
+        figures=[charts.svg(chart) for chart in drawn],
+        tables=[*ledger_tables(arms), runs_table(arms)],
+    )
+    return drawn, [section]
+
+
+def _section(source: Source) -> Section:
+    return Section(
+        title=source.title,
+        lead=source.lead,
+        findings=source.findings,
+        figures=[charts.svg(chart) for chart in source.charts],
+        tables=source.tables,
+    )
+
+
+def _find_rollouts(sources: Sequence[Source], limit: int) -> Iterator[tuple[str, Found]]:
+    """(name, rollouts) of whatever has some; each gets an equal part of the limit."""
+    places = [(run.rollouts, _name(run)) for source in sources for run in source.runs if run.rollouts.is_dir()]
+    clips = [(source.clips, source.title) for source in sources if source.clips is not None]
+    part = max(1, limit // max(1, len(places) + len(clips)))
+    for folder, name in places:
+        if (found := from_dumps(folder, part)).groups or found.notes:
+            yield visible(name), found
+    for path, name in clips:
+        if (found := from_clips(path, part)).groups or found.notes:
+            yield visible(name), found
+
+
+def _name(run: TrainingRun) -> str:
+    folder = run.folder.parent if run.folder.name == "policy" else run.folder
+    return f"{run.arm}, seed {run.seed}" if run.arm else name_of(folder)
+
+
+def _of_gallery(found: Sequence[tuple[str, Found]]) -> list[str]:
+    shown, total = (
+        sum(values) for values in zip((0, 0), *((one.num_rollouts, one.total) for _, one in found), strict=True)
+    )
+    if shown == total:
+        return []
+    return [f"The gallery shows {shown:,} of {total:,} rollouts, evenly chosen; --rollouts N shows more."]

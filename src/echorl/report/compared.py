@@ -1,0 +1,118 @@
+"""`echorl compare` in a report: its runs as arms, paired differences, and how far an unfinished study has come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from echorl.report.charts import Intervals
+from echorl.report.page import Table
+from echorl.report.sources import Source, name_of
+from echorl.report.training import METRICS, TrainingRun, read_metrics
+from echorl.stored import read_json
+
+UNFINISHED = "The comparison is not finished: its table comes with the last run."
+PASS = "pass@1, %"
+"""The measure of results.json whose differences are drawn."""
+
+
+def read_comparison(folder: Path) -> Source:
+    """The runs (of a finished comparison those that are compared, else all), the tables, and the differences drawn.
+
+    Raises:
+        ValueError: no run has logged anything yet.
+    """
+    marks = sorted(folder.glob("*/rate-*/seed-*/run.json"))
+    results = read_json(folder / "results.json")
+    names = [mark.parent.relative_to(folder).as_posix() for mark in marks]
+    runs, notes = _runs(folder, [name for name in names if results is None or _is_final(name, results)])
+    if not runs:
+        raise ValueError(f"{folder} has no run with a line of metrics: wait for the first log.")
+    done = [] if results is None else [*_tables(results), *_grid(results["validation"])]
+    return Source(
+        folder=folder,
+        title=f"Comparison: {name_of(folder)}",
+        lead=[UNFINISHED] if results is None else [],
+        runs=runs if results is None else [replace(run, arm=run.arm.partition(",")[0]) for run in runs],
+        tables=done or [_progress(folder, names)],
+        charts=[] if results is None else _charts(results["tests"]),
+        notes=notes,
+    )
+
+
+def _is_final(name: str, results: Mapping[str, Any]) -> bool:
+    """Whether a run is one of those compared: at its arm's chosen rate, and none of the grid's."""
+    arm, rate, _ = name.rsplit("/", 2)
+    chosen = results["learning_rates"].get(arm)
+    return name not in results["validation"] and rate == (f"rate-{chosen:g}" if chosen else "rate-of-recipe")
+
+
+def _runs(folder: Path, names: Sequence[str]) -> tuple[list[TrainingRun], list[str]]:
+    from echorl.compare.run import with_effect
+
+    runs, notes = [], []
+    for name in names:
+        place = folder / name / "policy"
+        try:
+            rows, own = read_metrics(place / METRICS)
+        except ValueError:  # it has not begun
+            notes.append(f"{name} has logged nothing yet.")
+            continue
+        arm, rate, _ = name.rsplit("/", 2)
+        options = (read_json(folder / name / "run.json") or {}).get("key", {}).get("options", {})
+        runs.append(TrainingRun(place, rows, with_effect(options), f"{arm}, {rate.replace('-', ' ')}"))
+        notes += own
+    return runs, notes
+
+
+def _tables(results: Mapping[str, Any]) -> list[Table]:
+    """A table a split: a row a measure and arm."""
+    from echorl.compare.table import HEAD, table_rows
+
+    note = "Differences are paired by seed, with Student's interval; the bootstrap draws seeds and prompts."
+    return [
+        Table(f"Results: {split}", HEAD, table_rows(results["learning_rates"], measures), note)
+        for split, measures in results["tests"].items()
+    ]
+
+
+def _grid(validation: Mapping[str, float | None]) -> list[Table]:
+    rows = [[name, "diverged" if value is None else f"{value:.1%}"] for name, value in validation.items()]
+    return [Table("Learning-rate grid", ["run", "pass@1, validation"], rows)] if rows else []
+
+
+def _charts(tests: Mapping[str, Any]) -> list[Intervals]:
+    """pass@1's paired differences, a chart a split, where there are several seeds."""
+    charts = []
+    for split, measures in tests.items():
+        rows = [
+            (
+                f"{arm} − {row['reference']}" if row.get("reference") else arm,
+                found["value"],
+                found["low"],
+                found["high"],
+            )
+            for arm, row in measures.get(PASS, {}).items()
+            if (found := row["difference"]) is not None
+        ]
+        if rows:
+            charts.append(Intervals(f"pass@1, {split}", "difference in points, 95 % over seeds", rows))
+    return charts
+
+
+def _progress(folder: Path, names: Sequence[str]) -> Table:
+    """Every run that there is so far, and what its policy scored."""
+    from echorl.evaluate import pass_at_1
+
+    splits = sorted({path.stem.removeprefix("scores-") for path in folder.glob("*/rate-*/seed-*/scores-*.json")})
+    rows = []
+    for name in names:
+        trained = (read_json(folder / name / "run.json") or {}).get("value") or {}
+        cells = [f"{trained[key]:,}" if key in trained else "" for key in ("updates", "rollout_tokens")]
+        for split in splits:
+            found = (read_json(folder / name / f"scores-{split}.json") or {}).get("value")
+            cells.append(f"{pass_at_1(found['verdicts']).value:.1%}" if found else "")
+        rows.append([name, *cells])
+    return Table("Runs so far", ["run", "updates", "rollout tokens", *(f"pass@1, {split}" for split in splits)], rows)

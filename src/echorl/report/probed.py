@@ -1,0 +1,112 @@
+"""`echorl probe` and `echorl analyze` in a report: their tables, charts and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from echorl.report.charts import Chart, Intervals
+from echorl.report.page import Table
+from echorl.report.sources import Source, name_of
+from echorl.stored import read_json
+
+Z = 1.96
+"""Standard errors on either side of a value in an interval."""
+COSINES = {"pass_at_1": "pass@1", "length": "length", "entropy": "entropy"}
+HEAD = (
+    "rule", "groups", "acts on", "signal's share", "z",
+    *(f"cosine with {name}" for name in COSINES.values()),
+    "coefficient for 1 / 10 / 100 % of the policy gradient", "signal per noise", "rollouts saved",
+)  # fmt: skip
+
+
+def read_probe(folder: Path) -> Source:
+    """probe.json: a row a rule, cosines and savings with their intervals, and the verdict."""
+    found = read_json(folder / "probe.json")
+    assert found is not None, "seen before"
+    rows = [row for row in (found.get("policy_gradient"), *found["rules"]) if row]
+    sizes, solved = found["sizes"], found["pass_at_1"]
+    shares = ", ".join(f"{_number(share, '.0%')} {kind.replace('_', '-')}" for kind, share in found["groups"].items())
+    lead = (
+        f"{sizes['rollouts']} rollouts of {sizes['prompts']} prompts. Groups: {shares}. "
+        f"pass@1 {_number(solved['value'], '.1%')} (standard error {_number(solved['se'], '.1%')})."
+    )
+    note = (
+        f"In brackets: standard errors (jack-knife over prompts). Signal's share: of the gradient of a batch of "
+        f"{sizes['prompts_per_batch']} prompts. No rule on these groups can save more than {found['bound']:.1%} of the "
+        "rollouts by what it recovers for pass@1."
+    )
+    table = Table("Every rule's gradient", HEAD, [_probe_row(row) for row in rows], note)
+    charts = [
+        _probe_chart(rows, "Cosine with the gradient of pass@1", lambda row: row["cosine"]["pass_at_1"]),
+        _probe_chart(rows, "Share of rollouts saved by the best mixture", lambda row: row["saves"]),
+    ]
+    return Source(
+        folder=folder,
+        title=f"Probe of {found['model']}",
+        lead=[lead],
+        findings=found["verdict"],
+        charts=[chart for chart in charts if chart.rows],
+        tables=[table],
+    )
+
+
+def _probe_row(row: Mapping[str, Any]) -> list[str]:
+    share, coefficients = row["signal_share"], row["coef_at"]
+    return [
+        row["label"],
+        row["groups"].replace("_", "-"),
+        _number(row["acts_on"], ".0%"),
+        _measure(share, ".1%"),
+        _number(share["z"], "+.1f"),
+        *(_measure(row["cosine"][name], "+.2f") for name in COSINES),
+        " / ".join(_number(coefficients[name], ".2g") for name in ("0.01", "0.1", "1")),
+        _measure(row["signal_per_noise"], ".2g"),
+        _measure(row["saves"], ".1%"),
+    ]
+
+
+def _measure(measure: Mapping[str, Any], form: str) -> str:
+    if measure["value"] is None:
+        return "–"
+    error = "" if measure["se"] is None else f" ({format(measure['se'], form).lstrip('+')})"
+    return format(measure["value"], form) + error
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _probe_chart(rows: list[dict[str, Any]], title: str, measure: Any) -> Intervals:
+    shown = [
+        (f"{row['label']}, {row['groups'].replace('_', '-')}", found["value"], *_bounds(found))
+        for row in rows
+        if (found := measure(row))["value"] is not None
+    ]
+    return Intervals(title, f"value with {Z} standard errors", shown)
+
+
+def _bounds(measure: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    if measure["se"] is None:
+        return None, None
+    return measure["value"] - Z * measure["se"], measure["value"] + Z * measure["se"]
+
+
+def read_analyses(folder: Path) -> Source:
+    """entropy.json and deletion.json, whichever is there: their tables, curves and sentences as they are."""
+    found = [read_json(folder / name) for name in ("entropy.json", "deletion.json")]
+    parts = [one for one in found if one is not None]
+    tables = [Table(t["title"], t["head"], t["rows"], t.get("note") or "") for one in parts for t in one["tables"]]
+    return Source(
+        folder=folder,
+        title=f"Analysis of {parts[0]['model']}: {name_of(folder)}",
+        lead=[f"{one['echorl'].removeprefix('analyze ').capitalize()}: {_sizes(one['sizes'])}." for one in parts],
+        findings=[sentence for one in parts for sentence in one["findings"]],
+        charts=[Chart.from_json(curve) for one in parts for curve in one["curves"]],
+        tables=tables,
+    )
+
+
+def _sizes(sizes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in sizes.items())

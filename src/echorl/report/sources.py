@@ -1,0 +1,120 @@
+"""What `echorl report` can draw: a folder's kind, and what it has to show."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from echorl.report.charts import Chart, Intervals
+from echorl.report.page import Table
+from echorl.report.training import CONFIG, METRICS, TrainingRun, read_run
+from echorl.stored import read_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What one RUN gives: training runs, whose curves are drawn with those of others, and what is its own."""
+
+    folder: Path
+    runs: Sequence[TrainingRun] = ()
+    title: str = ""
+    lead: Sequence[str] = ()
+    findings: Sequence[str] = ()
+    charts: Sequence[Chart | Intervals] = ()
+    tables: Sequence[Table] = ()
+    clips: Path | None = None
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of folder: what tells it, in words, whether a folder is of it, and how it is read."""
+
+    text: str
+    fits: Callable[[Path], bool]
+    read: Callable[[Path], Source]
+
+
+def read_source(folder: Path) -> Source:
+    """A RUN's folder, of whatever kind it is.
+
+    Raises:
+        ValueError: there is no such folder, it is of no kind, or it holds nothing to show yet.
+    """
+    if folder.is_file():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: there is no such folder; give one that an echorl command wrote.")
+    for kind in KINDS:
+        if kind.fits(folder):
+            return kind.read(folder)
+    wanted = "; ".join(kind.text for kind in KINDS)
+    raise ValueError(f"{folder} is none of what a report is made of: it has no {wanted}.")
+
+
+def name_of(folder: Path) -> str:
+    """The folder's name, of "." too."""
+    return Path(os.path.abspath(folder)).name
+
+
+def _json_of(command: str, *names: str) -> Callable[[Path], Path | None]:
+    """Which of the files is there and says of itself that this command wrote it."""
+
+    def find(folder: Path) -> Path | None:
+        found = ((folder / name, read_json(folder / name)) for name in names)
+        return next((path for path, value in found if value and str(value.get("echorl")).startswith(command)), None)
+
+    return find
+
+
+_probe, _analysis = _json_of("probe", "probe.json"), _json_of("analyze", "entropy.json", "deletion.json")
+
+
+def _has(*names: str) -> Callable[[Path], bool]:
+    """Whether results.json holds this."""
+
+    def ask(folder: Path) -> bool:
+        found: Any = read_json(folder / "results.json")
+        for name in names:
+            found = found.get(name) if isinstance(found, dict) else None
+        return found is not None
+
+    return ask
+
+
+def _is_comparison(folder: Path) -> bool:
+    return any(folder.glob("*/rate-*/seed-*/run.json"))
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (METRICS, CONFIG))
+
+
+def _read_run(folder: Path) -> Source:
+    run, notes = read_run(folder)
+    return Source(folder=folder, runs=[run], notes=notes)
+
+
+def _reader(module: str, name: str) -> Callable[[Path], Source]:
+    """A reader whose module is imported when it is called."""
+    return lambda folder: getattr(import_module(f"echorl.report.{module}"), name)(folder)
+
+
+KINDS = (
+    Kind("probe.json (probe)", lambda folder: _probe(folder) is not None, _reader("probed", "read_probe")),
+    Kind(
+        "entropy.json or deletion.json (analyze)",
+        lambda folder: _analysis(folder) is not None,
+        _reader("probed", "read_analyses"),
+    ),
+    Kind("summary.json (mine)", lambda folder: (folder / "summary.json").is_file(), _reader("results", "read_mined")),
+    Kind("results.json (eval)", _has("benchmarks"), _reader("results", "read_evaluation")),
+    Kind("results.json (quickstart)", _has("value", "accuracy"), _reader("results", "read_quickstart")),
+    Kind("ARM/rate-*/seed-*/run.json (compare)", _is_comparison, _reader("compared", "read_comparison")),
+    Kind("metrics.jsonl (train)", _is_run, _read_run),
+)
+"""In the order in which they are tried."""

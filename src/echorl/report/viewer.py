@@ -1,0 +1,185 @@
+"""Rollouts for a page's gallery: whole groups from training dumps, clips from `echorl mine`, as JSON for a script."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from echorl.core.ledger import MEANING
+from echorl.report.gallery import EDGES, Rollout, Row, Step, make_rollout, prompt_text, visible
+
+Shown = dict[str, Any]
+"""A group as the script reads it: {"run", "kind", "step", "name", "prompt", "rollouts"}."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Groups to show, how many rollouts there are in all, and notes on files that could not be read."""
+
+    groups: Sequence[Shown]
+    total: int
+    notes: Sequence[str] = ()
+
+    @property
+    def num_rollouts(self) -> int:
+        return sum(len(group["rollouts"]) for group in self.groups)
+
+
+def from_dumps(folder: Path, limit: int) -> Found:
+    """Groups of a run's `rollouts/*.parquet`, at most about `limit` rollouts: of dumps spread evenly over the run.
+
+    A dump that is not whole, since the run is writing it, is left out with a note. Empty where there is no dump.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    steps: dict[str, list[Path]] = {}
+    sizes: dict[str, int] = {}
+    notes = []
+    for path in sorted(folder.glob("*.parquet")):
+        try:
+            num_rows = pq.read_metadata(path).num_rows
+        except (pa.ArrowException, OSError):
+            notes.append(f"{path} is no whole dump and was left out; the run may be writing it.")
+            continue
+        step = path.name.partition("-process-")[0]
+        steps.setdefault(step, []).append(path)
+        sizes[step] = sizes.get(step, 0) + num_rows
+    chosen = spread(list(sizes.items()), limit)
+    rows = (row for step in chosen for path in steps[step] for row in pq.read_table(path).to_pylist())
+    return Found(list(_within(_groups(rows), limit)), sum(sizes.values()), notes)
+
+
+def spread(sizes: Sequence[tuple[str, int]], limit: int) -> list[str]:
+    """Names, evenly from first to last, whose sizes add up to no more than the limit; else the last one alone.
+
+    >>> spread([("a", 4), ("b", 4), ("c", 4), ("d", 4), ("e", 4)], 12)
+    ['a', 'c', 'e']
+    """
+    for count in range(len(sizes), 1, -1):
+        chosen = [sizes[round(i * (len(sizes) - 1) / (count - 1))] for i in range(count)]
+        if sum(size for _, size in chosen) <= limit:
+            return [name for name, _ in chosen]
+    return [name for name, _ in sizes[-1:]]
+
+
+def _within(groups: Iterable[list[Row]], limit: int) -> Iterator[Shown]:
+    """Whole groups until there are `limit` rollouts; the first one in any case."""
+    count = 0
+    for group in groups:
+        if count and count + len(group) > limit:
+            return
+        count += len(group)
+        yield _group_of_dump(group)
+
+
+def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    groups: dict[tuple[int, int], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["step"], row["group"]), []).append(row)
+    yield from groups.values()
+
+
+def _group_of_dump(rows: Sequence[Row]) -> Shown:
+    first = rows[0]
+    return {
+        "run": 0,
+        "kind": first["kind"],
+        "step": first["step"],
+        "name": f"group {first['group'] + 1}",
+        "prompt": visible(prompt_text(first["prompt"])),
+        "rollouts": [
+            _shown(make_rollout(row, number), row["clip_entropy"] if row["clip_step"] >= 0 else None)
+            for number, row in enumerate(rows, 1)
+        ],
+    }
+
+
+def from_clips(path: Path, limit: int) -> Found:
+    """The clips of `echorl mine`, at most `limit`, evenly from first to last; the clip's rollout alone is there."""
+    total = sum(1 for _ in _read_clips(path))
+    stride = max(1, math.ceil(total / limit))
+    rows = itertools.islice(_read_clips(path), 0, None, stride)
+    notes = []
+    groups = [_group_of_clip(row) for row in rows if "tokens" in row]
+    if total and not groups:
+        notes.append(
+            f"{path} has no token entropies: an older version of echorl mined it; mine again to see the clips."
+        )
+    return Found(groups, total, notes)
+
+
+def _read_clips(path: Path) -> Iterator[Row]:
+    if path.suffix == ".jsonl":
+        with path.open(encoding="utf-8") as lines:
+            yield from (json.loads(line) for line in lines)
+        return
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(1000):
+            for row in batch.to_pylist():
+                yield {**row, **{name: json.loads(row[name]) for name in _LISTS if name in row}}
+
+
+_LISTS = ("others", "tokens", "entropy", "step_ids")
+"""Columns that parquet holds as JSON text."""
+
+
+def _group_of_clip(row: Row) -> Shown:
+    entropy = [math.nan if value is None else value for value in row["entropy"]]
+    own = {**row, "completion": row["response"], "entropy": entropy, "success": True, "clip_step": row["step"]}
+    others = [[visible(_of_candidate(other)), _milli(other["entropy"])] for other in row["others"]]
+    prompt = row["prompt"] if isinstance(row["prompt"], str) else json.dumps(row["prompt"])
+    return {
+        "run": 0,
+        "kind": row["kind"],
+        "step": None,
+        "name": visible(f"{Path(row['file']).name}:{row['line']}, {row['successes']} of {row['group_size']} right"),
+        "prompt": visible(prompt_text(prompt)),
+        "rollouts": [_shown(make_rollout(own, 1), row["step_entropy"], others)],
+    }
+
+
+def _of_candidate(other: Mapping[str, Any]) -> str:
+    return f"{Path(other['file']).name}:{other['line']}, step {other['step'] + 1}"
+
+
+def _shown(rollout: Rollout, clip: float | None, others: Sequence[Any] = ()) -> dict[str, Any]:
+    return {
+        "ok": rollout.success,
+        "demonstration": rollout.demonstration,
+        "clip": None if clip is None else _milli(clip),
+        "length": sum(len(step.tokens) for step in rollout.steps),
+        "steps": [_step(step) for step in rollout.steps],
+        "others": others,
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {
+        "number": step.number,
+        "clip": 2 if step.ends_clip else int(step.in_clip),
+        "mean": _milli(step.entropy),
+        "texts": [token.text for token in step.tokens],
+        "nats": [_milli(token.entropy) for token in step.tokens],
+        "special": [i for i, token in enumerate(step.tokens) if token.special],
+    }
+
+
+def _milli(value: float) -> int | None:
+    """Thousandths of a nat, which are short in JSON; None for what is no number."""
+    return round(1000 * value) if math.isfinite(value) else None
+
+
+def gallery_json(runs: Sequence[tuple[str, Sequence[Shown]]]) -> str:
+    """What the page's script reads: (name, groups) of each run. Nothing in it can end the element that holds it."""
+    groups = [{**group, "run": i} for i, (_, own) in enumerate(runs) for group in own]
+    data = {"runs": [name for name, _ in runs], "edges": EDGES, "kinds": MEANING, "groups": groups}
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
