@@ -26,6 +26,8 @@ WHAT = {
     "deletion": "delete steps by entropy, let the policy go on from what is left, and see how accuracy falls",
 }
 GRADERS = ("math", "choice", "number")
+A_ROW = 3
+"""Plots side by side in a picture: those of the deletion from one kind of solutions."""
 SAMPLING = {
     "samples": (int, "G", 4, "rollouts of each prompt"),
     "temperature": (float, "T", 1.0, "of the sampling and of the entropies"),
@@ -191,13 +193,28 @@ def _loaders(plan: Plan, tokens_at_once: int) -> Loaders:
 def _show(found: Mapping[str, Any], folder: Path, what: str) -> None:
     """Draw the plots, print the tables and what follows."""
     from echorl.cli.eval_table import print_table
-    from echorl.report.lines import write_lines
 
-    for suffix in ("png", "svg"):
-        write_lines(found["curves"], folder / f"{what}.{suffix}")
     for table in found["tables"]:
         print_table(table["title"], table["head"], table["rows"])
         print(table["note"] + "\n" if table["note"] else "")
     for sentence in found["findings"]:
         print(f"* {sentence}")
-    print(f"numbers: {folder / f'{what}.json'}  plots: {folder / f'{what}.png'}, {what}.svg")
+    print(f"numbers: {folder / f'{what}.json'}  plots: {', '.join(map(str, _draw(found['curves'], folder, what)))}")
+
+
+def _draw(curves: Sequence[Mapping[str, Any]], folder: Path, what: str) -> list[Path]:
+    """Pictures of `A_ROW` curves each, as PNG and as SVG. Returns the PNGs' paths."""
+    from functools import partial
+
+    from echorl.report.charts import Chart
+    from echorl.report.plots import draw
+
+    rows = [curves[start : start + A_ROW] for start in range(0, len(curves), A_ROW)]
+    paths = []
+    for number, row in enumerate(rows, 1):
+        panels = [partial(Chart.from_json(curve).draw, legend=True) for curve in row]
+        path = folder / (f"{what}-{number}.png" if len(rows) > 1 else f"{what}.png")
+        for each in (path, path.with_suffix(".svg")):
+            each.write_bytes(draw(panels, size=(4.4, 3.3), suffix=each.suffix[1:]))
+        paths.append(path)
+    return paths
