@@ -20,7 +20,14 @@ MEASURES: Mapping[str, tuple[str, Callable[[Scores], float]]] = {
     "steps": ("steps", lambda s: float(len(s.lengths))),
 }
 """Measure of a trace -> (text, what it is)."""
-NAMES = {EXPERT: "demonstrations", RIGHT: "own right rollouts", WRONG: "own wrong rollouts"}
+OWN = "own"
+"""All rollouts of the policy, right or wrong: what the choice of the right ones changes."""
+NAMES = {
+    EXPERT: "demonstrations",
+    RIGHT: "own right rollouts",
+    WRONG: "own wrong rollouts",
+    OWN: "all own rollouts",
+}
 PLACES = [(2 * tenth + 1) / (2 * TENTHS) for tenth in range(TENTHS)]
 Numbers = dict[str, float]
 
@@ -39,11 +46,12 @@ def measure(scores: Scores) -> Numbers:
 
 
 def by_prompt(traces: Sequence[Trace], scores: Sequence[Scores | None]) -> dict[str, dict[str, Numbers]]:
-    """Item's id -> kind -> the mean of each measure over the item's traces of that kind; kinds without one lack."""
+    """Item's id -> kind, or OWN -> the mean of each measure over the item's traces of it; kinds without one lack."""
     rows: dict[str, dict[str, list[Numbers]]] = {}
     for trace, score in zip(traces, scores, strict=True):
         if score is not None:
-            rows.setdefault(trace.item.id, {}).setdefault(trace.kind, []).append(measure(score))
+            for kind in (trace.kind, *([] if trace.kind == EXPERT else [OWN])):
+                rows.setdefault(trace.item.id, {}).setdefault(kind, []).append(measure(score))
     return {
         item: {kind: {name: _mean([one[name] for one in own]) for name in own[0]} for kind, own in kinds.items()}
         for item, kinds in rows.items()
@@ -87,14 +95,14 @@ def report(traces: Sequence[Trace], scores: Sequence[Scores | None]) -> dict[str
         ValueError: no prompt has both a demonstration and a right rollout that could be scored.
     """
     prompts = by_prompt(traces, scores)
-    main, own = compare(prompts, RIGHT, EXPERT), compare(prompts, RIGHT, WRONG)
+    main, wrong, own = (compare(prompts, *pair) for pair in ((RIGHT, EXPERT), (RIGHT, WRONG), (OWN, EXPERT)))
     if not main["prompts"]:
         raise ValueError(
             "no prompt has a demonstration and a verified rollout that fit the model's context: take a model that "
             "solves some, easier prompts, or more --samples."
         )
     tables = [_table(main, RIGHT, EXPERT), _tenths_table(main)]
-    tables += [_table(own, RIGHT, WRONG)] if own["prompts"] else []
+    tables += [_table(own, OWN, EXPERT), _table(wrong, RIGHT, WRONG)] if wrong["prompts"] else []
     counts = {kind: sum(trace.kind == kind for trace in traces) for kind in KINDS}
     return {
         "sizes": {
@@ -105,8 +113,8 @@ def report(traces: Sequence[Trace], scores: Sequence[Scores | None]) -> dict[str
         },
         "tables": tables,
         "curves": [_curve(main, "profile", "Token entropy"), _curve(main, "nll_profile", "-log-probability a token")],
-        "findings": findings(main),
-        "value": {"compared": main, "right_and_wrong": own, "prompts": prompts},
+        "findings": [*findings(main), *([_compared(own, "token_entropy", OWN)] if wrong["prompts"] else [])],
+        "value": {"compared": main, "right_and_wrong": wrong, "all_own": own, "prompts": prompts},
     }
 
 
@@ -182,10 +190,10 @@ def findings(found: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def _compared(found: Mapping[str, Any], name: str) -> str:
+def _compared(found: Mapping[str, Any], name: str, other: str = RIGHT) -> str:
     row = found["measures"][name]
     difference, what = row["difference"], MEASURES[name][0].partition(",")[0]
-    values = f"{row[EXPERT]['value']:.3f} on demonstrations, {row[RIGHT]['value']:.3f} on own right rollouts"
+    values = f"{row[EXPERT]['value']:.3f} on demonstrations, {row[other]['value']:.3f} on {NAMES[other]}"
     if difference["low"] is None:
         return f"{what}: {values}; one prompt says nothing of others.".capitalize()
     bounds = f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]"
