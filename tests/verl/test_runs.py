@@ -142,9 +142,13 @@ def test_colocate_async_with_verl_s_vllm_rollout_and_dynamic_sampling(lab, engin
 
 
 def test_separate_async_with_verl_s_vllm_rollout(lab, engine):
-    """Two updates a step; the engine on its own device gets the weights by a file, as NCCL is for GPUs."""
+    """Two updates a step, both on rollouts of the weights before it, as no batch is sampled ahead.
+
+    The engine has a device of its own and gets the weights by a file, as NCCL is for GPUs.
+    """
     changes = ECHO | {
         "trainer.v1.trainer_mode": "echo_separate_async",
+        "trainer.v1.separate_async.num_warmup_batches": 0,
         "trainer.v1.separate_async.parameter_sync_step": 2,
         "actor_rollout_ref.rollout.nnodes": 1,
         "actor_rollout_ref.rollout.n_gpus_per_node": 1,
@@ -155,6 +159,8 @@ def test_separate_async_with_verl_s_vllm_rollout(lab, engine):
     assert len(found) == 3
     for step in found:
         check_step(step)
+        # The engine had the trained weights, and so had the old-log-prob pass of the second update.
+        assert step["training/rollout_probs_diff_max"] < 1e-4
     assert "EchoRL is active" in log
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from trl import GRPOConfig
 
 from echorl.core.config import EchoConfig
-from echorl.methods import Method, load_method, method_settings
+from echorl.methods import METHODS, Method, load_method, method_settings
 from echorl.trl.live import check_live
 from echorl.trl.sources import SOURCES
 
@@ -31,13 +31,13 @@ class EchoGRPOConfig(GRPOConfig):
         echo_gradient_norms_every: optimiser steps between measurements of the policy's and the echo's gradient norms
             (0: never). Each costs one more backward pass.
         echo_rollouts_every: optimiser steps between dumps of a generation batch to `output_dir/rollouts` (0: never).
-        echo_clips_logged: EchoClips shown as a table at each evaluation, or each logging of a run without evaluations, in
-            W&B, Trackio and TensorBoard, as far as `report_to` names them (0: none).
+        echo_clips_logged: EchoClips shown in a table at each evaluation, or each logging of a run without evaluations:
+            in W&B, Trackio and TensorBoard, as far as `report_to` names them (0: none).
         echo_entropy_from: what is done where no pass and no recorder has the logits of a batch. `"logits"` makes one
             extra forward for them; `"surprisal"` takes -log pi of the sampled tokens instead, where the engine returns
             it: no forward, but a noisy estimate that often picks another clip (docs/trl.md).
-        method: a name in `echorl.methods.METHODS` ("grpo", "dapo", "luffy", "uft", ...): each field of GRPOConfig that
-            the method sets and that was left at TRL's default takes the method's value. None: TRL's fields as they are.
+        method: a name in `echorl.methods.METHODS` ("grpo", "dapo", "luffy", "uft", ...): each field that the
+            method sets and that was left at its default takes the method's value. None: TRL's fields as they are.
         method_options: the method's own options, a mapping (JSON on a command line); also a field that the method sets,
             to set it otherwise, back to TRL's default say.
         echo_mine_demonstrations: whether an expert's trace in a group (LUFFY) can give an EchoClip.
@@ -96,7 +96,7 @@ class EchoGRPOConfig(GRPOConfig):
     )
 
     method: str | None = field(
-        default=None, metadata={"help": "grpo, dr_grpo, gspo, cispo, rloo, dapo, luffy, rl_sft, uft; none: TRL's own."}
+        default=None, metadata={"help": f"{', '.join(METHODS)}; none: TRL's own (docs/methods.md)."}
     )
     method_options: dict | str | None = field(
         default=None, metadata={"help": "The method's own options, a mapping (JSON on the command line)."}
@@ -154,9 +154,9 @@ class EchoGRPOConfig(GRPOConfig):
 
 
 def apply_method(config: EchoGRPOConfig) -> None:
-    """Give the fields that were left at TRL's default the method's values."""
+    """Give the fields that were left at their default the method's values."""
     config.load_method()  # refuses what does not exist
-    defaults = {f.name: f.default for f in fields(GRPOConfig)}
+    defaults = {f.name: f.default for f in fields(config)}
     for name, value in method_settings(config.method, config.parsed_method_options()).items():
         if getattr(config, name) == defaults[name]:
             setattr(config, name, value)

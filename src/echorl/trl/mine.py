@@ -20,8 +20,10 @@ from echorl.core.mining import (
     running_floor,
 )
 from echorl.core.steps import segment_steps
+from echorl.methods.base import Batch
 from echorl.trl import gradients, rollouts
 from echorl.trl.alone import other_gradients
+from echorl.trl.parts.left_out import leave_out
 from echorl.trl.sources import GenerationCapture, read_entropies
 from echorl.trl.verdicts import Verdicts, judge
 
@@ -33,30 +35,70 @@ def annotate(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationC
     """Write the ledger and, unless coef is 0, add `echo_weights`, `echo_count` and `echo_informative` to TRL's batch.
 
     All three are tensors, there every time, so that TRL's shuffle and split carry them along. The method's changes of
-    the advantages, and what its part adds, come first.
+    the advantages, and what its part adds, come first; what leaves the policy loss, last.
     """
     own_rows = local_rows(trainer, out["completion_ids"].shape[0])
-    _apply_method(trainer, out, capture, own_rows)
-    if trainer.verifiers is None:
-        return
     verdicts = _verdicts(trainer, out, capture)
-    _record(trainer, verdicts, out, capture)
+    batch = _batch(trainer, capture.rewards, verdicts)
+    informative = _apply_method(trainer, out, batch, own_rows)
+    if trainer.verifiers is not None:
+        _record(trainer, verdicts, out, capture)
+    if trainer.wants_entropy:
+        _use_entropies(trainer, out, capture, verdicts, batch, informative)
+    if trainer.method.leaves_out:
+        leave_out(trainer, out, trainer.method.left_out(batch), own_rows)
+
+
+def _use_entropies(
+    trainer: EchoGRPOTrainer,
+    out: dict[str, Any],
+    capture: GenerationCapture,
+    verdicts: Verdicts,
+    batch: Batch,
+    informative: Tensor,
+) -> None:
+    """What the method makes of token entropies, and the EchoClips."""
+    own_rows = local_rows(trainer, len(informative))
+    in_loss, minable = _in_loss(out), _without_demonstrations(trainer, verdicts)
+    entropy, possible = _entropies(trainer, out, capture, minable, batch, own_rows)
+    if trainer.method.needs_entropy:
+        rows = batch.rows(own_rows)
+        out["advantages"] = trainer.method.token_advantages(out["advantages"], entropy, in_loss, rows)
     if trainer.echo.coef == 0:
         return
-    in_loss = _in_loss(out)
     step_ids = segment_steps(out["completion_ids"], in_loss, trainer.delimiters)
-    minable = _without_demonstrations(trainer, verdicts)
-    possible = eligible_rollouts(minable.success, minable.groups, trainer.echo, scored=minable.scored)[own_rows]
-    entropy, source = read_entropies(trainer, out, capture, possible)
     clips, count = _mine(trainer, entropy, step_ids, minable, own_rows, possible)
     out["echo_weights"] = clips.weights
     out["echo_count"] = count.float()
     scorable = ~capture.rewards[own_rows].isnan().all(1)
-    out["echo_informative"] = verdicts.informative[own_rows] * (in_loss.any(1) & scorable)
+    out["echo_informative"] = informative.float() * (in_loss.any(1) & scorable)
+    _show(trainer, rollouts.Mined(out, capture, verdicts, own_rows, step_ids, entropy, clips), in_loss)
+
+
+def _entropies(
+    trainer: EchoGRPOTrainer,
+    out: dict[str, Any],
+    capture: GenerationCapture,
+    minable: Verdicts,
+    batch: Batch,
+    own_rows: slice,
+) -> tuple[Tensor, Tensor]:
+    """Entropies [B, T] of the rollouts that EchoRL or the method wants; and bool [B], those that can give a clip."""
+    possible = torch.zeros_like(batch.success[own_rows])
+    if trainer.echo.coef > 0:
+        possible = eligible_rollouts(minable.success, minable.groups, trainer.echo, scored=minable.scored)[own_rows]
+    wanted = possible | trainer.method.entropy_rows(batch)[own_rows]
+    entropy, source = read_entropies(trainer, out, capture, wanted)
     trainer.add_metric(f"entropy_source/{source}", 1.0)
-    _log_clips(trainer, clips, step_ids, verdicts.kinds.kind[verdicts.kinds.group[own_rows]])
-    _log_tokens(trainer, out["completion_ids"], in_loss & verdicts.written[own_rows].unsqueeze(1), entropy)
-    mined = rollouts.Mined(out, capture, verdicts, own_rows, step_ids, entropy, clips)
+    return entropy, possible
+
+
+def _show(trainer: EchoGRPOTrainer, mined: rollouts.Mined, in_loss: Tensor) -> None:
+    """Metrics of the clips and tokens; dumps and tables where they are due."""
+    verdicts, own_rows, step_ids = mined.verdicts, mined.own_rows, mined.step_ids
+    _log_clips(trainer, mined.clips, step_ids, verdicts.kinds.kind[verdicts.kinds.group[own_rows]])
+    own = in_loss & verdicts.written[own_rows].unsqueeze(1)
+    _log_tokens(trainer, mined.out["completion_ids"], own, mined.entropy)
     rollouts.dump_if_due(trainer, mined)
     if trainer.live is not None:
         trainer.live.keep(mined)
@@ -68,21 +110,25 @@ def local_rows(trainer: EchoGRPOTrainer, size: int) -> slice:
     return slice(start, start + size)
 
 
-def _apply_method(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture, own_rows: slice) -> None:
-    """The method's own advantages in place of TRL's, where it has any; then the part's changes."""
+def _batch(trainer: EchoGRPOTrainer, rewards: Tensor, verdicts: Verdicts) -> Batch:
+    """What a method's rules see of the rollouts of all processes."""
+    total = (rewards * trainer.reward_weights.to(rewards.device)).nansum(1)
+    total = total.masked_fill(rewards.isnan().all(1), torch.nan)
+    return Batch(rewards=total, success=verdicts.success, scored=verdicts.scored, kinds=verdicts.kinds)
+
+
+def _apply_method(trainer: EchoGRPOTrainer, out: dict[str, Any], batch: Batch, own_rows: slice) -> Tensor:
+    """The method's own advantages in place of TRL's, where it has any; then the part's changes.
+
+    Returns bool [B], this process's rollouts with a policy gradient.
+    """
+    advantages = trainer.accelerator.gather(out["advantages"])
     if trainer.method.changes_advantages:
-        out["advantages"] = _own_advantages(trainer, out, capture.rewards)[own_rows]
+        advantages = trainer.method.advantages(advantages, batch)
+        out["advantages"] = advantages[own_rows]
+    trainer.part.judged(out, batch, own_rows)
     trainer.part.annotate(out)
-
-
-def _own_advantages(trainer: EchoGRPOTrainer, out: dict[str, Any], rewards: Tensor) -> Tensor:
-    """[N], over all processes."""
-    groups = torch.arange(len(rewards), device=rewards.device) // trainer.num_generations
-    everyone = trainer.accelerator.gather(out["advantages"])
-    total = (
-        (rewards * trainer.reward_weights.to(rewards.device)).nansum(1).masked_fill(rewards.isnan().all(1), torch.nan)
-    )
-    return trainer.method.advantages(everyone, total, groups)
+    return trainer.method.informative(advantages, batch)[own_rows]
 
 
 def _without_demonstrations(trainer: EchoGRPOTrainer, verdicts: Verdicts) -> Verdicts:
@@ -97,7 +143,7 @@ def _verdicts(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: Generation
     kept = trainer.accelerator.gather(out["completion_mask"].any(1)) if trainer.mask_truncated_completions else None
     verdicts = judge(
         capture.rewards,
-        trainer.verifiers,
+        trainer.verifiers or [],
         success_reward=trainer.echo.success_reward,
         num_generations=trainer.num_generations,
         advantages_from=_advantages_from(trainer, capture.rewards),

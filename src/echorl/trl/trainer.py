@@ -19,7 +19,7 @@ from echorl.trl.alone import AloneCallback, check_when_alone
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.ledger import LedgerCallback, TokenBudget
 from echorl.trl.live import LiveClips
-from echorl.trl.parts import Part, leftover, make_part, overlong
+from echorl.trl.parts import Part, left_out, leftover, make_part, overlong
 from echorl.trl.prompts import check_chat_template, check_images
 from echorl.trl.sources import GenerationCapture, recording, should_record
 from echorl.trl.verdicts import resolve_verifiers
@@ -57,6 +57,7 @@ class EchoGRPOTrainer(GRPOTrainer):
             check_vllm()
         self.echo = args.echo_config()
         self.method = args.load_method()
+        self.wants_entropy = self.echo.coef > 0 or self.method.needs_entropy
         self.part = Part(self)
         self.ledger = GroupLedger()
         self.receipt = DeliveryReceipt()
@@ -73,6 +74,7 @@ class EchoGRPOTrainer(GRPOTrainer):
         with overlong.punishing(args, self.method, reward_funcs, others) as (functions, others, self.punishment):
             super().__init__(model, functions, args, **others)
         check_chat_template(self)
+        left_out.check_left_out(self)
         self._check_settings()
         self.part = make_part(self)
         self.add_callback(LedgerCallback(self))
@@ -87,8 +89,9 @@ class EchoGRPOTrainer(GRPOTrainer):
     def _check_settings(self) -> None:
         own = [name for column, name in enumerate(self.reward_func_names) if column != self.punishment]
         names = self.args.success_reward_func_names() or own[: len(own) == 1]
-        several = not names and len(own) > 1
-        if several and self.echo.coef == 0 and not self.args.max_rollout_tokens and not self.method.part:
+        undecided = not names and len(own) > 1
+        wanted = self.echo.coef or self.args.max_rollout_tokens or self.method.part or self.method.needs_verdicts
+        if undecided and not wanted:
             self.verifiers = None  # nothing here needs a verifier; the ledger stays empty
             return
         self.verifiers = resolve_verifiers(names, list(self.reward_func_names))
@@ -158,7 +161,7 @@ class EchoGRPOTrainer(GRPOTrainer):
 
     def _generate_recorded(self, *args: Any, **kwargs: Any) -> Any:
         capture = self._echo_capture
-        if self.echo.coef == 0 or not should_record(self):
+        if not self.wants_entropy or not should_record(self):
             return super()._generate_single_turn(*args, **kwargs)
         capture.turns += 1
         capture.recorder = EntropyRecorder(self.temperature)
@@ -171,14 +174,14 @@ class EchoGRPOTrainer(GRPOTrainer):
 
     # -- _get_per_token_logps_and_entropies: keep what passes that happen anyway return.
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
-        if not self._echo_training or not (self.echo.coef or self.part.needs_logps):
+        if not self._echo_training or not (self.wants_entropy or self.part.needs_logps):
             return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         if torch.is_grad_enabled():  # the loss
             result = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
             self._echo_logps = result[0]
             return result
-        no_clips = self._echo_capture is None or self.echo.coef == 0
-        if no_clips or model is not self.model:  # a separate reference model has no entropies
+        unused = self._echo_capture is None or not self.wants_entropy
+        if unused or model is not self.model:  # a separate reference model has no entropies
             return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         result = super()._get_per_token_logps_and_entropies(model, *args, **{**kwargs, "compute_entropy": True})
         self._echo_capture.passes.append(result[:2])

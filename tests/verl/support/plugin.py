@@ -6,7 +6,7 @@ import os
 
 
 def start() -> None:
-    """Of verl: the CPU platform, gloo named once, and the stand-in for an engine if asked for."""
+    """Of verl: the CPU platform, gloo named once, copies of weights, and the stand-in for an engine if asked for."""
     import torch.distributed as dist
 
     from echorl.verl.plugin import after_import
@@ -18,6 +18,7 @@ def start() -> None:
         return init("cpu:gloo" if backend == "cpu:gloo,cpu:gloo" else backend, *args, **kwargs)
 
     dist.init_process_group = init_once
+    after_import("verl.utils.fsdp_utils", "tests.verl.support.cpu_copies")
     if os.environ.get("ECHORL_TEST_STANDIN") == "1":
         after_import("verl.trainer.ppo.v1", "tests.verl.support.standin")
 
