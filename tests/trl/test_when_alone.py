@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from transformers import TrainerCallback
 
 from tests.trl.tiny import all_right, build, make_model, make_tokenizer, norm, run
 
@@ -23,7 +24,6 @@ class MixedThenAllRight:
 
 def update(tmp_path, optim, warm, echo=True, **changes):
     """The weights' change in the last step, which is the only one without policy gradient."""
-    from transformers import TrainerCallback
 
     class Before(TrainerCallback):
         weights = None
@@ -128,6 +128,26 @@ def test_refused_where_it_cannot_be_kept(tmp_path, obstacle, modes):
         trainer.aux_loss_enabled = obstacle == "router"
         with pytest.raises(ValueError, match=obstacle):
             check_when_alone(trainer)
+
+
+@pytest.mark.parametrize("mode", ["scale", "skip"])
+def test_rounding_of_a_step_without_a_clip_is_never_scaled_up(tmp_path, mode):
+    """All-fail groups of equal rewards: what gradient there is comes from rounding."""
+
+    def wrong(completions, **_):
+        return [0.1] * len(completions)
+
+    class Rounding(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+            for parameter in model.parameters():
+                parameter.grad.fill_(1e-9)
+
+    trainer = build(tmp_path, wrong, echo_when_alone=mode, weight_decay=0.0, max_steps=1)
+    trainer.callback_handler.callbacks.insert(0, Rounding())
+    before = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
+    trainer.train()
+    assert trainer.state.log_history[0]["echo/alone"] == 1.0
+    assert all(torch.equal(before[name], after) for name, after in trainer.model.named_parameters())
 
 
 def test_scale_leaves_the_weights_alone_where_a_gradient_is_not_finite():

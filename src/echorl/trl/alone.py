@@ -55,6 +55,7 @@ class AloneCallback(TrainerCallback):
     what the base makes of equal rewards whose advantages differ from 0 by rounding.
     `"scale"` does the same after moving the weights itself by -lr * lambda * g / rms(g): lambda times the size of a
     full adaptive step, whatever the moments are. SGD keeps the coefficient by itself: there `"scale"` changes nothing.
+    A step without a clip has no gradient but such rounding, which must not be scaled up: there both are the same.
     """
 
     def __init__(self, trainer: EchoGRPOTrainer) -> None:
@@ -65,7 +66,7 @@ class AloneCallback(TrainerCallback):
         if not trainer.window_is_alone:
             return
         optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
-        if trainer.echo.when_alone == "scale":
+        if trainer.echo.when_alone == "scale" and trainer.window.had_echo:
             if isinstance(optimizer, torch.optim.SGD):
                 return
             _step_by(optimizer, trainer.echo.coef_at(state.global_step))

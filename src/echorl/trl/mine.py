@@ -265,6 +265,7 @@ def close_window(trainer: EchoGRPOTrainer) -> None:
     """Metrics of an optimiser step, once its gradients are complete; sets `window_is_alone` for `when_alone`."""
     sums, echo_grads = trainer.window.close()
     nll, mass, others = trainer.accelerator.reduce(sums, reduction="sum").tolist()
+    trainer.window.had_echo = mass > 0
     trainer.window_is_alone = others == 0 and not other_gradients(trainer)
     trainer.add_metric("alone", float(trainer.window_is_alone))
     trainer.add_metric("coef", trainer.echo.coef_at(trainer.state.global_step))

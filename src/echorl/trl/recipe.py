@@ -1,5 +1,12 @@
 """What recipes need of TRL besides its GRPO trainer, so that nothing outside this folder imports trl."""
 
-from trl import ModelConfig, SFTConfig, SFTTrainer, TrlParser, get_peft_config, get_quantization_config
+import trl
+from trl import ModelConfig, SFTConfig, TrlParser, get_peft_config, get_quantization_config
+
+from echorl.trl.card import FolderInCard
 
 __all__ = ["ModelConfig", "SFTConfig", "SFTTrainer", "TrlParser", "get_peft_config", "get_quantization_config"]
+
+
+class SFTTrainer(FolderInCard, trl.SFTTrainer):
+    """TRL's, with a card that names a base model that is a folder."""

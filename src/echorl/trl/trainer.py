@@ -16,6 +16,7 @@ from echorl.core.losses import echo_loss
 from echorl.core.steps import StepDelimiters
 from echorl.trl import checkpoint, gradients, mine
 from echorl.trl.alone import AloneCallback, check_when_alone
+from echorl.trl.card import FolderInCard
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.ledger import LedgerCallback, TokenBudget
 from echorl.trl.live import LiveClips
@@ -31,7 +32,7 @@ logger = logging.get_logger(__name__)
 _SIGNATURE = inspect.signature(GRPOTrainer.__init__)
 
 
-class EchoGRPOTrainer(GRPOTrainer):
+class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
     """TRL's `GRPOTrainer` with J = J_RLVR + lambda J_echo (arXiv 2605.31228).
 
     Takes the arguments of `GRPOTrainer`, with an `EchoGRPOConfig` as `args`. With `echo_coef=0` it is the base trainer,
