@@ -6,10 +6,16 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from echorl.methods.agpo import AGPO
+from echorl.methods.avspo import AVSPO
 from echorl.methods.base import Method
+from echorl.methods.configured import PositiveNLL, TopEntropy
 from echorl.methods.dapo import DAPO
+from echorl.methods.exclude_degenerate import ExcludeDegenerate
 from echorl.methods.group_relative import CISPO, GRPO, GSPO, RLOO, DrGRPO
 from echorl.methods.luffy import LUFFY, RLWithSFT
+from echorl.methods.reinforce import ReinforceRej, WReinforce
+from echorl.methods.rl_zvp import RLZVP
 from echorl.methods.uft import UFT
 
 __all__ = ["METHODS", "Method", "load_method", "method_settings"]
@@ -24,6 +30,14 @@ METHODS: Mapping[str, type[Method]] = {
     "luffy": LUFFY,
     "rl_sft": RLWithSFT,
     "uft": UFT,
+    "exclude_degenerate": ExcludeDegenerate,
+    "rl_zvp": RLZVP,
+    "w_reinforce": WReinforce,
+    "reinforce_rej": ReinforceRej,
+    "agpo": AGPO,
+    "positive_nll": PositiveNLL,
+    "top_entropy": TopEntropy,
+    "avspo": AVSPO,
 }
 """Name -> settings, a frozen dataclass with the paper's defaults."""
 

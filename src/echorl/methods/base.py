@@ -4,11 +4,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
+
+from echorl.core.ledger import KINDS, GroupKinds
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Batch:
+    """A scored generation batch: N rollouts, whole groups unless `rows` took a part.
+
+    Attributes:
+        rewards: float [N], the weighted sums of all reward functions; NaN where there is none.
+        success: bool [N], the verdict; scored: bool [N], false where no verifier gave one.
+        kinds: the groups by kind; `kinds.group` int64 [N] is each rollout's group.
+    """
+
+    rewards: Tensor
+    success: Tensor
+    scored: Tensor
+    kinds: GroupKinds
+
+    @property
+    def groups(self) -> Tensor:
+        """int64 [N]: each rollout's group, from 0."""
+        return self.kinds.group
+
+    @property
+    def degenerate(self) -> Tensor:
+        """bool [N]: all rewards of the rollout's group are equal."""
+        return self.kinds.degenerate[self.groups]
+
+    def of_kind(self, *names: str) -> Tensor:
+        """bool [N]: the rollout's group is of one of these kinds."""
+        codes = torch.tensor([KINDS.index(name) for name in names], device=self.groups.device)
+        return torch.isin(self.kinds.kind, codes)[self.groups]
+
+    def rows(self, own: slice) -> Batch:
+        """A part of the rollouts; what is known of their groups stays."""
+        kinds = replace(self.kinds, group=self.groups[own])
+        return Batch(rewards=self.rewards[own], success=self.success[own], scored=self.scored[own], kinds=kinds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,25 +55,55 @@ class Method:
     """The trainer's own method: nothing set, nothing added. Others override what they change.
 
     Attributes:
-        settings: fields of TRL's GRPOConfig and their values; a field that the user set otherwise keeps the user's.
+        settings: fields of the trainer's config and their values; a field that the user set otherwise keeps the user's.
         part: what the trainer must do besides, by name ("trace", "hint", "dynamic_sampling"); None: nothing.
+        needs_verdicts: whether the verifier's word is needed, and not the rewards alone.
     """
 
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     part: ClassVar[str | None] = None
+    needs_verdicts: ClassVar[bool] = False
 
     @property
     def changes_advantages(self) -> bool:
         """Whether `advantages` does anything."""
         return type(self).advantages is not Method.advantages
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether `left_out` does anything."""
+        return type(self).left_out is not Method.left_out
+
+    @property
+    def needs_entropy(self) -> bool:
+        """Whether `token_advantages` does anything."""
+        return False
+
     def buffer_of(self, max_completion_length: int) -> int:
         """Tokens below the limit over which a rollout's length is punished; 0: none."""
         return 0
 
-    def advantages(self, advantages: Tensor, rewards: Tensor, groups: Tensor) -> Tensor:
-        """Change the group-relative advantages [N]; `rewards` [N] are summed (NaN: none), `groups` int64 [N]."""
+    def advantages(self, advantages: Tensor, batch: Batch) -> Tensor:
+        """Change the group-relative advantages [N] of a batch."""
         return advantages
+
+    def informative(self, advantages: Tensor, batch: Batch) -> Tensor:
+        """bool [N]: rollouts with a policy gradient. `advantages` [N] are the method's; of equal rewards the trainer's
+        can differ from 0 by rounding.
+        """
+        return ~batch.degenerate
+
+    def entropy_rows(self, batch: Batch) -> Tensor:
+        """bool [N]: the rollouts whose token entropies `token_advantages` uses."""
+        return torch.zeros_like(batch.success)
+
+    def token_advantages(self, advantages: Tensor, entropy: Tensor, mask: Tensor, batch: Batch) -> Tensor:
+        """Advantages [B] as [B, T], from entropies [B, T] in nats (NaN: unknown) of the tokens in the loss, `mask`."""
+        raise NotImplementedError
+
+    def left_out(self, batch: Batch) -> Tensor:
+        """bool [N]: rollouts outside the policy loss, its denominators, the KL and the entropy bonus."""
+        return torch.zeros_like(batch.success)
 
 
 def check_positive(**values: float) -> None:
@@ -49,6 +118,21 @@ def check_number(**values: float) -> None:
     for name, value in values.items():
         if not _is_number(value) or not math.isfinite(value):
             raise ValueError(f"{name}={value!r} is not allowed: it must be a number.")
+
+
+def check_not_negative(**values: float) -> None:
+    """ValueError for the first that is not a finite number of at least 0."""
+    check_number(**values)
+    for name, value in values.items():
+        if value < 0:
+            raise ValueError(f"{name}={value!r} is not allowed: it must be at least 0.")
+
+
+def check_share(**values: float) -> None:
+    """ValueError for the first that is not a number from 0 to 1."""
+    for name, value in values.items():
+        if not _is_number(value) or not 0 <= value <= 1:
+            raise ValueError(f"{name}={value!r} is not allowed: it must be a number from 0 to 1.")
 
 
 def check_whole(least: int, **values: int) -> None:

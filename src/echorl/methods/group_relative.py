@@ -8,7 +8,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from echorl.methods.base import Method
+from echorl.methods.base import Batch, Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +59,8 @@ class RLOO(Method):
 
     settings = MappingProxyType({"loss_type": "grpo", "scale_rewards": "none", "epsilon": 0.2})
 
-    def advantages(self, advantages: Tensor, rewards: Tensor, groups: Tensor) -> Tensor:
+    def advantages(self, advantages: Tensor, batch: Batch) -> Tensor:
         """G counts the rollouts that have a reward; a group of one keeps its advantage of 0."""
-        there = (~rewards.isnan()).to(advantages.dtype)
-        size = torch.zeros(int(groups.max()) + 1, dtype=there.dtype, device=there.device).scatter_add_(0, groups, there)
-        return advantages * (size / (size - 1).clamp(min=1))[groups]
+        there = (~batch.rewards.isnan()).to(advantages.dtype)
+        size = torch.zeros_like(batch.kinds.kind, dtype=there.dtype).scatter_add_(0, batch.groups, there)
+        return advantages * (size / (size - 1).clamp(min=1))[batch.groups]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from echorl.core.ledger import GroupKinds
+from echorl.methods.base import Batch
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
@@ -78,6 +79,9 @@ class Part:
     def dropped(self, kinds: GroupKinds) -> Tensor:
         """bool [G]: the groups that are left out of the policy loss."""
         return torch.zeros_like(kinds.degenerate)
+
+    def judged(self, out: dict[str, Any], batch: Batch, own_rows: slice) -> None:
+        """The rollouts of all processes have their verdicts; `out` has the method's advantages of this one's rows."""
 
     def annotate(self, out: dict[str, Any]) -> None:
         """Add tensors for `loss` to TRL's batch: the same keys every time, rows or scalars."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from echorl.core.entropy import wide_dtype
 from echorl.core.ledger import KINDS, GroupKinds
 from echorl.trl.parts.base import Part
+from echorl.trl.parts.left_out import MEAN_OVER_ROWS, masked, scale_to, tokens_in_loss
 from echorl.trl.parts.leftover import deal, make_leftovers, with_clips
 from echorl.trl.parts.round_metrics import RoundMetrics
 from echorl.trl.parts.rows import Rows, batch_of, even_out, join, num_rows, rows_of, select
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 ACCEPTED = ("mixed", "uniform_reward")
 """The kinds of group whose verdicts differ: accuracy neither 0 nor 1, whatever other rewards say."""
-
-MEAN_OVER_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
-"""TRL's losses that divide by the number of rows, masked ones included; the others divide by tokens in the mask."""
 
 
 def groups_to_draw(missing: int, num_generations: int, num_processes: int) -> int:
@@ -135,22 +133,16 @@ class DynamicSampling(Part):
         dropped = torch.cat([dropped[clips[dropped]], dropped[~clips[dropped]]])
         filled, left = dropped[: size - num_rows(kept)], dropped[size - num_rows(kept) :]
         batch = join([kept, masked(select(everything, filled))], pad)
-        self._scale(batch, int(accepted.sum()), accepted.shape[0] * size)
+        scale_to(batch, int(accepted.sum()), accepted.shape[0] * size, self.trainer.loss_type)
         scalars = self._scalars(rounds, batch)
         if "echo_count" in scalars:
             self._leave(everything, left[clips[left]])
             self._check_mass(everything, batch)
         return {**batch_of(batch), **scalars}
 
-    def _scale(self, batch: Rows, num_accepted: int, num_places: int) -> None:
-        """Take the filled places out of the denominator of the losses that are means over rows."""
-        if self.trainer.loss_type in MEAN_OVER_ROWS and 0 < num_accepted < num_places:
-            batch["advantages"] = batch["advantages"] * (num_places / num_accepted)
-
     def _scalars(self, rounds: list[Round], batch: Rows) -> dict[str, Tensor]:
         """Tokens in the loss, counted again; the prompts (or clips) that the echo's mean runs over, of all rounds."""
-        tokens = (batch["completion_mask"] * batch["tool_mask"]).sum()
-        scalars = {"num_items_in_batch": self.trainer.accelerator.gather(tokens).sum()}
+        scalars = {"num_items_in_batch": tokens_in_loss(self.trainer, batch)}
         if "echo_count" in rounds[0].scalars:
             scalars["echo_count"] = torch.stack([each.scalars["echo_count"] for each in rounds]).sum()
         return scalars
@@ -185,14 +177,6 @@ class DynamicSampling(Part):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.stream.drawn = state.get("drawn", 0)
-
-
-def masked(rows: Rows) -> Rows:
-    """The rows outside the policy loss, the entropy bonus, the KL and their denominators."""
-    nothing = {
-        key: torch.zeros_like(rows[key]) for key in ("tool_mask", "advantages", "echo_informative") if key in rows
-    }
-    return {**rows, **nothing}
 
 
 def check_settings(trainer: EchoGRPOTrainer) -> None:

@@ -1,0 +1,22 @@
+"""GRPO without its degenerate rollouts: the control that any gain on solved prompts must beat first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from echorl.methods.base import Batch
+from echorl.methods.group_relative import GRPO
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExcludeDegenerate(GRPO):
+    """GRPO whose groups of equal rewards leave the loss's denominator, the KL and the entropy bonus (TRL issue 6367).
+
+    They have no policy gradient, but in a mean over rows or tokens they make that of the other groups smaller, by their
+    share of the batch. Of a batch of such groups alone nothing is left.
+    """
+
+    def left_out(self, batch: Batch) -> Tensor:
+        return batch.degenerate

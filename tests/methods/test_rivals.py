@@ -1,0 +1,194 @@
+"""What the rivals do to advantages: values by hand, and what each reduces to."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from echorl.core.ledger import KINDS, GroupLedger
+from echorl.methods import METHODS, load_method
+from echorl.methods.agpo import AGPO
+from echorl.methods.avspo import AVSPO, collapse_rate
+from echorl.methods.exclude_degenerate import ExcludeDegenerate
+from echorl.methods.reinforce import ReinforceRej, WReinforce
+from echorl.methods.rl_zvp import RLZVP
+from tests.methods.batches import group_relative, make_batch
+
+NAN = math.nan
+KIND_OF_EACH = [1.0, 0.0, 0.0, 1.0, *[1.0] * 4, *[0.0] * 4, *[NAN] * 4]
+"""A mixed group, one all right, one all wrong, one without verdicts."""
+
+
+def own(name: str, *attributes: str) -> bool:
+    return any(getattr(METHODS[name](), attribute) for attribute in attributes)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if own(name, "changes_advantages", "needs_entropy")])
+def test_a_method_sees_no_other_process_rows_than_its_own(name):
+    """The rules are functions of the batch of all processes: doubling it doubles the result."""
+    method, once, twice = METHODS[name](), make_batch(KIND_OF_EACH), make_batch(KIND_OF_EACH * 2)
+    found = method.advantages(group_relative(once), once)
+    assert torch.allclose(method.advantages(group_relative(twice), twice), torch.cat([found, found]))
+
+
+# -- exclude_degenerate, Reinforce-Rej ------------------------------------------------------------------------------
+
+
+def test_groups_of_equal_rewards_are_left_out_whatever_their_verdicts():
+    batch = make_batch([1.0, 1.2, 1.0, 1.1, *[0.9] * 4, *KIND_OF_EACH], success=[True] * 8 + [False] * 16)
+    assert ExcludeDegenerate().left_out(batch).view(-1, 4).all(1).tolist() == [False, True, False, True, True, True]
+
+
+def test_reinforce_rej_leaves_out_both_uniform_kinds_by_their_verdicts():
+    batch = make_batch(KIND_OF_EACH)
+    method = ReinforceRej()
+    assert method.left_out(batch).view(-1, 4).any(1).tolist() == [False, True, True, True]
+    assert method.advantages(group_relative(batch), batch)[:4].tolist() == [1.0, -1.0, -1.0, 1.0]
+    assert (
+        method.informative(method.advantages(group_relative(batch), batch), batch).tolist() == [True] * 4 + [False] * 12
+    )
+
+
+# -- W-REINFORCE ----------------------------------------------------------------------------------------------------
+
+
+def test_w_reinforce_by_hand():
+    batch = make_batch(KIND_OF_EACH)
+    found = WReinforce(weight=0.1).advantages(group_relative(batch), batch)
+    assert found.tolist() == pytest.approx([0.1, -1.0, -1.0, 0.1, *[0.1] * 4, *[-1.0] * 4, *[0.0] * 4])
+
+
+def test_w_reinforce_with_weight_1_is_reinforce_and_with_0_learns_from_failures_alone():
+    batch = make_batch(KIND_OF_EACH)
+    plain = torch.where(batch.scored, 2 * batch.success.float() - 1, 0.0)
+    assert torch.equal(WReinforce(weight=1.0).advantages(group_relative(batch), batch), plain)
+    found = WReinforce(weight=0.0).advantages(group_relative(batch), batch)
+    assert torch.equal(found, plain.clamp(max=0.0))
+
+
+def test_w_reinforce_goes_by_the_verdict_not_by_a_shaped_reward():
+    batch = make_batch([0.7, 0.2, 1.5, 0.9], success=[True, False, False, True])
+    assert WReinforce(weight=0.5).advantages(group_relative(batch), batch).tolist() == [0.5, -1.0, -1.0, 0.5]
+
+
+# -- AGPO -----------------------------------------------------------------------------------------------------------
+
+
+def test_agpo_by_hand():
+    batch = make_batch(KIND_OF_EACH)
+    base = group_relative(batch)
+    found = AGPO(right=1.0, wrong=0.5).advantages(base, batch)
+    assert torch.equal(found[:4], base[:4])
+    assert found[4:].tolist() == [*[1.0] * 4, *[-0.5] * 4, *[0.0] * 4]
+
+
+def test_agpo_of_0_and_0_is_grpo_and_shaped_groups_keep_grpos():
+    batch = make_batch(KIND_OF_EACH)
+    assert torch.equal(AGPO(right=0.0, wrong=0.0).advantages(group_relative(batch), batch), group_relative(batch))
+    shaped = make_batch([1.0, 1.2, 1.0, 1.1])
+    assert torch.equal(AGPO().advantages(group_relative(shaped), shaped), group_relative(shaped))
+
+
+# -- RL-ZVP ---------------------------------------------------------------------------------------------------------
+
+ENTROPY = torch.tensor([[0.5, 2.0, 1.0, 9.0], [0.0, 1.0, NAN, 9.0]]).repeat(8, 1)
+MASK = torch.tensor([[True, True, True, False]]).repeat(16, 1)
+
+
+def test_rl_zvp_by_hand():
+    """Right: 0.1 H. Wrong: 0.1 (H - max H), the maximum over the rollout's own known tokens."""
+    batch = make_batch(KIND_OF_EACH)
+    base = group_relative(batch)
+    found = RLZVP().token_advantages(base, ENTROPY, MASK, batch)
+    assert torch.equal(found[:4], base[:4].unsqueeze(1).expand(4, 4))
+    assert found[4].tolist() == pytest.approx([0.05, 0.2, 0.1, 0.0])
+    assert found[5].tolist() == pytest.approx([0.0, 0.1, 0.0, 0.0])
+    assert found[8].tolist() == pytest.approx([-0.15, 0.0, -0.1, 0.0])
+    assert found[9].tolist() == pytest.approx([-0.1, 0.0, 0.0, 0.0])
+    assert (found[12:] == 0).all()
+
+
+def test_rl_zvp_asks_for_the_entropies_of_uniform_groups_alone():
+    batch = make_batch(KIND_OF_EACH)
+    assert RLZVP().entropy_rows(batch).view(4, 4).any(1).tolist() == [False, True, True, False]
+    assert not RLZVP(alpha=0.0).entropy_rows(batch).any()
+    assert not RLZVP(alpha=0.0).needs_entropy
+
+
+def test_rl_zvp_of_a_part_is_the_part_of_rl_zvp():
+    batch, rows = make_batch(KIND_OF_EACH), slice(6, 11)
+    whole = RLZVP().token_advantages(group_relative(batch), ENTROPY, MASK, batch)
+    part = RLZVP().token_advantages(group_relative(batch)[rows], ENTROPY[rows], MASK[rows], batch.rows(rows))
+    assert torch.equal(part, whole[rows])
+
+
+# -- AVSPO ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_collapse_rate_is_the_ledgers_share_of_groups_without_a_gradient():
+    batch = make_batch(KIND_OF_EACH + [0.9] * 4 + [0.2, 0.4, 0.2, 0.4])
+    ledger = GroupLedger()
+    ledger.record(batch.kinds, torch.ones(24))
+    assert collapse_rate(batch.kinds) == pytest.approx(sum(ledger.degenerate.values()) / sum(ledger.groups.values()))
+    assert {name: ledger.groups[name] for name in KINDS[:3]} == {"mixed": 1, "all_success": 1, "all_fail": 3}
+
+
+def test_no_group_has_a_collapse_rate_of_0():
+    assert collapse_rate(make_batch([]).kinds) == 0.0
+
+
+def test_avspo_against_the_mean_and_std_of_the_lengthened_group():
+    """Half of the groups collapsed, G = 4, alpha 1: two virtual rewards, 1/3 and 2/3."""
+    batch = make_batch([1.0] * 4 + [0.0] * 4 + [1.0, 0.0, 0.0, 1.0] * 2)
+    base = group_relative(batch)
+    found = AVSPO(alpha=1.0).advantages(base, batch)
+    for reward, rows in ((1.0, slice(0, 4)), (0.0, slice(4, 8))):
+        longer = torch.tensor([reward] * 4 + [1 / 3, 2 / 3])
+        expected = (reward - longer.mean()) / (longer.std() + 1e-4)
+        assert found[rows].tolist() == pytest.approx([float(expected)] * 4, rel=1e-5)
+    assert torch.equal(found[8:], base[8:])
+    assert 0 < found[0] < base[8]  # small, and positive where all are right
+
+
+def test_one_virtual_reward_gives_1_over_the_root_of_g_plus_1_whatever_its_value():
+    """A = (r - v) / (G + 1) over |r - v| / sqrt(G + 1) = 1 / sqrt(G + 1): 1/3 at G = 8."""
+    batch = make_batch([1.0] * 8 + [0.0] * 8, size=8)
+    for high in (1.0, 0.5):
+        found = AVSPO(alpha=0.125, high=high).advantages(group_relative(batch), batch)
+        assert found[:8].tolist() == pytest.approx([1 / 3] * 8, rel=1e-3)
+
+
+@pytest.mark.parametrize("options", [{"alpha": 0.0}, {"threshold": 0.75}])
+def test_avspo_without_a_virtual_reward_is_grpo(options):
+    batch = make_batch(KIND_OF_EACH)  # three of four collapsed
+    base = group_relative(batch)
+    assert torch.equal(AVSPO(**options).advantages(base, batch), base)
+    assert not AVSPO(**options).informative(base, batch)[4:].any()
+
+
+def test_a_missing_reward_is_no_member_of_the_lengthened_group():
+    batch = make_batch([1.0, 1.0, 1.0, NAN])
+    found = AVSPO(alpha=0.25).advantages(group_relative(batch), batch)
+    longer = torch.tensor([1.0, 1.0, 1.0, 0.5])
+    assert found[:3].tolist() == pytest.approx([float((1 - longer.mean()) / (longer.std() + 1e-4))] * 3, rel=1e-5)
+    assert found[3] == 0.0
+
+
+# -- options --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("rl_zvp", {"alpha": -0.1}, r"alpha=-0.1 is not allowed: it must be at least 0\."),
+        ("w_reinforce", {"weight": float("inf")}, r"weight=inf is not allowed: it must be a number\."),
+        ("agpo", {"wrong": -1}, r"wrong=-1 is not allowed: it must be at least 0\."),
+        ("avspo", {"threshold": 1.5}, r"threshold=1.5 is not allowed: it must be a number from 0 to 1\."),
+        ("avspo", {"low": 1.0, "high": 1.0}, r"low=1.0 and high=1.0 are not allowed: low < high\."),
+    ],
+)
+def test_what_is_refused(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        load_method(name, options)

@@ -1,0 +1,217 @@
+"""The rivals in the trainer: reductions to GRPO, gradients by hand, and no dependence on the micro-batch."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from echorl.methods import load_method
+from echorl.trl.parts.left_out import check_left_out
+from tests.trl.scripted import GIVEN, Script, same
+from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
+from tests.trl.tiny import Gradients, build, make_model, run, some_right
+
+KINDS = "m+-m"
+"""Of the four groups of a batch: two mixed ones, one all right, one all wrong."""
+
+
+def scripted():
+    return Script(*[KINDS] * 8)
+
+
+def train(tmp_path, method, reward=None, **changes):
+    return run(tmp_path, reward or scripted(), method=method, **{"echo_coef": 0.0, "max_steps": 1, **changes})
+
+
+def first_batch(tmp_path, method, **changes):
+    """The batch as the loss sees it, and its gradient."""
+    gradients = Gradients()
+    own = {"echo_coef": 0.0, "max_steps": 1, **changes}
+    trainer = build(tmp_path, scripted(), method=method, callbacks=[gradients], **own)
+    kept = keep_batch(trainer)
+    trainer.train()
+    return trainer, kept[0], gradients.steps[0]
+
+
+# -- reductions -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def grpo(tmp_path_factory):
+    """Two steps of GRPO, by the rewards: of the scripted kinds, or mixed groups alone."""
+    folder = tmp_path_factory.mktemp("grpo")
+    return {name: train(folder, "grpo", reward(), max_steps=2) for name, reward in (("kinds", scripted), ("m", Script))}
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("rl_zvp", {"alpha": 0.0}),
+        ("rl_zvp", {"alpha": 1e-30}),  # through all of its code, by advantages [B, T]
+        ("agpo", {"right": 0.0, "wrong": 0.0}),
+        ("avspo", {"threshold": 1.0}),
+        ("top_entropy", {"top_entropy_quantile": 1.0}),
+        ("positive_nll", {"echo_coef": 0.0}),
+    ],
+)
+def test_without_its_own_part_it_is_grpo_bit_for_bit(tmp_path, grpo, method, options):
+    one = train(tmp_path, method, method_options=options, max_steps=2)
+    assert same(one, grpo["kinds"])
+    assert one[2] == grpo["kinds"][2]
+
+
+@pytest.mark.parametrize("method", ["exclude_degenerate", "rl_zvp", "avspo"])
+def test_where_every_group_is_mixed_it_is_grpo_bit_for_bit(tmp_path, grpo, method):
+    assert same(train(tmp_path, method, Script(), max_steps=2), grpo["m"])
+
+
+def test_reinforce_rej_is_reinforce_where_every_group_is_mixed(tmp_path):
+    one = train(tmp_path, "reinforce_rej", Script())
+    assert same(one, train(tmp_path, "w_reinforce", Script(), method_options={"weight": 1.0}))
+
+
+@pytest.mark.parametrize(("method", "right", "wrong"), [("agpo", 1.0, -1.0), ("avspo", 5**-0.5, -(5**-0.5))])
+def test_groups_of_one_verdict_have_an_advantage_in_the_batch(tmp_path, method, right, wrong):
+    """AVSPO: half of the groups collapsed, G = 4: one virtual reward, so 1 / sqrt(G + 1)."""
+    _, batch, _ = first_batch(tmp_path, method)
+    assert batch["advantages"][4:12].tolist() == pytest.approx([right] * 4 + [wrong] * 4, rel=1e-3)
+    assert batch["advantages"][0] > 0 > batch["advantages"][1]
+
+
+# -- what leaves the loss ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss_type", ["grpo", "dr_grpo", "dapo"])
+def test_excluding_groups_is_the_mean_over_the_others(tmp_path, loss_type):
+    """By hand on the two mixed groups alone, as if the batch held nothing else."""
+    _, batch, gradient = first_batch(tmp_path, "exclude_degenerate", method_options={"loss_type": loss_type})
+    rows = torch.tensor([0, 1, 2, 3, 12, 13, 14, 15])
+    model = make_model()
+    logp, _ = logps_and_entropies(model, batch)
+    mask = batch["completion_mask"][rows]
+    signs = torch.tensor(GIVEN["m"] * 2)
+    advantages = (signs - 0.5) / (torch.tensor(GIVEN["m"]).std() + 1e-4)
+    per_token = (logp - logp.detach()).exp()[rows] * advantages.unsqueeze(1) * mask
+    loss = {
+        "grpo": lambda: (per_token.sum(1) / mask.sum(1)).mean(),
+        "dr_grpo": lambda: per_token.sum() / (8 * 16),
+        "dapo": lambda: per_token.sum() / mask.sum(),
+    }[loss_type]()
+    (-loss).backward()
+    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+
+
+@pytest.mark.parametrize(("method", "share"), [("exclude_degenerate", 0.5), ("reinforce_rej", 0.5)])
+def test_left_out_groups_have_no_kl_no_bonus_and_keep_their_clips(tmp_path, method, share):
+    trainer, batch, _ = first_batch(tmp_path, method, echo_coef=0.1)
+    assert trainer.state.log_history[0]["method/left_out"] == share
+    assert batch["tool_mask"].view(4, 4, -1).any(2).any(1).tolist() == [True, False, False, True]
+    assert not batch["advantages"].view(4, 4)[1:3].any()
+    assert batch["echo_weights"].view(4, 4, -1).any(2).any(1).tolist() == [True, True, False, True]
+    assert trainer.ledger.groups["all_success"] == trainer.ledger.degenerate["all_success"] == 1
+
+
+def test_a_batch_of_degenerate_groups_alone_has_no_gradient_and_no_kl(tmp_path):
+    trainer, gradients, losses, _ = train(tmp_path, "exclude_degenerate", Script("+-+-"), entropy_coef=0.1)
+    assert losses == [0.0]
+    assert not any(g.any() for g in gradients[0].values())
+    assert trainer.state.log_history[0]["method/left_out"] == 1.0
+
+
+def test_a_kl_in_a_mean_over_rows_is_refused():
+    args = SimpleNamespace(method="exclude_degenerate", beta=0.1)
+    trainer = SimpleNamespace(method=load_method("exclude_degenerate"), args=args, loss_type="grpo")
+    with pytest.raises(ValueError, match=r"does not go with beta=0\.1 and loss_type='grpo'.*use loss_type='dapo'"):
+        check_left_out(trainer)
+    trainer.loss_type = "dapo"
+    check_left_out(trainer)
+
+
+# -- gradients by hand ------------------------------------------------------------------------------------------------
+
+
+def test_rl_zvps_gradient_by_hand(tmp_path):
+    """Entropies of the policy that sampled; mixed groups as in GRPO; each rollout's mean over tokens."""
+    _, batch, gradient = first_batch(tmp_path, "rl_zvp", method_options={"alpha": 0.2})
+    model = make_model()
+    logp, entropy = logps_and_entropies(model, batch)
+    mask, entropy = batch["completion_mask"].bool(), entropy.detach()
+    advantages = torch.zeros_like(entropy)
+    for row, given in enumerate(GIVEN[kind][i] for kind in KINDS for i in range(4)):
+        own = mask[row]
+        if 4 <= row < 8:
+            advantages[row][own] = 0.2 * entropy[row][own]
+        elif 8 <= row < 12:
+            advantages[row][own] = -0.2 * (entropy[row][own].max() - entropy[row][own])
+        else:
+            advantages[row] = (given - 0.5) / (torch.tensor(GIVEN["m"]).std() + 1e-4)
+    per_rollout = ((logp - logp.detach()).exp() * advantages * mask).sum(1) / mask.sum(1)
+    (-per_rollout.mean()).backward()
+    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+
+
+def test_w_reinforces_gradient_is_reinforces_by_hand(tmp_path):
+    _, batch, gradient = first_batch(tmp_path, "w_reinforce", method_options={"weight": 1.0})
+    model = make_model()
+    logp, _ = logps_and_entropies(model, batch)
+    mask = batch["completion_mask"]
+    rewards = 2 * torch.tensor([given for kind in KINDS for given in GIVEN[kind]]) - 1
+    (-(rewards * (logp * mask).sum(1) / mask.sum(1)).mean()).backward()
+    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+
+
+def test_positive_nlls_gradient_is_grpos_and_the_mean_nll_of_all_successes(tmp_path):
+    _, batch, gradient = first_batch(tmp_path, "positive_nll", echo_coef=0.5)
+    model = make_model()
+    logp, _ = logps_and_entropies(model, batch)
+    mask = batch["completion_mask"]
+    right = torch.tensor([given for kind in KINDS for given in GIVEN[kind]]) == 1.0
+    means = (logp * mask).sum(1) / mask.sum(1)
+    policy = ((logp - logp.detach()).exp() * batch["advantages"].unsqueeze(1) * mask).sum(1) / mask.sum(1)
+    (-policy.mean() - 0.5 * means[right].mean()).backward()
+    assert right.sum() == 8
+    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("method", "loss_type"), [("exclude_degenerate", "grpo"), ("exclude_degenerate", "dapo"), ("rl_zvp", "grpo")]
+)
+def test_same_gradient_at_every_micro_batch(tmp_path, method, loss_type):
+    changes = dict(echo_coef=1.0, method_options={"loss_type": loss_type})
+    gradients = [
+        train(tmp_path, method, per_device_train_batch_size=size, gradient_accumulation_steps=16 // size, **changes)[1]
+        for size in (16, 2)
+    ]
+    assert closest(gradients[0][0], gradients[1][0]) < 1e-5
+
+
+# -- when is a step the echo's alone? ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "alone"),
+    [
+        ("reinforce_rej", True),
+        ("rl_zvp", False),
+        ("w_reinforce", False),
+        ("avspo", False),
+    ],
+)
+def test_a_step_of_solved_prompts_is_the_echos_alone_only_where_the_method_has_nothing_there(tmp_path, method, alone):
+    trainer, *_ = train(tmp_path, method, Script("++++"), echo_coef=0.1)
+    assert trainer.state.log_history[0]["echo/alone"] == float(alone)
+
+
+# -- several reward functions -----------------------------------------------------------------------------------------
+
+
+def test_a_rule_on_verdicts_wants_to_know_who_verifies(tmp_path):
+    def bonus(completions, **_):
+        return [0.5] * len(completions)
+
+    changes = dict(method="w_reinforce", echo_coef=0.0)
+    with pytest.raises(ValueError, match="which of the reward functions"):
+        build(tmp_path, [some_right, bonus], **changes)
+    build(tmp_path, [some_right, bonus], echo_success_reward_func="some_right", **changes)
