@@ -72,13 +72,18 @@ def make_report(folders: Sequence[Path], *, over: str = "step", limit: int = 200
         drawn += source.charts
     notes = [note for source in sources for note in source.notes] + [note for _, one in found for note in one.notes]
     page = Page(
-        title="EchoRL: " + visible(", ".join(name_of(source.folder) for source in sources)),
+        title=_title(sources),
         lead=[*map(visible, notes), *_of_gallery(found)],
         sections=[*training, *(_section(source) for source in sources if source.title)],
         gallery=gallery_json([(name, one.groups) for name, one in found]) if found else "",
         foot=[f"echorl {echorl.__version__}: echorl report " + visible(" ".join(str(one.folder) for one in sources))],
     )
     return Report(page=page, charts=drawn)
+
+
+def _title(sources: Sequence[Source]) -> str:
+    names = [visible(name_of(source.folder)) for source in sources]
+    return f"EchoRL: {', '.join(names)}" if len(names) < 4 else f"EchoRL: {names[0]} and {len(names) - 1} others"
 
 
 def _training(sources: Sequence[Source], over: str) -> tuple[list[Chart | Intervals], list[Section]]:

@@ -49,6 +49,9 @@ class Chart:
     named: bool = False
     """Whether the chart names its lines on the page, too; a legend for several charts stands beside them."""
 
+    size = (4.4, 3.1)
+    """In inches."""
+
     @classmethod
     def from_json(cls, curve: Mapping[str, Any]) -> Chart:
         """From an analysis' {"title", "x_label", "y_label", "lines": [{"label", "x", "y", "low", "high"}]}."""
@@ -67,6 +70,8 @@ class Chart:
             ax.set_yscale("log")
         elif self.percent:
             _as_percent(ax)
+        if all(float(x).is_integer() for line in self.lines for x in line.x):
+            _whole_numbers(ax)
         if legend and self.lines:
             ax.margins(y=0.12)
             ax.legend(loc="best", fontsize=7.5 if len(self.lines) > NAMED // 2 else None)
@@ -79,7 +84,11 @@ class Intervals:
     title: str
     x_label: str
     rows: Sequence[tuple[str, float, float | None, float | None]]
-    named: bool = False
+    named = True
+
+    @property
+    def size(self) -> tuple[float, float]:
+        return (7.0, 1.1 + 0.26 * len(self.rows))
 
     def draw(self, ax: Axes, *, legend: bool) -> None:
         """On the axes, the first row on top; there is nothing for a legend to name."""
@@ -94,15 +103,16 @@ class Intervals:
 
 def svg(chart: Chart | Intervals) -> str:
     """The chart as an `<svg>` element in the page's colours; the artists of a line have the class `look-N`."""
-    drawn = draw([lambda ax: chart.draw(ax, legend=chart.named)], size=(4.4, 3.1), suffix="svg").decode()
+    drawn = draw([lambda ax: chart.draw(ax, legend=chart.named)], size=chart.size, suffix="svg").decode()
     drawn = re.sub(r'id="look-(\d+)[a-z]?"', r'class="look-\1"', drawn)
     drawn = re.sub(r'\sid="[a-z][a-z0-9.]*_\d+"', "", drawn)  # of axes and ticks, the same in every chart
-    return embeddable(drawn, title=chart.title)
+    element = embeddable(drawn, title=chart.title)
+    return element.replace("<svg", '<svg class="wide"', 1) if isinstance(chart, Intervals) else element
 
 
 def write_png(chart: Chart | Intervals, path: Path) -> None:
     """One chart with its legend, on white."""
-    path.write_bytes(draw([lambda ax: chart.draw(ax, legend=True)], size=(4.4, 3.3), suffix="png"))
+    path.write_bytes(draw([lambda ax: chart.draw(ax, legend=True)], size=chart.size, suffix="png"))
 
 
 def _draw_line(ax: Axes, line: Line, *, log: bool) -> None:
@@ -116,7 +126,8 @@ def _draw_line(ax: Axes, line: Line, *, log: bool) -> None:
     )
     if line.low and line.high:
         inside = [i for i in shown if line.low[i] is not None and line.high[i] is not None]
-        low, high = ([max(side[i], 1e-12) if log else side[i] for i in inside] for side in (line.low, line.high))
+        least = min(y) if log and y else -math.inf  # a band that reaches 0 ends at the line's lowest point there
+        low, high = ([max(side[i], least) for i in inside] for side in (line.low, line.high))
         band = {"color": colour, "alpha": 0.18, "linewidth": 0, "gid": f"look-{line.look}b"}
         ax.fill_between([line.x[i] for i in inside], low, high, **band)
 
@@ -126,7 +137,14 @@ def _plain(text: str) -> str:
     return re.sub(r"^_", "\u2009_", text.replace("$", r"\$"))
 
 
+def _whole_numbers(ax: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+
+
 def _as_percent(ax: Axes) -> None:
     from matplotlib.ticker import PercentFormatter
 
+    ax.set_ylim(0, max(0.01, ax.get_ylim()[1]))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))

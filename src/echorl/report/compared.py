@@ -52,19 +52,26 @@ def _is_final(name: str, results: Mapping[str, Any]) -> bool:
 def _runs(folder: Path, names: Sequence[str]) -> tuple[list[TrainingRun], list[str]]:
     from echorl.compare.run import with_effect
 
-    runs, notes = [], []
+    runs, notes, waiting = [], [], 0
     for name in names:
         place = folder / name / "policy"
         try:
             rows, own = read_metrics(place / METRICS)
         except ValueError:  # it has not begun
-            notes.append(f"{name} has logged nothing yet.")
+            waiting += 1
             continue
         arm, rate, _ = name.rsplit("/", 2)
         options = (read_json(folder / name / "run.json") or {}).get("key", {}).get("options", {})
-        runs.append(TrainingRun(place, rows, with_effect(options), f"{arm}, {rate.replace('-', ' ')}"))
+        runs.append(
+            TrainingRun(
+                place,
+                rows,
+                with_effect(options),
+                f"{arm}, rate {rate.removeprefix('rate-').replace('of-recipe', 'of the recipe')}",
+            )
+        )
         notes += own
-    return runs, notes
+    return runs, notes + ([f"{folder}: {waiting} of {len(names)} runs have logged nothing yet."] if waiting else [])
 
 
 def _tables(results: Mapping[str, Any]) -> list[Table]:

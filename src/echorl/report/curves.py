@@ -135,19 +135,23 @@ def ledger_tables(arms: Sequence[Arm]) -> list[Table]:
 
     Tokens by kind are the logged shares times the tokens of the logged steps: exact where every step is logged.
     """
-    rows = []
-    for arm in arms:
-        found = [shares for run in arm.runs if (shares := _ledger(run)) is not None]
-        groups, tokens = ({kind: sum(one[i][kind] for one in found) for kind in KINDS} for i in (0, 1))
-        all_tokens = sum(tokens.values())
-        for kind in KINDS:
-            if groups[kind]:
-                share, spent = groups[kind] / len(found), tokens[kind]
-                part = f"{spent / all_tokens:.1%}" if all_tokens else "–"
-                rows.append([arm.label, f"{kind}: {MEANING[kind]}", f"{share:.1%}", f"{spent:,.0f}", part])
-    note = "Seeds added up. Exact where every step was logged; else shares are means over the steps between two logs."
-    head = ["", "kind of group", "of the groups", "tokens", "of the tokens"]
-    return [Table("Where the rollouts went", head, rows, note)] if rows else []
+    found = {arm.label: [one for run in arm.runs if (one := _ledger(run)) is not None] for arm in arms}
+    found = {label: ledgers for label, ledgers in found.items() if ledgers}
+    kinds = [kind for kind in KINDS if any(groups[kind] for ledgers in found.values() for groups, _ in ledgers)]
+    rows = [[label, *(_ledger_cell(ledgers, kind) for kind in kinds)] for label, ledgers in found.items()]
+    meanings = "; ".join(f"{kind.replace('_', '-')}: {MEANING[kind]}" for kind in kinds)
+    note = (
+        "Share of the groups · response tokens (their share), seeds added up; exact where every step was logged. "
+        f"{meanings[:1].upper()}{meanings[1:]}."
+    )
+    return [Table("Where the rollouts went", ["", *(k.replace("_", "-") for k in kinds)], rows, note)] if rows else []
+
+
+def _ledger_cell(ledgers: Sequence[tuple[dict[str, float], dict[str, float]]], kind: str) -> str:
+    """Such as `64.1% · 43,350 (73.5%)`."""
+    share = sum(groups[kind] for groups, _ in ledgers) / len(ledgers)
+    tokens, total = sum(own[kind] for _, own in ledgers), sum(sum(own.values()) for _, own in ledgers)
+    return f"{share:.1%} · {tokens:,.0f} ({tokens / total if total else 0:.1%})"
 
 
 def _ledger(run: TrainingRun) -> tuple[dict[str, float], dict[str, float]] | None:

@@ -70,7 +70,7 @@ def render(page: Page) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    script = files("echorl.report").joinpath("templates", "gallery.js").read_text(encoding="utf-8")
+    script = (files("echorl.report") / "templates" / "gallery.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html.j2").render(
         page=page,

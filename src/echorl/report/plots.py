@@ -8,7 +8,6 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -218,12 +217,16 @@ STYLE = {
 
 def write_png(curves: Curves, path: Path, *, panels: Sequence[Panel] = PICTURE) -> None:
     """The panels side by side, on white."""
-    path.write_bytes(draw([partial(panel, curves=curves) for panel in panels], size=(3.9, 3.1), suffix="png"))
+    path.write_bytes(draw([_with(panel, curves) for panel in panels], size=(3.9, 3.1), suffix="png"))
+
+
+def _with(panel: Panel, curves: Curves) -> Callable[[Axes], None]:
+    return lambda ax: panel(ax, curves)
 
 
 def panel_svg(panel: Panel, curves: Curves) -> str:
     """One panel as an `<svg>` element without URLs; its text is `currentColor`, its colours the page's variables."""
-    drawn = draw([partial(panel, curves=curves)], size=(4.4, 3.1), suffix="svg").decode()
+    drawn = draw([_with(panel, curves)], size=(4.4, 3.1), suffix="svg").decode()
     return embeddable(drawn, title=str(panel.__doc__).splitlines()[0])
 
 

@@ -1,0 +1,93 @@
+"""`echorl report`: where the page goes, notes, pictures, the browser, and one sentence for what it can't use."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+
+import pytest
+
+from echorl.analysis.mined import MinedFolder
+from echorl.cli import main
+from echorl.core.config import EchoConfig
+from tests.analysis.conftest import rows, run, save_model, write
+from tests.report import made
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_page_of_a_run_that_goes_on(here, capsys):
+    made.make_run(here / "a", num_steps=2)
+    with (here / "a/metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"step": 7')
+    made.dump(here / "a", made.group_rows(0, 0))
+    assert main(["report", "a"]) == 0
+    note, page = capsys.readouterr().out.splitlines()
+    assert "half written" in note
+    assert page == "runs/report/a.html"
+    html = Path(page).read_text(encoding="utf-8")
+    assert note in html.replace("&#39;", "'")
+    assert 'id="gallery-data"' in html
+
+
+def test_pictures_and_a_limit(here, capsys):
+    made.make_probe(here / "probe")
+    made.make_run(here / "a", num_steps=2)
+    made.dump(here / "a", made.group_rows(0, 0) + made.group_rows(0, 1))
+    call = [
+        "report",
+        "probe",
+        "a/metrics.jsonl",
+        "--output",
+        "out/page.html",
+        "--png",
+        "--rollouts",
+        "4",
+        "--over",
+        "tokens",
+    ]
+    assert main(call) == 0
+    note, *paths = capsys.readouterr().out.splitlines()
+    assert note == "The gallery shows 4 of 8 rollouts, evenly chosen; --rollouts N shows more."
+    assert paths[0] == "out/page.html"
+    assert all(Path(path).stat().st_size for path in paths)
+    assert {"out/page-cosine-with-the-gradient-of-pass-1.png", "out/page-all-success-groups.png"} < set(paths)
+
+
+def test_open(here, monkeypatch, capsys):
+    made.make_probe(here / "probe")
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or False)
+    assert main(["report", "probe", "--open"]) == 0
+    assert opened == [(here / "runs/report/probe.html").as_uri()]
+    assert "open the page yourself" in capsys.readouterr().out
+
+
+def test_what_mine_leaves(here, capsys):
+    run(here / "mined", [write(here / "rows.jsonl", rows(24))], save_model(here / "model"), echo=EchoConfig())
+    assert main(["report", "mined"]) == 0
+    html = Path("runs/report/mined.html").read_text(encoding="utf-8")
+    assert "24 rollouts in 6 groups" in html
+    assert "rows.jsonl:" in html
+    MinedFolder(here / "mined").check()  # the page is not among mine's files, so that mine still knows its folder
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "nowhere: there is no such folder"),
+        (["a", "--output", "a.png"], "--output a.png is no page's name: let it end in .html."),
+        (["a", "--rollouts", "0"], "--rollouts 0 is not allowed"),
+        (["a", "--output", "file/page.html"], "--output file/page.html cannot be written"),
+    ],
+)
+def test_errors_are_one_sentence(here, capsys, words, message):
+    made.make_probe(here / "a")
+    (here / "file").touch()
+    assert main(["report", *words]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"echorl: error: {message}")
