@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from tokenizers import processors
 
 from echorl.analysis.golden import curves, entropy
 from echorl.analysis.golden.deletion import Outcome, delete, outcome, prefixed_items
@@ -165,6 +166,25 @@ def test_each_rest_is_asked_for_once(model):
     assert {"1+1=?\n", "1+1=?\nfirst\nsecond\nthird\n", "1+1=?\nfirst\nthird\n"} <= set(own)
     assert all(one.gold == "2" for one in items)
     assert not any("####" in prompt for prompt in prompts)
+
+
+def test_what_the_template_begins_is_written_once(model):
+    """The begin token, which a chat template writes and a tokenizer would write again."""
+    tokenizer = tiny.make_tokenizer()
+    tokenizer.bos_token = "<unk>"
+    single = processors.TemplateProcessing(single="<unk> $A", special_tokens=[("<unk>", 2)])
+    tokenizer.backend_tokenizer.post_processor = single
+    tokenizer.chat_template = "<unk>{% for m in messages %}{{ m.content }}{% endfor %}"
+    checkpoint = Checkpoint("tiny", str(model))
+    vars(checkpoint)["processing_class"] = tokenizer
+    one = item(prompt=[{"role": "user", "content": "1+1=?\n"}])
+    own = Trace(item=one, kind=RIGHT, number=0, text="1+\n2\n")
+    [whole, bare] = prefixed_items([delete(own, scores([0.5, 0.1], texts=["1+\n", "2\n"]), 0)], checkpoint)
+    prompt = checkpoint.token_ids([one])[0]
+    assert prompt[:2] == [2, tokenizer.convert_tokens_to_ids("1")]
+    assert checkpoint.token_ids([bare])[0] == prompt
+    step = tokenizer("1+\n", add_special_tokens=False)["input_ids"]
+    assert checkpoint.token_ids([whole])[0] == prompt + step
 
 
 def test_outcomes_and_sums_of_a_policy_that_needs_the_first_step():

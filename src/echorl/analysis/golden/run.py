@@ -160,6 +160,7 @@ def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
     Raises:
         ValueError: it holds an analysis with others; the message names the first that differs.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     before = read_json(folder / SETTINGS)
     if before is None and any(path.name != ".lock" for path in folder.iterdir()):
         raise ValueError(f"{folder} holds files that `echorl analyze` did not write: give another output_dir.")
@@ -236,18 +237,33 @@ def _delete(
     for trace, score in zip(traces, scores, strict=True):
         if trace.kind == WRONG or trace.number >= plan.traces:
             continue
-        if score is None:
-            left_out["too_long"] += 1
-        elif one := delete(trace, score, plan.sampling.seed):
-            found.append(one)
-        else:
+        one = None if score is None else delete(trace, score, plan.sampling.seed)
+        if score is not None and one is None:
             left_out["one_step_only"] += 1
+        elif one is None or not _leaves_room(one, plan):
+            left_out["too_long"] += 1
+        else:
+            found.append(one)
+    if not found and left_out["too_long"]:
+        raise ValueError(
+            "no solution leaves room for another one in the model's context: take a smaller --max_new_tokens, or "
+            "prompts with shorter solutions."
+        )
     if not found:
         raise ValueError(
             "every solution has its answer in the only step that it has, so that there is nothing to delete: take "
             "prompts that are solved in steps, one a line."
         )
     return found, left_out
+
+
+def _leaves_room(one: Deleted, plan: Plan) -> bool:
+    """Whether the policy can write `max_new_tokens` (half its context, where that is open) behind the solution."""
+    context = plan.checkpoint.context
+    if context is None:
+        return True
+    [prompt] = plan.checkpoint.token_ids([one.trace.item])
+    return len(prompt) + sum(one.lengths) + (plan.sampling.max_new_tokens or context // 2) <= context
 
 
 def _finish(folder: Path, deleted: Sequence[Deleted], plan: Plan, load: Loaders, view: View) -> dict[str, list[bool]]:

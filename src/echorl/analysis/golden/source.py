@@ -28,10 +28,6 @@ class Fixed(Benchmark):
     given: tuple[Item, ...]
     like: Benchmark | None = None
 
-    @property
-    def hub_id(self) -> str | None:
-        return None
-
     def items(self, data: str | None = None) -> list[Item]:
         return list(self.given)
 
