@@ -14,6 +14,7 @@ from echorl.methods.avspo import AVSPO, collapse_rate
 from echorl.methods.exclude_degenerate import ExcludeDegenerate
 from echorl.methods.reinforce import ReinforceRej, WReinforce
 from echorl.methods.rl_zvp import RLZVP
+from echorl.methods.spo import SPO, leave_one_out
 from tests.methods.batches import group_relative, make_batch
 
 NAN = math.nan
@@ -21,11 +22,7 @@ KIND_OF_EACH = [1.0, 0.0, 0.0, 1.0, *[1.0] * 4, *[0.0] * 4, *[NAN] * 4]
 """A mixed group, one all right, one all wrong, one without verdicts."""
 
 
-def own(name: str, *attributes: str) -> bool:
-    return any(getattr(METHODS[name](), attribute) for attribute in attributes)
-
-
-@pytest.mark.parametrize("name", [name for name in METHODS if own(name, "changes_advantages", "needs_entropy")])
+@pytest.mark.parametrize("name", ["rloo", "w_reinforce", "reinforce_rej", "agpo", "avspo"])
 def test_a_method_sees_no_other_process_rows_than_its_own(name):
     """The rules are functions of the batch of all processes: doubling it doubles the result."""
     method, once, twice = METHODS[name](), make_batch(KIND_OF_EACH), make_batch(KIND_OF_EACH * 2)
@@ -185,6 +182,8 @@ def test_a_missing_reward_is_no_member_of_the_lengthened_group():
         ("rl_zvp", {"alpha": -0.1}, r"alpha=-0.1 is not allowed: it must be at least 0\."),
         ("w_reinforce", {"weight": float("inf")}, r"weight=inf is not allowed: it must be a number\."),
         ("agpo", {"wrong": -1}, r"wrong=-1 is not allowed: it must be at least 0\."),
+        ("spo", {"decay": 1.1}, r"decay=1.1 is not allowed: it must be a number from 0 to 1\."),
+        ("skip_solved", {"visits": 0}, r"visits=0 is not allowed: it must be a whole number of at least 1\."),
         ("avspo", {"threshold": 1.5}, r"threshold=1.5 is not allowed: it must be a number from 0 to 1\."),
         ("avspo", {"low": 1.0, "high": 1.0}, r"low=1.0 and high=1.0 are not allowed: low < high\."),
     ],
@@ -192,3 +191,30 @@ def test_a_missing_reward_is_no_member_of_the_lengthened_group():
 def test_what_is_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         load_method(name, options)
+
+
+# -- SPO ------------------------------------------------------------------------------------------------------------
+
+
+def test_spo_by_hand_with_a_history_and_without():
+    """v = 0.75 of the first three prompts, none of the last two: there the mean of the others."""
+    batch = make_batch([*KIND_OF_EACH[:12], 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, NAN])
+    rates = torch.tensor([0.75] * 3 + [NAN] * 2)[batch.groups]
+    found = SPO().against(rates, batch)
+    by_hand = [0.25, -0.75, -0.75, 0.25, *[0.25] * 4, *[-0.75] * 4, 1.0, *[-1 / 3] * 3, *[0.0] * 4]
+    assert found.tolist() == pytest.approx(by_hand)
+    half = SPO(weight=0.5).against(rates, batch)
+    assert half[:4].tolist() == pytest.approx(
+        [1 - (0.375 + 1 / 6), -(0.375 + 1 / 3), -(0.375 + 1 / 3), 1 - (0.375 + 1 / 6)]
+    )
+
+
+def test_spo_with_weight_0_is_leave_one_out():
+    batch = make_batch([*KIND_OF_EACH, 1.0, NAN, 0.0, 1.0, NAN, NAN, 1.0, NAN])
+    centred = torch.zeros_like(batch.rewards)
+    for group in range(6):
+        rows = slice(4 * group, 4 * group + 4)
+        centred[rows] = (batch.rewards[rows] - batch.rewards[rows].nanmean()).nan_to_num(0.0)
+    found = SPO(weight=0.0).against(torch.full_like(batch.rewards, 0.9), batch)
+    assert torch.allclose(found, load_method("rloo").advantages(centred, batch), atol=1e-6)
+    assert leave_one_out(batch)[-2] == 1.0  # the only one with a verdict is its own mean: no advantage

@@ -16,6 +16,8 @@ from echorl.methods.group_relative import CISPO, GRPO, GSPO, RLOO, DrGRPO
 from echorl.methods.luffy import LUFFY, RLWithSFT
 from echorl.methods.reinforce import ReinforceRej, WReinforce
 from echorl.methods.rl_zvp import RLZVP
+from echorl.methods.skip_solved import SkipSolved
+from echorl.methods.spo import SPO
 from echorl.methods.uft import UFT
 
 __all__ = ["METHODS", "Method", "load_method", "method_settings"]
@@ -38,6 +40,8 @@ METHODS: Mapping[str, type[Method]] = {
     "positive_nll": PositiveNLL,
     "top_entropy": TopEntropy,
     "avspo": AVSPO,
+    "spo": SPO,
+    "skip_solved": SkipSolved,
 }
 """Name -> settings, a frozen dataclass with the paper's defaults."""
 

@@ -56,18 +56,13 @@ class Method:
 
     Attributes:
         settings: fields of the trainer's config and their values; a field that the user set otherwise keeps the user's.
-        part: what the trainer must do besides, by name ("trace", "hint", "dynamic_sampling"); None: nothing.
+        part: what the trainer must do besides, by name ("trace", "hint", "dynamic_sampling", ...); None: nothing.
         needs_verdicts: whether the verifier's word is needed, and not the rewards alone.
     """
 
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     part: ClassVar[str | None] = None
     needs_verdicts: ClassVar[bool] = False
-
-    @property
-    def changes_advantages(self) -> bool:
-        """Whether `advantages` does anything."""
-        return type(self).advantages is not Method.advantages
 
     @property
     def leaves_out(self) -> bool:

@@ -122,11 +122,10 @@ def _apply_method(trainer: EchoGRPOTrainer, out: dict[str, Any], batch: Batch, o
 
     Returns bool [B], this process's rollouts with a policy gradient.
     """
-    advantages = trainer.accelerator.gather(out["advantages"])
-    if trainer.method.changes_advantages:
-        advantages = trainer.method.advantages(advantages, batch)
+    given = trainer.accelerator.gather(out["advantages"])
+    advantages = trainer.part.judged(trainer.method.advantages(given, batch), batch)
+    if advantages is not given:
         out["advantages"] = advantages[own_rows]
-    trainer.part.judged(out, batch, own_rows)
     trainer.part.annotate(out)
     return trainer.method.informative(advantages, batch)[own_rows]
 

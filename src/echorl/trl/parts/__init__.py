@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from echorl.trl.parts.base import Part
 from echorl.trl.parts.dynamic_sampling import DynamicSampling
 from echorl.trl.parts.hints import Hints
+from echorl.trl.parts.memory import SkipSolved, TrackedRate
 from echorl.trl.parts.traces import Traces
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ PARTS: Mapping[str | None, type[Part]] = {
     "trace": Traces,
     "hint": Hints,
     "dynamic_sampling": DynamicSampling,
+    "tracked_rate": TrackedRate,
+    "skip_solved": SkipSolved,
 }
 """`Method.part` -> its class."""
 

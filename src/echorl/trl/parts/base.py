@@ -80,8 +80,9 @@ class Part:
         """bool [G]: the groups that are left out of the policy loss."""
         return torch.zeros_like(kinds.degenerate)
 
-    def judged(self, out: dict[str, Any], batch: Batch, own_rows: slice) -> None:
-        """The rollouts of all processes have their verdicts; `out` has the method's advantages of this one's rows."""
+    def judged(self, advantages: Tensor, batch: Batch) -> Tensor:
+        """Change the method's advantages [N] of the rollouts of all processes, which have their verdicts."""
+        return advantages
 
     def annotate(self, out: dict[str, Any]) -> None:
         """Add tensors for `loss` to TRL's batch: the same keys every time, rows or scalars."""

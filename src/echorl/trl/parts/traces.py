@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from trl.trainer.utils import strip_images_from_messages
 
 from echorl.tasks.demonstrations import demonstration_text
 from echorl.trl.parts.base import COMPLETION_IDS, COMPLETIONS, LOGPROBS, Generated, Part
 from echorl.trl.parts.demonstrations import as_completion, check_demonstrations, opening, tokenize
+from echorl.trl.parts.row_keys import row_digest
 from echorl.trl.verdicts import call_verifiers
 
 if TYPE_CHECKING:
@@ -61,12 +60,8 @@ class Traces(Part):
         return "used"
 
     def _is_right(self, text: str, ids: list[int], example: dict[str, Any]) -> bool:
-        """The verifiers' word, asked once for each row and demonstration.
-
-        "Find x." is the prompt of many rows with images, whose answers differ: the other columns tell them apart.
-        """
-        columns = {name: value for name, value in example.items() if name not in ("prompt", "image", "images")}
-        key = _digest(str(strip_images_from_messages(example["prompt"])), str(columns), text)
+        """The verifiers' word, asked once for each row and demonstration."""
+        key = row_digest(example, text)
         if key not in self.verified:
             completion = as_completion(text, example["prompt"])
             self.verified[key] = call_verifiers(self.trainer, example, completion, ids)
@@ -155,7 +150,3 @@ def check_settings(trainer: EchoGRPOTrainer) -> None:
                 f"the verifier {trainer.reward_func_names[column]!r} is a reward model, and method={method!r} asks "
                 "verifiers about demonstrations: name a reward function in echo_success_reward_func."
             )
-
-
-def _digest(*texts: str) -> bytes:
-    return hashlib.blake2b("\0".join(texts).encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,0 +1,156 @@
+"""Parts that remember prompts across their visits: SPO's tracked success rates, and which prompts are solved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from datasets import IterableDataset
+from torch import Tensor
+
+from echorl.core.ledger import KINDS
+from echorl.methods.base import Batch
+from echorl.trl.parts.base import Part
+from echorl.trl.parts.row_keys import row_key, rows_fingerprint
+from echorl.trl.parts.stream import PromptStream
+
+if TYPE_CHECKING:
+    from echorl.trl.trainer import EchoGRPOTrainer
+
+Entry = tuple[float, float]
+
+
+class Memory(Part):
+    """Two numbers a prompt, the same on every process; saved with the checkpoint, for the same training rows alone."""
+
+    def __init__(self, trainer: EchoGRPOTrainer) -> None:
+        super().__init__(trainer)
+        self.entries: dict[int, Entry] = {}
+        self.keys: list[int] = []  # of the groups of all processes, in order
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return rows_fingerprint(self.trainer.train_dataset)
+
+    def begin(self, inputs: list[dict[str, Any]]) -> None:
+        self.keys = self.group_keys(inputs)
+
+    def group_keys(self, inputs: list[dict[str, Any]]) -> list[int]:
+        """One key a group, of all processes' rows."""
+        own = torch.tensor([row_key(example) for example in inputs], device=self.trainer.accelerator.device)
+        return self.trainer.accelerator.gather(own)[:: self.trainer.num_generations].tolist()
+
+    def state_dict(self) -> dict[str, Any]:
+        keys = torch.tensor(list(self.entries), dtype=torch.int64)
+        values = torch.tensor(list(self.entries.values()), dtype=torch.float64).reshape(-1, 2)
+        return {"rows": self.fingerprint, "keys": keys, "values": values}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if not state:
+            return
+        if state["rows"] != self.fingerprint:
+            raise ValueError(
+                f"what method={self.trainer.args.method!r} remembers in this checkpoint is of other training rows: "
+                "resume with the rows that the run began with, or start a new run from the checkpoint's weights."
+            )
+        self.entries = {
+            key: (a, b) for key, (a, b) in zip(state["keys"].tolist(), state["values"].tolist(), strict=True)
+        }
+
+
+class TrackedRate(Memory):
+    """SPO's: counts of successes and failures on earlier visits."""
+
+    def judged(self, advantages: Tensor, batch: Batch) -> Tensor:
+        rates = [a / (a + c) if a + c else torch.nan for a, c in map(self._entry, self.keys)]
+        known = torch.tensor(rates, dtype=batch.rewards.dtype, device=batch.rewards.device)
+        self._log(known)
+        self._visit(batch)
+        return self.trainer.method.against(known[batch.groups], batch)
+
+    def _entry(self, key: int) -> Entry:
+        return self.entries.get(key, (0.0, 0.0))
+
+    def _log(self, rates: Tensor) -> None:
+        known = rates[~rates.isnan()]
+        self.trainer.add_metric("tracked", len(known) / max(1, len(rates)), family="method")
+        if len(known):
+            self.trainer.add_metric("tracked_rate", float(known.mean()), family="method")
+
+    def _visit(self, batch: Batch) -> None:
+        zeros = torch.zeros_like(batch.kinds.kind)
+        right = zeros.scatter_add(0, batch.groups, batch.success.long()).tolist()
+        judged = zeros.scatter_add(0, batch.groups, batch.scored.long()).tolist()
+        for key, successes, number in zip(self.keys, right, judged, strict=True):
+            self.entries[key] = self.trainer.method.after(self._entry(key), successes, number - successes)
+
+
+class SkipSolved(Memory):
+    """All-success visits in a row, and how often the prompt has been passed over since.
+
+    A prompt that is passed over gives way to the next unsolved one of a stream of its own. Where one turn of the stream
+    has none (every prompt is solved, or in the batch), the loader's prompts stay.
+    """
+
+    def __init__(self, trainer: EchoGRPOTrainer) -> None:
+        super().__init__(trainer)
+        if isinstance(trainer.train_dataset, IterableDataset):
+            raise ValueError(
+                "method='skip_solved' does not go with a training set without random access: load its rows as a "
+                "Dataset."
+            )
+        self.stream = PromptStream(len(trainer.train_dataset), trainer.args.seed)
+
+    def collect(self, inputs: list[dict[str, Any]], sample: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> Any:
+        keys, columns = self.group_keys(inputs), list(inputs[0])
+        solved = [place for place, key in enumerate(keys) if self._is_solved(key)]
+        others = self._others(keys, len(solved), columns)
+        for place, key in enumerate(keys):
+            streak, skipped = self.entries.get(key, (0.0, 0.0))
+            self.entries[key] = (streak, skipped + (place in solved[: len(others)]))
+        self._log(len(keys), len(solved), len(others))
+        first, size = self.trainer.accelerator.process_index * len(inputs), self.trainer.num_generations
+        change = dict(zip(solved, others, strict=False))
+        return sample([change.get((first + row) // size, example) for row, example in enumerate(inputs)])
+
+    def _is_solved(self, key: int) -> bool:
+        streak, skipped = self.entries.get(key, (0.0, 0.0))
+        return self.trainer.method.is_solved(int(streak), int(skipped))
+
+    def _others(self, keys: list[int], count: int, columns: list[str]) -> list[dict[str, Any]]:
+        """Up to `count` unsolved rows that are not in the batch, of one turn of the stream at most."""
+        taken, found = set(keys), []
+        for _ in range(self.stream.size):
+            if len(found) == count:
+                break
+            row = self.trainer.train_dataset[self.stream.draw(1)[0]]
+            example = {name: value for name, value in row.items() if name in columns}
+            key = row_key(example)
+            if key not in taken and not self._is_solved(key):
+                taken.add(key)
+                found.append(example)
+        return found
+
+    def _log(self, groups: int, solved: int, replaced: int) -> None:
+        self.trainer.add_metric("skipped", replaced / groups, family="method")
+        self.trainer.add_metric("starved", (solved - replaced) / groups, family="method")
+        if replaced < solved:
+            self.trainer.warn_once(
+                "starved", "every prompt is solved or in the batch: solved prompts are trained on all the same."
+            )
+
+    def judged(self, advantages: Tensor, batch: Batch) -> Tensor:
+        solved = (batch.kinds.kind == KINDS.index("all_success")).tolist()
+        for key, all_right in zip(self.keys, solved, strict=True):
+            streak, _ = self.entries.get(key, (0.0, 0.0))
+            self.entries[key] = (streak + 1 if all_right else 0.0, 0.0)
+        return advantages
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "drawn": self.stream.drawn}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.stream.drawn = state.get("drawn", 0)

@@ -1,0 +1,136 @@
+"""What is remembered of prompts: SPO's rates over visits, prompts passed over, and both after a resume."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from echorl.trl.parts.row_keys import row_key, rows_fingerprint
+from tests.trl.scripted import GIVEN, Script, same
+from tests.trl.test_gradient import keep_batch
+from tests.trl.tiny import build, make_dataset, run
+
+ONE_BATCH = dict(echo_coef=0.0, dataset=make_dataset(4))
+"""Four prompts, so that every batch visits each of them."""
+
+
+def batches(tmp_path, reward, **changes):
+    trainer = build(tmp_path, reward, **{"echo_coef": 0.0, **changes})
+    kept = keep_batch(trainer)
+    trainer.train()
+    return trainer, kept
+
+
+# -- SPO --------------------------------------------------------------------------------------------------------------
+
+
+def test_all_success_groups_gain_1_less_the_rate_of_earlier_visits(tmp_path):
+    """Half right at first, then all: v = 2/4, then (0.9 2 + 4) / (0.9 4 + 4)."""
+    trainer, kept = batches(tmp_path, Script("mmmm", "++++", "----"), method="spo", max_steps=3, **ONE_BATCH)
+    first = [given - (2 - given) / 3 for given in GIVEN["m"]] * 4  # the mean of the other three
+    assert kept[0]["advantages"].tolist() == pytest.approx(first)
+    assert kept[1]["advantages"].tolist() == pytest.approx([0.5] * 16)
+    assert kept[2]["advantages"].tolist() == pytest.approx([-5.8 / 7.6] * 16)
+    logged = trainer.state.log_history
+    assert [entry["method/tracked"] for entry in logged[:3]] == [0.0, 1.0, 1.0]
+    assert logged[2]["method/tracked_rate"] == pytest.approx(5.8 / 7.6)
+
+
+def test_rates_belong_to_prompts_in_whatever_order_they_come(tmp_path):
+    def by_prompt(number, **_):
+        return [float(i % 4 < n) for i, n in enumerate(number)]  # n of 4 rollouts of prompt n are right
+
+    trainer, _ = batches(tmp_path, by_prompt, method="spo", max_steps=3, method_options={"decay": 1.0}, **ONE_BATCH)
+    entries = trainer.part.entries
+    expected = {row_key(row): (3.0 * row["number"], 12.0 - 3 * row["number"]) for row in make_dataset(4)}
+    assert entries == expected
+
+
+def test_weight_0_is_leave_one_out(tmp_path):
+    one, other = (
+        run(tmp_path, Script(*["m+-m"] * 8), method=method, method_options=options, echo_coef=0.0)
+        for method, options in (("spo", {"weight": 0.0}), ("rloo", {}))
+    )
+    assert all(torch.allclose(one[1][-1][name], other[1][-1][name], atol=1e-6) for name in one[1][-1])
+    assert one[2] == pytest.approx(other[2], abs=1e-6)
+
+
+# -- prompts passed over ----------------------------------------------------------------------------------------------
+
+
+def easy_first(number, **_):
+    """Prompts 0 to 3 are solved, the others mixed."""
+    return [GIVEN["+" if n < 4 else "m"][i % 4] for i, n in enumerate(number)]
+
+
+class Seen:
+    """Passes prompts' numbers on, and keeps them."""
+
+    __name__ = "seen"
+
+    def __init__(self, reward):
+        self.reward, self.numbers = reward, []
+
+    def __call__(self, number, **kwargs):
+        self.numbers.append(number[::4])
+        return self.reward(number=number, **kwargs)
+
+
+def test_solved_prompts_give_way_until_they_have_rested(tmp_path):
+    """8 prompts, two batches an epoch: the solved ones come up once, and once more after two passes."""
+    seen = Seen(easy_first)
+    changes = dict(method="skip_solved", method_options={"rest": 2}, dataset=make_dataset(8), max_steps=8)
+    trainer, _ = batches(tmp_path, seen, **changes)
+    easy = [sum(n < 4 for n in numbers[0 + i] + numbers[1 + i]) for numbers in [seen.numbers] for i in (0, 2, 4, 6)]
+    assert easy == [4, 0, 0, 4]
+    assert all(len(set(numbers)) == 4 for numbers in seen.numbers)
+    skipped = [entry["method/skipped"] for entry in trainer.state.log_history[:8]]
+    assert sum(skipped[2:6]) == 2.0  # four prompts, twice, in batches of four
+    assert not any(skipped[:2] + skipped[6:])
+
+
+def test_where_every_prompt_is_solved_none_is_passed_over(tmp_path):
+    seen = Seen(lambda number, **_: [1.0] * len(number))
+    changes = dict(method="skip_solved", dataset=make_dataset(8), max_steps=4)
+    trainer, _ = batches(tmp_path, seen, **changes)
+    assert sorted(seen.numbers[2] + seen.numbers[3]) == list(range(8))
+    assert [entry["method/starved"] for entry in trainer.state.log_history[:4]] == [0.0, 0.0, 1.0, 1.0]
+    assert "starved" in trainer.warned
+
+
+def test_without_rest_it_is_grpo_bit_for_bit(tmp_path):
+    one, other = (
+        run(tmp_path, easy_first, method=method, method_options=options, echo_coef=0.0, dataset=make_dataset(8))
+        for method, options in (("skip_solved", {"rest": 0}), ("grpo", {}))
+    )
+    assert same(one, other)
+
+
+# -- with the checkpoint ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["spo", "skip_solved"])
+def test_a_resumed_run_remembers_and_other_rows_are_refused(tmp_path, method):
+    changes = dict(method=method, echo_coef=0.0, max_steps=5, save_strategy="steps", save_steps=3)
+    own = dict(changes, dataset=make_dataset(8))
+    whole, *_, weights = run(tmp_path, easy_first, **own)
+    resumed = build(tmp_path, easy_first, **own)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    assert all(torch.equal(weights[name], p) for name, p in resumed.model.named_parameters())
+    assert resumed.part.entries == whole.part.entries
+    assert len(whole.part.entries) == 8
+    other = build(tmp_path, easy_first, **changes, dataset=make_dataset(9))
+    with pytest.raises(ValueError, match=f"method='{method}' remembers in this checkpoint is of other training rows"):
+        other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+
+
+def test_a_fingerprint_tells_rows_and_their_order_apart():
+    rows = make_dataset(8)
+    assert rows_fingerprint(rows) == rows_fingerprint(make_dataset(8))
+    assert len({rows_fingerprint(each) for each in (rows, make_dataset(7), rows.select([1, 0, *range(2, 8)]))}) == 3
+    assert rows_fingerprint(rows.to_iterable_dataset()) == ""
+
+
+def test_streamed_rows_cannot_be_passed_over(tmp_path):
+    with pytest.raises(ValueError, match="'skip_solved' does not go with a training set without random access"):
+        build(tmp_path, method="skip_solved", dataset=make_dataset().to_iterable_dataset())
