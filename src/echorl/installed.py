@@ -1,8 +1,9 @@
-"""One sentence for a package that an extra of echorl brings and that is not there."""
+"""Which packages are there, in which versions; one sentence for one that an extra of echorl brings and that is not."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 
@@ -19,3 +20,14 @@ def check_installed(who: str, packages: Iterable[str], extras: str) -> None:
     for name in packages:
         if find_spec(name) is None:
             raise ImportError(f"{who} needs {name}: pip install 'echorl[{extras}]'.")
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Package -> its version, without those that are not installed."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echorl.cli.errors import Interrupted, UserError, as_user_error
+from echorl.cli.options import spellings
 from echorl.installed import check_installed
 
 if TYPE_CHECKING:
@@ -72,12 +73,12 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
     for name, (kind, metavar, default, text) in SAMPLING.items():
         text = text if default is None else f"{text}; default: {default}"
-        parser.add_argument(*_spellings(name), type=kind, default=default, metavar=metavar, help=text)
+        parser.add_argument(*spellings(name), type=kind, default=default, metavar=metavar, help=text)
     parser.add_argument(
-        *_spellings("tokens_at_once"), type=int, default=8192, metavar="N", help="in one forward; default: %(default)s"
+        *spellings("tokens_at_once"), type=int, default=8192, metavar="N", help="in one forward; default: %(default)s"
     )
     parser.add_argument("--device", metavar="DEVICE", help="default: cuda if there is one, else cpu")
-    parser.add_argument(*_spellings("output_dir"), metavar="DIR", help="default: runs/analyze/MODEL-TASK")
+    parser.add_argument(*spellings("output_dir"), metavar="DIR", help="default: runs/analyze/MODEL-TASK")
 
 
 def _add_deletion(parser: argparse.ArgumentParser) -> None:
@@ -91,10 +92,6 @@ def _add_deletion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--finishes", type=int, default=4, metavar="N", help="completions of what is left; default: %(default)s"
     )
-
-
-def _spellings(name: str) -> list[str]:
-    return list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"]))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -146,11 +143,10 @@ def _source(args: argparse.Namespace) -> Source:
 
 
 def _plan(args: argparse.Namespace, source: Source, checkpoint: Checkpoint) -> Plan:
-    import torch
-
     from echorl.analysis.golden.run import Plan
     from echorl.analysis.layouts import Columns
     from echorl.analysis.rows import find_files
+    from echorl.cli.models import default_device
     from echorl.evaluate.plan import Sampling
 
     own = {name: getattr(args, name) for name in ("traces", "finishes") if args.what == "deletion"}
@@ -158,7 +154,7 @@ def _plan(args: argparse.Namespace, source: Source, checkpoint: Checkpoint) -> P
         checkpoint=checkpoint,
         source=source,
         sampling=Sampling(**{name: getattr(args, name) for name in SAMPLING}),
-        device=args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        device=args.device or default_device(),
         rollouts=find_files(args.rollouts or []),
         columns=Columns(**{name: getattr(args, name) for name in ("prompt", "response", "reward", "group")}),
         **own,
@@ -166,25 +162,19 @@ def _plan(args: argparse.Namespace, source: Source, checkpoint: Checkpoint) -> P
 
 
 def _loaders(plan: Plan, tokens_at_once: int) -> Loaders:
-    from transformers.utils import logging
-
     from echorl.analysis.golden.run import Loaders
-
-    logging.disable_progress_bar()  # that of the weights, which cuts our own in pieces
-    name = f"--model {plan.checkpoint.name!r} cannot be loaded on {plan.device}"
+    from echorl.cli.models import load_model, loading
 
     def engine(works: Sequence[Work], sampling: Sampling) -> Engine:
         from echorl.evaluate.engines import start
 
-        with as_user_error(OSError, RuntimeError, doing=name):
+        with loading(plan.checkpoint, plan.device):
             return start("transformers", plan.checkpoint, sampling, works, plan.device)
 
     def scorer(temperature: float) -> Scorer:
         from echorl.analysis.scorer import Scorer
-        from echorl.evaluate.loading import load_policy
 
-        with as_user_error(OSError, RuntimeError, doing=name):
-            model = load_policy(plan.checkpoint.path, plan.device)[0]
+        model = load_model(plan.checkpoint, plan.device)[0]
         return Scorer(model, temperature=temperature, tokens_at_once=tokens_at_once)
 
     return Loaders(engine=engine, scorer=scorer)

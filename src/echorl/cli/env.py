@@ -6,7 +6,8 @@ import argparse
 import os
 import platform
 import warnings
-from importlib.metadata import PackageNotFoundError, version
+
+from echorl.installed import versions
 
 PACKAGES = (
     *("echorl", "torch", "trl", "transformers", "peft", "accelerate", "datasets", "deepspeed"),
@@ -21,23 +22,18 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    own, *others = PACKAGES
+    found = dict.fromkeys(PACKAGES, "not installed") | versions(PACKAGES)
     lines = {
-        **{name: installed(name) for name in PACKAGES[:1]},
+        own: found[own],
         "python": f"{platform.python_version()} ({platform.system()} {platform.machine()})",
-        **{name: installed(name) for name in PACKAGES[1:]},
+        **{name: found[name] for name in others},
         "trl for echorl": trl_verdict(),
         **devices(),
     }
     for name, value in lines.items():
         print(f"{name + ':':16} {value}")
     return 0
-
-
-def installed(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def trl_verdict() -> str:

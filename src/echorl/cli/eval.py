@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echorl.cli.errors import Interrupted, UserError, as_user_error
+from echorl.cli.options import spellings
 from echorl.installed import check_installed
 
 if TYPE_CHECKING:
@@ -46,22 +47,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--benchmarks", nargs="+", metavar="NAME", help="aime24 math500 ..., or TASK[:SPLIT]")
     parser.add_argument("--data", metavar="PATH", help="the benchmarks' files, instead of the hub's data sets")
     for name, (kind, metavar, text) in DEFAULTS.items():
-        parser.add_argument(*_spellings(name), type=kind, metavar=metavar, help=text)
+        parser.add_argument(*spellings(name), type=kind, metavar=metavar, help=text)
     parser.add_argument(
         "--backend", choices=("transformers", "vllm"), default="transformers", help="default: %(default)s"
     )
     parser.add_argument("--device", metavar="DEVICE", help="of transformers; default: cuda if there is one, else cpu")
-    parser.add_argument(*_spellings("output_dir"), metavar="DIR", help="default: runs/eval/MODEL")
+    parser.add_argument(*spellings("output_dir"), metavar="DIR", help="default: runs/eval/MODEL")
     parser.add_argument(
         "--compare", nargs=2, type=Path, metavar=("A", "B"), help="two output folders: B less A, paired"
     )
     parser.add_argument(
         "--grade", nargs="+", type=Path, metavar="FILE", help="score stored samples anew, without a model"
     )
-
-
-def _spellings(name: str) -> list[str]:
-    return list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"]))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -106,7 +103,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from echorl.cli.bars import Bars
     from echorl.cli.eval_table import show_results
     from echorl.cli.lock import alone
-    from echorl.cli.models import find_checkpoint
+    from echorl.cli.models import default_device, find_checkpoint
     from echorl.evaluate.engines import BATCH_SIZES, check_vllm
     from echorl.evaluate.plan import Sampling
     from echorl.evaluate.run import evaluate, prepare, settings_of
@@ -116,7 +113,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     sampling = Sampling(**{"batch_size": BATCH_SIZES[args.backend], **given})
     if args.backend == "vllm":
         check_vllm()
-    checkpoint, device = find_checkpoint(args.model), args.device or _device()
+    checkpoint, device = find_checkpoint(args.model), args.device or default_device()
     with as_user_error(ImportError, doing="a benchmark needs a package (pip install 'echorl[tasks]')"):
         works = prepare(args.benchmarks, checkpoint, sampling, args.data)
     folder = Path(args.output_dir or Path("runs/eval", Path(os.path.abspath(args.model)).name))  # "." has no name
@@ -129,19 +126,11 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _start(backend: str, checkpoint: Checkpoint, sampling: Sampling, works: list[Work], device: str) -> Engine:
-    from transformers.utils import logging
-
+    from echorl.cli.models import loading
     from echorl.evaluate.engines import start
 
-    logging.disable_progress_bar()  # that of the weights, which cuts our own in pieces
-    with as_user_error(OSError, RuntimeError, doing=f"--model {checkpoint.name!r} cannot be loaded on {device}"):
+    with loading(checkpoint, device):
         return start(backend, checkpoint, sampling, works, device)
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _grade(args: argparse.Namespace) -> int:

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.errors import Interrupted, as_user_error
+from echorl.cli.errors import Interrupted
+from echorl.cli.options import spellings
 from echorl.installed import check_installed
 
 if TYPE_CHECKING:
@@ -50,31 +51,27 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     for name, (kind, text) in ECHO.items():
         default = getattr(EchoConfig, name)
         parser.add_argument(
-            *_spellings(name), type=kind, choices=CHOICES.get(name), default=default, help=f"{text}; default: {default}"
+            *spellings(name), type=kind, choices=CHOICES.get(name), default=default, help=f"{text}; default: {default}"
         )
     _add_scoring(parser)
     parser.add_argument("--format", choices=("jsonl", "parquet"), default="jsonl", help="of the clips: %(default)s")
-    parser.add_argument(*_spellings("output_dir"), metavar="DIR", help="default: runs/mine/NAME of the first file")
+    parser.add_argument(*spellings("output_dir"), metavar="DIR", help="default: runs/mine/NAME of the first file")
 
 
 def _add_scoring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, default=1.0, help="of the sampling; default: %(default)s")
     parser.add_argument("--chat", action="store_true", help="write prompts that are text as a user's chat message")
-    parser.add_argument(*_spellings("no_end"), action="store_true", help="put no end token behind the responses")
+    parser.add_argument(*spellings("no_end"), action="store_true", help="put no end token behind the responses")
     parser.add_argument(
-        *_spellings("max_length"), type=int, metavar="N", help="longest rollout in tokens; default: the model's context"
+        *spellings("max_length"), type=int, metavar="N", help="longest rollout in tokens; default: the model's context"
     )
     parser.add_argument(
-        *_spellings("batch_size"), type=int, default=64, metavar="N", help="rollouts in a part; default: %(default)s"
+        *spellings("batch_size"), type=int, default=64, metavar="N", help="rollouts in a part; default: %(default)s"
     )
     parser.add_argument(
-        *_spellings("tokens_at_once"), type=int, default=8192, metavar="N", help="in one forward; default: %(default)s"
+        *spellings("tokens_at_once"), type=int, default=8192, metavar="N", help="in one forward; default: %(default)s"
     )
     parser.add_argument("--device", metavar="DEVICE", help="default: cuda if there is one, else cpu")
-
-
-def _spellings(name: str) -> list[str]:
-    return list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"]))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -94,20 +91,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _mine(args: argparse.Namespace) -> int:
-    from functools import partial
-
     from echorl.analysis.mine import mine
     from echorl.analysis.rows import find_files
     from echorl.cli.bars import Bars
     from echorl.cli.lock import alone
-    from echorl.cli.models import find_checkpoint
+    from echorl.cli.models import find_checkpoint, load_model
 
     files = find_files(args.rollouts)
     checkpoint = find_checkpoint(args.model)
     plan = _plan(args, files, checkpoint)
     folder = Path(args.output_dir or Path("runs/mine", Path(os.path.abspath(args.rollouts[0])).stem))
     with alone(folder, "mine"), Bars() as bars:
-        found = mine(folder, plan, checkpoint, partial(_start, checkpoint, args.device), bars)
+        found = mine(folder, plan, checkpoint, lambda: load_model(checkpoint, args.device)[0], bars)
     show_summary(found, folder, args.format)
     return 0
 
@@ -125,18 +120,6 @@ def _plan(args: argparse.Namespace, files: list[Path], checkpoint: Checkpoint) -
         echo=EchoConfig(**{name: getattr(args, name) for name in ECHO}),
         **{name: getattr(args, name) for name in ("temperature", "batch_size", "tokens_at_once", "format")},
     )
-
-
-def _start(checkpoint: Checkpoint, device: str | None) -> Any:
-    import torch
-    from transformers.utils import logging
-
-    from echorl.evaluate.loading import load_policy
-
-    logging.disable_progress_bar()  # that of the weights, which cuts our own in pieces
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with as_user_error(OSError, RuntimeError, doing=f"--model {checkpoint.name!r} cannot be loaded on {device}"):
-        return load_policy(checkpoint.path, device)[0]
 
 
 def show_summary(found: Mapping[str, Any], folder: Path, format: str) -> None:

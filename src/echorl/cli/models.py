@@ -1,9 +1,11 @@
-"""The names of models that the command line knows, beside folders and the hub's."""
+"""Models on the command line: their names (beside folders and the hub's), the device, and loading them."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from echorl.cli.errors import as_user_error
 
@@ -38,3 +40,34 @@ def find_checkpoint(name: str) -> Checkpoint:
     with as_user_error(OSError, ValueError, doing=f"--model {name!r} {place} cannot be loaded"):
         _ = checkpoint.config, checkpoint.processing_class
     return checkpoint
+
+
+def default_device() -> str:
+    """cuda if there is one, else cpu."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def loading(checkpoint: Checkpoint, device: str) -> Iterator[None]:
+    """While the weights are loaded: no bar but our own, and what goes wrong in one sentence.
+
+    Raises:
+        UserError: they cannot be loaded.
+    """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # that of the weights, which cuts our own in pieces
+    trouble = (OSError, RuntimeError, AssertionError)  # the last: torch without CUDA, asked for it
+    with as_user_error(*trouble, doing=f"--model {checkpoint.name!r} cannot be loaded on {device}"):
+        yield
+
+
+def load_model(checkpoint: Checkpoint, device: str | None = None) -> tuple[Any, Any]:
+    """(model, tokenizer or processor), on the device or on the default one; errors as `loading`."""
+    from echorl.evaluate.loading import load_policy
+
+    device = device or default_device()
+    with loading(checkpoint, device):
+        return load_policy(checkpoint.path, device)

@@ -1,4 +1,4 @@
-"""The options of `echorl train` and `echorl sft` that are neither the trainer's nor the model's: what to train on."""
+"""Options: how those of every command are spelt, and what `echorl train` and `echorl sft` train on."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from echorl.tasks import TASKS
 
 NAMES = ("quickstart", *TASKS)
 """The tasks that `task` can name."""
+
+
+def spellings(name: str) -> list[str]:
+    """An option's names on the command line, with underscores (shown in errors) and with hyphens.
+
+    >>> spellings("output_dir"), spellings("seed")
+    (['--output_dir', '--output-dir'], ['--seed'])
+    """
+    return list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"]))
 
 
 def option(default: Any, text: str) -> Any:

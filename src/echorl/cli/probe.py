@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echorl.cli.errors import Interrupted, as_user_error
+from echorl.cli.options import spellings
 from echorl.installed import check_installed
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ PLAN = {
     "batch_size": (int, "N", "rollouts sampled at once"),
     "seed": (int, "S", "of prompts, samples and projection"),
 }
-HEAD = ["rule", "groups", "acts on", "signal", "z", "pass@1", "z", "length", "z", "entropy", "z", "coef 10 %", "saves", "z"]
+HEAD = ["rule", "groups", "acts on", "signal", "z", "pass@1", "z", "length", "z", "entropy", "z"]
+HEAD += ["coef 10 %", "saves", "z"]
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -39,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "probe",
         help="ask whether EchoRL would help, without training: echorl probe --model FOLDER --benchmark quickstart",
-        description="Take the gradients of EchoRL and its rivals at a checkpoint, and print how much of each is signal, "
+        description="Take the gradients of EchoRL and its rivals at a checkpoint; print how much of each is signal, "
         "where it points, and the most that it can add to the policy gradient. What is finished is kept; the same "
         "command goes on, with more prompts, too. See docs/probe.md.",
     )
@@ -51,18 +53,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--prompts", type=int, default=128, metavar="N", help="default: %(default)s")
     parser.add_argument("--samples", type=int, default=8, metavar="G", help="rollouts of each; default: %(default)s")
     parser.add_argument(
-        *_spellings("max_new_tokens"), type=int, metavar="N", help="default 8192, or less where the context is shorter"
+        *spellings("max_new_tokens"), type=int, metavar="N", help="default 8192, or less where the context is shorter"
     )
     for name, (kind, metavar, text) in PLAN.items():
         default = getattr(Plan, name)
         shown = f"; default: {default}" if default != "" else ""
-        parser.add_argument(*_spellings(name), type=kind, default=default, metavar=metavar, help=text + shown)
+        parser.add_argument(*spellings(name), type=kind, default=default, metavar=metavar, help=text + shown)
     parser.add_argument("--device", metavar="DEVICE", help="default: cuda if there is one, else cpu")
-    parser.add_argument(*_spellings("output_dir"), metavar="DIR", help="default: runs/probe/MODEL")
-
-
-def _spellings(name: str) -> list[str]:
-    return list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"]))
+    parser.add_argument(*spellings("output_dir"), metavar="DIR", help="default: runs/probe/MODEL")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,14 +85,14 @@ def _probe(args: argparse.Namespace) -> int:
     from echorl.analysis.probe import Plan, probe
     from echorl.cli.bars import Bars
     from echorl.cli.lock import alone
-    from echorl.cli.models import find_checkpoint
+    from echorl.cli.models import find_checkpoint, load_model
 
     plan = Plan(**{name: getattr(args, name) for name in PLAN})
     checkpoint = find_checkpoint(args.model)
     work = _work(args, plan, checkpoint)
     folder = Path(args.output_dir or Path("runs/probe", Path(os.path.abspath(args.model)).name))
     with alone(folder, "probe"), Bars() as bars:
-        result = probe(folder, work, plan, checkpoint, partial(_start, checkpoint, args.device), bars)
+        result = probe(folder, work, plan, checkpoint, partial(load_model, checkpoint, args.device), bars)
     show_result(result, folder)
     return 0
 
@@ -110,18 +108,6 @@ def _work(args: argparse.Namespace, plan: Plan, checkpoint: Checkpoint) -> Work:
     return draw_items(work, args.prompts, plan.seed)
 
 
-def _start(checkpoint: Checkpoint, device: str | None) -> tuple[Any, Any]:
-    import torch
-    from transformers.utils import logging
-
-    from echorl.evaluate.loading import load_policy
-
-    logging.disable_progress_bar()  # that of the weights, which cuts our own in pieces
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with as_user_error(OSError, RuntimeError, doing=f"--model {checkpoint.name!r} cannot be loaded on {device}"):
-        return load_policy(checkpoint.path, device)
-
-
 def show_result(result: Mapping[str, Any], folder: Path) -> None:
     """Print the sizes, a row a rule, and the verdict."""
     from echorl.analysis.probe.folder import RESULT
@@ -131,7 +117,9 @@ def show_result(result: Mapping[str, Any], folder: Path) -> None:
     shares = ", ".join(f"{share:.0%} {kind.replace('_', '-')}" for kind, share in result["groups"].items())
     print(f"{sizes['rollouts']} rollouts of {sizes['prompts']} prompts: {shares}; ", end="")
     print(f"pass@1 {solved['value']:.3f} +- {solved['se']:.3f}, {result['length']['value']:.1f} tokens a rollout")
-    title = f"{result['model']}: share of a batch's gradient that is signal ({sizes['prompts_per_batch']} prompts), cosines"
+    title = (
+        f"{result['model']}: share of a batch's gradient that is signal ({sizes['prompts_per_batch']} prompts), cosines"
+    )
     print_table(title, HEAD, [_line(row) for row in (result["policy_gradient"], *result["rules"])])
     for sentence in result["verdict"]:
         print(f"- {sentence}")

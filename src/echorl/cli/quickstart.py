@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 from echorl.cli.errors import Interrupted
+from echorl.cli.options import spellings
 from echorl.installed import check_installed
 
 NEEDED = ("trl", "transformers", "datasets", "reasoning_gym", "pyarrow", "matplotlib", "jinja2", "rich")
@@ -22,9 +23,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Train the shipped policy with GRPO and with GRPO + EchoRL, on the CPU; then show a table, and "
         "leave a page and a picture. A second run with the same settings trains nothing again.",
     )
-    parser.add_argument(
-        "--output", type=Path, default=Path("quickstart-run"), metavar="DIR", help="default: %(default)s"
-    )
+    names = (*spellings("output_dir"), "--output")  # its name in the first version
+    parser.add_argument(*names, type=Path, default=Path("quickstart-run"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--fresh", action="store_true", help="discard the results in DIR and start again")
     parser.add_argument("--seed", type=_seed, default=0, help="of both runs, default: %(default)s")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
@@ -57,8 +57,8 @@ def _run(args: argparse.Namespace, started: float) -> int:
 
     study = replace(TINY if args.tiny else Study(), seed=args.seed)
     with Bars() as bars:
-        summary = quickstart(args.output, study, fresh=args.fresh, view=bars)
-    show(summary, args.output, time.monotonic() - started)
+        summary = quickstart(args.output_dir, study, fresh=args.fresh, view=bars)
+    show(summary, args.output_dir, time.monotonic() - started)
     return 0
 
 

@@ -7,11 +7,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echorl.cli.errors import UserError, one_line
+from echorl.installed import versions
 
 if TYPE_CHECKING:
     from echorl.cli.parsing import Settings
@@ -90,25 +90,26 @@ def reached(checkpoint: Path, training: Any) -> str | None:
 
     Runs counted in epochs see to that themselves.
     """
-    limits = vars(training)
-    if 0 < limits["max_steps"] <= progress(checkpoint)["updates"]:
+    limits, own = vars(training), _own_state(checkpoint)
+    done = _progress(checkpoint, own)
+    if 0 < limits["max_steps"] <= done["updates"]:
         return f"max_steps={limits['max_steps']}"
     budget = limits.get("max_rollout_tokens", 0)  # `echorl sft` samples nothing
-    if budget and _is_between_batches(checkpoint) and progress(checkpoint)["rollout_tokens"] >= budget:
+    between_batches = own.get("buffer") is None  # a budget is looked at where no generation batch is in use
+    if budget and between_batches and done["rollout_tokens"] >= budget:
         return f"max_rollout_tokens={budget}"
     return None
 
 
 def progress(checkpoint: Path) -> dict[str, int]:
     """{"updates", "rollout_tokens"} up to this checkpoint."""
+    return _progress(checkpoint, _own_state(checkpoint))
+
+
+def _progress(checkpoint: Path, own: Mapping[str, Any]) -> dict[str, int]:
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    ledger = _own_state(checkpoint).get("ledger", {"tokens": {}})
+    ledger = own.get("ledger", {"tokens": {}})
     return {"updates": state["global_step"], "rollout_tokens": sum(ledger["tokens"].values())}
-
-
-def _is_between_batches(checkpoint: Path) -> bool:
-    """Whether no generation batch is in use; a budget is looked at then."""
-    return _own_state(checkpoint).get("buffer") is None
 
 
 def _own_state(checkpoint: Path) -> dict[str, Any]:
@@ -195,11 +196,11 @@ def write_config(command: str, settings: Settings, env: Mapping[str, str]) -> No
     import yaml
 
     given, defaults, folder = settings.given, settings.defaults, Path(settings.training.output_dir)
-    versions = ", ".join(f"{name} {version(name)}" for name in ("echorl", "trl", "transformers", "torch"))
+    installed = ", ".join(map(" ".join, versions(("echorl", "trl", "transformers", "torch")).items()))
     asked = {key: value for key, value in sorted(given.items()) if key not in NOT_RECORDED}
     rest = {key: value for key, value in sorted(defaults.items()) if key not in given and key not in NOT_RECORDED}
     comments = yaml.safe_dump(_plain(rest), sort_keys=False, allow_unicode=True).splitlines()
-    lines = [f"# {versions}", f"# Run it again: echorl {command} --config config.yaml"]
+    lines = [f"# {installed}", f"# Run it again: echorl {command} --config config.yaml"]
     lines += [f"# It ran with these variables of the recipe's env set: {', '.join(env)}"] if env else []
     lines += [
         yaml.safe_dump(_plain(asked), sort_keys=False, allow_unicode=True),

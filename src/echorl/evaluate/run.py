@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from echorl.evaluate.checkpoint import Checkpoint
@@ -13,6 +12,7 @@ from echorl.evaluate.grading import describe, golds_of, sampled_row, score
 from echorl.evaluate.plan import Sampling, Work, room
 from echorl.evaluate.store import RESULTS, Store, write_samples
 from echorl.evaluate.summary import Scored, averages
+from echorl.installed import versions
 from echorl.processes import Silent, View
 from echorl.stored import write_json
 
@@ -127,10 +127,4 @@ def sum_up(store: Store) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), **versions(PACKAGES)}

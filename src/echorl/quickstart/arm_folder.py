@@ -20,7 +20,7 @@ def prepare_folder(folder: Path, key: dict[str, Any]) -> None:
     """
     found = read_json(folder / MARK)
     if found is None and folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds files that no quickstart wrote: choose another --output.")
+        raise ValueError(f"{folder} holds files that no quickstart wrote: choose another --output_dir.")
     if found is not None and found.get("key") != key:
         shutil.rmtree(folder)
         found = None

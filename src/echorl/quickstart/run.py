@@ -53,7 +53,8 @@ def prepare_output(output: Path, *, fresh: bool) -> None:
         probe.unlink()
     except OSError as error:
         reason = error.strerror or "not a folder"
-        raise ValueError(f"cannot write to the output folder {output} ({reason}): choose another --output.") from None
+        text = f"cannot write to the output folder {output} ({reason}): choose another --output_dir."
+        raise ValueError(text) from None
     if fresh:
         _discard(output)
 

@@ -1,6 +1,6 @@
 """Several quickstarts together: the difference between the arms over seeds, which one pair of runs can't tell.
 
-    for seed in 0 1 2; do echorl quickstart --seed $seed --output runs/$seed; done
+    for seed in 0 1 2; do echorl quickstart --seed $seed --output_dir runs/$seed; done
     python -m echorl.quickstart.seeds runs/*
 
 Prints a Markdown table: EchoRL less GRPO in percentage points, a row a run, and the mean with Student's 95 % interval.
@@ -30,7 +30,7 @@ def read_results(folders: Sequence[Path]) -> list[dict[str, Any]]:
     found = [read_json(folder / "results.json") for folder in folders]
     for folder, result in zip(folders, found, strict=True):
         if result is None:
-            raise ValueError(f"{folder} holds no results.json: run echorl quickstart --output {folder} first.")
+            raise ValueError(f"{folder} holds no results.json: run echorl quickstart --output_dir {folder} first.")
     results = [result for result in found if result is not None]
     seeds = [result["key"]["settings"].pop("seed") for result in results]
     if len(set(seeds)) < len(seeds) or any(result["key"] != results[0]["key"] for result in results):
