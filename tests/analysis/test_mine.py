@@ -129,6 +129,8 @@ def test_a_rollout_too_long_for_the_model_gives_no_clip(tmp_path, model):
     short = {"prompt": "1=?\n", "response": "1+\n2\n", "reward": 0}
     found = run(tmp_path / "out", [write(tmp_path / "a.jsonl", [long, short])], model)
     assert (found["all"]["too_long"], found["mixed"]["clips"]) == (1, {"count": 0})
+    found = run(tmp_path / "none", [write(tmp_path / "b.jsonl", [long, long])], model)
+    assert (found["all"]["too_long"], found["all"]["steps"]) == (2, None)
 
 
 def test_parquet_out_holds_the_same(tmp_path, model):

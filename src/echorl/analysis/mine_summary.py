@@ -91,7 +91,8 @@ def _ratio(value: float, of: float) -> float | None:
 
 def _of_counts(counts: Mapping[int, int]) -> dict[str, Any]:
     values = torch.tensor(sorted(counts), dtype=torch.float64)
-    return _spread(values.repeat_interleave(torch.tensor([counts[int(value)] for value in values])))
+    times = torch.tensor([counts[int(value)] for value in values], dtype=torch.int64)  # float if empty, else
+    return _spread(values.repeat_interleave(times))
 
 
 def _of_clips(columns: Mapping[str, array]) -> dict[str, Any]:
