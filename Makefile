@@ -28,8 +28,8 @@ quickstart: $(READY)  ## GRPO and GRPO+EchoRL on this CPU, a table and a page, i
 
 # The page's tests are skipped where there is no Chromium and this can't install it.
 chromium:  ## the browser that the tests of the report's page use, where apt-get can install it
-	@command -v chromium chromium-browser google-chrome > /dev/null \
-		|| { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium; } > /dev/null 2>&1 \
+	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } > /dev/null \
+		|| { [ "$$(id -u)" = 0 ] && apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium; } > /dev/null 2>&1 \
 		|| echo "no Chromium, and it can't be installed here: the tests in tests/browser will be skipped"
 
 test: $(READY) chromium  ## unit, property, reference, TRL, CLI and end-to-end tests
