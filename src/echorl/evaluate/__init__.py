@@ -14,13 +14,17 @@ from echorl.evaluate.metrics import (
     pass_at_k,
     standard_error,
 )
+from echorl.evaluate.model import evaluate_model
+from echorl.evaluate.plan import Sampling
 from echorl.evaluate.sampling import Completions, ends_of, judge, sample
 
 __all__ = [
     "Completions",
     "Estimate",
+    "Sampling",
     "behaviour",
     "ends_of",
+    "evaluate_model",
     "item_majority",
     "item_pass_at_k",
     "judge",
