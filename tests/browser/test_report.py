@@ -9,6 +9,7 @@ import pytest
 from echorl.report.assemble import make_report
 from echorl.report.page import Page, write
 from echorl.report.viewer import from_dumps, gallery_json
+from echorl.visible import visible
 from tests.report import made
 
 MANY = 2000
@@ -206,8 +207,6 @@ def test_hostile_rollouts_are_inert(tmp_path, watched):
 
 
 def _as_seen(text: str) -> str:
-    from echorl.report.gallery import visible
-
     return visible(text)
 
 

@@ -160,6 +160,15 @@ def test_an_unfinished_comparison_shows_how_far_it_is(tmp_path):
     assert rows["grpo/rate-0.0001/seed-0"] == ["", "", ""]
 
 
+def test_some_runs_of_a_comparison(tmp_path):
+    folder = made.make_comparison(tmp_path / "study")
+    report = make_report([folder / "grpo/rate-0.0001/seed-0", folder / "grpo/rate-0.0001/seed-1"])
+    assert section(report, "Training").legend == ["grpo, rate 0.0001"]
+    (folder / "grpo/rate-0.0001/seed-0/policy/metrics.jsonl").unlink()
+    with pytest.raises(ValueError, match="wait for the first log"):
+        read_source(folder / "grpo/rate-0.0001/seed-0")
+
+
 def test_the_probe_s_numbers(tmp_path):
     source = read_source(made.make_probe(tmp_path / "probe"))
     [table] = source.tables

@@ -11,11 +11,11 @@ import echorl
 from echorl.report import charts
 from echorl.report.charts import Chart, Intervals
 from echorl.report.curves import AXES, ledger_tables, make_charts, runs_table
-from echorl.report.gallery import visible
 from echorl.report.page import Page, Section
 from echorl.report.sources import Source, name_of, read_source
 from echorl.report.training import TrainingRun, group_by_seed
 from echorl.report.viewer import Found, from_clips, from_dumps, gallery_json
+from echorl.visible import visible
 
 BAND = (
     "A line is the mean of an arm's seeds, its band reaches from the lowest seed to the highest, and it ends where the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,20 @@ def read_comparison(folder: Path) -> Source:
         charts=[] if results is None else _charts(results["tests"]),
         notes=notes,
     )
+
+
+def read_one(folder: Path) -> Source:
+    """One run of a comparison, ARM/rate-*/seed-*.
+
+    Raises:
+        ValueError: it has logged nothing yet.
+    """
+    place = Path(os.path.abspath(folder))
+    name = "/".join(place.parts[-3:])
+    runs, notes = _runs(place.parents[2], [name])
+    if not runs:
+        raise ValueError(f"{folder} has no line of metrics: wait for the first log.")
+    return Source(folder=folder, runs=runs, notes=notes)
 
 
 def _is_final(name: str, results: Mapping[str, Any]) -> bool:

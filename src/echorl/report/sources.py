@@ -115,6 +115,9 @@ KINDS = (
     Kind("results.json (eval)", _has("benchmarks"), _reader("results", "read_evaluation")),
     Kind("results.json (quickstart)", _has("value", "accuracy"), _reader("results", "read_quickstart")),
     Kind("ARM/rate-*/seed-*/run.json (compare)", _is_comparison, _reader("compared", "read_comparison")),
+    Kind(
+        "run.json (one run of compare)", lambda folder: (folder / "run.json").is_file(), _reader("compared", "read_one")
+    ),
     Kind("metrics.jsonl (train)", _is_run, _read_run),
 )
 """In the order in which they are tried."""

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from echorl.core.ledger import MEANING
-from echorl.report.gallery import EDGES, Rollout, Row, Step, make_rollout, prompt_text, visible
+from echorl.report.gallery import EDGES, Rollout, Row, Step, make_rollout
+from echorl.visible import prompt_text, visible
 
 Shown = dict[str, Any]
 """A group as the script reads it: {"run", "kind", "step", "name", "prompt", "rollouts"}."""
