@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from echorl.methods.agpo import AGPO
 from echorl.methods.avspo import AVSPO, collapse_rate
 from echorl.methods.exclude_degenerate import ExcludeDegenerate
 from echorl.methods.reinforce import ReinforceRej, WReinforce
+from echorl.methods.reinforce_ada import choose, pool_advantages
 from echorl.methods.rl_zvp import RLZVP
 from echorl.methods.spo import SPO, leave_one_out
 from tests.methods.batches import group_relative, make_batch
@@ -218,3 +220,38 @@ def test_spo_with_weight_0_is_leave_one_out():
     found = SPO(weight=0.0).against(torch.full_like(batch.rewards, 0.9), batch)
     assert torch.allclose(found, load_method("rloo").advantages(centred, batch), atol=1e-6)
     assert leave_one_out(batch)[-2] == 1.0  # the only one with a verdict is its own mean: no advantage
+
+
+# -- Reinforce-Ada --------------------------------------------------------------------------------------------------
+
+
+def by_loop(success: list[bool], owner: list[int], size: int) -> list[bool]:
+    """Half of each, then whatever is left, in order; written out."""
+    chosen = [False] * len(success)
+    for prompt in set(owner):
+        mine = [i for i, o in enumerate(owner) if o == prompt]
+        right, wrong = [i for i in mine if success[i]], [i for i in mine if not success[i]]
+        number = min(len(right), max(size - size // 2, size - len(wrong)))
+        for i in right[:number] + wrong[: size - number]:
+            chosen[i] = True
+    return chosen
+
+
+@pytest.mark.parametrize("size", [4, 5, 8])
+def test_the_choice_from_a_pool_against_a_loop(size):
+    rng = random.Random(size)
+    owner = [prompt for _ in range(3) for prompt in range(6) for _ in range(size)]
+    success = [rng.random() < owner[i] / 5 for i in range(len(owner))]
+    found = choose(torch.tensor(success), torch.tensor(owner), size)
+    assert found.tolist() == by_loop(success, owner, size)
+    assert torch.bincount(torch.tensor(owner)[found]).tolist() == [size] * 6
+
+
+def test_a_pools_mean_and_std():
+    rewards = torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.9, 0.9, 0.9, NAN])
+    owner = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 1])
+    found = pool_advantages(rewards, owner, scale=True)
+    std = float(rewards[:6].std())
+    assert found[:6].tolist() == pytest.approx([(2 / 3) / (std + 1e-4)] * 2 + [(-1 / 3) / (std + 1e-4)] * 4)
+    assert found[6:].tolist() == [0.0] * 4  # equal rewards: exactly 0
+    assert pool_advantages(rewards, owner, scale=False)[0] == pytest.approx(2 / 3)

@@ -36,7 +36,7 @@ def test_coef_0_is_plain_verl_bit_for_bit(lab):
     for name, changes in (("plain", {}), ("off", {"trainer.v1.trainer_mode": "echo_sync", "+echo.coef": 0})):
         folder = lab.folder / name
         more = {"trainer.n_gpus_per_node": 2, "trainer.save_freq": 3, "trainer.default_local_dir": folder}
-        found, log = lab.run(STANDIN | more | changes, timeout=240, name=name, ECHORL_TEST_STANDIN="1")
+        found, log = lab.run(STANDIN | more | changes, timeout=240, name=name, ECHORL_TEST_STANDIN="2")
         results.append((found, first_rank(folder), log))
     (plain, weights, _), (off, same, log) = results
     assert "EchoRL is off (echo.coef=0): this is plain verl." in log
@@ -52,24 +52,24 @@ def test_coef_0_is_plain_verl_bit_for_bit(lab):
 
 
 def test_dynamic_sampling_echoes_what_it_drops(lab):
-    """Two trainer ranks: every second prompt is all right and dropped, so eight are drawn for four; all give clips."""
+    """Two trainer ranks: two of three prompts are all right and dropped, so that eight, the limit, are not enough."""
     changes = {
         "trainer.n_gpus_per_node": 2,
         "trainer.total_training_steps": 2,
         "algorithm.filter_groups.enable": True,
         "algorithm.filter_groups.metric": "acc",
-        "algorithm.filter_groups.max_num_gen_batches": 10,
+        "algorithm.filter_groups.max_num_gen_batches": 2,
     }
-    found, log = lab.run(STANDIN | ECHO | changes, timeout=240, name="dapo", ECHORL_TEST_STANDIN="1")
+    found, log = lab.run(STANDIN | ECHO | changes, timeout=240, name="dapo", ECHORL_TEST_STANDIN="3")
     assert len(found) == 2
-    for step in found:
-        assert (step["echo/dropped"], step["echo/missing"]) == (4, 0)
-        assert step["training/filter_groups/evicted_samples"] == 4
-        assert (step["echo/clips/all_success"], step["echo/clips/mixed"]) == (4, 4)
-        assert step["critic/score/mean"] < 1  # the batch itself has mixed groups alone
+    for step, accepted in zip(found, (3, 2), strict=True):
+        assert (step["echo/dropped"], step["echo/missing"]) == (8 - accepted, 4 - accepted)
+        assert step["training/filter_groups/evicted_samples"] == 8 - accepted
+        assert (step["echo/clips/all_success"], step["echo/clips/mixed"]) == (8 - accepted, accepted)
+        assert step["critic/score/mean"] == pytest.approx(0.25)  # the batch itself has mixed groups alone
         assert 0 < step["echo/nll"] < 10
         assert all(math.isfinite(value) for name, value in step.items() if name.startswith(("actor/", "echo/")))
-    assert re.search(r"of these +8 +50.0% .* dropped by dynamic sampling", log)
+    assert re.search(r"of these +11 +68.8% .* dropped by dynamic sampling", log)
 
 
 def check_step(step):

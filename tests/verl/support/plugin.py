@@ -19,7 +19,7 @@ def start() -> None:
 
     dist.init_process_group = init_once
     after_import("verl.utils.fsdp_utils", "tests.verl.support.cpu_copies")
-    if os.environ.get("ECHORL_TEST_STANDIN") == "1":
+    if os.environ.get("ECHORL_TEST_STANDIN"):
         after_import("verl.trainer.ppo.v1", "tests.verl.support.standin")
 
 

@@ -1,6 +1,11 @@
-"""In place of an engine: rollouts by transformers' `generate`, from the first weights, the same in every run."""
+"""In place of an engine: rollouts by transformers' `generate`, from the first weights, the same in every run.
+
+One prompt of so many as ECHORL_TEST_STANDIN says has one success, the others succeed in all rollouts.
+"""
 
 from __future__ import annotations
+
+import os
 
 import torch
 import transfer_queue as tq
@@ -10,6 +15,7 @@ from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry
 
 EOS = 1
+PERIOD = int(os.environ["ECHORL_TEST_STANDIN"])
 
 PPOTrainerSync._enable_hybrid_replicas = False
 PPOTrainerSync.on_init_end = PPOTrainerSync.on_step_end = lambda self: None  # no engine to send weights to
@@ -48,7 +54,7 @@ class AgentLoopManager:
             response = row[len(prompt) :]
             ends = (response == EOS).nonzero()
             response = response[: int(ends[0]) + 1] if len(ends) else response
-            fields.append(rollout(uid, prompt, response, success=number % 2 == 0 or session == 0))
+            fields.append(rollout(uid, prompt, response, success=number % PERIOD != 1 or session == 0))
             sizes = dict(prompt_len=len(prompt), response_len=len(response), seq_len=len(prompt) + len(response))
             steps = dict(global_steps=step, min_global_steps=step, max_global_steps=step)
             tags.append(dict(status="success", **sizes, **steps))

@@ -39,6 +39,16 @@ def groups_to_draw(missing: int, num_generations: int, num_processes: int) -> in
     return missing - missing % unit
 
 
+def groups_in_turn(prompts: list[int], num_generations: int, num_processes: int) -> list[int]:
+    """The prompts, and as many of them again from the first on as make their rollouts even for the processes.
+
+    >>> groups_in_turn([3, 5, 6], 2, 4), groups_in_turn([7], 1, 4)
+    ([3, 5, 6, 3], [7, 7, 7, 7])
+    """
+    unit = num_processes // math.gcd(num_processes, num_generations)
+    return [prompts[place % len(prompts)] for place in range(-(-len(prompts) // unit) * unit)]
+
+
 @dataclass(frozen=True, eq=False)
 class Round:
     """What a round sampled.
@@ -201,8 +211,7 @@ def check_settings(trainer: EchoGRPOTrainer) -> None:
             checkpointing and trainer.accelerator.num_processes > 1 and trainer.echo.coef > 0
         ),
     }
+    way_out = "; or set method_options={'dynamic_sampling': False}" if args.method == "dapo" else ""
     for obstacle, present in obstacles.items():
         if present:
-            raise ValueError(
-                f"dynamic sampling does not go with {obstacle}; or set method_options={{'dynamic_sampling': False}}."
-            )
+            raise ValueError(f"dynamic sampling does not go with {obstacle}{way_out}.")

@@ -1,0 +1,83 @@
+"""Reinforce-Ada's part: the same prompts in further rounds, then a balanced choice from each one's pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor
+
+from echorl.core.ledger import GroupKinds
+from echorl.methods.base import Batch
+from echorl.methods.reinforce_ada import choose, pool_advantages, unfinished
+from echorl.trl.parts.dynamic_sampling import DynamicSampling, Round, groups_in_turn
+
+
+class ReinforceAda(DynamicSampling):
+    """Rounds as in dynamic sampling, of the batch's own prompts.
+
+    The groups of all rounds are EchoRL's prompts: each can give its clip, also a rollout that is not chosen.
+    """
+
+    def collect(self, inputs: list[dict[str, Any]], sample: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> Any:
+        self.prompts = gather_object(inputs)[:: self.trainer.num_generations]
+        self.asked = [list(range(len(self.prompts)))]  # the prompts of each round's groups
+        self.scored: list[Batch] = []  # each round's, over all processes
+        return super().collect(inputs, sample)
+
+    def dropped(self, kinds: GroupKinds) -> Tensor:
+        self.kept_groups = torch.ones_like(kinds.degenerate)  # which rollouts are chosen shows at the end
+        return ~self.kept_groups
+
+    def judged(self, advantages: Tensor, batch: Batch) -> Tensor:
+        self.scored.append(batch)
+        return advantages
+
+    def _owner(self) -> Tensor:
+        """int64 [M]: the prompt of each rollout of all rounds."""
+        groups = torch.tensor([prompt for asked in self.asked for prompt in asked], device=self.scored[0].groups.device)
+        return groups.repeat_interleave(self.trainer.num_generations)
+
+    def _unfinished(self) -> list[int]:
+        success = torch.cat([batch.success for batch in self.scored])
+        return unfinished(success, self._owner(), self.trainer.num_generations)
+
+    def _next(self, rounds: list[Round], size: int, columns: list[str]) -> list[dict[str, Any]]:
+        prompts = self._unfinished()
+        if len(rounds) >= self.trainer.method.max_rounds or not prompts:
+            return []
+        processes, generations = self.trainer.accelerator.num_processes, self.trainer.num_generations
+        self.asked.append(groups_in_turn(prompts, generations, processes))
+        rows = [self.prompts[prompt] for prompt in self.asked[-1] for _ in range(generations)]
+        here = len(rows) // processes
+        return rows[self.trainer.accelerator.process_index * here :][:here]
+
+    def _log(self, rounds: list[Round], size: int) -> None:
+        counts = {"rounds": len(rounds), "num_sampled_groups": sum(map(len, self.asked))}
+        counts["balanced"] = 1 - len(self._unfinished()) / len(self.prompts)
+        for name, count in counts.items():
+            self.trainer.add_metric(name, float(count), family="method")
+
+    def _assemble(self, rounds: list[Round], size: int) -> dict[str, Any]:
+        if len(rounds) > 1:
+            rounds = self._chosen(rounds)
+        return super()._assemble(rounds, size)
+
+    def _chosen(self, rounds: list[Round]) -> list[Round]:
+        """The rounds with the choice from every pool, and advantages by its mean and std."""
+        owner, numbers = self._owner(), [each.accepted.numel() for each in rounds]
+        success = torch.cat([batch.success for batch in self.scored])
+        chosen = choose(success, owner, self.trainer.num_generations).split(numbers)
+        rewards, scale = torch.cat([batch.rewards for batch in self.scored]), self.trainer.scale_rewards != "none"
+        advantages = pool_advantages(rewards, owner, scale=scale).split(numbers)
+        return [self._with(*parts) for parts in zip(rounds, chosen, advantages, strict=True)]
+
+    def _with(self, each: Round, chosen: Tensor, advantages: Tensor) -> Round:
+        own = advantages.view(each.accepted.shape)[self.trainer.accelerator.process_index]
+        rows = {**each.rows, "advantages": own.to(each.rows["advantages"])}
+        if "echo_informative" in rows:
+            rows["echo_informative"] = ((own != 0) & rows["completion_mask"].any(1)).float()
+        return replace(each, rows=rows, accepted=chosen.view(each.accepted.shape))

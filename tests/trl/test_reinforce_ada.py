@@ -1,0 +1,73 @@
+"""Reinforce-Ada's rounds: who is sampled again, what is chosen, and by what mean."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.trl.scripted import Script, same
+from tests.trl.test_gradient import closest, keep_batch
+from tests.trl.tiny import Gradients, build, run
+
+ROUNDS = ("m+-m", "-m")
+"""The second prompt is all right, then all wrong; the third all wrong, then mixed: both are balanced after two."""
+
+
+def first_batch(tmp_path, *rounds, **changes):
+    gradients, script = Gradients(), Script(*rounds, then="+")
+    own = {"method": "reinforce_ada", "echo_coef": 0.0, "max_steps": 1, **changes}
+    trainer = build(tmp_path, script, callbacks=[gradients], **own)
+    kept = keep_batch(trainer)
+    trainer.train()
+    return trainer, script, kept[0], gradients.steps[0]
+
+
+def test_unbalanced_prompts_are_sampled_again_until_they_are_balanced(tmp_path):
+    trainer, script, batch, _ = first_batch(tmp_path, *ROUNDS)
+    assert script.numbers[1] == script.numbers[0][1:3]
+    assert len(script.numbers) == 2
+    log = trainer.state.log_history[0]
+    names = ("rounds", "num_sampled_groups", "balanced")
+    assert [log[f"method/{name}"] for name in names] == [2.0, 6.0, 1.0]
+    assert trainer.ledger.num_tokens == script.tokens
+    assert len(batch["completion_ids"]) == 16
+    assert bool(batch["tool_mask"].bool().eq(1).any(1).all())
+
+
+def test_every_prompt_has_half_right_and_half_wrong_by_its_pools_mean(tmp_path):
+    """Pools: 2 of 4, 4 of 8, 2 of 8, 2 of 4."""
+    _, _, batch, _ = first_batch(tmp_path, *ROUNDS)
+    expected = []
+    for right, total in ((2, 4), (4, 8), (2, 8), (2, 4)):
+        pool = torch.tensor([1.0] * right + [0.0] * (total - right))
+        expected += [float((r - pool.mean()) / (pool.std() + 1e-4)) for r in (1.0, 1.0, 0.0, 0.0)]
+    assert sorted(batch["advantages"].tolist()) == pytest.approx(sorted(expected), rel=1e-5)
+
+
+def test_it_ends_after_max_rounds_and_what_is_short_is_filled_up(tmp_path):
+    trainer, script, batch, _ = first_batch(tmp_path, "++++", "++++", "+++m", method_options={"max_rounds": 3})
+    assert len(script.numbers) == 3
+    assert trainer.state.log_history[0]["method/balanced"] == 0.25
+    pool = torch.tensor([1.0] * 10 + [0.0] * 2)
+    low = float((0 - pool.mean()) / (pool.std() + 1e-4))
+    assert sorted(batch["advantages"].tolist())[:2] == pytest.approx([low] * 2, rel=1e-5)
+    assert int((batch["advantages"] == 0).sum()) == 12
+
+
+def test_one_round_is_grpo_bit_for_bit(tmp_path):
+    one = run(tmp_path, Script(*["m+-m"] * 2), method="reinforce_ada", method_options={"max_rounds": 1}, echo_coef=0.0)
+    assert same(one, run(tmp_path, Script(*["m+-m"] * 2), method="grpo", echo_coef=0.0))
+
+
+def test_every_clip_of_every_round_reaches_the_loss_at_any_micro_batch(tmp_path):
+    """EchoRL's receipt would complain of a lost one."""
+    found = []
+    for size in (16, 4):
+        changes = dict(per_device_train_batch_size=size, gradient_accumulation_steps=16 // size, echo_coef=1.0)
+        trainer, *_, gradient = first_batch(tmp_path, *ROUNDS, **changes)
+        found.append(gradient)
+    assert closest(*found) < 1e-5
+    log = trainer.state.log_history[0]
+    assert (
+        log["echo/clips/mixed"] + log["echo/clips/all_success"] == 4
+    )  # m + m, then m: of six groups four have a success
