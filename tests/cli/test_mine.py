@@ -96,6 +96,15 @@ def test_settings_it_cannot_use(tmp_path, scorer, fails):
     fails(call("nowhere"), "--model 'nowhere' (no folder here, so a model of the hub) cannot be loaded")
 
 
+def test_a_device_that_torch_was_not_built_for(tmp_path, scorer, fails, monkeypatch):
+    def load(folder, device):
+        raise AssertionError("Torch not compiled with CUDA enabled")  # what torch raises
+
+    monkeypatch.setattr("echorl.evaluate.loading.load_policy", load)
+    write(tmp_path / "rows.jsonl", rows(8))
+    fails(call(scorer, "--device", "cuda"), "cannot be loaded on cuda: Torch not compiled with CUDA enabled")
+
+
 def test_a_tokenizer_without_newlines(tmp_path, fails, monkeypatch):
     monkeypatch.setattr(tiny, "PIECES", [piece for piece in tiny.PIECES if "\n" not in piece])
     folder = save_model(tmp_path / "model")

@@ -22,7 +22,7 @@ STEPS = TINY.num_steps
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("e2e") / "run"
-    assert main(["quickstart", "--tiny", "--output", str(output)]) == 0
+    assert main(["quickstart", "--tiny", "--output_dir", str(output)]) == 0
     return output
 
 
