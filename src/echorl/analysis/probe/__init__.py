@@ -1,4 +1,4 @@
-"""The signal probe: what a rule's gradient holds at a checkpoint, before anything is trained. Importing this is cheap."""
+"""The signal probe: what a rule's gradient holds at a checkpoint, before anything is trained."""
 
 from echorl.analysis.probe.plan import Plan
 from echorl.analysis.probe.run import probe

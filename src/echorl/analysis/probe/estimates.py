@@ -1,9 +1,9 @@
 r"""From inner products to what a user asks: is there a signal, where does it point, and what can it add.
 
 The most that a rule can add. Per prompt, let the policy gradient X have mean projection a_X on the direction of the
-gradient of pass@1, and noise v_X = tr Cov X; the rule Y likewise, and v_XY = tr Cov(X, Y). A step along a gradient with mean
-a and noise v gains in proportion to a^2 / v per prompt (signal per noise: the step size that curvature allows is a / v), so
-the mixture X + cY is worth (a_X + c a_Y)^2 / (v_X + 2c v_XY + c^2 v_Y). Over c >= 0 its maximum is
+gradient of pass@1, and noise v_X = tr Cov X; the rule Y likewise, and v_XY = tr Cov(X, Y). A step along a gradient with
+mean a and noise v gains in proportion to a^2 / v per prompt (signal per noise: the step size that curvature allows is
+a / v), so the mixture X + cY is worth (a_X + c a_Y)^2 / (v_X + 2c v_XY + c^2 v_Y). Over c >= 0 its maximum is
 
     s_mix = s_pg + (a_Y - b a_X)^2 / (v_Y - b^2 v_X)  with b = v_XY / v_X, if a_Y > b a_X, else s_pg = a_X^2 / v_X:
 
@@ -37,9 +37,11 @@ Of = Callable[[Products], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """Where things stand among the R rules of a sample, the batch size B, and the z that counts as shown."""
+    """A sample, where things stand among its R rules, the batch size B, and the z that counts as shown."""
 
     sample: Sample
+    pure: Tensor
+    """[R, R], of `pure_noise`."""
     pass_at_1: int
     length: int
     entropy: int
@@ -47,15 +49,29 @@ class Asked:
     batch: int
     critical: float
 
-    def measure(self, of: Of) -> Measure:
-        return jack_knife(of(self.sample.full), of(self.sample.left_out))
+    def measure(self, of: Of, rule: int, other: int, slope: float = 1.0) -> Measure:
+        """A function of the products with its error; `slope` is its derivative by the product of these two means."""
+        pure = float(self.pure[rule, other]) * slope**2
+        return jack_knife(of(self.sample.full), of(self.sample.left_out), pure)
+
+    def along(self, rule: int, other: int) -> Measure:
+        """<mu_k, mu_l>."""
+        return self.measure(lambda products: products.mean[..., rule, other], rule, other)
+
+    def mean(self, rule: int) -> float:
+        """||mu||^2, as estimated: it may be negative."""
+        return float(self.sample.full.mean[rule, rule])
+
+    def noise(self, rule: int) -> float:
+        """tr Cov."""
+        return float(self.sample.full.noise[rule, rule])
 
 
 def estimate(asked: Asked, rule: int) -> dict[str, Any]:
     """A rule's numbers; None in them where one cannot be computed (a rule that acts nowhere has none)."""
     directions = {name: getattr(asked, name) for name in ("pass_at_1", "length", "entropy")}
     return {
-        "signal_share": asked.measure(signal_share(rule, asked.batch)).row(),
+        "signal_share": signal_share(asked, rule).row(),
         "cosine": {name: cosine(asked, rule, other).row() for name, other in directions.items()},
         "coef_at": coefficients(asked, rule),
         "signal_per_noise": signal_per_noise(asked, rule).row(),
@@ -63,18 +79,16 @@ def estimate(asked: Asked, rule: int) -> dict[str, Any]:
     }
 
 
-def signal_share(rule: int, batch: int) -> Of:
+def signal_share(asked: Asked, rule: int) -> Measure:
     """||mu||^2 / (||mu||^2 + tr Cov / B): the share of a batch's squared gradient that is the same in every batch."""
 
     def of(products: Products) -> Tensor:
         mean, noise = products.mean[..., rule, rule], products.noise[..., rule, rule]
-        return mean / (mean + noise / batch)
+        return mean / (mean + noise / asked.batch)
 
-    return of
-
-
-def _along(rule: int, other: int) -> Of:
-    return lambda products: products.mean[..., rule, other]
+    noise = asked.noise(rule) / asked.batch
+    whole = asked.mean(rule) + noise
+    return asked.measure(of, rule, rule, noise / whole**2) if whole > 0 else NOTHING
 
 
 def cosine(asked: Asked, rule: int, other: int) -> Measure:
@@ -87,31 +101,33 @@ def cosine(asked: Asked, rule: int, other: int) -> Measure:
         mean = products.mean
         return mean[..., rule, other] / (mean[..., rule, rule] * mean[..., other, other]).sqrt()
 
-    z = asked.measure(_along(rule, other)).z
+    z = asked.along(rule, other).z
     if rule == other:
         return Measure(1.0, 0.0, z)
-    norms = [asked.sample.full.mean[one, one] for one in (rule, other)]
-    found = asked.measure(of) if min(norms) > 0 else NOTHING
+    if min(asked.mean(rule), asked.mean(other)) <= 0:
+        return Measure(None, None, z)
+    found = asked.measure(of, rule, other, (asked.mean(rule) * asked.mean(other)) ** -0.5)
     return Measure(found.value, found.se, z)
 
 
 def coefficients(asked: Asked, rule: int) -> dict[str, float | None]:
     """Fraction -> coefficient at which coef x the term's batch gradient has that share of the policy gradient's norm.
 
-    Norms are root mean squares over batches: ||mu||^2 + tr Cov / B. Both are means over the batch's prompts.
+    Norms are root mean squares over batches: ||mu||^2 (0 if its estimate is negative) + tr Cov / B. Both gradients are
+    means over the batch's prompts.
     """
-    products = asked.sample.full
 
-    def norm(of: int) -> float:
-        return float(products.mean[of, of] + products.noise[of, of] / asked.batch) ** 0.5
+    def square(of: int) -> float:
+        return max(0.0, asked.mean(of)) + asked.noise(of) / asked.batch
 
-    there = float(products.noise[rule, rule]) > 0 and float(products.noise[asked.loss, asked.loss]) > 0
-    return {f"{share:g}": share * norm(asked.loss) / norm(rule) if there else None for share in FRACTIONS}
+    there = asked.noise(rule) > 0 and asked.noise(asked.loss) > 0
+    ratio = (square(asked.loss) / square(rule)) ** 0.5 if there else None
+    return {f"{share:g}": None if ratio is None else share * ratio for share in FRACTIONS}
 
 
 def is_known(asked: Asked) -> bool:
     """Whether the policy gradient's own mean can be told from noise."""
-    return (asked.measure(_along(asked.pass_at_1, asked.pass_at_1)).z or 0.0) >= LEAST_Z
+    return (asked.along(asked.pass_at_1, asked.pass_at_1).z or 0.0) >= LEAST_Z
 
 
 def signal_per_noise(asked: Asked, rule: int) -> Measure:
@@ -120,13 +136,13 @@ def signal_per_noise(asked: Asked, rule: int) -> Measure:
     The squared error of a is subtracted from its square (not below 0), but for the policy gradient, whose square is
     unbiased as it is. z is a's.
     """
-    own = asked.pass_at_1
-    noise = float(asked.sample.full.noise[rule, rule])
+    own, noise = asked.pass_at_1, asked.noise(rule)
     if noise <= 0 or not is_known(asked):
         return NOTHING
     if rule == own:
-        return asked.measure(lambda products: products.mean[..., own, own] / products.noise[..., own, own])
-    found = asked.measure(lambda products: products.mean[..., rule, own] / products.mean[..., own, own].sqrt())
+        return asked.measure(lambda all: all.mean[..., own, own] / all.noise[..., own, own], own, own, 1 / noise)
+    slope = asked.mean(own) ** -0.5
+    found = asked.measure(lambda all: all.mean[..., rule, own] / all.mean[..., own, own].sqrt(), rule, own, slope)
     if found.value is None or found.se is None:
         return NOTHING
     square, error = _square(found.value, found.se)
@@ -149,7 +165,7 @@ def savings(asked: Asked, rule: int) -> dict[str, float | None]:
     rest = float(_rest(asked.sample.full, rule, base))
     if rule == base or not rest > 1e-9 or not is_known(asked):
         return nothing
-    delta = asked.measure(lambda products: _delta(products, rule, base))
+    delta = asked.measure(lambda products: _delta(products, rule, base), rule, base, 1 / asked.mean(base))
     if delta.value is None or delta.se is None or not delta.se > 0:
         return nothing
     square, error = _square(delta.value, delta.se) if delta.value > 0 else (0.0, 2**0.5 * delta.se**2)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,23 +36,35 @@ class Gradients:
 
     def __init__(self, model: Any, *, parameters: str = "", projection: int = 8192, seed: int = 0) -> None:
         self.model = model.eval()
-        chosen = choose_parameters(model, parameters)
-        self.num_parameters = sum(parameter.numel() for parameter in chosen)
-        sizes, device = [parameter.numel() for parameter in chosen], model.device
-        self.projection: Projection = make_projection(sizes, projection, seed=seed, device=device)
+        self._chosen = choose_parameters(model, parameters)
+        sizes = [parameter.numel() for parameter in self._chosen]
+        self.projection: Projection = make_projection(sizes, projection, seed=seed, device=model.device)
         self._out = self.projection.empty()
-        for index, parameter in enumerate(chosen):
-            parameter.register_post_accumulate_grad_hook(lambda own, index=index: self._take(index, own))
 
-    def _take(self, index: int, parameter: Tensor) -> None:
-        self.projection.add(self._out, index, parameter.grad)
-        parameter.grad = None
+    @contextmanager
+    def _hooked(self) -> Iterator[None]:
+        """Within, a backward pass adds what is kept of each parameter's gradient to `_out`, and leaves no gradient."""
+
+        def take(parameter: Tensor, index: int) -> None:
+            self.projection.add(self._out, index, parameter.grad)
+            parameter.grad = None
+
+        handles = [
+            parameter.register_post_accumulate_grad_hook(partial(take, index=index))
+            for index, parameter in enumerate(self._chosen)
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     @torch.no_grad()
     def score(self, prompt: list[int], responses: Sequence[list[int]], temperature: float) -> tuple[Tensor, Tensor]:
         """float32 [G, T] log-probabilities and entropies of the responses' tokens on the CPU, 0 after their ends."""
         found = [self._logp(prompt, response, temperature) for response in responses]
-        return tuple(torch.nn.utils.rnn.pad_sequence([one.cpu() for one in parts], True) for parts in zip(*found))
+        pad = torch.nn.utils.rnn.pad_sequence
+        return pad([logp.cpu() for logp, _ in found], True), pad([entropy.cpu() for _, entropy in found], True)
 
     def read(
         self, prompt: list[int], responses: Sequence[list[int]], patterns: Sequence[Pattern], temperature: float
@@ -64,9 +78,10 @@ class Gradients:
             own = [i for i, pattern in enumerate(patterns) if pattern.row == row]
             ends = [int(patterns[i].weights.nonzero().max()) + 1 for i in own]
             logp = self._logp(prompt, responses[row][: max(ends)], temperature)[0]
-            for i in own:
-                weights = patterns[i].weights[: len(logp)].to(logp.device)
-                found[i] = self._backward((weights * logp).sum(), retain=i != own[-1])
+            with self._hooked():
+                for i in own:
+                    weights = patterns[i].weights[: len(logp)].to(logp.device)
+                    found[i] = self._backward((weights * logp).sum(), retain=i != own[-1])
         return found
 
     def _logp(self, prompt: list[int], response: list[int], temperature: float) -> tuple[Tensor, Tensor]:

@@ -14,8 +14,8 @@ class Products:
     """What there is to know of N prompts' gradients g_k(i) of R rules; leading dimensions are (), or one a sample.
 
     Attributes:
-        mean: float64 [..., R, R], sum_{i != j} <g_k(i), g_l(j)> / N(N - 1): unbiased for <mu_k, mu_l>, since no prompt's
-            noise meets itself. The diagonal is of ||mu_k||^2, and may be negative.
+        mean: float64 [..., R, R], sum_{i != j} <g_k(i), g_l(j)> / N(N - 1): unbiased for <mu_k, mu_l>, since no
+            prompt's noise meets itself. The diagonal is of ||mu_k||^2, and may be negative.
         noise: float64 [..., R, R], tr Cov(g_k, g_l) of one prompt's gradients, unbiased; noise in every direction.
     """
 
@@ -56,8 +56,8 @@ def inner_products(parts: Callable[[], Iterable[Tensor]]) -> tuple[Tensor, Tenso
 def make_sample(own: Tensor, with_total: Tensor) -> Sample:
     """`Products` of all prompts, and of all but one.
 
-    With SS = <S_k, S_l> and Q = sum_i <g_k(i), g_l(i)>: mean = (SS - Q) / N(N - 1), noise = (Q - SS / N) / (N - 1). Less
-    prompt i, SS is SS - <g_k(i), S_l> - <S_k, g_l(i)> + <g_k(i), g_l(i)>, and Q is Q - <g_k(i), g_l(i)>.
+    With SS = <S_k, S_l> and Q = sum_i <g_k(i), g_l(i)>: mean = (SS - Q) / N(N - 1), noise = (Q - SS / N) / (N - 1).
+    Less prompt i, SS is SS - <g_k(i), S_l> - <S_k, g_l(i)> + <g_k(i), g_l(i)>, and Q is Q - <g_k(i), g_l(i)>.
 
     Raises:
         ValueError: fewer than 4 prompts.
@@ -89,18 +89,39 @@ class Measure:
 NOTHING = Measure(None, None, None)
 
 
-def jack_knife(full: Tensor, left_out: Tensor) -> Measure:
+def jack_knife(full: Tensor, left_out: Tensor, pure: float = 0.0) -> Measure:
     """The value with its jack-knife error sqrt((N - 1)/N sum_i (f_(-i) - mean)^2); `NOTHING` where one isn't finite.
 
-    For a product of means near zero the error is too large on average, at most by sqrt(2) (Efron and Stein 1981), so
-    that what is found there is on the safe side.
+    The jack-knife counts noise that meets noise twice (Efron and Stein 1981), and where a mean happens to be near 0 it
+    misses it. So `pure`, the squared error that pure noise gives (`pure_noise`), is taken off once, and is the least.
     """
     num = len(left_out)
-    error = ((left_out - left_out.mean()).square().sum() * (num - 1) / num).sqrt()
+    square = (left_out - left_out.mean()).square().sum() * (num - 1) / num
+    error = (square - pure).clamp(min=pure).sqrt()
     if not (full.isfinite() and error.isfinite()):
         return NOTHING
     value, se = float(full), float(error)
     return Measure(value, se, value / se if se > 0 else None)
+
+
+def pure_noise(gradients: Tensor, columns: int, num: int) -> Tensor:
+    """float64 [R, R]: the variance of `Products.mean` over `num` prompts as if all means were 0.
+
+    2 Var(h) / N(N - 1), with h the inner products of two prompts' gradients: for ||mu||^2 it is 2 tr(Cov^2) / N(N - 1).
+
+    Args:
+        gradients: [M, R, d] of some of the prompts; M of a hundred do.
+        columns: entries [k, l] are given for l below this, and on the diagonal; the others are 0.
+    """
+    _, rules, _ = gradients.shape
+    apart = ~torch.eye(len(gradients), dtype=torch.bool)
+    found = torch.zeros(rules, rules, dtype=torch.float64)
+    for k in range(rules):
+        for other in {*range(columns), k}:
+            products = gradients[:, k] @ gradients[:, other].T
+            pairs = ((products + products.T) / 2)[apart].double()
+            found[k, other] = found[other, k] = 2 * pairs.var() / (num * (num - 1))
+    return found
 
 
 def mean_of(values: Sequence[float]) -> Measure:

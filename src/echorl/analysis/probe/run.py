@@ -94,7 +94,9 @@ def _check(work: Work) -> None:
     if work.samples < 2:
         raise ValueError(f"samples={work.samples} is not allowed: a baseline from the other rollouts needs 2 or more.")
     if len(work.items) < 4:
-        raise ValueError(f"{len(work.items)} prompts are too few for a standard error: give 4 or more, better hundreds.")
+        raise ValueError(
+            f"{len(work.items)} prompts are too few for a standard error: give 4 or more, better hundreds."
+        )
     if any(item.images for item in work.items):
         raise ValueError(f"{work.benchmark.name} has images, which a probe does not read: take prompts of text.")
 
@@ -217,4 +219,3 @@ class _Prober:
             max_new_tokens=self.work.max_new_tokens,
             seed=self.plan.seed,
         )
-

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from echorl.analysis.probe.estimates import Asked, critical_z, estimate
 from echorl.analysis.probe.folder import Part
-from echorl.analysis.probe.moments import Sample, inner_products, make_sample, mean_of
+from echorl.analysis.probe.moments import Sample, inner_products, make_sample, mean_of, pure_noise
 from echorl.analysis.probe.plan import Plan
 from echorl.analysis.probe.rules import KINDS, RULES, rule_names, vector_names
 from echorl.analysis.probe.verdict import verdict
@@ -19,6 +19,8 @@ from echorl.evaluate.plan import Work
 
 Parts = Callable[[], Iterable[Part]]
 REFERENCES = ("pass_at_1", "length", "surprise", "loss")
+PURE_PROMPTS = 128
+"""Prompts from which the error of pure noise is estimated, all of whose pairs are looked at."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,12 +85,40 @@ def _counts(parts: Parts) -> dict[str, Tensor]:
 
 
 def _ask(parts: Parts, rows: list[_Row], counts: dict[str, Tensor], plan: Plan) -> Asked:
+    surprise, lengths = counts["surprise"].double().sum(1), counts["lengths"].double().sum(1)
+    ratio = surprise.sum() / lengths.sum()
+    left = (surprise.sum() - surprise) / (lengths.sum() - lengths)
+    factor = 1 / float(counts["lengths"].mean()) if plan.loss_type == "dapo" else 1.0
+    size = len(REFERENCES) + len(rows)
+    change, changes = _change(size, ratio, factor), _change(size, left, factor)
     sample = make_sample(*inner_products(lambda: (_expand(part, rows) for part in parts())))
-    sample = _with_entropy(sample, counts)
-    if plan.loss_type == "dapo":
-        sample = _scaled(sample, REFERENCES.index("loss"), 1 / float(counts["lengths"].mean()))
+    sample = Sample(sample.full.mixed(change), sample.left_out.mixed(changes))
+    first = change.float() @ _first(_expand(part, rows) for part in parts())
+    pure = pure_noise(first, len(REFERENCES) - 1, len(lengths))
     places = {"pass_at_1": 0, "length": 1, "entropy": 2, "loss": 3}
-    return Asked(sample=sample, batch=plan.prompts_per_batch, critical=critical_z(len(rows)), **places)
+    return Asked(sample=sample, pure=pure, batch=plan.prompts_per_batch, critical=critical_z(len(rows)), **places)
+
+
+def _first(parts: Iterable[Tensor]) -> Tensor:
+    """[M, R, d] of the first prompts, `PURE_PROMPTS` or a few more."""
+    found: list[Tensor] = []
+    for part in parts:
+        found.append(part)
+        if sum(map(len, found)) >= PURE_PROMPTS:
+            break
+    return torch.cat(found)
+
+
+def _change(size: int, ratio: Tensor, factor: float) -> Tensor:
+    """float64 [..., R, R]: what makes of the rules' gradients those that are asked about; `ratio` is [...].
+
+    The gradient of -log pi(o) becomes that of the mean entropy a token, S / L with S = E[-log pi(o)], L = E[length], up
+    to a factor: d(S / L) = (dS - (S / L) dL) / L, with the sample's S / L. The policy gradient gets `factor`.
+    """
+    change = torch.eye(size, dtype=torch.float64).repeat(*ratio.shape, 1, 1)
+    change[..., REFERENCES.index("surprise"), REFERENCES.index("length")] = -ratio
+    change[..., REFERENCES.index("loss"), REFERENCES.index("loss")] = factor
+    return change
 
 
 def _expand(part: Part, rows: list[_Row]) -> Tensor:
@@ -104,33 +134,11 @@ def _expand(part: Part, rows: list[_Row]) -> Tensor:
     return torch.cat([vectors[:, : len(REFERENCES)], torch.stack(ours, 1)], 1)
 
 
-def _with_entropy(sample: Sample, counts: dict[str, Tensor]) -> Sample:
-    """The gradient of -log pi(o) becomes that of the mean entropy a token, E[-log pi(o)] / E[length], up to a factor.
-
-    d (S / L) = (dS - (S / L) dL) / L, with the ratio S / L of the sample, or of the sample without a prompt.
-    """
-    surprise, lengths = counts["surprise"].double().sum(1), counts["lengths"].double().sum(1)
-    ratio = surprise.sum() / lengths.sum()
-    left = (surprise.sum() - surprise) / (lengths.sum() - lengths)
-    size = sample.full.mean.shape[-1]
-    changes = []
-    for one in (ratio, left):
-        change = torch.eye(size, dtype=torch.float64).repeat(*one.shape, 1, 1)
-        change[..., REFERENCES.index("surprise"), REFERENCES.index("length")] = -one
-        changes.append(change)
-    return Sample(sample.full.mixed(changes[0]), sample.left_out.mixed(changes[1]))
-
-
-def _scaled(sample: Sample, place: int, factor: float) -> Sample:
-    change = torch.eye(sample.full.mean.shape[-1], dtype=torch.float64)
-    change[place, place] = factor
-    return Sample(sample.full.mixed(change), sample.left_out.mixed(change))
-
-
 def _policy_row(asked: Asked, counts: dict[str, Tensor]) -> dict[str, Any]:
     own = {"rule": "policy_gradient", "label": "policy gradient (leave-one-out)", "groups": "all"}
     mixed = float((counts["kind"] == KINDS.index("mixed")).double().mean())
-    return {**own, "acts_on": mixed, **estimate(asked, asked.pass_at_1)}
+    found = estimate(asked, asked.pass_at_1)
+    return {**own, "acts_on": mixed, **found, "coef_at": dict.fromkeys(found["coef_at"])}
 
 
 def _rule_row(asked: Asked, counts: dict[str, Tensor], row: _Row, place: int) -> dict[str, Any]:

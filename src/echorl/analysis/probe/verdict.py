@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from echorl.analysis.probe.estimates import LEAST_Z, WORTH
 
@@ -13,15 +13,14 @@ KINDS = {"all_success": "all-success groups", "mixed": "mixed groups", "all": "a
 PAPER = ("echo", 0.001)
 """The paper's rule and coefficient."""
 CONTROL = "null"
-CATEGORIES = ("helps", "harms", "nothing", "too_small", "idle")
 
 
 def verdict(result: Mapping[str, Any]) -> list[str]:
     """Sentences: the policy gradient, the paper's rule on each kind of group, the other rules by what they do, a check.
 
     A rule "helps" where the best mixture with the policy gradient saves rollouts beyond the critical z; "harms" where
-    its mean points against the gradient of pass@1 beyond it; there is "no measurable gain" where the saving's 95 % limit is
-    below `WORTH`; else the sample is too small.
+    its mean points against the gradient of pass@1 beyond it; there is "no measurable gain" where the saving's 95 %
+    limit is below `WORTH`; else the sample is too small.
 
     Args:
         result: what probe.json holds; "verdict" is not read.
@@ -29,14 +28,14 @@ def verdict(result: Mapping[str, Any]) -> list[str]:
     own = [row for row in result["rules"] if row["rule"] == PAPER[0]]
     others = [row for row in result["rules"] if row["rule"] not in (PAPER[0], CONTROL)]
     sentences = [_policy_sentence(result), *(_paper_sentence(row, result) for row in own)]
-    for category in CATEGORIES:
+    for category in WORDS:
         if found := [row for row in others if category_of(row, result) == category]:
             sentences.append(_list_sentence(category, found, result))
     return [*sentences, *(_check_sentence(row, result) for row in result["rules"] if row["rule"] == CONTROL)]
 
 
 def category_of(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    """One of `CATEGORIES`: "idle" acted on fewer than `LEAST_PROMPTS` prompts."""
+    """A key of `WORDS`: "idle" acted on fewer than `LEAST_PROMPTS` prompts."""
     if _acted(row, result) < LEAST_PROMPTS:
         return "idle"
     critical, saves = result["critical_z"], row["saves"]
@@ -55,7 +54,7 @@ def _policy_sentence(result: Mapping[str, Any]) -> str:
     sizes, share = result["sizes"], result["policy_gradient"]["signal_share"]
     batch, z, prompts = sizes["prompts_per_batch"], share["z"], sizes["prompts"]
     if z is None:
-        return f"The policy gradient is 0 on all {prompts} prompts: no group is mixed, so there is nothing to compare with."
+        return f"The policy gradient is 0 on all {prompts} prompts: no group is mixed, and nothing can be compared."
     found = f"{_percent(share['value'])} of the policy gradient of {batch} prompts is signal (z {z:.1f})"
     if _is_known(result):
         return f"{found}."
@@ -73,45 +72,34 @@ def _is_known(result: Mapping[str, Any]) -> bool:
 def _paper_sentence(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     where, category = f"EchoClip on {KINDS[row['groups']]}", category_of(row, result)
     if category == "idle":
-        return f"{where}: {_idle(row, result)}."
-    share = row["signal_share"]
-    text = {
-        "helps": f"helps: {_saving(row, result)}",
-        "harms": f"harms: {_against(row)}",
-        "nothing": f"no measurable gain: {_limit(row)}",
-        "too_small": f"the sample is too small: {_needed(row, result)}",
-    }[category]
+        return f"{where}: {WORDS[category].one}: {_idle(row, result)}."
+    share, words = row["signal_share"], WORDS[category]
     signal = f"{_percent(share['value'])} of its own gradient is signal (z {_z(share)})"
-    return f"{where}: {text}. {signal}{_elsewhere(row, result)}{_strength(row)}."
+    return f"{where}: {words.one}: {words.tell(row, result)}. {signal}{_elsewhere(row, result)}{_strength(row)}."
 
 
 def _list_sentence(category: str, rows: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -> str:
-    head, tell = {
-        "helps": ("Also helps", lambda row: _saving(row, result)),
-        "harms": ("Also harms", _against),
-        "nothing": ("No measurable gain", _limit),
-        "too_small": ("Sample too small", lambda row: _needed(row, result)),
-        "idle": ("Nothing to measure", lambda row: _idle(row, result)),
-    }[category]
-    return f"{head}: " + "; ".join(f"{row['label']} on {KINDS[row['groups']]} ({tell(row)})" for row in rows) + "."
+    words = WORDS[category]
+    told = (f"{row['label']} on {KINDS[row['groups']]} ({words.tell(row, result)})" for row in rows)
+    return f"{words.many}: {'; '.join(told)}."
 
 
 def _saving(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     saves, bound = row["saves"], result["bound"]
     beyond = ", more than it: the objective changes, or the bound's assumption fails" if saves["value"] > bound else ""
     return (
-        f"mixed with the policy gradient it saves {_percent(saves['value'])} +- {_percent(saves['se'])} of the rollouts "
-        f"(z {saves['z']:.1f}; the bound is {_percent(bound)}{beyond})"
+        f"mixed with the policy gradient it saves {_percent(saves['value'])} +- {_percent(saves['se'])} of the "
+        f"rollouts (z {saves['z']:.1f}; the bound is {_percent(bound)}{beyond})"
     )
 
 
-def _against(row: Mapping[str, Any]) -> str:
+def _against(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     cosine = row["cosine"]["pass_at_1"]
     value = "" if cosine["value"] is None else f"cosine {cosine['value']:+.2f}, "
     return f"its mean points against the gradient of pass@1, {value}z {cosine['z']:.1f}"
 
 
-def _limit(row: Mapping[str, Any]) -> str:
+def _limit(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     return f"it saves at most {_percent(row['saves']['high'])} of the rollouts"
 
 
@@ -125,6 +113,23 @@ def _needed(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
 
 def _idle(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     return f"it acted on {_acted(row, result)} of {result['sizes']['prompts']} prompts"
+
+
+class _Words(NamedTuple):
+    """How a category is told of the paper's rule, of several others, and with which numbers."""
+
+    one: str
+    many: str
+    tell: Callable[[Mapping[str, Any], Mapping[str, Any]], str]
+
+
+WORDS: Mapping[str, _Words] = {
+    "helps": _Words("helps", "Also helps", _saving),
+    "harms": _Words("harms", "Also harms", _against),
+    "nothing": _Words("no measurable gain", "No measurable gain", _limit),
+    "too_small": _Words("the sample is too small", "Sample too small", _needed),
+    "idle": _Words("nothing to measure", "Nothing to measure", _idle),
+}
 
 
 def _elsewhere(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
@@ -151,8 +156,8 @@ def _check_sentence(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     z = row["signal_share"]["z"]
     if z is None:
         return "Null check: nothing to check."
-    verdict = "as it must have" if abs(z) < result["critical_z"] else "and must have none: do not believe this probe"
-    return f"Null check: tokens chosen without looking have {'no' if abs(z) < LEAST_Z else 'a'} signal (z {z:.1f}), {verdict}."
+    wrong = "; they must have none: do not believe this probe" if abs(z) >= result["critical_z"] else ""
+    return f"Null check: the signal of tokens chosen without looking has z {z:.1f}{wrong}."
 
 
 def _percent(value: float) -> str:
