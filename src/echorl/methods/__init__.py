@@ -13,8 +13,10 @@ from echorl.methods.configured import PositiveNLL, TopEntropy
 from echorl.methods.dapo import DAPO
 from echorl.methods.exclude_degenerate import ExcludeDegenerate
 from echorl.methods.group_relative import CISPO, GRPO, GSPO, RLOO, DrGRPO
+from echorl.methods.hold_step import HoldStep
 from echorl.methods.luffy import LUFFY, RLWithSFT
 from echorl.methods.reinforce import ReinforceRej, WReinforce
+from echorl.methods.reinforce_ada import ReinforceAda
 from echorl.methods.rl_zvp import RLZVP
 from echorl.methods.skip_solved import SkipSolved
 from echorl.methods.spo import SPO
@@ -40,8 +42,10 @@ METHODS: Mapping[str, type[Method]] = {
     "positive_nll": PositiveNLL,
     "top_entropy": TopEntropy,
     "avspo": AVSPO,
+    "reinforce_ada": ReinforceAda,
     "spo": SPO,
     "skip_solved": SkipSolved,
+    "hold_step": HoldStep,
 }
 """Name -> settings, a frozen dataclass with the paper's defaults."""
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from echorl.trl.parts.base import Part
 from echorl.trl.parts.dynamic_sampling import DynamicSampling
 from echorl.trl.parts.hints import Hints
+from echorl.trl.parts.hold_step import HoldStep
 from echorl.trl.parts.memory import SkipSolved, TrackedRate
+from echorl.trl.parts.reinforce_ada import ReinforceAda
 from echorl.trl.parts.traces import Traces
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ PARTS: Mapping[str | None, type[Part]] = {
     "trace": Traces,
     "hint": Hints,
     "dynamic_sampling": DynamicSampling,
+    "reinforce_ada": ReinforceAda,
+    "hold_step": HoldStep,
     "tracked_rate": TrackedRate,
     "skip_solved": SkipSolved,
 }
