@@ -13,12 +13,13 @@ from echorl.analysis.probe.estimates import Asked, critical_z, estimate
 from echorl.analysis.probe.folder import Part
 from echorl.analysis.probe.moments import Sample, inner_products, make_sample, mean_of, pure_noise
 from echorl.analysis.probe.plan import Plan
-from echorl.analysis.probe.rules import KINDS, RULES, rule_names, vector_names
+from echorl.analysis.probe.rules import KINDS, REFERENCES, RULES, rule_names, vector_names
 from echorl.analysis.probe.verdict import verdict
 from echorl.evaluate.plan import Work
 
 Parts = Callable[[], Iterable[Part]]
-REFERENCES = ("pass_at_1", "length", "surprise", "loss")
+FIRST = (*REFERENCES, "loss")
+"""The vectors before those of the rules, in a part and in a sample."""
 PURE_PROMPTS = 128
 """Prompts from which the error of pure noise is estimated, all of whose pairs are looked at."""
 
@@ -55,7 +56,7 @@ def sum_up(parts: Parts, model: str, work: Work, plan: Plan) -> dict[str, Any]:
         "cut_off": float(counts["cut_off"].double().mean()),
         "critical_z": asked.critical,
         "policy_gradient": _policy_row(asked, counts),
-        "rules": [_rule_row(asked, counts, row, place) for place, row in enumerate(rows, len(REFERENCES))],
+        "rules": [_rule_row(asked, counts, row, place) for place, row in enumerate(rows, len(FIRST))],
         "bound": 1 / work.samples,
     }
     return {**result, "verdict": verdict(result)}
@@ -78,8 +79,8 @@ def _rows(plan: Plan) -> list[_Row]:
 
 def _counts(parts: Parts) -> dict[str, Tensor]:
     """Everything of the parts but the gradients, a row a prompt; "kind" is int64 [N]."""
-    names = ("acts", "success", "lengths", "surprise", "cut_off")
-    found = {name: torch.cat([part[name] for part in parts()]) for name in names}
+    each = [{name: value for name, value in part.items() if name != "vectors"} for part in parts()]
+    found = {name: torch.cat([part[name] for part in each]) for name in each[0]}
     every, some = found["success"].all(1), found["success"].any(1)
     return {**found, "kind": torch.where(every, 0, torch.where(some, 1, 2))}
 
@@ -89,17 +90,17 @@ def _ask(parts: Parts, rows: list[_Row], counts: dict[str, Tensor], plan: Plan) 
     ratio = surprise.sum() / lengths.sum()
     left = (surprise.sum() - surprise) / (lengths.sum() - lengths)
     factor = 1 / float(counts["lengths"].mean()) if plan.loss_type == "dapo" else 1.0
-    size = len(REFERENCES) + len(rows)
+    size = len(FIRST) + len(rows)
     change, changes = _change(size, ratio, factor), _change(size, left, factor)
     sample = make_sample(*inner_products(lambda: (_expand(part, rows) for part in parts())))
     sample = Sample(sample.full.mixed(change), sample.left_out.mixed(changes))
-    first = change.float() @ _first(_expand(part, rows) for part in parts())
-    pure = pure_noise(first, len(REFERENCES) - 1, len(lengths))
+    some = change.float() @ _some(_expand(part, rows) for part in parts())
+    pure = pure_noise(some, len(REFERENCES), len(lengths))
     places = {"pass_at_1": 0, "length": 1, "entropy": 2, "loss": 3}
     return Asked(sample=sample, pure=pure, batch=plan.prompts_per_batch, critical=critical_z(len(rows)), **places)
 
 
-def _first(parts: Iterable[Tensor]) -> Tensor:
+def _some(parts: Iterable[Tensor]) -> Tensor:
     """[M, R, d] of the first prompts, `PURE_PROMPTS` or a few more."""
     found: list[Tensor] = []
     for part in parts:
@@ -116,8 +117,8 @@ def _change(size: int, ratio: Tensor, factor: float) -> Tensor:
     to a factor: d(S / L) = (dS - (S / L) dL) / L, with the sample's S / L. The policy gradient gets `factor`.
     """
     change = torch.eye(size, dtype=torch.float64).repeat(*ratio.shape, 1, 1)
-    change[..., REFERENCES.index("surprise"), REFERENCES.index("length")] = -ratio
-    change[..., REFERENCES.index("loss"), REFERENCES.index("loss")] = factor
+    change[..., FIRST.index("surprise"), FIRST.index("length")] = -ratio
+    change[..., FIRST.index("loss"), FIRST.index("loss")] = factor
     return change
 
 
@@ -131,7 +132,7 @@ def _expand(part: Part, rows: list[_Row]) -> Tensor:
     }
     vectors = part["vectors"]
     ours = [vectors[:, row.vector] * is_kind[row.kind].unsqueeze(1) for row in rows]
-    return torch.cat([vectors[:, : len(REFERENCES)], torch.stack(ours, 1)], 1)
+    return torch.cat([vectors[:, : len(FIRST)], torch.stack(ours, 1)], 1)
 
 
 def _policy_row(asked: Asked, counts: dict[str, Tensor]) -> dict[str, Any]:
