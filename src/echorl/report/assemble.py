@@ -75,7 +75,7 @@ def make_report(folders: Sequence[Path], *, over: str = "step", limit: int = 200
         title=_title(sources),
         lead=[*map(visible, notes), *_of_gallery(found)],
         sections=[*training, *(_section(source) for source in sources if source.title)],
-        gallery=gallery_json([(name, one.groups) for name, one in found]) if found else "",
+        gallery=_gallery(found),
         foot=[f"echorl {echorl.__version__}: echorl report " + visible(" ".join(str(one.folder) for one in sources))],
     )
     return Report(page=page, charts=drawn)
@@ -127,6 +127,11 @@ def _find_rollouts(sources: Sequence[Source], limit: int) -> Iterator[tuple[str,
 def _name(run: TrainingRun) -> str:
     folder = run.folder.parent if run.folder.name == "policy" else run.folder
     return f"{run.arm}, seed {run.seed}" if run.arm else name_of(folder)
+
+
+def _gallery(found: Sequence[tuple[str, Found]]) -> str:
+    runs = [(name, one.groups) for name, one in found if one.groups]
+    return gallery_json(runs) if runs else ""
 
 
 def _of_gallery(found: Sequence[tuple[str, Found]]) -> list[str]:
