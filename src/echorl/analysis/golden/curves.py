@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from echorl.analysis.golden.deletion import Outcome
@@ -75,6 +76,19 @@ def _contrast(areas: Mapping[str, Mapping[str, list[float]]], first: str, second
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
+
+
+def report(outcomes: Sequence[Outcome], sizes: Mapping[str, int]) -> dict[str, Any]:
+    """{"sizes", "tables", "curves", "findings", "value"}, ready for JSON; `sizes` are told, too."""
+    kinds = {kind: found for kind in (RIGHT, EXPERT) if (found := summarize(outcomes, kind))}
+    own = {f"{name}_{kind}": kinds[kind][name] for kind in kinds for name in ("prompts", "traces")}
+    return {
+        "sizes": {**own, **sizes},
+        "tables": [table for kind in kinds for table in tables(kind, kinds[kind])],
+        "curves": [curve for kind in kinds for curve in curves(kind, kinds[kind])],
+        "findings": [sentence for kind in kinds for sentence in findings(kind, kinds[kind])],
+        "value": {"kinds": kinds, "traces": [asdict(one) for one in outcomes]},
+    }
 
 
 def tables(kind: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,19 +97,10 @@ def analyze_deletion(folder: Path, plan: Plan, load: Loaders, view: View) -> dic
     verdicts = _finish(folder / "finished", deleted, plan, load, view)
     grader = plan.source.benchmark.get_grader()
     outcomes = [outcome(one, verdicts, grader.answer(one.trace.text)) for one in deleted]
-    kinds = {kind: found for kind in (RIGHT, EXPERT) if (found := curves.summarize(outcomes, kind))}
-    sizes = {f"{name}_{kind}": kinds[kind][name] for kind in kinds for name in ("prompts", "traces")}
-    found = {
-        "echorl": "analyze deletion",
-        "model": plan.checkpoint.name,
-        "settings": {**settings, "traces": plan.traces, "finishes": plan.finishes},
-        "sizes": {**sizes, "continuations": len(verdicts) * plan.finishes, **left_out},
-        "tables": [table for kind in kinds for table in curves.tables(kind, kinds[kind])],
-        "curves": [curve for kind in kinds for curve in curves.curves(kind, kinds[kind])],
-        "findings": [sentence for kind in kinds for sentence in curves.findings(kind, kinds[kind])],
-        "value": {"kinds": kinds, "traces": [asdict(one) for one in outcomes]},
-    }
-    return _write(folder / "deletion.json", found)
+    settings = {**settings, "traces": plan.traces, "finishes": plan.finishes}
+    found = {"echorl": "analyze deletion", "model": plan.checkpoint.name, "settings": settings}
+    sizes = {"continuations": len(verdicts) * plan.finishes, **left_out}
+    return _write(folder / "deletion.json", {**found, **curves.report(outcomes, sizes)})
 
 
 def _write(path: Path, found: dict[str, Any]) -> dict[str, Any]:
@@ -122,21 +114,24 @@ def _scored(
     """All traces with their scores, and the settings that they were made with."""
     settings = _settings(plan)
     _claim(folder, settings)
+    traces = _collect(folder / "rollouts", plan, load, view)
+    key = {name: settings[name] for name in ("model", "prompts", "temperature")}
+    start = partial(load.scorer, plan.sampling.temperature or 1.0)
+    size = plan.sampling.batch_size
+    return traces, score_traces(traces, plan.checkpoint, start, folder / "scores", key, size=size, view=view), settings
+
+
+def _collect(folder: Path, plan: Plan, load: Loaders, view: View) -> list[Trace]:
+    """The demonstration and the rollouts of every prompt that has a right one."""
     items = plan.source.benchmark.given
-    own = _read(plan) if plan.rollouts else _sample(folder / "rollouts", plan, load, view)
+    own = _read(plan) if plan.rollouts else _sample(folder, plan, load, view)
     if not any(passed for rows in own.values() for _, passed in rows):
         total = sum(map(len, own.values()))
         raise ValueError(
             f"none of {total} rollouts on {len(items)} prompts is right: take a model that solves some, easier "
             "prompts, or more --samples."
         )
-    traces = [trace for item in items for trace in _traces(item, own.get(item.id, []), plan)]
-    temperature = plan.sampling.temperature or 1.0
-    key = {name: settings[name] for name in ("model", "prompts", "temperature")}
-    size = plan.sampling.batch_size
-    start = lambda: load.scorer(temperature)  # noqa: E731
-    scores = score_traces(traces, plan.checkpoint, start, folder / "scores", key, size=size, view=view)
-    return traces, scores, settings
+    return [trace for item in items for trace in _traces(item, own.get(item.id, []), plan)]
 
 
 def _settings(plan: Plan) -> dict[str, Any]:
