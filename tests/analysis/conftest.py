@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,10 @@ from echorl.analysis.scorer import Reading
 from echorl.core.config import EchoConfig
 from echorl.evaluate.checkpoint import Checkpoint
 from echorl.evaluate.loading import load_policy
+from echorl.processes import Silent
 from tests.trl import tiny
 
 GROUP_SIZE = 4
-
-
-class NoBars:
-    """Shows nothing."""
-
-    def begin(self, text: str, total: int | None) -> Callable[[int], None]:
-        return lambda done: None
 
 
 def rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
@@ -54,7 +48,7 @@ def run(folder: Path, files: Sequence[Path], model: Path, start: Any = None, **c
     values = dict(columns=Columns(), echo=EchoConfig(), reading=Reading(max_length=checkpoint.context))
     plan = Plan(files=files, **{**values, **changes})
     folder.mkdir(exist_ok=True)
-    return mine(folder, plan, checkpoint, start or (lambda: load_policy(model)[0]), NoBars())
+    return mine(folder, plan, checkpoint, start or (lambda: load_policy(model)[0]), Silent())
 
 
 @pytest.fixture(scope="session")
