@@ -27,7 +27,7 @@ def watched(browser):
     """Opens a file in a tab of its own; at the end nothing may have been said on its console, or been fetched."""
     contexts, said, fetched = [], [], []
 
-    def open_page(path, **settings):
+    def open_page(path, before=lambda page: None, **settings):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
         contexts.append(context)
         context.set_default_timeout(60_000)
@@ -36,6 +36,7 @@ def watched(browser):
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("dialog", lambda dialog: said.append(dialog.message) or dialog.dismiss())
         page.on("request", lambda request: fetched.append(request.url))
+        before(page)
         page.goto(path.as_uri(), timeout=60_000)
         return page
 
