@@ -89,6 +89,16 @@ def test_what_else_the_rule_does_and_how_large_it_is():
     assert "longer (z 8.0) and less entropic (z -8.0)" in verdict(result(row(cosine=changed)))[1]
 
 
+def test_a_random_prefix_that_helps_as_much_is_named():
+    own, other = row("echo", "mixed", saves=HELPS), row("random", "mixed", saves={**HELPS, "value": 0.05})
+    assert "so does a random prefix (5 %): it is not the choice by entropy" in verdict(result(own, other))[1]
+    other["saves"] = {**HELPS, "value": 0.02}
+    assert "(z 5.0; the bound is 12 %); a random prefix saves 2 %." in verdict(result(own, other))[1]
+    elsewhere = row("random", "all_success", saves=HELPS)
+    assert "random prefix" not in verdict(result(own, elsewhere))[1]
+    assert "random prefix" not in verdict(result(own, row("random", "mixed")))[1]
+
+
 def test_a_saving_beyond_the_bound_is_named_as_such():
     assert "12 %, more than it: " in verdict(result(row(saves={**HELPS, "value": 0.3})))[1]
 

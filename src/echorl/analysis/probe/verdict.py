@@ -75,7 +75,8 @@ def _paper_sentence(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
         return f"{where}: {WORDS[category].one}: {_idle(row, result)}."
     share, words = row["signal_share"], WORDS[category]
     signal = f"{_percent(share['value'])} of its own gradient is signal (z {_z(share)})"
-    return f"{where}: {words.one}: {words.tell(row, result)}. {signal}{_elsewhere(row, result)}{_strength(row)}."
+    text = f"{where}: {words.one}: {words.tell(row, result)}{_control(row, result) if category == 'helps' else ''}"
+    return f"{text}. {signal}{_elsewhere(row, result)}{_strength(row)}."
 
 
 def _list_sentence(category: str, rows: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -> str:
@@ -91,6 +92,18 @@ def _saving(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
         f"mixed with the policy gradient it saves {_percent(saves['value'])} +- {_percent(saves['se'])} of the "
         f"rollouts (z {saves['z']:.1f}; the bound is {_percent(bound)}{beyond})"
     )
+
+
+def _control(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    """Whether a random prefix helps on the same groups, too, and no less as far as errors tell."""
+    own = row["saves"]
+    for other in result["rules"]:
+        saves = other["saves"]
+        if (other["rule"], other["groups"]) == ("random", row["groups"]) and category_of(other, result) == "helps":
+            if own["value"] - saves["value"] < LEAST_Z * (own["se"] ** 2 + saves["se"] ** 2) ** 0.5:
+                return f"; so does a random prefix ({_percent(saves['value'])}): it is not the choice by entropy"
+            return f"; a random prefix saves {_percent(saves['value'])}"
+    return ""
 
 
 def _against(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
