@@ -164,6 +164,7 @@ def test_some_runs_of_a_comparison(tmp_path):
     folder = made.make_comparison(tmp_path / "study")
     report = make_report([folder / "grpo/rate-0.0001/seed-0", folder / "grpo/rate-0.0001/seed-1"])
     assert section(report, "Training").legend == ["grpo, rate 0.0001"]
+    assert report.page.title == "EchoRL: grpo, rate 0.0001"
     (folder / "grpo/rate-0.0001/seed-0/policy/metrics.jsonl").unlink()
     with pytest.raises(ValueError, match="wait for the first log"):
         read_source(folder / "grpo/rate-0.0001/seed-0")

@@ -13,7 +13,7 @@ from echorl.report.charts import Chart, Intervals
 from echorl.report.curves import AXES, ledger_tables, make_charts, runs_table
 from echorl.report.page import Page, Section
 from echorl.report.sources import Source, name_of, read_source
-from echorl.report.training import TrainingRun, group_by_seed
+from echorl.report.training import Arm, TrainingRun, group_by_seed
 from echorl.report.viewer import Found, from_clips, from_dumps, gallery_json
 from echorl.visible import visible
 
@@ -67,12 +67,13 @@ def make_report(folders: Sequence[Path], *, over: str = "step", limit: int = 200
         raise ValueError(f"limit={limit!r} is not allowed: it must be a positive whole number.")
     sources = [read_source(folder) for folder in dict.fromkeys(folders)]
     found = list(_find_rollouts(sources, limit))
-    drawn, training = _training(sources, over)
+    arms = group_by_seed([run for source in sources for run in source.runs])
+    drawn, training = _training(arms, over)
     for source in sources:
         drawn += source.charts
     notes = [note for source in sources for note in source.notes] + [note for _, one in found for note in one.notes]
     page = Page(
-        title=_title(sources),
+        title=_title(sources, arms),
         lead=[*map(visible, notes), *_of_gallery(found)],
         sections=[*training, *(_section(source) for source in sources if source.title)],
         gallery=_gallery(found),
@@ -81,13 +82,14 @@ def make_report(folders: Sequence[Path], *, over: str = "step", limit: int = 200
     return Report(page=page, charts=drawn)
 
 
-def _title(sources: Sequence[Source]) -> str:
-    names = [visible(name_of(source.folder)) for source in sources]
-    return f"EchoRL: {', '.join(names)}" if len(names) < 4 else f"EchoRL: {names[0]} and {len(names) - 1} others"
+def _title(sources: Sequence[Source], arms: Sequence[Arm]) -> str:
+    """The folders' names; of several plain runs those of their arms."""
+    plain = len(sources) > 1 and not any(source.title for source in sources)
+    names = [visible(arm.label) for arm in arms] if plain else [visible(name_of(source.folder)) for source in sources]
+    return f"EchoRL: {'; '.join(names)}" if len(names) < 4 else f"EchoRL: {names[0]} and {len(names) - 1} others"
 
 
-def _training(sources: Sequence[Source], over: str) -> tuple[list[Chart | Intervals], list[Section]]:
-    arms = group_by_seed([run for source in sources for run in source.runs])
+def _training(arms: Sequence[Arm], over: str) -> tuple[list[Chart | Intervals], list[Section]]:
     if not arms:
         return [], []
     drawn: list[Chart | Intervals] = [*make_charts(arms, over=over)]

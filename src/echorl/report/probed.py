@@ -34,8 +34,8 @@ def read_probe(folder: Path) -> Source:
     )
     note = (
         f"In brackets: standard errors (jack-knife over prompts). Signal's share: of the gradient of a batch of "
-        f"{sizes['prompts_per_batch']} prompts. No rule on these groups can save more than {found['bound']:.1%} of the "
-        "rollouts by what it recovers for pass@1."
+        f"{sizes['prompts_per_batch']} prompts. What groups withhold from the gradient of pass@1 is worth at most "
+        f"{found['bound']:.1%} of the rollouts."
     )
     table = Table("Every rule's gradient", HEAD, [_probe_row(row) for row in rows], note)
     charts = [
