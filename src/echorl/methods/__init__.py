@@ -20,6 +20,7 @@ from echorl.methods.reinforce_ada import ReinforceAda
 from echorl.methods.rl_zvp import RLZVP
 from echorl.methods.skip_solved import SkipSolved
 from echorl.methods.spo import SPO
+from echorl.methods.stored_prefix import ClipPrefix, FailurePrefix
 from echorl.methods.uft import UFT
 
 __all__ = ["METHODS", "Method", "load_method", "method_settings"]
@@ -46,6 +47,8 @@ METHODS: Mapping[str, type[Method]] = {
     "spo": SPO,
     "skip_solved": SkipSolved,
     "hold_step": HoldStep,
+    "failure_prefix": FailurePrefix,
+    "clip_prefix": ClipPrefix,
 }
 """Name -> settings, a frozen dataclass with the paper's defaults."""
 

@@ -11,6 +11,7 @@ from echorl.trl.parts.hints import Hints
 from echorl.trl.parts.hold_step import HoldStep
 from echorl.trl.parts.memory import SkipSolved, TrackedRate
 from echorl.trl.parts.reinforce_ada import ReinforceAda
+from echorl.trl.parts.stored_prefix import ClipPrefix, FailurePrefix
 from echorl.trl.parts.traces import Traces
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ PARTS: Mapping[str | None, type[Part]] = {
     "hint": Hints,
     "dynamic_sampling": DynamicSampling,
     "reinforce_ada": ReinforceAda,
+    "failure_prefix": FailurePrefix,
+    "clip_prefix": ClipPrefix,
     "hold_step": HoldStep,
     "tracked_rate": TrackedRate,
     "skip_solved": SkipSolved,

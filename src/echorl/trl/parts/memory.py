@@ -22,42 +22,53 @@ if TYPE_CHECKING:
 Entry = tuple[float, float]
 
 
-class Memory(Part):
-    """Two numbers a prompt, the same on every process; saved with the checkpoint, for the same training rows alone."""
+class RowKeys:
+    """Keys of training rows, the same on every process; and whether a checkpoint's are of the same rows."""
 
     def __init__(self, trainer: EchoGRPOTrainer) -> None:
-        super().__init__(trainer)
-        self.entries: dict[int, Entry] = {}
-        self.keys: list[int] = []  # of the groups of all processes, in order
+        self.trainer = trainer
 
     @cached_property
     def fingerprint(self) -> str:
         return rows_fingerprint(self.trainer.train_dataset)
 
-    def begin(self, inputs: list[dict[str, Any]]) -> None:
-        self.keys = self.group_keys(inputs)
-
-    def group_keys(self, inputs: list[dict[str, Any]]) -> list[int]:
+    def of_groups(self, inputs: list[dict[str, Any]]) -> list[int]:
         """One key a group, of all processes' rows."""
         own = torch.tensor([row_key(example) for example in inputs], device=self.trainer.accelerator.device)
         return self.trainer.accelerator.gather(own)[:: self.trainer.num_generations].tolist()
 
-    def state_dict(self) -> dict[str, Any]:
-        keys = torch.tensor(list(self.entries), dtype=torch.int64)
-        values = torch.tensor(list(self.entries.values()), dtype=torch.float64).reshape(-1, 2)
-        return {"rows": self.fingerprint, "keys": keys, "values": values}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if not state:
-            return
-        if state["rows"] != self.fingerprint:
+    def check(self, fingerprint: str) -> None:
+        """ValueError if what was remembered is of other rows."""
+        if fingerprint != self.fingerprint:
             raise ValueError(
                 f"what method={self.trainer.args.method!r} remembers in this checkpoint is of other training rows: "
                 "resume with the rows that the run began with, or start a new run from the checkpoint's weights."
             )
-        self.entries = {
-            key: (a, b) for key, (a, b) in zip(state["keys"].tolist(), state["values"].tolist(), strict=True)
-        }
+
+
+class Memory(Part):
+    """Two numbers a prompt, the same on every process; saved with the checkpoint, for the same training rows alone."""
+
+    def __init__(self, trainer: EchoGRPOTrainer) -> None:
+        super().__init__(trainer)
+        self.rows = RowKeys(trainer)
+        self.entries: dict[int, Entry] = {}
+        self.keys: list[int] = []  # of the groups of all processes, in order
+
+    def begin(self, inputs: list[dict[str, Any]]) -> None:
+        self.keys = self.rows.of_groups(inputs)
+
+    def state_dict(self) -> dict[str, Any]:
+        keys = torch.tensor(list(self.entries), dtype=torch.int64)
+        values = torch.tensor(list(self.entries.values()), dtype=torch.float64).reshape(-1, 2)
+        return {"rows": self.rows.fingerprint, "keys": keys, "values": values}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if not state:
+            return
+        self.rows.check(state["rows"])
+        pairs = zip(state["keys"].tolist(), state["values"].tolist(), strict=True)
+        self.entries = {key: (first, second) for key, (first, second) in pairs}
 
 
 class TrackedRate(Memory):
@@ -104,7 +115,7 @@ class SkipSolved(Memory):
         self.stream = PromptStream(len(trainer.train_dataset), trainer.args.seed)
 
     def collect(self, inputs: list[dict[str, Any]], sample: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> Any:
-        keys, columns = self.group_keys(inputs), list(inputs[0])
+        keys, columns = self.rows.of_groups(inputs), list(inputs[0])
         solved = [place for place, key in enumerate(keys) if self._is_solved(key)]
         others = self._others(keys, len(solved), columns)
         for place, key in enumerate(keys):

@@ -1,0 +1,93 @@
+"""Groups that begin within an earlier rollout: a rare failure, or EchoRL's own find."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from echorl.methods.base import check_positive, check_share, check_whole
+from echorl.methods.group_relative import GRPO
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailurePrefix(GRPO):
+    """GRPO on the continuations of prompt + the beginning of a rollout that failed, where the prompt is saturated.
+
+    (arXiv 2601.20829, by notes.) A plain visit with at least `saturated` of its rollouts right, and one wrong, keeps
+    the first that is wrong. On later visits all rollouts of the group begin with `share` of its tokens; the share grows
+    by `step` where the whole group is right all the same, and shrinks where all of it is wrong.
+
+    Args:
+        saturated: share of successes from which on a prompt is saturated.
+        share: of the failure's tokens, at first; 0: GRPO.
+        step: by which the share moves towards a mixed group; beyond the whole, or at nothing, the failure is dropped.
+        max_age: optimiser steps after which a failure is dropped: it is then another policy's.
+        max_tokens: a prefix is cut to so many; None: half of `max_completion_length`.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    part = "failure_prefix"
+    needs_verdicts = True
+
+    saturated: float = 0.75
+    share: float = 0.5
+    step: float = 0.125
+    max_age: int = 200
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        check_share(saturated=self.saturated, share=self.share)
+        check_positive(step=self.step)
+        check_limits(self.max_age, self.max_tokens)
+
+    def moved(self, share: float, right: int, judged: int) -> float:
+        """The share after a group that began with it, `right` of `judged` rollouts right.
+
+        >>> [FailurePrefix().moved(0.5, right, 8) for right in (8, 5, 0)]
+        [0.625, 0.5, 0.375]
+        """
+        if judged == 0 or 0 < right < judged:
+            return share
+        return share + self.step if right else share - self.step
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipPrefix(GRPO):
+    """GRPO on the continuations of prompt + the EchoClip without its last step, where a group was all right.
+
+    The mirror of `FailurePrefix`, with EchoRL's own find: the group starts at the state before the hardest step that
+    the policy got through. There is no paper. A plain all-success visit keeps the clip; later visits begin with it as
+    long as they are mixed, and after one that is not the next is plain.
+
+    Args:
+        max_age: optimiser steps after which a clip is dropped.
+        max_tokens: a prefix is cut to so many; None: half of `max_completion_length`.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    part = "clip_prefix"
+    needs_verdicts = True
+
+    max_age: int = 200
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        check_limits(self.max_age, self.max_tokens)
+
+    def moved(self, share: float, right: int, judged: int) -> float:
+        """The whole clip, or after a group of one verdict nothing of it.
+
+        >>> [ClipPrefix().moved(1.0, right, 8) for right in (8, 5, 0)]
+        [0.0, 1.0, 0.0]
+        """
+        return share if 0 < right < judged else 0.0
+
+
+def check_limits(max_age: int, max_tokens: int | None) -> None:
+    """ValueError for one that is no whole number of at least 1; no limit on tokens is None."""
+    check_whole(1, max_age=max_age)
+    if max_tokens is not None:
+        check_whole(1, max_tokens=max_tokens)

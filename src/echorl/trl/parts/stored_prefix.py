@@ -1,0 +1,137 @@
+"""Groups that begin within a rollout of an earlier visit to their prompt; one is stored for each, on all processes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor
+
+from echorl.core.ledger import KINDS
+from echorl.core.mining import EchoClips
+from echorl.methods.base import Batch
+from echorl.trl.parts.base import COMPLETION_IDS, Generated
+from echorl.trl.parts.memory import RowKeys
+from echorl.trl.parts.prefixed import Prefixed
+
+if TYPE_CHECKING:
+    from echorl.trl.trainer import EchoGRPOTrainer
+
+
+@dataclass
+class Stored:
+    """A rollout's tokens, the share of them to begin with, and the optimiser step it was sampled at."""
+
+    tokens: list[int]
+    share: float
+    born: int
+
+
+class StoredPrefix(Prefixed):
+    """Begins groups with what is stored for their prompts; what is stored, a subclass says."""
+
+    def __init__(self, trainer: EchoGRPOTrainer) -> None:
+        super().__init__(trainer)
+        self.rows = RowKeys(trainer)
+        self.stored: dict[int, Stored] = {}
+        self.keys: list[int] = []  # of the groups of all processes
+        self.lengths: list[int] = []  # of their prefixes
+        self.completions: list[list[int]] = []
+
+    @property
+    def first(self) -> int:
+        """The number of this process's first rollout among all."""
+        return self.trainer.accelerator.process_index * len(self.prefixes)
+
+    def begin(self, inputs: list[dict[str, Any]]) -> None:
+        self.keys = self.rows.of_groups(inputs)
+        groups = [self._prefix(key) for key in self.keys]
+        self.lengths = [len(prefix) for prefix in groups]
+        first, size = self.trainer.accelerator.process_index * len(inputs), self.trainer.num_generations
+        self.prefixes = [groups[(first + row) // size] for row in range(len(inputs))]
+        used = sum(map(bool, self.lengths))
+        self.trainer.add_metric("prefixed", used / len(groups), family="method")
+        if used:
+            self.trainer.add_metric("prefix_tokens", sum(self.lengths) / used, family="method")
+
+    def _prefix(self, key: int) -> list[int]:
+        """The beginning of what is stored, unless it is too old or used up."""
+        stored, method = self.stored.get(key), self.trainer.method
+        if stored is None:
+            return []
+        too_old = self.trainer.state.global_step - stored.born > method.max_age
+        if too_old or not 0 < stored.share <= 1:
+            del self.stored[key]
+            return []
+        limit = method.max_tokens or self.trainer.max_completion_length // 2
+        return stored.tokens[: min(round(stored.share * len(stored.tokens)), limit)]
+
+    def generated(self, generated: Generated) -> Generated:
+        self.completions = [list(ids) for ids in generated[COMPLETION_IDS]]
+        return super().generated(generated)
+
+    def judged(self, advantages: Tensor, batch: Batch) -> Tensor:
+        zeros = torch.zeros_like(batch.kinds.kind)
+        right = zeros.scatter_add(0, batch.groups, batch.success.long()).tolist()
+        judged = zeros.scatter_add(0, batch.groups, batch.scored.long()).tolist()
+        for group, key in enumerate(self.keys):
+            if self.lengths[group]:
+                stored = self.stored[key]
+                stored.share = self.trainer.method.moved(stored.share, right[group], judged[group])
+        return advantages
+
+    def keep(self, found: list[tuple[int, list[int]]], share: float) -> None:
+        """Store this process's (number of the rollout among all, tokens); of several of one prompt the first counts."""
+        step, size = self.trainer.state.global_step, self.trainer.num_generations
+        for place, ids in sorted(gather_object(found), reverse=True):
+            self.stored[self.keys[place // size]] = Stored(tokens=list(ids), share=share, born=step)
+
+    def state_dict(self) -> dict[str, Any]:
+        stored = {key: asdict(each) for key, each in self.stored.items()}
+        return {"rows": self.rows.fingerprint, "stored": stored}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state:
+            self.rows.check(state["rows"])
+            self.stored = {key: Stored(**each) for key, each in state["stored"].items()}
+
+
+class FailurePrefix(StoredPrefix):
+    """Stores the first failure of a group that was nearly all right."""
+
+    def judged(self, advantages: Tensor, batch: Batch) -> Tensor:
+        super().judged(advantages, batch)
+        method = self.trainer.method
+        zeros = torch.zeros_like(batch.kinds.kind)
+        right = zeros.scatter_add(0, batch.groups, batch.success.long())
+        judged = zeros.scatter_add(0, batch.groups, batch.scored.long())
+        saturated = (right < judged) & (right >= method.saturated * judged)
+        wanted = (saturated[batch.groups] & batch.scored & ~batch.success).tolist()
+        rows = [(self.first + row, ids) for row, ids in enumerate(self.completions) if not self.prefixes[row]]
+        # One token at least is left to the policy.
+        self.keep([(place, ids[:-1]) for place, ids in rows if wanted[place] and len(ids) > 1], method.share)
+        return advantages
+
+
+class ClipPrefix(StoredPrefix):
+    """Stores, of an all-success group, the EchoClip up to its last step: the state before the hardest one."""
+
+    def __init__(self, trainer: EchoGRPOTrainer) -> None:
+        super().__init__(trainer)
+        if trainer.echo.coef == 0:
+            raise ValueError("method='clip_prefix' begins groups with EchoClips, and echo_coef=0 finds none: set it.")
+        self.solved: list[bool] = []  # rollouts of all processes
+
+    def judged(self, advantages: Tensor, batch: Batch) -> Tensor:
+        self.solved = (batch.kinds.kind == KINDS.index("all_success"))[batch.groups].tolist()
+        return super().judged(advantages, batch)
+
+    def mined(self, clips: EchoClips, step_ids: Tensor) -> None:
+        found = []
+        for row, step in zip(clips.rollout.tolist(), clips.step.tolist(), strict=True):
+            before = int(((step_ids[row] >= 0) & (step_ids[row] < step)).sum())
+            if self.solved[self.first + row] and not self.prefixes[row] and before:
+                found.append((self.first + row, self.completions[row][:before]))
+        self.keep(found, 1.0)
