@@ -105,9 +105,19 @@ DYNAMIC = {
 }
 
 
+RIVALS = {
+    "left out of a mean over rows": (
+        few_mixed,
+        dict(method="exclude_degenerate", method_options={"loss_type": "grpo"}),
+    ),
+    "advantages of tokens": (few_mixed, dict(method="rl_zvp")),
+    "pools": (few_mixed, dict(method="reinforce_ada", method_options={"max_rounds": 2})),
+}
+
+
 def dynamic(output_dir, num_processes):
-    """Dynamic sampling; the second of the three groups of the first round lies on both of two processes."""
-    return results(output_dir, num_processes, DYNAMIC, ("echo/", "method/"))
+    """Dynamic sampling and rivals; the second of the three groups of the first round lies on both of two processes."""
+    return results(output_dir, num_processes, {**DYNAMIC, **RIVALS}, ("echo/", "method/"))
 
 
 def images(output_dir, num_processes):

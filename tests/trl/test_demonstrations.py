@@ -53,7 +53,7 @@ def test_hints_begin_after_it(tmp_path):
     for step in range(20):
         trainer.state.global_step = step
         trainer.part.begin([{"prompt": [], "target": THINK + SOLUTION}])
-        hints.append(trainer._tokenizer.decode(trainer.part.hints[0]))
+        hints.append(trainer._tokenizer.decode(trainer.part.prefixes[0]))
     assert set(hints) <= {"", "1+1=2\n", SOLUTION}
     assert SOLUTION in hints
 

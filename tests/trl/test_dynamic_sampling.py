@@ -9,7 +9,7 @@ from transformers import TrainerCallback
 from echorl.trl.parts import dynamic_sampling, leftover
 from echorl.trl.parts.leftover import KEY
 from echorl.trl.parts.stream import PromptStream
-from tests.trl.distributed import DYNAMIC, dynamic
+from tests.trl.distributed import DYNAMIC, RIVALS, dynamic
 from tests.trl.scripted import GIVEN, Script, counts, dapo, first_batch, rows_named, tokens_of
 from tests.trl.test_distributed import assert_same, launch
 from tests.trl.test_gradient import closest, logps_and_entropies
@@ -208,7 +208,7 @@ def test_more_clips_beside_the_batch_than_a_micro_batch_has_rows_run_in_chunks(t
 @pytest.mark.slow
 def test_one_and_two_processes_keep_drop_echo_and_draw_the_same(tmp_path):
     single = dynamic(tmp_path / "single", 1)
-    for case in DYNAMIC:
+    for case in (*DYNAMIC, *RIVALS):
         assert_same(single[case, 24, 1], single[case, 6, 4])
         assert norm(single[case, 24, 1][0]) > 0
     for per_process in launch(tmp_path, 2, "dynamic"):

@@ -1,0 +1,146 @@
+"""Rollouts that are stored and begun with, failures and EchoClips: which, how much of them, for how long."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from echorl import StepDelimiters, segment_steps
+from tests.trl.scripted import same
+from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
+from tests.trl.tiny import Gradients, build, make_dataset, make_model, make_tokenizer, run
+
+GIVEN = {"h": (1.0, 1.0, 0.0, 1.0), "m": (1.0, 0.0, 1.0, 0.0), "+": (1.0,) * 4, "-": (0.0,) * 4}
+
+
+class Visits:
+    """Rewards of a visit's groups by prompt number: one string a visit; and what was seen."""
+
+    __name__ = "verifier"
+
+    def __init__(self, *visits: str):
+        self.visits, self.seen = list(visits), []
+
+    def __call__(self, completion_ids, number, **_):
+        kinds = self.visits.pop(0) if self.visits else "mmmm"
+        self.seen.append(
+            {n: [list(ids) for ids in completion_ids[4 * g : 4 * g + 4]] for g, n in enumerate(number[::4])}
+        )
+        return [GIVEN[kinds[n]][i % 4] for i, n in enumerate(number)]
+
+
+def train(tmp_path, *visits, options=None, **changes):
+    """Four prompts, so that every batch visits each."""
+    gradients, script = Gradients(), Visits(*visits)
+    own = dict(method="failure_prefix", echo_coef=0.0, dataset=make_dataset(4), max_steps=len(visits))
+    method_options = {"max_tokens": 16, **(options or {})}
+    trainer = build(tmp_path, script, callbacks=[gradients], method_options=method_options, **{**own, **changes})
+    kept = keep_batch(trainer)
+    trainer.train()
+    return trainer, script.seen, kept, gradients.steps
+
+
+def common(rollouts):
+    """The length of what all of them begin with."""
+    return next((i for i, tokens in enumerate(zip(*rollouts, strict=False)) if len(set(tokens)) > 1), 0)
+
+
+def test_a_group_begins_with_half_of_the_first_failure_of_a_saturated_prompt(tmp_path):
+    """Prompt 0 is saturated (3 of 4), 1 mixed, 2 all right, 3 all wrong: only the first leaves a failure."""
+    trainer, seen, kept, _ = train(tmp_path, "hm+-", "mm+-")
+    failure = seen[0][0][2][:-1]  # one token at least is left
+    half = failure[: round(len(failure) / 2)]
+    assert all(ids[: len(half)] == half for ids in seen[1][0])
+    assert [common(seen[1][number]) < 4 for number in (1, 2, 3)] == [True] * 3
+    log = trainer.state.log_history
+    assert [log[i]["method/prefixed"] for i in (0, 1)] == [0.0, 0.25]
+    assert log[1]["method/prefix_tokens"] == len(half)
+    batch = kept[1]
+    rows = [row for row, ids in enumerate(batch["completion_ids"]) if ids[: len(half)].tolist() == half]
+    assert len(rows) == 4
+    assert not batch["tool_mask"][rows][:, : len(half)].any()
+    assert batch["tool_mask"].sum() == 4 * 16 * batch["tool_mask"].shape[1] / 4 - 4 * len(half)
+    own = (batch["completion_mask"] * batch["tool_mask"]).sum()
+    assert trainer.ledger.num_tokens == int(kept[0]["completion_mask"].sum() + own)
+
+
+def test_the_gradient_is_that_of_the_continuations(tmp_path):
+    _, _, kept, gradients = train(tmp_path, "hhhh", "mmmm", learning_rate=0.0)
+    batch, model = kept[1], make_model()
+    logp, _ = logps_and_entropies(model, batch)
+    own = batch["completion_mask"] * batch["tool_mask"]
+    assert own.sum() < batch["completion_mask"].sum()
+    per_rollout = ((logp - logp.detach()).exp() * batch["advantages"].unsqueeze(1) * own).sum(1) / own.sum(1)
+    (-per_rollout.mean()).backward()
+    assert closest({n: p.grad for n, p in model.named_parameters()}, gradients[1]) < 1e-5
+
+
+def test_the_share_moves_towards_a_mixed_group_and_an_old_or_used_up_failure_is_dropped(tmp_path):
+    trainer, seen, *_ = train(tmp_path, "hhhh", "+m-m", "+m-m", "mmmm", options={"step": 0.3})
+    shares = {number: [common(visit[number]) for visit in seen[1:]] for number in range(4)}
+    lengths = {number: len(seen[0][number][2]) - 1 for number in range(4)}
+    for number, wanted in ((0, (0.5, 0.8)), (1, (0.5, 0.5, 0.5)), (2, (0.5, 0.2))):
+        least = [round(share * lengths[number]) for share in wanted]
+        assert all(found >= n for found, n in zip(shares[number], least, strict=False))
+    assert {round(failure.share, 6) for failure in trainer.part.stored.values()} == {0.5}
+    assert len(trainer.part.stored) == 2  # those of 0 and 2 went beyond 1 and below 0
+
+
+def test_failures_grow_old_and_prefixes_are_cut(tmp_path):
+    options = {"max_age": 1, "max_tokens": 2}
+    trainer, *_ = train(tmp_path, "hhhh", "mmmm", "mmmm", options=options)
+    log = trainer.state.log_history
+    assert [log[i]["method/prefixed"] for i in range(3)] == [0.0, 1.0, 0.0]
+    assert log[1]["method/prefix_tokens"] == 2.0
+    assert trainer.part.stored == {}
+
+
+def test_without_a_share_it_is_grpo_bit_for_bit(tmp_path):
+    changes = dict(echo_coef=0.0, dataset=make_dataset(4), max_steps=2)
+    one = run(tmp_path, Visits("hhhh"), method="failure_prefix", method_options={"share": 0.0}, **changes)
+    assert same(one, run(tmp_path, Visits("hhhh"), method="grpo", **changes))
+
+
+def test_a_resumed_run_has_its_failures(tmp_path):
+    def by_prompt(number, **_):
+        return [GIVEN["hmh+"[n]][i % 4] for i, n in enumerate(number)]
+
+    changes = dict(method="failure_prefix", echo_coef=0.1, max_steps=4, save_strategy="steps", save_steps=2)
+    whole, *_, weights = run(tmp_path, by_prompt, dataset=make_dataset(4), **changes)
+    resumed = build(tmp_path, by_prompt, dataset=make_dataset(4), **changes)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert all(torch.equal(weights[name], p) for name, p in resumed.model.named_parameters())
+    assert resumed.part.stored == whole.part.stored != {}
+
+
+def test_a_group_begins_before_the_last_step_of_an_all_success_groups_clip(tmp_path):
+    """Prompts 0 and 1 are all right; their next group keeps its beginning while it is mixed, and not after."""
+    changes = dict(method="clip_prefix", echo_coef=1e-30, echo_select="full")  # so that steps come before the last
+    trainer, seen, kept, _ = train(tmp_path, "++m-", "m+m-", "mmmm", **changes)
+    stored, delimiters = {}, StepDelimiters.from_tokenizer(make_tokenizer())
+    for ids, weights in zip(kept[0]["completion_ids"], kept[0]["echo_weights"], strict=True):
+        if weights.any():
+            steps = segment_steps(ids[None], weights[None] > 0, delimiters)[0]
+            number = next(n for n, rollouts in seen[0].items() if ids[:4].tolist() in [r[:4] for r in rollouts])
+            stored[number] = ids[(steps >= 0) & (steps < steps.max())].tolist()
+    assert any(stored[number] for number in (0, 1))
+    assert all(ids[: len(stored[n])] == stored[n] for n in (0, 1) for ids in seen[1][n])
+    assert all(ids[: len(stored[0])] == stored[0] for ids in seen[2][0])
+    both = sum(bool(stored[number]) for number in (0, 1))
+    used = [entry["method/prefixed"] for entry in trainer.state.log_history[:3]]
+    assert used == [0.0, both / 4, bool(stored[0]) / 4]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            dict(method="failure_prefix", rollout_func=lambda prompts, trainer: {}),
+            "'failure_prefix' does not go with a rollout_func",
+        ),
+        (dict(method="clip_prefix", echo_coef=0.0), "'clip_prefix' begins groups with EchoClips, and echo_coef=0"),
+    ],
+)
+def test_what_is_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        build(tmp_path, **changes)
