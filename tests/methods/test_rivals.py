@@ -132,6 +132,8 @@ def test_the_collapse_rate_is_the_ledgers_share_of_groups_without_a_gradient():
     ledger.record(batch.kinds, torch.ones(24))
     assert collapse_rate(batch.kinds) == pytest.approx(sum(ledger.degenerate.values()) / sum(ledger.groups.values()))
     assert {name: ledger.groups[name] for name in KINDS[:3]} == {"mixed": 1, "all_success": 1, "all_fail": 3}
+    shares = {name: count / 6 for name, count in ledger.groups.items()}
+    assert {name: batch.kinds.share(name) for name in KINDS} == pytest.approx(shares)
 
 
 def test_no_group_has_a_collapse_rate_of_0():

@@ -75,7 +75,10 @@ def test_reinforce_rej_is_reinforce_where_every_group_is_mixed(tmp_path):
 @pytest.mark.parametrize(("method", "right", "wrong"), [("agpo", 1.0, -1.0), ("avspo", 5**-0.5, -(5**-0.5))])
 def test_groups_of_one_verdict_have_an_advantage_in_the_batch(tmp_path, method, right, wrong):
     """AVSPO: half of the groups collapsed, G = 4: one virtual reward, so 1 / sqrt(G + 1)."""
-    _, batch, _ = first_batch(tmp_path, method)
+    trainer, batch, _ = first_batch(tmp_path, method)
+    log, ledger = trainer.state.log_history[0], trainer.ledger
+    assert log["echo/frac_degenerate"] == sum(ledger.degenerate.values()) / sum(ledger.groups.values()) == 0.5
+    assert log["echo/groups/all_success"] == ledger.groups["all_success"] / 4 == 0.25
     assert batch["advantages"][4:12].tolist() == pytest.approx([right] * 4 + [wrong] * 4, rel=1e-3)
     assert batch["advantages"][0] > 0 > batch["advantages"][1]
 

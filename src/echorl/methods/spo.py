@@ -31,7 +31,7 @@ class SPO(GRPO):
 
     Args:
         weight: of the tracked rate; 1: SPO's baseline, 0: leave-one-out (`rloo`).
-        decay: of the counts at each visit. The paper lets it follow the policy's KL, between 0.875 and 0.96.
+        decay: of the counts at each visit. The paper lets it follow the policy's KL between visits.
 
     Raises:
         ValueError: a value is not between 0 and 1.
