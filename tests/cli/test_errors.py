@@ -44,7 +44,7 @@ def train(path: str, *more: str) -> list[str]:
         ),
         ({"task": "gsm8k", "train_file": None, "task_options": {"dta": 1}}, ["'dta'", "data"]),
         ({"task": "gsm8k", "train_file": None, "task_options": "x"}, ["task_options='x'", "JSON"]),
-        ({"task": "gsm8k", "train_file": None, "task_options": {"data": "no.jsonl"}}, ["no.jsonl", "give a JSONL"]),
+        ({"task": "gsm8k", "train_file": None, "task_options": {"data": "no.jsonl"}}, ["no.jsonl", "give one with the rows of openai/gsm8k"]),
         ({"train_file": "no.jsonl"}, ["no file no.jsonl"]),
         ({"eval_strategy": "steps", "eval_steps": 1}, ["eval_file"]),
         ({"reward_funcs": ["no.py:f"]}, ["'no.py:f'", "no file no.py"]),
@@ -133,7 +133,7 @@ def test_unfit_rows(tmp_path, recipe, fails, text, words):
 def test_malformed_line_of_a_task(tmp_path, recipe, fails):
     (tmp_path / "train.jsonl").write_text('{"question": "1+1?", "answer": "#### 2"}\n{"question"\n')
     path = recipe(task="gsm8k", train_file=None, task_options={"data": "train.jsonl"})
-    fails(train(path), "train.jsonl, line 2", "not JSON")
+    fails(train(path), "train.jsonl, line 2", "not a JSON object")
 
 
 @pytest.mark.parametrize(

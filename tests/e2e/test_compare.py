@@ -84,7 +84,7 @@ def test_tables(finished):
         "entropy, nats",
         "updates",
         "rollout tokens",
-        "less grpo",
+        "| less |",
     ):
         assert words in text
 
@@ -95,7 +95,7 @@ def test_a_second_run_computes_nothing(finished, monkeypatch, capsys):
 
     monkeypatch.setattr("echorl.processes._start", refuse)
     assert main(["compare", str(finished / "study.yaml")]) == 0
-    assert "less grpo" in capsys.readouterr().out
+    assert "| less |" in capsys.readouterr().out
 
 
 def test_dry_run(finished, capsys):
