@@ -44,7 +44,10 @@ def train(path: str, *more: str) -> list[str]:
         ),
         ({"task": "gsm8k", "train_file": None, "task_options": {"dta": 1}}, ["'dta'", "data"]),
         ({"task": "gsm8k", "train_file": None, "task_options": "x"}, ["task_options='x'", "JSON"]),
-        ({"task": "gsm8k", "train_file": None, "task_options": {"data": "no.jsonl"}}, ["no.jsonl", "rows of openai/gsm8k"]),
+        (
+            {"task": "gsm8k", "train_file": None, "task_options": {"data": "no.jsonl"}},
+            ["no.jsonl", "rows of openai/gsm8k"],
+        ),
         ({"train_file": "no.jsonl"}, ["no file no.jsonl"]),
         ({"eval_strategy": "steps", "eval_steps": 1}, ["eval_file"]),
         ({"reward_funcs": ["no.py:f"]}, ["'no.py:f'", "no file no.py"]),
