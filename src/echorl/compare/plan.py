@@ -131,9 +131,7 @@ class Comparison:
 
     def _check_references(self) -> None:
         if not isinstance(self.references, Mapping):
-            raise ValueError(
-                f"references={self.references!r} is no mapping: write 'arm: its reference', one a line."
-            )
+            raise ValueError(f"references={self.references!r} is no mapping: write 'arm: its reference', one a line.")
         for arm, reference in self.references.items():
             if unknown := [name for name in (arm, reference) if name not in self.arms]:
                 raise ValueError(f"references: {unknown[0]!r} is no arm; there are {', '.join(self.arms)}.")
