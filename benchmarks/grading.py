@@ -46,7 +46,7 @@ def time_rollouts(pairs: list[Pair], repeats: int) -> list[Row]:
     """Serial, in two halves, with one worker and with two, in turn, `repeats` times; all give the same verdicts."""
     pools = {count: Pool("math_verify", num_workers=count, cache_size=0) for count in (1, 2)}
     ways: dict[str, Callable[[], list[bool]]] = {"serial": lambda: [math_equal(*pair) for pair in pairs]}
-    ways["two processes without a pool"] = Halves(pairs)
+    halves = ways["two processes without a pool"] = Halves(pairs)
     ways |= {f"pool of {count}": lambda pool=pool: call(pool, pairs) for count, pool in pools.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
@@ -59,8 +59,8 @@ def time_rollouts(pairs: list[Pair], repeats: int) -> list[Row]:
             results.append(way())
             seconds[name].append(time.perf_counter() - start)
         assert all(result == results[0] for result in results)
-    for pool in pools.values():
-        pool.close()
+    for one in (*pools.values(), halves):
+        one.close()
     serial = statistics.median(seconds["serial"])
     return [
         {
@@ -79,11 +79,13 @@ class Halves:
 
     def __init__(self, pairs: list[Pair]) -> None:
         fork = multiprocessing.get_context("fork")
-        self.pipes = []
+        self.pipes, self.processes = [], []
         for half in (pairs[: len(pairs) // 2], pairs[len(pairs) // 2 :]):
             ours, theirs = fork.Pipe()
-            fork.Process(target=self._serve, args=(theirs, half), daemon=True).start()
+            process = fork.Process(target=self._serve, args=(theirs, half), daemon=True)
+            process.start()
             self.pipes.append(ours)
+            self.processes.append(process)
 
     @staticmethod
     def _serve(pipe: Connection, pairs: list[Pair]) -> None:
@@ -94,6 +96,11 @@ class Halves:
         for pipe in self.pipes:
             pipe.send(True)
         return [verdict for pipe in self.pipes for verdict in pipe.recv()]
+
+    def close(self) -> None:
+        for pipe, process in zip(self.pipes, self.processes, strict=True):
+            pipe.send(False)
+            process.join()
 
 
 def call(pool: Pool, pairs: list[Pair]) -> list[bool]:
