@@ -20,6 +20,8 @@ COMMANDS = {
     "report": "draw runs as one page, to be opened in a browser: echorl report RUN [RUN ...]",
     "env": "print versions and devices, for a bug report",
 }
+QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
+"""Of all commands but those that train, whose recipes may set them; what the user has set stays."""
 EPILOG = "echorl COMMAND --help tells more. With --traceback (or ECHORL_TRACEBACK=1) an error shows its traceback."
 
 
@@ -45,6 +47,8 @@ def _dispatch(argv: list[str]) -> int:
     if args.command is None:
         parser.print_help()
         return 0
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     return import_module(f"echorl.cli.{args.command}").run(args) or 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.errors import Interrupted, UserError, as_user_error
+from echorl.cli.errors import UserError, as_user_error, resumable
 from echorl.cli.options import spellings
 from echorl.installed import check_installed
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from echorl.evaluate.plan import Sampling, Work
 
 NEEDED = ("transformers", "datasets", "pyarrow", "filelock", "rich", "matplotlib")
-GO_ON = "stopped; every finished part is kept, and the same command goes on from there."
 WHAT = {
     "entropy": "entropies of demonstrations against those of the policy's own right rollouts on the same prompts",
     "deletion": "delete steps by entropy, let the policy go on from what is left, and see how accuracy falls",
@@ -102,12 +101,8 @@ def run(args: argparse.Namespace) -> int:
         Interrupted: Ctrl-C.
     """
     check_installed("`echorl analyze`", NEEDED, "trl,tasks,report")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
+    with resumable():
         return _analyze(args)
-    except KeyboardInterrupt:
-        raise Interrupted(GO_ON) from None
 
 
 def _analyze(args: argparse.Namespace) -> int:

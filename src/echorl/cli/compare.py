@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from echorl.cli.errors import Interrupted, UserError
+from echorl.cli.errors import UserError, resumable
 from echorl.compare.plan import Run, Validation, read_comparison
 from echorl.compare.run import claim, scores_key
 from echorl.compare.study import Study
@@ -50,11 +49,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         _list(study)
         return 0
-    try:
-        with alone(Path(comparison.output_dir), "compare"):
-            _compare(study)
-    except KeyboardInterrupt:
-        raise Interrupted("stopped; what is finished is kept, and the same command goes on from there.") from None
+    with resumable(), alone(Path(comparison.output_dir), "compare"):
+        _compare(study)
     return 0
 
 
@@ -118,7 +114,6 @@ def _work(study: Study, runs: Sequence[Run], splits: Sequence[str]) -> None:
         return
     for each in missing:
         claim(study.folder(each), study.key(each))
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     jobs, gpus = [_job(study, each, splits) for each in missing], visible_gpus()
     try:
         with Bars() as bars:

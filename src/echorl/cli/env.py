@@ -22,6 +22,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print a line for each package and device. Returns 0."""
     own, *others = PACKAGES
     found = dict.fromkeys(PACKAGES, "not installed") | versions(PACKAGES)
     lines = {

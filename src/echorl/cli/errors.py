@@ -67,6 +67,15 @@ def as_user_error(*kinds: type[Exception], doing: str, by: tuple[str, ...] = ())
         raise UserError(f"{doing}: {one_line(error)}") from error
 
 
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Within, Ctrl-C is `Interrupted`: the same command goes on from what is stored."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("stopped; what is finished is kept, and the same command goes on from there.") from None
+
+
 def _raised_in(error: BaseException) -> str:
     frames = list(traceback.walk_tb(error.__traceback__))
     return frames[-1][0].f_globals.get("__name__", "").partition(".")[0] if frames else ""

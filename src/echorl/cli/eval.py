@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echorl.cli.errors import Interrupted, UserError, as_user_error
+from echorl.cli.errors import UserError, as_user_error, resumable
 from echorl.cli.options import spellings
 from echorl.installed import check_installed
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from echorl.evaluate.plan import Sampling, Work
 
 NEEDED = ("transformers", "pyarrow", "filelock", "rich")
-GO_ON = "stopped; every finished chunk of samples is kept, and the same command goes on from there."
 DEFAULTS = {
     "temperature": (float, "T", "default 0.6; 0 takes the likeliest token"),
     "top_p": (float, "P", "keep the likeliest tokens up to this probability; default 1, all of them"),
@@ -70,15 +69,11 @@ def run(args: argparse.Namespace) -> int:
     """
     args.benchmarks = args.benchmarks and [name for word in args.benchmarks for name in word.split(",") if name]
     _check(args)
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-    try:
+    with resumable():
         if args.compare:
             return _compare(args)
         return _grade(args) if args.grade else _evaluate(args)
-    except KeyboardInterrupt:
-        raise Interrupted(GO_ON) from None
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.errors import Interrupted
+from echorl.cli.errors import resumable
 from echorl.cli.options import spellings
 from echorl.installed import check_installed
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from echorl.evaluate.checkpoint import Checkpoint
 
 NEEDED = ("transformers", "pyarrow", "filelock", "rich")
-GO_ON = "stopped; every finished part is kept, and the same command goes on from there."
 ECHO = {
     "scope": (str, "verified (every group with a success) or degenerate (only all-success groups)"),
     "select": (str, "the step that ends a clip: max_entropy, or the controls min_entropy, random and full"),
@@ -82,12 +81,8 @@ def run(args: argparse.Namespace) -> int:
         Interrupted: Ctrl-C.
     """
     check_installed("`echorl mine`", NEEDED, "trl")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
+    with resumable():
         return _mine(args)
-    except KeyboardInterrupt:
-        raise Interrupted(GO_ON) from None
 
 
 def _mine(args: argparse.Namespace) -> int:

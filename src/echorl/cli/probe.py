@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.errors import Interrupted, as_user_error
+from echorl.cli.errors import as_user_error, resumable
 from echorl.cli.options import spellings
 from echorl.installed import check_installed
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from echorl.evaluate.plan import Work
 
 NEEDED = ("transformers", "pyarrow", "filelock", "rich")
-GO_ON = "stopped; every finished part is kept, and the same command goes on from there."
 PLAN = {
     "prompts_per_batch": (int, "N", "prompts in an optimiser step of the training that you ask about"),
     "baseline_samples": (int, "K", "further rollouts of each prompt, for the tracked baseline; 0 leaves it out"),
@@ -71,12 +70,8 @@ def run(args: argparse.Namespace) -> int:
         Interrupted: Ctrl-C.
     """
     check_installed("`echorl probe`", NEEDED, "trl,tasks")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
+    with resumable():
         return _probe(args)
-    except KeyboardInterrupt:
-        raise Interrupted(GO_ON) from None
 
 
 def _probe(args: argparse.Namespace) -> int:

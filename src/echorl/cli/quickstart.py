@@ -8,7 +8,7 @@ import time
 import warnings
 from pathlib import Path
 
-from echorl.cli.errors import Interrupted
+from echorl.cli.errors import resumable
 from echorl.cli.options import spellings
 from echorl.installed import check_installed
 
@@ -41,10 +41,8 @@ def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
     check_installed("the quickstart", NEEDED, "trl,tasks,report")
     _be_quiet()
-    try:
+    with resumable():
         return _run(args, started)
-    except KeyboardInterrupt:
-        raise Interrupted("stopped; what is finished is kept, and the same command goes on from there.") from None
 
 
 def _run(args: argparse.Namespace, started: float) -> int:
@@ -63,11 +61,9 @@ def _run(args: argparse.Namespace, started: float) -> int:
 
 
 def _be_quiet() -> None:
-    """No network, no telemetry, and none of the libraries' bars and deprecation notes between our own lines."""
+    """No network, and none of the libraries' bars and deprecation notes between our own lines."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 
