@@ -148,7 +148,7 @@ def test_an_error_of_the_pool_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_interrupted_call_leaves_no_reply_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool("math_verify", num_workers=1)
     with monkeypatch.context() as patch:
-        patch.setattr(process, "_reply", interrupt)
+        patch.setattr(process, "_read", interrupt)
         with pytest.raises(KeyboardInterrupt):
             pool.call_each("latex_value", [("1",), ("2",)], timeout=30)
     assert pool.call_each("latex_value", [("3",), ("4",)], timeout=30) == [Outcome(3.0), Outcome(4.0)]

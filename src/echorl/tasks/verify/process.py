@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from echorl.tasks.verify import worker
 from echorl.tasks.verify.base import Verdict
 
 MEMORY_LIMIT = 2**30
+PAUSE, MANY = 0.001, 16
+"""Seconds between two looks for replies while this many are due: to wake the caller for each slows the worker down."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,13 @@ class Worker:
         """Outcomes in order, at least one; fewer than requests if the last of them ended the process."""
         process = self._running()
         watch = _Watch(process, timeout)
+        replies = _Replies(process)
         outcomes: list[Outcome] = []
         last = False
         try:
             _send(process, requests)
             while len(outcomes) < len(requests) and not last:
-                reply = _reply(process)
+                reply = replies.next(PAUSE if len(requests) - len(outcomes) >= MANY else 0)
                 watch.next()
                 if reply is None:
                     reply = {"result": None, "reason": "timeout" if watch.is_late else "died", "last": True}
@@ -123,13 +127,29 @@ def _send(process: subprocess.Popen[bytes], requests: Sequence[str]) -> None:
             rest = rest[os.write(process.stdin.fileno(), rest) :]
 
 
-def _reply(process: subprocess.Popen[bytes]) -> dict[str, Any] | None:
-    """None if it died."""
-    try:
-        line = process.stdout.readline()
-    except (OSError, ValueError):
-        return None
-    return _read(line) if line.endswith(b"\n") else None
+class _Replies:
+    """What a process answers, in order; a look takes all that has come."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._pipe = process.stdout
+        self._lines: deque[bytes] = deque()
+        self._begun = b""
+
+    def next(self, pause: float) -> dict[str, Any] | None:
+        """None if the process died."""
+        while not self._lines:
+            if pause:
+                time.sleep(pause)
+            if not (found := self._look()):
+                return None
+            *lines, self._begun = (self._begun + found).split(b"\n")
+            self._lines.extend(lines)
+        return _read(self._lines.popleft())
+
+    def _look(self) -> bytes:
+        with suppress(OSError, ValueError):  # `close` closed the pipe
+            return self._pipe.read1(2**16)
+        return b""
 
 
 @lru_cache(maxsize=64)
