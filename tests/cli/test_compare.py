@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,8 +86,15 @@ def finish(job, diverged: bool) -> None:
     value = {"updates": 3, "rollout_tokens": 210, "diverged": "RuntimeError: inf" if diverged else None}
     write_json(folder / "run.json", {"key": work["key"], "value": value})
     right = work["options"]["learning_rate"] > 1e-5
-    scores = {"verdicts": [[right, 1]] * 2, "length": 9.0, "entropy": 0.1, "blank_share": 0.0, "truncated": 0.0}
-    for split, key in work["score_keys"].items() if not diverged else ():
+    scores = {
+        "right": [1 + right] * 2,
+        "samples": 2,
+        "length": 9.0,
+        "entropy": 0.1,
+        "blank_share": 0.0,
+        "truncated": 0.0,
+    }
+    for split, key in work["tests"].items() if not diverged else ():
         write_json(scores_path(folder, split), {"key": key, "value": scores})
 
 
@@ -208,9 +216,10 @@ def work(write, tmp_path):
         study = Study(read_comparison(path, yaml.safe_load(path.read_text()), {}), {**RECIPE, **recipe})
         run = Run("grpo", 1e-4, 0)
         study.folder(run).mkdir(parents=True)
-        keys = {"validation": scores_key(study.key(run), study.comparison, "validation")}
-        own = {"options": study.options(run), "key": study.key(run), "score_keys": keys}
-        return study.folder(run), {**own, "prompts": 2, "samples": 2, "temperature": 1.0}
+        tests = {"long": {"split": "test", "config": {"min_terms": 4, "max_terms": 4}}}
+        comparison = replace(study.comparison, tests=tests, greedy=True)
+        keys = {test: scores_key(study.key(run), comparison, test) for test in ("validation", *comparison.tests)}
+        return study.folder(run), {"options": study.options(run), "key": study.key(run), "tests": keys}
 
     return make
 
@@ -221,9 +230,16 @@ def test_a_worker_trains_and_scores(work):
     value = read_json(folder / "run.json")["value"]
     assert value["rollout_tokens"] >= 200
     assert value["updates"] >= 1
-    assert value["last_session_seconds"] > 0
+    assert value["minutes"] > 0
+    assert 0 <= value["degenerate"] <= 1
+    assert 0 <= value["uniform_tokens"] <= 1
     assert value["diverged"] is None
-    assert len(read_json(folder / "scores-validation.json")["value"]["verdicts"]) == 2
+    scores = read_json(folder / "scores-validation.json")["value"]
+    assert len(scores["right"]) == scores["samples"] == 2
+    assert "greedy" not in scores
+    longer = read_json(folder / "scores-long.json")["value"]
+    assert set(longer["greedy"]) <= {0, 1}
+    assert longer["length"] != scores["length"]
     assert not list((folder / "policy").glob("checkpoint-*"))
 
 

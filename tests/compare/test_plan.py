@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from echorl.compare.plan import Comparison, Run, read_comparison
-from echorl.compare.run import claim, run_key, run_options, training_of
+from echorl.compare.run import claim, run_key, run_options, scores_key, training_of
 from echorl.stored import write_json
 
 STUDY = {
@@ -82,7 +82,17 @@ def test_no_run_of_the_grid_is_compared():
         ({"learning_rates": (float("nan"),)}, "must be positive numbers"),
         ({"tests": ("test", "validation")}, "'validation' is for training or for choosing"),
         ({"tests": ("train",)}, "'train' is for training or for choosing"),
-        ({"tests": ()}, "name each split once"),
+        ({"tests": ()}, "name a split, at least one"),
+        ({"tests": "test"}, r"tests='test' is not a list of splits; write e.g. \[test\]"),
+        ({"tests": {"a": {"split": "train"}}}, "'train' is for training or for choosing"),
+        ({"tests": {"a/b": {}}}, "test 'a/b': a name is letters, digits"),
+        ({"tests": {"a": None}}, "test 'a' is None: give a mapping of options"),
+        ({"averages": {"all": ["test"]}}, "'all' must be no test's name, and name two or more"),
+        ({"tests": ("a", "b"), "averages": {"a": ["a", "b"]}}, "'a' must be no test's name"),
+        ({"tests": ("a", "b"), "averages": {"all": ["a", "c"]}}, "'all' names 'c'; the tests are a, b"),
+        ({"validation": {"prompt": 1}}, "validation has no 'prompt': it has prompts and samples"),
+        ({"validation": {"prompts": 0}}, "validation's prompts=0 is not allowed"),
+        ({"pass_at": (1, 9)}, "9 must be from 1 to samples=8"),
         ({"tests": ("test", "test")}, "name each split once"),
         ({"temperature": 0}, "temperature=0 is not allowed: it must be a positive number"),
         ({"temperature": True}, "temperature=True is not allowed"),
@@ -145,3 +155,26 @@ def test_a_run_is_found_again_only_under_its_own_settings(tmp_path):
     (tmp_path / "mine" / "thesis.txt").write_text("")
     with pytest.raises(ValueError, match="no comparison wrote"):
         claim(tmp_path / "mine", key)
+
+
+def test_a_test_has_a_split_options_and_a_size():
+    tests = {"test": {}, "long": {"split": "test", "config": {"min_terms": 6}}}
+    plan = study(tests=tests, greedy=True, samples=32, pass_at=(32, 1, 8), validation={"samples": 4})
+    assert [plan.split_of(name) for name in ("test", "long", "validation")] == ["test", "test", "validation"]
+    assert plan.task_options_of("long") == {"config": {"min_terms": 6}}
+    assert plan.size_of("long") == {"prompts": 128, "samples": 32, "temperature": 1.0, "greedy": True}
+    assert plan.size_of("validation") == {"prompts": 128, "samples": 4, "temperature": 1.0, "greedy": False}
+    assert plan.ks == [1, 8, 32]
+    assert study().ks == [1, 8]
+    assert list(study(tests=["a", "b"]).tests) == ["a", "b"]
+
+
+def test_scores_are_used_again_only_for_the_same_run_and_test():
+    plan = study(tests={"long": {"split": "test", "config": {"min_terms": 6}}})
+    key = {"version": "1", "options": {"beta": 0.0}}
+    found = scores_key(key, plan, "long")
+    assert found | {"run": ""} == {
+        "run": "", "split": "test", "task_options": {"config": {"min_terms": 6}},
+        "prompts": 128, "samples": 8, "temperature": 1.0, "greedy": False,
+    }  # fmt: skip
+    assert scores_key({**key, "options": {"beta": 0.1}}, plan, "long")["run"] != found["run"]

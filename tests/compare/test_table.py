@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from scipy import stats
 
 from echorl.compare import table
 from echorl.compare.plan import Comparison, Run
@@ -13,7 +14,7 @@ RATES = {"grpo": 1e-6, "echorl": 1e-5}
 
 def scores(*verdicts, **changes) -> dict:
     behaviour = {"length": 10.0, "entropy": 0.5, "blank_share": 0.1, "truncated": 0.0}
-    return {"verdicts": [list(map(int, item)) for item in verdicts], **behaviour, **changes}
+    return {"right": [item.count("1") for item in verdicts], "samples": len(verdicts[0]), **behaviour, **changes}
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def results() -> dict:
 def test_means_and_differences(comparison, results):
     found = table.compare(comparison, RATES, results)["test"]
     assert found["pass@1, %"]["grpo"] | {"values": None} == {
-        "values": None, "mean": 37.5, "reference": None, "difference": None, "bootstrap": None,
+        "values": None, "mean": 37.5, "reference": None, "difference": None, "bootstrap": None, "p": None, "holm": None,
     }  # fmt: skip
     assert found["pass@1, %"]["echorl"]["values"] == [75.0, 50.0]
     assert found["pass@1, %"]["echorl"]["difference"] == vars(mean_of_runs([50.0, 0.0]))
@@ -77,7 +78,7 @@ def test_and_so_are_the_tokens_that_were_spent(comparison, results):
 
 def test_markdown_has_every_number(comparison, results):
     text = table.markdown(RATES, table.compare(comparison, RATES, results))
-    assert "| pass@1, % | echorl | 1e-05 | 62.5 | grpo | +25 [-293, +343] |" in text
+    assert "| pass@1, % | echorl | 1e-05 | 62.5 | grpo | +25 [-293, +343] | 0.5 |" in text
     assert "**test**" in text
     assert "**training**" in text
 
@@ -120,3 +121,46 @@ def test_the_bootstrap_draws_runs_and_items():
         assert found.high > 2.2
     with pytest.raises(ValueError, match="as many runs, all on the same items"):
         paired_runs([[0.0]], [[0.0, 1.0]])
+
+
+def test_p_values_are_scipys_and_corrected_over_the_arms_of_a_row():
+    values = {"grpo": [1.0, 2.0, 4.0], "a": [2.0, 3.5, 4.5], "b": [1.5, 2.0, 4.5], "c": [9.0, 9.0, 9.5]}
+    rows = table.against({"grpo": None, "a": "grpo", "b": "grpo", "c": "grpo"}, values)
+    for arm in "abc":
+        differences = [b - a for a, b in zip(values["grpo"], values[arm], strict=True)]
+        assert rows[arm]["p"] == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    ordered = sorted("abc", key=lambda arm: rows[arm]["p"])
+    assert rows[ordered[0]]["holm"] == pytest.approx(3 * rows[ordered[0]]["p"])
+    assert rows["grpo"]["holm"] is None
+    assert [rows[arm]["holm"] for arm in ordered] == sorted(rows[arm]["holm"] for arm in ordered)
+
+
+def test_tests_are_averaged_with_equal_weights(comparison, results):
+    both = Comparison(**{**vars(comparison), "tests": {"test": {}, "far": {}}, "averages": {"all": ("test", "far")}})
+    for run, result in results.items():
+        result["far"] = scores("00", "00", "01", length=20.0 + run.seed)
+    found = table.compare(both, RATES, results)
+    assert list(found) == ["test", "far", "all", "training"]
+    ours = found["all"]["pass@1, %"]["echorl"]
+    assert ours["values"] == pytest.approx([100 * (1 + 0.5 + 0 + 0 + 0.5) / 5, 100 * (1 + 0 + 0 + 0 + 0.5) / 5])
+    assert found["all"]["tokens a rollout"]["echorl"]["values"] == [15.0, 16.0]
+
+
+def test_other_ks_and_the_likeliest_completion(comparison, results):
+    more = Comparison(**{**vars(comparison), "pass_at": (2,), "greedy": True})
+    for result in results.values():
+        result["test"]["greedy"] = [1, 0]
+    found = table.compare(more, RATES, results)["test"]
+    assert [name for name in found if name.startswith(("pass", "greedy"))] == ["pass@2, %", "greedy, %"]
+    assert found["greedy, %"]["grpo"]["mean"] == 50.0
+
+
+def test_what_runs_took_is_compared_where_all_of_them_logged_it(comparison, results):
+    took = {"minutes": 2.0, "degenerate": 0.5, "uniform_tokens": 0.25}
+    for result in results.values():
+        result["training"] |= took
+    found = table.compare(comparison, RATES, results)["training"]
+    assert found["degenerate groups, %"]["grpo"]["mean"] == 50.0
+    assert found["tokens in groups of one verdict, %"]["echorl"]["difference"]["value"] == 0.0
+    del results[Run("grpo", 1e-6, 0)]["training"]["minutes"]
+    assert "minutes" not in table.compare(comparison, RATES, results)["training"]

@@ -122,10 +122,10 @@ def make_comparison(folder: Path, *, finished: bool = True) -> Path:
         options = {**arms[each.arm], "learning_rate": each.rate, "seed": each.seed}
         value = {"updates": 6, "rollout_tokens": 600, "diverged": None}
         write_json(folder / each.name / "run.json", {"key": {"options": options}, "value": value})
-        write_json(folder / each.name / "scores-validation.json", {"key": {}, "value": {"verdicts": [[1, 0], [1, 1]]}})
+        write_json(folder / each.name / "scores-validation.json", {"key": {}, "value": {"right": [1, 2], "samples": 2}})
     if finished:
         behaviour = {"length": 10.0, "entropy": 0.5, "blank_share": 0.1, "truncated": 0.0}
-        scores = {run: {"verdicts": [[1, run.arm == "echorl"], [0, run.seed]], **behaviour} for run in final}
+        scores = {run: {"right": [1 + (run.arm == "echorl"), run.seed], "samples": 2, **behaviour} for run in final}
         results = {run: {"training": {"updates": 6, "rollout_tokens": 600}, "test": scores[run]} for run in final}
         tests = compare(study, rates, results)
         found = {"learning_rates": rates, "validation": {run.name: 0.5 for run in grid}, "tests": tests}

@@ -63,13 +63,13 @@ def _list(study: Study) -> None:
         print(f"then   {len(comparison.arms) * len(comparison.seeds)} runs at the chosen rates")
     else:
         for run in comparison.final(comparison.chosen(validation)):
-            print(f"{'then' if grid else 'run ':6} {run.name}{_state(study, run, comparison.tests)}")
+            print(f"{'then' if grid else 'run ':6} {run.name}{_state(study, run, list(comparison.tests))}")
     print(f"       {comparison.rollout_tokens} rollout tokens each, {comparison.parallel} at a time")
     print(f"       to the folder {comparison.output_dir}")
 
 
-def _state(study: Study, run: Run, splits: Sequence[str]) -> str:
-    state = study.state(run, splits)
+def _state(study: Study, run: Run, tests: Sequence[str]) -> str:
+    state = study.state(run, tests)
     return f"  ({state})" if state else ""
 
 
@@ -80,7 +80,7 @@ def _compare(study: Study) -> None:
     assert validation is not None, "the grid is done"
     rates = comparison.chosen(validation)
     final = comparison.final(rates)
-    _work(study, final, comparison.tests)
+    _work(study, final, list(comparison.tests))
     if diverged := [run.name for run in final if study.state(run, comparison.tests) == "diverged"]:
         raise UserError(
             f"{', '.join(diverged)} diverged (numbers that are not finite), so its arm has no result: lower the "
@@ -104,17 +104,17 @@ def _show(study: Study, validation: Validation, rates: Mapping[str, Any], result
     print(text)
 
 
-def _work(study: Study, runs: Sequence[Run], splits: Sequence[str]) -> None:
+def _work(study: Study, runs: Sequence[Run], tests: Sequence[str]) -> None:
     """Train and score what is missing, in processes."""
     from echorl.cli.bars import Bars
 
     comparison = study.comparison
-    missing = [each for each in runs if not study.state(each, splits)]
+    missing = [each for each in runs if not study.state(each, tests)]
     if not missing:
         return
     for each in missing:
         claim(study.folder(each), study.key(each))
-    jobs, gpus = [_job(study, each, splits) for each in missing], visible_gpus()
+    jobs, gpus = [_job(study, each, tests) for each in missing], visible_gpus()
     try:
         with Bars() as bars:
             run_jobs(jobs, parallel=comparison.parallel, threads=comparison.threads, gpus=gpus, view=bars)
@@ -122,11 +122,10 @@ def _work(study: Study, runs: Sequence[Run], splits: Sequence[str]) -> None:
         raise UserError(f"{error}; what is finished is kept, and the same command tries the rest again.") from None
 
 
-def _job(study: Study, run: Run, splits: Sequence[str]) -> Job:
+def _job(study: Study, run: Run, tests: Sequence[str]) -> Job:
     folder, comparison = study.folder(run), study.comparison
-    score = {name: getattr(comparison, name) for name in ("prompts", "samples", "temperature")}
-    work = {"options": study.options(run), "key": study.key(run), "splits": list(splits), **score}
-    work["score_keys"] = {split: scores_key(study.key(run), comparison, split) for split in splits}
+    work = {"options": study.options(run), "key": study.key(run)}
+    work["tests"] = {test: scores_key(study.key(run), comparison, test) for test in tests}
     return Job(
         text=run.name,
         name=run.name,

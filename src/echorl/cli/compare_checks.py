@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echorl.cli.errors import UserError
-from echorl.compare.plan import Run
+from echorl.compare.plan import Comparison, Run
 from echorl.compare.run import with_effect
 from echorl.compare.study import Study
 
@@ -30,7 +30,6 @@ def check_arms(study: Study, path: Path) -> None:
     """
     comparison = study.comparison
     rate = comparison.learning_rates[0] if comparison.learning_rates else None
-    splits = [*comparison.tests, *(["validation"] if comparison.grid() else [])]
     seen: dict[str, Mapping[str, Any]] = {}
     for arm in comparison.arms:
         options = study.options(Run(arm, rate, comparison.seeds[0]))
@@ -38,7 +37,7 @@ def check_arms(study: Study, path: Path) -> None:
         of_recipe = study.recipe.keys() - comparison.arms[arm].keys()
         origin = {name: recipe if name in of_recipe else str(path) for name in options}
         try:
-            resolved = _check_arm(options, origin, recipe, splits)
+            resolved = _check_arm(options, origin, recipe, comparison)
         except (UserError, ValueError) as error:
             raise UserError(f"arm {arm!r}: {error}") from None
         for other, options_of_other in seen.items():
@@ -48,7 +47,7 @@ def check_arms(study: Study, path: Path) -> None:
 
 
 def _check_arm(
-    options: dict[str, Any], origin: Mapping[str, str], recipe: str, splits: Sequence[str]
+    options: dict[str, Any], origin: Mapping[str, str], recipe: str, comparison: Comparison
 ) -> dict[str, Any]:
     """All options that the policy may depend on, defaults included."""
     from echorl.cli.parsing import parse
@@ -60,7 +59,7 @@ def _check_arm(
     with environment(env):
         settings = parse(train_command(), Recipe(options=options, origin=origin), [])
         _check_training(settings.training)
-        _check_splits(settings, recipe, splits)
+        _check_tests(settings, recipe, comparison)
     return {**_resolved(settings), "env": env}
 
 
@@ -83,14 +82,14 @@ def _check_training(training: Any) -> None:
         raise UserError("load_best_model_at_end=True takes a policy of fewer tokens: take it out.")
 
 
-def _check_splits(settings: Settings, recipe: str, splits: Sequence[str]) -> None:
+def _check_tests(settings: Settings, recipe: str, comparison: Comparison) -> None:
     from echorl.cli.data import make_task
 
-    task = make_task(settings.own)
-    if task is None:
-        raise UserError(f"{recipe} names no task: echorl compare scores runs on a task's splits.")
-    for split in splits:
-        if split not in task.splits:
+    for test in [*comparison.tests, *(["validation"] if comparison.grid() else [])]:
+        task = make_task(settings.own, **comparison.task_options_of(test))
+        if task is None:
+            raise UserError(f"{recipe} names no task: echorl compare scores runs on a task's splits.")
+        if (split := comparison.split_of(test)) not in task.splits:
             raise UserError(f"{split!r} is no split of the task; it has {', '.join(task.splits)}.")
 
 

@@ -9,7 +9,6 @@ import json
 import math
 import shutil
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,6 @@ class Training:
 
     def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
         self.folder, self.policy, self.options = folder, folder / "policy", options
-        self.started = time.monotonic()
         self.trainer: Any = None
 
     def run(self) -> dict[str, Any]:
@@ -81,7 +79,7 @@ class Training:
         return {**self.summary(), "diverged": None if finite else "weights that are not finite"}
 
     def summary(self) -> dict[str, Any]:
-        """What the training took; `last_session_seconds` are those of this process, not of one that was stopped."""
+        """What the training took."""
         from echorl.cli.run_folder import checkpoints, is_complete, progress
 
         metrics = self.policy / "metrics.jsonl"
@@ -89,8 +87,7 @@ class Training:
         for checkpoint in filter(is_complete, checkpoints(self.policy)[:1]):  # the metrics may be behind it
             found = progress(checkpoint)
             updates, tokens = max(updates, found["updates"]), max(tokens, found["rollout_tokens"])
-        seconds = time.monotonic() - self.started
-        return {"updates": updates, "rollout_tokens": tokens, "last_session_seconds": seconds, "diverged": None}
+        return {"updates": updates, "rollout_tokens": tokens, **_course(metrics), "diverged": None}
 
     def clean(self) -> None:
         """Remove the checkpoints, which only a resumed run needs."""
@@ -108,6 +105,29 @@ class Training:
             return norm is not None and not math.isfinite(norm)
 
 
+def _course(metrics: Path) -> dict[str, float]:
+    """Minutes of training, and the shares of degenerate groups and of tokens in groups of one verdict; {} unlogged."""
+    from echorl.trl.metrics_file import read_metrics
+
+    rows = [row for row in read_metrics(metrics) if "echo/tokens/mixed" in row] if metrics.exists() else []
+    if not rows:
+        return {}
+    steps, tokens = (_increments([row[name] for row in rows]) for name in ("step", "echo/rollout_tokens"))
+    return {
+        "minutes": sum(n * row.get("step_time", 0.0) for n, row in zip(steps, rows, strict=True)) / 60,
+        "degenerate": _mean([row["echo/frac_degenerate"] for row in rows], steps),
+        "uniform_tokens": 1 - _mean([row["echo/tokens/mixed"] for row in rows], tokens),
+    }
+
+
+def _mean(values: list[float], weights: list[float]) -> float:
+    return sum(w * value for w, value in zip(weights, values, strict=True)) / sum(weights)
+
+
+def _increments(values: list[float]) -> list[float]:
+    return [now - before for before, now in zip([0, *values], values, strict=False)]
+
+
 def _is_finite(trainer: Any) -> bool:
     return all(bool(parameter.isfinite().all()) for parameter in trainer.model.parameters())
 
@@ -119,29 +139,30 @@ def _words(error: Exception) -> str:
 
 
 def _score(folder: Path, work: Mapping[str, Any]) -> None:
-    """Score the splits that are not done; the policy is loaded when it is first needed."""
+    """Score the tests that are not done; the policy is loaded when it is first needed."""
     from echorl.cli.data import make_task
     from echorl.cli.parsing import parse
     from echorl.cli.recipe import Recipe
     from echorl.cli.train import train_command
     from echorl.compare.score import Policy
 
-    missing = [split for split, key in work["score_keys"].items() if not stored(scores_path(folder, split), key)]
+    missing = {test: key for test, key in work["tests"].items() if not stored(scores_path(folder, test), key)}
     if not missing:
         return
     options = {name: value for name, value in work["options"].items() if name != "env"}
     settings = parse(train_command(), Recipe(options=options), [])
-    training, task = settings.training, make_task(settings.own)
+    training = settings.training
     policy = Policy.load(
         folder / "policy",
         device="cpu" if training.use_cpu else str(training.device),
         max_new_tokens=training.max_completion_length,
         chat_template_kwargs=training.chat_template_kwargs,
     )
-    for split in missing:
-        rows = task.dataset(split, size=work["prompts"])
-        scores = policy.score(rows, task.verifier, samples=work["samples"], temperature=work["temperature"])
-        write_json(scores_path(folder, split), {"key": work["score_keys"][split], "value": scores})
+    for test, key in missing.items():
+        task = make_task(settings.own, **key["task_options"])
+        rows = task.dataset(key["split"], size=key["prompts"])
+        size = {name: key[name] for name in ("samples", "temperature", "greedy")}
+        write_json(scores_path(folder, test), {"key": key, "value": policy.score(rows, task.verifier, **size)})
 
 
 if __name__ == "__main__":

@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     from echorl.tasks import Task
 
 
-def make_task(own: TrainArguments) -> Task | None:
-    """The task that the options name; the quickstart's settings can be overridden one by one."""
+def make_task(own: TrainArguments, **changes: Any) -> Task | None:
+    """The task that the options name, with `changes`; the quickstart's settings can be overridden one by one."""
     from echorl.quickstart import TASK
     from echorl.tasks import load_task
 
     if own.task is None:
         return None
     _check_name(own.task)
-    options = {**TASK, **own.task_options} if own.task == "quickstart" else {"name": own.task, **own.task_options}
+    start = TASK if own.task == "quickstart" else {"name": own.task}
+    options = {**start, **own.task_options, **changes}
     with as_user_error(ImportError, doing=f"task {own.task!r} needs a package (pip install 'echorl[tasks]')"):
         return load_task(**options)
 

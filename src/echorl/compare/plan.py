@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 OWNED = ("seed", "learning_rate", "max_rollout_tokens", "max_steps", "output_dir", "resume_from_checkpoint")
 """Options of a run that the comparison sets itself."""
 
+TRAINING = "training"
+"""The table of what the runs took, beside those of the tests."""
 CHOOSING = ("train", "validation")
 """Splits that train and that choose the learning rates: no test."""
 
@@ -61,12 +63,21 @@ class Comparison:
     grid_arm: str | None = None
     references: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Arm -> the arm that it is compared with; the others are with the first arm."""
-    tests: tuple[str, ...] = ("test",)
-    """Splits of the task, other than those that train and choose."""
+    tests: Mapping[str, Mapping[str, Any]] | Sequence[str] = ("test",)
+    """Name -> `split` (else the name), none of those that train and choose, and the task's options that differ; or
+    splits alone, which become a mapping."""
+    averages: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """Name -> tests that are taken together, with equal weights."""
     prompts: int = 128
-    """Prompts of each split."""
+    """Prompts of each test."""
     samples: int = 8
-    """Completions of each prompt; pass@k is given for k = samples."""
+    """Completions of each prompt."""
+    validation: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """`prompts` and `samples` of the validation split, where they differ from the tests'."""
+    pass_at: tuple[int, ...] = ()
+    """The k of pass@k; empty: 1 and `samples`."""
+    greedy: bool = False
+    """Whether the tests also score each prompt's likeliest completion."""
     temperature: float = 1.0
     parallel: int = 1
     """Runs at a time, each a process."""
@@ -74,10 +85,7 @@ class Comparison:
     """CPU threads of each."""
 
     def __post_init__(self) -> None:
-        for name in ("rollout_tokens", "prompts", "samples", "parallel", "threads"):
-            value = getattr(self, name)
-            if not _is_whole(value) or value < 1:
-                raise ValueError(f"{name}={value!r} is not allowed: it must be a whole number from 1 on.")
+        self._check_sizes()
         if not _is_positive(self.temperature):
             raise ValueError(f"temperature={self.temperature!r} is not allowed: it must be a positive number.")
         self._check_arms()
@@ -106,20 +114,67 @@ class Comparison:
             raise ValueError(f"learning_rates={shown} is not allowed: two of them are equal to six digits; drop one.")
 
     def _check_tests(self) -> None:
-        if not self.tests or len(set(map(str, self.tests))) < len(self.tests):
-            raise ValueError(f"tests={list(self.tests)} is not allowed: name each split once, at least one.")
-        if taken := [split for split in self.tests if split in CHOOSING]:
-            raise ValueError(
-                f"tests={list(self.tests)} is not allowed: {taken[0]!r} is for training or for choosing the rates; "
-                "name other splits."
-            )
+        if isinstance(self.tests, str) or not isinstance(self.tests, (Mapping, list, tuple)):
+            raise ValueError(f"tests={self.tests!r} is not a list of splits; write e.g. [{self.tests}].")
+        if len(set(map(str, self.tests))) < len(self.tests):
+            raise ValueError(f"tests={list(self.tests)} is not allowed: name each split once.")
+        if not isinstance(self.tests, Mapping):
+            object.__setattr__(self, "tests", {test: {} for test in self.tests})
+        if not self.tests:
+            raise ValueError("tests=[] is not allowed: name a split, at least one.")
+        for name, test in self.tests.items():
+            _check_name("test", name)
+            if not isinstance(test, Mapping):
+                raise ValueError(f"test {name!r} is {test!r}: give a mapping of options, {{}} for the split {name!r}.")
+            if self.split_of(name) in CHOOSING:
+                raise ValueError(
+                    f"tests={list(self.tests)} is not allowed: {self.split_of(name)!r} is for training or for choosing "
+                    "the rates; name other splits."
+                )
+        for name, tests in self.averages.items():
+            if name in (*self.tests, TRAINING) or not isinstance(tests, (list, tuple)) or len(set(tests)) < 2:
+                raise ValueError(f"averages: {name!r} must be no test's name, and name two or more of them in a list.")
+            if unknown := [test for test in tests if test not in self.tests]:
+                raise ValueError(f"averages: {name!r} names {unknown[0]!r}; the tests are {', '.join(self.tests)}.")
+
+    def _check_sizes(self) -> None:
+        if unknown := [name for name in self.validation if name not in ("prompts", "samples")]:
+            raise ValueError(f"validation has no {unknown[0]!r}: it has prompts and samples.")
+        numbers = {
+            name: getattr(self, name) for name in ("rollout_tokens", "prompts", "samples", "parallel", "threads")
+        }
+        numbers |= {f"validation's {name}": value for name, value in self.validation.items()}
+        for name, value in numbers.items():
+            if not _is_whole(value) or value < 1:
+                raise ValueError(f"{name}={value!r} is not allowed: it must be a whole number from 1 on.")
+        for k in self.pass_at:
+            if not _is_whole(k) or not 1 <= k <= self.samples:
+                raise ValueError(f"pass_at={list(self.pass_at)}: {k!r} must be from 1 to samples={self.samples}.")
+
+    def split_of(self, test: str) -> str:
+        """The task's split of a test, or of "validation"."""
+        return str(self.tests.get(test, {}).get("split", test))
+
+    def task_options_of(self, test: str) -> dict[str, Any]:
+        """The task's options that differ from the recipe's."""
+        return {name: value for name, value in self.tests.get(test, {}).items() if name != "split"}
+
+    def size_of(self, test: str) -> dict[str, Any]:
+        """`prompts`, `samples`, `temperature` and `greedy` of a test, or of "validation"."""
+        own = self.validation if test == "validation" else {"greedy": self.greedy}
+        size = {"prompts": self.prompts, "samples": self.samples, "temperature": self.temperature, "greedy": False}
+        return {**size, **own}
+
+    @property
+    def ks(self) -> list[int]:
+        """The k of pass@k, ascending."""
+        return sorted(set(self.pass_at or (1, self.samples)))
 
     def _check_arms(self) -> None:
         if not isinstance(self.arms, Mapping) or not self.arms:
             raise ValueError(f"arms={self.arms!r} names no arm: write 'name: {{option: value}}', one a line.")
         for name, options in self.arms.items():
-            if not isinstance(name, str) or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-                raise ValueError(f"arm {name!r}: a name is letters, digits, '-', '_' and '.', since it names a folder.")
+            _check_name("arm", name)
             if not isinstance(options, Mapping):
                 raise ValueError(f"arm {name!r} is {options!r}: give a mapping of options, {{}} for the recipe's own.")
             if taken := [option for option in options if option in OWNED]:
@@ -190,12 +245,23 @@ class Comparison:
         return [Run(arm, rates[arm], seed) for seed in self.seeds for arm in self.arms]
 
 
+def _check_name(what: str, name: Any) -> None:
+    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise ValueError(f"{what} {name!r}: a name is letters, digits, '-', '_' and '.', since it names files.")
+
+
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_positive(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _list(path: Path, name: str, value: Any) -> list[Any]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{path}: {name}={value!r} is not a list; write e.g. [{value}].")
+    return list(value)
 
 
 def read_comparison(path: Path, mapping: Mapping[str, Any], changes: Mapping[str, Any]) -> Comparison:
@@ -212,11 +278,12 @@ def read_comparison(path: Path, mapping: Mapping[str, Any], changes: Mapping[str
     for name in ("recipe", "arms", "rollout_tokens"):
         if name not in values:
             raise ValueError(f"{path}: {name!r} is missing; a comparison needs recipe, arms and rollout_tokens.")
-    for name in ("seeds", "grid_seeds", "learning_rates", "tests"):
+    for name in ("seeds", "grid_seeds", "learning_rates", "pass_at"):
         if name in values:
-            if not isinstance(values[name], (list, tuple)):
-                raise ValueError(f"{path}: {name}={values[name]!r} is not a list; write e.g. [{values[name]}].")
-            values[name] = tuple(values[name])
+            values[name] = tuple(_list(path, name, values[name]))
+    for name in ("averages", "validation"):
+        if not isinstance(values.get(name, {}), Mapping):
+            raise ValueError(f"{path}: {name}={values[name]!r} is no mapping: write 'name: value', one a line.")
     recipes = values["recipe"] if isinstance(values["recipe"], list) else [values["recipe"]]
     values["recipe"] = tuple(str(path.parent / str(recipe)) for recipe in recipes)
     return Comparison(**values)

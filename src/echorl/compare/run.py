@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,10 +95,12 @@ def training_of(folder: Path, key: Mapping[str, Any]) -> Any:
     return stored(folder / MARK, key)
 
 
-def scores_path(folder: Path, split: str) -> Path:
-    return folder / f"scores-{split}.json"
+def scores_path(folder: Path, test: str) -> Path:
+    return folder / f"scores-{test}.json"
 
 
-def scores_key(key: Mapping[str, Any], comparison: Comparison, split: str) -> dict[str, Any]:
-    size = {name: getattr(comparison, name) for name in ("prompts", "samples", "temperature")}
-    return {"run": dict(key), "split": split, **size}
+def scores_key(key: Mapping[str, Any], comparison: Comparison, test: str) -> dict[str, Any]:
+    """What must be equal for scores to be used again; of the run's key a digest, to keep the files small."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    task = {"split": comparison.split_of(test), "task_options": comparison.task_options_of(test)}
+    return {"run": digest, **task, **comparison.size_of(test)}

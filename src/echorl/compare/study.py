@@ -53,9 +53,10 @@ class Study:
         return {run: None if state == "diverged" else self._pass_at_1(run) for run, state in states.items()}
 
     def _pass_at_1(self, run: Run) -> float:
+        from echorl.compare.score import verdicts_of
         from echorl.evaluate import pass_at_1
 
-        return pass_at_1(self.scores(run, "validation")["verdicts"]).value
+        return pass_at_1(verdicts_of(self.scores(run, "validation"))).value
 
     def results(self, runs: Sequence[Run]) -> dict[Run, dict[str, Any]]:
         """Run -> {"training": ..., split: scores, ...} of finished runs."""

@@ -6,24 +6,34 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from echorl.compare.plan import Comparison, Run, Validation
-from echorl.evaluate import item_pass_at_k, mean_of_runs, paired_runs
+from echorl.compare.plan import TRAINING, Comparison, Run, Validation
+from echorl.compare.score import verdicts_of
+from echorl.evaluate import holm, item_pass_at_k, mean_of_runs, p_of_runs, paired_runs
 
 Scores = Mapping[str, Any]
 """What `Policy.score` gives."""
 Results = Mapping[Run, Mapping[str, Any]]
-"""Run -> {"training": {"updates", ...}, split: Scores, ...}."""
+"""Run -> {"training": {"updates", ...}, test: Scores, ...}."""
 
 BEHAVIOUR = {"tokens a rollout": "length", "entropy, nats": "entropy"}
-TRAINING = {"updates": "updates", "rollout tokens": "rollout_tokens"}
-HEAD = ["", "arm", "learning rate", "mean", "less", "difference, 95 % over seeds", "bootstrap"]
+SPENT: Mapping[str, tuple[str, float]] = {
+    "updates": ("updates", 1),
+    "rollout tokens": ("rollout_tokens", 1),
+    "minutes": ("minutes", 1),
+    "degenerate groups, %": ("degenerate", 100),
+    "tokens in groups of one verdict, %": ("uniform_tokens", 100),
+}
+"""Measure -> its name in a run's summary, and its factor. A run that logged nothing has no more than the first two."""
+HEAD = ["", "arm", "learning rate", "mean", "less", "difference, 95 % over seeds", "p, Holm", "bootstrap"]
 SHARES = {"blank tokens, %": "blank_share", "truncated, %": "truncated"}
 
 
-def accuracies(samples: int) -> dict[str, Callable[[Scores], list[float]]]:
+def accuracies(ks: Sequence[int], greedy: bool) -> dict[str, Callable[[Scores], list[float]]]:
     """Measure -> one percentage a prompt."""
-    ks = {1, samples}
-    return {f"pass@{k}, %": lambda s, k=k: [100 * v for v in item_pass_at_k(s["verdicts"], k)] for k in sorted(ks)}
+    found: dict[str, Callable[[Scores], list[float]]] = {
+        f"pass@{k}, %": lambda s, k=k: [100 * v for v in item_pass_at_k(verdicts_of(s), k)] for k in ks
+    }
+    return {**found, **({"greedy, %": lambda s: [100.0 * v for v in s["greedy"]]} if greedy else {})}
 
 
 def behaviours() -> dict[str, Callable[[Scores], float]]:
@@ -37,24 +47,34 @@ def compare(comparison: Comparison, rates: Mapping[str, float | None], results: 
 
     Returns:
         {split: {measure: {arm: {"values": one a seed, "mean", "reference", "difference", "bootstrap"}}}}, ready for
-        JSON. The difference has Student's 95 % interval over seeds; the bootstrap interval draws seeds and prompts.
-        Both are None for an arm without a reference (None), and with a single seed.
+        JSON, for every test and average, and what the runs took under "training". The difference has Student's 95 %
+        interval over seeds, and its p-value, alone and after Holm's correction over the arms of the row; the bootstrap
+        interval draws seeds and prompts. All are None for an arm without a reference (None), and with a single seed.
     """
     runs = {arm: [results[Run(arm, rate, seed)] for seed in comparison.seeds] for arm, rate in rates.items()}
-    table: dict[str, Any] = {}
     references = {arm: comparison.reference_of(arm) for arm in rates}
-    for split in comparison.tests:
-        rows = table[split] = {}
-        for name, per_prompt in accuracies(comparison.samples).items():
-            items = {arm: [per_prompt(run[split]) for run in own] for arm, own in runs.items()}
-            rows[name] = against(references, {a: _means(own) for a, own in items.items()}, items)
-        for name, per_run in behaviours().items():
-            rows[name] = against(references, {a: [per_run(run[split]) for run in own] for a, own in runs.items()})
-    rows = table["training"] = {}
-    for name, key in TRAINING.items():
-        spent = {arm: [float(run["training"][key]) for run in own] for arm, own in runs.items()}
-        rows[name] = against(references, spent)
+    parts = {test: (test,) for test in comparison.tests} | dict(comparison.averages)
+    table = {name: _scored(comparison, references, runs, tests) for name, tests in parts.items()}
+    table[TRAINING] = rows = {}
+    for name, (key, factor) in SPENT.items():
+        if all(key in run["training"] for own in runs.values() for run in own):
+            spent = {arm: [factor * float(run["training"][key]) for run in own] for arm, own in runs.items()}
+            rows[name] = against(references, spent)
     return table
+
+
+def _scored(
+    comparison: Comparison, references: Mapping[str, str | None], runs: Mapping[str, Any], tests: Sequence[str]
+) -> dict[str, Any]:
+    """The rows of one test, or of several: their prompts together, and of what is one number a run the mean."""
+    rows = {}
+    for name, per_prompt in accuracies(comparison.ks, comparison.greedy).items():
+        items = {arm: [[v for t in tests for v in per_prompt(run[t])] for run in own] for arm, own in runs.items()}
+        rows[name] = against(references, {arm: _means(own) for arm, own in items.items()}, items)
+    for name, per_run in behaviours().items():
+        means = {arm: [statistics.fmean(per_run(run[t]) for t in tests) for run in own] for arm, own in runs.items()}
+        rows[name] = against(references, means)
+    return rows
 
 
 def _means(items: Sequence[Sequence[float]]) -> list[float]:
@@ -76,9 +96,17 @@ def against(
             "mean": statistics.fmean(own),
             "reference": reference,
             "difference": vars(mean_of_runs(_differences(values[reference], own))) if apart else None,
+            "p": p_of_runs(_differences(values[reference], own)) if apart else None,
             "bootstrap": vars(paired_runs(items[reference], items[arm])) if apart and items else None,
         }
-    return rows
+    return _corrected(rows)
+
+
+def _corrected(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The rows with `holm`, the p-values after Holm's correction over the arms that have one."""
+    found = {arm: row["p"] for arm, row in rows.items() if row["p"] is not None}
+    adjusted = dict(zip(found, holm(list(found.values())), strict=True))
+    return {arm: {**row, "holm": adjusted.get(arm)} for arm, row in rows.items()}
 
 
 def _differences(reference: Sequence[float], own: Sequence[float]) -> list[float]:
@@ -104,11 +132,13 @@ def table_rows(rates: Mapping[str, float | None], measures: Mapping[str, Any]) -
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    intervals = [
-        "" if found is None else f"{found['value']:+.3g} [{found['low']:+.3g}, {found['high']:+.3g}]"
-        for found in (row["difference"], row["bootstrap"])
-    ]
-    return [f"{row['mean']:.4g}", row.get("reference") or "", *intervals]
+    over_seeds, drawn = (_interval(row[name]) for name in ("difference", "bootstrap"))
+    p = "" if row["holm"] is None else f"{row['holm']:.2g}"
+    return [f"{row['mean']:.4g}", row.get("reference") or "", over_seeds, p, drawn]
+
+
+def _interval(found: Mapping[str, float] | None) -> str:
+    return "" if found is None else f"{found['value']:+.3g} [{found['low']:+.3g}, {found['high']:+.3g}]"
 
 
 def _rate(rate: float | None) -> str:

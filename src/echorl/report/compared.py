@@ -126,6 +126,7 @@ def _charts(tests: Mapping[str, Any]) -> list[Intervals]:
 
 def _progress(folder: Path, names: Sequence[str]) -> Table:
     """Every run that there is so far, and what its policy scored."""
+    from echorl.compare.score import verdicts_of
     from echorl.evaluate import pass_at_1
 
     splits = sorted({path.stem.removeprefix("scores-") for path in folder.glob("*/rate-*/seed-*/scores-*.json")})
@@ -135,6 +136,6 @@ def _progress(folder: Path, names: Sequence[str]) -> Table:
         cells = [f"{trained[key]:,}" if key in trained else "" for key in ("updates", "rollout_tokens")]
         for split in splits:
             found = (read_json(folder / name / f"scores-{split}.json") or {}).get("value")
-            cells.append(f"{pass_at_1(found['verdicts']).value:.1%}" if found else "")
+            cells.append(f"{pass_at_1(verdicts_of(found)).value:.1%}" if found else "")
         rows.append([name, *cells])
     return Table("Runs so far", ["run", "updates", "rollout tokens", *(f"pass@1, {split}" for split in splits)], rows)
