@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from echorl.cli.recipe import read_recipe, read_recipes
 
     changes = {"output_dir": args.output_dir, "parallel": args.parallel}
-    comparison = read_comparison(args.study, read_recipe(args.study, ""), changes)
+    comparison = read_comparison(args.study, _with_arms(args.study, read_recipe(args.study, "")), changes)
     recipe = read_recipes(comparison.recipe, "recipe ")
     study = Study(comparison, {**recipe.options, **({"env": dict(recipe.env)} if recipe.env else {})})
     check_arms(study, args.study)
@@ -52,6 +52,14 @@ def run(args: argparse.Namespace) -> int:
     with resumable(), alone(Path(comparison.output_dir), "compare"):
         _compare(study)
     return 0
+
+
+def _with_arms(path: Path, mapping: dict[str, Any]) -> dict[str, Any]:
+    """The study's mapping, its arms read from a file of their own (relative to the study's) where it names one."""
+    from echorl.cli.recipe import read_recipe
+
+    arms = mapping.get("arms")
+    return {**mapping, "arms": read_recipe(path.parent / arms, "arms ")} if isinstance(arms, str) else mapping
 
 
 def _list(study: Study) -> None:

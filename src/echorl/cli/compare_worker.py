@@ -10,6 +10,7 @@ import math
 import shutil
 import sys
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,14 @@ class Training:
         for checkpoint in filter(is_complete, checkpoints(self.policy)[:1]):  # the metrics may be behind it
             found = progress(checkpoint)
             updates, tokens = max(updates, found["updates"]), max(tokens, found["rollout_tokens"])
-        return {"updates": updates, "rollout_tokens": tokens, **_course(metrics), "diverged": None}
+        finished = datetime.now(timezone.utc).isoformat(timespec="minutes")
+        return {
+            "updates": updates,
+            "rollout_tokens": tokens,
+            **_course(metrics),
+            "finished": finished,
+            "diverged": None,
+        }
 
     def clean(self) -> None:
         """Remove the checkpoints, which only a resumed run needs."""
