@@ -132,6 +132,18 @@ def test_files_that_are_not_there(write, fails):
     fails(["compare", str(path)], "echorl: error: recipe ", "nope.yaml: there is no such file.")
 
 
+def test_arms_may_stand_in_a_file_of_their_own(write, fails, tmp_path, capsys):
+    (tmp_path / "arms.yaml").write_text("plain: {echo_coef: 0.0}\nclips: {echo_coef: 0.5}\n")
+    assert main(["compare", write(arms="arms.yaml"), "--dry_run"]) == 0
+    assert "grid   clips/rate-0.001/seed-1000" in capsys.readouterr().out
+    fails(["compare", write(arms="nope.yaml")], "echorl: error: arms ", "nope.yaml: there is no such file.")
+
+
+def test_tests_whose_options_the_task_refuses(write, fails):
+    fails(["compare", write(tests={"far": {"split": "none"}})], "arm 'grpo': 'none' is no split of the task")
+    fails(["compare", write(tests={"far": {"split": "test", "terms": 9}})], "has no option 'terms'")
+
+
 def test_a_dry_run_checks_too(write, fails):
     fails(["compare", write({"save_steps": 0.5}), "--dry_run"], "save_steps=0.5")
 
