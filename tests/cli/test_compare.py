@@ -139,6 +139,14 @@ def test_arms_may_stand_in_a_file_of_their_own(write, fails, tmp_path, capsys):
     fails(["compare", write(arms="nope.yaml")], "echorl: error: arms ", "nope.yaml: there is no such file.")
 
 
+def test_the_first_seeds_alone(write, fails, capsys):
+    assert main(["compare", write(learning_rates=[1e-5]), "--dry_run", "--num_seeds", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "run    echorl/rate-1e-05/seed-0" in shown
+    assert "seed-1" not in shown
+    fails(["compare", write(), "--num_seeds", "3"], "--num_seeds 3 is not allowed: the study has 2 seeds")
+
+
 def test_tests_whose_options_the_task_refuses(write, fails):
     fails(["compare", write(tests={"far": {"split": "none"}})], "arm 'grpo': 'none' is no split of the task")
     fails(["compare", write(tests={"far": {"split": "test", "terms": 9}})], "has no option 'terms'")

@@ -153,7 +153,7 @@ def test_an_unfinished_comparison_shows_how_far_it_is(tmp_path):
     folder = made.make_comparison(tmp_path / "study", finished=False)
     made.write_json(folder / "grpo/rate-0.0001/seed-0/run.json", {"key": {}, "value": None})
     report = make_report([folder])
-    assert report.page.lead == [f"{folder}: 1 of 5 runs have logged nothing yet."]
+    assert report.page.lead == [f"{folder}: 1 of 5 runs have no metrics here, so no curves."]
     assert section(report, "Training").legend[0] == "echorl, rate 0.0001"
     rows = {row[0]: row[1:] for row in section(report, "Comparison").tables[0].rows}
     assert rows["grpo/rate-0.0001/seed-1000"] == ["6", "600", "75.0%"]

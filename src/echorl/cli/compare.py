@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from echorl.cli.errors import UserError, resumable
-from echorl.compare.plan import Run, Validation, read_comparison
+from echorl.compare.plan import Comparison, Run, Validation, read_comparison
 from echorl.compare.run import claim, scores_key
 from echorl.compare.study import Study
 from echorl.processes import Job, JobsFailed, run_jobs, visible_gpus
@@ -27,6 +28,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("study", type=Path, metavar="STUDY", help="YAML: recipe, arms, rollout_tokens, seeds, ...")
     parser.add_argument("--output_dir", "--output-dir", metavar="DIR", help="instead of the study's")
     parser.add_argument("--parallel", type=int, metavar="N", help="runs at a time, instead of the study's")
+    parser.add_argument(
+        "--num_seeds",
+        "--num-seeds",
+        type=int,
+        metavar="N",
+        help="the first N of the study's seeds; the rest may follow",
+    )
     parser.add_argument("--dry_run", "--dry-run", action="store_true", help="check the study, list its runs and stop")
 
 
@@ -43,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     changes = {"output_dir": args.output_dir, "parallel": args.parallel}
     comparison = read_comparison(args.study, _with_arms(args.study, read_recipe(args.study, "")), changes)
+    comparison = _with_seeds(comparison, args.num_seeds)
     recipe = read_recipes(comparison.recipe, "recipe ")
     study = Study(comparison, {**recipe.options, **({"env": dict(recipe.env)} if recipe.env else {})})
     check_arms(study, args.study)
@@ -60,6 +69,15 @@ def _with_arms(path: Path, mapping: dict[str, Any]) -> dict[str, Any]:
 
     arms = mapping.get("arms")
     return {**mapping, "arms": read_recipe(path.parent / arms, "arms ")} if isinstance(arms, str) else mapping
+
+
+def _with_seeds(comparison: Comparison, number: int | None) -> Comparison:
+    """The comparison on its first seeds."""
+    if number is None:
+        return comparison
+    if not 1 <= number <= len(comparison.seeds):
+        raise UserError(f"--num_seeds {number} is not allowed: the study has {len(comparison.seeds)} seeds.")
+    return replace(comparison, seeds=comparison.seeds[:number])
 
 
 def _list(study: Study) -> None:
@@ -107,9 +125,20 @@ def _show(study: Study, validation: Validation, rates: Mapping[str, Any], result
     grid = {run.name: value for run, value in validation.items()}
     if validation:
         text = table.grid_markdown(comparison, validation, rates) + "\n" + text
-    write_json(folder / "results.json", {"learning_rates": rates, "validation": grid, "tests": compared})
+    found = {"learning_rates": rates, "validation": grid, "averages": list(comparison.averages), "tests": compared}
+    write_json(folder / "results.json", {**found, "methods": _methods(study)})
     (folder / "results.md").write_text(text, encoding="utf-8")
     print(text)
+
+
+def _methods(study: Study) -> dict[str, dict[str, Any]]:
+    """Arm -> its method and its coefficient, for a report."""
+    from echorl.core.config import EchoConfig
+
+    options = {
+        arm: {"echo_coef": EchoConfig().coef, **study.recipe, **own} for arm, own in study.comparison.arms.items()
+    }
+    return {arm: {name: own.get(name) for name in ("method", "echo_coef")} for arm, own in options.items()}
 
 
 def _work(study: Study, runs: Sequence[Run], tests: Sequence[str]) -> None:

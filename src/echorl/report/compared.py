@@ -29,7 +29,7 @@ def read_comparison(folder: Path) -> Source:
     results = read_json(folder / "results.json")
     names = [mark.parent.relative_to(folder).as_posix() for mark in marks]
     runs, notes = _runs(folder, [name for name in names if results is None or _is_final(name, results)])
-    if not runs:
+    if not runs and results is None:
         raise ValueError(f"{folder} has no run with a line of metrics: wait for the first log.")
     done = [] if results is None else [*_tables(results), *_grid(results["validation"])]
     return Source(
@@ -86,15 +86,19 @@ def _runs(folder: Path, names: Sequence[str]) -> tuple[list[TrainingRun], list[s
             )
         )
         notes += own
-    return runs, notes + ([f"{folder}: {waiting} of {len(names)} runs have logged nothing yet."] if waiting else [])
+    if waiting:
+        notes.append(f"{folder}: {waiting} of {len(names)} runs have no metrics here, so no curves.")
+    return runs, notes
 
 
 def _tables(results: Mapping[str, Any]) -> list[Table]:
-    """A table a split: a row a measure and arm."""
+    """What the arms bring, and a table a test: a row a measure and arm."""
     from echorl.compare.table import HEAD, table_rows
+    from echorl.report.verdicts import verdict_table
 
     note = "Differences are paired by seed, with Student's interval; the bootstrap draws seeds and prompts."
-    return [
+    summary = verdict_table(results)
+    return [summary] * (summary is not None) + [
         Table(f"Results: {split}", HEAD, table_rows(results["learning_rates"], measures), note)
         for split, measures in results["tests"].items()
     ]

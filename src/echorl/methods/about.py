@@ -1,0 +1,50 @@
+"""What each method does on an all-success group, what it costs, and what its source says that it gains: for tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class About:
+    """Three cells of a table.
+
+    Attributes:
+        solved: what it does on a group that is all right.
+        cost: beyond plain GRPO: rollouts, memory, time.
+        claim: the gain that its source reports, as a rule against GRPO; "" where none is known to us.
+    """
+
+    solved: str
+    cost: str = "none"
+    claim: str = ""
+
+
+ECHORL = About("NLL of one clip", "none (recorded entropies)", "up to 5.6 / 5.0 points in / out of distribution")
+
+ABOUT: Mapping[str, About] = {
+    "grpo": About("nothing; it dilutes the others"),
+    "dapo": About("drops it and samples another prompt", "rollouts", "AIME24 30 to 50 with all its parts"),
+    "luffy": About("learns the demonstration off-policy", "demonstrations"),
+    "uft": About("begins with a part of the demonstration", "demonstrations"),
+    "exclude_degenerate": About("leaves loss, denominator and KL", claim="2.4 points (a user's report)"),
+    "reinforce_rej": About("leaves loss, denominator and KL"),
+    "w_reinforce": About("advantage +0.1"),
+    "rl_zvp": About("advantage in proportion to the token's entropy", claim="up to 8.6 points"),
+    "agpo": About("advantage +1"),
+    "avspo": About("a small positive advantage", claim="4 to 6 points"),
+    "spo": About("advantage 1 - v, v the prompt's earlier rate", "a number a prompt", "3.4 points of maj@32"),
+    "skip_solved": About("is passed over at the next turns", "a number a prompt"),
+    "reinforce_ada": About("is sampled again until half are wrong", "rollouts", "up to twice as fast"),
+    "hold_step": About("waits for mixed groups", "a copy of the gradient"),
+    "failure_prefix": About(
+        "begins with a stored failure",
+        "a text a prompt, longer contexts",
+        "as much as new, harder problems",
+    ),
+    "clip_prefix": About("begins with its EchoClip less the last step", "a text a prompt, longer contexts"),
+    "positive_nll": About("NLL of all rollouts"),
+    "top_entropy": About("nothing", claim="AIME25 +11.0 at 32B, none at 8B"),
+}
+"""Method -> its cells. Claims: docs/rivals-study.md has the sources."""

@@ -1,0 +1,63 @@
+"""`echorl compare` as one table for a practitioner: what each arm does on solved prompts, costs, brings, and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from echorl.methods.about import ABOUT, ECHORL, About
+from echorl.report.page import Table
+
+PASS = "pass@1, %"
+"""The measure of results.json whose differences are shown."""
+SHOWN = 0.05
+"""A p-value, after Holm's correction, below which a difference is called one."""
+VANISHING = 1e-9
+"""Up to this EchoRL's coefficient only switches its mining on."""
+NOTE = (
+    'Points of pass@1 with 95 % intervals over seeds, paired with the arm named under "less". A star: p < 0.05 after Holm\'s '
+    "correction over the arms of the column. Claims are the sources' own, on other models and budgets."
+)
+
+
+def verdict_table(results: Mapping[str, Any]) -> Table | None:
+    """A row an arm, from results.json; None where it names no methods, or there is one seed."""
+    methods, tests = results.get("methods"), results["tests"]
+    if not methods:
+        return None
+    parts = results.get("averages") or [name for name in tests if name != "training"]
+    first = tests[parts[0]][PASS]
+    if all(row["difference"] is None for row in first.values()):
+        return None
+    head = ["arm", "less", "on an all-success group", "costs", "updates", "minutes", *parts, "claimed"]
+    return Table("What helps on solved prompts", head, [_row(arm, results, parts) for arm in first], NOTE)
+
+
+def _row(arm: str, results: Mapping[str, Any], parts: list[str]) -> list[str]:
+    found = results["methods"][arm]
+    about = ABOUT.get(found["method"] or "grpo", About(""))
+    if found["echo_coef"] > VANISHING and found["method"] != "positive_nll":  # whose weight it is
+        about = ECHORL
+    tests = results["tests"]
+    rows = [tests[part][PASS][arm] for part in parts]
+    return [
+        arm,
+        rows[0]["reference"] or "",
+        about.solved,
+        about.cost,
+        *(_mean(tests["training"], name, arm) for name in ("updates", "minutes")),
+        *map(_difference, rows),
+        about.claim,
+    ]
+
+
+def _mean(training: Mapping[str, Any], measure: str, arm: str) -> str:
+    return f"{training[measure][arm]['mean']:.3g}" if measure in training else ""
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    found = row["difference"]
+    if found is None:
+        return f"{row['mean']:.1f} %"
+    star = "*" if row.get("holm") is not None and row["holm"] < SHOWN else ""
+    return f"{found['value']:+.1f} [{found['low']:+.1f}, {found['high']:+.1f}]{star}"
