@@ -15,7 +15,7 @@ SHOWN = 0.05
 VANISHING = 1e-9
 """Up to this EchoRL's coefficient only switches its mining on."""
 NOTE = (
-    'Points of pass@1 with 95 % intervals over seeds, paired with the arm named under "less". A star: p < 0.05 after Holm\'s '
+    "Points of pass@1 with 95 % intervals over seeds, paired with the arm under 'less'. A star: p < 0.05 after Holm's "
     "correction over the arms of the column. Claims are the sources' own, on other models and budgets."
 )
 
