@@ -14,7 +14,7 @@ from echorl.methods.agpo import AGPO
 from echorl.methods.avspo import AVSPO, collapse_rate
 from echorl.methods.exclude_degenerate import ExcludeDegenerate
 from echorl.methods.reinforce import ReinforceRej, WReinforce
-from echorl.methods.reinforce_ada import choose, pool_advantages
+from echorl.methods.reinforce_ada import choose, pool_advantages, unfinished
 from echorl.methods.rl_zvp import RLZVP
 from echorl.methods.spo import SPO, leave_one_out
 from tests.methods.batches import group_relative, make_batch
@@ -107,6 +107,14 @@ def test_rl_zvp_by_hand():
     assert found[8].tolist() == pytest.approx([-0.15, 0.0, -0.1, 0.0])
     assert found[9].tolist() == pytest.approx([-0.1, 0.0, 0.0, 0.0])
     assert (found[12:] == 0).all()
+
+
+def test_rl_zvp_leaves_rollouts_without_a_verdict_alone():
+    batch = make_batch([1.0, 1.0, 1.0, NAN])
+    entropy = torch.tensor([[0.5, 1.0, 0.0]]).repeat(4, 1)
+    found = RLZVP().token_advantages(group_relative(batch), entropy, torch.ones(4, 3, dtype=torch.bool), batch)
+    assert found[0].tolist() == pytest.approx([0.05, 0.1, 0.0])
+    assert found[3].tolist() == [0.0, 0.0, 0.0]
 
 
 def test_rl_zvp_asks_for_the_entropies_of_uniform_groups_alone():
@@ -244,9 +252,22 @@ def test_the_choice_from_a_pool_against_a_loop(size):
     rng = random.Random(size)
     owner = [prompt for _ in range(3) for prompt in range(6) for _ in range(size)]
     success = [rng.random() < owner[i] / 5 for i in range(len(owner))]
-    found = choose(torch.tensor(success), torch.tensor(owner), size)
+    right, where = torch.tensor(success), torch.tensor(owner)
+    found = choose(right, ~right, where, size)
     assert found.tolist() == by_loop(success, owner, size)
-    assert torch.bincount(torch.tensor(owner)[found]).tolist() == [size] * 6
+    assert torch.bincount(where[found]).tolist() == [size] * 6
+
+
+def test_rollouts_without_a_verdict_only_fill_up_a_pool():
+    """Prompt 0: two right, six unjudged; prompt 1: none judged; prompt 2: two right, two wrong after two unjudged."""
+    verdicts = ["+?+?????", "????????", "??++--++"]
+    right, wrong = (torch.tensor([v == kind for own in verdicts for v in own]) for kind in "+-")
+    owner = torch.arange(3).repeat_interleave(8)
+    assert unfinished(right, wrong, owner, 4) == [0]
+    found = choose(right, wrong, owner, 4).view(3, 8)
+    assert found[0].tolist() == [True, True, True, True, False, False, False, False]
+    assert found[1].tolist() == [True] * 4 + [False] * 4
+    assert found[2].tolist() == [False, False, True, True, True, True, False, False]
 
 
 def test_a_pools_mean_and_std():

@@ -140,5 +140,5 @@ def test_refusals(tmp_path):
         (dict(scale_rewards="batch"), "scale_rewards='batch'"),
         (dict(multi_objective_aggregation="normalize_then_sum"), "normalise each round"),
     ):
-        with pytest.raises(ValueError, match=rf"dynamic sampling does not go with .*{message}"):
+        with pytest.raises(ValueError, match=rf"method='dapo' samples in rounds, which does not go with .*{message}"):
             build(tmp_path, **dapo(**changes))

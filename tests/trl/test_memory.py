@@ -47,10 +47,12 @@ def test_rates_belong_to_prompts_in_whatever_order_they_come(tmp_path):
 
 
 def test_weight_0_is_leave_one_out(tmp_path):
-    one, other = (
-        run(tmp_path, Script(*["m+-m"] * 8), method=method, method_options=options, echo_coef=0.0)
-        for method, options in (("spo", {"weight": 0.0}), ("rloo", {}))
+    own = dict(ONE_BATCH, max_steps=3)
+    one, other, tracked = (
+        run(tmp_path, Script(*["m+-m"] * 8), method=method, method_options=options, **own)
+        for method, options in (("spo", {"weight": 0.0}), ("rloo", {}), ("spo", {}))
     )
+    assert any(not torch.allclose(tracked[1][-1][name], other[1][-1][name], atol=1e-6) for name in other[1][-1])
     assert all(torch.allclose(one[1][-1][name], other[1][-1][name], atol=1e-6) for name in one[1][-1])
     assert one[2] == pytest.approx(other[2], abs=1e-6)
 
@@ -99,11 +101,13 @@ def test_where_every_prompt_is_solved_none_is_passed_over(tmp_path):
 
 
 def test_without_rest_it_is_grpo_bit_for_bit(tmp_path):
-    one, other = (
-        run(tmp_path, easy_first, method=method, method_options=options, echo_coef=0.0, dataset=make_dataset(8))
-        for method, options in (("skip_solved", {"rest": 0}), ("grpo", {}))
+    own = dict(echo_coef=0.0, dataset=make_dataset(8), max_steps=6)
+    one, other, rested = (
+        run(tmp_path, easy_first, method=method, method_options=options, **own)
+        for method, options in (("skip_solved", {"rest": 0}), ("grpo", {}), ("skip_solved", {"rest": 3}))
     )
     assert same(one, other)
+    assert not same(rested, other)
 
 
 # -- with the checkpoint ----------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import torch
 
 from tests.trl.scripted import Script, same
 from tests.trl.test_gradient import closest, keep_batch
-from tests.trl.tiny import Gradients, build, run
+from tests.trl.tiny import Gradients, build, make_dataset, run
 
 ROUNDS = ("m+-m", "-m")
 """The second prompt is all right, then all wrong; the third all wrong, then mixed: both are balanced after two."""
@@ -57,6 +57,19 @@ def test_it_ends_after_max_rounds_and_what_is_short_is_filled_up(tmp_path):
 def test_one_round_is_grpo_bit_for_bit(tmp_path):
     one = run(tmp_path, Script(*["m+-m"] * 2), method="reinforce_ada", method_options={"max_rounds": 1}, echo_coef=0.0)
     assert same(one, run(tmp_path, Script(*["m+-m"] * 2), method="grpo", echo_coef=0.0))
+
+
+def test_prompts_without_a_verdict_are_not_sampled_again(tmp_path):
+    trainer, script, *_ = first_batch(tmp_path, "mm??")
+    assert len(script.numbers) == 1
+    assert trainer.state.log_history[0]["method/balanced"] == 1.0
+
+
+def test_streamed_rows_are_no_obstacle_and_what_is_one_names_the_way_out(tmp_path):
+    first_batch(tmp_path, "mmmm", dataset=make_dataset().to_iterable_dataset())
+    with pytest.raises(ValueError, match=r"'reinforce_ada' samples in rounds.*or set method_options=.*'max_rounds': 1"):
+        build(tmp_path, method="reinforce_ada", echo_coef=0.0, scale_rewards="batch")
+    build(tmp_path, method="reinforce_ada", method_options={"max_rounds": 1}, echo_coef=0.0, scale_rewards="batch")
 
 
 def test_every_clip_of_every_round_reaches_the_loss_at_any_micro_batch(tmp_path):

@@ -132,6 +132,23 @@ def test_a_kl_in_a_mean_over_rows_is_refused():
     check_left_out(trainer)
 
 
+def test_a_mean_over_each_micro_batch_is_refused():
+    trainer = SimpleNamespace(
+        method=load_method("reinforce_rej"), args=SimpleNamespace(method="reinforce_rej", beta=0.0), loss_type="bnpo"
+    )
+    with pytest.raises(ValueError, match=r"'reinforce_rej' does not go with loss_type='bnpo'.*Use loss_type='dapo'"):
+        check_left_out(trainer)
+
+
+@pytest.mark.parametrize("method", ["agpo", "rl_zvp"])
+def test_the_log_of_completions_shows_the_advantages_that_are_used(tmp_path, method):
+    trainer, batch, _ = first_batch(tmp_path, method)
+    used, mask = batch["advantages"], batch["completion_mask"]
+    means = used if used.dim() == 1 else (used * mask).sum(1) / mask.sum(1)
+    assert sorted(trainer._logs["advantages"]) == pytest.approx(sorted(means.tolist()), abs=1e-6)
+    assert any(trainer._logs["advantages"])
+
+
 # -- gradients by hand ------------------------------------------------------------------------------------------------
 
 
@@ -218,3 +235,11 @@ def test_a_rule_on_verdicts_wants_to_know_who_verifies(tmp_path):
     with pytest.raises(ValueError, match="which of the reward functions"):
         build(tmp_path, [some_right, bonus], **changes)
     build(tmp_path, [some_right, bonus], echo_success_reward_func="some_right", **changes)
+
+
+@pytest.mark.parametrize("method", ["hold_step", "avspo", "exclude_degenerate"])
+def test_a_rule_on_rewards_does_not(tmp_path, method):
+    def bonus(completions, **_):
+        return [0.5] * len(completions)
+
+    build(tmp_path, [some_right, bonus], method=method, echo_coef=0.0)

@@ -39,6 +39,13 @@ class Batch:
         """bool [N]: all rewards of the rollout's group are equal."""
         return self.kinds.degenerate[self.groups]
 
+    @property
+    def counts(self) -> tuple[Tensor, Tensor]:
+        """int64 [G] twice: how many rollouts of each group are right, and how many have a verdict."""
+        zeros = torch.zeros_like(self.kinds.kind)
+        right, judged = (self.success & self.scored).long(), self.scored.long()
+        return zeros.scatter_add(0, self.groups, right), zeros.scatter_add(0, self.groups, judged)
+
     def of_kind(self, *names: str) -> Tensor:
         """bool [N]: the rollout's group is of one of these kinds."""
         codes = torch.tensor([KINDS.index(name) for name in names], device=self.groups.device)

@@ -41,6 +41,10 @@ class DAPO(Method):
     def part(self) -> str | None:  # type: ignore[override]
         return "dynamic_sampling" if self.dynamic_sampling else None
 
+    @property
+    def needs_verdicts(self) -> bool:  # type: ignore[override]
+        return self.dynamic_sampling
+
     def buffer_of(self, max_completion_length: int) -> int:
         """Tokens of the overlong buffer."""
         return max_completion_length // 5 if self.overlong_buffer is None else self.overlong_buffer

@@ -20,6 +20,7 @@ class Traced(Method):
     """A method in which the demonstration, verified like a rollout, takes the place of one rollout of its group."""
 
     part = "trace"
+    needs_verdicts = True
 
     in_group: ClassVar[bool] = True
     """Whether the trace's reward counts in the group's mean, and the trace has an advantage."""

@@ -28,7 +28,6 @@ class ReinforceAda(GRPO):
         ValueError: it is no whole number of at least 1.
     """
 
-    part = "reinforce_ada"
     needs_verdicts = True
 
     max_rounds: int = 4
@@ -36,27 +35,47 @@ class ReinforceAda(GRPO):
     def __post_init__(self) -> None:
         check_whole(1, max_rounds=self.max_rounds)
 
+    @property
+    def part(self) -> str | None:  # type: ignore[override]
+        return "reinforce_ada" if self.max_rounds > 1 else None
 
-def unfinished(success: Tensor, owner: Tensor, size: int) -> list[int]:
-    """The prompts whose pool has fewer than size // 2 successes, or than that of others.
 
-    `success` bool [M] and `owner` int64 [M], the prompt's number, are of all rollouts so far.
+def unfinished(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> list[int]:
+    """The prompts whose pool has a rollout of either kind, and fewer than size // 2 of one of them.
 
-    >>> unfinished(torch.tensor([True, True, False, True]), torch.tensor([0, 1, 0, 1]), 2)
+    `right` and `wrong`, bool [M], tell the rollouts in the loss that succeeded and failed; neither: no verdict. `owner`
+    int64 [M] is the prompt's number. All are of all rollouts so far.
+
+    >>> right = torch.tensor([True, True, False, True])
+    >>> unfinished(right, ~right, torch.tensor([0, 1, 0, 1]), 2)
     [1]
     """
-    right, wrong = _counts(success, owner)
-    return (torch.minimum(right, wrong) < size // 2).nonzero().flatten().tolist()
+    num = int(owner.max()) + 1
+    counts = [_sum(kind.long(), owner, num) for kind in (right, wrong)]
+    wanting = (torch.minimum(*counts) < size // 2) & (sum(counts) > 0)
+    return wanting.nonzero().flatten().tolist()
 
 
-def choose(success: Tensor, owner: Tensor, size: int) -> Tensor:
-    """bool [M]: `size` rollouts of every prompt, balanced as far as its pool is; the earliest of both."""
-    right, wrong = _counts(success, owner)
-    take_right = torch.minimum(right, torch.maximum(size - wrong, torch.full_like(wrong, size - size // 2)))
-    mine = owner.unsqueeze(1) == torch.arange(len(right), device=owner.device)
-    rank_right = (mine & success.unsqueeze(1)).cumsum(0).gather(1, owner.unsqueeze(1)).squeeze(1)
-    rank_wrong = (mine & ~success.unsqueeze(1)).cumsum(0).gather(1, owner.unsqueeze(1)).squeeze(1)
-    return torch.where(success, rank_right <= take_right[owner], rank_wrong <= (size - take_right)[owner])
+def choose(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> Tensor:
+    """bool [M]: `size` rollouts of every prompt, balanced as far as its pool is, the earliest of both kinds.
+
+    Those that are neither fill up a pool that has too few of both.
+    """
+    num = int(owner.max()) + 1
+    num_right, num_wrong = (_sum(kind.long(), owner, num) for kind in (right, wrong))
+    half = torch.full_like(num_right, size - size // 2)
+    take_right = torch.minimum(num_right, torch.maximum(size - num_wrong, half))
+    take_wrong = torch.minimum(num_wrong, size - take_right)
+    chosen = torch.zeros_like(right)
+    for kind, take in ((right, take_right), (wrong, take_wrong), (~right & ~wrong, size - take_right - take_wrong)):
+        chosen |= kind & (_rank(kind, owner, num) <= take[owner])
+    return chosen
+
+
+def _rank(kind: Tensor, owner: Tensor, num: int) -> Tensor:
+    """int64 [M]: how many of its prompt's rollouts up to this one are of the kind."""
+    mine = owner.unsqueeze(1) == torch.arange(num, device=owner.device)
+    return (mine & kind.unsqueeze(1)).cumsum(0).gather(1, owner.unsqueeze(1)).squeeze(1)
 
 
 def pool_advantages(rewards: Tensor, owner: Tensor, *, scale: bool) -> Tensor:
@@ -69,11 +88,6 @@ def pool_advantages(rewards: Tensor, owner: Tensor, *, scale: bool) -> Tensor:
     std = (_sum(centred**2, owner, num) / (count - 1).clamp(min=1)).sqrt()
     centred = centred * (std > 1e-6)[owner]
     return centred / (std[owner] + EPSILON) if scale else centred
-
-
-def _counts(success: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-    num = int(owner.max()) + 1
-    return _sum(success.long(), owner, num), _sum((~success).long(), owner, num)
 
 
 def _sum(values: Tensor, owner: Tensor, num: int) -> Tensor:

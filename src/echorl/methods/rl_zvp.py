@@ -38,8 +38,8 @@ class RLZVP(GRPO):
         return self.alpha > 0
 
     def entropy_rows(self, batch: Batch) -> Tensor:
-        """Rollouts of groups whose rewards are equal and whose verdicts are."""
-        return batch.degenerate & batch.of_kind("all_success", "all_fail") & (self.alpha > 0)
+        """Rollouts with a verdict, of groups whose rewards are equal and whose verdicts are."""
+        return batch.degenerate & batch.scored & batch.of_kind("all_success", "all_fail") & (self.alpha > 0)
 
     def informative(self, advantages: Tensor, batch: Batch) -> Tensor:
         return super().informative(advantages, batch) | self.entropy_rows(batch)

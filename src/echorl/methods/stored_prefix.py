@@ -20,7 +20,8 @@ class FailurePrefix(GRPO):
         saturated: share of successes from which on a prompt is saturated.
         share: of the failure's tokens, at first; 0: GRPO.
         step: by which the share moves towards a mixed group; beyond the whole, or at nothing, the failure is dropped.
-        max_age: optimiser steps after which a failure is dropped: it is then another policy's.
+        max_age: optimiser steps after which a failure is dropped; None: it stays until its share is used up. An epoch
+            of a large data set has hundreds of steps: a smaller age than that drops everything unused.
         max_tokens: a prefix is cut to so many; None: half of `max_completion_length`.
 
     Raises:
@@ -33,7 +34,7 @@ class FailurePrefix(GRPO):
     saturated: float = 0.75
     share: float = 0.5
     step: float = 0.125
-    max_age: int = 200
+    max_age: int | None = None
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
@@ -61,7 +62,7 @@ class ClipPrefix(GRPO):
     long as they are mixed, and after one that is not the next is plain.
 
     Args:
-        max_age: optimiser steps after which a clip is dropped.
+        max_age: optimiser steps after which a clip is dropped; None: it stays while its groups are mixed.
         max_tokens: a prefix is cut to so many; None: half of `max_completion_length`.
 
     Raises:
@@ -71,7 +72,7 @@ class ClipPrefix(GRPO):
     part = "clip_prefix"
     needs_verdicts = True
 
-    max_age: int = 200
+    max_age: int | None = None
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
@@ -83,11 +84,10 @@ class ClipPrefix(GRPO):
         >>> [ClipPrefix().moved(1.0, right, 8) for right in (8, 5, 0)]
         [0.0, 1.0, 0.0]
         """
-        return share if 0 < right < judged else 0.0
+        return share if judged == 0 or 0 < right < judged else 0.0
 
 
-def check_limits(max_age: int, max_tokens: int | None) -> None:
-    """ValueError for one that is no whole number of at least 1; no limit on tokens is None."""
-    check_whole(1, max_age=max_age)
-    if max_tokens is not None:
-        check_whole(1, max_tokens=max_tokens)
+def check_limits(max_age: int | None, max_tokens: int | None) -> None:
+    """ValueError for one that is neither None, no limit, nor a whole number of at least 1."""
+    given = {"max_age": max_age, "max_tokens": max_tokens}
+    check_whole(1, **{name: value for name, value in given.items() if value is not None})

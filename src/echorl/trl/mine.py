@@ -64,6 +64,8 @@ def _use_entropies(
     if trainer.method.needs_entropy:
         rows = batch.rows(own_rows)
         out["advantages"] = trainer.method.token_advantages(out["advantages"], entropy, in_loss, rows)
+        means = (out["advantages"] * in_loss).sum(1) / in_loss.sum(1).clamp(min=1)
+        _log_advantages(trainer, trainer.accelerator.gather(means))
     if trainer.echo.coef == 0:
         return
     step_ids = segment_steps(out["completion_ids"], in_loss, trainer.delimiters)
@@ -127,8 +129,17 @@ def _apply_method(trainer: EchoGRPOTrainer, out: dict[str, Any], batch: Batch, o
     advantages = trainer.part.judged(trainer.method.advantages(given, batch), batch)
     if advantages is not given:
         out["advantages"] = advantages[own_rows]
+        _log_advantages(trainer, advantages)
     trainer.part.annotate(out)
     return trainer.method.informative(advantages, batch)[own_rows]
+
+
+def _log_advantages(trainer: EchoGRPOTrainer, advantages: Tensor) -> None:
+    """What TRL's log of completions shows: [N] of all processes in place of those that TRL has just written."""
+    logged = trainer._logs["advantages"]
+    for _ in range(min(len(logged), len(advantages))):
+        logged.pop()
+    logged.extend(advantages.tolist())
 
 
 def _without_demonstrations(trainer: EchoGRPOTrainer, verdicts: Verdicts) -> Verdicts:

@@ -91,7 +91,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         own = [name for column, name in enumerate(self.reward_func_names) if column != self.punishment]
         names = self.args.success_reward_func_names() or own[: len(own) == 1]
         undecided = not names and len(own) > 1
-        wanted = self.echo.coef or self.args.max_rollout_tokens or self.method.part or self.method.needs_verdicts
+        wanted = self.echo.coef or self.args.max_rollout_tokens or self.method.needs_verdicts
         if undecided and not wanted:
             self.verifiers = None  # nothing here needs a verifier; the ledger stays empty
             return

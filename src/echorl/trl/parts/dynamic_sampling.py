@@ -72,10 +72,13 @@ class DynamicSampling(Part):
     Dropped groups keep their EchoClips, in the batch (in a filled place) or beside it (see `leftover`).
     """
 
+    draws_others = True
+    """Whether further rounds take other prompts than the batch's."""
+
     def __init__(self, trainer: EchoGRPOTrainer) -> None:
         super().__init__(trainer)
-        check_settings(trainer)
-        self.stream = PromptStream(len(trainer.train_dataset), trainer.args.seed)
+        check_settings(trainer, draws_others=self.draws_others)
+        self.stream = PromptStream(len(trainer.train_dataset), trainer.args.seed) if self.draws_others else None
         self.kept_groups = torch.zeros(0, dtype=torch.bool)  # of the last round, over all processes
         self.leftovers: list[dict[str, Any] | None] | None = None
 
@@ -183,13 +186,18 @@ class DynamicSampling(Part):
     # -- state
 
     def state_dict(self) -> dict[str, Any]:
-        return {"drawn": self.stream.drawn}
+        return {} if self.stream is None else {"drawn": self.stream.drawn}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.stream.drawn = state.get("drawn", 0)
+        if self.stream is not None:
+            self.stream.drawn = state.get("drawn", 0)
 
 
-def check_settings(trainer: EchoGRPOTrainer) -> None:
+WAYS_OUT = {"dapo": {"dynamic_sampling": False}, "reinforce_ada": {"max_rounds": 1}}
+"""Method -> the options with which it samples once."""
+
+
+def check_settings(trainer: EchoGRPOTrainer, *, draws_others: bool) -> None:
     """Refuse what does not go with rounds of sampling.
 
     Raises:
@@ -200,7 +208,9 @@ def check_settings(trainer: EchoGRPOTrainer) -> None:
         (args.gradient_checkpointing_kwargs or {}).get("use_reentrant")
     )
     obstacles = {
-        "a training set without random access (load its rows as a Dataset)": isinstance(rows, IterableDataset),
+        "a training set without random access (load its rows as a Dataset)": (
+            draws_others and isinstance(rows, IterableDataset)
+        ),
         "scale_rewards='batch', which would scale each round by itself (use 'group')": trainer.scale_rewards == "batch",
         "multi_objective_aggregation='normalize_then_sum', which would normalise each round by itself": (
             trainer.multi_objective_aggregation == "normalize_then_sum"
@@ -211,7 +221,9 @@ def check_settings(trainer: EchoGRPOTrainer) -> None:
             checkpointing and trainer.accelerator.num_processes > 1 and trainer.echo.coef > 0
         ),
     }
-    way_out = "; or set method_options={'dynamic_sampling': False}" if args.method == "dapo" else ""
     for obstacle, present in obstacles.items():
         if present:
-            raise ValueError(f"dynamic sampling does not go with {obstacle}{way_out}.")
+            raise ValueError(
+                f"method={args.method!r} samples in rounds, which does not go with {obstacle}; or set method_options="
+                f"{WAYS_OUT[args.method]}."
+            )

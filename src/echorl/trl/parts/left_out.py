@@ -53,12 +53,19 @@ def leave_out(trainer: EchoGRPOTrainer, out: dict[str, Any], left_out: Tensor, o
 
 
 def check_left_out(trainer: EchoGRPOTrainer) -> None:
-    """Refuse a KL term whose denominator would count the rollouts that are left out.
+    """Refuse a loss or a KL term whose denominator would count the rollouts that are left out.
 
     Raises:
         ValueError: names the settings and the way out.
     """
-    if trainer.method.leaves_out and trainer.args.beta != 0.0 and trainer.loss_type in MEAN_OVER_ROWS:
+    if not trainer.method.leaves_out:
+        return
+    if trainer.loss_type == "bnpo":
+        raise ValueError(
+            f"method={trainer.args.method!r} does not go with loss_type='bnpo', a mean over each micro-batch: those of "
+            "rollouts that are left out would still count. Use loss_type='dapo'."
+        )
+    if trainer.args.beta != 0.0 and trainer.loss_type in MEAN_OVER_ROWS:
         raise ValueError(
             f"method={trainer.args.method!r} does not go with beta={trainer.args.beta} and loss_type="
             f"{trainer.loss_type!r}, a mean over rows that would count the rollouts left out in the KL: use loss_type="

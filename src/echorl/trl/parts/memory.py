@@ -91,10 +91,8 @@ class TrackedRate(Memory):
             self.trainer.add_metric("tracked_rate", float(known.mean()), family="method")
 
     def _visit(self, batch: Batch) -> None:
-        zeros = torch.zeros_like(batch.kinds.kind)
-        right = zeros.scatter_add(0, batch.groups, batch.success.long()).tolist()
-        judged = zeros.scatter_add(0, batch.groups, batch.scored.long()).tolist()
-        for key, successes, number in zip(self.keys, right, judged, strict=True):
+        right, judged = batch.counts
+        for key, successes, number in zip(self.keys, right.tolist(), judged.tolist(), strict=True):
             self.entries[key] = self.trainer.method.after(self._entry(key), successes, number - successes)
 
 

@@ -22,10 +22,13 @@ class ReinforceAda(DynamicSampling):
     The groups of all rounds are EchoRL's prompts: each can give its clip, also a rollout that is not chosen.
     """
 
+    draws_others = False
+
     def collect(self, inputs: list[dict[str, Any]], sample: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> Any:
         self.prompts = gather_object(inputs)[:: self.trainer.num_generations]
         self.asked = [list(range(len(self.prompts)))]  # the prompts of each round's groups
         self.scored: list[Batch] = []  # each round's, over all processes
+        self.in_loss: list[Tensor] = []  # bool, its rollouts that the loss counts
         return super().collect(inputs, sample)
 
     def dropped(self, kinds: GroupKinds) -> Tensor:
@@ -36,14 +39,22 @@ class ReinforceAda(DynamicSampling):
         self.scored.append(batch)
         return advantages
 
+    def annotate(self, out: dict[str, Any]) -> None:
+        self.in_loss.append(self.trainer.accelerator.gather(out["completion_mask"].any(1)))
+
+    def _right_and_wrong(self) -> tuple[Tensor, Tensor]:
+        """bool [M] twice, of all rounds: verified rollouts in the loss that succeeded, and that failed."""
+        success = torch.cat([batch.success for batch in self.scored])
+        known = torch.cat([batch.scored for batch in self.scored]) & torch.cat(self.in_loss)
+        return success & known, ~success & known
+
     def _owner(self) -> Tensor:
         """int64 [M]: the prompt of each rollout of all rounds."""
         groups = torch.tensor([prompt for asked in self.asked for prompt in asked], device=self.scored[0].groups.device)
         return groups.repeat_interleave(self.trainer.num_generations)
 
     def _unfinished(self) -> list[int]:
-        success = torch.cat([batch.success for batch in self.scored])
-        return unfinished(success, self._owner(), self.trainer.num_generations)
+        return unfinished(*self._right_and_wrong(), self._owner(), self.trainer.num_generations)
 
     def _next(self, rounds: list[Round], size: int, columns: list[str]) -> list[dict[str, Any]]:
         prompts = self._unfinished()
@@ -69,8 +80,7 @@ class ReinforceAda(DynamicSampling):
     def _chosen(self, rounds: list[Round]) -> list[Round]:
         """The rounds with the choice from every pool, and advantages by its mean and std."""
         owner, numbers = self._owner(), [each.accepted.numel() for each in rounds]
-        success = torch.cat([batch.success for batch in self.scored])
-        chosen = choose(success, owner, self.trainer.num_generations).split(numbers)
+        chosen = choose(*self._right_and_wrong(), owner, self.trainer.num_generations).split(numbers)
         rewards, scale = torch.cat([batch.rewards for batch in self.scored]), self.trainer.scale_rewards != "none"
         advantages = pool_advantages(rewards, owner, scale=scale).split(numbers)
         return [self._with(*parts) for parts in zip(rounds, chosen, advantages, strict=True)]

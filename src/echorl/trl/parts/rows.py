@@ -33,7 +33,7 @@ PADDING: Mapping[str, float | None] = {
 
 LEFT = ("prompt_ids", "prompt_mask", *TYPES)
 
-NO_ROUNDS = "set method_options={'dynamic_sampling': False}."
+NO_ROUNDS = "sample once (method_options: of dapo dynamic_sampling: false, of reinforce_ada max_rounds: 1)."
 
 
 def rows_of(out: dict[str, Any]) -> Rows:
@@ -45,13 +45,11 @@ def rows_of(out: dict[str, Any]) -> Rows:
     rows = {key: value for key, value in out.items() if not (isinstance(value, Tensor) and value.dim() == 0)}
     for key in rows:
         if key not in PADDING and key not in IMAGES:
-            raise ValueError(
-                f"dynamic sampling cannot carry {key!r} from one round of sampling to the next: {NO_ROUNDS}"
-            )
+            raise ValueError(f"rounds of sampling cannot carry {key!r} from one to the next: {NO_ROUNDS}")
     for key in rows.keys() & set(TYPES):
         rows[key], later = rows[key].split([out["prompt_ids"].shape[1], out["completion_ids"].shape[1]], 1)
         if later.any():
-            raise ValueError(f"dynamic sampling cannot carry images that tools return: {NO_ROUNDS}")
+            raise ValueError(f"rounds of sampling cannot carry images that tools return: {NO_ROUNDS}")
     rows.setdefault("tool_mask", torch.ones_like(rows["completion_mask"]))
     return {**rows, **split_images(out)}
 
@@ -80,7 +78,7 @@ def join(parts: list[Rows], pad_token_id: int) -> Rows:
     """
     for part in parts:
         if odd := part.keys() ^ parts[0].keys():
-            raise ValueError(f"dynamic sampling found {min(odd)!r} in some of its rounds only: {NO_ROUNDS}")
+            raise ValueError(f"{min(odd)!r} is in some rounds of sampling only: {NO_ROUNDS}")
     return {key: _join(key, [part[key] for part in parts], pad_token_id) for key in parts[0]}
 
 
@@ -93,7 +91,7 @@ def _join(key: str, values: list[Any], pad_token_id: int) -> Any:
 def _join_images(key: str, tensors: list[Tensor]) -> Tensor:
     """Of models that pad a batch's images to one size."""
     if len({tensor.shape[1:] for tensor in tensors}) > 1:
-        raise ValueError(f"dynamic sampling cannot join the {key!r} of rounds, which have other sizes: {NO_ROUNDS}")
+        raise ValueError(f"the {key!r} of rounds of sampling have other sizes and cannot be joined: {NO_ROUNDS}")
     return torch.cat(tensors)
 
 

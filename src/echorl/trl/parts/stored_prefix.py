@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
@@ -61,7 +60,8 @@ class StoredPrefix(Prefixed):
         stored, method = self.stored.get(key), self.trainer.method
         if stored is None:
             return []
-        too_old = self.trainer.state.global_step - stored.born > method.max_age
+        age = self.trainer.state.global_step - stored.born
+        too_old = method.max_age is not None and age > method.max_age
         if too_old or not 0 < stored.share <= 1:
             del self.stored[key]
             return []
@@ -73,9 +73,7 @@ class StoredPrefix(Prefixed):
         return super().generated(generated)
 
     def judged(self, advantages: Tensor, batch: Batch) -> Tensor:
-        zeros = torch.zeros_like(batch.kinds.kind)
-        right = zeros.scatter_add(0, batch.groups, batch.success.long()).tolist()
-        judged = zeros.scatter_add(0, batch.groups, batch.scored.long()).tolist()
+        right, judged = (count.tolist() for count in batch.counts)
         for group, key in enumerate(self.keys):
             if self.lengths[group]:
                 stored = self.stored[key]
@@ -104,9 +102,7 @@ class FailurePrefix(StoredPrefix):
     def judged(self, advantages: Tensor, batch: Batch) -> Tensor:
         super().judged(advantages, batch)
         method = self.trainer.method
-        zeros = torch.zeros_like(batch.kinds.kind)
-        right = zeros.scatter_add(0, batch.groups, batch.success.long())
-        judged = zeros.scatter_add(0, batch.groups, batch.scored.long())
+        right, judged = batch.counts
         saturated = (right < judged) & (right >= method.saturated * judged)
         wanted = (saturated[batch.groups] & batch.scored & ~batch.success).tolist()
         rows = [(self.first + row, ids) for row, ids in enumerate(self.completions) if not self.prefixes[row]]
