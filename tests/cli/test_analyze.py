@@ -17,6 +17,12 @@ from tests.analysis.conftest import write
 
 QUICK = ["--model", "quickstart", "--benchmark", "quickstart", "--prompts", "6", "--samples", "3", "--device", "cpu"]
 SHORT = [*QUICK, "--max_new_tokens", "40", "--batch_size", "9", "--output_dir", "out"]
+EXTRA = {
+    "entropy": [],
+    "deletion": ["--traces", "1", "--finishes", "2"],
+    "forks": ["--variants", "3", "--finishes", "2"],
+}
+"""Analysis -> its own options."""
 KEYS = {"echorl", "model", "settings", "sizes", "tables", "curves", "findings", "value"}
 
 
@@ -26,10 +32,9 @@ def read(folder, what):
 
 @pytest.fixture(scope="module")
 def analysed(tmp_path_factory):
-    """A folder with both analyses."""
+    """A folder with all analyses."""
     folder = tmp_path_factory.mktemp("analysed")
-    for what in ("entropy", "deletion"):
-        extra = ["--traces", "1", "--finishes", "2"] if what == "deletion" else []
+    for what, extra in EXTRA.items():
         words = [*SHORT[:-1], str(folder / "out"), *extra]
         subprocess.run([sys.executable, "-m", "echorl", "analyze", what, *words], check=True, env=environment())
     return folder / "out"
@@ -40,7 +45,8 @@ def environment():
 
 
 def test_what_they_leave(analysed):
-    for what, pictures in (("entropy", ["entropy"]), ("deletion", ["deletion-1", "deletion-2"])):
+    pictures_of = {"entropy": ["entropy"], "deletion": ["deletion-1", "deletion-2"], "forks": ["forks"]}
+    for what, pictures in pictures_of.items():
         found = read(analysed, what)
         assert set(found) == KEYS
         assert found["echorl"] == f"analyze {what}"
@@ -82,18 +88,20 @@ def test_stored_rollouts_take_the_place_of_sampling(tmp_path, analysed):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(tmp_path, analysed):
-    command = [sys.executable, "-m", "echorl", "analyze", "deletion", *SHORT, "--traces", "1", "--finishes", "2"]
-    stages = ("rollouts/parts/quickstart/*", "scores/*.json", "finished/parts/quickstart/*")
-    for stage in stages:
+@pytest.mark.parametrize(("what", "last"), [("deletion", ["finished"]), ("forks", ["variants", "forked"])])
+def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(tmp_path, analysed, what, last):
+    words = ["analyze", what, *SHORT, *EXTRA[what]]
+    command = [sys.executable, "-m", "echorl", *words]
+    parts = [f"{folder}/parts/quickstart/*" for folder in last]
+    for stage in ("rollouts/parts/quickstart/*", "scores/*.json", *parts):
         process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         while process.poll() is None and not list((tmp_path / "out").glob(stage)):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-        assert not (tmp_path / "out/deletion.json").exists()
-    assert main(["analyze", "deletion", *SHORT, "--traces", "1", "--finishes", "2"]) == 0
-    assert (tmp_path / "out/deletion.json").read_bytes() == (analysed / "deletion.json").read_bytes()
+        assert not (tmp_path / f"out/{what}.json").exists()
+    assert main(words) == 0
+    assert (tmp_path / f"out/{what}.json").read_bytes() == (analysed / f"{what}.json").read_bytes()
 
 
 def test_other_settings_in_the_same_folder(analysed, fails):
@@ -132,6 +140,8 @@ def test_rollouts_it_cannot_use(tmp_path, fails):
     write(tmp_path / "own.jsonl", [{"prompt": "another", "response": "#### 2", "reward": 1}])
     fails(["analyze", "entropy", *base], "no prompt of own.jsonl is one of a's")
     fails(["analyze", "deletion", *base], "deletion judges what the policy writes: name a --grader")
+    fails(["analyze", "forks", *base], "forks judges what the policy writes: name a --grader")
+    fails(["analyze", "forks", *base, "--variants", "1"], "variants=1 is not allowed: give 2 or more")
 
 
 def test_solutions_of_one_step(tmp_path, fails):
@@ -139,3 +149,4 @@ def test_solutions_of_one_step(tmp_path, fails):
     write(tmp_path / "own.jsonl", [{"prompt": "State 1 + 1 =\n", "response": "#### 2", "reward": 1}])
     words = ["--model", "quickstart", "--file", "a.jsonl", "--grader", "number", "--rollouts", "own.jsonl"]
     fails(["analyze", "deletion", *words, "--output_dir", "out"], "its answer in the only step that it has")
+    fails(["analyze", "forks", *words, "--output_dir", "out"], "no rollout has two steps before its answer")

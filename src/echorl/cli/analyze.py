@@ -24,7 +24,16 @@ NEEDED = ("transformers", "datasets", "pyarrow", "filelock", "rich", "matplotlib
 WHAT = {
     "entropy": "entropies of demonstrations against those of the policy's own right rollouts on the same prompts",
     "deletion": "delete steps by entropy, let the policy go on from what is left, and see how accuracy falls",
+    "forks": "draw the steps of highest and lowest entropy again, and see how much of the outcome they decide",
 }
+OWN: Mapping[str, Mapping[str, tuple[int, str]]] = {
+    "deletion": {
+        "traces": (2, "right rollouts a prompt to delete from"),
+        "finishes": (4, "completions of what is left"),
+    },
+    "forks": {"variants": (8, "draws of a step"), "finishes": (4, "completions of each draw")},
+}
+"""Analysis -> its own options, with their defaults."""
 GRADERS = ("math", "choice", "number")
 A_ROW = 3
 """Plots side by side in a picture: those of the deletion from one kind of solutions."""
@@ -41,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the command, its two analyses and their options."""
     parser = subparsers.add_parser(
         "analyze",
-        help="golden trajectories: echorl analyze entropy|deletion --model FOLDER --benchmark TASK",
+        help="golden trajectories: echorl analyze entropy|deletion|forks --model FOLDER --benchmark TASK",
         description="Compare experts' solutions with a policy's own right ones. What is sampled is kept; the same "
         "command goes on. See docs/analyze.md.",
     )
@@ -50,8 +59,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         kind = kinds.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. See docs/analyze.md.")
         _add_source(kind)
         _add_sampling(kind)
-        if name == "deletion":
-            _add_deletion(kind)
+        for option, (default, what) in OWN.get(name, {}).items():
+            kind.add_argument(
+                f"--{option}", type=int, default=default, metavar="N", help=f"{what}; default: %(default)s"
+            )
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
@@ -80,19 +91,6 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(*spellings("output_dir"), metavar="DIR", help="default: runs/analyze/MODEL-TASK")
 
 
-def _add_deletion(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--traces",
-        type=int,
-        default=2,
-        metavar="N",
-        help="right rollouts a prompt to delete from; default: %(default)s",
-    )
-    parser.add_argument(
-        "--finishes", type=int, default=4, metavar="N", help="completions of what is left; default: %(default)s"
-    )
-
-
 def run(args: argparse.Namespace) -> int:
     """Run the command. Returns 0.
 
@@ -106,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _analyze(args: argparse.Namespace) -> int:
+    from echorl.analysis.golden.fork_run import analyze_forks
     from echorl.analysis.golden.run import analyze_deletion, analyze_entropy
     from echorl.cli.bars import Bars
     from echorl.cli.lock import alone
@@ -115,7 +114,7 @@ def _analyze(args: argparse.Namespace) -> int:
     plan = _plan(args, source, find_checkpoint(args.model))
     model = Path(os.path.abspath(args.model)).name  # "." has no name
     folder = Path(args.output_dir or Path("runs/analyze", f"{model}-{source.benchmark.name.replace(':', '-')}"))
-    analysis = {"entropy": analyze_entropy, "deletion": analyze_deletion}[args.what]
+    analysis = {"entropy": analyze_entropy, "deletion": analyze_deletion, "forks": analyze_forks}[args.what]
     with alone(folder, "analyze"), Bars() as bars:
         found = analysis(folder, plan, _loaders(plan, args.tokens_at_once), bars)
     _show(found, folder, args.what)
@@ -144,7 +143,7 @@ def _plan(args: argparse.Namespace, source: Source, checkpoint: Checkpoint) -> P
     from echorl.cli.models import default_device
     from echorl.evaluate.plan import Sampling
 
-    own = {name: getattr(args, name) for name in ("traces", "finishes") if args.what == "deletion"}
+    own = {name: getattr(args, name) for name in OWN.get(args.what, {})}
     return Plan(
         checkpoint=checkpoint,
         source=source,

@@ -8,7 +8,7 @@ from typing import Any
 
 from echorl.report.charts import Chart, Intervals
 from echorl.report.page import Table
-from echorl.report.sources import Source, name_of
+from echorl.report.sources import ANALYSES, Source, name_of
 from echorl.stored import read_json
 
 Z = 1.96
@@ -94,8 +94,8 @@ def _bounds(measure: Mapping[str, Any]) -> tuple[float | None, float | None]:
 
 
 def read_analyses(folder: Path) -> Source:
-    """entropy.json and deletion.json, whichever is there: their tables, curves and sentences as they are."""
-    found = [read_json(folder / name) for name in ("entropy.json", "deletion.json")]
+    """entropy.json, deletion.json and forks.json, whichever is there: tables, curves and sentences as they are."""
+    found = [read_json(folder / name) for name in ANALYSES]
     parts = [one for one in found if one is not None]
     tables = [Table(t["title"], t["head"], t["rows"], t.get("note") or "") for one in parts for t in one["tables"]]
     return Source(

@@ -14,6 +14,9 @@ from echorl.report.page import Table
 from echorl.report.training import CONFIG, METRICS, TrainingRun, read_run
 from echorl.stored import read_json
 
+ANALYSES = ("entropy.json", "deletion.json", "forks.json")
+"""What `echorl analyze` writes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -71,7 +74,7 @@ def _json_of(command: str, *names: str) -> Callable[[Path], Path | None]:
     return find
 
 
-_probe, _analysis = _json_of("probe", "probe.json"), _json_of("analyze", "entropy.json", "deletion.json")
+_probe, _analysis = _json_of("probe", "probe.json"), _json_of("analyze", *ANALYSES)
 
 
 def _has(*names: str) -> Callable[[Path], bool]:
@@ -107,7 +110,7 @@ def _reader(module: str, name: str) -> Callable[[Path], Source]:
 KINDS = (
     Kind("probe.json (probe)", lambda folder: _probe(folder) is not None, _reader("probed", "read_probe")),
     Kind(
-        "entropy.json or deletion.json (analyze)",
+        "entropy.json, deletion.json or forks.json (analyze)",
         lambda folder: _analysis(folder) is not None,
         _reader("probed", "read_analyses"),
     ),

@@ -1,4 +1,4 @@
-"""An analysis from start to end: rollouts, their scores, and for `deletion` what the policy makes of the rest."""
+"""Entropy and deletion from start to end: rollouts, their scores, and what the policy makes of what is left."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class Plan:
         device: "cpu", "cuda".
         rollouts, columns: files with rollouts instead of sampling them, and their columns.
         traces: right rollouts of a prompt whose steps are deleted, at most.
-        finishes: completions from what is left.
+        finishes: completions from what is left, or of a draw of a step.
+        variants: draws of a step.
     """
 
     checkpoint: Checkpoint
@@ -50,11 +51,13 @@ class Plan:
     columns: Columns = field(default_factory=Columns)
     traces: int = 2
     finishes: int = 4
+    variants: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("traces", "finishes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} is not allowed: give 1 or more.")
+        least = {"traces": 1, "finishes": 1} if self.variants is None else {"finishes": 2, "variants": 2}
+        for name, number in least.items():
+            if getattr(self, name) < number:
+                raise ValueError(f"{name}={getattr(self, name)} is not allowed: give {number} or more.")
         if not self.source.benchmark.given:
             raise ValueError(f"{self.source.benchmark.name} has no prompt with a demonstration: give other rows.")
 
@@ -76,9 +79,9 @@ def analyze_entropy(folder: Path, plan: Plan, load: Loaders, view: View) -> dict
     Raises:
         ValueError: no verified rollout, or the folder holds something else.
     """
-    traces, scores, settings = _scored(folder, plan, load, view)
+    traces, scores, settings = score_all(folder, plan, load, view)
     found = {"echorl": "analyze entropy", "model": plan.checkpoint.name, "settings": settings}
-    return _write(folder / "entropy.json", {**found, **entropy.report(traces, scores)})
+    return write_result(folder / "entropy.json", {**found, **entropy.report(traces, scores)})
 
 
 def analyze_deletion(folder: Path, plan: Plan, load: Loaders, view: View) -> dict[str, Any]:
@@ -92,7 +95,7 @@ def analyze_deletion(folder: Path, plan: Plan, load: Loaders, view: View) -> dic
     """
     if not plan.source.graded:
         raise ValueError("deletion judges what the policy writes: name a --grader for the file's answers.")
-    traces, scores, settings = _scored(folder, plan, load, view)
+    traces, scores, settings = score_all(folder, plan, load, view)
     deleted, left_out = _delete(traces, scores, plan)
     verdicts = _finish(folder / "finished", deleted, plan, load, view)
     grader = plan.source.benchmark.get_grader()
@@ -100,15 +103,15 @@ def analyze_deletion(folder: Path, plan: Plan, load: Loaders, view: View) -> dic
     settings = {**settings, "traces": plan.traces, "finishes": plan.finishes}
     found = {"echorl": "analyze deletion", "model": plan.checkpoint.name, "settings": settings}
     sizes = {"continuations": len(verdicts) * plan.finishes, **left_out}
-    return _write(folder / "deletion.json", {**found, **curves.report(outcomes, sizes)})
+    return write_result(folder / "deletion.json", {**found, **curves.report(outcomes, sizes)})
 
 
-def _write(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+def write_result(path: Path, found: dict[str, Any]) -> dict[str, Any]:
     write_json(path, found)
     return found
 
 
-def _scored(
+def score_all(
     folder: Path, plan: Plan, load: Loaders, view: View
 ) -> tuple[list[Trace], list[Scores | None], dict[str, Any]]:
     """All traces with their scores, and the settings that they were made with."""
@@ -175,14 +178,14 @@ Judged = dict[str, list[tuple[str, bool]]]
 def _sample(folder: Path, plan: Plan, load: Loaders, view: View) -> Judged:
     if not plan.source.graded:
         raise ValueError("rollouts have to be judged: name a --grader for the file's answers, or stored --rollouts.")
-    rows = _run(folder, plan.source.benchmark, plan.sampling, plan, load, view)
+    rows = sample_and_judge(folder, plan.source.benchmark, plan.sampling, plan, load, view)
     found: Judged = {}
     for row in rows:
         found.setdefault(row["item"], []).append((row["response"], row["score"] >= 1))
     return found
 
 
-def _run(
+def sample_and_judge(
     folder: Path, benchmark: Benchmark, sampling: Sampling, plan: Plan, load: Loaders, view: View
 ) -> list[dict[str, Any]]:
     """Sample and score all items, as `echorl eval` does; the rows of the samples."""
@@ -194,6 +197,12 @@ def _run(
     store = Store(folder)
     evaluate(store, plan.checkpoint.name, [work], common, lambda: load.engine([work], sampling), view)
     return read_samples(store.samples(benchmark.name))[0]
+
+
+def fixed(plan: Plan, items: Sequence[Item]) -> Fixed:
+    """These items as a benchmark that is judged as the plan's source is."""
+    base = plan.source.benchmark
+    return Fixed(name=base.name, title=base.title, grader=base.grader, given=tuple(items), like=base)
 
 
 def _read(plan: Plan) -> Judged:
@@ -263,10 +272,8 @@ def _leaves_room(one: Deleted, plan: Plan) -> bool:
 
 def _finish(folder: Path, deleted: Sequence[Deleted], plan: Plan, load: Loaders, view: View) -> dict[str, list[bool]]:
     """Item's id of each rest -> the verdicts on what the policy wrote from there."""
-    base = plan.source.benchmark
-    items = tuple(prefixed_items(deleted, plan.checkpoint))
-    benchmark = Fixed(name=base.name, title=base.title, grader=base.grader, given=items, like=base)
-    rows = _run(folder, benchmark, replace(plan.sampling, samples=plan.finishes), plan, load, view)
+    benchmark = fixed(plan, prefixed_items(deleted, plan.checkpoint))
+    rows = sample_and_judge(folder, benchmark, replace(plan.sampling, samples=plan.finishes), plan, load, view)
     found: dict[str, list[bool]] = {}
     for row in rows:
         found.setdefault(row["item"], []).append(row["score"] >= 1)
