@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -71,27 +71,32 @@ def report(points: Sequence[Point], sizes: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _of_end(points: Sequence[Point]) -> dict[str, Any]:
-    prompts: dict[str, list[Point]] = {}
+MEASURES: Mapping[str, Callable[[Point], float]] = {
+    "step entropy, nats": lambda point: point.entropy,
+    "different draws": lambda point: float(point.variants),
+    "success": lambda point: point.parts.success,
+    "place (0 to 1)": lambda point: point.place,
+    "tokens": lambda point: float(point.tokens),
+    "variance of the success probability": lambda point: point.parts.between,
+}
+
+
+def _over_prompts(points: Sequence[Point], of: Callable[[Point], float]) -> dict[str, float | None]:
+    """The mean over prompts, of a prompt's forks first."""
+    prompts: dict[str, list[float]] = {}
     for point in points:
-        prompts.setdefault(point.item, []).append(point)
+        prompts.setdefault(point.item, []).append(of(point))
+    return interval([math.fsum(own) / len(own) for own in prompts.values()])
 
-    def mean(of: Any) -> dict[str, float | None]:
-        return interval([math.fsum(map(of, own)) / len(own) for own in prompts.values()])
 
-    measures = {
-        "step entropy, nats": mean(lambda point: point.entropy),
-        "different draws": mean(lambda point: float(point.variants)),
-        "success": mean(lambda point: point.parts.success),
-        "place (0 to 1)": mean(lambda point: point.place),
-        "tokens": mean(lambda point: float(point.tokens)),
-    }
+def _of_end(points: Sequence[Point]) -> dict[str, Any]:
+    measures = {name: _over_prompts(points, of) for name, of in MEASURES.items()}
     return {"measures": measures, "decided": decided(points), "risk": risk(points)}
 
 
 def _table(ends: Mapping[str, Any]) -> dict[str, Any]:
-    rows = [[name, *(show(ends[end]["measures"][name]) for end in ENDS)] for name in ends[HIGH]["measures"]]
-    rows.append(["outcome's variance decided, %", *(_share(ends[end]["decided"]) for end in ENDS)])
+    rows = [[name, *(show(ends[end]["measures"][name]) for end in ENDS)] for name in MEASURES]
+    rows.append(["its share of the outcome's variance, %", *(_share(ends[end]["decided"]) for end in ENDS)])
     rows.append(["rms change of the success probability, points", *(f"{ends[end]['risk']:.1f}" for end in ENDS)])
     note = "Means over prompts (of a prompt's rollouts first) with 95 % intervals over prompts."
     return {"title": "Steps drawn again", "head": ["", *NAMES.values()], "rows": rows, "note": note}
@@ -104,16 +109,19 @@ def _share(found: Mapping[str, float | None]) -> str:
 
 
 def _curve(points: Sequence[Point]) -> dict[str, Any]:
-    """The decided share in bins of the step's entropy, with as many forks in each."""
+    """The variance between draws in bins of the step's entropy, with as many forks in each.
+
+    Not its share: where little is left to be decided, the last step decides all of it.
+    """
     ordered = sorted(points, key=lambda point: point.entropy)
     size = max(1, -(-len(ordered) // BINS))
     bins = [ordered[start : start + size] for start in range(0, len(ordered), size)]
-    shares = [decided(own) for own in bins]
+    found = [_over_prompts(own, lambda point: point.parts.between) for own in bins]
     x = [math.fsum(point.entropy for point in own) / len(own) for own in bins]
     names = {"y": "value", "low": "low", "high": "high"}
-    line = {"label": "all forks", "x": x, **{part: [found[name] for found in shares] for part, name in names.items()}}
-    title = "Does an uncertain step decide?"
-    return {"title": title, "x_label": "step entropy, nats", "y_label": "variance decided", "lines": [line]}
+    line = {"label": "all forks", "x": x, **{part: [one[name] for one in found] for part, name in names.items()}}
+    title, y_label = "How much hangs on a step?", "variance of the success probability"
+    return {"title": title, "x_label": "step entropy, nats", "y_label": y_label, "lines": [line]}
 
 
 def _finding(end: str, found: Mapping[str, Any]) -> str:
