@@ -122,6 +122,7 @@ def test_measures_by_hand():
         {
             "token_entropy": (0.2 + 0.9 + 0.9 + 1.2) / 8, "step_entropy": 0.55, "max_step_entropy": 0.9,
             "max_step_place": 1.5 / 4, "nll_per_token": 0.5, "nll": 4.0, "tokens": 8, "steps": 4,
+            "text_entropy": 0.2 + 0.9 + 0.9 + 1.2,
         }
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""`echorl analyze`: experts' solutions beside the policy's own right ones; what is left when steps are deleted."""
+"""`echorl analyze`: experts' solutions beside the policy's own; what its steps are worth, deleted or drawn again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,11 @@ OWN: Mapping[str, Mapping[str, tuple[int, str]]] = {
         "traces": (2, "right rollouts a prompt to delete from"),
         "finishes": (4, "completions of what is left"),
     },
-    "forks": {"variants": (8, "draws of a step"), "finishes": (4, "completions of each draw")},
+    "forks": {
+        "traces": (2, "rollouts a prompt to fork, right or wrong"),
+        "variants": (8, "draws of a step"),
+        "finishes": (4, "completions of each draw"),
+    },
 }
 """Analysis -> its own options, with their defaults."""
 GRADERS = ("math", "choice", "number")
@@ -47,11 +51,11 @@ SAMPLING = {
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command, its two analyses and their options."""
+    """Add the command, its three analyses and their options."""
     parser = subparsers.add_parser(
         "analyze",
         help="golden trajectories: echorl analyze entropy|deletion|forks --model FOLDER --benchmark TASK",
-        description="Compare experts' solutions with a policy's own right ones. What is sampled is kept; the same "
+        description="Look at experts' solutions and at a policy's own. What is sampled is kept; the same "
         "command goes on. See docs/analyze.md.",
     )
     kinds = parser.add_subparsers(dest="what", metavar="ANALYSIS", required=True)

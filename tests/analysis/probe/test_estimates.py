@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from echorl.analysis.probe.estimates import Asked, cosine, critical_z, estimate, savings, signal_per_noise, signal_share
+from echorl.analysis.probe.estimates import (
+    Asked,
+    cosine,
+    critical_z,
+    estimate,
+    rho_of,
+    savings,
+    signal_per_noise,
+    signal_share,
+)
 from echorl.analysis.probe.moments import inner_products, jack_knife, make_sample, pure_noise
 
 F64 = torch.float64
@@ -13,7 +22,7 @@ F64 = torch.float64
 
 def ask(gradients, batch=32):
     sample = make_sample(*inner_products(lambda: gradients.split(50)))
-    pure = pure_noise(gradients[:128], 1, len(gradients))
+    pure = pure_noise(gradients[:128].split(7, 2), 1, len(gradients))
     places = dict(pass_at_1=0, length=0, entropy=0, loss=0)
     return Asked(sample=sample, pure=pure, batch=batch, critical=critical_z(1), **places)
 
@@ -145,6 +154,28 @@ def test_z_of_pure_noise_is_that_of_noise_in_one_direction_and_in_many(width):
     assert z.min() > -3
     assert (z > 1.96).double().mean() < 0.12  # a square in one direction is skewed
     assert width == 1 or 0.6 < z.std() < 1.3
+
+
+@pytest.mark.parametrize("batch", [32, 512])
+def test_z_of_the_signal_share_does_not_depend_on_the_batch(batch):
+    gradients = draw(60, 1.0, torch.Generator().manual_seed(11))
+    assert signal_share(ask(gradients, batch), 0).z == ask(gradients).along(0, 0).z
+
+
+def test_a_batch_larger_than_the_sample_may_leave_the_share_unknown():
+    generator = torch.Generator().manual_seed(12)
+    found = [signal_share(ask(torch.randn(16, 1, 40, dtype=F64, generator=generator), 4096), 0) for _ in range(20)]
+    assert {one.value is None for one in found} == {True, False}
+    assert all(one.z is not None for one in found)
+
+
+@pytest.mark.parametrize(("a", "shared", "noise"), [(3.0, 0.8, 1.0), (0.5, 0.3, 1.0), (1.1, 0.8, 1.0), (4.0, 0.9, 2.0)])
+def test_the_best_mixture_against_a_grid(a, shared, noise):
+    """a_X = v_X = 1: over c >= 0, however large."""
+    c = torch.cat([torch.arange(0, 10, 1e-3, dtype=F64), torch.logspace(1, 8, 200, dtype=F64)])
+    best = float(((1 + c * a) ** 2 / (1 + 2 * c * shared + c**2 * noise)).max())
+    delta = a - shared
+    assert 1 + rho_of(delta, delta**2, shared, noise - shared**2) == pytest.approx(best, rel=1e-4)
 
 
 def test_prompts_to_settle_it():

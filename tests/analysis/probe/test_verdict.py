@@ -33,6 +33,8 @@ def row(rule="echo", groups="all_success", **changes):
 def result(*rules, **changes):
     return {
         "sizes": {"prompts": 400, "samples": 8, "rollouts": 3200, "prompts_per_batch": 32},
+        "settings": {"max_new_tokens": 80},
+        "cut_off": 0.0,
         "critical_z": 3.0,
         "bound": 0.125,
         "policy_gradient": row("policy_gradient", "all", signal_per_noise=measure(0.01, 0.002)),
@@ -124,6 +126,18 @@ def test_a_policy_gradient_that_is_noise_judges_nothing():
     assert "the sample is too small: the policy gradient is not known well enough" in found[1]
     weak["signal_share"] = measure(0.01, 0.01)
     assert "about 1600 prompts would show it" in verdict(result(policy_gradient=weak))[0]
+
+
+def test_a_share_that_is_not_known_is_said_to_be_so():
+    lost = {"value": None, "se": None, "z": 1.0}
+    found = verdict(result(row(signal_share=lost), policy_gradient=row("policy_gradient", "all", signal_share=lost)))
+    assert found[0].startswith("an unknown share of the policy gradient of 32 prompts is signal (z 1.0)")
+    assert "an unknown share of its own gradient is signal (z 1.0)" in found[1]
+
+
+def test_rollouts_that_were_cut_off_are_told():
+    assert not any("cut off" in sentence for sentence in verdict(result(cut_off=0.04)))
+    assert verdict(result(cut_off=0.4))[-1].startswith("40 % of the rollouts were cut off at 80 tokens")
 
 
 def test_no_mixed_group_leaves_nothing_to_compare_with():

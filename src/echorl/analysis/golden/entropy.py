@@ -16,6 +16,7 @@ MEASURES: Mapping[str, tuple[str, Callable[[Scores], float]]] = {
     "max_step_place": ("where the highest step is (0 to 1)", lambda s: _place_of_highest(s)),
     "nll_per_token": ("-log-probability a token, nats", lambda s: s.nll / s.tokens),
     "nll": ("-log-probability of the text, nats", lambda s: s.nll),
+    "text_entropy": ("token entropies of the text, summed, nats", lambda s: s.entropy * s.tokens),
     "tokens": ("tokens", lambda s: float(s.tokens)),
     "steps": ("steps", lambda s: float(len(s.lengths))),
 }
@@ -179,13 +180,11 @@ def findings(found: Mapping[str, Any]) -> list[str]:
     sentences = [_compared(found, name) for name in ("token_entropy", "step_entropy", "max_step_entropy")]
     sentences.append(_compared(found, "nll_per_token"))
     rows = found["measures"]
-    own, expert = (
-        rows["nll_per_token"][kind]["value"] - rows["token_entropy"][kind]["value"] for kind in (RIGHT, EXPERT)
-    )
+    own, expert = (rows["nll"][kind]["value"] - rows["text_entropy"][kind]["value"] for kind in (RIGHT, EXPERT))
     sentences.append(
-        f"A text that the policy draws has on average as much -log-probability as entropy; here the first exceeds "
-        f"the second by {own:+.3f} nats a token on its own right rollouts and by {expert:+.3f} on the demonstrations: "
-        "the larger that is, the less the policy expects the text that it reads."
+        "A text that the policy draws has on average as much -log-probability as entropy, summed over its tokens; here "
+        f"the first exceeds the second by {own:+.2f} nats a text on its own right rollouts and by {expert:+.2f} on the "
+        "demonstrations: the larger that is, the less the policy expects the text that it reads."
     )
     return sentences
 
@@ -199,4 +198,9 @@ def _compared(found: Mapping[str, Any], name: str, other: str = RIGHT) -> str:
     bounds = f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]"
     apart = difference["low"] > 0 or difference["high"] < 0
     verdict = ("higher" if difference["value"] > 0 else "lower") if apart else "no difference that they could show"
-    return f"{what}: {values}; {bounds} nats over {found['prompts']} prompts: {verdict}.".capitalize()
+    steps = [found["measures"]["steps"][kind]["value"] for kind in (EXPERT, other)]
+    more = f" (of {steps[0]:.1f} against {steps[1]:.1f} steps: of more the highest is higher)"
+    return (
+        f"{what}: {values}; {bounds} nats over {found['prompts']} prompts: {verdict}"
+        f"{more if name == 'max_step_entropy' else ''}."
+    ).capitalize()

@@ -4,133 +4,157 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from echorl.analysis.golden.curves import percents
 from echorl.analysis.golden.entropy import interval, show
-from echorl.analysis.golden.forks import ENDS, HIGH, LOW, Parts
-from echorl.evaluate import mean_of_runs
+from echorl.analysis.golden.fork_estimates import Numbers, Point, difference, estimate, risk, share
+from echorl.analysis.golden.forks import ENDS, HIGH, LOW
 
 RISKY = 0.1
-"""A share of the outcome's variance from which on a step counts as risky, and below which as harmless."""
-BINS = 4
+"""Of the outcome's variance: steps that surely decide more are risky, those that surely decide less are harmless."""
+BINS = 5
 NAMES = {HIGH: "highest entropy", LOW: "lowest entropy"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """What became of a fork: its prompt and rollout, its step, the different draws of it, and the parts."""
-
-    item: str
-    rollout: str
-    end: str
-    entropy: float
-    place: float
-    tokens: int
-    variants: int
-    parts: Parts
-
-
-def decided(points: Sequence[Point]) -> dict[str, float | None]:
-    """The share of the outcome's variance that the draw of the step decides, with a 95 % interval over prompts.
-
-    The sum of `between` over that of `total`; the interval is Student's over the jack-knife's pseudo-values, a prompt
-    left out at a time. None where nothing varies, no interval with a single prompt.
-    """
-    prompts: dict[str, tuple[float, float]] = {}
-    for point in points:
-        between, total = prompts.get(point.item, (0.0, 0.0))
-        prompts[point.item] = (between + point.parts.between, total + point.parts.total)
-    sums = [math.fsum(pair[i] for pair in prompts.values()) for i in range(2)]
-    if not sums[1] > 0:
-        return {"value": None, "low": None, "high": None}
-    whole, number = sums[0] / sums[1], len(prompts)
-    left = [(sums[0] - between) / (sums[1] - total) for between, total in prompts.values() if sums[1] > total]
-    if number < 2 or len(left) < number:
-        return {"value": whole, "low": None, "high": None}
-    found = mean_of_runs([number * whole - (number - 1) * one for one in left])
-    return {"value": whole, "low": found.low - found.value + whole, "high": found.high - found.value + whole}
-
-
-def risk(points: Sequence[Point]) -> float:
-    """Root mean square change of the success probability by the draw of the step, in points."""
-    return 100 * math.sqrt(max(0.0, math.fsum(point.parts.between for point in points) / len(points)))
-
-
-def report(points: Sequence[Point], sizes: Mapping[str, int]) -> dict[str, Any]:
-    """{"sizes", "tables", "curves", "findings", "value"}, ready for JSON."""
-    ends = {end: _of_end([point for point in points if point.end == end]) for end in ENDS}
-    value = {"ends": ends, "points": [asdict(point) for point in points]}
-    return {
-        "sizes": {**sizes, "prompts": len({point.item for point in points}), "forks": len(points)},
-        "tables": [_table(ends)],
-        "curves": [_curve(points)],
-        "findings": [_finding(end, ends[end]) for end in ENDS],
-        "value": value,
-    }
-
-
-MEASURES: Mapping[str, Callable[[Point], float]] = {
-    "step entropy, nats": lambda point: point.entropy,
-    "different draws": lambda point: float(point.variants),
-    "success": lambda point: point.parts.success,
-    "place (0 to 1)": lambda point: point.place,
-    "tokens": lambda point: float(point.tokens),
-    "variance of the success probability": lambda point: point.parts.between,
+MEASURES: Mapping[str, tuple[str, Callable[[Point], float]]] = {
+    "entropy": ("entropy of the step, nats", lambda point: point.entropy),
+    "variants": ("different steps among the draws", lambda point: float(point.variants)),
+    "success": ("success probability", lambda point: point.parts.success),
+    "open": ("outcome's variance that is still open there", lambda point: point.parts.total),
+    "place": ("share of the tokens before the answer that stand before it", lambda point: point.place),
+    "tokens": ("tokens of the step", lambda point: float(point.tokens)),
+}
+DECIDED = {"share": share, "risk": risk}
+TEXTS = {
+    "share": "outcome's variance that the draw decides, %",
+    "risk": "rms change of the success probability, points",
 }
 
 
-def _over_prompts(points: Sequence[Point], of: Callable[[Point], float]) -> dict[str, float | None]:
-    """The mean over prompts, of a prompt's forks first."""
-    prompts: dict[str, list[float]] = {}
+def report(points: Sequence[Point], draws: int, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """{"sizes", "tables", "curves", "findings", "value"}, ready for JSON; `sizes` are told, too.
+
+    `points` are two a rollout, at its step of highest and of lowest entropy, `draws` the draws of each.
+    """
+    found = summarize(points)
+    counts = {"prompts": found["prompts"], "forks": len(points), "draws": len(points) * draws}
+    return {
+        "sizes": {**counts, **sizes},
+        "tables": [_table(found)],
+        "curves": [_curve(points)],
+        "findings": [*(_finding(end, found, draws) for end in ENDS), _compared(found)],
+        "value": {**found, "forks": [asdict(point) for point in points]},
+    }
+
+
+def summarize(points: Sequence[Point]) -> dict[str, Any]:
+    """Both kinds of steps, and the high less the low.
+
+    Returns:
+        {"prompts": N, "high", "low", "difference": {"share", "risk", and each of MEASURES: {"value", "low", "high"}}}.
+        Measures are means over prompts (of a prompt's rollouts first), with Student's intervals; share and risk are of
+        the sums over all forks, with bootstrap intervals over prompts.
+    """
+    sides = {end: [point for point in points if point.end == end] for end in ENDS}
+    means = {end: {name: _by_prompt(own, of) for name, (_, of) in MEASURES.items()} for end, own in sides.items()}
+    found: dict[str, Any] = {"prompts": len({point.item for point in points})}
+    for end, own in sides.items():
+        decided = {name: estimate(function, own) for name, function in DECIDED.items()}
+        found[end] = {**decided, **{name: interval(values) for name, values in means[end].items()}}
+    pairs = {name: zip(means[HIGH][name], means[LOW][name], strict=True) for name in MEASURES}
+    found["difference"] = {
+        **{name: difference(function, sides[HIGH], sides[LOW]) for name, function in DECIDED.items()},
+        **{name: interval([high - low for high, low in pair]) for name, pair in pairs.items()},
+    }
+    return found
+
+
+def _by_prompt(points: Sequence[Point], of: Callable[[Point], float]) -> list[float]:
+    rows: dict[str, list[float]] = {}
     for point in points:
-        prompts.setdefault(point.item, []).append(of(point))
-    return interval([math.fsum(own) / len(own) for own in prompts.values()])
+        rows.setdefault(point.item, []).append(of(point))
+    return [math.fsum(own) / len(own) for own in rows.values()]
 
 
-def _of_end(points: Sequence[Point]) -> dict[str, Any]:
-    measures = {name: _over_prompts(points, of) for name, of in MEASURES.items()}
-    return {"measures": measures, "decided": decided(points), "risk": risk(points)}
+def _table(found: Mapping[str, Any]) -> dict[str, Any]:
+    sides = [found[HIGH], found[LOW]]
+    rows = [
+        [text, *(_decided(name, side[name]) for side in sides), _decided(name, found["difference"][name], "+")]
+        for name, text in TEXTS.items()
+    ]
+    rows += [
+        [text, *(show(side[name]) for side in sides), show(found["difference"][name], "+")]
+        for name, (text, _) in MEASURES.items()
+    ]
+    return {
+        "title": f"Steps drawn again, {found['prompts']} prompts",
+        "head": ["", *(f"step of {NAMES[end]}" for end in ENDS), "difference, paired"],
+        "rows": rows,
+        "note": "With 95 % intervals over prompts. The first two rows are of sums over all forks, the others are means "
+        "over prompts (of a prompt's rollouts first).",
+    }
 
 
-def _table(ends: Mapping[str, Any]) -> dict[str, Any]:
-    rows = [[name, *(show(ends[end]["measures"][name]) for end in ENDS)] for name in MEASURES]
-    rows.append(["its share of the outcome's variance, %", *(_share(ends[end]["decided"]) for end in ENDS)])
-    rows.append(["rms change of the success probability, points", *(f"{ends[end]['risk']:.1f}" for end in ENDS)])
-    note = "Means over prompts (of a prompt's rollouts first) with 95 % intervals over prompts."
-    return {"title": "Steps drawn again", "head": ["", *NAMES.values()], "rows": rows, "note": note}
+def _decided(name: str, row: Numbers, sign: str = "") -> str:
+    """A share in %, or a risk in points.
 
-
-def _share(found: Mapping[str, float | None]) -> str:
-    if found["value"] is None:
-        return "-"
-    return f"{100 * found['value']:.1f}" if found["low"] is None else percents(found)  # type: ignore[arg-type]
+    >>> _decided("risk", {"value": 12.5, "low": 10.0, "high": 15.0}), _decided("share", {"value": None})
+    ('12.5 [10.0, 15.0]', '-')
+    """
+    unit = 1 if name == "share" else 100  # of `percents`, which multiplies by 100
+    shown = {bound: value / unit for bound, value in row.items() if value is not None}
+    if "low" in shown:
+        return percents(shown, sign)
+    return f"{100 * shown['value']:{sign}.1f}" if shown else "-"
 
 
 def _curve(points: Sequence[Point]) -> dict[str, Any]:
-    """The variance between draws in bins of the step's entropy, with as many forks in each.
+    """The risk against the entropy of the step, over all forks in bins of equally many.
 
-    Not its share: where little is left to be decided, the last step decides all of it.
+    Not the share: where little is left to be decided, the last step decides all of it.
     """
     ordered = sorted(points, key=lambda point: point.entropy)
-    size = max(1, -(-len(ordered) // BINS))
+    size = -(-len(ordered) // min(BINS, len(ordered)))
     bins = [ordered[start : start + size] for start in range(0, len(ordered), size)]
-    found = [_over_prompts(own, lambda point: point.parts.between) for own in bins]
     x = [math.fsum(point.entropy for point in own) / len(own) for own in bins]
+    rows = [estimate(risk, own) for own in bins]
     names = {"y": "value", "low": "low", "high": "high"}
-    line = {"label": "all forks", "x": x, **{part: [one[name] for one in found] for part, name in names.items()}}
-    title, y_label = "How much hangs on a step?", "variance of the success probability"
-    return {"title": title, "x_label": "step entropy, nats", "y_label": y_label, "lines": [line]}
+    line = {"label": "all forks", "x": x, **{part: [row[name] for row in rows] for part, name in names.items()}}
+    title, y_label = "How much hangs on a step?", "change of the success probability, points"
+    return {"title": title, "x_label": "entropy of the step, nats", "y_label": y_label, "lines": [line]}
 
 
-def _finding(end: str, found: Mapping[str, Any]) -> str:
-    share = found["decided"]
-    start = f"Steps of {NAMES[end]}"
-    if share["low"] is None:
-        return f"{start}: too few forks whose outcome varies to say anything; take more prompts."
-    verdict = "risky" if share["low"] > RISKY else "harmless choices" if share["high"] < RISKY else "not settled"
+def verdict(row: Numbers) -> str:
+    """What a share's interval says.
+
+    >>> verdict({"value": 0.3, "low": 0.2, "high": 0.4}), verdict({"value": 0.0, "low": -0.02, "high": 0.05})
+    ('risky', 'harmless')
+    """
+    low, high = row["low"], row["high"]
+    if low is None or high is None:
+        return "not settled, since too few outcomes vary"
+    return "risky" if low > RISKY else "harmless" if high < RISKY else "not settled"
+
+
+def _finding(end: str, found: Mapping[str, Any], draws: int) -> str:
+    own, border = found[end], f"{100 * RISKY:.0f} %"
     return (
-        f"{start}: {verdict}. Which one is drawn decides {percents(share)} % of the outcome's variance and moves the "
-        f"success probability by {found['risk']:.1f} points (root mean square); {100 * RISKY:.0f} % is the border."
+        f"Steps of {NAMES[end]} ({found['prompts']} prompts): {verdict(own['share'])}. Which one is drawn decides "
+        f"{_decided('share', own['share'])} % of the outcome's variance ({own['open']['value']:.3f} there) and moves "
+        f"the success probability by {_decided('risk', own['risk'])} points (root mean square); "
+        f"{own['variants']['value']:.1f} of {draws} draws differ. Risky: the interval of the share is above {border}; "
+        "harmless: below."
+    )
+
+
+def _compared(found: Mapping[str, Any]) -> str:
+    row = found["difference"]["share"]
+    low, high = row["low"], row["high"]
+    if low is None or high is None:
+        word = "nothing can be said of the difference, since too few outcomes vary"
+    else:
+        word = "more" if low > 0 else "less" if high < 0 else "no difference that these prompts can show"
+    return (
+        f"Steps of highest entropy less those of lowest: {_decided('share', row, '+')} points of the outcome's "
+        f"variance decided ({word}), {_decided('risk', found['difference']['risk'], '+')} points of risk."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -44,11 +45,13 @@ class Fork:
 
 
 def find_forks(trace: Trace, scores: Scores) -> list[Fork]:
-    """The steps of highest and of lowest entropy before the answer, of equal ones the first; [] with fewer than two."""
-    body = num_body_steps(scores.texts)
-    if body < 2:
+    """The steps of highest and of lowest entropy before the answer, of equal ones the first.
+
+    [] with fewer than two steps there, or where all have the same entropy: there is no high and no low.
+    """
+    own = scores.step_entropy[: (body := num_body_steps(scores.texts))]
+    if len(set(own)) < 2:
         return []
-    own = scores.step_entropy[:body]
     steps = {HIGH: max(range(body), key=own.__getitem__), LOW: min(range(body), key=own.__getitem__)}
     total = sum(scores.lengths[:body])
     return [
@@ -64,9 +67,9 @@ def find_forks(trace: Trace, scores: Scores) -> list[Fork]:
     ]
 
 
-def first_step(text: str, tokenizer: object, delimiters: StepDelimiters) -> str:
+def first_step(text: str, tokenizer: Any, delimiters: StepDelimiters) -> str:
     """The text's first step; all of it where it has one or none."""
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]  # type: ignore[operator]
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     if not ids:
         return text
     tokens = torch.tensor([ids])

@@ -38,7 +38,7 @@ class Plan:
         sampling: of the rollouts; its temperature is that of the entropies, too (1 where it is 0).
         device: "cpu", "cuda".
         rollouts, columns: files with rollouts instead of sampling them, and their columns.
-        traces: right rollouts of a prompt whose steps are deleted, at most.
+        traces: right rollouts of a prompt whose steps are deleted, or of all its rollouts those that fork, at most.
         finishes: completions from what is left, or of a draw of a step.
         variants: draws of a step.
     """
@@ -51,13 +51,12 @@ class Plan:
     columns: Columns = field(default_factory=Columns)
     traces: int = 2
     finishes: int = 4
-    variants: int | None = None
+    variants: int = 8
 
     def __post_init__(self) -> None:
-        least = {"traces": 1, "finishes": 1} if self.variants is None else {"finishes": 2, "variants": 2}
-        for name, number in least.items():
-            if getattr(self, name) < number:
-                raise ValueError(f"{name}={getattr(self, name)} is not allowed: give {number} or more.")
+        for name in ("traces", "finishes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} is not allowed: give 1 or more.")
         if not self.source.benchmark.given:
             raise ValueError(f"{self.source.benchmark.name} has no prompt with a demonstration: give other rows.")
 
@@ -79,7 +78,7 @@ def analyze_entropy(folder: Path, plan: Plan, load: Loaders, view: View) -> dict
     Raises:
         ValueError: no verified rollout, or the folder holds something else.
     """
-    traces, scores, settings = score_all(folder, plan, load, view)
+    traces, scores, settings = _score_all(folder, plan, load, view)
     found = {"echorl": "analyze entropy", "model": plan.checkpoint.name, "settings": settings}
     return write_result(folder / "entropy.json", {**found, **entropy.report(traces, scores)})
 
@@ -95,7 +94,7 @@ def analyze_deletion(folder: Path, plan: Plan, load: Loaders, view: View) -> dic
     """
     if not plan.source.graded:
         raise ValueError("deletion judges what the policy writes: name a --grader for the file's answers.")
-    traces, scores, settings = score_all(folder, plan, load, view)
+    traces, scores, settings = _score_all(folder, plan, load, view)
     deleted, left_out = _delete(traces, scores, plan)
     verdicts = _finish(folder / "finished", deleted, plan, load, view)
     grader = plan.source.benchmark.get_grader()
@@ -111,24 +110,29 @@ def write_result(path: Path, found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def score_all(
+def _score_all(
     folder: Path, plan: Plan, load: Loaders, view: View
 ) -> tuple[list[Trace], list[Scores | None], dict[str, Any]]:
     """All traces with their scores, and the settings that they were made with."""
-    settings = _settings(plan)
-    _claim(folder, settings)
+    settings = claim(folder, plan)
     traces = _collect(folder / "rollouts", plan, load, view)
+    return traces, score(folder / "scores", traces, settings, plan, load, view), settings
+
+
+def score(
+    folder: Path, traces: Sequence[Trace], settings: Mapping[str, Any], plan: Plan, load: Loaders, view: View
+) -> list[Scores | None]:
+    """The traces' scores, kept in the folder; None for one that can't be scored."""
     key = {name: settings[name] for name in ("model", "prompts", "temperature")}
     start = partial(load.scorer, plan.sampling.temperature or 1.0)
-    size = plan.sampling.batch_size
-    return traces, score_traces(traces, plan.checkpoint, start, folder / "scores", key, size=size, view=view), settings
+    return score_traces(traces, plan.checkpoint, start, folder, key, size=plan.sampling.batch_size, view=view)
 
 
 def _collect(folder: Path, plan: Plan, load: Loaders, view: View) -> list[Trace]:
     """The demonstration and the rollouts of every prompt that has a right one."""
     items = plan.source.benchmark.given
-    own = _read(plan) if plan.rollouts else _sample(folder, plan, load, view)
-    if not any(passed for rows in own.values() for _, passed in rows):
+    own = own_rollouts(folder, plan, load, view)
+    if not any(passed for rows in own.values() for _, passed, _ in rows):
         total = sum(map(len, own.values()))
         raise ValueError(
             f"none of {total} rollouts on {len(items)} prompts is right: take a model that solves some, easier "
@@ -152,12 +156,13 @@ def _settings(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Make the folder these settings'; the two analyses share rollouts and scores.
+def claim(folder: Path, plan: Plan) -> dict[str, Any]:
+    """Make the folder this plan's, and give its settings; all analyses share rollouts.
 
     Raises:
         ValueError: it holds an analysis with others; the message names the first that differs.
     """
+    settings = _settings(plan)
     folder.mkdir(parents=True, exist_ok=True)
     before = read_json(folder / SETTINGS)
     if before is None and any(path.name != ".lock" for path in folder.iterdir()):
@@ -169,10 +174,16 @@ def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
                 "give another output_dir, or the settings as they were."
             )
     write_json(folder / SETTINGS, settings)
+    return settings
 
 
-Judged = dict[str, list[tuple[str, bool]]]
-"""Item's id -> (text, whether it is right) of each rollout."""
+Judged = dict[str, list[tuple[str, bool, bool]]]
+"""Item's id -> (text, whether it is right, whether it came to its end) of each rollout."""
+
+
+def own_rollouts(folder: Path, plan: Plan, load: Loaders, view: View) -> Judged:
+    """The policy's rollouts, sampled and kept in the folder, or those that the plan names."""
+    return _read(plan) if plan.rollouts else _sample(folder, plan, load, view)
 
 
 def _sample(folder: Path, plan: Plan, load: Loaders, view: View) -> Judged:
@@ -181,7 +192,7 @@ def _sample(folder: Path, plan: Plan, load: Loaders, view: View) -> Judged:
     rows = sample_and_judge(folder, plan.source.benchmark, plan.sampling, plan, load, view)
     found: Judged = {}
     for row in rows:
-        found.setdefault(row["item"], []).append((row["response"], row["score"] >= 1))
+        found.setdefault(row["item"], []).append((row["response"], row["score"] >= 1, not row["truncated"]))
     return found
 
 
@@ -215,21 +226,24 @@ def _read(plan: Plan) -> Judged:
     for rollout in read_rollouts(plan.rollouts, plan.columns, lambda count: None):
         name = known.get(prompt_key(rollout.prompt))
         if name is not None:
-            found.setdefault(name, []).append((rollout.response, rollout.reward >= 1))
+            found.setdefault(name, []).append((rollout.response, rollout.reward >= 1, True))
     if not found:
         where = plan.source.benchmark.name
         raise ValueError(f"no prompt of {plan.rollouts[0]} is one of {where}'s: give rollouts on its prompts.")
     return found
 
 
-def _traces(item: Item, rollouts: Sequence[tuple[str, bool]], plan: Plan) -> list[Trace]:
+def _traces(item: Item, rollouts: Sequence[tuple[str, bool, bool]], plan: Plan) -> list[Trace]:
     """The demonstration and the rollouts; only of prompts that have a right one."""
-    if not any(passed for _, passed in rollouts):
+    if not any(passed for _, passed, _ in rollouts):
         return []
     found = [Trace(item=item, kind=EXPERT, number=0, text=plan.source.demonstrations[item.id])]
     for kind, wanted in ((RIGHT, True), (WRONG, False)):
-        texts = [text for text, passed in rollouts if passed == wanted]
-        found += [Trace(item=item, kind=kind, number=number, text=text) for number, text in enumerate(texts)]
+        own = [(text, ended) for text, passed, ended in rollouts if passed == wanted]
+        found += [
+            Trace(item=item, kind=kind, number=number, text=text, ended=ended)
+            for number, (text, ended) in enumerate(own)
+        ]
     return found
 
 
@@ -263,11 +277,14 @@ def _delete(
 
 def _leaves_room(one: Deleted, plan: Plan) -> bool:
     """Whether the policy can write `max_new_tokens` (half its context, where that is open) behind the solution."""
+    wanted = plan.sampling.max_new_tokens or (plan.checkpoint.context or 0) // 2
+    return fits(one.trace.item, sum(one.lengths) + wanted, plan)
+
+
+def fits(item: Item, tokens: int, plan: Plan) -> bool:
+    """Whether so many tokens behind the item's prompt are within the model's context."""
     context = plan.checkpoint.context
-    if context is None:
-        return True
-    [prompt] = plan.checkpoint.token_ids([one.trace.item])
-    return len(prompt) + sum(one.lengths) + (plan.sampling.max_new_tokens or context // 2) <= context
+    return context is None or len(plan.checkpoint.token_ids([item])[0]) + tokens <= context
 
 
 def _finish(folder: Path, deleted: Sequence[Deleted], plan: Plan, load: Loaders, view: View) -> dict[str, list[bool]]:

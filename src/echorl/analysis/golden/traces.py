@@ -31,12 +31,13 @@ TENTHS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """A solution of an item; `number` counts those of its kind from 0."""
+    """A solution of an item; `number` counts those of its kind from 0. `ended`: it was not cut off at a limit."""
 
     item: Item
     kind: str
     number: int
     text: str
+    ended: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ def score_traces(
     found: list[Scores | None] = []
     for index, begin in enumerate(range(0, len(traces), size)):
         part = traces[begin : begin + size]
-        digest = short_hash(*(json.dumps([trace.item.id, trace.kind, trace.text]) for trace in part))
+        digest = short_hash(*(json.dumps([trace.item.id, trace.kind, trace.text, trace.ended]) for trace in part))
         made = cached(folder / f"{index:06d}.json", {**key, "traces": digest}, partial(reader.read, part))
         found += [None if one is None else Scores(**one) for one in made]
         advance(len(found))
@@ -103,12 +104,16 @@ class _Reader:
 
     def read(self, traces: Sequence[Trace]) -> list[dict[str, Any] | None]:
         self._scorer = self._scorer or self._start()
-        rollouts = [_as_rollout(trace, self.checkpoint) for trace in traces]
-        tokens = tokenize(rollouts, self.checkpoint.processing_class, Reading())
+        tokens = [self._tokens(trace) for trace in traces]
         context = self.checkpoint.context
         fits = [context is None or len(one) <= context for one in tokens]
         scores = iter(self._scorer.scores([one for one, ok in zip(tokens, fits, strict=True) if ok]))
         return [self._one(one, *next(scores)) if ok else None for one, ok in zip(tokens, fits, strict=True)]
+
+    def _tokens(self, trace: Trace) -> Tokens:
+        """With the end token, unless the policy did not come to it."""
+        rollout, reading = _as_rollout(trace, self.checkpoint), Reading(end=trace.ended)
+        return tokenize([rollout], self.checkpoint.processing_class, reading)[0]
 
     def _one(self, tokens: Tokens, logp: Tensor, entropy: Tensor) -> dict[str, Any] | None:
         ids = torch.tensor([tokens.response])

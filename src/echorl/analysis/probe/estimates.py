@@ -7,7 +7,8 @@ a / v), so the mixture X + cY is worth (a_X + c a_Y)^2 / (v_X + 2c v_XY + c^2 v_
 
     s_mix = s_pg + (a_Y - b a_X)^2 / (v_Y - b^2 v_X)  with b = v_XY / v_X, if a_Y > b a_X, else s_pg = a_X^2 / v_X:
 
-what counts is the rule's part that is not a copy of the policy gradient's noise. With delta = a_Y / a_X - b, in which
+what counts is the rule's part that is not a copy of the policy gradient's noise. (Where a_Y v_XY >= a_X v_Y the rule
+alone is best, c has no bound, and s_mix = a_Y^2 / v_Y.) With delta = a_Y / a_X - b, in which
 the unknown direction's length cancels, and D = v_Y / v_X - b^2: rho = delta^2 / D, and the mixture needs 1 / (1 + rho)
 of the prompts, so saves = rho / (1 + rho). A square is too large where delta is noise, so delta's squared error is
 subtracted first; z is delta's own, and its sign says whether there is anything to gain.
@@ -80,15 +81,20 @@ def estimate(asked: Asked, rule: int) -> dict[str, Any]:
 
 
 def signal_share(asked: Asked, rule: int) -> Measure:
-    """||mu||^2 / (||mu||^2 + tr Cov / B): the share of a batch's squared gradient that is the same in every batch."""
+    """||mu||^2 / (||mu||^2 + tr Cov / B): the share of a batch's squared gradient that is the same in every batch.
+
+    z is that of ||mu||^2, in which there is no B. The share is None where its denominator is not positive, which noise
+    can bring about where B is larger than the number of prompts.
+    """
 
     def of(products: Products) -> Tensor:
         mean, noise = products.mean[..., rule, rule], products.noise[..., rule, rule]
         return mean / (mean + noise / asked.batch)
 
     noise = asked.noise(rule) / asked.batch
-    whole = asked.mean(rule) + noise
-    return asked.measure(of, rule, rule, noise / whole**2) if whole > 0 else NOTHING
+    whole, z = asked.mean(rule) + noise, asked.along(rule, rule).z
+    found = asked.measure(of, rule, rule, noise / whole**2) if whole > 0 else NOTHING
+    return Measure(found.value, found.se, z)
 
 
 def cosine(asked: Asked, rule: int, other: int) -> Measure:
@@ -169,7 +175,10 @@ def savings(asked: Asked, rule: int) -> dict[str, float | None]:
     if delta.value is None or delta.se is None or not delta.se > 0:
         return nothing
     square, error = _square(delta.value, delta.se) if delta.value > 0 else (0.0, 2**0.5 * delta.se**2)
-    rho, high = square / rest, max(0.0, delta.value + Z_95 * delta.se) ** 2 / rest
+    copied, limit = _copied(asked.sample.full, rule, base), max(0.0, delta.value + Z_95 * delta.se)
+    rho, high = rho_of(delta.value, square, copied, rest), rho_of(limit, limit**2, copied, rest)
+    if rest <= delta.value * copied:
+        error, rest = error + 2 * abs(copied) * delta.se, rest + copied**2
     return {
         "value": rho / (1 + rho),
         "se": error / rest / (1 + rho) ** 2,
@@ -177,6 +186,21 @@ def savings(asked: Asked, rule: int) -> dict[str, float | None]:
         "high": high / (1 + high),
         "prompts": _needed(asked, delta.value, delta.se, rest),
     }
+
+
+def rho_of(delta: float, square: float, copied: float, rest: float) -> float:
+    """s_mix / s_pg - 1 from delta, its square (less its bias), b = v_XY / v_X and D.
+
+    >>> rho_of(0.5, 0.25, 0.0, 1.0), round(rho_of(2.2, 4.84, 0.8, 0.36), 6)  # the second: the rule alone, 3^2 / 1 - 1
+    (0.25, 8.0)
+    """
+    if delta <= 0 or rest > delta * copied:
+        return square / rest
+    return max(0.0, (square + 2 * delta * copied + copied**2) / (rest + copied**2) - 1)
+
+
+def _copied(products: Products, rule: int, base: int) -> float:
+    return float(products.noise[..., rule, base] / products.noise[..., base, base])
 
 
 def _delta(products: Products, rule: int, base: int) -> Tensor:

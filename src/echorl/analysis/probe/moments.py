@@ -104,24 +104,27 @@ def jack_knife(full: Tensor, left_out: Tensor, pure: float = 0.0) -> Measure:
     return Measure(value, se, value / se if se > 0 else None)
 
 
-def pure_noise(gradients: Tensor, columns: int, num: int) -> Tensor:
+def pure_noise(blocks: Iterable[Tensor], columns: int, num: int) -> Tensor:
     """float64 [R, R]: the variance of `Products.mean` over `num` prompts as if all means were 0.
 
     2 Var(h) / N(N - 1), with h the inner products of two prompts' gradients: for ||mu||^2 it is 2 tr(Cov^2) / N(N - 1).
 
     Args:
-        gradients: [M, R, d] of some of the prompts; M of a hundred do.
+        blocks: [M, R, w] each, together the gradients [M, R, d] of some of the prompts; M of a hundred do.
         columns: entries [k, l] are given for l below this, and on the diagonal; the others are 0.
     """
-    _, rules, _ = gradients.shape
-    apart = ~torch.eye(len(gradients), dtype=torch.bool)
-    found = torch.zeros(rules, rules, dtype=torch.float64)
-    for k in range(rules):
-        for other in {*range(columns), k}:
-            products = gradients[:, k] @ gradients[:, other].T
-            pairs = ((products + products.T) / 2)[apart].double()
-            found[k, other] = found[other, k] = 2 * pairs.var() / (num * (num - 1))
-    return found
+    products: dict[tuple[int, int], Tensor] = {}
+    for block in blocks:
+        rules = block.shape[1]
+        for pair in ((k, other) for k in range(rules) for other in {*range(columns), k}):
+            found = block[:, pair[0]] @ block[:, pair[1]].T
+            products[pair] = products[pair] + found if pair in products else found
+    noise = torch.zeros(rules, rules, dtype=torch.float64)
+    apart = ~torch.eye(len(block), dtype=torch.bool)
+    for (k, other), both in products.items():
+        pairs = ((both + both.T) / 2)[apart].double()
+        noise[k, other] = noise[other, k] = 2 * pairs.var() / (num * (num - 1))
+    return noise
 
 
 def mean_of(values: Sequence[float]) -> Measure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from echorl.analysis.probe.plan import Plan
 from echorl.analysis.probe.rules import Group, factor, weigh_all
 from echorl.analysis.probe.summary import sum_up
 from echorl.core.steps import StepDelimiters, segment_steps
+from echorl.evaluate.benchmarks.layouts import short_hash
 from echorl.evaluate.checkpoint import Checkpoint
 from echorl.evaluate.loading import tokenizer_of
 from echorl.evaluate.plan import Work, seed_of
-from echorl.evaluate.sampling import Completions, sample
+from echorl.evaluate.sampling import Completions, ends_of, sample
 from echorl.processes import Silent, View
 
 if TYPE_CHECKING:
@@ -118,7 +120,8 @@ class _Chunk:
 
     @property
     def ids(self) -> list[str]:
-        return [item.id for item in self.items]
+        """What tells the items: their names and contents, since another file may use the same names."""
+        return [f"{item.id} {short_hash(json.dumps([item.prompt, item.gold]))}" for item in self.items]
 
 
 def _chunks(work: Work, plan: Plan) -> Iterator[_Chunk]:
@@ -187,7 +190,7 @@ class _Prober:
 
     def _prompt(self, index: int, prompt: list[int], responses: list[list[int]], success: torch.Tensor) -> Part:
         gradients, temperature = self.loaded[2], self.plan.temperature
-        count, limit = self.work.samples, self.work.max_new_tokens
+        count, limit, ends = self.work.samples, self.work.max_new_tokens, ends_of(*self.loaded[:2])
         own = responses[:count]
         group = self._group(index, own, success, *gradients.score(prompt, own, temperature))
         weights = weigh_all(group, self.plan.loss_type)
@@ -198,7 +201,7 @@ class _Prober:
             "success": group.success,
             "lengths": group.lengths,
             "surprise": group.surprise,
-            "cut_off": torch.tensor([len(one) >= limit for one in own]),
+            "cut_off": torch.tensor([len(one) >= limit and one[-1] not in ends for one in own]),
         }
 
     def _group(

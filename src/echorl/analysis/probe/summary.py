@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -22,6 +22,8 @@ FIRST = (*REFERENCES, "loss")
 """The vectors before those of the rules, in a part and in a sample."""
 PURE_PROMPTS = 128
 """Prompts from which the error of pure noise is estimated, all of whose pairs are looked at."""
+MAX_NUMBERS = 2**27
+"""Of their gradients, that are in memory at once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,20 +96,23 @@ def _ask(parts: Parts, rows: list[_Row], counts: dict[str, Tensor], plan: Plan) 
     change, changes = _change(size, ratio, factor), _change(size, left, factor)
     sample = make_sample(*inner_products(lambda: (_expand(part, rows) for part in parts())))
     sample = Sample(sample.full.mixed(change), sample.left_out.mixed(changes))
-    some = change.float() @ _some(_expand(part, rows) for part in parts())
-    pure = pure_noise(some, len(REFERENCES), len(lengths))
+    blocks = (change.float() @ block for block in _blocks(lambda: (_expand(part, rows) for part in parts())))
+    pure = pure_noise(blocks, len(REFERENCES), len(lengths))
     places = {"pass_at_1": 0, "length": 1, "entropy": 2, "loss": 3}
     return Asked(sample=sample, pure=pure, batch=plan.prompts_per_batch, critical=critical_z(len(rows)), **places)
 
 
-def _some(parts: Iterable[Tensor]) -> Tensor:
-    """[M, R, d] of the first prompts, `PURE_PROMPTS` or a few more."""
-    found: list[Tensor] = []
-    for part in parts:
-        found.append(part)
-        if sum(map(len, found)) >= PURE_PROMPTS:
-            break
-    return torch.cat(found)
+def _blocks(parts: Callable[[], Iterable[Tensor]]) -> Iterator[Tensor]:
+    """[M, R, w] of the first prompts, `PURE_PROMPTS` or a few more, some of the d numbers at a time."""
+    first = next(iter(parts()))
+    width = max(1, MAX_NUMBERS // (PURE_PROMPTS * first.shape[1]))
+    for start in range(0, first.shape[2], width):
+        found: list[Tensor] = []
+        for part in parts():
+            found.append(part[..., start : start + width].clone())
+            if sum(map(len, found)) >= PURE_PROMPTS:
+                break
+        yield torch.cat(found)
 
 
 def _change(size: int, ratio: Tensor, factor: float) -> Tensor:

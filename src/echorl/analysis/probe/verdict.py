@@ -9,6 +9,7 @@ from echorl.analysis.probe.estimates import LEAST_Z, WORTH
 
 LEAST_PROMPTS = 10
 """A rule that acted on fewer has too few to judge it by, whatever the errors say."""
+MANY_CUT_OFF = 0.05
 KINDS = {"all_success": "all-success groups", "mixed": "mixed groups", "all": "all groups"}
 PAPER = ("echo", 0.001)
 """The paper's rule and coefficient."""
@@ -31,7 +32,8 @@ def verdict(result: Mapping[str, Any]) -> list[str]:
     for category in WORDS:
         if found := [row for row in others if category_of(row, result) == category]:
             sentences.append(_list_sentence(category, found, result))
-    return [*sentences, *(_check_sentence(row, result) for row in result["rules"] if row["rule"] == CONTROL)]
+    checks = [_check_sentence(row, result) for row in result["rules"] if row["rule"] == CONTROL]
+    return [*sentences, *checks, *_cut_off(result)]
 
 
 def category_of(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
@@ -55,7 +57,7 @@ def _policy_sentence(result: Mapping[str, Any]) -> str:
     batch, z, prompts = sizes["prompts_per_batch"], share["z"], sizes["prompts"]
     if z is None:
         return f"The policy gradient is 0 on all {prompts} prompts: no group is mixed, and nothing can be compared."
-    found = f"{_percent(share['value'])} of the policy gradient of {batch} prompts is signal (z {z:.1f})"
+    found = f"{_share(share)} of the policy gradient of {batch} prompts is signal (z {z:.1f})"
     if _is_known(result):
         return f"{found}."
     more = f"about {_round_up(prompts * (LEAST_Z / z) ** 2)}" if z > 0.5 else f"many more than {prompts}"
@@ -74,7 +76,7 @@ def _paper_sentence(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     if category == "idle":
         return f"{where}: {WORDS[category].one}: {_idle(row, result)}."
     share, words = row["signal_share"], WORDS[category]
-    signal = f"{_percent(share['value'])} of its own gradient is signal (z {_z(share)})"
+    signal = f"{_share(share)} of its own gradient is signal (z {_z(share)})"
     text = f"{where}: {words.one}: {words.tell(row, result)}{_control(row, result) if category == 'helps' else ''}"
     return f"{text}. {signal}{_elsewhere(row, result)}{_strength(row)}."
 
@@ -171,6 +173,20 @@ def _check_sentence(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
         return "Null check: nothing to check."
     wrong = "; they must have none: do not believe this probe" if abs(z) >= result["critical_z"] else ""
     return f"Null check: the signal of tokens chosen without looking has z {z:.1f}{wrong}."
+
+
+def _cut_off(result: Mapping[str, Any]) -> list[str]:
+    share = result["cut_off"]
+    if share < MANY_CUT_OFF:
+        return []
+    return [
+        f"{_percent(share)} of the rollouts were cut off at {result['settings']['max_new_tokens']} tokens and count "
+        "with the verdict that they have: probe at the length of your training."
+    ]
+
+
+def _share(measure: Mapping[str, Any]) -> str:
+    return "an unknown share" if measure["value"] is None else _percent(measure["value"])
 
 
 def _percent(value: float) -> str:
