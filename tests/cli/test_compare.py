@@ -150,6 +150,12 @@ def test_the_first_seeds_alone(write, fails, capsys):
 def test_tests_whose_options_the_task_refuses(write, fails):
     fails(["compare", write(tests={"far": {"split": "none"}})], "arm 'grpo': 'none' is no split of the task")
     fails(["compare", write(tests={"far": {"split": "test", "terms": 9}})], "has no option 'terms'")
+    few = {"split": "test", "config": {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}}
+    fails(
+        ["compare", write(tests={"far": few}, prompts=5000)],
+        "arm 'grpo': test 'far': 'chain_sum'",
+        "ask for fewer",
+    )
 
 
 def test_a_dry_run_checks_too(write, fails):

@@ -144,3 +144,13 @@ def test_what_a_method_sets_can_be_written_as_it_is_otherwise_or_as_its_option(r
     ):
         settings = parse(train_command(), read_recipes([recipe(method="grpo", **changes)]), ["--epsilon", "0.2"])
         assert settings.training.loss_type == loss_type
+
+
+def test_null_takes_an_earlier_files_value_out(write):
+    base = write("base.yaml", task="quickstart", learning_rate=0.5, num_generations=4, temperature=0.7, echo_coef=0.1)
+    over = write("over.yaml", learning_rate=None, num_generations=None, temperature=None)
+    settings = parse(train_command(), read_recipes([base, over]), [])
+    plain = parse(train_command(), read_recipes([write("plain.yaml", task="quickstart")]), [])
+    for name in ("learning_rate", "num_generations", "temperature"):
+        assert getattr(settings.training, name) == getattr(plain.training, name) is not None
+    assert settings.training.echo_coef == 0.1

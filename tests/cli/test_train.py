@@ -240,13 +240,14 @@ def test_two_processes(tmp_path, recipe):
     AutoModelForCausalLM.from_pretrained(run)
 
 
+ARMS = sorted(RECIPES.rglob("arms.yaml"))  # of studies, which name them
 STUDIES = [path for path in sorted(RECIPES.rglob("*.yaml")) if "\narms:" in path.read_text()]
 
 
 PARTS = RECIPES.glob("paper/**/*.yaml")  # run together: test_paper_recipes.py
 
 
-@pytest.mark.parametrize("path", sorted({*RECIPES.rglob("*.yaml")} - {*STUDIES, *PARTS}), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted({*RECIPES.rglob("*.yaml")} - {*STUDIES, *PARTS, *ARMS}), ids=lambda p: p.stem)
 def test_recipes_parse(path):
     command = sft_command() if "echorl sft" in path.read_text() else train_command()
     settings = parse(command, read_recipes([path]), ["--use_cpu", "true", "--bf16", "false"])
@@ -290,3 +291,22 @@ def test_checkpoints_are_sorted_by_number(tmp_path):
     assert "incomplete" in said[0]
     shutil.rmtree(tmp_path / "checkpoint-9")
     assert run_folder.choose_checkpoint(True, tmp_path, said.append) is None
+
+
+def test_a_finished_run_has_its_best_model_where_that_was_wanted(tmp_path):
+    last, best = tmp_path / "checkpoint-4", tmp_path / "checkpoint-2"
+    for folder in (last, best):
+        folder.mkdir()
+    state = {"global_step": 4, "best_model_checkpoint": "somewhere/else/checkpoint-2"}
+    (last / "trainer_state.json").write_text(json.dumps(state))
+    assert run_folder.final(last, SimpleNamespace(load_best_model_at_end=True)) == best
+    assert run_folder.final(last, SimpleNamespace(load_best_model_at_end=False)) == last
+    best.rmdir()  # by save_total_limit
+    assert run_folder.final(last, SimpleNamespace(load_best_model_at_end=True)) == last
+
+
+def test_a_model_alone_cannot_be_resumed(tmp_path, recipe, fails):
+    own = {"save_strategy": "steps", "save_steps": 1, "save_only_model": True}
+    assert main(["train", "--config", recipe(max_steps=1, **own)]) == 0
+    words = ["train", "--config", recipe(max_steps=2, **own), "--resume_from_checkpoint", "true"]
+    fails(words, "checkpoint-1 holds a model and no state of the optimiser (save_only_model): it can't be resumed")

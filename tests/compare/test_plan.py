@@ -84,6 +84,8 @@ def test_no_run_of_the_grid_is_compared():
         ({"tests": ("train",)}, "'train' is for training or for choosing"),
         ({"tests": ()}, "name a split, at least one"),
         ({"tests": "test"}, r"tests='test' is not a list of splits; write e.g. \[test\]"),
+        ({"tests": {"validation": {"split": "test"}}}, "'validation' is for training or for choosing"),
+        ({"tests": {"training": {"split": "test"}}}, "'training' is for training or for choosing"),
         ({"tests": {"a": {"split": "train"}}}, "'train' is for training or for choosing"),
         ({"tests": {"a/b": {}}}, "test 'a/b': a name is letters, digits"),
         ({"tests": {"a": None}}, "test 'a' is None: give a mapping of options"),
@@ -151,6 +153,9 @@ def test_a_run_is_found_again_only_under_its_own_settings(tmp_path):
     other = run_key({**options, "beta": 0.1})
     with pytest.raises(ValueError, match=r"other settings \(beta None then, 0.1 now\)"):
         claim(tmp_path / "a", other)
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "run.tmp").write_text("{")  # killed while it was claimed
+    claim(tmp_path / "begun", key)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("")
     with pytest.raises(ValueError, match="no comparison wrote"):
@@ -178,3 +183,11 @@ def test_scores_are_used_again_only_for_the_same_run_and_test():
         "prompts": 128, "samples": 8, "temperature": 1.0, "greedy": False,
     }  # fmt: skip
     assert scores_key({**key, "options": {"beta": 0.1}}, plan, "long")["run"] != found["run"]
+
+
+def test_scores_are_made_again_where_a_tests_own_data_changed(tmp_path):
+    plan, found = study(tests={"own": {"split": "test", "data": str(tmp_path / "rows.jsonl")}}), []
+    for text in ("a", "b"):
+        (tmp_path / "rows.jsonl").write_text(text)
+        found.append(scores_key({}, plan, "own"))
+    assert found[0] != found[1]

@@ -135,6 +135,11 @@ def test_p_values_are_scipys_and_corrected_over_the_arms_of_a_row():
     assert [rows[arm]["holm"] for arm in ordered] == sorted(rows[arm]["holm"] for arm in ordered)
 
 
+def test_runs_that_all_agree_have_no_p():
+    rows = table.against({"grpo": None, "a": "grpo"}, {"grpo": [1.0, 2.0], "a": [2.0, 3.0]})
+    assert rows["a"]["p"] is rows["a"]["holm"] is None
+
+
 def test_tests_are_averaged_with_equal_weights(comparison, results):
     both = Comparison(**{**vars(comparison), "tests": {"test": {}, "far": {}}, "averages": {"all": ("test", "far")}})
     for run, result in results.items():

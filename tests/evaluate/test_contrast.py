@@ -51,6 +51,7 @@ def test_some_of_the_benchmarks(places):
     found = contrast(places, ["second"])
     assert list(found["benchmarks"]) == ["second"]
     assert not found["averages"]
+    assert contrast(places, ["second", "second"]) == found  # named twice it counts once
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,16 @@ import random
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from echorl.evaluate import (
     Estimate,
+    holm,
     item_majority,
     item_pass_at_k,
     mean_of_items,
     mean_of_runs,
+    p_of_runs,
     paired_average,
     paired_difference,
     pass_at_1,
@@ -221,3 +224,22 @@ class TestAgainstScipy:
         estimate = paired_average([([0.0] * len(part), part) for part in parts])
         for ours, theirs in zip((estimate.low, estimate.high), found.confidence_interval, strict=True):
             assert ours == pytest.approx(theirs, abs=0.2 * found.standard_error)
+
+
+@pytest.mark.parametrize(("value", "num"), [(0.1, 3), (0.7, 3), (0.9, 9), (1 / 3, 25)])
+def test_equal_items_have_the_interval_of_as_many_trials(value, num):
+    found = mean_of_items([value] * num)
+    assert (found.low, found.high) == pytest.approx(wilson(value, num))
+
+
+def test_p_values_are_scipys_and_runs_that_agree_have_none():
+    for values in ([1.0, 3.0], [0.2, -0.1, 0.4], [1.0, 2.0, 2.5, -4.0, 0.5, 0.25, 3.0, 1.0]):
+        assert p_of_runs(values) == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert p_of_runs([0.1, 0.1, 0.1]) is None
+    with pytest.raises(ValueError, match="no spread"):
+        p_of_runs([1.0])
+
+
+def test_holm_by_hand():
+    assert holm([0.04, 0.01, 0.03, 0.5]) == pytest.approx([0.09, 0.04, 0.09, 0.5])
+    assert holm([]) == []

@@ -51,6 +51,20 @@ def test_without_methods_or_seeds_there_is_none():
     assert verdict_table(single) is None
 
 
+def test_without_pass_at_1_there_is_none():
+    other = results()
+    other["tests"]["test"] = {"pass@4, %": other["tests"]["test"]["pass@1, %"]}
+    assert verdict_table(other) is None
+
+
+def test_tables_of_fewer_seeds_say_so(tmp_path):
+    folder = make_comparison(tmp_path / "study")
+    write_json(folder / "results.json", {**read_json(folder / "results.json"), "seeds": [0]})
+    source = read_source(folder)
+    assert source.lead == ["The tables are of 1 seeds; 2 runs of further seeds are there and not shown."]
+    assert len(source.runs) == 2
+
+
 def test_every_method_of_the_table_exists():
     assert set(ABOUT) <= set(METHODS)
 

@@ -126,19 +126,19 @@ def _show(study: Study, validation: Validation, rates: Mapping[str, Any], result
     if validation:
         text = table.grid_markdown(comparison, validation, rates) + "\n" + text
     found = {"learning_rates": rates, "validation": grid, "averages": list(comparison.averages), "tests": compared}
-    write_json(folder / "results.json", {**found, "methods": _methods(study)})
+    write_json(folder / "results.json", {**found, "methods": _methods(study), "seeds": list(comparison.seeds)})
     (folder / "results.md").write_text(text, encoding="utf-8")
     print(text)
 
 
 def _methods(study: Study) -> dict[str, dict[str, Any]]:
-    """Arm -> its method and its coefficient, for a report."""
+    """Arm -> its method and its coefficient, as `echorl train` reads them, for a report."""
     from echorl.core.config import EchoConfig
 
     options = {
         arm: {"echo_coef": EchoConfig().coef, **study.recipe, **own} for arm, own in study.comparison.arms.items()
     }
-    return {arm: {name: own.get(name) for name in ("method", "echo_coef")} for arm, own in options.items()}
+    return {arm: {"method": own.get("method"), "echo_coef": float(own["echo_coef"])} for arm, own in options.items()}
 
 
 def _work(study: Study, runs: Sequence[Run], tests: Sequence[str]) -> None:

@@ -37,7 +37,7 @@ def check_arms(study: Study, path: Path) -> None:
         of_recipe = study.recipe.keys() - comparison.arms[arm].keys()
         origin = {name: recipe if name in of_recipe else str(path) for name in options}
         try:
-            resolved = _check_arm(options, origin, recipe, comparison)
+            resolved = _check_arm(options, origin, recipe, comparison, rows=not seen)
         except (UserError, ValueError) as error:
             raise UserError(f"arm {arm!r}: {error}") from None
         for other, options_of_other in seen.items():
@@ -47,9 +47,9 @@ def check_arms(study: Study, path: Path) -> None:
 
 
 def _check_arm(
-    options: dict[str, Any], origin: Mapping[str, str], recipe: str, comparison: Comparison
+    options: dict[str, Any], origin: Mapping[str, str], recipe: str, comparison: Comparison, *, rows: bool
 ) -> dict[str, Any]:
-    """All options that the policy may depend on, defaults included."""
+    """All options that the policy may depend on, defaults included; with `rows` the tests' rows are made, too."""
     from echorl.cli.parsing import parse
     from echorl.cli.recipe import Recipe, environment
     from echorl.cli.train import train_command
@@ -59,7 +59,7 @@ def _check_arm(
     with environment(env):
         settings = parse(train_command(), Recipe(options=options, origin=origin), [])
         _check_training(settings.training)
-        _check_tests(settings, recipe, comparison)
+        _check_tests(settings, recipe, comparison, rows=rows)
     return {**_resolved(settings), "env": env}
 
 
@@ -82,7 +82,7 @@ def _check_training(training: Any) -> None:
         raise UserError("load_best_model_at_end=True takes a policy of fewer tokens: take it out.")
 
 
-def _check_tests(settings: Settings, recipe: str, comparison: Comparison) -> None:
+def _check_tests(settings: Settings, recipe: str, comparison: Comparison, *, rows: bool) -> None:
     from echorl.cli.data import make_task
 
     for test in [*comparison.tests, *(["validation"] if comparison.grid() else [])]:
@@ -91,6 +91,8 @@ def _check_tests(settings: Settings, recipe: str, comparison: Comparison) -> Non
             raise UserError(f"{recipe} names no task: echorl compare scores runs on a task's splits.")
         if (split := comparison.split_of(test)) not in task.splits:
             raise UserError(f"{split!r} is no split of the task; it has {', '.join(task.splits)}.")
+        if rows:
+            task.dataset(split, size=comparison.size_of(test)["prompts"])
 
 
 def _resolved(settings: Settings) -> dict[str, Any]:

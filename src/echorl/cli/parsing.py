@@ -6,7 +6,7 @@ import argparse
 import difflib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from echorl.cli.errors import UserError, one_line
@@ -71,11 +71,14 @@ def make_parser(command: Command) -> TrlParser:
 def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:
     """The settings of a run: defaults, then the recipe (without its `env`), then the command line.
 
+    An option that is null in the recipe has its default.
+
     Raises:
         UserError: names the option that is unknown, or whose value is not allowed, and the file it is from.
     """
     parser = make_parser(command)
     defaults = vars(parser.parse_known_args([])[0])
+    recipe = replace(recipe, options={name: value for name, value in recipe.options.items() if value is not None})
     _check_recipe(parser, recipe)
     parser.set_defaults_with_config(**recipe.options)
     namespace, rest = parser.parse_known_args(list(argv))

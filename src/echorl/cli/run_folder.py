@@ -122,6 +122,22 @@ def _own_state(checkpoint: Path) -> dict[str, Any]:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def check_resumable(checkpoint: Path) -> None:
+    """Refuse to go on from a model alone: the optimiser and the tokens spent would begin anew, unnoticed."""
+    if not any(checkpoint.glob("optimizer*")) and not any(checkpoint.glob("global_step*")):  # DeepSpeed's
+        raise UserError(
+            f"{checkpoint} holds a model and no state of the optimiser (save_only_model): it can't be resumed. Start a "
+            f"new run with model_name_or_path={str(checkpoint)!r}, and save whole checkpoints."
+        )
+
+
+def final(checkpoint: Path, training: Any) -> Path:
+    """The checkpoint whose model a finished run leaves: this last one, or with `load_best_model_at_end` the best."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    best = checkpoint.parent / Path(state.get("best_model_checkpoint") or checkpoint).name
+    return best if training.load_best_model_at_end and best.is_dir() else checkpoint
+
+
 def copy_model(checkpoint: Path, folder: str | Path) -> None:
     """Copy what transformers loads, and not what only a resumed run needs."""
     for path in checkpoint.iterdir():

@@ -106,6 +106,7 @@ def _train(command: Command, settings: Settings, env: Mapping[str, str]) -> None
         if (limit := run_folder.reached(checkpoint, training)) is not None:
             _finish(checkpoint, settings, limit)
             return
+        run_folder.check_resumable(checkpoint)
     earlier = _earlier_run(settings) if checkpoint is None else []
     with as_user_error(ValueError, OSError, ImportError, doing="the trainer cannot be set up", by=LIBRARIES):
         trainer = command.make_trainer(settings, name)
@@ -143,7 +144,7 @@ def _finish(checkpoint: Path, settings: Settings, limit: str) -> None:
     """The run had made its last step (the Trainer would make one more): see that its model is in place."""
     folder = settings.training.output_dir
     if settings.training.process_index == 0:
-        run_folder.copy_model(checkpoint, folder)
+        run_folder.copy_model(run_folder.final(checkpoint, settings.training), folder)
     _say(f"{checkpoint} is the end of this run ({limit}): its model is in {folder}")
 
 

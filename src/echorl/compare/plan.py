@@ -53,7 +53,7 @@ class Comparison:
     arms: Mapping[str, Mapping[str, Any]]
     """Name -> the options that make the arm."""
     rollout_tokens: int
-    """Response tokens that a run may sample; it ends with the optimiser step that reaches them."""
+    """Response tokens that a run may sample; it ends with the generation batch that reaches them."""
     output_dir: str
     seeds: tuple[int, ...] = (0, 1, 2)
     learning_rates: tuple[float, ...] = ()
@@ -124,6 +124,11 @@ class Comparison:
             raise ValueError("tests=[] is not allowed: name a split, at least one.")
         for name, test in self.tests.items():
             _check_name("test", name)
+            if name in (*CHOOSING, TRAINING):
+                raise ValueError(
+                    f"tests={list(self.tests)} is not allowed: {name!r} is for training or for choosing the rates; use "
+                    "another name."
+                )
             if not isinstance(test, Mapping):
                 raise ValueError(f"test {name!r} is {test!r}: give a mapping of options, {{}} for the split {name!r}.")
             if self.split_of(name) in CHOOSING:

@@ -67,7 +67,8 @@ def claim(folder: Path, key: Mapping[str, Any]) -> None:
     """
     found = read_json(folder / MARK)
     if found is None:
-        if folder.exists() and any(folder.iterdir()):
+        scratch = (folder / MARK).with_suffix(".tmp").name  # of a run that was killed while it began
+        if folder.exists() and any(path.name != scratch for path in folder.iterdir()):
             raise ValueError(f"{folder} holds files that no comparison wrote: choose another output_dir.")
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / MARK, {"key": key, "value": None})
@@ -103,4 +104,5 @@ def scores_key(key: Mapping[str, Any], comparison: Comparison, test: str) -> dic
     """What must be equal for scores to be used again; of the run's key a digest, to keep the files small."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     task = {"split": comparison.split_of(test), "task_options": comparison.task_options_of(test)}
-    return {"run": digest, **task, **comparison.size_of(test)}
+    files = hash_files({"task_options": task["task_options"]})
+    return {"run": digest, **task, **({"files": files} if files else {}), **comparison.size_of(test)}

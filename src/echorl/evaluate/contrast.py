@@ -44,7 +44,7 @@ def contrast(places: Sequence[Path], benchmarks: Sequence[str] | None = None) ->
         ValueError: a benchmark is missing on a side, or its items or settings differ; the message names what.
     """
     first, second = sides = [read_evaluation(place) for place in places]
-    names = list(benchmarks or {**first, **second})
+    names = list(dict.fromkeys(benchmarks or {**first, **second}))
     for name in names:
         for place, side in zip(places, sides, strict=True):
             if name not in side:

@@ -59,8 +59,8 @@ def mean_of_items(values: Sequence[float]) -> Estimate:
     if not values:
         raise ValueError("nothing to average: give at least one item.")
     p, num = math.fsum(values) / len(values), len(values)
-    variance = (standard_error(values) or 0.0) ** 2
-    trials = p * (1 - p) / variance if variance > 0 else num
+    spread = min(values) < max(values)  # a sum of equal numbers may leave a little by rounding
+    trials = p * (1 - p) / standard_error(values) ** 2 if spread else num  # type: ignore[operator]
     return Estimate(p, *wilson(p, trials))
 
 
@@ -224,10 +224,10 @@ def mean_of_runs(values: Sequence[float]) -> Estimate:
     return Estimate(mean, mean - half, mean + half)
 
 
-def p_of_runs(values: Sequence[float]) -> float:
+def p_of_runs(values: Sequence[float]) -> float | None:
     """The two-sided p-value of Student's test that the mean over independent runs is 0.
 
-    Runs that all agree have 0, or 1 where they are all 0.
+    None where the runs all agree: few runs do so by chance where scores are coarse, and their spread is unknown.
 
     Raises:
         ValueError: fewer than two runs.
@@ -238,9 +238,9 @@ def p_of_runs(values: Sequence[float]) -> float:
     error = standard_error(values)
     if error is None:
         raise ValueError(f"{len(values)} run(s) have no spread: give two or more.")
+    if min(values) == max(values):
+        return None
     mean = math.fsum(values) / len(values)
-    if error == 0:
-        return float(mean == 0)
     return 1 - _t_within(abs(mean) / error, len(values) - 1)
 
 

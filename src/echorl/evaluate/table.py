@@ -20,7 +20,8 @@ def results_rows(results: Mapping[str, Any]) -> list[list[str]]:
 
 def _row(name: str, row: Mapping[str, Any]) -> list[str]:
     k, measures = row["samples"], row["measures"]
-    best = measures[f"pass@{1 << (k.bit_length() - 1)}"]
+    power = 1 << (k.bit_length() - 1)  # the largest power of two up to k
+    best = measures[f"pass@{power}"]
     average = measures[f"avg@{k}"]
     return [
         name,
@@ -28,7 +29,7 @@ def _row(name: str, row: Mapping[str, Any]) -> list[str]:
         str(k),
         percent(average["value"]),
         interval(average),
-        percent(best["value"]) if k > 1 else "",
+        percent(best["value"]) + ("" if power == k else f" (k={power})") if k > 1 else "",
         percent(measures[f"maj@{k}"]["value"]) if k > 1 else "",
         f"{row['mean_tokens']:.0f}",
         percent(row["truncated"]),

@@ -12,11 +12,10 @@ from echorl.report.charts import Intervals
 from echorl.report.page import Table
 from echorl.report.sources import Source, name_of
 from echorl.report.training import METRICS, TrainingRun, read_metrics
+from echorl.report.verdicts import PASS, verdict_table
 from echorl.stored import read_json
 
 UNFINISHED = "The comparison is not finished: its table comes with the last run."
-PASS = "pass@1, %"
-"""The measure of results.json whose differences are drawn."""
 
 
 def read_comparison(folder: Path) -> Source:
@@ -35,7 +34,7 @@ def read_comparison(folder: Path) -> Source:
     return Source(
         folder=folder,
         title=f"Comparison: {name_of(folder)}",
-        lead=[UNFINISHED] if results is None else [],
+        lead=[UNFINISHED] if results is None else _further(names, results),
         runs=runs if results is None else [replace(run, arm=run.arm.partition(",")[0]) for run in runs],
         tables=done or [_progress(folder, names)],
         charts=[] if results is None else _charts(results["tests"]),
@@ -57,9 +56,20 @@ def read_one(folder: Path) -> Source:
     return Source(folder=folder, runs=runs, notes=notes)
 
 
+def _further(names: Sequence[str], results: Mapping[str, Any]) -> list[str]:
+    """A sentence on runs of seeds that the tables are not of."""
+    known = {f"seed-{seed}" for seed in results.get("seeds", [])}
+    others = sum(1 for name in names if name not in results["validation"] and name.rpartition("/")[2] not in known)
+    if not known or not others:
+        return []
+    return [f"The tables are of {len(known)} seeds; {others} runs of further seeds are there and not shown."]
+
+
 def _is_final(name: str, results: Mapping[str, Any]) -> bool:
-    """Whether a run is one of those compared: at its arm's chosen rate, and none of the grid's."""
-    arm, rate, _ = name.rsplit("/", 2)
+    """Whether a run is one of those compared: at its arm's chosen rate, of a seed that the tables are of."""
+    arm, rate, seed = name.rsplit("/", 2)
+    if seed not in [f"seed-{number}" for number in results.get("seeds", [seed.removeprefix("seed-")])]:
+        return False
     chosen = results["learning_rates"].get(arm)
     return name not in results["validation"] and rate == (f"rate-{chosen:g}" if chosen else "rate-of-recipe")
 
@@ -94,7 +104,6 @@ def _runs(folder: Path, names: Sequence[str]) -> tuple[list[TrainingRun], list[s
 def _tables(results: Mapping[str, Any]) -> list[Table]:
     """What the arms bring, and a table a test: a row a measure and arm."""
     from echorl.compare.table import HEAD, table_rows
-    from echorl.report.verdicts import verdict_table
 
     note = "Differences are paired by seed, with Student's interval; the bootstrap draws seeds and prompts."
     summary = verdict_table(results)

@@ -21,11 +21,13 @@ NOTE = (
 
 
 def verdict_table(results: Mapping[str, Any]) -> Table | None:
-    """A row an arm, from results.json; None where it names no methods, or there is one seed."""
+    """A row an arm, from results.json; None where it names no methods or has no pass@1, or there is one seed."""
     methods, tests = results.get("methods"), results["tests"]
     if not methods:
         return None
     parts = results.get("averages") or [name for name in tests if name != "training"]
+    if PASS not in tests[parts[0]]:
+        return None
     first = tests[parts[0]][PASS]
     if all(row["difference"] is None for row in first.values()):
         return None

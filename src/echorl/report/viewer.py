@@ -62,7 +62,8 @@ def spread(sizes: Sequence[tuple[str, int]], limit: int) -> list[str]:
     >>> spread([("a", 4), ("b", 4), ("c", 4), ("d", 4), ("e", 4)], 12)
     ['a', 'c', 'e']
     """
-    for count in range(len(sizes), 1, -1):
+    least = min((size for _, size in sizes), default=1)
+    for count in range(min(len(sizes), limit // max(1, least)), 1, -1):
         chosen = [sizes[round(i * (len(sizes) - 1) / (count - 1))] for i in range(count)]
         if sum(size for _, size in chosen) <= limit:
             return [name for name, _ in chosen]
