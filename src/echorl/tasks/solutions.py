@@ -1,8 +1,9 @@
 """Worked solutions of reasoning-gym questions: pure, seeded text, one step a line.
 
 A sum can be worked out in several ways, and a writer mixes them, so that a policy warmed up on these solutions
-has a real choice at its first token and after each line. `DEMONSTRATIONS` maps a reasoning-gym dataset to its
-writer; the `reasoning_gym` task fills its `demonstration` column from it.
+has a real choice at its first token and after each line. A product is worked out in one way: its hard steps are
+computations. `DEMONSTRATIONS` maps a reasoning-gym dataset to its writer; the `reasoning_gym` task fills its
+`demonstration` column from it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 
 Lines = list[str]
 
@@ -18,6 +20,7 @@ JUMP = 0.15
 """Probability, before each line but the first, of adding all the remaining terms in one line."""
 
 _SUM = re.compile(r"-?\d+(?: [+-] -?\d+)*(?= =)")
+_PRODUCT = re.compile(r"(?<=multiplication: )-?\d+(?: \* -?\d+)*(?=\.)")
 
 
 def read_terms(question: str) -> list[int]:
@@ -116,5 +119,65 @@ def way_taken(question: str, solution: str) -> str:
     return "at_once" if taken == numbers else "other"
 
 
-DEMONSTRATIONS: Mapping[str, Callable[[str, random.Random], str]] = {"chain_sum": chain_sum_solution}
+def read_factors(question: str) -> list[int]:
+    """The signed factors of a products question, in the order given.
+
+    Raises:
+        ValueError: the question holds no product.
+
+    >>> read_factors("Solve the following multiplication: 47 * 36. Give only the result as your final answer.")
+    [47, 36]
+    """
+    found = _PRODUCT.search(question)
+    if found is None:
+        raise ValueError(
+            f"no product such as 'multiplication: 47 * 36.' in the question {question!r}; give a products question"
+        )
+    return [int(factor) for factor in found.group().split(" * ")]
+
+
+def place_values(number: int) -> list[int]:
+    """The number digit by digit, units first, zeros left out and each with the number's sign; 0 is one part.
+
+    >>> place_values(306), place_values(-47), place_values(0)
+    ([6, 300], [-7, -40], [0])
+    """
+    sign = -1 if number < 0 else 1
+    digits = enumerate(reversed(str(abs(number))))
+    return [sign * int(digit) * 10**place for place, digit in digits if digit != "0"] or [0]
+
+
+def multiply(a: int, b: int) -> Lines:
+    """`a` times each digit of `b`, a line each, then their running sum; an `a` of one digit is one line.
+
+    >>> multiply(47, 36)
+    ['47*6=282', '47*30=1410', '282+1410=1692']
+    """
+    parts = place_values(b) if abs(a) > 9 else [b]
+    lines = [f"{a}*{part}={a * part}" for part in parts]
+    sums = accumulate(a * part for part in parts)
+    return lines + [add_line([total, a * part]) for total, part in zip(sums, parts[1:], strict=False)]
+
+
+def products_solution(question: str, rng: random.Random) -> str:
+    """The worked solution of a products question, factor by factor, that ends in `#### N`; `rng` changes nothing.
+
+    A single factor is the answer alone.
+
+    >>> question = "Solve the following multiplication: 12 * 30 * 4. Give only the result as your final answer."
+    >>> products_solution(question, random.Random(0)).split(chr(10))
+    ['12*30=360', '360*4=1440', '#### 1440']
+    """
+    product, *rest = read_factors(question)
+    lines: Lines = []
+    for factor in rest:
+        lines += multiply(product, factor)
+        product *= factor
+    return "\n".join([*lines, f"#### {product}"])
+
+
+DEMONSTRATIONS: Mapping[str, Callable[[str, random.Random], str]] = {
+    "chain_sum": chain_sum_solution,
+    "products": products_solution,
+}
 """reasoning-gym dataset -> writer of a worked solution: (question, rng) -> text."""
