@@ -153,7 +153,7 @@ def test_tests_whose_options_the_task_refuses(write, fails):
     few = {"split": "test", "config": {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}}
     fails(
         ["compare", write(tests={"far": few}, prompts=5000)],
-        "arm 'grpo': test 'far': 'chain_sum'",
+        "arm 'grpo': 'chain_sum' with",
         "ask for fewer",
     )
 

@@ -14,6 +14,7 @@ from echorl.cli.recipe import read_recipes
 from echorl.cli.train import train_command
 from echorl.trl.metrics_file import read_metrics
 
+CPU = ["--use_cpu", "true", "--bf16", "false"]
 ROW_FUNCTIONS = """
 def to_prompt(row):
     return {"prompt": row["question"] + "\\n"}
@@ -149,8 +150,8 @@ def test_what_a_method_sets_can_be_written_as_it_is_otherwise_or_as_its_option(r
 def test_null_takes_an_earlier_files_value_out(write):
     base = write("base.yaml", task="quickstart", learning_rate=0.5, num_generations=4, temperature=0.7, echo_coef=0.1)
     over = write("over.yaml", learning_rate=None, num_generations=None, temperature=None)
-    settings = parse(train_command(), read_recipes([base, over]), [])
-    plain = parse(train_command(), read_recipes([write("plain.yaml", task="quickstart")]), [])
+    settings = parse(train_command(), read_recipes([base, over]), CPU)
+    plain = parse(train_command(), read_recipes([write("plain.yaml", task="quickstart")]), CPU)
     for name in ("learning_rate", "num_generations", "temperature"):
         assert getattr(settings.training, name) == getattr(plain.training, name) is not None
     assert settings.training.echo_coef == 0.1

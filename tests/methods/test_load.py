@@ -13,6 +13,7 @@ from echorl.methods import METHODS, Method, load_method, method_settings
 def test_every_method_loads_with_the_papers_defaults(name):
     method = load_method(name)
     assert type(method) is METHODS[name]
+    assert set(method.fixed) <= set(method.settings)
     with pytest.raises(dataclasses.FrozenInstanceError):
         method.anything = 1
 

@@ -14,7 +14,7 @@ from echorl.methods.agpo import AGPO
 from echorl.methods.avspo import AVSPO, collapse_rate
 from echorl.methods.exclude_degenerate import ExcludeDegenerate
 from echorl.methods.reinforce import ReinforceRej, WReinforce
-from echorl.methods.reinforce_ada import choose, pool_advantages, unfinished
+from echorl.methods.reinforce_ada import balanced, choose, pool_advantages, unfinished
 from echorl.methods.rl_zvp import RLZVP
 from echorl.methods.spo import SPO, leave_one_out
 from tests.methods.batches import group_relative, make_batch
@@ -185,6 +185,14 @@ def test_a_missing_reward_is_no_member_of_the_lengthened_group():
     assert found[3] == 0.0
 
 
+# -- prefixes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "share"), [("failure_prefix", 0.5), ("clip_prefix", 1.0)])
+def test_a_group_without_a_verdict_moves_no_share(name, share):
+    assert load_method(name).moved(share, 0, 0) == share != load_method(name).moved(share, 0, 4)
+
+
 # -- options --------------------------------------------------------------------------------------------------------
 
 
@@ -264,6 +272,7 @@ def test_rollouts_without_a_verdict_only_fill_up_a_pool():
     right, wrong = (torch.tensor([v == kind for own in verdicts for v in own]) for kind in "+-")
     owner = torch.arange(3).repeat_interleave(8)
     assert unfinished(right, wrong, owner, 4) == [0]
+    assert balanced(right, wrong, owner, 4).tolist() == [False, False, True]
     found = choose(right, wrong, owner, 4).view(3, 8)
     assert found[0].tolist() == [True, True, True, True, False, False, False, False]
     assert found[1].tolist() == [True] * 4 + [False] * 4

@@ -63,12 +63,12 @@ def candidates(
     allowed = [
         step
         for step, mean in enumerate(means)
-        if mean > -math.inf
+        if (mean > -math.inf or (config.select == "full" and config.entropy_quantile is None))
         and sum(at == step for at in steps) >= config.min_step_tokens
         and (config.entropy_quantile is None or threshold is None or mean >= threshold)
     ]
     if config.select == "full" and allowed:
-        allowed = [max(step for step, mean in enumerate(means) if mean > -math.inf)]
+        allowed = [max(steps)]
     return [Candidate(score(config, row, step, means[step], draw), row, step, means[step]) for step in allowed]
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from accelerate.utils import gather_object
 
+from echorl.trl import EchoGRPOTrainer
 from tests.trl import tiny_vision
 from tests.trl.test_live import tables
-from tests.trl.tiny import all_right, build, make_tokenizer, run, some_right
+from tests.trl.tiny import all_right, build, make_dataset, make_tokenizer, run, some_right
 
 # (rows a process and micro-batch, accumulation) on one process; the same 24 rows are split over more processes.
 SPLITS = {1: [(24, 1), (6, 4)], 2: [(12, 1), (6, 2), (3, 4)], 3: [(8, 1), (2, 4)]}
@@ -28,14 +29,16 @@ CASES = {
 }
 
 
-def rollouts(prompts, trainer):
-    """Completions that depend on the prompt and the rollout's number alone, whatever the number of processes."""
+def completions_of(prompts, trainer):
+    """They depend on the prompt and the rollout's number alone, whatever the number of processes."""
     tokenizer = make_tokenizer()
     everybody = gather_object(list(prompts))
     start = trainer.accelerator.process_index * len(prompts)
-    completions = [
-        _completion(prompt, everybody[: start + i].count(prompt), tokenizer) for i, prompt in enumerate(prompts)
-    ]
+    return [_completion(prompt, everybody[: start + i].count(prompt), tokenizer) for i, prompt in enumerate(prompts)]
+
+
+def rollouts(prompts, trainer):
+    tokenizer, completions = make_tokenizer(), completions_of(prompts, trainer)
     return {
         "prompt_ids": [tokenizer(p)["input_ids"] for p in prompts],
         "completion_ids": completions,
@@ -49,14 +52,21 @@ def _completion(prompt, number, tokenizer):
     return [*torch.randint(3, len(tokenizer), (length,), generator=generator).tolist(), 1]
 
 
-def results(output_dir, num_processes, cases=CASES, families=("echo/",), make=lambda: {"rollout_func": rollouts}):
+class Sampler(EchoGRPOTrainer):
+    """Samples such completions where the method refuses a `rollout_func`: of prompt and prefix."""
+
+    def _generate_recorded(self, prompts, *_, **__):
+        return completions_of(prompts, self), None
+
+
+def results(
+    output_dir, num_processes, cases=CASES, families=("echo/",), make=lambda: {"rollout_func": rollouts}, splits=SPLITS
+):
     """`make` gives each run what is its own."""
     found = {}
     for name, (reward, options) in cases.items():
-        for size, accumulation in SPLITS[num_processes]:
-            trainer, gradients, _, _ = run(
-                output_dir,
-                reward,
+        for size, accumulation in splits[num_processes]:
+            changes = dict(
                 echo_coef=1.0,
                 per_device_train_batch_size=size,
                 gradient_accumulation_steps=accumulation,
@@ -65,11 +75,12 @@ def results(output_dir, num_processes, cases=CASES, families=("echo/",), make=la
                 optim="sgd",
                 ddp_find_unused_parameters=False,
                 echo_gradient_norms_every=1,
-                **{"loss_type": "dapo", **options, **make()},
+                loss_type="dapo",
             )
+            trainer, gradients, _, _ = run(output_dir, reward, **{**changes, **make(), **options})
             logged = {k: v for k, v in trainer.state.log_history[0].items() if k.startswith(families)}
             groups = {**trainer.ledger.groups, "dropped": trainer.ledger.dropped}
-            found[name, size, accumulation] = (gradients[0], logged, groups)
+            found[name, size, accumulation] = (gradients[-1], logged, groups)
     return found
 
 
@@ -115,9 +126,29 @@ RIVALS = {
 }
 
 
+def _visits(method, numbers, **changes):
+    """The last gradient of several steps, each of three of these prompts; metrics are means over them."""
+    own = dict(dataset=make_dataset(10).select(numbers), learning_rate=0.1, lr_scheduler_type="constant")
+    return dict(method=method, max_steps=4, logging_steps=4, **own, **changes)
+
+
+MEMORIES = {
+    "rates": (few_mixed, _visits("spo", (2, 3, 6))),
+    "passed over": (few_mixed, _visits("skip_solved", (0, 2, 3, 4, 5, 6))),
+    "held": (few_mixed, _visits("hold_step", (2, 3, 5), method_options={"groups": 2})),
+    "failures": (
+        few_mixed,
+        _visits("failure_prefix", (2, 3, 6), method_options={"saturated": 0.1}, cls=Sampler, rollout_func=None),
+    ),
+    "clips": (few_mixed, _visits("clip_prefix", (0, 2, 3), cls=Sampler, rollout_func=None)),
+}
+
+
 def dynamic(output_dir, num_processes):
     """Dynamic sampling and rivals; the second of the three groups of the first round lies on both of two processes."""
-    return results(output_dir, num_processes, {**DYNAMIC, **RIVALS}, ("echo/", "method/"))
+    families, whole = ("echo/", "method/"), {number: splits[:1] for number, splits in SPLITS.items()}
+    found = results(output_dir, num_processes, {**DYNAMIC, **RIVALS}, families)
+    return {**found, **results(output_dir, num_processes, MEMORIES, families, splits=whole)}
 
 
 def images(output_dir, num_processes):

@@ -6,10 +6,10 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from echorl.trl.parts import dynamic_sampling, leftover
+from echorl.trl.parts import leftover, rounds
 from echorl.trl.parts.leftover import KEY
 from echorl.trl.parts.stream import PromptStream
-from tests.trl.distributed import DYNAMIC, RIVALS, dynamic
+from tests.trl.distributed import DYNAMIC, MEMORIES, RIVALS, dynamic
 from tests.trl.scripted import GIVEN, Script, counts, dapo, first_batch, rows_named, tokens_of
 from tests.trl.test_distributed import assert_same, launch
 from tests.trl.test_gradient import closest, logps_and_entropies
@@ -134,7 +134,7 @@ def test_losses_that_are_means_over_rows_leave_filled_places_out(tmp_path):
 
 
 def test_a_clip_that_gets_lost_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(dynamic_sampling, "make_leftovers", lambda rows, clips, count, number: [None] * number)
+    monkeypatch.setattr(rounds, "make_leftovers", lambda rows, clips, count, number: [None] * number)
     with pytest.raises(RuntimeError, match="of a weight mass of 7 that was mined the batch holds only 4"):
         first_batch(tmp_path, Script("m++-", "-m+", "mm"), echo_coef=0.5)
 
@@ -208,14 +208,16 @@ def test_more_clips_beside_the_batch_than_a_micro_batch_has_rows_run_in_chunks(t
 @pytest.mark.slow
 def test_one_and_two_processes_keep_drop_echo_and_draw_the_same(tmp_path):
     single = dynamic(tmp_path / "single", 1)
+    assert all(norm(single[case, 24, 1][0]) > 0 for case in (*DYNAMIC, *RIVALS, *MEMORIES))
     for case in (*DYNAMIC, *RIVALS):
         assert_same(single[case, 24, 1], single[case, 6, 4])
-        assert norm(single[case, 24, 1][0]) > 0
     for per_process in launch(tmp_path, 2, "dynamic"):
         for (case, _size, _accumulation), found in per_process.items():
             assert_same(single[case, 24, 1], found)
     assert single["rounds", 24, 1][1]["method/rounds"] > 1
     assert single["cap", 24, 1][1]["method/filled"] > 0
+    acted = {"rates": "tracked", "passed over": "skipped", "held": "held", "failures": "prefixed", "clips": "prefixed"}
+    assert all(single[case, 24, 1][1][f"method/{name}"] > 0 for case, name in acted.items())
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import torch
 
 from tests.trl.scripted import Script, same
 from tests.trl.test_gradient import closest, keep_batch
-from tests.trl.tiny import Gradients, build, make_dataset, run
+from tests.trl.tiny import Gradients, build, make_dataset, make_model, run
 
 ROUNDS = ("m+-m", "-m")
 """The second prompt is all right, then all wrong; the third all wrong, then mixed: both are balanced after two."""
@@ -62,7 +62,35 @@ def test_one_round_is_grpo_bit_for_bit(tmp_path):
 def test_prompts_without_a_verdict_are_not_sampled_again(tmp_path):
     trainer, script, *_ = first_batch(tmp_path, "mm??")
     assert len(script.numbers) == 1
-    assert trainer.state.log_history[0]["method/balanced"] == 1.0
+    assert trainer.state.log_history[0]["method/balanced"] == 0.5
+
+
+def test_rollouts_that_the_loss_counts_come_first(tmp_path):
+    """Of a rollout that did not end all tokens are masked: it counts as neither, and only fills up."""
+    trainer, _, batch, _ = first_batch(tmp_path, mask_truncated_completions=True)
+    counted, owner = torch.cat(trainer.part.in_loss), trainer.part._owner()
+    pools = [int(counted[owner == prompt].sum()) for prompt in range(4)]
+    first = int(counted[:16].sum())
+    assert first < int(batch["completion_mask"].any(1).sum()) == sum(min(4, size) for size in pools)
+
+
+def test_the_log_of_completions_shows_the_pools_advantages_and_0_for_what_is_not_chosen(tmp_path):
+    trainer, *_ = first_batch(tmp_path, *ROUNDS)
+    (high, low), (own, _), (half, _) = (
+        [float((r - pool.mean()) / (pool.std() + 1e-4)) for r in (1.0, 0.0)]
+        for pool in (torch.tensor([1.0] * right + [0.0] * (n - right)) for right, n in ((2, 8), (2, 4), (4, 8)))
+    )
+    expected = [low, low, 0, 0, own, -own, own, -own, -half, -half, 0, 0, high, 0, high, 0]  # of the last 16 rollouts
+    assert list(trainer._logs["advantages"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_kl_goes_along_since_no_place_stays_empty(tmp_path):
+    make_model().save_pretrained(tmp_path / "model")
+    changes = dict(model=str(tmp_path / "model"), beta=0.1, loss_type="grpo")
+    _, _, batch, gradient = first_batch(tmp_path, *ROUNDS, **changes)
+    assert bool((batch["completion_mask"] * batch["tool_mask"]).any(1).all())
+    assert batch["ref_per_token_logps"].isfinite().all()
+    assert all(g.isfinite().all() for g in gradient.values())
 
 
 def test_streamed_rows_are_no_obstacle_and_what_is_one_names_the_way_out(tmp_path):

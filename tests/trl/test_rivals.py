@@ -11,6 +11,7 @@ from echorl.methods import load_method
 from echorl.trl.parts.left_out import check_left_out
 from tests.trl.scripted import GIVEN, Script, same
 from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
+from tests.trl.test_methods import worked
 from tests.trl.tiny import Gradients, build, make_model, run, some_right
 
 KINDS = "m+-m"
@@ -145,8 +146,20 @@ def test_the_log_of_completions_shows_the_advantages_that_are_used(tmp_path, met
     trainer, batch, _ = first_batch(tmp_path, method)
     used, mask = batch["advantages"], batch["completion_mask"]
     means = used if used.dim() == 1 else (used * mask).sum(1) / mask.sum(1)
-    assert sorted(trainer._logs["advantages"]) == pytest.approx(sorted(means.tolist()), abs=1e-6)
+    assert list(trainer._logs["advantages"]) == pytest.approx(means.tolist(), abs=1e-6)
     assert any(trainer._logs["advantages"])
+
+
+def test_what_is_left_out_has_none_in_the_log(tmp_path):
+    trainer, *_ = first_batch(tmp_path, "reinforce_rej")
+    mixed = [1.0, -1.0, 1.0, -1.0]
+    assert list(trainer._logs["advantages"]) == [*mixed, *[0.0] * 8, *mixed]
+
+
+def test_avspo_keeps_its_own_std(tmp_path):
+    with pytest.raises(ValueError, match=r"scale_rewards='none' does not go with method='avspo'.*leave scale_rewards"):
+        build(tmp_path, method="avspo", scale_rewards="none")
+    build(tmp_path, method="avspo", scale_rewards=True)
 
 
 # -- gradients by hand ------------------------------------------------------------------------------------------------
@@ -237,9 +250,11 @@ def test_a_rule_on_verdicts_wants_to_know_who_verifies(tmp_path):
     build(tmp_path, [some_right, bonus], echo_success_reward_func="some_right", **changes)
 
 
-@pytest.mark.parametrize("method", ["hold_step", "avspo", "exclude_degenerate"])
-def test_a_rule_on_rewards_does_not(tmp_path, method):
+@pytest.mark.parametrize(
+    ("method", "options"), [("hold_step", {}), ("uft", {"beta": 0.0}), ("avspo", {}), ("exclude_degenerate", {})]
+)
+def test_a_rule_on_rewards_does_not(tmp_path, method, options):
     def bonus(completions, **_):
         return [0.5] * len(completions)
 
-    build(tmp_path, [some_right, bonus], method=method, echo_coef=0.0)
+    build(tmp_path, [some_right, bonus], method=method, method_options=options, echo_coef=0.0, dataset=worked())

@@ -17,8 +17,8 @@ def entropies_of(trainer, monkeypatch):
     seen = []
     read = mine.read_entropies
 
-    def spy(trainer, out, capture, rows):
-        entropy, source = read(trainer, out, capture, rows)
+    def spy(trainer, out, capture, rows, **needed):
+        entropy, source = read(trainer, out, capture, rows, **needed)
         seen.append((entropy.clone(), source, rows))
         return entropy, source
 
@@ -71,6 +71,33 @@ def test_extra_forward_runs_over_possible_clips_only(tmp_path, monkeypatch):
 
 def _pairs(batch):
     return zip(batch["completion_ids"], batch["completion_mask"], strict=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "source"),
+    [
+        (dict(), "none"),
+        (dict(generation_kwargs=None), "recorder"),
+        (dict(echo_entropy_quantile=0.5), "extra_forward"),
+        (dict(echo_rollouts_every=1), "extra_forward"),
+        (dict(echo_clips_logged=1, report_to="tensorboard"), "extra_forward"),
+    ],
+)
+def test_whole_successes_need_no_forward_for_entropies_that_nothing_shows(tmp_path, monkeypatch, changes, source):
+    own = {"generation_kwargs": {"num_beams": 2}, **changes}
+    trainer = build(tmp_path, all_right, method="positive_nll", max_steps=1, **own)
+    forwards, score = [], trainer.score_tokens
+    monkeypatch.setattr(trainer, "score_tokens", lambda *a, **k: forwards.append(1) or score(*a, **k))
+    entropy, name, _, batch = entropies_of(trainer, monkeypatch)
+    assert name == source
+    assert bool(forwards) == (source == "extra_forward")
+    log, mask = trainer.state.log_history[0], batch["completion_mask"].bool()
+    known = source != "none"
+    assert bool(entropy[mask].isfinite().all()) == known
+    assert ("echo/token_entropy" in log, "echo/clip_entropy/all_success" in log) == (known, known)
+    if "echo_entropy_quantile" not in changes:  # every token of every success, 1/L each
+        assert log["echo/clips/all_success"] == 16
+        assert torch.allclose(batch["echo_weights"], mask / mask.sum(1, keepdim=True))
 
 
 def test_extra_forward_warns_once(tmp_path, caplog):

@@ -86,13 +86,20 @@ def test_the_share_moves_towards_a_mixed_group_and_an_old_or_used_up_failure_is_
     assert len(trainer.part.stored) == 2  # those of 0 and 2 went beyond 1 and below 0
 
 
-def test_failures_grow_old_and_prefixes_are_cut(tmp_path):
+def test_failures_grow_old_and_prefixes_are_cut(tmp_path, caplog):
     options = {"max_age": 1, "max_tokens": 2}
     trainer, *_ = train(tmp_path, "hhhh", "mmmm", "mmmm", options=options)
     log = trainer.state.log_history
     assert [log[i]["method/prefixed"] for i in range(3)] == [0.0, 1.0, 0.0]
     assert log[1]["method/prefix_tokens"] == 2.0
     assert trainer.part.stored == {}
+    assert sum("max_age=1 drops stored prefixes" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_without_a_limit_they_do_not_and_nobody_is_warned(tmp_path, caplog):
+    trainer, *_ = train(tmp_path, "hhhh", "mmmm", "mmmm")
+    assert [entry["method/prefixed"] for entry in trainer.state.log_history[:3]] == [0.0, 1.0, 1.0]
+    assert not any("max_age" in record.getMessage() for record in caplog.records)
 
 
 def test_without_a_share_it_is_grpo_bit_for_bit(tmp_path):

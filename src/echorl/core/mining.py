@@ -29,7 +29,7 @@ class EchoClips:
         step: int64 [C], the step that ends it.
         end: int64 [C], one past the position of its last token.
         length: int64 [C], L, its tokens (gaps in the mask do not count).
-        entropy: float32 [C], the mean token entropy of `step`, in nats.
+        entropy: float32 [C], the mean token entropy of `step`, in nats; -inf where none is known (`full`).
         group: [C], the group id of its rollout.
     """
 
@@ -129,25 +129,36 @@ def candidate_steps(
 ) -> StepCandidates:
     """The best `top_k` steps of each rollout, whether it succeeded or not. Shapes as in `mine_echo_clips`.
 
+    Steps without a token of known (finite) entropy are no candidates, but for the last one of a whole rollout.
+
     Args:
         row_ids: int64 [B], the rows' numbers in the batch over all processes; feeds the random choices.
     """
     means = step_entropy(entropy, step_ids)
-    allowed = means.isfinite()
+    if row_ids is None:
+        row_ids = torch.arange(means.shape[0], device=means.device)
+    allowed = _allowed(means, step_ids, config, threshold)
+    scores = _scores(means, config, row_ids, draw).masked_fill(~allowed, -torch.inf)
+    return _best(scores, means, config.top_k)
+
+
+def _allowed(means: Tensor, step_ids: Tensor, config: EchoConfig, threshold: float | None) -> Tensor:
+    """bool [B, K]: the steps that may end a clip."""
+    allowed = means.isfinite() if needs_entropy(config) else torch.ones_like(means, dtype=torch.bool)
     if config.min_step_tokens > 1:
         allowed &= step_lengths(step_ids, means.shape[1]) >= config.min_step_tokens
     if config.entropy_quantile is not None:
-        if threshold is None:
-            threshold = entropy_threshold(means, config.entropy_quantile)
-        allowed &= means >= threshold
-    if row_ids is None:
-        row_ids = torch.arange(means.shape[0], device=means.device)
+        allowed &= means >= (entropy_threshold(means, config.entropy_quantile) if threshold is None else threshold)
     if config.select == "full":  # the rollout's last step, allowed or not, so that the clip is all of it
-        count = means.isfinite().cumsum(1)
-        last = means.isfinite() & (count == count[:, -1:])
-        allowed = last & allowed.any(1, keepdim=True)
-    scores = _scores(means, config, row_ids, draw).masked_fill(~allowed, -torch.inf)
-    return _best(scores, means, config.top_k)
+        there = step_lengths(step_ids, means.shape[1]) > 0
+        count = there.cumsum(1)
+        allowed = there & (count == count[:, -1:]) & (there & allowed).any(1, keepdim=True)
+    return allowed
+
+
+def needs_entropy(config: EchoConfig) -> bool:
+    """Whether the choice of clips hangs on entropies: not where whole rollouts are chosen by chance."""
+    return config.select != "full" or config.entropy_quantile is not None
 
 
 def entropy_threshold(means: Tensor, quantile: float) -> float:

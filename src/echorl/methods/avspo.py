@@ -10,10 +10,7 @@ from torch import Tensor
 
 from echorl.core.ledger import GroupKinds
 from echorl.methods.base import Batch, check_not_negative, check_number, check_share
-from echorl.methods.group_relative import GRPO
-
-EPSILON = 1e-4
-"""What TRL adds to the standard deviation."""
+from echorl.methods.group_relative import EPSILON, GRPO
 
 
 def collapse_rate(kinds: GroupKinds) -> float:
@@ -27,7 +24,8 @@ class AVSPO(GRPO):
 
     (arXiv 2605.21125, by notes.) ceil(ACR G alpha) of them, ACR the share of such groups in the batch, G the group's
     size; so a group that is all right has a small positive advantage, one that is all wrong a negative one. They lie
-    evenly between `low` and `high`, ends excluded. With one, its value does not matter: A = +-1 / sqrt(G + 1).
+    evenly between `low` and `high`, ends excluded. With one, its value does not matter: A = +-1 / sqrt(G + 1). The
+    std is a group's, so `scale_rewards` must be "group".
 
     Args:
         alpha: virtual rewards a rollout at a collapse rate of 1; 0: GRPO.
@@ -37,6 +35,8 @@ class AVSPO(GRPO):
     Raises:
         ValueError: a value is out of range.
     """
+
+    fixed = ("scale_rewards",)
 
     alpha: float = 0.25
     threshold: float = 0.0

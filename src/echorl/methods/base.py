@@ -63,11 +63,13 @@ class Method:
 
     Attributes:
         settings: fields of the trainer's config and their values; a field that the user set otherwise keeps the user's.
+        fixed: those of them that no user may set otherwise.
         part: what the trainer must do besides, by name ("trace", "hint", "dynamic_sampling", ...); None: nothing.
         needs_verdicts: whether the verifier's word is needed, and not the rewards alone.
     """
 
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    fixed: ClassVar[tuple[str, ...]] = ()
     part: ClassVar[str | None] = None
     needs_verdicts: ClassVar[bool] = False
 

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from echorl.methods.base import Batch, Method
 
+EPSILON = 1e-4
+"""What TRL adds to the standard deviation."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GRPO(Method):

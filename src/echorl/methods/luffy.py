@@ -57,6 +57,8 @@ class LUFFY(Traced):
         }
     )
 
+    fixed = ("loss_type",)  # a trace's term is normalised as in Dr.GRPO
+
     gamma: float = 0.1
 
     def __post_init__(self) -> None:

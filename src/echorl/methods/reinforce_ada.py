@@ -8,10 +8,7 @@ import torch
 from torch import Tensor
 
 from echorl.methods.base import check_whole
-from echorl.methods.group_relative import GRPO
-
-EPSILON = 1e-4
-"""What TRL adds to the standard deviation."""
+from echorl.methods.group_relative import EPSILON, GRPO
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +47,20 @@ def unfinished(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> list[i
     >>> unfinished(right, ~right, torch.tensor([0, 1, 0, 1]), 2)
     [1]
     """
-    num = int(owner.max()) + 1
-    counts = [_sum(kind.long(), owner, num) for kind in (right, wrong)]
-    wanting = (torch.minimum(*counts) < size // 2) & (sum(counts) > 0)
+    num_right, num_wrong = counts(right, wrong, owner)
+    wanting = ~balanced(right, wrong, owner, size) & (num_right + num_wrong > 0)
     return wanting.nonzero().flatten().tolist()
+
+
+def balanced(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> Tensor:
+    """bool, one entry a prompt: its pool has size // 2 of both kinds."""
+    return torch.minimum(*counts(right, wrong, owner)) >= size // 2
+
+
+def counts(right: Tensor, wrong: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+    """int64, one entry a prompt: how many of its pool are right, and how many wrong."""
+    num = int(owner.max()) + 1
+    return _sum(right.long(), owner, num), _sum(wrong.long(), owner, num)
 
 
 def choose(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> Tensor:
@@ -61,14 +68,13 @@ def choose(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> Tensor:
 
     Those that are neither fill up a pool that has too few of both.
     """
-    num = int(owner.max()) + 1
-    num_right, num_wrong = (_sum(kind.long(), owner, num) for kind in (right, wrong))
+    num_right, num_wrong = counts(right, wrong, owner)
     half = torch.full_like(num_right, size - size // 2)
     take_right = torch.minimum(num_right, torch.maximum(size - num_wrong, half))
     take_wrong = torch.minimum(num_wrong, size - take_right)
     chosen = torch.zeros_like(right)
     for kind, take in ((right, take_right), (wrong, take_wrong), (~right & ~wrong, size - take_right - take_wrong)):
-        chosen |= kind & (_rank(kind, owner, num) <= take[owner])
+        chosen |= kind & (_rank(kind, owner, len(take)) <= take[owner])
     return chosen
 
 

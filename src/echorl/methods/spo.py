@@ -14,10 +14,8 @@ from echorl.methods.group_relative import GRPO
 
 def leave_one_out(batch: Batch) -> Tensor:
     """float [N]: the mean verdict (1 or 0) of the group's other rollouts that have one; its own, if it is alone."""
-    there, right = batch.scored.to(batch.rewards), batch.success.to(batch.rewards)
-    zeros = torch.zeros_like(batch.kinds.kind, dtype=batch.rewards.dtype)
-    count = zeros.scatter_add(0, batch.groups, there)[batch.groups]
-    total = zeros.scatter_add(0, batch.groups, right)[batch.groups]
+    total, count = (each[batch.groups].to(batch.rewards) for each in batch.counts)
+    right = batch.success.to(batch.rewards)
     return torch.where(count > 1, (total - right) / (count - 1).clamp(min=1), right)
 
 

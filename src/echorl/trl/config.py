@@ -111,6 +111,7 @@ class EchoGRPOConfig(GRPOConfig):
     def __post_init__(self):
         apply_method(self)
         super().__post_init__()
+        check_fixed(self)
         if self.echo_entropy_from not in SOURCES:
             allowed = ", ".join(map(repr, SOURCES))
             raise ValueError(
@@ -160,3 +161,15 @@ def apply_method(config: EchoGRPOConfig) -> None:
     for name, value in method_settings(config.method, config.parsed_method_options()).items():
         if getattr(config, name) == defaults[name]:
             setattr(config, name, value)
+
+
+def check_fixed(config: EchoGRPOConfig) -> None:
+    """ValueError for a field that the method needs as it is, and that was set otherwise."""
+    method = config.load_method()
+    for name in method.fixed:
+        value, needed = getattr(config, name), method.settings[name]
+        if value != needed:
+            raise ValueError(
+                f"{name}={value!r} does not go with method={config.method!r}, whose own term is made for {needed!r}: "
+                f"leave {name} to the method."
+            )

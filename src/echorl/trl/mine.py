@@ -17,13 +17,14 @@ from echorl.core.mining import (
     cut_clips,
     eligible_rollouts,
     entropy_threshold,
+    needs_entropy,
     running_floor,
 )
 from echorl.core.steps import segment_steps
 from echorl.methods.base import Batch
 from echorl.trl import gradients, rollouts
 from echorl.trl.alone import other_gradients
-from echorl.trl.parts.left_out import leave_out
+from echorl.trl.parts.left_out import leave_out, log_advantages
 from echorl.trl.sources import GenerationCapture, read_entropies
 from echorl.trl.verdicts import Verdicts, judge
 
@@ -65,7 +66,7 @@ def _use_entropies(
         rows = batch.rows(own_rows)
         out["advantages"] = trainer.method.token_advantages(out["advantages"], entropy, in_loss, rows)
         means = (out["advantages"] * in_loss).sum(1) / in_loss.sum(1).clamp(min=1)
-        _log_advantages(trainer, trainer.accelerator.gather(means))
+        log_advantages(trainer, trainer.accelerator.gather(means))
     if trainer.echo.coef == 0:
         return
     step_ids = segment_steps(out["completion_ids"], in_loss, trainer.delimiters)
@@ -91,7 +92,9 @@ def _entropies(
     if trainer.echo.coef > 0:
         possible = eligible_rollouts(minable.success, minable.groups, trainer.echo, scored=minable.scored)[own_rows]
     wanted = possible | trainer.method.entropy_rows(batch)[own_rows]
-    entropy, source = read_entropies(trainer, out, capture, wanted)
+    needed = trainer.method.needs_entropy or needs_entropy(trainer.echo)
+    needed = needed or trainer.live is not None or rollouts.is_due(trainer)  # these show them
+    entropy, source = read_entropies(trainer, out, capture, wanted, needed=needed)
     trainer.add_metric(f"entropy_source/{source}", 1.0)
     return entropy, possible
 
@@ -129,17 +132,9 @@ def _apply_method(trainer: EchoGRPOTrainer, out: dict[str, Any], batch: Batch, o
     advantages = trainer.part.judged(trainer.method.advantages(given, batch), batch)
     if advantages is not given:
         out["advantages"] = advantages[own_rows]
-        _log_advantages(trainer, advantages)
+    log_advantages(trainer, advantages.masked_fill(trainer.method.left_out(batch), 0.0))
     trainer.part.annotate(out)
     return trainer.method.informative(advantages, batch)[own_rows]
-
-
-def _log_advantages(trainer: EchoGRPOTrainer, advantages: Tensor) -> None:
-    """What TRL's log of completions shows: [N] of all processes in place of those that TRL has just written."""
-    logged = trainer._logs["advantages"]
-    for _ in range(min(len(logged), len(advantages))):
-        logged.pop()
-    logged.extend(advantages.tolist())
 
 
 def _without_demonstrations(trainer: EchoGRPOTrainer, verdicts: Verdicts) -> Verdicts:
@@ -248,15 +243,17 @@ def _log_clips(trainer: EchoGRPOTrainer, clips: EchoClips, step_ids: Tensor, kin
     """Clips of all-success and of other groups apart: what a clip is depends on the kind of its group."""
     share = clips.length / (step_ids >= 0).sum(1)[clips.rollout].clamp(min=1)
     alone = kinds[clips.rollout] == KINDS.index("all_success")
-    columns = (clips.length, share, clips.entropy)
+    known = clips.entropy.isfinite()
+    columns = (clips.length, share, clips.entropy.where(known, 0.0), known)
     sums = [torch.stack([part.sum(), *(x[part].sum() for x in columns)]) for part in (alone, ~alone)]
     totals = trainer.accelerator.reduce(torch.stack(sums), reduction="sum").tolist()
-    for name, (num, length, share_sum, entropy_sum) in zip(("all_success", "mixed"), totals, strict=True):
+    for name, (num, length, share_sum, entropy_sum, num_known) in zip(("all_success", "mixed"), totals, strict=True):
         trainer.add_metric(f"clips/{name}", num)
         if num:
             trainer.add_metric(f"clip_length/{name}", length / num)
             trainer.add_metric(f"clip_share/{name}", share_sum / num)
-            trainer.add_metric(f"clip_entropy/{name}", entropy_sum / num)
+        if num_known:
+            trainer.add_metric(f"clip_entropy/{name}", entropy_sum / num_known)
 
 
 def _log_tokens(trainer: EchoGRPOTrainer, token_ids: Tensor, own: Tensor, entropy: Tensor) -> None:
@@ -269,7 +266,8 @@ def _log_tokens(trainer: EchoGRPOTrainer, token_ids: Tensor, own: Tensor, entrop
     sums = torch.stack([blank.sum(), own.sum(), entropy[known].to(wide_dtype(entropy.device)).sum(), known.sum()])
     num_blank, num_tokens, entropy_sum, num_known = trainer.accelerator.reduce(sums, reduction="sum").tolist()
     trainer.add_metric("blank_share", num_blank / max(1.0, num_tokens))
-    trainer.add_metric("token_entropy", entropy_sum / max(1.0, num_known))
+    if num_known:
+        trainer.add_metric("token_entropy", entropy_sum / num_known)
 
 
 def close_window(trainer: EchoGRPOTrainer) -> None:

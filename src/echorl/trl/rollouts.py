@@ -62,7 +62,7 @@ def dump_if_due(trainer: EchoGRPOTrainer, mined: Mined) -> None:
 
     Of several clips of a rollout the row holds the longest.
     """
-    if not _is_due(trainer):
+    if not is_due(trainer):
         return
     trainer.last_dump = step = trainer.state.global_step
     folder = Path(trainer.args.output_dir) / "rollouts"
@@ -76,7 +76,8 @@ def dump_if_due(trainer: EchoGRPOTrainer, mined: Mined) -> None:
     pq.write_table(pa.Table.from_pylist(rows), folder / name)
 
 
-def _is_due(trainer: EchoGRPOTrainer) -> bool:
+def is_due(trainer: EchoGRPOTrainer) -> bool:
+    """Whether the batch at hand is to be dumped."""
     every, last = trainer.args.echo_rollouts_every, trainer.last_dump
     return bool(every) and (last is None or trainer.state.global_step >= last + every)
 

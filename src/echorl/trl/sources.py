@@ -139,22 +139,37 @@ class Surprisal:
         return torch.where(logp.isfinite(), -logp.float(), torch.nan)
 
 
+class Unknown:
+    """No source: for a batch whose entropies nothing needs."""
+
+    name = "none"
+
+    def read(self, trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture, rows: Tensor):
+        """[B, T], all NaN."""
+        ids = out["completion_ids"]
+        return torch.full(ids.shape, torch.nan, dtype=torch.float32, device=ids.device)
+
+
 SOURCES = {
     "logits": (OldPass(), Recorder(), ExtraForward()),
     "surprisal": (OldPass(), Recorder(), Surprisal()),
 }
 """`echo_entropy_from` -> its sources, in the order in which they are tried."""
 
+FREE = (OldPass(), Recorder(), Unknown())
+"""Those for a batch whose entropies nothing needs."""
+
 
 def read_entropies(
-    trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture, rows: Tensor
+    trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture, rows: Tensor, *, needed: bool = True
 ) -> tuple[Tensor, str]:
     """Entropies [B, T] and their source's name, the same source on every process.
 
-    `rows` is bool [B], the rollouts that can give a clip; others may be left NaN. ValueError where only the sampled
-    tokens' log-probs were asked for and the engine returned none.
+    `rows` is bool [B], the rollouts that can give a clip; others may be left NaN, and all where none is `needed` and
+    none is there anyway. ValueError where only the sampled tokens' log-probs were asked for and the engine returned
+    none.
     """
-    for source in SOURCES[trainer.args.echo_entropy_from]:
+    for source in SOURCES[trainer.args.echo_entropy_from] if needed else FREE:
         entropy = source.read(trainer, out, capture, rows)
         have = torch.tensor([entropy is not None], device=rows.device)
         if bool(trainer.accelerator.gather(have).all()):

@@ -52,6 +52,14 @@ def leave_out(trainer: EchoGRPOTrainer, out: dict[str, Any], left_out: Tensor, o
     out["num_items_in_batch"] = tokens_in_loss(trainer, out)
 
 
+def log_advantages(trainer: EchoGRPOTrainer, advantages: Tensor) -> None:
+    """Put the advantages used, [N] of all processes, in the place of those that TRL's log of completions has last."""
+    logged = trainer._logs["advantages"]
+    for _ in range(min(len(logged), len(advantages))):
+        logged.pop()
+    logged.extend(advantages.tolist())
+
+
 def check_left_out(trainer: EchoGRPOTrainer) -> None:
     """Refuse a loss or a KL term whose denominator would count the rollouts that are left out.
 

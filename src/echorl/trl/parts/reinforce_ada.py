@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from accelerate.utils import gather_object
@@ -12,17 +13,28 @@ from torch import Tensor
 
 from echorl.core.ledger import GroupKinds
 from echorl.methods.base import Batch
-from echorl.methods.reinforce_ada import choose, pool_advantages, unfinished
-from echorl.trl.parts.dynamic_sampling import DynamicSampling, Round, groups_in_turn
+from echorl.methods.reinforce_ada import balanced, choose, pool_advantages, unfinished
+from echorl.trl.parts.left_out import log_advantages
+from echorl.trl.parts.rounds import Round, Rounds
 
 
-class ReinforceAda(DynamicSampling):
-    """Rounds as in dynamic sampling, of the batch's own prompts.
+def groups_in_turn(prompts: list[int], num_generations: int, num_processes: int) -> list[int]:
+    """The prompts, and as many of them again from the first on as make their rollouts even for the processes.
+
+    >>> groups_in_turn([3, 5, 6], 2, 4), groups_in_turn([7], 1, 4)
+    ([3, 5, 6, 3], [7, 7, 7, 7])
+    """
+    unit = num_processes // math.gcd(num_processes, num_generations)
+    return [prompts[place % len(prompts)] for place in range(-(-len(prompts) // unit) * unit)]
+
+
+class ReinforceAda(Rounds):
+    """Rounds of the batch's own prompts.
 
     The groups of all rounds are EchoRL's prompts: each can give its clip, also a rollout that is not chosen.
     """
 
-    draws_others = False
+    once: ClassVar = {"max_rounds": 1}
 
     def collect(self, inputs: list[dict[str, Any]], sample: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> Any:
         self.prompts = gather_object(inputs)[:: self.trainer.num_generations]
@@ -68,7 +80,8 @@ class ReinforceAda(DynamicSampling):
 
     def _log(self, rounds: list[Round], size: int) -> None:
         counts = {"rounds": len(rounds), "num_sampled_groups": sum(map(len, self.asked))}
-        counts["balanced"] = 1 - len(self._unfinished()) / len(self.prompts)
+        both = balanced(*self._right_and_wrong(), self._owner(), self.trainer.num_generations)
+        counts["balanced"] = float(both.float().mean())
         for name, count in counts.items():
             self.trainer.add_metric(name, float(count), family="method")
 
@@ -80,10 +93,12 @@ class ReinforceAda(DynamicSampling):
     def _chosen(self, rounds: list[Round]) -> list[Round]:
         """The rounds with the choice from every pool, and advantages by its mean and std."""
         owner, numbers = self._owner(), [each.accepted.numel() for each in rounds]
-        chosen = choose(*self._right_and_wrong(), owner, self.trainer.num_generations).split(numbers)
+        chosen = choose(*self._right_and_wrong(), owner, self.trainer.num_generations)
         rewards, scale = torch.cat([batch.rewards for batch in self.scored]), self.trainer.scale_rewards != "none"
-        advantages = pool_advantages(rewards, owner, scale=scale).split(numbers)
-        return [self._with(*parts) for parts in zip(rounds, chosen, advantages, strict=True)]
+        advantages = pool_advantages(rewards, owner, scale=scale)
+        log_advantages(self.trainer, advantages.where(chosen, 0.0))
+        parts = zip(rounds, chosen.split(numbers), advantages.split(numbers), strict=True)
+        return [self._with(*part) for part in parts]
 
     def _with(self, each: Round, chosen: Tensor, advantages: Tensor) -> Round:
         own = advantages.view(each.accepted.shape)[self.trainer.accelerator.process_index]

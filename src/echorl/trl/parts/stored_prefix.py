@@ -60,13 +60,23 @@ class StoredPrefix(Prefixed):
         stored, method = self.stored.get(key), self.trainer.method
         if stored is None:
             return []
-        age = self.trainer.state.global_step - stored.born
-        too_old = method.max_age is not None and age > method.max_age
-        if too_old or not 0 < stored.share <= 1:
+        if not 0 < stored.share <= 1 or self._is_too_old(stored):
             del self.stored[key]
             return []
         limit = method.max_tokens or self.trainer.max_completion_length // 2
         return stored.tokens[: min(round(stored.share * len(stored.tokens)), limit)]
+
+    def _is_too_old(self, stored: Stored) -> bool:
+        """Whether its age alone drops it; says so once."""
+        limit = self.trainer.method.max_age
+        if limit is None or self.trainer.state.global_step - stored.born <= limit:
+            return False
+        self.trainer.warn_once(
+            "too_old",
+            f"max_age={limit} drops stored prefixes that are older than {limit} optimiser steps: where an epoch has "
+            "more, hardly one is ever used. Leave it at None, or give more.",
+        )
+        return True
 
     def generated(self, generated: Generated) -> Generated:
         self.completions = [list(ids) for ids in generated[COMPLETION_IDS]]

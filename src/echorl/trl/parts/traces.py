@@ -133,20 +133,15 @@ class Traces(Part):
 
 
 def check_settings(trainer: EchoGRPOTrainer) -> None:
-    """Refuse a loss that the traces' term does not fit, and verifiers that cannot be asked about one text.
+    """Refuse verifiers that cannot be asked about one text.
 
     Raises:
-        ValueError: names the setting and the way out.
+        ValueError: names the verifier and the way out.
     """
-    method = trainer.args.method
-    if not trainer.method.mean_over_tokens and trainer.loss_type != "dr_grpo":
-        raise ValueError(
-            f"loss_type={trainer.loss_type!r} does not go with method={method!r}, whose traces are normalised as in "
-            "dr_grpo: leave loss_type to the method, or take method='rl_sft'."
-        )
     for column in trainer.verifiers:
         if isinstance(trainer.reward_funcs[column], torch.nn.Module):
             raise ValueError(
-                f"the verifier {trainer.reward_func_names[column]!r} is a reward model, and method={method!r} asks "
-                "verifiers about demonstrations: name a reward function in echo_success_reward_func."
+                f"the verifier {trainer.reward_func_names[column]!r} is a reward model, and method="
+                f"{trainer.args.method!r} asks verifiers about demonstrations: name a reward function in "
+                "echo_success_reward_func."
             )
