@@ -182,5 +182,5 @@ def test_a_comparisons_policy_is_scored_on_rows_with_images(folder, monkeypatch)
     images = [tiny_vision.make_pictures(row) for row in range(3)]
     expected = sample(policy.model, policy.tokenizer, rows["prompt"][:], images=images, group_size=2, max_new_tokens=6)
     assert seen == [0, 0, 1, 1, 2, 2]
-    assert found["verdicts"] == [[1, 1]] * 3
+    assert (found["right"], found["samples"]) == ([2, 2, 2], 2)
     assert found["length"] == sum(map(len, expected.token_ids)) / 6
