@@ -117,7 +117,7 @@ def _course(metrics: Path) -> dict[str, float]:
     """Minutes of training, and the shares of degenerate groups and of tokens in groups of one verdict; {} unlogged."""
     from echorl.trl.metrics_file import read_metrics
 
-    rows = [row for row in read_metrics(metrics) if "echo/tokens/mixed" in row] if metrics.exists() else []
+    rows = [row for row in read_metrics(metrics) if "echo/tokens/mixed" in row]
     if not rows:
         return {}
     steps, tokens = (_increments([row[name] for row in rows]) for name in ("step", "echo/rollout_tokens"))
