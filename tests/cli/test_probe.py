@@ -22,12 +22,12 @@ def test_table_and_file_and_more_prompts(tmp_path, capsys):
     assert lines[0].startswith("20 rollouts of 5 prompts: ")
     assert f"pass@1 {result['pass_at_1']['value']:.3f} +- " in lines[0]
     rules = [(row["label"], row["groups"].replace("_", "-")) for row in result["rules"]]
-    assert len(rules) == len(set(rules)) == 17
+    assert len(rules) == len(set(rules)) == 20
     for label, groups in rules:
         assert any(line.startswith(label) and groups in line for line in lines)
     assert [f"- {sentence}" for sentence in result["verdict"]] == lines[-1 - len(result["verdict"]) : -1]
     assert lines[-1] == "numbers: out/probe.json"
-    assert {row["groups"] for row in result["rules"]} == {"all_success", "mixed", "all"}
+    assert {row["groups"] for row in result["rules"]} == {"all_success", "mixed", "verified", "all"}
     before = (tmp_path / "out/parts/000000.pt").stat().st_mtime_ns
     assert main(call("--prompts", "6", "--batch_size", "30", "--projection", "1024", "--prompts_per_batch", "64")) == 0
     assert (tmp_path / "out/parts/000000.pt").stat().st_mtime_ns == before

@@ -1,9 +1,9 @@
 """Worked solutions of reasoning-gym questions: pure, seeded text, one step a line.
 
 A sum can be worked out in several ways, and a writer mixes them, so that a policy warmed up on these solutions
-has a real choice at its first token and after each line. A product is worked out in one way: its hard steps are
-computations. `DEMONSTRATIONS` maps a reasoning-gym dataset to its writer; the `reasoning_gym` task fills its
-`demonstration` column from it.
+has a real choice at its first token and after each line, and it may choose badly. A product is worked out in one way,
+after an opening that is drawn: the one choice, and it changes nothing. `DEMONSTRATIONS` maps a reasoning-gym dataset to
+its writer; the `reasoning_gym` task fills its `demonstration` column from it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ Lines = list[str]
 
 JUMP = 0.15
 """Probability, before each line but the first, of adding all the remaining terms in one line."""
+
+OPENINGS = ("Ok.", "So.", "Well.", "Hm.", "Yes.", "Now.", "First.", "Let me see.")
+"""How a product's solution may begin, each as often as the others."""
 
 _SUM = re.compile(r"-?\d+(?: [+-] -?\d+)*(?= =)")
 _PRODUCT = re.compile(r"(?<=multiplication: )-?\d+(?: \* -?\d+)*(?=\.)")
@@ -160,16 +163,16 @@ def multiply(a: int, b: int) -> Lines:
 
 
 def products_solution(question: str, rng: random.Random) -> str:
-    """The worked solution of a products question, factor by factor, that ends in `#### N`; `rng` changes nothing.
+    """The worked solution of a products question: an opening, drawn, then factor by factor; it ends in `#### N`.
 
-    A single factor is the answer alone.
+    A single factor is the opening and the answer.
 
     >>> question = "Solve the following multiplication: 12 * 30 * 4. Give only the result as your final answer."
     >>> products_solution(question, random.Random(0)).split(chr(10))
-    ['12*30=360', '360*4=1440', '#### 1440']
+    ['Now.', '12*30=360', '360*4=1440', '#### 1440']
     """
     product, *rest = read_factors(question)
-    lines: Lines = []
+    lines: Lines = [rng.choice(OPENINGS)]
     for factor in rest:
         lines += multiply(product, factor)
         product *= factor

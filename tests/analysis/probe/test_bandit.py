@@ -98,6 +98,10 @@ def test_numbers_follow_from_the_closed_forms(probed):
     loss = right * (G - right) / G**2 / ((right * (G - right) / G / (G - 1)).sqrt() + 1e-4) / 2  # two tokens
     rms = [float((signal(v)[0] + v.var() * squared / 32).sqrt()) for v in (loss, echo)]
     assert row["coef_at"]["0.1"] == pytest.approx(0.1 * rms[0] / rms[1], rel=1e-3)
+    both = row_of(result, "echo", "verified")
+    every = torch.where(right > 0, (1 - P) / 2, 0.0).double()
+    assert both["signal_share"]["value"] == pytest.approx(float(signal(every)[1]), rel=1e-4)
+    assert both["acts_on"] == pytest.approx(float((right > 0).double().mean()))
 
 
 def test_counts_and_sizes(probed):

@@ -128,6 +128,23 @@ def test_what_a_mixture_saves_equals_the_best_of_a_grid_of_coefficients():
     assert signal_per_noise(asked, 2).value < 0
 
 
+def test_what_a_step_is_worth_at_a_coefficient_follows_from_what_stands_beside_the_loss():
+    gradients = draw(4000, 3.0, torch.Generator().manual_seed(4))
+    asked = ask(gradients)
+    direction = torch.nn.functional.pad(MEANS[0], (0, 37))
+
+    def worth(batch):
+        return (batch.mean(0) @ direction) ** 2 / batch.var(0).sum()
+
+    for rule in (1, 2):
+        beside = estimate(asked, rule)["beside_loss"]
+        for c in (0.1, 1.0):
+            found = (1 + c * beside["mean"]) ** 2 / (1 + 2 * c * beside["shared"] + c**2 * beside["noise"])
+            wanted = worth(gradients[:, 0] + c * gradients[:, rule]) / worth(gradients[:, 0])
+            assert found == pytest.approx(float(wanted), rel=0.03)
+    assert estimate(ask(gradients[:4] * 0), 1)["beside_loss"] is None
+
+
 def test_a_saving_that_is_noise_is_no_gain_on_average():
     """A rule without a mean or shared noise: what a plug-in square would claim is taken away."""
     generator = torch.Generator().manual_seed(5)

@@ -77,6 +77,7 @@ def estimate(asked: Asked, rule: int) -> dict[str, Any]:
         "coef_at": coefficients(asked, rule),
         "signal_per_noise": signal_per_noise(asked, rule).row(),
         "saves": savings(asked, rule),
+        "beside_loss": beside_loss(asked, rule),
     }
 
 
@@ -129,6 +130,22 @@ def coefficients(asked: Asked, rule: int) -> dict[str, float | None]:
     there = asked.noise(rule) > 0 and asked.noise(asked.loss) > 0
     ratio = (square(asked.loss) / square(rule)) ** 0.5 if there else None
     return {f"{share:g}": None if ratio is None else share * ratio for share in FRACTIONS}
+
+
+def beside_loss(asked: Asked, rule: int) -> dict[str, float] | None:
+    """The rule's mean along pass@1's gradient, its noise, and the noise that they share, by the trainer's own gradient.
+
+    A step with the term at coefficient c then is worth (1 + c mean)^2 / (1 + 2c shared + c^2 noise) as many prompts as
+    one without it. None where the policy gradient is not known.
+    """
+    mean, noise, loss = asked.sample.full.mean, asked.sample.full.noise, asked.loss
+    if not is_known(asked) or not float(mean[loss, asked.pass_at_1]) > 0:
+        return None
+    return {
+        "mean": float(mean[rule, asked.pass_at_1] / mean[loss, asked.pass_at_1]),
+        "noise": float(noise[rule, rule] / noise[loss, loss]),
+        "shared": float(noise[rule, loss] / noise[loss, loss]),
+    }
 
 
 def is_known(asked: Asked) -> bool:

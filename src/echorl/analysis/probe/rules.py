@@ -68,7 +68,8 @@ class Rule:
 
     Attributes:
         label: for tables.
-        kinds: the kinds of group on which it is measured, each apart; "all": every group.
+        kinds: the kinds of group on which it is measured, each apart; "verified": all-success and mixed groups
+            together, the scope in which EchoRL mines if nothing else is said; "all": every group.
         weigh: its weights.
     """
 
@@ -146,11 +147,13 @@ def _null(group: Group) -> Tensor:
     return weights
 
 
+TOGETHER = ("all_success", "mixed", "verified")
+
 RULES: Mapping[str, Rule] = {
-    "echo": Rule(label="EchoClip, 1/L (the paper's)", weigh=_clip("max_entropy")),
+    "echo": Rule(label="EchoClip, 1/L (the paper's)", kinds=TOGETHER, weigh=_clip("max_entropy")),
     "echo_constant": Rule(label="EchoClip, constant norm", weigh=_clip("max_entropy", length_norm="constant")),
-    "full": Rule(label="whole success, 1/L", weigh=_clip("full")),
-    "random": Rule(label="random prefix, 1/L", weigh=_clip("random")),
+    "full": Rule(label="whole success, 1/L", kinds=TOGETHER, weigh=_clip("full")),
+    "random": Rule(label="random prefix, 1/L", kinds=TOGETHER, weigh=_clip("random")),
     "random_constant": Rule(label="random prefix, constant norm", weigh=_clip("random", length_norm="constant")),
     "min_entropy": Rule(label="lowest-entropy prefix, 1/L", weigh=_clip("min_entropy")),
     "surprisal": Rule(label="highest-surprisal prefix, 1/L", weigh=_clip("max_entropy", by_surprisal=True)),

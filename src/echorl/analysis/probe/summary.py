@@ -133,6 +133,7 @@ def _expand(part: Part, rows: list[_Row]) -> Tensor:
     is_kind = {
         "all_success": success.all(1),
         "mixed": success.any(1) & ~success.all(1),
+        "verified": success.any(1),
         "all": torch.ones(len(success), dtype=torch.bool),
     }
     vectors = part["vectors"]
@@ -149,7 +150,7 @@ def _policy_row(asked: Asked, counts: dict[str, Tensor]) -> dict[str, Any]:
 
 def _rule_row(asked: Asked, counts: dict[str, Tensor], row: _Row, place: int) -> dict[str, Any]:
     acts = counts["acts"][:, row.vector]
-    if row.kind != "all":
+    if row.kind in KINDS:
         acts = acts & (counts["kind"] == KINDS.index(row.kind))
     own = {"rule": row.rule, "label": RULES[row.rule].label, "groups": row.kind}
     return {**own, "acts_on": float(acts.double().mean()), **estimate(asked, place)}

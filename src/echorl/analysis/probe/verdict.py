@@ -10,7 +10,12 @@ from echorl.analysis.probe.estimates import LEAST_Z, WORTH
 LEAST_PROMPTS = 10
 """A rule that acted on fewer has too few to judge it by, whatever the errors say."""
 MANY_CUT_OFF = 0.05
-KINDS = {"all_success": "all-success groups", "mixed": "mixed groups", "all": "all groups"}
+KINDS = {
+    "all_success": "all-success groups",
+    "mixed": "mixed groups",
+    "verified": "both together",
+    "all": "all groups",
+}
 PAPER = ("echo", 0.001)
 """The paper's rule and coefficient."""
 CONTROL = "null"
