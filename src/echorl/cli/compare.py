@@ -132,13 +132,24 @@ def _show(study: Study, validation: Validation, rates: Mapping[str, Any], result
 
 
 def _methods(study: Study) -> dict[str, dict[str, Any]]:
-    """Arm -> its method and its coefficient, as `echorl train` reads them, for a report."""
+    """Arm -> its method, EchoRL's coefficient and choice, as `echorl train` reads them, for a report."""
     from echorl.core.config import EchoConfig
 
-    options = {
-        arm: {"echo_coef": EchoConfig().coef, **study.recipe, **own} for arm, own in study.comparison.arms.items()
+    echo = EchoConfig()
+    default = {"method": None, "echo_coef": echo.coef, "echo_select": echo.select}
+    found = {arm: {**default, **_options(study, arm)} for arm in study.comparison.arms}
+    return {
+        arm: {**{name: own[name] for name in default}, "echo_coef": float(own["echo_coef"])}
+        for arm, own in found.items()
     }
-    return {arm: {"method": own.get("method"), "echo_coef": float(own["echo_coef"])} for arm, own in options.items()}
+
+
+def _options(study: Study, arm: str) -> dict[str, Any]:
+    """The recipe's and the arm's options, and beneath them what the method sets."""
+    from echorl.methods import method_settings
+
+    own = {**study.recipe, **study.comparison.arms[arm]}
+    return {**method_settings(own.get("method"), own.get("method_options")), **own}
 
 
 def _work(study: Study, runs: Sequence[Run], tests: Sequence[str]) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import echorl
 from echorl.report import charts
-from echorl.report.charts import Chart, Intervals
+from echorl.report.charts import Drawn
 from echorl.report.curves import AXES, ledger_tables, make_charts, runs_table
 from echorl.report.page import Page, Section
+from echorl.report.predicted import make_sections
 from echorl.report.sources import Source, name_of, read_source
 from echorl.report.training import Arm, TrainingRun, group_by_seed
 from echorl.report.viewer import Found, from_clips, from_dumps, gallery_json
@@ -28,7 +29,7 @@ class Report:
     """A page, and its charts, for pictures of their own."""
 
     page: Page
-    charts: Sequence[Chart | Intervals]
+    charts: Sequence[Drawn]
 
     def write_pngs(self, stem: Path) -> list[Path]:
         """A PNG a chart, STEM-TITLE.png. Returns the files."""
@@ -71,11 +72,13 @@ def make_report(folders: Sequence[Path], *, over: str = "step", limit: int = 200
     drawn, training = _training(arms, over)
     for source in sources:
         drawn += source.charts
+    scatters, predicted = make_sections([point for source in sources for point in source.points])
+    drawn += scatters
     notes = [note for source in sources for note in source.notes] + [note for _, one in found for note in one.notes]
     page = Page(
         title=_title(sources, arms),
         lead=[*map(visible, notes), *_of_gallery(found)],
-        sections=[*training, *(_section(source) for source in sources if source.title)],
+        sections=[*training, *(_section(source) for source in sources if source.title), *predicted],
         gallery=_gallery(found),
         foot=[f"echorl {echorl.__version__}: echorl report " + visible(" ".join(str(one.folder) for one in sources))],
     )
@@ -89,10 +92,10 @@ def _title(sources: Sequence[Source], arms: Sequence[Arm]) -> str:
     return f"EchoRL: {'; '.join(names)}" if len(names) < 4 else f"EchoRL: {names[0]} and {len(names) - 1} others"
 
 
-def _training(arms: Sequence[Arm], over: str) -> tuple[list[Chart | Intervals], list[Section]]:
+def _training(arms: Sequence[Arm], over: str) -> tuple[list[Drawn], list[Section]]:
     if not arms:
         return [], []
-    drawn: list[Chart | Intervals] = [*make_charts(arms, over=over)]
+    drawn: list[Drawn] = [*make_charts(arms, over=over)]
     section = Section(
         title="Training",
         lead=[BAND] if any(len(arm.runs) > 1 for arm in arms) else [],

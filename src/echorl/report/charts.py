@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from echorl.report.looks import COLOUR_NAMES, DASHES
 from echorl.report.plots import BLUE, COLOURS, GREY, draw, embeddable
@@ -101,16 +101,61 @@ class Intervals:
         ax.set_yticks(range(len(self.rows)), [_plain(label) for label, *_ in self.rows])
 
 
-def svg(chart: Chart | Intervals) -> str:
+@dataclass(frozen=True)
+class Dots:
+    """Points with intervals of `y`, and a name each."""
+
+    label: str
+    look: int
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+    names: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Named points beside lines at zero."""
+
+    title: str
+    x_label: str
+    dots: Sequence[Dots]
+    y_label: str = ""
+    named = True
+
+    size = (7.0, 4.2)
+    """In inches."""
+
+    def draw(self, ax: Axes, *, legend: bool) -> None:
+        """On the axes; names stand at the first set's points."""
+        for zero in (ax.axhline, ax.axvline):
+            zero(0, color=GREY, linewidth=1, linestyle="--")
+        for dots in self.dots:
+            colour = COLOURS[COLOUR_NAMES[dots.look % len(COLOUR_NAMES)]]
+            ax.vlines(dots.x, dots.low, dots.high, color=colour, linewidth=1.2, alpha=0.5)
+            ax.plot(dots.x, dots.y, "o", color=colour, markersize=5, label=_plain(dots.label))
+        for dots in self.dots[:1]:
+            for x, y, name in zip(dots.x, dots.y, dots.names, strict=True):
+                ax.annotate(_plain(name), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7)
+        ax.set(title=_plain(self.title), xlabel=_plain(self.x_label), ylabel=_plain(self.y_label))
+        if legend:
+            ax.legend(loc="best")
+
+
+Drawn: TypeAlias = Chart | Intervals | Scatter
+
+
+def svg(chart: Drawn) -> str:
     """The chart as an `<svg>` element in the page's colours; the artists of a line have the class `look-N`."""
     drawn = draw([lambda ax: chart.draw(ax, legend=chart.named)], size=chart.size, suffix="svg").decode()
     drawn = re.sub(r'id="look-(\d+)[a-z]?"', r'class="look-\1"', drawn)
     drawn = re.sub(r'\sid="[a-z][a-z0-9.]*_\d+"', "", drawn)  # of axes and ticks, the same in every chart
     element = embeddable(drawn, title=chart.title)
-    return element.replace("<svg", '<svg class="wide"', 1) if isinstance(chart, Intervals) else element
+    return element.replace("<svg", '<svg class="wide"', 1) if not isinstance(chart, Chart) else element
 
 
-def write_png(chart: Chart | Intervals, path: Path) -> None:
+def write_png(chart: Drawn, path: Path) -> None:
     """One chart with its legend, on white."""
     path.write_bytes(draw([lambda ax: chart.draw(ax, legend=True)], size=chart.size, suffix="png"))
 

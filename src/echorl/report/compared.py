@@ -10,6 +10,7 @@ from typing import Any
 
 from echorl.report.charts import Intervals
 from echorl.report.page import Table
+from echorl.report.predicted import read_points
 from echorl.report.sources import Source, name_of
 from echorl.report.training import METRICS, TrainingRun, read_metrics
 from echorl.report.verdicts import PASS, verdict_table
@@ -38,6 +39,7 @@ def read_comparison(folder: Path) -> Source:
         runs=runs if results is None else [replace(run, arm=run.arm.partition(",")[0]) for run in runs],
         tables=done or [_progress(folder, names)],
         charts=[] if results is None else _charts(results["tests"]),
+        points=[] if results is None else read_points(folder, name_of(folder), results),
         notes=notes,
     )
 

@@ -9,8 +9,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from echorl.report.charts import Chart, Intervals
+from echorl.report.charts import Drawn
 from echorl.report.page import Table
+from echorl.report.predicted import Point
 from echorl.report.training import CONFIG, METRICS, TrainingRun, read_run
 from echorl.stored import read_json
 
@@ -27,8 +28,9 @@ class Source:
     title: str = ""
     lead: Sequence[str] = ()
     findings: Sequence[str] = ()
-    charts: Sequence[Chart | Intervals] = ()
+    charts: Sequence[Drawn] = ()
     tables: Sequence[Table] = ()
+    points: Sequence[Point] = ()
     clips: Path | None = None
     notes: Sequence[str] = ()
 

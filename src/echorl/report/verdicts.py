@@ -25,7 +25,7 @@ def verdict_table(results: Mapping[str, Any]) -> Table | None:
     methods, tests = results.get("methods"), results["tests"]
     if not methods:
         return None
-    parts = results.get("averages") or [name for name in tests if name != "training"]
+    parts = parts_of(results)
     if PASS not in tests[parts[0]]:
         return None
     first = tests[parts[0]][PASS]
@@ -33,6 +33,11 @@ def verdict_table(results: Mapping[str, Any]) -> Table | None:
         return None
     head = ["arm", "less", "on an all-success group", "costs", "updates", "minutes", *parts, "claimed"]
     return Table("What helps on solved prompts", head, [_row(arm, results, parts) for arm in first], NOTE)
+
+
+def parts_of(results: Mapping[str, Any]) -> list[str]:
+    """The averages over tests, or where there are none the tests."""
+    return results.get("averages") or [name for name in results["tests"] if name != "training"]
 
 
 def _row(arm: str, results: Mapping[str, Any], parts: list[str]) -> list[str]:

@@ -1,0 +1,202 @@
+"""Did a probe tell which arms of a comparison gain? An arm's prediction beside its gain, and their ranks."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from echorl.evaluate import mean_of_runs
+from echorl.report.charts import Dots, Scatter, svg
+from echorl.report.page import Section, Table
+from echorl.report.verdicts import PASS, VANISHING, parts_of
+from echorl.stored import read_json
+
+RESAMPLES = 4000
+LEAST = 4
+"""Arms below which a rank correlation says nothing."""
+BY_METHOD: Mapping[str, tuple[str, str]] = {
+    "positive_nll": ("full", "verified"),
+    "spo": ("tracked", "all_success"),
+    "agpo": ("sum", "all_success"),
+}
+"""Method -> the rule of `echorl probe`, and the groups, that its way with solved prompts is."""
+BY_SELECTION = {"max_entropy": "echo", "full": "full", "random": "random"}
+PREDICTORS = ("cosine with pass@1", "rollouts saved", "worth of a step")
+NOTE = (
+    "Cosine: of the rule's mean gradient with that of pass@1. Saved: the most, at the best coefficient. Worth: of a "
+    "step with the term at the arm's own coefficient, in prompts, less 1. Rank correlations are Spearman's; their "
+    "intervals come from a bootstrap over arms and seeds."
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """An arm of a comparison: what the probe said of its rule, and its gains per test, a list of points a seed."""
+
+    study: str
+    probe: str
+    arm: str
+    rule: str
+    predicted: Mapping[str, float | None]
+    gains: Mapping[str, Sequence[float]]
+
+
+def read_points(folder: Path, name: str, results: Mapping[str, Any]) -> list[Point]:
+    """Of the probes in a comparison's folder, `probe*/probe.json`; none where there is none, or one seed."""
+    methods = results.get("methods") or {}
+    parts = [part for part in parts_of(results) if PASS in results["tests"][part]]
+    found = []
+    for path in sorted(folder.glob("probe*/probe.json")):
+        rows = {(row["rule"], row["groups"]): row for row in (read_json(path) or {}).get("rules", [])}
+        for arm, own in methods.items():
+            if (row := rows.get(rule_of(own) or ("", ""))) is not None:
+                gains = {part: _gains(results["tests"][part][PASS], methods, arm) for part in parts}
+                predicted = _predicted(row, own)
+                found.append(Point(name, path.parent.name, arm, _label(row), predicted, gains))
+    return [point for point in found if all(len(gains) > 1 for gains in point.gains.values())]
+
+
+def rule_of(own: Mapping[str, Any]) -> tuple[str, str] | None:
+    """(rule, groups) of an arm with a term; None where the probe knows none.
+
+    >>> rule_of({"method": "luffy", "echo_coef": 0.001})
+    ('echo', 'verified')
+    """
+    if (method := own["method"]) in BY_METHOD:
+        return BY_METHOD[method]
+    rule = BY_SELECTION.get(own.get("echo_select", "max_entropy"))
+    return (rule, "verified") if rule and own["echo_coef"] > VANISHING else None
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    return f"{row['label']}, {row['groups'].replace('_', '-')}"
+
+
+def _predicted(row: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, float | None]:
+    values = (row["cosine"]["pass_at_1"]["value"], row["saves"]["value"], _worth(row.get("beside_loss"), own))
+    return dict(zip(PREDICTORS, values, strict=True))
+
+
+def _worth(beside: Mapping[str, float] | None, own: Mapping[str, Any]) -> float | None:
+    """(1 + c mean)^2 / (1 + 2c shared + c^2 noise) - 1; None for a method whose weight is no coefficient."""
+    c = own["echo_coef"]
+    if beside is None or c <= VANISHING:
+        return None
+    return (1 + c * beside["mean"]) ** 2 / (1 + 2 * c * beside["shared"] + c**2 * beside["noise"]) - 1
+
+
+def _gains(rows: Mapping[str, Any], methods: Mapping[str, Any], arm: str) -> list[float]:
+    """A seed's points over the arm that has no term: an arm's reference may have one itself."""
+    base = rows[arm]["reference"]
+    while base is not None and rule_of(methods[base]):
+        base = rows[base]["reference"]
+    return [] if base is None else [a - b for a, b in zip(rows[arm]["values"], rows[base]["values"], strict=True)]
+
+
+def spearman(x: Sequence[float], y: Sequence[float]) -> float | None:
+    """Rank correlation, equal values sharing their mean rank; None where one of the two does not vary.
+
+    >>> spearman([1, 2, 3, 4], [10, 20, 20, 40])
+    0.9486832980505138
+    """
+    if len(set(x)) < 2 or len(set(y)) < 2:
+        return None
+    return statistics.correlation(_ranks(x), _ranks(y))
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    order = sorted(values)
+    return [order.index(value) + (order.count(value) - 1) / 2 for value in values]
+
+
+def rank_correlation(pairs: Sequence[tuple[float, Sequence[float]]]) -> tuple[float, float, float] | None:
+    """(rho, low, high) of predictions with mean gains over seeds; None for fewer than `LEAST` arms, or no variation."""
+    rho = spearman([x for x, _ in pairs], [statistics.fmean(gains) for _, gains in pairs])
+    if len(pairs) < LEAST or rho is None:
+        return None
+    rng = random.Random(0)
+    drawn = []
+    for _ in range(RESAMPLES):
+        arms = rng.choices(pairs, k=len(pairs))
+        means = [statistics.fmean(rng.choices(gains, k=len(gains))) for _, gains in arms]
+        if (found := spearman([x for x, _ in arms], means)) is not None:
+            drawn.append(found)
+    cuts = statistics.quantiles(drawn, n=40)
+    return rho, cuts[0], cuts[-1]
+
+
+def make_sections(points: Sequence[Point]) -> tuple[list[Scatter], list[Section]]:
+    """Charts of the first probe's predictions, the correlations of all, and a row a point; none without points."""
+    if not points:
+        return [], []
+    probes = list(dict.fromkeys(point.probe for point in points))
+    drawn = [_chart([point for point in points if point.probe == probes[0]], name) for name in PREDICTORS]
+    section = Section(
+        title="Did the probe tell which arm gains?",
+        figures=[svg(chart) for chart in drawn],
+        tables=[_correlations(points, probes), _points_table(points)],
+    )
+    return drawn, [section]
+
+
+def _tests(points: Sequence[Point]) -> list[str]:
+    """Those that all studies have."""
+    return [test for test in points[0].gains if all(test in point.gains for point in points)]
+
+
+def _correlations(points: Sequence[Point], probes: Sequence[str]) -> Table:
+    tests = _tests(points)
+    rows = []
+    for probe in probes:
+        for name in PREDICTORS:
+            known = [point for point in points if point.probe == probe and point.predicted[name] is not None]
+            pairs = {test: [(point.predicted[name], point.gains[test]) for point in known] for test in tests}
+            rows.append([probe, name, str(len(known)), *(_cell(rank_correlation(pairs[test])) for test in tests)])
+    return Table("Prediction and gain: rank correlation", ["probe", "prediction", "arms", *tests], rows, NOTE)
+
+
+def _cell(found: tuple[float, float, float] | None) -> str:
+    return "–" if found is None else f"{found[0]:+.2f} [{found[1]:+.2f}, {found[2]:+.2f}]"
+
+
+def _points_table(points: Sequence[Point]) -> Table:
+    tests = _tests(points)
+    head = ["study", "probe", "arm", "rule", *PREDICTORS, *(f"gain, {test}" for test in tests)]
+    return Table("Prediction and gain: the arms", head, [_point_row(point, tests) for point in points])
+
+
+def _point_row(point: Point, tests: Sequence[str]) -> list[str]:
+    forms = dict(zip(PREDICTORS, ("+.2f", ".1%", "+.2%"), strict=True))
+    told = ["–" if (value := point.predicted[name]) is None else format(value, form) for name, form in forms.items()]
+    gains = [mean_of_runs(point.gains[test]) for test in tests]
+    return [
+        point.study,
+        point.probe,
+        point.arm,
+        point.rule,
+        *told,
+        *(f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]" for gain in gains),
+    ]
+
+
+def _chart(points: Sequence[Point], name: str) -> Scatter:
+    known = [point for point in points if point.predicted[name] is not None]
+    dots = []
+    for look, test in enumerate(_tests(points)):
+        gains = [mean_of_runs(point.gains[test]) for point in known]
+        dots.append(
+            Dots(
+                test,
+                look,
+                [point.predicted[name] or 0.0 for point in known],
+                [gain.value for gain in gains],
+                [gain.low for gain in gains],
+                [gain.high for gain in gains],
+                [point.arm for point in known],
+            )
+        )
+    return Scatter(f"Gain against the probe: {name}", name, dots, "gain in points, 95 % over seeds")

@@ -1,0 +1,132 @@
+"""A probe's predictions beside a comparison's gains, from made-up results."""
+
+from __future__ import annotations
+
+import pytest
+
+from echorl.report.assemble import make_report
+from echorl.report.predicted import PREDICTORS, rank_correlation, read_points, rule_of, spearman
+from echorl.stored import write_json
+from tests.report.made import make_comparison, make_probe
+
+COSINES = {"echo": 0.9, "random": 0.5, "full": 0.1, "tracked": -0.2, "sum": -0.6}
+METHODS = {
+    "grpo": {"method": "grpo", "echo_coef": 0.0, "echo_select": "max_entropy"},
+    "echo": {"method": "grpo", "echo_coef": 0.1, "echo_select": "max_entropy"},
+    "random": {"method": "grpo", "echo_coef": 0.1, "echo_select": "random"},
+    "positive": {"method": "positive_nll", "echo_coef": 0.1, "echo_select": "full"},
+    "spo": {"method": "spo", "echo_coef": 0.0, "echo_select": "max_entropy"},
+    "agpo": {"method": "agpo", "echo_coef": 0.0, "echo_select": "max_entropy"},
+    "dapo": {"method": "dapo", "echo_coef": 0.0, "echo_select": "max_entropy"},
+}
+GAINS = {"grpo": 0.0, "echo": 4.0, "random": 3.0, "positive": 2.0, "spo": 1.0, "agpo": -1.0, "dapo": 9.0}
+REFERENCES = {"grpo": None, "random": "echo"}
+
+
+def results() -> dict:
+    rows = {
+        arm: {"values": [50.0 + gain, 52.0 + gain], "reference": REFERENCES.get(arm, "grpo")}
+        for arm, gain in GAINS.items()
+    }
+    return {"tests": {"test": {"pass@1, %": rows}, "training": {}}, "methods": METHODS}
+
+
+def write_probe(folder, name="probe"):
+    beside = {"mean": 2.0, "noise": 3.0, "shared": 0.5}
+    rows = [
+        {
+            "rule": rule,
+            "label": rule,
+            "groups": "all_success" if rule in ("tracked", "sum") else "verified",
+            "cosine": {"pass_at_1": {"value": cosine}},
+            "saves": {"value": abs(cosine) / 10},
+            "beside_loss": beside,
+        }
+        for rule, cosine in COSINES.items()
+    ]
+    write_json(folder / name / "probe.json", {"rules": rows})
+
+
+def test_an_arm_with_a_known_rule_is_a_point(tmp_path):
+    (tmp_path / "probe").mkdir()
+    write_probe(tmp_path)
+    points = {point.arm: point for point in read_points(tmp_path, "sums", results())}
+    assert points.keys() == {
+        "echo",
+        "random",
+        "positive",
+        "spo",
+        "agpo",
+    }  # dapo has no term, grpo is what gains are over
+    assert {arm: point.predicted[PREDICTORS[0]] for arm, point in points.items()} == {
+        "echo": 0.9, "random": 0.5, "positive": 0.1, "spo": -0.2, "agpo": -0.6
+    }  # fmt: skip
+    worth = (1 + 0.1 * 2) ** 2 / (1 + 2 * 0.1 * 0.5 + 0.1**2 * 3) - 1
+    assert points["random"].predicted[PREDICTORS[2]] == pytest.approx(worth)
+    assert points["spo"].predicted[PREDICTORS[2]] is None
+    assert points["random"].gains == {"test": [3.0, 3.0]}  # over grpo, not over echo, which has a term itself
+
+
+def test_without_a_probe_or_with_one_seed_there_is_none(tmp_path):
+    assert read_points(tmp_path, "sums", results()) == []
+    (tmp_path / "probe").mkdir()
+    write_probe(tmp_path)
+    single = results()
+    for row in single["tests"]["test"]["pass@1, %"].values():
+        row["values"] = row["values"][:1]
+    assert read_points(tmp_path, "sums", single) == []
+
+
+@pytest.mark.parametrize(
+    ("own", "rule"),
+    [
+        ({"method": None, "echo_coef": 0.001, "echo_select": "max_entropy"}, ("echo", "verified")),
+        ({"method": "clip_prefix", "echo_coef": 1e-30, "echo_select": "max_entropy"}, None),
+        ({"method": "grpo", "echo_coef": 0.1, "echo_select": "min_entropy"}, None),
+        ({"method": "dapo", "echo_coef": 0.0, "echo_select": "max_entropy"}, None),
+    ],
+)
+def test_the_rule_of_an_arm(own, rule):
+    assert rule_of(own) == rule
+
+
+def test_spearman_against_known_values():
+    assert spearman([1, 2, 3, 4, 5], [5, 6, 7, 8, 7]) == pytest.approx(0.8207827)  # scipy.stats.spearmanr's example
+    assert spearman([3, 1, 2], [1, 3, 2]) == pytest.approx(-1.0)
+    assert spearman([1, 1, 1], [1, 2, 3]) is None
+
+
+def test_the_interval_of_a_rank_correlation():
+    clear = [(x, [x - 0.1, x + 0.1]) for x in range(10)]
+    rho, low, high = rank_correlation(clear)
+    assert (rho, high) == (pytest.approx(1.0), pytest.approx(1.0))
+    assert low > 0.9
+    noise = [(x, [(-1) ** x * 3.0, (-1) ** x - 2.0]) for x in range(8)]
+    rho, low, high = rank_correlation(noise)
+    assert low < 0 < high
+    assert rank_correlation(clear[:3]) is None
+
+
+def test_a_report_draws_it(tmp_path):
+    folder = make_comparison(tmp_path / "study")
+    make_probe(folder / "probe")
+    write_probe(folder)
+    write_json(
+        folder / "results.json",
+        {"learning_rates": dict.fromkeys(METHODS), "validation": {}, **results(), "tests": drawable()},
+    )
+    page = make_report([folder]).page
+    assert [section.title for section in page.sections][-1] == "Did the probe tell which arm gains?"
+    correlations, points = page.sections[-1].tables
+    assert correlations.rows[0][:3] == ["probe", "cosine with pass@1", "5"]
+    assert correlations.rows[0][3].startswith("+1.00 [")
+    assert len(points.rows) == 5
+    assert len(page.sections[-1].figures) == 3
+
+
+def drawable() -> dict:
+    """`results` with all that the other tables of the page read."""
+    found = results()["tests"]
+    for row in found["test"]["pass@1, %"].values():
+        row |= {"mean": row["values"][0], "difference": None, "bootstrap": None, "holm": None}
+    return found
