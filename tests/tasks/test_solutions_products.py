@@ -4,7 +4,7 @@ import re
 import pytest
 
 from echorl.tasks import load_task
-from echorl.tasks.solutions import DEMONSTRATIONS, multiply, place_values, products_solution, read_factors
+from echorl.tasks.solutions import DEMONSTRATIONS, OPENINGS, multiply, place_values, products_solution, read_factors
 
 QUESTION = "Solve the following multiplication: {}. Give only the result as your final answer."
 
@@ -19,7 +19,8 @@ def test_demonstrations_verify_and_every_line_is_true(digits: int, seed: int) ->
     wrong = [text + "1" for text in rows["demonstration"]]
     assert task.verifier(completions=wrong, instance=rows["instance"][:]).count(1.0) == 0
     for question, text in zip(rows["question"], rows["demonstration"], strict=True):
-        *lines, final = text.split("\n")
+        opening, *lines, final = text.split("\n")
+        assert opening in OPENINGS
         assert all(is_true(line) for line in lines)
         assert final == (f"#### {lines[-1].split('=')[1]}" if lines else f"#### {read_factors(question)[0]}")
 
@@ -59,10 +60,12 @@ def test_place_values_add_up() -> None:
         assert sum(place_values(number)) == number
 
 
-def test_one_solution_whatever_the_seed() -> None:
+def test_solutions_differ_in_their_opening_alone() -> None:
     write = DEMONSTRATIONS["products"]
     assert write is products_solution
-    assert len({write(QUESTION.format("47 * 36"), random.Random(seed)) for seed in range(20)}) == 1
+    found = [write(QUESTION.format("47 * 36"), random.Random(seed)).split("\n", 1) for seed in range(100)]
+    assert {opening for opening, _ in found} == set(OPENINGS)
+    assert len({rest for _, rest in found}) == 1
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def products_solution(question: str, rng: random.Random) -> str:
 
     >>> question = "Solve the following multiplication: 12 * 30 * 4. Give only the result as your final answer."
     >>> products_solution(question, random.Random(0)).split(chr(10))
-    ['Now.', '12*30=360', '360*4=1440', '#### 1440']
+    ['First.', '12*30=360', '360*4=1440', '#### 1440']
     """
     product, *rest = read_factors(question)
     lines: Lines = [rng.choice(OPENINGS)]

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from echorl.evaluate.benchmarks import BENCHMARKS, load_benchmark
 from echorl.tasks import rows
@@ -48,6 +51,38 @@ def test_unknown_names(name: str, message: str) -> None:
     pytest.importorskip("reasoning_gym")
     with pytest.raises(ValueError, match=message):
         load_benchmark(name)
+
+
+def test_the_task_of_a_recipe(tmp_path: Path) -> None:
+    pytest.importorskip("reasoning_gym")
+    recipe = tmp_path / "mine.yaml"
+    options = {"generator": "products", "config": {"max_terms": 3}, "template": "{question}!"}
+    recipe.write_text(yaml.safe_dump({"task": "reasoning_gym", "task_options": options, "learning_rate": 1.0}))
+    benchmark = load_benchmark(f"{recipe}:validation")
+    assert (benchmark.split, benchmark.task.config) == ("validation", {"max_terms": 3})
+    assert benchmark.items()[0].prompt.endswith("!")
+    assert load_benchmark(str(recipe)).split == "test"
+    recipe.write_text("task: quickstart")
+    assert load_benchmark(str(recipe)).items() == load_benchmark("quickstart").items()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"^recipe \S+mine.yaml cannot be read: .*No such file"),
+        ("a: [", r"^recipe \S+mine.yaml cannot be read: while parsing"),
+        (
+            "learning_rate: 1.0",
+            r"^recipe \S+mine.yaml names no task: give a recipe of `echorl train` with ",
+        ),
+        ("task: nonsense", r"^recipe \S+mine.yaml: unknown task 'nonsense'$"),
+    ],
+)
+def test_a_recipe_without_a_task(tmp_path: Path, text: str | None, message: str) -> None:
+    if text is not None:
+        (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_benchmark(str(tmp_path / "mine.yaml"))
 
 
 @pytest.mark.parametrize(

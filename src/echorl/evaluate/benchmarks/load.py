@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from echorl.evaluate.benchmarks.base import Benchmark
@@ -17,18 +18,19 @@ from echorl.tasks.reasoning_gym import generators
 def load_benchmark(name: str) -> Benchmark:
     """The benchmark of that name in `BENCHMARKS`; else a task's as "TASK" (its split "test") or "TASK:SPLIT".
 
-    A task is "quickstart", one of `echorl.tasks.TASKS` with its default options, or a dataset of reasoning-gym.
+    A task is "quickstart", one of `echorl.tasks.TASKS` with its default options, a dataset of reasoning-gym, or that
+    of a training recipe with its options, as "FILE.yaml" or "FILE.yaml:SPLIT".
 
     Raises:
-        ValueError: no such benchmark (close names are suggested) or split.
+        ValueError: no such benchmark (close names are suggested) or split, or a recipe without a task.
 
     >>> load_benchmark("aime24").samples, load_benchmark("word_problems:harder").split
     (32, 'harder')
     """
     if name in BENCHMARKS:
         return BENCHMARKS[name]
-    kind, _, split = name.partition(":")
-    options = _task_options(kind)
+    kind, _, split = name.rpartition(":") if ":" in name else (name, "", "")
+    options = _options_in(Path(kind)) if kind.endswith((".yaml", ".yml")) else _task_options(kind)
     if options is None:
         raise ValueError(f"unknown benchmark {name!r}{_suggest(kind)}")
     task = load_task(**options)
@@ -38,6 +40,22 @@ def load_benchmark(name: str) -> Benchmark:
             f"benchmark {name!r}: no split {split!r}; give one of {', '.join(f'{kind}:{s}' for s in task.splits)}"
         )
     return TaskBenchmark(name=name, title=name, grader=options["name"], source="made by echorl", task=task, split=split)
+
+
+def _options_in(recipe: Path) -> Mapping[str, Any]:
+    """Options of `load_task` for the task of a recipe of `echorl train`."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"recipe {recipe} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict) or not isinstance(found.get("task"), str):
+        raise ValueError(f"recipe {recipe} names no task: give a recipe of `echorl train` with `task: NAME`")
+    own = _task_options(found["task"])
+    if own is None:
+        raise ValueError(f"recipe {recipe}: unknown task {found['task']!r}")
+    return {**own, **(found.get("task_options") or {})}
 
 
 def _task_options(kind: str) -> Mapping[str, Any] | None:
@@ -56,5 +74,6 @@ def _suggest(kind: str) -> str:
     meant = f" (did you mean {' or '.join(close)}?)" if close else ""
     return (
         f"{meant}; choose one of {', '.join(BENCHMARKS)}, or a task as TASK or TASK:SPLIT: "
-        f"quickstart, {', '.join(TASKS)}, or any dataset of reasoning-gym"
+        f"quickstart, {', '.join(TASKS)}, any dataset of reasoning-gym, or "
+        "that of a training recipe as FILE.yaml:SPLIT"
     )
