@@ -195,8 +195,16 @@ def paired_runs(
     differences = torch.tensor(second, dtype=torch.float64) - torch.tensor(first, dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
     runs, items = (torch.randint(n, (resamples, n), generator=generator) for n in differences.shape)
-    means = torch.stack([differences[r][:, i].mean() for r, i in zip(runs, items, strict=True)])
+    rows = max(1, MAX_DRAWS // differences.shape[1])
+    parts = zip(_weights(runs).split(rows), items.split(rows), strict=True)
+    means = torch.cat([((own @ differences) * _weights(drawn)).sum(1) for own, drawn in parts])
     return _percentiles(differences.mean(), means)
+
+
+def _weights(drawn: torch.Tensor) -> torch.Tensor:
+    """Rows of n places drawn from n, as the weight that each place has in a mean: [resamples, n]."""
+    ones = torch.ones(drawn.shape, dtype=torch.float64)
+    return torch.zeros_like(ones).scatter_add_(1, drawn, ones) / drawn.shape[1]
 
 
 def _percentiles(value: torch.Tensor, means: torch.Tensor) -> Estimate:
