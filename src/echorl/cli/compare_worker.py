@@ -145,7 +145,7 @@ class Training:
 
 
 def _course(metrics: Path) -> dict[str, float]:
-    """Minutes of training, and the shares of degenerate groups and of tokens in groups of one verdict; {} unlogged."""
+    """Minutes of training, and the shares of degenerate groups and of tokens outside mixed groups; {} unlogged."""
     from echorl.trl.metrics_file import read_metrics
 
     rows = [row for row in read_metrics(metrics) if "echo/tokens/mixed" in row]
