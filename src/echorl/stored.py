@@ -21,9 +21,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write in one move, so that a kill leaves the old file or the new one."""
+    """Write in one move, so that a kill or a power cut leaves the old file or the new one."""
     scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps(value) + "\n", encoding="utf-8")
+    with scratch.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(value) + "\n")
+        file.flush()
+        os.fsync(file.fileno())  # else the name may reach the disk before the text does
     os.replace(scratch, path)
 
 

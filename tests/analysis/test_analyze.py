@@ -10,17 +10,22 @@ import torch
 from tokenizers import processors
 
 from echorl.analysis.golden import curves, entropy
-from echorl.analysis.golden.deletion import Outcome, delete, outcome, prefixed_items
+from echorl.analysis.golden.deletion import Outcome, delete, open_thinking, outcome, prefixed_items
 from echorl.analysis.golden.entropy import MEASURES, by_prompt, compare
+from echorl.analysis.golden.run import Loaders, Plan, analyze_deletion
+from echorl.analysis.golden.source import Fixed, Source
 from echorl.analysis.golden.steps import FRONT_FIRST, HIGH_FIRST, LOW_FIRST, ORDERS, PERCENTS, RANDOM
 from echorl.analysis.golden.traces import EXPERT, RIGHT, WRONG, Scores, Trace, score_traces, step_texts
 from echorl.analysis.scorer import Scorer
 from echorl.core.entropy import logp_and_entropy
 from echorl.evaluate.benchmarks import Item
 from echorl.evaluate.checkpoint import Checkpoint
+from echorl.evaluate.engines import Response
 from echorl.evaluate.loading import load_policy
 from echorl.evaluate.metrics import mean_of_runs
+from echorl.evaluate.plan import Sampling
 from echorl.processes import Silent
+from tests.analysis.conftest import save_model
 from tests.trl import tiny
 
 
@@ -228,3 +233,46 @@ def test_a_prompt_with_many_traces_counts_once():
     assert found["orders"][RANDOM]["success"][0]["value"] == 0.5
     assert found["orders"][RANDOM]["area"]["tokens"]["value"] == pytest.approx(0.5)
     assert math.isclose(found["contrasts"][0]["steps"]["value"], 0)
+
+
+@pytest.fixture(scope="module")
+def thinking(tmp_path_factory):
+    """A model whose chat template begins to think."""
+    tokenizer = tiny.make_tokenizer()
+    tokenizer.add_tokens(["#", "<think>", "</think>"])
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}<think>\n"
+    return Checkpoint("tiny", str(save_model(tmp_path_factory.mktemp("thinking"), tokenizer)))
+
+
+class Hasty:
+    """Thinks and solves; given a part of a solution, it writes the answer and nothing else."""
+
+    def __init__(self, checkpoint):
+        self.checkpoint = checkpoint
+
+    def generate(self, chunk, max_new_tokens):
+        items = [one.item for one in chunk.requests]
+        texts = ["#### 9" if isinstance(one.prompt, str) else "</think>\n1+\n2+\n#### 9" for one in items]
+        return [Response(self.checkpoint.opening(one) + text, 9, False) for one, text in zip(items, texts, strict=True)]
+
+
+def test_an_answer_inside_thinking_that_is_still_open_is_none_whatever_is_left(tmp_path, thinking):
+    """It is right where the end of the thinking is left, the first of three steps."""
+    given = tuple(Item(id=name, prompt=[{"role": "user", "content": f"{name}=?\n"}], gold="9") for name in "12")
+    source = Source(
+        benchmark=Fixed(name="own", title="own", grader="number", given=given),
+        demonstrations={one.id: "</think>\n3+\n4+\n#### 9" for one in given},
+    )
+    plan = Plan(checkpoint=thinking, source=source, sampling=Sampling(samples=1, max_new_tokens=40, batch_size=64))
+    load = Loaders(engine=lambda *_: Hasty(thinking), scorer=lambda _: Scorer(load_policy(thinking.path)[0]))
+    found = analyze_deletion(tmp_path / "out", plan, load, Silent())["value"]["kinds"]
+    for kind in (RIGHT, EXPERT):
+        rows = found[kind]["orders"][FRONT_FIRST]["success"]
+        assert [row["value"] for row in rows] == [1.0] * 2 + [0.0] * 9  # it goes at 20 %
+
+
+def test_thinking_that_a_kept_step_began_is_open_until_a_kept_step_ends_it(model):
+    texts = ["<think>\n", "1+\n", "</think>\n", "#### 2"]
+    one = delete(trace(EXPERT), scores([0.1, 0.2, 0.3, 0.0], texts=texts), seed=0)
+    begun = open_thinking([one], Checkpoint("tiny", str(model)))
+    assert begun == {one.item_id(kept): "<think>" if 0 in kept and 2 not in kept else "" for kept in one.rests}

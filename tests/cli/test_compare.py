@@ -325,6 +325,7 @@ def test_a_run_that_is_only_scored_has_the_recipes_env_and_template_options(work
 def test_a_policy_that_diverged_with_its_last_update_is_noted_when_it_is_scored(work, monkeypatch):
     folder, given = work()
     write_json(folder / "run.json", {"key": given["key"], "value": {"updates": 7, "diverged": None}})
+    shutil.copytree(POLICY, folder / "policy")
 
     def score(*_):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
@@ -334,3 +335,56 @@ def test_a_policy_that_diverged_with_its_last_update_is_noted_when_it_is_scored(
     value = read_json(folder / "run.json")["value"]
     assert value["updates"] == 7
     assert "probability tensor" in value["diverged"]
+
+
+def lose_policy(folder: Path, *scores: str) -> dict[str, bytes]:
+    """Leave what a clone of a stored study has: all but the policy, and these scores. Returns what was there."""
+    before = {path.name: path.read_bytes() for path in folder.glob("*.json")}
+    shutil.rmtree(folder / "policy")
+    for name in scores:
+        (folder / name).unlink()
+    return before
+
+
+def test_a_run_whose_policy_is_gone_is_trained_again_where_scores_are_missing(work, monkeypatch):
+    folder, given = work()
+    compare_worker.run_and_score(folder, given)
+    before = lose_policy(folder, "scores-long.json")
+    kept = (folder / "scores-validation.json").stat().st_mtime_ns
+    assert compare_worker.run_and_score(folder, given) == 0
+    assert {path.name: path.read_bytes() for path in folder.glob("*.json")} == before
+    assert (folder / "scores-validation.json").stat().st_mtime_ns == kept
+    assert not list((folder / "policy").glob("checkpoint-*"))
+    lose_policy(folder)
+    assert compare_worker.run_and_score(folder, given) == 0  # nothing is missing
+    assert not (folder / "policy").exists()
+
+
+def test_a_kill_while_a_run_is_trained_again_leaves_no_half_policy_to_be_scored(work, monkeypatch):
+    folder, given = work()
+    compare_worker.run_and_score(folder, given)
+    before = lose_policy(folder, "scores-long.json")
+
+    def killed(training):
+        shutil.copytree(POLICY, folder / "policy")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compare_worker.Training, "run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            compare_worker.run_and_score(folder, given)
+    assert read_json(folder / "run.json")["value"] == json.loads(before["run.json"])["value"]
+    assert compare_worker.run_and_score(folder, given) == 0
+    assert {path.name: path.read_bytes() for path in folder.glob("*.json")} == before
+
+
+def test_a_run_that_does_not_repeat_itself_is_not_scored(work):
+    folder, given = work()
+    compare_worker.run_and_score(folder, given)
+    lose_policy(folder, "scores-long.json")
+    record = read_json(folder / "run.json")
+    write_json(folder / "run.json", {**record, "value": {**record["value"], "updates": 99}})
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"tokens in \d+ updates, not \d+ rollout tokens in 99 updates as before"):
+            compare_worker.run_and_score(folder, given)
+    assert not (folder / "scores-long.json").exists()

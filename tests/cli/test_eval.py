@@ -133,6 +133,16 @@ def test_comparison(capsys, folder):
     assert re.split(r"\s{2,}", head) == ["benchmark", "measure", "A", "B", "B - A", "95 %"]
 
 
+def test_a_comparison_says_where_its_interval_has_no_width(capsys, folder):
+    assert main(["eval", "--compare", "out", "out"]) == 0
+    *_, row, note = capsys.readouterr().out.strip().splitlines()
+    assert row.endswith("+0.0  [+0.0, +0.0]")
+    assert note == (
+        "no width (quickstart avg@2, quickstart pass@2, quickstart maj@2): all items differ by the same, so a "
+        "bootstrap can't tell how sure that is"
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

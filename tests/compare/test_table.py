@@ -166,6 +166,6 @@ def test_what_runs_took_is_compared_where_all_of_them_logged_it(comparison, resu
         result["training"] |= took
     found = table.compare(comparison, RATES, results)["training"]
     assert found["degenerate groups, %"]["grpo"]["mean"] == 50.0
-    assert found["tokens in groups of one verdict, %"]["echorl"]["difference"]["value"] == 0.0
+    assert found["tokens outside mixed groups, %"]["echorl"]["difference"]["value"] == 0.0
     del results[Run("grpo", 1e-6, 0)]["training"]["minutes"]
     assert "minutes" not in table.compare(comparison, RATES, results)["training"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from echorl.evaluate.contrast import contrast
+from echorl.evaluate.contrast import _average, contrast
 from echorl.evaluate.store import read_samples, write_samples
 from tests.evaluate.fakes import COMMON, run, work
 
@@ -34,6 +34,7 @@ def test_differences_and_their_average(places):
         assert row["second"] == pytest.approx(means(places[1], name))
         assert row["value"] == pytest.approx(row["second"] - row["first"])
         assert row["low"] < row["value"] < row["high"]
+        assert not row["no_spread"]
         differences.append(row["value"])
     average = found["averages"]["in"]
     assert average["benchmarks"] == ["first", "second"]
@@ -45,6 +46,14 @@ def test_with_itself(places):
     found = contrast([places[0], places[0] / "results.json"])
     for row in [*found["averages"].values(), *found["benchmarks"]["first"]["measures"].values()]:
         assert (row["value"], row["low"], row["high"]) == (0, 0, 0)
+        assert row["no_spread"]
+
+
+def test_items_that_all_differ_by_the_same_have_no_spread():
+    """A third, whose differences are not equal to the last bit."""
+    thirds = [0.0, 1 / 3, 2 / 3]
+    assert _average([(thirds, [value + 1 / 3 for value in thirds])])["no_spread"]
+    assert not _average([(thirds, thirds), (thirds, thirds[::-1])])["no_spread"]
 
 
 def test_some_of_the_benchmarks(places):

@@ -91,5 +91,6 @@ configs = st.builds(
     top_k=st.sampled_from([1, 1, 2, 3, 20]),
     min_step_tokens=st.sampled_from([1, 1, 2, 4]),
     entropy_quantile=st.sampled_from([None, None, 0.01, 0.5, 0.9]),
+    max_step_entropy=st.sampled_from([None, None, 0.31, 0.83]),
     seed=st.integers(0, 2**62),
 )

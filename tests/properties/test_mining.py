@@ -138,6 +138,17 @@ def test_ties_go_to_the_lowest_row_then_the_earliest_step(device: str) -> None:
     assert list(zip(top.rollout.tolist(), top.step.tolist(), strict=True)) == [(1, 1), (1, 2), (2, 0)]
 
 
+@pytest.mark.parametrize("select", ["max_entropy", "min_entropy", "random", "full"])
+def test_a_rollout_that_ends_in_gibberish_gives_no_clip_not_even_of_its_calmer_steps(select: str) -> None:
+    step_ids = torch.tensor([[0, 1, 2, 2]]).repeat(3, 1)
+    entropy = torch.tensor([[1.0, 4.9, 7.0, 7.0], [1.0, 2.0, 0.5, 0.5], [1.0, 5.1, 0.5, 0.5]])
+    success, group_ids = torch.ones(3, dtype=torch.bool), torch.tensor([0, 0, 1])
+    clips = mine_echo_clips(entropy, step_ids, success, group_ids, EchoConfig(select=select, max_step_entropy=5.0))
+    assert clips.rollout.tolist() == [1]
+    plain = mine_echo_clips(entropy, step_ids, success, group_ids, EchoConfig())
+    assert list(zip(plain.rollout.tolist(), plain.step.tolist(), strict=True)) == [(0, 2), (2, 1)]
+
+
 def test_overlapping_clips_add_up_and_blocks_do_not_show(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     step_ids = torch.tensor([[0, 1, 1, -1, 2]] * 5, device=device)
     entropy = torch.tensor([[3.0, 2.0, 2.0, 9.0, 1.0]] * 5, device=device)

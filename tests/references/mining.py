@@ -60,10 +60,13 @@ def all_succeed(group: int, group_ids: Sequence[int], success: Sequence[bool], s
 def candidates(
     row: int, means: Sequence[float], steps: Sequence[int], config: EchoConfig, threshold: float | None, draw: int
 ) -> list[Candidate]:
+    if config.max_step_entropy is not None and max(means, default=0) > config.max_step_entropy:
+        return []
+    unlimited = config.entropy_quantile is None and config.max_step_entropy is None
     allowed = [
         step
         for step, mean in enumerate(means)
-        if (mean > -math.inf or (config.select == "full" and config.entropy_quantile is None))
+        if (mean > -math.inf or (config.select == "full" and unlimited))
         and sum(at == step for at in steps) >= config.min_step_tokens
         and (config.entropy_quantile is None or threshold is None or mean >= threshold)
     ]

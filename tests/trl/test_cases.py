@@ -274,6 +274,7 @@ def test_vllm_logprobs_are_refused(tmp_path):
         dict(echo_length_norm="constant"),
         dict(echo_top_k=2, echo_min_step_tokens=2),
         dict(echo_entropy_quantile=0.5),
+        dict(echo_max_step_entropy=2.0),
     ],
     ids=lambda options: "-".join(f"{k.removeprefix('echo_')}={v}" for k, v in options.items()),
 )

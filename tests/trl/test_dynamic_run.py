@@ -137,6 +137,7 @@ def test_refusals(tmp_path):
     for changes, message in (
         (dict(dataset=make_dataset().to_iterable_dataset()), "without random access"),
         (dict(model=str(tmp_path / "model"), beta=0.1, loss_type="grpo"), "beta=0.1 and loss_type='grpo'"),
+        (dict(loss_type="bnpo"), r"loss_type='bnpo', .* \(use 'dapo'\); or set method_options="),
         (dict(scale_rewards="batch"), "scale_rewards='batch'"),
         (dict(multi_objective_aggregation="normalize_then_sum"), "normalise each round"),
     ):

@@ -15,7 +15,7 @@ from tests.trl.test_distributed import assert_same, launch
 from tests.trl.test_gradient import closest, logps_and_entropies
 from tests.trl.tiny import build, make_model, norm, run
 
-LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "luspo", "sapo", "vespo")
+LOSSES = ("grpo", "dr_grpo", "dapo", "cispo", "luspo", "sapo", "vespo")
 
 
 # -- what is kept, dropped and drawn ----------------------------------------------------------------------------------

@@ -240,20 +240,33 @@ def test_a_step_of_solved_prompts_is_the_echos_alone_only_where_the_method_has_n
 # -- several reward functions -----------------------------------------------------------------------------------------
 
 
-def test_a_rule_on_verdicts_wants_to_know_who_verifies(tmp_path):
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("w_reinforce", {}), ("agpo", {"right": 0}), ("agpo", {"wrong": 0}), ("reinforce_ada", {}), ("rl_zvp", {})],
+)
+def test_a_rule_on_verdicts_wants_to_know_who_verifies(tmp_path, method, options):
     def bonus(completions, **_):
         return [0.5] * len(completions)
 
-    changes = dict(method="w_reinforce", echo_coef=0.0)
+    changes = dict(method=method, method_options=options, echo_coef=0.0)
     with pytest.raises(ValueError, match="which of the reward functions"):
         build(tmp_path, [some_right, bonus], **changes)
     build(tmp_path, [some_right, bonus], echo_success_reward_func="some_right", **changes)
 
 
 @pytest.mark.parametrize(
-    ("method", "options"), [("hold_step", {}), ("uft", {"beta": 0.0}), ("avspo", {}), ("exclude_degenerate", {})]
+    ("method", "options"),
+    [
+        ("hold_step", {}),
+        ("uft", {"beta": 0.0}),
+        ("avspo", {}),
+        ("exclude_degenerate", {}),
+        ("agpo", {"right": 0, "wrong": 0}),
+        ("reinforce_ada", {"max_rounds": 1}),
+        ("rl_zvp", {"alpha": 0}),
+    ],
 )
-def test_a_rule_on_rewards_does_not(tmp_path, method, options):
+def test_a_rule_on_rewards_or_one_that_does_nothing_does_not(tmp_path, method, options):
     def bonus(completions, **_):
         return [0.5] * len(completions)
 

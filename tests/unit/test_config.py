@@ -13,7 +13,7 @@ def test_the_defaults_are_the_papers() -> None:
     assert (config.coef, config.scope, config.select, config.clip_per) == (0.001, "verified", "max_entropy", "prompt")
     assert (config.average_over, config.length_norm, config.success_reward) == ("prompt", "clip", 1.0)
     assert (config.top_k, config.min_step_tokens, config.entropy_quantile, config.warmup_steps) == (1, 1, None, 0)
-    assert config.when_alone == "allow"
+    assert (config.when_alone, config.max_step_entropy) == ("allow", None)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,7 @@ def test_the_defaults_are_the_papers() -> None:
         *(("warmup_steps", value) for value in (-1, 0.5)),
         *(("seed", value) for value in (-1, None)),
         *(("entropy_quantile", value) for value in (0, 1, 1.5, math.nan, "0.5")),
+        *(("max_step_entropy", value) for value in (0, -1.0, math.inf, "5")),
         *(("max_completion_length", value) for value in (0, -8, 8.0)),
     ],
 )

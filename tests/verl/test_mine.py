@@ -126,3 +126,22 @@ def test_verl_averages_every_metric():
     assert 0 < metrics["echo/clip_share/all_success"] <= 1
     assert metrics["echo/token_entropy"] == pytest.approx(float(data["entropy"].values().double().mean()))
     assert not [name for name in metrics for word in ("max", "min", "sum", "total", "mean") if word in name]
+
+
+def test_clips_without_an_entropy_have_no_part_in_the_mean():
+    """Whole rollouts are clips whether their last step's entropy is known or not."""
+    data, tags = make_batch()
+    rollouts = read(data, tags, select="full")
+    config = EchoConfig(select="full", clip_per="rollout")
+    rows = mine_rollouts(rollouts, config, DELIMITERS)[0].rollout
+    rollouts.entropy[rows[:-1]] = torch.nan
+    clips, ids = mine_rollouts(rollouts, config, DELIMITERS)
+    known = clips.entropy.isfinite()
+    assert known.tolist() == [False] * (len(rows) - 1) + [True]
+    names = ("all_success", "mixed")
+    found = [clip_metrics(rollouts, clips, ids).get(f"echo/clip_entropy/{name}") for name in names]
+    assert [value for value in found if value is not None] == [float(clips.entropy[known])]
+    rollouts.entropy[:] = torch.nan
+    metrics = clip_metrics(rollouts, *mine_rollouts(rollouts, config, DELIMITERS))
+    assert metrics["echo/clips/all_success"] > 0
+    assert not [name for name in metrics if "entropy" in name]

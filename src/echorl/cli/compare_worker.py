@@ -16,10 +16,12 @@ from typing import Any
 
 from echorl.compare.run import MARK, scores_path
 from echorl.processes import end_with_parent
-from echorl.stored import cached, last_value, stored, write_json
+from echorl.stored import cached, last_value, read_json, stored, write_json
 
 SAMPLER = "probability tensor contains either"
 """What torch says when it is to draw from a distribution that is none."""
+WEIGHTS = (".safetensors", ".bin")
+"""Endings of the files that hold a model or an adapter."""
 
 
 def main() -> int:
@@ -38,7 +40,7 @@ def run_and_score(folder: Path, work: Mapping[str, Any]) -> int:
     trained = Training(folder, work["options"])
     with environment(work["options"].get("env", {})):
         try:
-            value = cached(folder / MARK, work["key"], trained.run)
+            value = _trained(folder, work, trained)
             trained.clean()
             if not value["diverged"]:
                 _score(folder, work)
@@ -49,6 +51,32 @@ def run_and_score(folder: Path, work: Mapping[str, Any]) -> int:
             write_json(folder / MARK, {"key": work["key"], "value": {**value, "diverged": _words(error)}})
             trained.clean()
     return 0
+
+
+def _trained(folder: Path, work: Mapping[str, Any], trained: Training) -> dict[str, Any]:
+    """What the training took. It is done again where scores are missing and the policy is (of a study of which only
+    `run.json` and scores were kept); the record stays, and "again" in it says that a policy may be half written.
+    """
+    mark, key = folder / MARK, work["key"]
+    before = stored(mark, key)
+    if before is None:
+        return cached(mark, key, trained.run)
+    again = (read_json(mark) or {}).get("again") or not trained.left_a_model()
+    if again and not before["diverged"] and _missing(folder, work):
+        write_json(mark, {"key": key, "value": before, "again": True})
+        _check_same(folder, before, trained.run())
+        write_json(mark, {"key": key, "value": before})
+    return before
+
+
+def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """ValueError where the run did not repeat itself: its stored scores would be another policy's than the new ones."""
+    took = [f"{value['rollout_tokens']} rollout tokens in {value['updates']} updates" for value in (before, now)]
+    if took[0] != took[1]:
+        raise ValueError(
+            f"{folder} was trained again, since its policy is gone, and took {took[1]}, not {took[0]} as before: other "
+            "hardware or libraries give another policy, so remove that folder to train and score it anew."
+        )
 
 
 class Training:
@@ -97,6 +125,9 @@ class Training:
             "diverged": None,
         }
 
+    def left_a_model(self) -> bool:
+        return any(path.suffix in WEIGHTS for path in self.policy.glob("*"))
+
     def clean(self) -> None:
         """Remove the checkpoints, which only a resumed run needs."""
         for checkpoint in self.policy.glob("checkpoint-*"):
@@ -114,7 +145,7 @@ class Training:
 
 
 def _course(metrics: Path) -> dict[str, float]:
-    """Minutes of training, and the shares of degenerate groups and of tokens in groups of one verdict; {} unlogged."""
+    """Minutes of training, and the shares of degenerate groups and of tokens outside mixed groups; {} unlogged."""
     from echorl.trl.metrics_file import read_metrics
 
     rows = [row for row in read_metrics(metrics) if "echo/tokens/mixed" in row]
@@ -146,6 +177,11 @@ def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {one_line(error)}"
 
 
+def _missing(folder: Path, work: Mapping[str, Any]) -> dict[str, Any]:
+    """Test -> its scores' key, of the tests that are not done."""
+    return {test: key for test, key in work["tests"].items() if not stored(scores_path(folder, test), key)}
+
+
 def _score(folder: Path, work: Mapping[str, Any]) -> None:
     """Score the tests that are not done; the policy is loaded when it is first needed."""
     from echorl.cli.data import make_task
@@ -154,7 +190,7 @@ def _score(folder: Path, work: Mapping[str, Any]) -> None:
     from echorl.cli.train import train_command
     from echorl.compare.score import Policy
 
-    missing = {test: key for test, key in work["tests"].items() if not stored(scores_path(folder, test), key)}
+    missing = _missing(folder, work)
     if not missing:
         return
     options = {name: value for name, value in work["options"].items() if name != "env"}

@@ -33,14 +33,13 @@ def _not_compared(row: Mapping[str, Any]) -> str:
 def show_contrast(found: Mapping[str, Any], first: Path, second: Path) -> None:
     """Print a row a benchmark and measure, and the averages."""
     head = ["benchmark", "measure", "A", "B", "B - A", "95 %"]
-    rows = []
-    for name, benchmark in found["benchmarks"].items():
-        for measure, row in benchmark["measures"].items():
-            means = [percent(row["first"]), percent(row["second"])]
-            rows.append([name, measure, *means, f"{100 * row['value']:+.1f}", interval(row, "+")])
-    for kind, row in found["averages"].items():
-        rows.append([average_name(kind, row), "avg@k", "", "", f"{100 * row['value']:+.1f}", interval(row, "+")])
+    measures = [(name, *each) for name, own in found["benchmarks"].items() for each in own["measures"].items()]
+    cells = [([name, measure, percent(row["first"]), percent(row["second"])], row) for name, measure, row in measures]
+    cells += [([average_name(kind, row), "avg@k", "", ""], row) for kind, row in found["averages"].items()]
+    rows = [[*own, f"{100 * row['value']:+.1f}", interval(row, "+")] for own, row in cells]
     print_table(f"A = {first}, B = {second}, in %", head, rows)
+    if same := [f"{own[0]} {own[1]}" for own, row in cells if row["no_spread"]]:
+        print(f"no width ({', '.join(same)}): all items differ by the same, so a bootstrap can't tell how sure that is")
 
 
 def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

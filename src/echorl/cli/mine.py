@@ -25,6 +25,7 @@ ECHO = {
     "top_k": (int, "clips a group (or a rollout)"),
     "min_step_tokens": (int, "steps with fewer tokens end no clip"),
     "entropy_quantile": (float, "only steps at or above this quantile of their part's step entropies end a clip"),
+    "max_step_entropy": (float, "a rollout with a step above this many nats (gibberish) gives no clip"),
     "success_reward": (float, "a rollout with at least this reward succeeds"),
     "seed": (int, "of --select random and full"),
 }

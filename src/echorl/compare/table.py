@@ -21,7 +21,7 @@ SPENT: Mapping[str, tuple[str, float]] = {
     "rollout tokens": ("rollout_tokens", 1),
     "minutes": ("minutes", 1),
     "degenerate groups, %": ("degenerate", 100),
-    "tokens in groups of one verdict, %": ("uniform_tokens", 100),
+    "tokens outside mixed groups, %": ("uniform_tokens", 100),
 }
 """Measure -> its name in a run's summary, and its factor. A run that logged nothing has no more than the first two."""
 HEAD = ["", "arm", "learning rate", "mean", "less", "difference, 95 % over seeds", "p, Holm", "bootstrap"]

@@ -32,6 +32,8 @@ class EchoConfig:
         top_k: clips a group (or a rollout); overlapping clips add their weights.
         min_step_tokens: steps with fewer tokens cannot end a clip; they still count in the prefix.
         entropy_quantile: in (0, 1): only steps at or above this (running) quantile of step entropies can end a clip.
+        max_step_entropy: in nats: a rollout with a step above this gives no clip. Against right answers that go on as
+            gibberish, of which a calmer step is no better than the wildest.
         warmup_steps: optimiser steps over which lambda rises linearly from lambda/warmup_steps to lambda.
         success_reward: a rollout succeeds when its verifier's reward is at least this.
         when_alone: a step in which every group is degenerate has no policy gradient, and Adam undoes the coefficient:
@@ -52,6 +54,7 @@ class EchoConfig:
     top_k: int = 1
     min_step_tokens: int = 1
     entropy_quantile: float | None = None
+    max_step_entropy: float | None = None
     warmup_steps: int = 0
     success_reward: float = 1.0
     when_alone: str = "allow"
@@ -67,6 +70,8 @@ class EchoConfig:
             _check(_is_whole(value) and value >= least, name, value, f"a whole number of at least {least}")
         q = self.entropy_quantile
         _check(q is None or (_is_number(q) and 0 < q < 1), "entropy_quantile", q, "None or a number between 0 and 1")
+        most = self.max_step_entropy
+        _check(most is None or (_is_number(most) and most > 0), "max_step_entropy", most, "None or a positive number")
         length = self.max_completion_length
         _check(
             length is None or (_is_whole(length) and length > 0), "max_completion_length", length, "None or positive"

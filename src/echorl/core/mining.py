@@ -149,6 +149,8 @@ def _allowed(means: Tensor, step_ids: Tensor, config: EchoConfig, threshold: flo
         allowed &= step_lengths(step_ids, means.shape[1]) >= config.min_step_tokens
     if config.entropy_quantile is not None:
         allowed &= means >= (entropy_threshold(means, config.entropy_quantile) if threshold is None else threshold)
+    if config.max_step_entropy is not None:
+        allowed &= ~(means > config.max_step_entropy).any(1, keepdim=True)
     if config.select == "full":  # the rollout's last step, allowed or not, so that the clip is all of it
         there = step_lengths(step_ids, means.shape[1]) > 0
         count = there.cumsum(1)
@@ -158,7 +160,7 @@ def _allowed(means: Tensor, step_ids: Tensor, config: EchoConfig, threshold: flo
 
 def needs_entropy(config: EchoConfig) -> bool:
     """Whether the choice of clips hangs on entropies: not where whole rollouts are chosen by chance."""
-    return config.select != "full" or config.entropy_quantile is not None
+    return config.select != "full" or config.entropy_quantile is not None or config.max_step_entropy is not None
 
 
 def entropy_threshold(means: Tensor, quantile: float) -> float:

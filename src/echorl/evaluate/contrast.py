@@ -12,6 +12,8 @@ from echorl.evaluate.summary import DISTRIBUTIONS, Scored
 
 EQUAL = ("samples", "max_new_tokens", "temperature", "top_p")
 """Settings without which a difference would not be the model's."""
+ROUNDING = 1e-9
+"""Differences of shares that are equal but for their last bits."""
 
 
 def read_evaluation(place: Path) -> dict[str, Scored]:
@@ -36,9 +38,11 @@ def contrast(places: Sequence[Path], benchmarks: Sequence[str] | None = None) ->
     """The second evaluation less the first, of all benchmarks or of those named.
 
     Returns:
-        {"benchmarks": {name: {"items", "measures": {measure: {"first", "second", "value", "low", "high"}}}},
-        "averages": {"in" | "out": {"benchmarks", "value", "low", "high"}}}, ready for JSON. The intervals are 95 %
-        bootstrap intervals over items; the averages are those of avg@k, where there are two benchmarks or more.
+        {"benchmarks": {name: {"items", "measures": {measure: {"first", "second", "value", "low", "high",
+        "no_spread"}}}}, "averages": {"in" | "out": {"benchmarks", "value", "low", "high", "no_spread"}}}, ready for
+        JSON. The intervals are 95 % bootstrap intervals over items; `no_spread`: all items differ by the same, so that
+        a bootstrap has nothing to draw and the interval no width. The averages are those of avg@k, where there are two
+        benchmarks or more.
 
     Raises:
         ValueError: a benchmark is missing on a side, or its items or settings differ; the message names what.
@@ -88,9 +92,15 @@ def _differences(first: Scored, second: Scored) -> dict[str, Any]:
     return {"items": len(first.items), "measures": {name: _pair(values[name], others[name]) for name in names}}
 
 
-def _pair(first: Sequence[float], second: Sequence[float]) -> dict[str, float]:
+def _pair(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
     means = {"first": sum(first) / len(first), "second": sum(second) / len(second)}
-    return {**means, **vars(paired_average([(first, second)]))}
+    return {**means, **_average([(first, second)])}
+
+
+def _average(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> dict[str, Any]:
+    """The estimate, and whether its interval has no width because all items (of each benchmark) differ by the same."""
+    spreads = [[b - a for a, b in zip(*pair, strict=True)] for pair in pairs]
+    return {**vars(paired_average(pairs)), "no_spread": all(max(own) - min(own) < ROUNDING for own in spreads)}
 
 
 def _averages(names: Sequence[str], first: Mapping[str, Scored], second: Mapping[str, Scored]) -> dict[str, Any]:
@@ -99,5 +109,5 @@ def _averages(names: Sequence[str], first: Mapping[str, Scored], second: Mapping
         own = [name for name in names if first[name].meta["benchmark"]["distribution"] == kind]
         if len(own) > 1:
             pairs = [(item_means(first[name].verdicts), item_means(second[name].verdicts)) for name in own]
-            found[kind] = {"benchmarks": own, **vars(paired_average(pairs))}
+            found[kind] = {"benchmarks": own, **_average(pairs)}
     return found

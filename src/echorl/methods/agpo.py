@@ -25,13 +25,15 @@ class AGPO(GRPO):
         ValueError: one of them is negative.
     """
 
-    needs_verdicts = True
-
     right: float = 1.0
     wrong: float = 1.0
 
     def __post_init__(self) -> None:
         check_not_negative(right=self.right, wrong=self.wrong)
+
+    @property
+    def needs_verdicts(self) -> bool:  # type: ignore[override]
+        return self.right > 0 or self.wrong > 0
 
     def advantages(self, advantages: Tensor, batch: Batch) -> Tensor:
         all_right = batch.degenerate & batch.of_kind("all_success") & batch.scored

@@ -25,8 +25,6 @@ class ReinforceAda(GRPO):
         ValueError: it is no whole number of at least 1.
     """
 
-    needs_verdicts = True
-
     max_rounds: int = 4
 
     def __post_init__(self) -> None:
@@ -35,6 +33,10 @@ class ReinforceAda(GRPO):
     @property
     def part(self) -> str | None:  # type: ignore[override]
         return "reinforce_ada" if self.max_rounds > 1 else None
+
+    @property
+    def needs_verdicts(self) -> bool:  # type: ignore[override]
+        return self.max_rounds > 1
 
 
 def unfinished(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> list[int]:

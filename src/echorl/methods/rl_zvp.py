@@ -26,12 +26,14 @@ class RLZVP(GRPO):
         ValueError: alpha is negative.
     """
 
-    needs_verdicts = True
-
     alpha: float = 0.1
 
     def __post_init__(self) -> None:
         check_not_negative(alpha=self.alpha)
+
+    @property
+    def needs_verdicts(self) -> bool:  # type: ignore[override]
+        return self.alpha > 0
 
     @property
     def needs_entropy(self) -> bool:

@@ -65,6 +65,9 @@ class EchoGRPOConfig(GRPOConfig):
     echo_entropy_quantile: float | None = _setting(
         "entropy_quantile", "Only steps at or above this running quantile of step entropies can end a clip."
     )
+    echo_max_step_entropy: float | None = _setting(
+        "max_step_entropy", "A rollout with a step above this many nats (gibberish) gives no clip."
+    )
     echo_warmup_steps: int = _setting("warmup_steps", "Optimiser steps over which lambda rises linearly.")
     echo_success_reward: float = _setting("success_reward", "A rollout succeeds from this reward of its verifier on.")
     echo_when_alone: str = _setting(

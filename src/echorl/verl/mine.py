@@ -70,7 +70,9 @@ def clip_metrics(rollouts: Rollouts, clips: EchoClips, step_ids: Tensor) -> dict
         if part.any():
             metrics[f"echo/clip_length/{name}"] = float(clips.length[part].float().mean())
             metrics[f"echo/clip_share/{name}"] = float(share[part].mean())
-            metrics[f"echo/clip_entropy/{name}"] = float(clips.entropy[part].mean())
+        known = part & clips.entropy.isfinite()  # whole rollouts (`full`) may have none, which is -inf
+        if known.any():
+            metrics[f"echo/clip_entropy/{name}"] = float(clips.entropy[known].mean())
     return metrics
 
 

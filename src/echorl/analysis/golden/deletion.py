@@ -20,7 +20,7 @@ from echorl.analysis.golden.steps import (
 from echorl.analysis.golden.traces import Scores, Trace
 from echorl.evaluate.benchmarks import Item
 from echorl.evaluate.benchmarks.layouts import short_hash
-from echorl.evaluate.checkpoint import Checkpoint
+from echorl.evaluate.checkpoint import THINK, Checkpoint
 from echorl.evaluate.loading import tokenizer_of
 from echorl.evaluate.plan import seed_of
 from echorl.evaluate.sampling import render
@@ -44,6 +44,11 @@ class Deleted:
     @property
     def name(self) -> str:
         return f"{self.trace.item.id}.{self.trace.kind}{self.trace.number}"
+
+    @property
+    def rests(self) -> list[tuple[int, ...]]:
+        """The different cuts, in order."""
+        return list(dict.fromkeys(kept for cuts in self.cuts.values() for kept in cuts))
 
     def kept_text(self, kept: Sequence[int]) -> str:
         return "".join(self.texts[k] for k in kept)
@@ -78,10 +83,24 @@ def prefixed_items(deleted: Sequence[Deleted], checkpoint: Checkpoint) -> list[I
     items: dict[str, Item] = {}
     for one in deleted:
         opening = opening_text(checkpoint, one.trace.item)
-        for kept in dict.fromkeys(kept for cuts in one.cuts.values() for kept in cuts):
+        for kept in one.rests:
             prompt = opening + one.kept_text(kept)
             items[one.item_id(kept)] = replace(one.trace.item, id=one.item_id(kept), prompt=prompt)
     return list(items.values())
+
+
+def open_thinking(deleted: Sequence[Deleted], checkpoint: Checkpoint) -> dict[str, str]:
+    """Item's id of each rest -> "<think>" where the policy goes on inside thinking, else "": it begins what is judged.
+
+    Whether the template or a kept step began the thinking, an answer before its end is none.
+    """
+    begun = {}
+    for one in deleted:
+        opening = checkpoint.opening(one.trace.item)
+        for kept in one.rests:
+            text = opening + one.kept_text(kept)
+            begun[one.item_id(kept)] = THINK if text.rfind(THINK) > text.rfind("</think>") else ""
+    return begun
 
 
 def opening_text(checkpoint: Checkpoint, item: Item) -> str:

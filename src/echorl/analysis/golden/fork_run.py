@@ -12,6 +12,7 @@ from echorl.analysis.golden.deletion import opening_text
 from echorl.analysis.golden.entropy import OWN
 from echorl.analysis.golden.fork_estimates import Point
 from echorl.analysis.golden.forks import Fork, find_forks, first_step, variance_parts
+from echorl.analysis.golden.judged import score_behind
 from echorl.analysis.golden.run import (
     Loaders,
     Plan,
@@ -25,7 +26,6 @@ from echorl.analysis.golden.run import (
 )
 from echorl.analysis.golden.traces import Scores, Trace
 from echorl.core.steps import StepDelimiters
-from echorl.evaluate import grading
 from echorl.evaluate.benchmarks import Item
 from echorl.evaluate.loading import tokenizer_of
 from echorl.evaluate.plan import seed_of
@@ -166,13 +166,8 @@ def _judge_whole(
     starts: Sequence[Start], items: Sequence[Item], rows: Sequence[dict[str, Any]], plan: Plan, view: View
 ) -> dict[str, list[Draw]]:
     """The stored scores are of what was written last; the answer may stand in the step before it."""
-    written = {item.id: plan.checkpoint.opening(item) for item in items}
     before = {one.name: plan.checkpoint.opening(one.item) + one.text for one in starts}
-    texts = [row["response"].removeprefix(written[row["item"]]) for row in rows]
-    whole = [{**row, "response": before[row["item"]] + text} for row, text in zip(rows, texts, strict=True)]
-    name = plan.source.benchmark.name
-    show, grader = view.begin(f"{name}: scoring whole rollouts", len(rows)), plan.source.benchmark.get_grader()
-    scored = grading.score(whole, grading.golds_of(whole, items), grader, show)
+    scored, texts = score_behind(rows, items, before, plan, view, "scoring whole rollouts")
     found: dict[str, list[Draw]] = {}
     for row, text in zip(scored, texts, strict=True):
         found.setdefault(row["item"], []).append((text, row["score"] >= 1))

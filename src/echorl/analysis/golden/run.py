@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from echorl.analysis.golden import curves, entropy
-from echorl.analysis.golden.deletion import Deleted, delete, outcome, prefixed_items
+from echorl.analysis.golden.deletion import Deleted, delete, open_thinking, outcome, prefixed_items
+from echorl.analysis.golden.judged import verdicts_behind
 from echorl.analysis.golden.source import Fixed, Source, prompt_key, spellings
 from echorl.analysis.golden.traces import EXPERT, RIGHT, WRONG, Scores, Trace, score_traces
 from echorl.analysis.layouts import Columns
@@ -291,7 +292,4 @@ def _finish(folder: Path, deleted: Sequence[Deleted], plan: Plan, load: Loaders,
     """Item's id of each rest -> the verdicts on what the policy wrote from there."""
     benchmark = fixed(plan, prefixed_items(deleted, plan.checkpoint))
     rows = sample_and_judge(folder, benchmark, replace(plan.sampling, samples=plan.finishes), plan, load, view)
-    found: dict[str, list[bool]] = {}
-    for row in rows:
-        found.setdefault(row["item"], []).append(row["score"] >= 1)
-    return found
+    return verdicts_behind(rows, benchmark.given, open_thinking(deleted, plan.checkpoint), plan, view)

@@ -55,6 +55,8 @@ class DynamicSampling(Rounds):
             **super().obstacles(),
             f"beta={beta} and loss_type={loss_type!r}, a mean over rows that would count the places that stay empty in "
             "the KL (use 'dapo', or beta 0)": beta != 0.0 and loss_type in MEAN_OVER_ROWS,
+            "loss_type='bnpo', a mean over each micro-batch: those that hold nothing but places that stay empty would "
+            "still count (use 'dapo')": loss_type == "bnpo",
         }
 
     def dropped(self, kinds: GroupKinds) -> Tensor:
