@@ -103,44 +103,57 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Dots:
-    """Points with intervals of `y`, and a name each."""
+    """A value with its interval at every place of a scatter."""
 
     label: str
     look: int
-    x: Sequence[float]
     y: Sequence[float]
     low: Sequence[float]
     high: Sequence[float]
-    names: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """Named points beside lines at zero."""
+    """Named places on the x axis, dots at each, beside lines at zero; equal places stand side by side."""
 
     title: str
     x_label: str
+    x: Sequence[float]
+    names: Sequence[str]
     dots: Sequence[Dots]
     y_label: str = ""
     named = True
 
-    size = (7.0, 4.2)
+    size = (7.4, 4.8)
     """In inches."""
 
     def draw(self, ax: Axes, *, legend: bool) -> None:
-        """On the axes; names stand at the first set's points."""
+        """On the axes, the names above the intervals."""
         for zero in (ax.axhline, ax.axvline):
             zero(0, color=GREY, linewidth=1, linestyle="--")
-        for dots in self.dots:
-            colour = COLOURS[COLOUR_NAMES[dots.look % len(COLOUR_NAMES)]]
-            ax.vlines(dots.x, dots.low, dots.high, color=colour, linewidth=1.2, alpha=0.5)
-            ax.plot(dots.x, dots.y, "o", color=colour, markersize=5, label=_plain(dots.label))
-        for dots in self.dots[:1]:
-            for x, y, name in zip(dots.x, dots.y, dots.names, strict=True):
-                ax.annotate(_plain(name), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7)
+        gap = (max(*self.x, 0.0) - min(*self.x, 0.0) or 1.0) / 40
+        places = [x + gap * shift for x, shift in zip(self.x, _shifts(self.x), strict=True)]
+        for number, dots in enumerate(self.dots):
+            own, colour = [x + gap * number / 4 for x in places], COLOURS[COLOUR_NAMES[dots.look % len(COLOUR_NAMES)]]
+            ax.vlines(own, dots.low, dots.high, color=colour, linewidth=1.2, alpha=0.6)
+            ax.plot(own, dots.y, "o", color=colour, markersize=5, label=_plain(dots.label))
+        for i, (x, name) in enumerate(zip(places, self.names, strict=True)):
+            top = (x, max(dots.high[i] for dots in self.dots))
+            ax.annotate(_plain(name), top, (0, 4), textcoords="offset points", fontsize=7, rotation=90, ha="center")
+        ax.margins(y=0.3)
         ax.set(title=_plain(self.title), xlabel=_plain(self.x_label), ylabel=_plain(self.y_label))
         if legend:
             ax.legend(loc="best")
+
+
+def _shifts(values: Sequence[float]) -> list[float]:
+    """0 for a value that is alone; of equal ones as many steps to either side.
+
+    >>> _shifts([1.0, 2.0, 1.0])
+    [-0.5, 0.0, 0.5]
+    """
+    before = [values[:i].count(value) for i, value in enumerate(values)]
+    return [own - (values.count(value) - 1) / 2 for own, value in zip(before, values, strict=True)]
 
 
 Drawn: TypeAlias = Chart | Intervals | Scatter

@@ -134,7 +134,8 @@ def make_sections(points: Sequence[Point]) -> tuple[list[Scatter], list[Section]
     if not points:
         return [], []
     probes = list(dict.fromkeys(point.probe for point in points))
-    drawn = [_chart([point for point in points if point.probe == probes[0]], name) for name in PREDICTORS]
+    first = [point for point in points if point.probe == probes[0]]
+    drawn = [chart for chart in (_chart(first, name) for name in PREDICTORS) if chart.names]
     section = Section(
         title="Did the probe tell which arm gains?",
         figures=[svg(chart) for chart in drawn],
@@ -184,19 +185,17 @@ def _point_row(point: Point, tests: Sequence[str]) -> list[str]:
 
 
 def _chart(points: Sequence[Point], name: str) -> Scatter:
-    known = [point for point in points if point.predicted[name] is not None]
+    known = [(x, point) for point in points if (x := point.predicted[name]) is not None]
     dots = []
     for look, test in enumerate(_tests(points)):
-        gains = [mean_of_runs(point.gains[test]) for point in known]
-        dots.append(
-            Dots(
-                test,
-                look,
-                [point.predicted[name] or 0.0 for point in known],
-                [gain.value for gain in gains],
-                [gain.low for gain in gains],
-                [gain.high for gain in gains],
-                [point.arm for point in known],
-            )
-        )
-    return Scatter(f"Gain against the probe: {name}", name, dots, "gain in points, 95 % over seeds")
+        gains = [mean_of_runs(point.gains[test]) for _, point in known]
+        values, low, high = ([getattr(gain, end) for gain in gains] for end in ("value", "low", "high"))
+        dots.append(Dots(test, look, values, low, high))
+    return Scatter(
+        f"Gain against the probe: {name}",
+        name,
+        [x for x, _ in known],
+        [point.arm if len({one.study for one in points}) == 1 else f"{point.arm}, {point.study}" for _, point in known],
+        dots,
+        "gain in points, 95 % over seeds",
+    )
