@@ -85,6 +85,8 @@ def test_tables(finished):
         "updates",
         "rollout tokens",
         "| less |",
+        "**What helps on solved prompts**",
+        "NLL of one clip",
     ):
         assert words in text
 

@@ -118,15 +118,18 @@ def _compare(study: Study) -> None:
 def _show(study: Study, validation: Validation, rates: Mapping[str, Any], results: Mapping[Run, Any]) -> None:
     """Print the tables, and leave them as results.json and results.md."""
     from echorl.compare import table
+    from echorl.report.verdicts import verdict_table
 
     comparison, folder = study.comparison, Path(study.comparison.output_dir)
     compared = table.compare(comparison, rates, results)
-    text = table.markdown(rates, compared)
     grid = {run.name: value for run, value in validation.items()}
-    if validation:
-        text = table.grid_markdown(comparison, validation, rates) + "\n" + text
     found = {"learning_rates": rates, "validation": grid, "averages": list(comparison.averages), "tests": compared}
-    write_json(folder / "results.json", {**found, "methods": _methods(study), "seeds": list(comparison.seeds)})
+    found |= {"methods": _methods(study), "seeds": list(comparison.seeds)}
+    write_json(folder / "results.json", found)
+    parts = [table.grid_markdown(comparison, validation, rates)] if validation else []
+    if summary := verdict_table(found):
+        parts.append(f"**{summary.title}**\n\n{table.markdown_rows([summary.head, *summary.rows])}\n\n{summary.note}\n")
+    text = "\n".join([*parts, table.markdown(rates, compared)])
     (folder / "results.md").write_text(text, encoding="utf-8")
     print(text)
 

@@ -117,9 +117,20 @@ def markdown(rates: Mapping[str, float | None], table: Mapping[str, Any]) -> str
     """One table a split, a row a measure and arm, and a last one for the training."""
     parts = []
     for split, measures in table.items():
-        rows = [HEAD, ["---"] * len(HEAD), *table_rows(rates, measures)]
-        parts.append(f"**{split}**\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows))
+        parts.append(f"**{split}**\n\n{markdown_rows([HEAD, *table_rows(rates, measures)])}")
     return "\n\n".join(parts) + "\n"
+
+
+def markdown_rows(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its head the first row.
+
+    >>> print(markdown_rows([["a", "b"], ["1", "2"]]))
+    | a | b |
+    | --- | --- |
+    | 1 | 2 |
+    """
+    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines)
 
 
 def table_rows(rates: Mapping[str, float | None], measures: Mapping[str, Any]) -> list[list[str]]:
@@ -151,16 +162,15 @@ def grid_markdown(comparison: Comparison, validation: Validation, rates: Mapping
     Below it, a sentence for each arm whose best rate lies at the edge of the grid.
     """
     arms = comparison.grid_arms
-    rows = [["learning rate", *arms], ["---"] * (1 + len(arms))]
+    rows = [["learning rate", *arms]]
     for rate in comparison.learning_rates:
         means = {arm: comparison.grid_mean(arm, rate, validation) for arm in arms}
         rows.append([f"{rate:g}", *(_grid_cell(mean, rates[arm] == rate) for arm, mean in means.items())])
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
     edges = [
         f"The best rate of {arm}, {rates[arm]:g}, is the {end} of the grid: extend the grid."
         for arm, end in comparison.edges(rates).items()
     ]
-    return "\n".join([*lines, *(["", *edges] if edges else [])]) + "\n"
+    return "\n".join([markdown_rows(rows), *(["", *edges] if edges else [])]) + "\n"
 
 
 def _grid_cell(mean: float | None, chosen: bool) -> str:
