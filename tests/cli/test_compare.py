@@ -225,12 +225,34 @@ def test_a_rate_that_diverges_is_the_worst_and_the_study_goes_on(write, jobs, tm
     assert "The best rate of grpo, 1e-05, is the lowest of the grid: extend the grid." in text
 
 
-def test_a_final_run_that_diverges_is_an_error(write, jobs, fails):
+def test_an_arm_with_a_final_run_that_diverged_has_no_result_and_the_others_have(write, jobs, tmp_path, capsys):
     path = write()
     jobs["diverge"] = ["grpo/rate-0.0001/seed-1"]
     for _ in range(2):
-        fails(["compare", path], "grpo/rate-0.0001/seed-1 diverged", "lower the learning rate")
+        assert main(["compare", path]) == 0
+        assert "grpo/rate-0.0001/seed-1 diverged (numbers that are not finite), so its arm" in capsys.readouterr().out
     assert jobs["done"].count("grpo/rate-0.0001/seed-1") == 1
+    results = json.loads((tmp_path / "study" / "results.json").read_text())
+    assert results["diverged"] == ["grpo/rate-0.0001/seed-1"]
+    rows = results["tests"]["test"]["pass@1, %"]
+    assert rows.keys() == {"echorl"}
+    assert rows["echorl"]["difference"] is None  # its reference has no result
+
+
+def test_a_study_all_of_whose_arms_diverged_is_an_error(write, jobs, fails):
+    jobs["diverge"] = ["grpo/rate-0.0001/seed-1", "echorl/rate-0.0001/seed-0"]
+    fails(["compare", write()], "every arm has a run that diverged", "lower the learning rates")
+
+
+def test_the_methods_of_the_arms_are_kept_as_training_reads_them(write, jobs, tmp_path):
+    arms = {
+        "grpo": {"echo_coef": 0.0},
+        "nll": {"method": "positive_nll", "method_options": '{"echo_select": "random"}'},
+    }
+    assert main(["compare", write(arms=arms)]) == 0
+    methods = json.loads((tmp_path / "study" / "results.json").read_text())["methods"]
+    assert methods["grpo"] == {"method": None, "echo_coef": 0.0, "echo_select": "max_entropy"}
+    assert methods["nll"] == {"method": "positive_nll", "echo_coef": 0.1, "echo_select": "random"}
 
 
 @pytest.fixture
@@ -376,6 +398,26 @@ def test_a_kill_while_a_run_is_trained_again_leaves_no_half_policy_to_be_scored(
     assert read_json(folder / "run.json")["value"] == json.loads(before["run.json"])["value"]
     assert compare_worker.run_and_score(folder, given) == 0
     assert {path.name: path.read_bytes() for path in folder.glob("*.json")} == before
+
+
+def test_a_run_that_diverges_when_it_is_trained_again_keeps_its_record(work, monkeypatch):
+    folder, given = work()
+    compare_worker.run_and_score(folder, given)
+    before = read_json(folder / "run.json")["value"]
+    lose_policy(folder, "scores-long.json")
+
+    def diverge(training):
+        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compare_worker.Training, "run", diverge)
+        with pytest.raises(
+            ValueError, match="was trained again, since its policy is gone, and diverged, not as before"
+        ):
+            compare_worker.run_and_score(folder, given)
+    assert read_json(folder / "run.json")["value"] == before
+    assert compare_worker.run_and_score(folder, given) == 0
+    assert read_json(folder / "run.json") == {"key": given["key"], "value": before}
 
 
 def test_a_run_that_does_not_repeat_itself_is_not_scored(work):

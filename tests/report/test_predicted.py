@@ -5,11 +5,25 @@ from __future__ import annotations
 import pytest
 
 from echorl.report.assemble import make_report
-from echorl.report.predicted import PREDICTORS, rank_correlation, read_points, rule_of, spearman
+from echorl.report.predicted import (
+    PREDICTORS,
+    Point,
+    make_sections,
+    rank_correlation,
+    read_points,
+    rule_of,
+    spearman,
+)
 from echorl.stored import write_json
 from tests.report.made import make_comparison, make_probe
 
-COSINES = {"echo": 0.9, "random": 0.5, "full": 0.1, "tracked": -0.2, "sum": -0.6}
+COSINES = {
+    ("echo", "verified"): 0.9,
+    ("random", "verified"): 0.5,
+    ("full", "verified"): 0.1,
+    ("tracked", "all_success"): -0.2,
+    ("full", "all_success"): -0.6,
+}
 METHODS = {
     "grpo": {"method": "grpo", "echo_coef": 0.0, "echo_select": "max_entropy"},
     "echo": {"method": "grpo", "echo_coef": 0.1, "echo_select": "max_entropy"},
@@ -37,12 +51,12 @@ def write_probe(folder, name="probe"):
         {
             "rule": rule,
             "label": rule,
-            "groups": "all_success" if rule in ("tracked", "sum") else "verified",
+            "groups": groups,
             "cosine": {"pass_at_1": {"value": cosine}},
             "saves": {"value": abs(cosine) / 10},
             "beside_loss": beside,
         }
-        for rule, cosine in COSINES.items()
+        for (rule, groups), cosine in COSINES.items()
     ]
     write_json(folder / name / "probe.json", {"rules": rows})
 
@@ -96,15 +110,50 @@ def test_spearman_against_known_values():
     assert spearman([1, 1, 1], [1, 2, 3]) is None
 
 
+def made(x: float | None, gains: list[float], *, rule: str = "", study: str = "sums", test: str = "test") -> Point:
+    return Point(study, "probe", f"arm {x}", rule or f"rule {x}", dict.fromkeys(PREDICTORS, x), {test: gains})
+
+
 def test_the_interval_of_a_rank_correlation():
-    clear = [(x, [x - 0.1, x + 0.1]) for x in range(10)]
-    rho, low, high = rank_correlation(clear)
+    clear = [made(x, [x - 0.1, x + 0.1]) for x in range(10)]
+    rho, low, high = rank_correlation(clear, PREDICTORS[0], "test")
     assert (rho, high) == (pytest.approx(1.0), pytest.approx(1.0))
     assert low > 0.9
-    noise = [(x, [(-1) ** x * 3.0, (-1) ** x - 2.0]) for x in range(8)]
-    rho, low, high = rank_correlation(noise)
+    noise = [made(x, [(-1) ** x * 3.0, (-1) ** x - 2.0]) for x in range(8)]
+    rho, low, high = rank_correlation(noise, PREDICTORS[0], "test")
     assert low < 0 < high
-    assert rank_correlation(clear[:3]) is None
+    assert rank_correlation(clear[:3], PREDICTORS[0], "test") is None
+    assert rank_correlation([*clear, made(None, [9.0, 9.0])], PREDICTORS[0], "test")[0] == pytest.approx(1.0)
+
+
+def test_arms_of_one_rule_are_drawn_together():
+    """Ten arms, but two rules: whichever is drawn twice leaves one prediction, and so no correlation."""
+    arms = [made(float(i % 2), [i % 2 + i / 100] * 3, rule=f"rule {i % 2}") for i in range(10)]
+    rho, low, high = rank_correlation(arms, PREDICTORS[0], "test")
+    assert low == high == pytest.approx(rho)
+
+
+def test_studies_without_a_common_test_have_no_section():
+    arms = [made(x, [x, x + 1.0], study=study, test=study) for x in (1.0, 2.0) for study in ("sums", "products")]
+    assert make_sections(arms) == ([], [])
+    assert make_sections([]) == ([], [])
+
+
+def test_arms_of_several_studies_are_told_apart():
+    arms = [made(float(x), [x, x + 1.0], study=study) for x in range(3) for study in ("sums", "products")]
+    scatter = make_sections(arms)[0][0]
+    assert scatter.names[:2] == ["arm 0.0, sums", "arm 0.0, products"]
+
+
+def test_results_without_pass_at_1_or_of_before_there_were_choices(tmp_path):
+    (tmp_path / "probe").mkdir()
+    write_probe(tmp_path)
+    without = results()
+    without["tests"]["test"] = {"pass@4, %": without["tests"]["test"]["pass@1, %"]}
+    assert read_points(tmp_path, "sums", without) == []
+    old = results()
+    old["methods"] = {arm: {n: v for n, v in own.items() if n != "echo_select"} for arm, own in METHODS.items()}
+    assert "echo" in {point.arm for point in read_points(tmp_path, "sums", old)}
 
 
 def test_a_report_draws_it(tmp_path):

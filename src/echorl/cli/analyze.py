@@ -113,11 +113,12 @@ def _analyze(args: argparse.Namespace) -> int:
     from echorl.cli.bars import Bars
     from echorl.cli.lock import alone
     from echorl.cli.models import find_checkpoint
+    from echorl.evaluate.store import slug
 
     source = _source(args)
     plan = _plan(args, source, find_checkpoint(args.model))
     model = Path(os.path.abspath(args.model)).name  # "." has no name
-    folder = Path(args.output_dir or Path("runs/analyze", f"{model}-{source.benchmark.name.replace(':', '-')}"))
+    folder = Path(args.output_dir or Path("runs/analyze", f"{model}-{slug(source.benchmark.name)}"))
     analysis = {"entropy": analyze_entropy, "deletion": analyze_deletion, "forks": analyze_forks}[args.what]
     with alone(folder, "analyze"), Bars() as bars:
         found = analysis(folder, plan, _loaders(plan, args.tokens_at_once), bars)

@@ -16,6 +16,13 @@ from echorl.compare.study import Study
 from echorl.processes import Job, JobsFailed, run_jobs, visible_gpus
 from echorl.stored import last_value, write_json
 
+SHOWN = ("method", "echo_coef", "echo_select")
+"""Options of an arm that results.json keeps, for a report."""
+DIVERGED = (
+    "{} diverged (numbers that are not finite), so its arm has no result: lower the learning rate, or try the rates "
+    "with more grid_seeds.\n"
+)
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the command and its options."""
@@ -54,12 +61,12 @@ def run(args: argparse.Namespace) -> int:
     comparison = _with_seeds(comparison, args.num_seeds)
     recipe = read_recipes(comparison.recipe, "recipe ")
     study = Study(comparison, {**recipe.options, **({"env": dict(recipe.env)} if recipe.env else {})})
-    check_arms(study, args.study)
+    options = check_arms(study, args.study)
     if args.dry_run:
         _list(study)
         return 0
     with resumable(), alone(Path(comparison.output_dir), "compare"):
-        _compare(study)
+        _compare(study, {arm: {name: own.get(name) for name in SHOWN} for arm, own in options.items()})
     return 0
 
 
@@ -99,7 +106,7 @@ def _state(study: Study, run: Run, tests: Sequence[str]) -> str:
     return f"  ({state})" if state else ""
 
 
-def _compare(study: Study) -> None:
+def _compare(study: Study, methods: Mapping[str, Any]) -> None:
     comparison = study.comparison
     _work(study, comparison.grid(), ["validation"])
     validation = study.validation()
@@ -107,52 +114,42 @@ def _compare(study: Study) -> None:
     rates = comparison.chosen(validation)
     final = comparison.final(rates)
     _work(study, final, list(comparison.tests))
-    if diverged := [run.name for run in final if study.state(run, comparison.tests) == "diverged"]:
-        raise UserError(
-            f"{', '.join(diverged)} diverged (numbers that are not finite), so its arm has no result: lower the "
-            "learning rate, or try the rates with more grid_seeds."
-        )
-    _show(study, validation, rates, study.results(final))
+    diverged = [run for run in final if study.state(run, list(comparison.tests)) == "diverged"]
+    without = {run.arm for run in diverged}
+    results = study.results([run for run in final if run.arm not in without])
+    if not results:
+        raise UserError("every arm has a run that diverged (numbers that are not finite): lower the learning rates.")
+    _show(study, validation, rates, results, {"methods": methods, "diverged": [run.name for run in diverged]})
 
 
-def _show(study: Study, validation: Validation, rates: Mapping[str, Any], results: Mapping[Run, Any]) -> None:
+def _show(
+    study: Study, validation: Validation, rates: Mapping[str, Any], results: Mapping[Run, Any], more: Mapping[str, Any]
+) -> None:
     """Print the tables, and leave them as results.json and results.md."""
     from echorl.compare import table
-    from echorl.report.verdicts import verdict_table
 
     comparison, folder = study.comparison, Path(study.comparison.output_dir)
-    compared = table.compare(comparison, rates, results)
+    kept = {run.arm: rates[run.arm] for run in results}
+    compared = table.compare(comparison, kept, results)
     grid = {run.name: value for run, value in validation.items()}
     found = {"learning_rates": rates, "validation": grid, "averages": list(comparison.averages), "tests": compared}
-    found |= {"methods": _methods(study), "seeds": list(comparison.seeds)}
+    found |= {"seeds": list(comparison.seeds), **more}
     write_json(folder / "results.json", found)
-    parts = [table.grid_markdown(comparison, validation, rates)] if validation else []
-    if summary := verdict_table(found):
-        parts.append(f"**{summary.title}**\n\n{table.markdown_rows([summary.head, *summary.rows])}\n\n{summary.note}\n")
-    text = "\n".join([*parts, table.markdown(rates, compared)])
+    parts = [_summary(found), table.grid_markdown(comparison, validation, rates) if validation else ""]
+    text = "\n".join([*filter(None, parts), table.markdown(rates, compared)])
     (folder / "results.md").write_text(text, encoding="utf-8")
     print(text)
 
 
-def _methods(study: Study) -> dict[str, dict[str, Any]]:
-    """Arm -> its method, EchoRL's coefficient and choice, as `echorl train` reads them, for a report."""
-    from echorl.core.config import EchoConfig
+def _summary(found: Mapping[str, Any]) -> str:
+    """What each arm does on solved prompts, costs and brings; and which runs diverged."""
+    from echorl.compare.table import markdown_rows
+    from echorl.report.verdicts import verdict_table
 
-    echo = EchoConfig()
-    default = {"method": None, "echo_coef": echo.coef, "echo_select": echo.select}
-    found = {arm: {**default, **_options(study, arm)} for arm in study.comparison.arms}
-    return {
-        arm: {**{name: own[name] for name in default}, "echo_coef": float(own["echo_coef"])}
-        for arm, own in found.items()
-    }
-
-
-def _options(study: Study, arm: str) -> dict[str, Any]:
-    """The recipe's and the arm's options, and beneath them what the method sets."""
-    from echorl.methods import method_settings
-
-    own = {**study.recipe, **study.comparison.arms[arm]}
-    return {**method_settings(own.get("method"), own.get("method_options")), **own}
+    parts = [DIVERGED.format(", ".join(found["diverged"]))] if found["diverged"] else []
+    if table := verdict_table(found):
+        parts.append(f"**{table.title}**\n\n{markdown_rows([table.head, *table.rows])}\n\n{table.note}\n")
+    return "\n".join(parts)
 
 
 def _work(study: Study, runs: Sequence[Run], tests: Sequence[str]) -> None:

@@ -19,8 +19,8 @@ RATIOS = ("warmup_steps", "warmup_ratio", "logging_steps", "save_steps", "eval_s
 """Options that below 1 are a share of all steps."""
 
 
-def check_arms(study: Study, path: Path) -> None:
-    """Check every arm at one of its runs.
+def check_arms(study: Study, path: Path) -> dict[str, Mapping[str, Any]]:
+    """Check every arm at one of its runs. Returns all of its options, defaults and what the method sets included.
 
     Args:
         path: the study's file, to be named where an option is the arm's or the study's.
@@ -44,6 +44,7 @@ def check_arms(study: Study, path: Path) -> None:
             if resolved == options_of_other:
                 raise UserError(f"arms {other!r} and {arm!r} have the same options: change one or drop it.")
         seen[arm] = resolved
+    return seen
 
 
 def _check_arm(

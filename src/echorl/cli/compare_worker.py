@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.compare.run import MARK, scores_path
+from echorl.fingerprint import NO_MODEL
 from echorl.processes import end_with_parent
 from echorl.stored import cached, last_value, read_json, stored, write_json
 
@@ -47,6 +48,8 @@ def run_and_score(folder: Path, work: Mapping[str, Any]) -> int:
         except Exception as error:
             if not trained.has_diverged(error):
                 raise
+            if (read_json(folder / MARK) or {}).get("again"):
+                raise _not_repeated(folder, "diverged", "as") from error
             value = stored(folder / MARK, work["key"]) or trained.summary()
             write_json(folder / MARK, {"key": work["key"], "value": {**value, "diverged": _words(error)}})
             trained.clean()
@@ -71,12 +74,18 @@ def _trained(folder: Path, work: Mapping[str, Any], trained: Training) -> dict[s
 
 def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """ValueError where the run did not repeat itself: its stored scores would be another policy's than the new ones."""
+    if now["diverged"]:
+        raise _not_repeated(folder, "diverged", "as")
     took = [f"{value['rollout_tokens']} rollout tokens in {value['updates']} updates" for value in (before, now)]
     if took[0] != took[1]:
-        raise ValueError(
-            f"{folder} was trained again, since its policy is gone, and took {took[1]}, not {took[0]} as before: other "
-            "hardware or libraries give another policy, so remove that folder to train and score it anew."
-        )
+        raise _not_repeated(folder, f"took {took[1]}", f"{took[0]} as")
+
+
+def _not_repeated(folder: Path, now: str, before: str) -> ValueError:
+    return ValueError(
+        f"{folder} was trained again, since its policy is gone, and {now}, not {before} before: other hardware or "
+        "libraries give another policy, so remove that folder to train and score it anew."
+    )
 
 
 class Training:
@@ -126,7 +135,7 @@ class Training:
         }
 
     def left_a_model(self) -> bool:
-        return any(path.suffix in WEIGHTS for path in self.policy.glob("*"))
+        return any(path.suffix in WEIGHTS and path.name not in NO_MODEL for path in self.policy.glob("*"))
 
     def clean(self) -> None:
         """Remove the checkpoints, which only a resumed run needs."""

@@ -195,8 +195,11 @@ class Comparison:
         for arm, reference in self.references.items():
             if unknown := [name for name in (arm, reference) if name not in self.arms]:
                 raise ValueError(f"references: {unknown[0]!r} is no arm; there are {', '.join(self.arms)}.")
-            if arm == reference:
-                raise ValueError(f"references: {arm!r} is compared with itself: name another arm, or leave it out.")
+            chain = [arm]
+            while (reference := self.reference_of(chain[-1])) is not None:
+                chain.append(reference)
+                if reference in chain[:-1]:
+                    raise ValueError(f"references: {' -> '.join(chain)} is a circle: name another arm.")
 
     def reference_of(self, arm: str) -> str | None:
         """The arm that this one is compared with; None for the first, unless `references` names one for it."""

@@ -49,10 +49,12 @@ def compare(comparison: Comparison, rates: Mapping[str, float | None], results: 
         {split: {measure: {arm: {"values": one a seed, "mean", "reference", "difference", "bootstrap"}}}}, ready for
         JSON, for every test and average, and what the runs took under "training". The difference has Student's 95 %
         interval over seeds, and its p-value, alone and after Holm's correction over the arms of the row; the bootstrap
-        interval draws seeds and prompts. All are None for an arm without a reference (None), and with a single seed.
+        interval draws seeds and prompts. All are None for an arm without a reference, or whose reference is not in
+        `rates` (the arms that have results), and with a single seed.
     """
     runs = {arm: [results[Run(arm, rate, seed)] for seed in comparison.seeds] for arm, rate in rates.items()}
-    references = {arm: comparison.reference_of(arm) for arm in rates}
+    asked = {arm: comparison.reference_of(arm) for arm in rates}
+    references = {arm: reference if reference in rates else None for arm, reference in asked.items()}
     parts = {test: (test,) for test in comparison.tests} | dict(comparison.averages)
     table = {name: _scored(comparison, references, runs, tests) for name, tests in parts.items()}
     table[TRAINING] = rows = {}

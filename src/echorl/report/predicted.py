@@ -15,13 +15,13 @@ from echorl.report.page import Section, Table
 from echorl.report.verdicts import PASS, VANISHING, parts_of
 from echorl.stored import read_json
 
-RESAMPLES = 4000
+RESAMPLES = 1000
 LEAST = 4
 """Arms below which a rank correlation says nothing."""
 BY_METHOD: Mapping[str, tuple[str, str]] = {
     "positive_nll": ("full", "verified"),
     "spo": ("tracked", "all_success"),
-    "agpo": ("sum", "all_success"),
+    "agpo": ("full", "all_success"),
 }
 """Method -> the rule of `echorl probe`, and the groups, that its way with solved prompts is."""
 BY_SELECTION = {"max_entropy": "echo", "full": "full", "random": "random"}
@@ -29,7 +29,8 @@ PREDICTORS = ("cosine with pass@1", "rollouts saved", "worth of a step")
 NOTE = (
     "Cosine: of the rule's mean gradient with that of pass@1. Saved: the most, at the best coefficient. Worth: of a "
     "step with the term at the arm's own coefficient, in prompts, less 1. Rank correlations are Spearman's; their "
-    "intervals come from a bootstrap over arms and seeds."
+    "intervals come from a bootstrap over rules (with all their arms) and seeds. In the pictures arms with one "
+    "prediction stand side by side."
 )
 
 
@@ -49,15 +50,19 @@ def read_points(folder: Path, name: str, results: Mapping[str, Any]) -> list[Poi
     """Of the probes in a comparison's folder, `probe*/probe.json`; none where there is none, or one seed."""
     methods = results.get("methods") or {}
     parts = [part for part in parts_of(results) if PASS in results["tests"][part]]
+    if not methods or not parts:
+        return []
+    shown = [arm for arm in methods if all(arm in results["tests"][part][PASS] for part in parts)]
+    gains = {arm: {part: _gains(results["tests"][part][PASS], methods, arm) for part in parts} for arm in shown}
     found = []
     for path in sorted(folder.glob("probe*/probe.json")):
         rows = {(row["rule"], row["groups"]): row for row in (read_json(path) or {}).get("rules", [])}
-        for arm, own in methods.items():
-            if (row := rows.get(rule_of(own) or ("", ""))) is not None:
-                gains = {part: _gains(results["tests"][part][PASS], methods, arm) for part in parts}
-                predicted = _predicted(row, own)
-                found.append(Point(name, path.parent.name, arm, _label(row), predicted, gains))
-    return [point for point in found if all(len(gains) > 1 for gains in point.gains.values())]
+        for arm in shown:
+            row = rows.get(rule_of(methods[arm]) or ("", ""))
+            if row is not None and all(len(values) > 1 for values in gains[arm].values()):
+                predicted = _predicted(row, methods[arm])
+                found.append(Point(name, path.parent.name, arm, _label(row), predicted, gains[arm]))
+    return found
 
 
 def rule_of(own: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -72,6 +77,10 @@ def rule_of(own: Mapping[str, Any]) -> tuple[str, str] | None:
     return (rule, "verified") if rule and own["echo_coef"] > VANISHING else None
 
 
+def _has_term(own: Mapping[str, Any]) -> bool:
+    return own["method"] in BY_METHOD or own["echo_coef"] > VANISHING
+
+
 def _label(row: Mapping[str, Any]) -> str:
     return f"{row['label']}, {row['groups'].replace('_', '-')}"
 
@@ -82,17 +91,18 @@ def _predicted(row: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, floa
 
 
 def _worth(beside: Mapping[str, float] | None, own: Mapping[str, Any]) -> float | None:
-    """(1 + c mean)^2 / (1 + 2c shared + c^2 noise) - 1; None for a method whose weight is no coefficient."""
+    """(1 + c mean)^2 / (1 + 2c shared + c^2 noise) - 1, the square with its sign; None without a coefficient."""
     c = own["echo_coef"]
     if beside is None or c <= VANISHING:
         return None
-    return (1 + c * beside["mean"]) ** 2 / (1 + 2 * c * beside["shared"] + c**2 * beside["noise"]) - 1
+    along = 1 + c * beside["mean"]
+    return along * abs(along) / (1 + 2 * c * beside["shared"] + c**2 * beside["noise"]) - 1
 
 
 def _gains(rows: Mapping[str, Any], methods: Mapping[str, Any], arm: str) -> list[float]:
     """A seed's points over the arm that has no term: an arm's reference may have one itself."""
     base = rows[arm]["reference"]
-    while base is not None and rule_of(methods[base]):
+    while base is not None and _has_term(methods[base]):
         base = rows[base]["reference"]
     return [] if base is None else [a - b for a, b in zip(rows[arm]["values"], rows[base]["values"], strict=True)]
 
@@ -113,25 +123,36 @@ def _ranks(values: Sequence[float]) -> list[float]:
     return [order.index(value) + (order.count(value) - 1) / 2 for value in values]
 
 
-def rank_correlation(pairs: Sequence[tuple[float, Sequence[float]]]) -> tuple[float, float, float] | None:
-    """(rho, low, high) of predictions with mean gains over seeds; None for fewer than `LEAST` arms, or no variation."""
-    rho = spearman([x for x, _ in pairs], [statistics.fmean(gains) for _, gains in pairs])
-    if len(pairs) < LEAST or rho is None:
+def rank_correlation(points: Sequence[Point], name: str, test: str) -> tuple[float, float, float] | None:
+    """(rho, low, high) of a prediction with mean gains over seeds; None for fewer than `LEAST` arms, or no variation.
+
+    Arms with one rule in a study have one prediction, and all arms of a study have its seeds: so the bootstrap draws
+    rules with all their arms, and a study's seeds for all of them together.
+    """
+    known = [point for point in points if point.predicted[name] is not None]
+    x, y = [point.predicted[name] for point in known], [statistics.fmean(point.gains[test]) for point in known]
+    rho = spearman(x, y)
+    if len(known) < LEAST or rho is None:
         return None
+    rules = list({(point.study, point.rule): None for point in known})
+    own = [[point for point in known if (point.study, point.rule) == rule] for rule in rules]
     rng = random.Random(0)
-    drawn = []
-    for _ in range(RESAMPLES):
-        arms = rng.choices(pairs, k=len(pairs))
-        means = [statistics.fmean(rng.choices(gains, k=len(gains))) for _, gains in arms]
-        if (found := spearman([x for x, _ in arms], means)) is not None:
-            drawn.append(found)
+    drawn = [found for _ in range(RESAMPLES) if (found := _resampled(own, name, test, rng)) is not None]
     cuts = statistics.quantiles(drawn, n=40)
     return rho, cuts[0], cuts[-1]
 
 
+def _resampled(own: Sequence[Sequence[Point]], name: str, test: str, rng: random.Random) -> float | None:
+    arms = [point for rule in rng.choices(own, k=len(own)) for point in rule]
+    seeds = {point.study: len(point.gains[test]) for point in arms}
+    draws = {study: rng.choices(range(number), k=number) for study, number in seeds.items()}
+    means = [statistics.fmean(point.gains[test][seed] for seed in draws[point.study]) for point in arms]
+    return spearman([point.predicted[name] for point in arms], means)
+
+
 def make_sections(points: Sequence[Point]) -> tuple[list[Scatter], list[Section]]:
     """Charts of the first probe's predictions, the correlations of all, and a row a point; none without points."""
-    if not points:
+    if not points or not _tests(points):
         return [], []
     probes = list(dict.fromkeys(point.probe for point in points))
     first = [point for point in points if point.probe == probes[0]]
@@ -153,10 +174,10 @@ def _correlations(points: Sequence[Point], probes: Sequence[str]) -> Table:
     tests = _tests(points)
     rows = []
     for probe in probes:
+        own = [point for point in points if point.probe == probe]
         for name in PREDICTORS:
-            known = [point for point in points if point.probe == probe and point.predicted[name] is not None]
-            pairs = {test: [(point.predicted[name], point.gains[test]) for point in known] for test in tests}
-            rows.append([probe, name, str(len(known)), *(_cell(rank_correlation(pairs[test])) for test in tests)])
+            known = sum(point.predicted[name] is not None for point in own)
+            rows.append([probe, name, str(known), *(_cell(rank_correlation(own, name, test)) for test in tests)])
     return Table("Prediction and gain: rank correlation", ["probe", "prediction", "arms", *tests], rows, NOTE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ def load_benchmark(name: str) -> Benchmark:
     """The benchmark of that name in `BENCHMARKS`; else a task's as "TASK" (its split "test") or "TASK:SPLIT".
 
     A task is "quickstart", one of `echorl.tasks.TASKS` with its default options, a dataset of reasoning-gym, or that
-    of a training recipe with its options, as "FILE.yaml" or "FILE.yaml:SPLIT".
+    of a training recipe with its `task_options`, as "FILE.yaml" or "FILE.yaml:SPLIT" (rows as the task draws them with
+    seed 0; the file is a part of the benchmark's name).
 
     Raises:
         ValueError: no such benchmark (close names are suggested) or split, or a recipe without a task.
@@ -55,7 +57,8 @@ def _options_in(recipe: Path) -> Mapping[str, Any]:
     own = _task_options(found["task"])
     if own is None:
         raise ValueError(f"recipe {recipe}: unknown task {found['task']!r}")
-    return {**own, **(found.get("task_options") or {})}
+    options = found.get("task_options") or {}
+    return {**own, **(json.loads(options) if isinstance(options, str) else options)}
 
 
 def _task_options(kind: str) -> Mapping[str, Any] | None:
