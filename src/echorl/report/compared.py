@@ -13,7 +13,7 @@ from echorl.report.page import Table
 from echorl.report.predicted import read_points
 from echorl.report.sources import Source, name_of
 from echorl.report.training import METRICS, TrainingRun, read_metrics
-from echorl.report.verdicts import PASS, verdict_table
+from echorl.report.verdicts import PASS, parts_of, verdict_table
 from echorl.stored import read_json
 
 UNFINISHED = "The comparison is not finished: its table comes with the last run."
@@ -38,7 +38,7 @@ def read_comparison(folder: Path) -> Source:
         lead=[UNFINISHED] if results is None else _further(names, results),
         runs=runs if results is None else [replace(run, arm=run.arm.partition(",")[0]) for run in runs],
         tables=done or [_progress(folder, names)],
-        charts=[] if results is None else _charts(results["tests"]),
+        charts=[] if results is None else _charts(results),
         points=[] if results is None else read_points(folder, name_of(folder), results),
         notes=notes,
     )
@@ -64,7 +64,7 @@ def _further(names: Sequence[str], results: Mapping[str, Any]) -> list[str]:
     others = sum(1 for name in names if name not in results["validation"] and name.rpartition("/")[2] not in known)
     if not known or not others:
         return []
-    return [f"The tables are of {len(known)} seeds; {others} runs of further seeds are there and not shown."]
+    return [f"Seeds in the tables: {len(known)}. Runs of further seeds that are there and not shown: {others}."]
 
 
 def _is_final(name: str, results: Mapping[str, Any]) -> bool:
@@ -120,10 +120,10 @@ def _grid(validation: Mapping[str, float | None]) -> list[Table]:
     return [Table("Learning-rate grid", ["run", "pass@1, validation"], rows)] if rows else []
 
 
-def _charts(tests: Mapping[str, Any]) -> list[Intervals]:
-    """pass@1's paired differences, a chart a split, where there are several seeds."""
+def _charts(results: Mapping[str, Any]) -> list[Intervals]:
+    """pass@1's paired differences, a chart an average (or a test, where there is none), if there are several seeds."""
     charts = []
-    for split, measures in tests.items():
+    for part in parts_of(results):
         rows = [
             (
                 f"{arm} − {row['reference']}" if row.get("reference") else arm,
@@ -131,11 +131,11 @@ def _charts(tests: Mapping[str, Any]) -> list[Intervals]:
                 found["low"],
                 found["high"],
             )
-            for arm, row in measures.get(PASS, {}).items()
+            for arm, row in results["tests"][part].get(PASS, {}).items()
             if (found := row["difference"]) is not None
         ]
         if rows:
-            charts.append(Intervals(f"pass@1, {split}", "difference in points, 95 % over seeds", rows))
+            charts.append(Intervals(f"pass@1, {part}", "difference in points, 95 % over seeds", rows))
     return charts
 
 
