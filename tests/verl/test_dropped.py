@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -247,6 +249,20 @@ def test_the_dump_has_no_notes_on_dropped_groups(store):
     batch = one_step(trainer, groups, {})
     assert set(trainer.dumped) == set(batch.keys)
     assert len(decoded) == 4  # the clips of the four accepted groups
+
+
+def test_the_dump_has_null_for_the_entropy_that_a_clip_has_not(store, monkeypatch):
+    trainer, _, groups = make_trainer(store, REWARDS, FILTER, "trainer.rollout_data_dir=dumps")
+    trainer.tokenizer.decode = lambda ids, **kwargs: "text"
+    keep = trainer._keep_for_dump
+    monkeypatch.setattr(trainer, "_keep_for_dump", lambda keys, rollouts, clips: keep(keys, rollouts, blank(clips)))
+    one_step(trainer, groups, {})
+    clips = [row for row in trainer.dumped.values() if row["echo_clip"]]
+    assert [row["echo_clip_entropy"] for row in clips] == [None] * 4
+
+
+def blank(clips):
+    return replace(clips, entropy=torch.full_like(clips.entropy, -torch.inf))
 
 
 def test_separate_async_puts_old_weights_in_place_once_a_batch(store):

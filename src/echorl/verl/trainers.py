@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from functools import partial, wraps
@@ -183,7 +184,8 @@ class EchoTrainer:
         for i, end, entropy in zip(clips.rollout.tolist(), clips.end.tolist(), clips.entropy.tolist(), strict=True):
             if rows[i] < len(keys):
                 text = self.tokenizer.decode(rollouts.token_ids[i, :end], skip_special_tokens=True)
-                self.dumped[keys[rows[i]]].update(echo_clip=text, echo_clip_tokens=end, echo_clip_entropy=entropy)
+                known = entropy if math.isfinite(entropy) else None  # whole rollouts may have none; JSON has no -inf
+                self.dumped[keys[rows[i]]].update(echo_clip=text, echo_clip_tokens=end, echo_clip_entropy=known)
 
     def _log_rollout_data(self, batch: KVBatchMeta, timing_raw: dict[str, Any], rollout_data_dir: str) -> None:
         """verl's dump of a step, whose columns `_dump_generations` completes; then the notes are of no more use."""
