@@ -11,7 +11,7 @@ import torch
 from echorl.core.ledger import KINDS, GroupLedger
 from echorl.methods import METHODS, load_method
 from echorl.methods.agpo import AGPO
-from echorl.methods.avspo import AVSPO, collapse_rate
+from echorl.methods.avspo import AVSPO, count_collapsed
 from echorl.methods.exclude_degenerate import ExcludeDegenerate
 from echorl.methods.reinforce import ReinforceRej, WReinforce
 from echorl.methods.reinforce_ada import balanced, choose, pool_advantages, unfinished
@@ -134,18 +134,36 @@ def test_rl_zvp_of_a_part_is_the_part_of_rl_zvp():
 # -- AVSPO ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_collapse_rate_is_the_ledgers_share_of_groups_without_a_gradient():
+def test_the_collapse_rate_the_ledger_and_the_all_success_share_by_hand():
     batch = make_batch(KIND_OF_EACH + [0.9] * 4 + [0.2, 0.4, 0.2, 0.4])
     ledger = GroupLedger()
     ledger.record(batch.kinds, torch.ones(24))
-    assert collapse_rate(batch.kinds) == pytest.approx(sum(ledger.degenerate.values()) / sum(ledger.groups.values()))
+    assert count_collapsed(batch) == (3, 5)  # the fourth group has no reward
+    assert (sum(ledger.degenerate.values()), sum(ledger.groups.values())) == (4, 6)
+    assert batch.kinds.share("all_success") == pytest.approx(1 / 6)
     assert {name: ledger.groups[name] for name in KINDS[:3]} == {"mixed": 1, "all_success": 1, "all_fail": 3}
     shares = {name: count / 6 for name, count in ledger.groups.items()}
     assert {name: batch.kinds.share(name) for name in KINDS} == pytest.approx(shares)
 
 
-def test_no_group_has_a_collapse_rate_of_0():
-    assert collapse_rate(make_batch([]).kinds) == 0.0
+def test_a_group_without_a_reward_counts_in_no_collapse_rate():
+    assert count_collapsed(make_batch([])) == (0, 0)
+    assert count_collapsed(make_batch([1.0] * 4 + [NAN] * 4 + [1.0, 0.0, 0.0, 1.0])) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "collapsed", "groups", "size", "count"),
+    [(0.25, 1, 3, 12, 1), (0.25, 2, 5, 10, 1), (0.25, 1, 5, 20, 1), (0.5, 1, 3, 6, 1), (0.25, 1, 3, 13, 2)],
+)
+def test_a_whole_number_of_virtual_rewards_is_not_rounded_up(alpha, collapsed, groups, size, count):
+    assert AVSPO(alpha=alpha).num_virtual(collapsed, groups, size) == count
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.3, 0.6])
+def test_at_the_threshold_there_is_no_virtual_reward(threshold):
+    collapsed = round(10 * threshold)
+    assert AVSPO(threshold=threshold).num_virtual(collapsed, 10, 8) == 0
+    assert AVSPO(threshold=threshold).num_virtual(collapsed + 1, 10, 8) > 0
 
 
 def test_avspo_against_the_mean_and_std_of_the_lengthened_group():
@@ -205,6 +223,7 @@ def test_a_group_without_a_verdict_moves_no_share(name, share):
         ("spo", {"decay": 1.1}, r"decay=1.1 is not allowed: it must be a number from 0 to 1\."),
         ("skip_solved", {"visits": 0}, r"visits=0 is not allowed: it must be a whole number of at least 1\."),
         ("avspo", {"threshold": 1.5}, r"threshold=1.5 is not allowed: it must be a number from 0 to 1\."),
+        ("failure_prefix", {"target": 1.5}, r"target=1.5 is not allowed: it must be a number from 0 to 1\."),
         ("avspo", {"low": 1.0, "high": 1.0}, r"low=1.0 and high=1.0 are not allowed: low < high\."),
     ],
 )

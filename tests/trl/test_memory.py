@@ -138,3 +138,40 @@ def test_a_fingerprint_tells_rows_and_their_order_apart():
 def test_streamed_rows_cannot_be_passed_over(tmp_path):
     with pytest.raises(ValueError, match="'skip_solved' does not go with a training set without random access"):
         build(tmp_path, method="skip_solved", dataset=make_dataset().to_iterable_dataset())
+
+
+def test_the_memory_of_another_method_is_refused(tmp_path):
+    own = dict(echo_coef=0.0, dataset=make_dataset(8), max_steps=4, save_strategy="steps", save_steps=2)
+    run(tmp_path, easy_first, method="spo", **own)
+    other = build(tmp_path, easy_first, method="skip_solved", **own)
+    with pytest.raises(ValueError, match=r"method='spo' remembers, which method='skip_solved' cannot go on from"):
+        other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+
+
+def test_a_memory_begins_empty_from_a_method_without_one(tmp_path):
+    own = dict(echo_coef=0.0, dataset=make_dataset(4), max_steps=4, save_strategy="steps", save_steps=2)
+    run(tmp_path, easy_first, method="grpo", **own)
+    later = build(tmp_path, easy_first, method="spo", method_options={"decay": 1.0}, **own)
+    later.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert set(later.part.entries.values()) == {(8.0, 0.0)}  # two visits of four rollouts
+
+
+# -- beside EchoRL ----------------------------------------------------------------------------------------------------
+
+
+def by_kind(number, **_):
+    """Two prompts of four rollouts all right, one with a single failure, one mixed; then again."""
+    given = {**GIVEN, "h": (1.0, 1.0, 0.0, 1.0)}
+    return [given["+h+m"[n % 4]][i % 4] for i, n in enumerate(number)]
+
+
+@pytest.mark.parametrize(
+    ("method", "acts"), [("spo", "tracked"), ("skip_solved", "skipped"), ("failure_prefix", "prefixed")]
+)
+def test_a_vanishing_coefficient_disturbs_no_memory(tmp_path, method, acts):
+    """Beyond the first visit, where what is remembered acts."""
+    changes = dict(method=method, dataset=make_dataset(8), max_steps=4)
+    without, vanishing = (run(tmp_path, by_kind, echo_coef=coef, **changes) for coef in (0.0, 1e-30))
+    assert any(entry.get(f"method/{acts}", 0.0) > 0 for entry in vanishing[0].state.log_history)
+    assert same(without, vanishing)
+    assert without[2] == vanishing[2]

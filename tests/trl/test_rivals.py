@@ -127,7 +127,9 @@ def test_a_batch_of_degenerate_groups_alone_has_no_gradient_and_no_kl(tmp_path):
 def test_a_kl_in_a_mean_over_rows_is_refused():
     args = SimpleNamespace(method="exclude_degenerate", beta=0.1)
     trainer = SimpleNamespace(method=load_method("exclude_degenerate"), args=args, loss_type="grpo")
-    with pytest.raises(ValueError, match=r"does not go with beta=0\.1 and loss_type='grpo'.*use loss_type='dapo'"):
+    with pytest.raises(
+        ValueError, match=r"does not go with beta=0\.1 and loss_type='grpo'.*use method_options={'loss_type': 'dapo'}"
+    ):
         check_left_out(trainer)
     trainer.loss_type = "dapo"
     check_left_out(trainer)
@@ -137,7 +139,9 @@ def test_a_mean_over_each_micro_batch_is_refused():
     trainer = SimpleNamespace(
         method=load_method("reinforce_rej"), args=SimpleNamespace(method="reinforce_rej", beta=0.0), loss_type="bnpo"
     )
-    with pytest.raises(ValueError, match=r"'reinforce_rej' does not go with loss_type='bnpo'.*Use loss_type='dapo'"):
+    with pytest.raises(
+        ValueError, match=r"'reinforce_rej' does not go with loss_type='bnpo'.*Use method_options={'loss_type': 'dapo'}"
+    ):
         check_left_out(trainer)
 
 
@@ -206,6 +210,52 @@ def test_positive_nlls_gradient_is_grpos_and_the_mean_nll_of_all_successes(tmp_p
     (-policy.mean() - 0.5 * means[right].mean()).backward()
     assert right.sum() == 8
     assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+
+
+def test_top_entropys_gradient_is_that_of_the_fifth_of_highest_entropy_by_hand(tmp_path):
+    own = dict(per_device_train_batch_size=16, gradient_accumulation_steps=1)  # the quantile is a micro-batch's
+    _, batch, gradient = first_batch(tmp_path, "top_entropy", **own)
+    model = make_model()
+    logp, entropy = logps_and_entropies(model, batch)
+    mask = batch["completion_mask"].bool()
+    top = mask & (entropy >= entropy[mask].quantile(0.8))
+    assert float(top.sum() / mask.sum()) == pytest.approx(0.2, abs=0.05)
+    per_token = (logp - logp.detach()).exp() * batch["advantages"].unsqueeze(1) * top
+    (-(per_token.sum(1) / mask.sum(1)).mean()).backward()
+    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+
+
+@pytest.mark.parametrize("method", ["exclude_degenerate", "reinforce_rej"])
+def test_the_kl_is_over_what_is_not_left_out_by_hand(tmp_path, method):
+    """Against a reference that differs, as a mean over the tokens of the two mixed groups."""
+    make_model().save_pretrained(tmp_path / "policy")
+    gradients, policy = Gradients(), type(make_model()).from_pretrained(tmp_path / "policy")
+    own = dict(method=method, model=policy, method_options={"loss_type": "dapo"}, beta=0.1, echo_coef=0.0, max_steps=1)
+    trainer = build(tmp_path, scripted(), callbacks=[gradients], **own)
+    other = make_model(seed=1)
+    trainer.ref_model.load_state_dict(other.state_dict())
+    kept = keep_batch(trainer)
+    trainer.train()
+    batch, model, rows = kept[0], make_model(), [0, 1, 2, 3, 12, 13, 14, 15]
+    logp, _ = logps_and_entropies(model, batch)
+    mask, gap = batch["completion_mask"][rows], (logps_and_entropies(other, batch)[0].detach() - logp)[rows]
+    ratio = (logp - logp.detach()).exp()[rows]  # of the KL, too: TRL's use_bias_correction_kl
+    per_token = ratio * (0.1 * (gap.exp() - gap - 1) - batch["advantages"][rows].unsqueeze(1))
+    ((per_token * mask).sum() / mask.sum()).backward()
+    assert closest({n: p.grad for n, p in model.named_parameters()}, gradients.steps[0]) < 1e-5
+
+
+def test_the_collapse_rate_is_logged_without_a_verifier(tmp_path):
+    """Of several reward functions none is named, which methods that go by rewards don't need."""
+    trainer = build(
+        tmp_path,
+        [scripted(), lambda completions, **_: [0.0] * len(completions)],
+        method="avspo",
+        echo_coef=0.0,
+        max_steps=1,
+    )
+    trainer.train()
+    assert trainer.state.log_history[0]["echo/frac_degenerate"] == 0.5
 
 
 @pytest.mark.parametrize(

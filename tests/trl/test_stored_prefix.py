@@ -75,15 +75,26 @@ def test_the_gradient_is_that_of_the_continuations(tmp_path):
     assert closest({n: p.grad for n, p in model.named_parameters()}, gradients[1]) < 1e-5
 
 
-def test_the_share_moves_towards_a_mixed_group_and_an_old_or_used_up_failure_is_dropped(tmp_path):
-    trainer, seen, *_ = train(tmp_path, "hhhh", "+m-m", "+m-m", "mmmm", options={"step": 0.3})
-    shares = {number: [common(visit[number]) for visit in seen[1:]] for number in range(4)}
-    lengths = {number: len(seen[0][number][2]) - 1 for number in range(4)}
-    for number, wanted in ((0, (0.5, 0.8)), (1, (0.5, 0.5, 0.5)), (2, (0.5, 0.2))):
-        least = [round(share * lengths[number]) for share in wanted]
-        assert all(found >= n for found, n in zip(shares[number], least, strict=False))
-    assert {round(failure.share, 6) for failure in trainer.part.stored.values()} == {0.5}
-    assert len(trainer.part.stored) == 2  # those of 0 and 2 went beyond 1 and below 0
+@pytest.mark.parametrize(
+    ("target", "visits", "shares"),
+    [
+        # Beyond 1 and below 0 a failure is dropped.
+        (None, "+m-h", {0: (0.5, 0.8, 0), 1: (0.5, 0.5, 0.5), 2: (0.5, 0.2, 0), 3: (0.5, 0.5, 0.5)}),
+        (0.5, "+m-h", {0: (0.5, 0.8, 0), 1: (0.5, 0.5, 0.5), 2: (0.5, 0.2, 0), 3: (0.5, 0.8, 0)}),
+    ],
+)
+def test_the_share_moves_towards_a_mixed_group_or_a_target(tmp_path, target, visits, shares):
+    options = {"step": 0.3, "target": target}
+    trainer, seen, _, _ = train(tmp_path, "hhhh", visits, visits, "mmmm", options=options)
+    failures = {number: rollouts[2][:-1] for number, rollouts in seen[0].items()}
+    for number, wanted in shares.items():
+        for visit, share in zip(seen[1:], wanted, strict=True):
+            begins = failures[number][: round(share * len(failures[number]))]
+            assert all(ids[: len(begins)] == begins for ids in visit[number])
+    found = [entry.get("method/prefix_tokens") for entry in trainer.state.log_history[1:4]]
+    for visit, mean in enumerate(found):
+        used = [round(wanted[visit] * len(failures[n])) for n, wanted in shares.items() if wanted[visit]]
+        assert mean == sum(used) / len(used)
 
 
 def test_failures_grow_old_and_prefixes_are_cut(tmp_path, caplog):
@@ -108,16 +119,39 @@ def test_without_a_share_it_is_grpo_bit_for_bit(tmp_path):
     assert same(one, run(tmp_path, Visits("hhhh"), method="grpo", **changes))
 
 
-def test_a_resumed_run_has_its_failures(tmp_path):
+@pytest.mark.parametrize(
+    ("method", "own"), [("failure_prefix", {}), ("clip_prefix", {"echo_select": "full"})], ids=["failures", "clips"]
+)
+def test_a_resumed_run_has_what_was_stored_and_other_rows_are_refused(tmp_path, method, own):
     def by_prompt(number, **_):
-        return [GIVEN["hmh+"[n]][i % 4] for i, n in enumerate(number)]
+        return [GIVEN["hmh+"[n % 4]][i % 4] for i, n in enumerate(number)]
 
-    changes = dict(method="failure_prefix", echo_coef=0.1, max_steps=4, save_strategy="steps", save_steps=2)
+    changes = dict(method=method, echo_coef=0.1, max_steps=4, save_strategy="steps", save_steps=2, **own)
     whole, *_, weights = run(tmp_path, by_prompt, dataset=make_dataset(4), **changes)
     resumed = build(tmp_path, by_prompt, dataset=make_dataset(4), **changes)
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert all(torch.equal(weights[name], p) for name, p in resumed.model.named_parameters())
     assert resumed.part.stored == whole.part.stored != {}
+    other = build(tmp_path, by_prompt, dataset=make_dataset(5), **changes)
+    with pytest.raises(ValueError, match=f"method='{method}' remembers in this checkpoint is of other training rows"):
+        other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+
+
+def test_without_an_all_success_group_clip_prefix_is_grpo_bit_for_bit(tmp_path):
+    changes = dict(echo_coef=0.1, echo_select="full", dataset=make_dataset(4), max_steps=3)
+    one, other, cut = (
+        run(tmp_path, Visits(*visits), method=method, **changes)
+        for method, visits in (("clip_prefix", ["mm-h"] * 3), ("grpo", ["mm-h"] * 3), ("clip_prefix", ["+m-h"] * 3))
+    )
+    assert same(one, other)
+    assert cut[0].state.log_history[1]["method/prefixed"] == 0.25  # so the other had its chance
+
+
+def test_clip_prefix_at_a_vanishing_coefficient_is_itself_without_echorls_loss(tmp_path):
+    changes = dict(method="clip_prefix", echo_select="full", dataset=make_dataset(4), max_steps=3)
+    one, other = (run(tmp_path, Visits("++m-", "m+m-"), echo_coef=coef, **changes) for coef in (1e-30, 1e-20))
+    assert same(one, other)
+    assert one[0].state.log_history[1]["method/prefixed"] > 0
 
 
 def test_a_group_begins_before_the_last_step_of_an_all_success_groups_clip(tmp_path):

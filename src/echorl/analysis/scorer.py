@@ -148,7 +148,7 @@ def batches(lengths: Sequence[int], tokens_at_once: int) -> Iterator[list[int]]:
     """Numbers of rows, longest first, so that rows x longest stays within `tokens_at_once`; empty ones are left out.
 
     >>> list(batches([2, 5, 0, 4], 8))
-    [[1], [3], [0]]
+    [[1], [3, 0]]
     """
     order = sorted((row for row, length in enumerate(lengths) if length), key=lambda row: -lengths[row])
     start = 0

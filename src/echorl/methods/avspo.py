@@ -8,24 +8,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from echorl.core.ledger import GroupKinds
 from echorl.methods.base import Batch, check_not_negative, check_number, check_share
 from echorl.methods.group_relative import EPSILON, GRPO
 
+ROUNDING = 1e-9
+"""Of a product of whole numbers and a share, far below what one rollout changes."""
 
-def collapse_rate(kinds: GroupKinds) -> float:
-    """ACR = the share of groups whose rewards are all equal; 0 where there is no group."""
-    return float(kinds.degenerate.float().mean()) if kinds.degenerate.numel() else 0.0
+
+def count_collapsed(batch: Batch) -> tuple[int, int]:
+    """Groups whose rewards are all equal, and groups that have a reward; the collapse rate ACR is their ratio."""
+    judged = torch.zeros_like(batch.kinds.kind).scatter_add_(0, batch.groups, (~batch.rewards.isnan()).long()) > 0
+    return int((batch.kinds.degenerate & judged).sum()), int(judged.sum())
 
 
 @dataclass(frozen=True, kw_only=True)
 class AVSPO(GRPO):
     """GRPO; where all rewards of a group are equal, A = (r - mean) / (std + eps) with virtual rewards in mean and std.
 
-    (arXiv 2605.21125, by notes.) ceil(ACR G alpha) of them, ACR the share of such groups in the batch, G the group's
-    size; so a group that is all right has a small positive advantage, one that is all wrong a negative one. They lie
-    evenly between `low` and `high`, ends excluded. With one, its value does not matter: A = +-1 / sqrt(G + 1). The
-    std is a group's, so `scale_rewards` must be "group".
+    (arXiv 2605.21125, by notes.) ceil(ACR G alpha) of them, ACR the share of such groups among those that have a
+    reward, G the group's size; so a group that is all right has a small positive advantage, one that is all wrong a
+    negative one. They lie evenly between `low` and `high`, ends excluded. With one, its value does not matter:
+    A = +-1 / sqrt(G + 1). The std is a group's, so `scale_rewards` must be "group".
 
     Args:
         alpha: virtual rewards a rollout at a collapse rate of 1; 0: GRPO.
@@ -50,17 +53,22 @@ class AVSPO(GRPO):
         if not self.low < self.high:
             raise ValueError(f"low={self.low} and high={self.high} are not allowed: low < high.")
 
-    def num_virtual(self, rate: float, group_size: int) -> int:
-        """How many virtual rewards a collapsed group gets at this collapse rate.
+    def num_virtual(self, collapsed: int, groups: int, group_size: int) -> int:
+        """How many virtual rewards a collapsed group gets, where `collapsed` of `groups` are.
 
-        >>> [AVSPO().num_virtual(rate, 8) for rate in (0.0, 0.25, 0.5, 1.0)]
+        >>> [AVSPO().num_virtual(collapsed, 4, 8) for collapsed in (0, 1, 2, 4)]
         [0, 1, 1, 2]
         """
-        return math.ceil(rate * group_size * self.alpha) if rate > self.threshold else 0
+        if collapsed <= self.threshold * groups + ROUNDING:
+            return 0
+        return math.ceil(collapsed * group_size * self.alpha / groups - ROUNDING)
+
+    def _count(self, batch: Batch) -> int:
+        """`num_virtual` of this batch."""
+        return self.num_virtual(*count_collapsed(batch), len(batch.rewards) // max(1, len(batch.kinds.kind)))
 
     def advantages(self, advantages: Tensor, batch: Batch) -> Tensor:
-        size = len(batch.rewards) // max(1, len(batch.kinds.kind))
-        count = self.num_virtual(collapse_rate(batch.kinds), size)
+        count = self._count(batch)
         collapsed = batch.degenerate & ~batch.rewards.isnan()
         if not count or not bool(collapsed.any()):
             return advantages
@@ -77,5 +85,4 @@ class AVSPO(GRPO):
         return (rewards - mean) / ((squares / (n + count - 1)).sqrt() + EPSILON)
 
     def informative(self, advantages: Tensor, batch: Batch) -> Tensor:
-        virtual = self.num_virtual(collapse_rate(batch.kinds), len(advantages) // max(1, len(batch.kinds.kind)))
-        return super().informative(advantages, batch) | ((advantages != 0) & (virtual > 0))
+        return super().informative(advantages, batch) | ((advantages != 0) & (self._count(batch) > 0))

@@ -13,7 +13,8 @@ class HoldStep(GRPO):
     """GRPO whose optimiser steps are held until `groups` groups of unequal rewards are in the gradient.
 
     The gradient is then the mean over the held ones: that of one batch as large as all of theirs, degenerate groups
-    included. It is what dynamic sampling gains in quieter steps, without its further rounds. There is no paper.
+    included, but for `max_grad_norm`, which clips each by itself. It is what dynamic sampling gains in quieter steps,
+    without its further rounds. There is no paper.
 
     Args:
         groups: to wait for; 0: GRPO.

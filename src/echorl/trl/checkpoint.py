@@ -36,7 +36,8 @@ def load(trainer: EchoGRPOTrainer, folder: str) -> None:
     All but the batch in use is the same on every process, so that between batches any number of them can resume.
 
     Raises:
-        ValueError: the checkpoint lies within a generation batch that other processes than these hold.
+        ValueError: the checkpoint lies within a generation batch that other processes than these hold, or has the
+            memory of another method.
     """
     path = _path(Path(folder), trainer.accelerator.process_index)
     _forward_sampler(trainer)
@@ -57,7 +58,10 @@ def load(trainer: EchoGRPOTrainer, folder: str) -> None:
     trainer.entropy_floor = state["entropy_floor"]
     trainer.last_dump = state["last_dump"]
     trainer.warned = set(state["warned"])
-    trainer.part.load_state_dict(state.get("part", {}))
+    part, writer = state.get("part", {}), state.get("method", trainer.args.method)
+    if part and writer != trainer.args.method:
+        raise ValueError(_other_method(folder, writer, trainer.args.method))
+    trainer.part.load_state_dict(part)
 
 
 def load_weights(trainer: EchoGRPOTrainer, folder: str) -> None:
@@ -96,6 +100,7 @@ def _state(trainer: EchoGRPOTrainer) -> dict[str, Any]:
         "entropy_floor": trainer.entropy_floor,
         "last_dump": trainer.last_dump,
         "warned": sorted(trainer.warned),
+        "method": trainer.args.method,
         "part": trainer.part.state_dict(),
     }
 
@@ -110,6 +115,13 @@ def _forward_sampler(trainer: EchoGRPOTrainer) -> None:
 
 def _path(folder: Path, process: int) -> Path:
     return folder / f"echorl_state_{process}.pt"
+
+
+def _other_method(folder: str, writer: str | None, method: str | None) -> str:
+    return (
+        f"{folder} holds what method={writer!r} remembers, which method={method!r} cannot go on from: resume with "
+        f"method={writer!r}, or start a new run from the checkpoint's weights."
+    )
 
 
 def _other_processes(folder: str) -> str:

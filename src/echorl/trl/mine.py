@@ -42,6 +42,7 @@ def annotate(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationC
     verdicts = _verdicts(trainer, out, capture)
     batch = _batch(trainer, capture.rewards, verdicts)
     informative = _apply_method(trainer, out, batch, own_rows)
+    trainer.add_metric("frac_degenerate", float(verdicts.kinds.degenerate.float().mean()))
     if trainer.verifiers is not None:
         _record(trainer, verdicts, out, capture)
     if trainer.wants_entropy:
@@ -189,7 +190,6 @@ def _record(trainer: EchoGRPOTrainer, verdicts: Verdicts, out: dict[str, Any], c
     shares = trainer.ledger.record(verdicts.kinds, trainer.accelerator.gather(lengths), dropped=dropped)
     for name, share in shares.items():
         trainer.add_metric(name, share)
-    trainer.add_metric("frac_degenerate", float(verdicts.kinds.degenerate.float().mean()))
 
 
 def _in_loss(out: dict[str, Any]) -> Tensor:

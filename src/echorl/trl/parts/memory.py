@@ -13,7 +13,7 @@ from torch import Tensor
 from echorl.core.ledger import KINDS
 from echorl.methods.base import Batch
 from echorl.trl.parts.base import Part
-from echorl.trl.parts.row_keys import row_key, rows_fingerprint
+from echorl.trl.parts.row_keys import COLUMNS, row_key, rows_fingerprint
 from echorl.trl.parts.stream import PromptStream
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class RowKeys:
 
     def __init__(self, trainer: EchoGRPOTrainer) -> None:
         self.trainer = trainer
+        self._of_rows: list[int] = []
 
     @cached_property
     def fingerprint(self) -> str:
@@ -36,6 +37,14 @@ class RowKeys:
         """One key a group, of all processes' rows."""
         own = torch.tensor([row_key(example) for example in inputs], device=self.trainer.accelerator.device)
         return self.trainer.accelerator.gather(own)[:: self.trainer.num_generations].tolist()
+
+    def of_rows(self, columns: list[str]) -> list[int]:
+        """One key a training row, of the columns that reach the trainer; made once, since most may be passed over."""
+        if not self._of_rows:
+            rows = self.trainer.train_dataset
+            rows = rows.select_columns([name for name in rows.column_names if name in columns and name not in COLUMNS])
+            self._of_rows = [row_key(example) for example in rows]
+        return self._of_rows
 
     def check(self, fingerprint: str) -> None:
         """ValueError if what was remembered is of other rows."""
@@ -122,7 +131,8 @@ class SkipSolved(Memory):
         self._log(len(keys), len(solved), len(others))
         first, size = self.trainer.accelerator.process_index * len(inputs), self.trainer.num_generations
         change = dict(zip(solved, others, strict=False))
-        return sample([change.get((first + row) // size, example) for row, example in enumerate(inputs)])
+        # Copies: TRL writes what a rollout_func returns into a row, so none may stand for two.
+        return sample([dict(change.get((first + row) // size, example)) for row, example in enumerate(inputs)])
 
     def _is_solved(self, key: int) -> bool:
         streak, skipped = self.entries.get(key, (0.0, 0.0))
@@ -134,12 +144,12 @@ class SkipSolved(Memory):
         for _ in range(self.stream.size):
             if len(found) == count:
                 break
-            row = self.trainer.train_dataset[self.stream.draw(1)[0]]
-            example = {name: value for name, value in row.items() if name in columns}
-            key = row_key(example)
+            number = self.stream.draw(1)[0]
+            key = self.rows.of_rows(columns)[number]
             if key not in taken and not self._is_solved(key):
                 taken.add(key)
-                found.append(example)
+                row = self.trainer.train_dataset[number]
+                found.append({name: value for name, value in row.items() if name in columns})
         return found
 
     def _log(self, groups: int, solved: int, replaced: int) -> None:

@@ -37,7 +37,8 @@ class ReinforceAda(Rounds):
     once: ClassVar = {"max_rounds": 1}
 
     def collect(self, inputs: list[dict[str, Any]], sample: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> Any:
-        self.prompts = gather_object(inputs)[:: self.trainer.num_generations]
+        # Copies: TRL writes what a rollout_func returns into a row, so none may stand for two, or carry it to a round.
+        self.prompts = [dict(row) for row in gather_object(inputs)[:: self.trainer.num_generations]]
         self.asked = [list(range(len(self.prompts)))]  # the prompts of each round's groups
         self.scored: list[Batch] = []  # each round's, over all processes
         self.in_loss: list[Tensor] = []  # bool, its rollouts that the loss counts
@@ -74,7 +75,7 @@ class ReinforceAda(Rounds):
             return []
         processes, generations = self.trainer.accelerator.num_processes, self.trainer.num_generations
         self.asked.append(groups_in_turn(prompts, generations, processes))
-        rows = [self.prompts[prompt] for prompt in self.asked[-1] for _ in range(generations)]
+        rows = [dict(self.prompts[prompt]) for prompt in self.asked[-1] for _ in range(generations)]
         here = len(rows) // processes
         return rows[self.trainer.accelerator.process_index * here :][:here]
 
