@@ -14,7 +14,8 @@ import yaml
 from filelock import FileLock
 
 from echorl.cli import compare_worker, main
-from echorl.compare.plan import Run, read_comparison
+from echorl.compare.plan import Run
+from echorl.compare.read import read_comparison
 from echorl.compare.run import scores_key, scores_path
 from echorl.compare.study import Study
 from echorl.processes import JobsFailed

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from echorl.compare.plan import Comparison, Run, read_comparison
-from echorl.compare.run import claim, run_key, run_options, scores_key, training_of
+from echorl.compare.plan import Comparison, Run
+from echorl.compare.read import read_comparison
+from echorl.compare.run import claim, kept_key, run_key, run_options, scores_key, training_of
 from echorl.stored import write_json
 
 STUDY = {
@@ -83,6 +84,13 @@ def test_no_run_of_the_grid_is_compared():
         ({"tests": ("test", "validation")}, "'validation' is for training or for choosing"),
         ({"tests": ("train",)}, "'train' is for training or for choosing"),
         ({"tests": ()}, "name a split, at least one"),
+        ({"greedy": "no"}, "greedy='no' is not allowed: it must be true or false"),
+        ({"output_dir": 5}, "output_dir=5 is not allowed"),
+        ({"tests": [{"two": {"split": "test"}}]}, "is no name of a split; tests with options are a mapping"),
+        ({"tests": ["a", "b"], "averages": {"m": [["a"], "b"]}}, "name two or more of them, each once"),
+        ({"tests": ["a", "b"], "averages": {"m": ["a", "b", "b"]}}, "name two or more of them, each once"),
+        ({"references": {"echorl": ["grpo"]}}, r"references: \['grpo'\] is no arm"),
+        ({"grid_arm": ["grpo"]}, r"grid_arm=\['grpo'\] is no arm"),
         ({"tests": "test"}, r"tests='test' is not a list of splits; write e.g. \[test\]"),
         ({"tests": {"validation": {"split": "test"}}}, "'validation' is for training or for choosing"),
         ({"tests": {"training": {"split": "test"}}}, "'training' is for training or for choosing"),
@@ -192,3 +200,14 @@ def test_scores_are_made_again_where_a_tests_own_data_changed(tmp_path):
         (tmp_path / "rows.jsonl").write_text(text)
         found.append(scores_key({}, plan, "own"))
     assert found[0] != found[1]
+
+
+def test_a_finished_run_of_an_earlier_version_is_used_and_an_unfinished_one_refused(tmp_path):
+    old, now = ({"version": version, "options": {"beta": 0.0}} for version in ("0.1.0", "0.2.0"))
+    write_json(tmp_path / "run.json", {"key": old, "value": {"updates": 3}})
+    assert kept_key(tmp_path, now) == old
+    assert kept_key(tmp_path, {**now, "options": {"beta": 1.0}})["version"] == "0.2.0"
+    write_json(tmp_path / "run.json", {"key": old, "value": None})
+    assert kept_key(tmp_path, now) == now
+    with pytest.raises(ValueError, match=r"version '0.1.0' then, '0.2.0' now"):
+        claim(tmp_path, {**now, "model": None, "files": {}})

@@ -169,3 +169,28 @@ def test_what_runs_took_is_compared_where_all_of_them_logged_it(comparison, resu
     assert found["tokens outside mixed groups, %"]["echorl"]["difference"]["value"] == 0.0
     del results[Run("grpo", 1e-6, 0)]["training"]["minutes"]
     assert "minutes" not in table.compare(comparison, RATES, results)["training"]
+
+
+def test_an_average_draws_prompts_within_each_test():
+    """One test's prompts all gain 10, the other's lose 10: drawn together, the mean would move; here it cannot."""
+    first, second = [[0.0] * 8] * 3, [[10.0] * 4 + [-10.0] * 4] * 3
+    found = paired_runs(first, second, [4, 4])
+    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
+    assert paired_runs(first, second).high > 1.0
+    with pytest.raises(ValueError, match=r"blocks=\[4, 5\] are 9 items, not 8"):
+        paired_runs(first, second, [4, 5])
+
+
+def test_an_arm_whose_runs_all_agree_counts_in_holms_correction():
+    references = {"grpo": None, "a": "grpo", "b": "grpo"}
+    rows = table.against(references, {"grpo": [0.0, 0.0, 0.0], "a": [1.0, 1.1, 0.9], "b": [2.0, 2.0, 2.0]})
+    assert rows["b"]["p"] is rows["b"]["holm"] is None
+    assert rows["a"]["holm"] == pytest.approx(2 * rows["a"]["p"])
+
+
+def test_counts_are_printed_whole():
+    values = {"grpo": [100800.0] * 2, "a": [101800.0, 101900.0]}
+    measures = {"rollout tokens": table.against({"grpo": None, "a": "grpo"}, values)}
+    rows = table.table_rows({"grpo": None, "a": None}, measures)
+    assert rows[0][3] == "100,800"
+    assert rows[1][3:6] == ["101,850", "grpo", "+1,050 [+415, +1,685]"]

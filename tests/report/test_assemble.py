@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -158,6 +159,15 @@ def test_an_unfinished_comparison_shows_how_far_it_is(tmp_path):
     rows = {row[0]: row[1:] for row in section(report, "Comparison").tables[0].rows}
     assert rows["grpo/rate-0.0001/seed-1000"] == ["6", "600", "75.0%"]
     assert rows["grpo/rate-0.0001/seed-0"] == ["", "", ""]
+
+
+def test_stored_runs_without_metrics_or_results_show_how_far_they_are(tmp_path):
+    folder = made.make_comparison(tmp_path / "study", finished=False)
+    for policy in folder.glob("*/*/*/policy"):
+        shutil.rmtree(policy)
+    source = read_source(folder)
+    assert "`echorl compare STUDY.yaml` makes it in seconds" in source.lead[0]
+    assert source.tables[0].rows[0][1:3] == ["6", "600"]
 
 
 def test_some_runs_of_a_comparison(tmp_path):

@@ -127,10 +127,13 @@ def test_the_interval_of_a_rank_correlation():
 
 
 def test_arms_of_one_rule_are_drawn_together():
-    """Ten arms, but two rules: whichever is drawn twice leaves one prediction, and so no correlation."""
-    arms = [made(float(i % 2), [i % 2 + i / 100] * 3, rule=f"rule {i % 2}") for i in range(10)]
-    rho, low, high = rank_correlation(arms, PREDICTORS[0], "test")
-    assert low == high == pytest.approx(rho)
+    """Twelve arms of four rules, in which order agrees with the prediction but for one rule that has nine of them."""
+    few = [made(float(x), [float(x)] * 3, rule=f"rule {x}") for x in range(3)]
+    many = [made(9.0, [i / 100 - 1] * 3, rule="rule 9") for i in range(9)]
+    rho, _, high = rank_correlation([*few, *many], PREDICTORS[0], "test")
+    assert rho < 0
+    assert high == pytest.approx(1.0)  # where the rule of many is not drawn
+    assert rank_correlation([*few[:2], *many], PREDICTORS[0], "test") is None  # three rules
 
 
 def test_studies_without_a_common_test_have_no_section():
@@ -168,7 +171,8 @@ def test_a_report_draws_it(tmp_path):
     assert [section.title for section in page.sections][-1] == "Did the probe tell which arm gains?"
     correlations, points = page.sections[-1].tables
     assert correlations.rows[0][:3] == ["probe", "cosine with pass@1", "5"]
-    assert correlations.rows[0][3].startswith("+1.00 [")
+    assert correlations.rows[0][3] == "5"
+    assert correlations.rows[0][4].startswith("+1.00 [")
     assert len(points.rows) == 5
     assert len(page.sections[-1].figures) == 3
 

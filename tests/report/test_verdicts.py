@@ -38,6 +38,18 @@ def test_a_row_an_arm():
     assert table.rows[2][6] == "-2.0 [-3.0, -1.0]"
 
 
+def test_a_claim_is_of_the_papers_setting_alone():
+    arms = {
+        "echo": {"method": "grpo", "echo_coef": 0.001, "echo_select": "max_entropy"},
+        "spo": {"method": "grpo", "echo_coef": 0.1, "echo_select": "random"},
+        "grpo": {"method": "grpo", "echo_coef": 0.1, "echo_select": "max_entropy"},
+    }
+    cells = {row[0]: (row[2], row[-1]) for row in verdict_table(results(methods=arms)).rows}
+    assert cells["echo"] == (ECHORL.solved, ECHORL.claim)
+    assert cells["spo"] == ("NLL of one prefix (random)", "")
+    assert cells["grpo"] == (ECHORL.solved, "")
+
+
 def test_averages_stand_in_for_their_tests():
     assert verdict_table(results(averages=["far"])).head[6:-1] == ["far"]
 

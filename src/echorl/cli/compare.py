@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from echorl.cli.errors import UserError, resumable
-from echorl.compare.plan import Comparison, Run, Validation, read_comparison
+from echorl.compare.plan import Comparison, Run, Validation
+from echorl.compare.read import read_comparison
 from echorl.compare.run import claim, scores_key
 from echorl.compare.study import Study
 from echorl.processes import Job, JobsFailed, run_jobs, visible_gpus

@@ -1,4 +1,4 @@
-"""What a comparison compares: arms, learning rates, seeds, budget and tests, read from one YAML."""
+"""What a comparison compares: arms, learning rates, seeds, budget and tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 OWNED = ("seed", "learning_rate", "max_rollout_tokens", "max_steps", "output_dir", "resume_from_checkpoint")
@@ -114,8 +113,14 @@ class Comparison:
             raise ValueError(f"learning_rates={shown} is not allowed: two of them are equal to six digits; drop one.")
 
     def _check_tests(self) -> None:
+        """Makes `tests` a mapping, too."""
         if isinstance(self.tests, str) or not isinstance(self.tests, (Mapping, list, tuple)):
             raise ValueError(f"tests={self.tests!r} is not a list of splits; write e.g. [{self.tests}].")
+        if not isinstance(self.tests, Mapping) and (wrong := [one for one in self.tests if not isinstance(one, str)]):
+            raise ValueError(
+                f"tests={list(self.tests)} is not allowed: {wrong[0]!r} is no name of a split; tests with options are "
+                "a mapping, 'name: {split: test, ...}', one a line."
+            )
         if len(set(map(str, self.tests))) < len(self.tests):
             raise ValueError(f"tests={list(self.tests)} is not allowed: name each split once.")
         if not isinstance(self.tests, Mapping):
@@ -136,9 +141,15 @@ class Comparison:
                     f"tests={list(self.tests)} is not allowed: {self.split_of(name)!r} is for training or for choosing "
                     "the rates; name other splits."
                 )
+        self._check_averages()
+
+    def _check_averages(self) -> None:
         for name, tests in self.averages.items():
-            if name in (*self.tests, TRAINING) or not isinstance(tests, (list, tuple)) or len(set(tests)) < 2:
-                raise ValueError(f"averages: {name!r} must be no test's name, and name two or more of them in a list.")
+            listed = isinstance(tests, (list, tuple)) and all(isinstance(test, str) for test in tests)
+            if name in (*self.tests, TRAINING) or not listed or not 2 <= len(set(tests)) == len(tests):
+                raise ValueError(
+                    f"averages: {name!r} must be no test's name, and name two or more of them, each once, in a list."
+                )
             if unknown := [test for test in tests if test not in self.tests]:
                 raise ValueError(f"averages: {name!r} names {unknown[0]!r}; the tests are {', '.join(self.tests)}.")
 
@@ -152,6 +163,10 @@ class Comparison:
         for name, value in numbers.items():
             if not _is_whole(value) or value < 1:
                 raise ValueError(f"{name}={value!r} is not allowed: it must be a whole number from 1 on.")
+        if not isinstance(self.greedy, bool):
+            raise ValueError(f"greedy={self.greedy!r} is not allowed: it must be true or false.")
+        if not isinstance(self.output_dir, str):
+            raise ValueError(f"output_dir={self.output_dir!r} is not allowed: it must be a folder's name.")
         for k in self.pass_at:
             if not _is_whole(k) or not 1 <= k <= self.samples:
                 raise ValueError(f"pass_at={list(self.pass_at)}: {k!r} must be from 1 to samples={self.samples}.")
@@ -184,7 +199,7 @@ class Comparison:
                 raise ValueError(f"arm {name!r} is {options!r}: give a mapping of options, {{}} for the recipe's own.")
             if taken := [option for option in options if option in OWNED]:
                 raise ValueError(f"arm {name!r} sets {taken[0]}: the comparison sets it, for every arm alike.")
-        if self.grid_arm is not None and self.grid_arm not in self.arms:
+        if self.grid_arm is not None and self.grid_arm not in list(self.arms):
             raise ValueError(f"grid_arm={self.grid_arm!r} is no arm; there are {', '.join(self.arms)}.")
 
         self._check_references()
@@ -193,7 +208,7 @@ class Comparison:
         if not isinstance(self.references, Mapping):
             raise ValueError(f"references={self.references!r} is no mapping: write 'arm: its reference', one a line.")
         for arm, reference in self.references.items():
-            if unknown := [name for name in (arm, reference) if name not in self.arms]:
+            if unknown := [name for name in (arm, reference) if name not in list(self.arms)]:
                 raise ValueError(f"references: {unknown[0]!r} is no arm; there are {', '.join(self.arms)}.")
             chain = [arm]
             while (reference := self.reference_of(chain[-1])) is not None:
@@ -264,34 +279,3 @@ def _is_whole(value: Any) -> bool:
 
 def _is_positive(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
-
-
-def _list(path: Path, name: str, value: Any) -> list[Any]:
-    if not isinstance(value, (list, tuple)):
-        raise ValueError(f"{path}: {name}={value!r} is not a list; write e.g. [{value}].")
-    return list(value)
-
-
-def read_comparison(path: Path, mapping: Mapping[str, Any], changes: Mapping[str, Any]) -> Comparison:
-    """The comparison in the mapping of a YAML file at `path`, with changes from the command line (None: unchanged).
-
-    Raises:
-        ValueError: an unknown, missing or bad option.
-    """
-    known = {field.name: field for field in dataclasses.fields(Comparison)}
-    values = {"output_dir": f"runs/{path.stem}", **mapping, **{k: v for k, v in changes.items() if v is not None}}
-    for name in values:
-        if name not in known:
-            raise ValueError(f"{path}: unknown option {name!r}; a comparison has {', '.join(known)}.")
-    for name in ("recipe", "arms", "rollout_tokens"):
-        if name not in values:
-            raise ValueError(f"{path}: {name!r} is missing; a comparison needs recipe, arms and rollout_tokens.")
-    for name in ("seeds", "grid_seeds", "learning_rates", "pass_at"):
-        if name in values:
-            values[name] = tuple(_list(path, name, values[name]))
-    for name in ("averages", "validation"):
-        if not isinstance(values.get(name, {}), Mapping):
-            raise ValueError(f"{path}: {name}={values[name]!r} is no mapping: write 'name: value', one a line.")
-    recipes = values["recipe"] if isinstance(values["recipe"], list) else [values["recipe"]]
-    values["recipe"] = tuple(str(path.parent / str(recipe)) for recipe in recipes)
-    return Comparison(**values)

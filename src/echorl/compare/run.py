@@ -54,6 +54,16 @@ def run_key(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def kept_key(folder: Path, key: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The key; for a finished run that differs from it in echorl's version alone, the one that the run has.
+
+    So a stored study gives its tables with later versions, too.
+    """
+    found = read_json(folder / MARK) or {}
+    own = found.get("key") or {}
+    return own if found.get("value") and {**own, "version": key["version"]} == key else key
+
+
 def with_effect(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that the policy may depend on."""
     return {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}

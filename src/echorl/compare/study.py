@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.compare.plan import Comparison, Run, Validation
-from echorl.compare.run import run_key, run_options, scores_key, scores_path, training_of
+from echorl.compare.run import kept_key, run_key, run_options, scores_key, scores_path, training_of
 from echorl.stored import stored
 
 
@@ -25,8 +25,8 @@ class Study:
     def options(self, run: Run) -> dict[str, Any]:
         return run_options(self.comparison, self.recipe, run, self.folder(run))
 
-    def key(self, run: Run) -> dict[str, Any]:
-        return run_key(self.options(run))
+    def key(self, run: Run) -> Mapping[str, Any]:
+        return kept_key(self.folder(run), run_key(self.options(run)))
 
     def training(self, run: Run) -> Any:
         """What the training took; None if it is still to be done."""

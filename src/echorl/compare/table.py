@@ -72,7 +72,9 @@ def _scored(
     rows = {}
     for name, per_prompt in accuracies(comparison.ks, comparison.greedy).items():
         items = {arm: [[v for t in tests for v in per_prompt(run[t])] for run in own] for arm, own in runs.items()}
-        rows[name] = against(references, {arm: _means(own) for arm, own in items.items()}, items)
+        one = next(iter(runs.values()))[0]
+        blocks = [len(per_prompt(one[test])) for test in tests]
+        rows[name] = against(references, {arm: _means(own) for arm, own in items.items()}, items, blocks)
     for name, per_run in behaviours().items():
         means = {arm: [statistics.fmean(per_run(run[t]) for t in tests) for run in own] for arm, own in runs.items()}
         rows[name] = against(references, means)
@@ -87,8 +89,9 @@ def against(
     references: Mapping[str, str | None],
     values: Mapping[str, Sequence[float]],
     items: Mapping[str, Sequence[Sequence[float]]] | None = None,
+    blocks: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """One measure's row: `values` holds one number a seed, `items` one a seed and prompt."""
+    """One measure's row: `values` holds one number a seed, `items` one a seed and prompt, in `blocks` of so many."""
     rows = {}
     for arm, own in values.items():
         reference = references[arm]
@@ -99,16 +102,19 @@ def against(
             "reference": reference,
             "difference": vars(mean_of_runs(_differences(values[reference], own))) if apart else None,
             "p": p_of_runs(_differences(values[reference], own)) if apart else None,
-            "bootstrap": vars(paired_runs(items[reference], items[arm])) if apart and items else None,
+            "bootstrap": vars(paired_runs(items[reference], items[arm], blocks)) if apart and items else None,
         }
     return _corrected(rows)
 
 
 def _corrected(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The rows with `holm`, the p-values after Holm's correction over the arms that have one."""
-    found = {arm: row["p"] for arm, row in rows.items() if row["p"] is not None}
-    adjusted = dict(zip(found, holm(list(found.values())), strict=True))
-    return {arm: {**row, "holm": adjusted.get(arm)} for arm, row in rows.items()}
+    """The rows with `holm`, the p-values after Holm's correction over the arms that are compared.
+
+    One whose runs all agree has no p-value, and counts among them as if it were 1.
+    """
+    found = {arm: row["p"] for arm, row in rows.items() if row["difference"] is not None}
+    adjusted = dict(zip(found, holm([1.0 if p is None else p for p in found.values()]), strict=True))
+    return {arm: {**row, "holm": None if row["p"] is None else adjusted[arm]} for arm, row in rows.items()}
 
 
 def _differences(reference: Sequence[float], own: Sequence[float]) -> list[float]:
@@ -147,11 +153,19 @@ def table_rows(rates: Mapping[str, float | None], measures: Mapping[str, Any]) -
 def _cells(row: Mapping[str, Any]) -> list[str]:
     over_seeds, drawn = (_interval(row[name]) for name in ("difference", "bootstrap"))
     p = "" if row["holm"] is None else f"{row['holm']:.2g}"
-    return [f"{row['mean']:.4g}", row.get("reference") or "", over_seeds, p, drawn]
+    return [_number(row["mean"], ".4g"), row.get("reference") or "", over_seeds, p, drawn]
 
 
 def _interval(found: Mapping[str, float] | None) -> str:
-    return "" if found is None else f"{found['value']:+.3g} [{found['low']:+.3g}, {found['high']:+.3g}]"
+    if found is None:
+        return ""
+    value, low, high = (_number(found[name], "+.3g") for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _number(value: float, form: str) -> str:
+    """In that form, but from 1,000 on whole: counts, which nobody reads as 1.008e+05."""
+    return format(value, form) if abs(value) < 1000 else format(value, form.split(".")[0] + ",.0f")
 
 
 def _rate(rate: float | None) -> str:

@@ -179,22 +179,34 @@ def _resampled_means(values: torch.Tensor, resamples: int, generator: torch.Gene
 
 
 def paired_runs(
-    first: Sequence[Sequence[float]], second: Sequence[Sequence[float]], *, resamples: int = 4000, seed: int = 0
+    first: Sequence[Sequence[float]],
+    second: Sequence[Sequence[float]],
+    blocks: Sequence[int] | None = None,
+    *,
+    resamples: int = 4000,
+    seed: int = 0,
 ) -> Estimate:
     """The mean of `second` less that of `first`, R paired runs on the same N items, with a bootstrap interval.
 
     Runs and items are drawn with replacement, both sides together, so that the interval covers the luck of training and
-    the choice of items. With few runs it is somewhat too narrow: look at `mean_of_runs` beside it.
+    the choice of items; items of several tests, of which the first has `blocks[0]`, within their test. With few runs it
+    is somewhat too narrow in them: look at `mean_of_runs` beside it.
 
     Raises:
-        ValueError: the two differ in shape, or are empty.
+        ValueError: the two differ in shape, or are empty, or the blocks are not of N items together.
     """
     shapes = [[len(run) for run in side] for side in (first, second)]
     if shapes[0] != shapes[1] or not shapes[0] or len(set(shapes[0])) != 1 or not shapes[0][0]:
         raise ValueError(f"runs of {shapes[0]} and {shapes[1]} items: give as many runs, all on the same items.")
+    blocks = blocks or [shapes[0][0]]
+    if sum(blocks) != shapes[0][0]:
+        raise ValueError(f"blocks={list(blocks)} are {sum(blocks)} items, not {shapes[0][0]}.")
     differences = torch.tensor(second, dtype=torch.float64) - torch.tensor(first, dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
-    runs, items = (torch.randint(n, (resamples, n), generator=generator) for n in differences.shape)
+    runs = torch.randint(len(differences), (resamples, len(differences)), generator=generator)
+    starts = [sum(blocks[:i]) for i in range(len(blocks))]
+    drawn = [torch.randint(n, (resamples, n), generator=generator) for n in blocks]
+    items = torch.cat([start + own for start, own in zip(starts, drawn, strict=True)], 1)
     rows = max(1, MAX_DRAWS // differences.shape[1])
     parts = zip(_weights(runs).split(rows), items.split(rows), strict=True)
     means = torch.cat([((own @ differences) * _weights(drawn)).sum(1) for own, drawn in parts])
@@ -249,7 +261,7 @@ def p_of_runs(values: Sequence[float]) -> float | None:
     if min(values) == max(values):
         return None
     mean = math.fsum(values) / len(values)
-    return 1 - _t_within(abs(mean) / error, len(values) - 1)
+    return max(0.0, 1 - _t_within(abs(mean) / error, len(values) - 1))  # below 1e-15 nothing is left but rounding
 
 
 def _t_within(t: float, freedom: int) -> float:

@@ -16,7 +16,10 @@ from echorl.report.training import METRICS, TrainingRun, read_metrics
 from echorl.report.verdicts import PASS, parts_of, verdict_table
 from echorl.stored import read_json
 
-UNFINISHED = "The comparison is not finished: its table comes with the last run."
+UNFINISHED = (
+    "There is no results.json yet: the tables come with the last run; where all are done, `echorl compare STUDY.yaml` "
+    "makes it in seconds."
+)
 
 
 def read_comparison(folder: Path) -> Source:
@@ -29,7 +32,7 @@ def read_comparison(folder: Path) -> Source:
     results = read_json(folder / "results.json")
     names = [mark.parent.relative_to(folder).as_posix() for mark in marks]
     runs, notes = _runs(folder, [name for name in names if results is None or _is_final(name, results)])
-    if not runs and results is None:
+    if not runs and results is None and not any((read_json(mark) or {}).get("value") for mark in marks):
         raise ValueError(f"{folder} has no run with a line of metrics: wait for the first log.")
     done = [] if results is None else [*_tables(results), *_grid(results["validation"])]
     return Source(

@@ -17,7 +17,7 @@ from echorl.stored import read_json
 
 RESAMPLES = 1000
 LEAST = 4
-"""Arms below which a rank correlation says nothing."""
+"""Rules below which a rank correlation says nothing: arms of one rule in one study have one prediction, or two."""
 BY_METHOD: Mapping[str, tuple[str, str]] = {
     "positive_nll": ("full", "verified"),
     "spo": ("tracked", "all_success"),
@@ -29,8 +29,8 @@ PREDICTORS = ("cosine with pass@1", "rollouts saved", "worth of a step")
 NOTE = (
     "Cosine: of the rule's mean gradient with that of pass@1. Saved: the most, at the best coefficient. Worth: of a "
     "step with the term at the arm's own coefficient, in prompts, less 1. Rank correlations are Spearman's; their "
-    "intervals come from a bootstrap over rules (with all their arms) and seeds. In the pictures arms with one "
-    "prediction stand side by side."
+    "intervals come from a bootstrap over rules (with all their arms) and seeds; under four rules there is none. In "
+    "the pictures arms with one prediction stand side by side."
 )
 
 
@@ -124,7 +124,7 @@ def _ranks(values: Sequence[float]) -> list[float]:
 
 
 def rank_correlation(points: Sequence[Point], name: str, test: str) -> tuple[float, float, float] | None:
-    """(rho, low, high) of a prediction with mean gains over seeds; None for fewer than `LEAST` arms, or no variation.
+    """(rho, low, high) of a prediction with mean gains over seeds; None for fewer than `LEAST` rules, or no variation.
 
     Arms with one rule in a study have one prediction, and all arms of a study have its seeds: so the bootstrap draws
     rules with all their arms, and a study's seeds for all of them together.
@@ -132,9 +132,9 @@ def rank_correlation(points: Sequence[Point], name: str, test: str) -> tuple[flo
     known = [point for point in points if point.predicted[name] is not None]
     x, y = [point.predicted[name] for point in known], [statistics.fmean(point.gains[test]) for point in known]
     rho = spearman(x, y)
-    if len(known) < LEAST or rho is None:
-        return None
     rules = list({(point.study, point.rule): None for point in known})
+    if len(rules) < LEAST or rho is None:
+        return None
     own = [[point for point in known if (point.study, point.rule) == rule] for rule in rules]
     rng = random.Random(0)
     drawn = [found for _ in range(RESAMPLES) if (found := _resampled(own, name, test, rng)) is not None]
@@ -172,13 +172,22 @@ def _tests(points: Sequence[Point]) -> list[str]:
 
 def _correlations(points: Sequence[Point], probes: Sequence[str]) -> Table:
     tests = _tests(points)
-    rows = []
-    for probe in probes:
-        own = [point for point in points if point.probe == probe]
-        for name in PREDICTORS:
-            known = sum(point.predicted[name] is not None for point in own)
-            rows.append([probe, name, str(known), *(_cell(rank_correlation(own, name, test)) for test in tests)])
-    return Table("Prediction and gain: rank correlation", ["probe", "prediction", "arms", *tests], rows, NOTE)
+    parts = {probe: [point for point in points if point.probe == probe] for probe in probes}
+    rows = [
+        [probe, name, *_counts(own, name), *_rhos(own, name, tests)]
+        for probe, own in parts.items()
+        for name in PREDICTORS
+    ]
+    return Table("Prediction and gain: rank correlation", ["probe", "prediction", "arms", "rules", *tests], rows, NOTE)
+
+
+def _counts(points: Sequence[Point], name: str) -> list[str]:
+    known = [point for point in points if point.predicted[name] is not None]
+    return [str(len(known)), str(len({(point.study, point.rule) for point in known}))]
+
+
+def _rhos(points: Sequence[Point], name: str, tests: Sequence[str]) -> list[str]:
+    return [_cell(rank_correlation(points, name, test)) for test in tests]
 
 
 def _cell(found: tuple[float, float, float] | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from echorl.methods.about import ABOUT, ECHORL, About
@@ -12,6 +13,8 @@ PASS = "pass@1, %"
 """The measure of results.json whose differences are shown."""
 SHOWN = 0.05
 """A p-value, after Holm's correction, below which a difference is called one."""
+PAPER = 0.001
+"""The paper's coefficient."""
 VANISHING = 1e-9
 """Up to this EchoRL's coefficient only switches its mining on."""
 NOTE = (
@@ -42,9 +45,7 @@ def parts_of(results: Mapping[str, Any]) -> list[str]:
 
 def _row(arm: str, results: Mapping[str, Any], parts: list[str]) -> list[str]:
     found = results["methods"][arm]
-    about = ABOUT.get(found["method"] or "grpo", About(""))
-    if found["echo_coef"] > VANISHING and found["method"] != "positive_nll":  # whose weight it is
-        about = ECHORL
+    about = _about(found)
     tests = results["tests"]
     rows = [tests[part][PASS][arm] for part in parts]
     return [
@@ -58,8 +59,21 @@ def _row(arm: str, results: Mapping[str, Any], parts: list[str]) -> list[str]:
     ]
 
 
+def _about(found: Mapping[str, Any]) -> About:
+    """Of an arm with EchoRL, EchoRL's cells: the claim is the paper's setting's alone."""
+    if found["echo_coef"] <= VANISHING or found["method"] == "positive_nll":  # whose weight it is
+        return ABOUT.get(found["method"] or "grpo", About(""))
+    select = found.get("echo_select", "max_entropy")
+    if select == "max_entropy":
+        return ECHORL if found["echo_coef"] == PAPER else replace(ECHORL, claim="")
+    return About("NLL of the whole rollout" if select == "full" else f"NLL of one prefix ({select})")
+
+
 def _mean(training: Mapping[str, Any], measure: str, arm: str) -> str:
-    return f"{training[measure][arm]['mean']:.3g}" if measure in training else ""
+    if measure not in training:
+        return ""
+    value = training[measure][arm]["mean"]
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _difference(row: Mapping[str, Any]) -> str:
@@ -67,4 +81,16 @@ def _difference(row: Mapping[str, Any]) -> str:
     if found is None:
         return f"{row['mean']:.1f} %"
     star = "*" if row.get("holm") is not None and row["holm"] < SHOWN else ""
-    return f"{found['value']:+.1f} [{found['low']:+.1f}, {found['high']:+.1f}]{star}"
+    return f"{_points(found['value'])} [{_points(found['low'])}, {_points(found['high'])}]{star}"
+
+
+def _points(value: float) -> str:
+    """One decimal, or two where one would hide the sign.
+
+    >>> [_points(value) for value in (1.24, -0.03, 0.001)]
+    ['+1.2', '-0.03', '0.0']
+    """
+    for form in ("+.1f", "+.2f"):
+        if float(text := format(value, form)):
+            return text
+    return "0.0"
