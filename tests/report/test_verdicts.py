@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 from echorl.methods import METHODS
-from echorl.methods.about import ABOUT, ECHORL
+from echorl.methods.about import ABOUT, ADVICE, ECHORL
 from echorl.report.sources import read_source
 from echorl.report.verdicts import verdict_table
 from echorl.stored import read_json, write_json
@@ -77,8 +78,16 @@ def test_tables_of_fewer_seeds_say_so(tmp_path):
     assert len(source.runs) == 2
 
 
-def test_every_method_of_the_table_exists():
+def test_every_method_of_the_table_and_of_the_advice_exists():
     assert set(ABOUT) <= set(METHODS)
+    named = {word.strip("(),.") for _, advice in ADVICE for word in advice.split() if "_" in word}
+    assert named <= set(METHODS)
+
+
+def test_the_readme_gives_the_same_advice():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for case, advice in ADVICE:
+        assert f"| {case} | {advice} |" in readme
 
 
 def test_stored_scores_without_metrics_make_a_report(tmp_path):
@@ -90,5 +99,5 @@ def test_stored_scores_without_metrics_make_a_report(tmp_path):
     write_json(path, {**read_json(path), "methods": methods})
     source = read_source(folder)
     assert not source.runs
-    assert source.tables[0].title == "What helps on solved prompts"
+    assert [table.title for table in source.tables[:2]] == ["What helps on solved prompts", "What to do, by case"]
     assert "have no metrics here" in source.notes[0]

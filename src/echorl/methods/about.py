@@ -1,8 +1,8 @@
-"""What each method does on an all-success group, what it costs, and what its source says that it gains: for tables."""
+"""What each method does on an all-success group, costs and is said to gain; what to do in which case: for tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -48,3 +48,37 @@ ABOUT: Mapping[str, About] = {
     "top_entropy": About("nothing", claim="AIME25 +11.0 at 32B, none at 8B"),
 }
 """Method -> its cells. Claims: docs/rivals-study.md has the sources."""
+
+ADVICE: Sequence[tuple[str, str]] = (
+    (
+        "whatever your case",
+        "Tune the learning rate of plain GRPO first, on a validation split: on sums it moved GRPO by 23 points over the "
+        "grid, and no method by 8.",
+    ),
+    (
+        "a third of the groups solved (sums)",
+        "Nothing beat GRPO. Half the batch is free. Sampling on until groups are mixed (reinforce_ada), starting from "
+        "failures (failure_prefix) and down-weighting successes (w_reinforce) lost points at equal tokens.",
+    ),
+    (
+        "two thirds solved (products)",
+        "Nothing moved pass@1 by a point either way. skip_solved spends a third fewer tokens outside mixed groups, and "
+        "gains nothing by it.",
+    ),
+    (
+        "pass@k or the greedy answer wanted",
+        "Of two rates that tie on pass@1 take the lower, whatever the method; and look at the policy before RL, whose "
+        "greedy answers may be the best.",
+    ),
+    (
+        "demonstrations exist",
+        "luffy and uft gained nothing on a policy that solves 60 % or more; they are for prompts that it never solves.",
+    ),
+    (
+        "EchoRL at 0.001",
+        "No further rollouts, and no difference that shows. At 0.1 it changes what the clip is about, not pass@1: "
+        "`echorl probe` says beforehand where its gradient points.",
+    ),
+    ("other group sizes than 8, larger models", "Not measured: compare on your own prompts with `echorl compare`."),
+)
+"""Case -> what the rivals' study (docs/rivals-study.md) says to do."""

@@ -13,7 +13,7 @@ from echorl.report.page import Table
 from echorl.report.predicted import read_points
 from echorl.report.sources import Source, name_of
 from echorl.report.training import METRICS, TrainingRun, read_metrics
-from echorl.report.verdicts import PASS, parts_of, verdict_table
+from echorl.report.verdicts import PASS, advice_table, parts_of, verdict_table
 from echorl.stored import read_json
 
 UNFINISHED = (
@@ -112,9 +112,12 @@ def _tables(results: Mapping[str, Any]) -> list[Table]:
 
     note = "Differences are paired by seed, with Student's interval; the bootstrap draws seeds and prompts."
     summary = verdict_table(results)
-    return [summary] * (summary is not None) + [
-        Table(f"Results: {split}", HEAD, table_rows(results["learning_rates"], measures), note)
-        for split, measures in results["tests"].items()
+    return [
+        *([summary, advice_table()] if summary else []),
+        *(
+            Table(f"Results: {split}", HEAD, table_rows(results["learning_rates"], measures), note)
+            for split, measures in results["tests"].items()
+        ),
     ]
 
 

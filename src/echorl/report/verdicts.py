@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from echorl.methods.about import ABOUT, ECHORL, About
+from echorl.methods.about import ABOUT, ADVICE, ECHORL, About
 from echorl.report.page import Table
 
 PASS = "pass@1, %"
@@ -20,6 +20,10 @@ VANISHING = 1e-9
 NOTE = (
     "Points of pass@1 with 95 % intervals over seeds, paired with the arm under 'less'. A star: p < 0.05 after Holm's "
     "correction over the arms of the column. Claims are the sources' own, on other models and budgets."
+)
+
+ADVICE_NOTE = (
+    "From two tasks of policies with 0.87 M parameters (docs/rivals-study.md), not from the runs on this page."
 )
 
 
@@ -36,6 +40,11 @@ def verdict_table(results: Mapping[str, Any]) -> Table | None:
         return None
     head = ["arm", "less", "on an all-success group", "costs", "updates", "minutes", *parts, "claimed"]
     return Table("What helps on solved prompts", head, [_row(arm, results, parts) for arm in first], NOTE)
+
+
+def advice_table() -> Table:
+    """What to do in which case, by echorl's own study."""
+    return Table("What to do, by case", ["case", "advice"], ADVICE, ADVICE_NOTE)
 
 
 def parts_of(results: Mapping[str, Any]) -> list[str]:
