@@ -52,8 +52,8 @@ ABOUT: Mapping[str, About] = {
 ADVICE: Sequence[tuple[str, str]] = (
     (
         "whatever your case",
-        "Tune the learning rate of plain GRPO first, on a validation split: on sums it moved GRPO by 23 points over the "
-        "grid, and no method by 8.",
+        "Tune the learning rate of plain GRPO first, on a validation split: on sums it moved GRPO by 23 points over "
+        "the grid, and no method by 8.",
     ),
     (
         "a third of the groups solved (sums)",
