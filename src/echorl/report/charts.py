@@ -114,7 +114,7 @@ class Dots:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Named places on the x axis, dots at each, beside lines at zero; equal places stand side by side."""
+    """Named places on the x axis, dots at each, beside lines at zero; (nearly) equal places stand side by side."""
 
     title: str
     x_label: str
@@ -128,32 +128,48 @@ class Scatter:
     """In inches."""
 
     def draw(self, ax: Axes, *, legend: bool) -> None:
-        """On the axes, the names above the intervals."""
+        """On the axes, the names above all intervals."""
         for zero in (ax.axhline, ax.axvline):
             zero(0, color=GREY, linewidth=1, linestyle="--")
         gap = (max(*self.x, 0.0) - min(*self.x, 0.0) or 1.0) / 40
-        places = [x + gap * shift for x, shift in zip(self.x, _shifts(self.x), strict=True)]
+        places = _apart(self.x, gap)
         for number, dots in enumerate(self.dots):
             own, colour = [x + gap * number / 4 for x in places], COLOURS[COLOUR_NAMES[dots.look % len(COLOUR_NAMES)]]
             ax.vlines(own, dots.low, dots.high, color=colour, linewidth=1.2, alpha=0.6)
             ax.plot(own, dots.y, "o", color=colour, markersize=5, label=_plain(dots.label))
-        for i, (x, name) in enumerate(zip(places, self.names, strict=True)):
-            top = (x, max(dots.high[i] for dots in self.dots))
-            ax.annotate(_plain(name), top, (0, 4), textcoords="offset points", fontsize=7, rotation=90, ha="center")
-        ax.margins(y=0.3)
+        low, top = min(min(dots.low) for dots in self.dots), max(max(dots.high) for dots in self.dots)
+        for x, name in zip(places, self.names, strict=True):
+            ax.annotate(
+                _plain(name), (x, top), (0, 4), textcoords="offset points", fontsize=7, rotation=90, ha="center"
+            )
+        ax.set_ylim(low - 0.05 * (top - low or 1.0), top + 0.75 * (top - low or 1.0))  # room for the names
         ax.set(title=_plain(self.title), xlabel=_plain(self.x_label), ylabel=_plain(self.y_label))
         if legend:
             ax.legend(loc="best")
 
 
-def _shifts(values: Sequence[float]) -> list[float]:
-    """0 for a value that is alone; of equal ones as many steps to either side.
+def _apart(values: Sequence[float], gap: float) -> list[float]:
+    """Places for values: those closer than `gap` stand side by side about their mean.
 
-    >>> _shifts([1.0, 2.0, 1.0])
-    [-0.5, 0.0, 0.5]
+    >>> _apart([1.0, 2.0, 1.0], 0.5)
+    [0.75, 2.0, 1.25]
     """
-    before = [values[:i].count(value) for i, value in enumerate(values)]
-    return [own - (values.count(value) - 1) / 2 for own, value in zip(before, values, strict=True)]
+    groups: list[list[int]] = []
+    for i in sorted(range(len(values)), key=values.__getitem__):
+        last = groups[-1] if groups else []
+        if last and values[i] < _middle(values, last) + gap * (len(last) + 1) / 2:  # no room right of them
+            last.append(i)
+        else:
+            groups.append([i])
+    places = [0.0] * len(values)
+    for own in groups:
+        for k, i in enumerate(own):
+            places[i] = _middle(values, own) + gap * (k - (len(own) - 1) / 2)
+    return places
+
+
+def _middle(values: Sequence[float], own: Sequence[int]) -> float:
+    return sum(values[i] for i in own) / len(own)
 
 
 Drawn: TypeAlias = Chart | Intervals | Scatter
