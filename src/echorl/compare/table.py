@@ -153,18 +153,22 @@ def table_rows(rates: Mapping[str, float | None], measures: Mapping[str, Any]) -
 def _cells(row: Mapping[str, Any]) -> list[str]:
     over_seeds, drawn = (_interval(row[name]) for name in ("difference", "bootstrap"))
     p = "" if row["holm"] is None else f"{row['holm']:.2g}"
-    return [_number(row["mean"], ".4g"), row.get("reference") or "", over_seeds, p, drawn]
+    return [number(row["mean"], ".4g"), row.get("reference") or "", over_seeds, p, drawn]
 
 
 def _interval(found: Mapping[str, float] | None) -> str:
     if found is None:
         return ""
-    value, low, high = (_number(found[name], "+.3g") for name in ("value", "low", "high"))
+    value, low, high = (number(found[name], "+.3g") for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
 
-def _number(value: float, form: str) -> str:
-    """In that form, but from 1,000 on whole: counts, which nobody reads as 1.008e+05."""
+def number(value: float, form: str) -> str:
+    """In that form, but from 1,000 on whole: counts, which nobody reads as 1.008e+05.
+
+    >>> number(65.52, ".3g"), number(-1234.5, "+.3g")
+    ('65.5', '-1,234')
+    """
     return format(value, form) if abs(value) < 1000 else format(value, form.split(".")[0] + ",.0f")
 
 

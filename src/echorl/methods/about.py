@@ -62,8 +62,8 @@ ADVICE: Sequence[tuple[str, str]] = (
     ),
     (
         "two thirds solved (products)",
-        "Nothing moved pass@1 by a point either way. skip_solved spends a third fewer tokens outside mixed groups, and "
-        "gains nothing by it.",
+        "No difference passed the test, and in distribution none is a whole point. skip_solved spends a third fewer "
+        "tokens outside mixed groups, and gains nothing by it.",
     ),
     (
         "pass@k or the greedy answer wanted",

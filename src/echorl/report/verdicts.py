@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from echorl.compare.table import number
+from echorl.core.config import EchoConfig
 from echorl.methods.about import ABOUT, ADVICE, ECHORL, About
 from echorl.report.page import Table
 
@@ -13,7 +15,7 @@ PASS = "pass@1, %"
 """The measure of results.json whose differences are shown."""
 SHOWN = 0.05
 """A p-value, after Holm's correction, below which a difference is called one."""
-PAPER = 0.001
+PAPER = EchoConfig().coef
 """The paper's coefficient."""
 VANISHING = 1e-9
 """Up to this EchoRL's coefficient only switches its mining on."""
@@ -79,10 +81,7 @@ def _about(found: Mapping[str, Any]) -> About:
 
 
 def _mean(training: Mapping[str, Any], measure: str, arm: str) -> str:
-    if measure not in training:
-        return ""
-    value = training[measure][arm]["mean"]
-    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+    return number(training[measure][arm]["mean"], ".3g") if measure in training else ""
 
 
 def _difference(row: Mapping[str, Any]) -> str:
