@@ -7,9 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from echorl.quickstart.panels import PANELS, Curves, panel_svg, write_png
 from echorl.report.gallery import make_exhibit
 from echorl.report.page import Page, Table, render, write
-from echorl.report.plots import PANELS, Curves, panel_svg, smooth, write_png
+from echorl.report.plots import smooth
 from tests.report.test_gallery import TEXTS, clip, row
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">&amp;</pre></style>{{ 7*7 }}'

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import echorl
+from echorl.quickstart.panels import PANELS, Curves, panel_svg
 from echorl.quickstart.study import ARMS, LABELS, SPLITS, Study
 from echorl.quickstart.summary import LEDGER, accuracy_rows, behaviour_rows, findings, training_rows
 from echorl.report.gallery import choose_exhibits, read_rollouts
 from echorl.report.page import Page, Table
-from echorl.report.plots import PANELS, Curves, panel_svg
 
 ARM_HEAD = [LABELS[name] for name in ARMS]
 NOTE = (

@@ -97,11 +97,12 @@ def _job(name: str, output: Path, study: Study) -> Job:
 
 def _draw(output: Path, study: Study, summary: dict[str, Any], arms: dict[str, Any], view: View) -> None:
     on_part = view.begin("drawing the page", 2)
+    from echorl.quickstart import panels
     from echorl.quickstart.draw import make_curves, make_page
-    from echorl.report import page, plots
+    from echorl.report import page
 
     curves = make_curves(summary, arms)
-    plots.write_png(curves, output / "quickstart.png")
+    panels.write_png(curves, output / "quickstart.png")
     on_part(1)
     page.write(make_page(study, summary, curves, output / "echorl" / "rollouts"), output / "index.html")
     on_part(2)

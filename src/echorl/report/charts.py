@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from echorl.report.looks import COLOUR_NAMES, DASHES
-from echorl.report.plots import BLUE, COLOURS, GREY, draw, embeddable
+from echorl.report.plots import BLUE, COLOURS, GREY, as_percent, draw, embeddable, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,9 +69,10 @@ class Chart:
         if self.log:
             ax.set_yscale("log")
         elif self.percent:
-            _as_percent(ax)
+            ax.set_ylim(0, max(0.01, ax.get_ylim()[1]))
+            as_percent(ax, decimals=None)
         if all(float(x).is_integer() for line in self.lines for x in line.x):
-            _whole_numbers(ax)
+            whole_numbers(ax)
         if legend and self.lines:
             ax.margins(y=0.12)
             ax.legend(loc="best", fontsize=7.5 if len(self.lines) > NAMED // 2 else None)
@@ -209,16 +210,3 @@ def _draw_line(ax: Axes, line: Line, *, log: bool) -> None:
 def _plain(text: str) -> str:
     """Not read as mathematics; a leading underscore would hide a label from the legend."""
     return re.sub(r"^_", "\u2009_", text.replace("$", r"\$"))
-
-
-def _whole_numbers(ax: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-
-
-def _as_percent(ax: Axes) -> None:
-    from matplotlib.ticker import PercentFormatter
-
-    ax.set_ylim(0, max(0.01, ax.get_ylim()[1]))
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))

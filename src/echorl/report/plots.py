@@ -1,4 +1,4 @@
-"""Plots: panels side by side in one PNG, and each as an SVG that takes on the colours of the page around it."""
+"""What all plots share: colours and style, panels side by side as a PNG or an SVG, an SVG as a part of a page."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,44 +17,6 @@ PURPLE, SKY, AMBER = "#cc79a7", "#56b4e9", "#e69f00"
 """Okabe and Ito's colours, which stay apart under every common colour blindness, and a grey."""
 INK, PAPER = "#1f2328", "#fefefe"
 """Text, and what lies under text; in an SVG both are the page's."""
-ARM_COLOURS = {"start": GREY, "grpo": BLUE, "echorl": ORANGE}
-ARM_MARKERS = {"start": "s", "grpo": "o", "echorl": "D"}
-ARM_LINES = {"grpo": "-", "echorl": (0, (4, 1.5))}
-KINDS = {
-    "all_success": ("all succeed:\nno policy gradient", GREEN, "////"),
-    "mixed": ("mixed", BLUE, ""),
-    "all_fail": ("all fail", GREY, "...."),
-}
-"""Kind of group -> (name, colour, hatch)."""
-
-Bounds = tuple[float, float, float]
-"""(value, low, high)."""
-
-
-@dataclass(frozen=True)
-class Curves:
-    """What the panels show; every sequence has one entry a training step.
-
-    Attributes:
-        labels: arm -> name.
-        ledger: kind of group -> its share, in the arm without EchoRL.
-        rewards, lengths, entropies: arm -> of the training rollouts: success, tokens a rollout, nats a token.
-        norms: "policy" | "echo" -> (steps, norm of that term's gradient there), in the arm with EchoRL.
-        accuracy: split's name -> arm -> (value, low, high), in [0, 1].
-        solved: "policy" | "echo" -> norm on a batch of nothing but all-success groups, before training.
-    """
-
-    labels: Mapping[str, str]
-    ledger: Mapping[str, Sequence[float]]
-    rewards: Mapping[str, Sequence[float]]
-    lengths: Mapping[str, Sequence[float]]
-    entropies: Mapping[str, Sequence[float]]
-    norms: Mapping[str, tuple[Sequence[int], Sequence[float]]]
-    accuracy: Mapping[str, Mapping[str, Bounds]]
-    solved: Mapping[str, float]
-
-
-Panel = Callable[["Axes", Curves], None]
 
 
 def smooth(values: Sequence[float], width: int) -> list[float]:
@@ -70,133 +30,18 @@ def smooth(values: Sequence[float], width: int) -> list[float]:
     return [sum(window) / len(window) for window in windows]
 
 
-def draw_ledger(ax: Axes, curves: Curves) -> None:
-    """Stacked shares of the groups by kind over the steps, each named in its area."""
-    below = [0.0] * len(next(iter(curves.ledger.values())))
-    steps = range(1, len(below) + 1)
-    for kind, (name, colour, hatch) in KINDS.items():
-        shares = smooth(curves.ledger[kind], _width(below))
-        above = [a + b for a, b in zip(below, shares, strict=True)]
-        style: dict[str, Any] = {
-            "facecolor": colour,
-            "alpha": 0.45,
-            "hatch": hatch,
-            "edgecolor": colour,
-            "linewidth": 0,
-        }
-        ax.fill_between(steps, below, above, **style)
-        ax.plot(steps, above, color=colour, linewidth=1)
-        _name_area(ax, name, below, above)
-        below = above
-    ax.set(xlim=(1, max(2, len(below))), ylim=(0, 1), title="Groups of rollouts, under GRPO")
-    _whole_steps(ax)
-    _percent(ax)
-
-
-def _name_area(ax: Axes, name: str, below: list[float], above: list[float]) -> None:
-    """Write the name where the area is tallest, away from the ends; nowhere if it is too thin."""
-    margin = len(below) // 6
-    inner = range(margin, max(margin + 1, len(below) - margin))
-    at = max(inner, key=lambda i: above[i] - below[i])
-    if above[at] - below[at] > 0.08:
-        box = {"boxstyle": "round,pad=0.2", "facecolor": PAPER, "alpha": 0.85, "linewidth": 0}
-        ax.text(at + 1, (above[at] + below[at]) / 2, name, ha="center", va="center", color=INK, bbox=box)
-
-
-def draw_norms(ax: Axes, curves: Curves) -> None:
-    """Gradient norms of both terms over the steps (zeros left out), and both on a batch of solved groups only."""
-    names = {"policy": ("policy gradient", BLUE, "o"), "echo": ("echo gradient (coefficient 0.001)", ORANGE, "D")}
-    for term, (name, colour, marker) in names.items():
-        steps, norms = curves.norms[term]
-        shown = [(step, norm) for step, norm in zip(steps, norms, strict=True) if norm > 0]
-        ax.plot(
-            *zip(*shown, strict=True) if shown else ((), ()), color=colour, marker=marker, markersize=3.5, label=name
-        )
-    ax.set(yscale="log", title="Gradient norms, under GRPO + EchoRL")
-    _whole_steps(ax)
-    low, high = ax.get_ylim()
-    ax.set_ylim(low / 15, high * 12)
-    ax.legend(loc="upper left", borderaxespad=0.3)
-    policy, echo = curves.solved["policy"], curves.solved["echo"]
-    text = f"on all-success groups alone:\npolicy {policy:.2g}, echo {echo:.2g}"
-    ax.text(0.03, 0.04, text, transform=ax.transAxes, va="bottom", color=INK)
-
-
-def draw_accuracy(ax: Axes, curves: Curves) -> None:
-    """A dot with its 95 % interval for each arm, grouped by split."""
-    splits, arms = list(curves.accuracy), list(curves.labels)
-    for j, arm in enumerate(arms):
-        xs = [i + (j - (len(arms) - 1) / 2) * 0.22 for i in range(len(splits))]
-        bounds = [curves.accuracy[split][arm] for split in splits]
-        values = [value for value, _, _ in bounds]
-        errors = [[v - low for v, low, _ in bounds], [high - v for v, _, high in bounds]]
-        style = {"color": ARM_COLOURS[arm], "marker": ARM_MARKERS[arm], "linestyle": "", "capsize": 3}
-        ax.errorbar(xs, values, yerr=errors, label=curves.labels[arm], **style)
-        for x, value, (_, _, high) in zip(xs, values, bounds, strict=True):
-            ax.annotate(
-                f"{value:.0%}", (x, high), (0, 3), textcoords="offset points", ha="center", fontsize=8, color=INK
-            )
-    ax.set(
-        xticks=range(len(splits)),
-        xticklabels=splits,
-        xlim=(-0.6, len(splits) - 0.4),
-        yticks=[0, 0.2, 0.4, 0.6, 0.8, 1],
-        title="Accuracy in this one pair of runs",
-    )
-    ax.set_ylim(0, min(1.25, max(high for arm in curves.accuracy.values() for _, _, high in arm.values()) * 1.5))
-    ax.legend(loc="upper right", borderaxespad=0.3, title="95 % intervals over prompts", title_fontsize=8.5)
-    _percent(ax)
-
-
-def _draw_lines(ax: Axes, curves: Curves, values: Mapping[str, Sequence[float]], title: str) -> None:
-    for arm, series in values.items():
-        style = {"color": ARM_COLOURS[arm], "linestyle": ARM_LINES[arm]}
-        ax.plot(range(1, len(series) + 1), smooth(series, _width(series)), label=curves.labels[arm], **style)
-    ax.set(title=title)
-    _whole_steps(ax)
-    ax.margins(y=0.25)
-    ax.legend(loc="best")
-
-
-def draw_rewards(ax: Axes, curves: Curves) -> None:
-    """Success of the training rollouts."""
-    _draw_lines(ax, curves, curves.rewards, "Success of training rollouts")
-    ax.set_ylim(0, 1)
-    _percent(ax)
-
-
-def draw_lengths(ax: Axes, curves: Curves) -> None:
-    """Tokens a training rollout."""
-    _draw_lines(ax, curves, curves.lengths, "Response length, tokens")
-
-
-def draw_entropies(ax: Axes, curves: Curves) -> None:
-    """Mean token entropy of the training rollouts."""
-    _draw_lines(ax, curves, curves.entropies, "Token entropy, nats")
-
-
-PICTURE: tuple[Panel, ...] = (draw_ledger, draw_norms, draw_accuracy)
-"""The panels of the PNG."""
-PANELS: tuple[Panel, ...] = (*PICTURE, draw_rewards, draw_lengths, draw_entropies)
-"""The panels of the page."""
-
-
-def _width(values: Sequence[float]) -> int:
-    """Steps that a curve is smoothed over: a tenth of the run."""
-    return max(1, len(values) // 10)
-
-
-def _whole_steps(ax: Axes) -> None:
+def whole_numbers(ax: Axes) -> None:
+    """At most six ticks on the x axis, at whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    ax.set_xlabel("training step")
 
 
-def _percent(ax: Axes) -> None:
+def as_percent(ax: Axes, *, decimals: int | None) -> None:
+    """The y axis' shares in percent; None for as many decimals as the ticks need."""
     from matplotlib.ticker import PercentFormatter
 
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
 
 
 STYLE = {
@@ -213,21 +58,6 @@ STYLE = {
     "svg.hashsalt": "echorl",
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
 }
-
-
-def write_png(curves: Curves, path: Path, *, panels: Sequence[Panel] = PICTURE) -> None:
-    """The panels side by side, on white."""
-    path.write_bytes(draw([_with(panel, curves) for panel in panels], size=(3.9, 3.1), suffix="png"))
-
-
-def _with(panel: Panel, curves: Curves) -> Callable[[Axes], None]:
-    return lambda ax: panel(ax, curves)
-
-
-def panel_svg(panel: Panel, curves: Curves) -> str:
-    """One panel as an `<svg>` element without URLs; its text is `currentColor`, its colours the page's variables."""
-    drawn = draw([_with(panel, curves)], size=(4.4, 3.1), suffix="svg").decode()
-    return embeddable(drawn, title=str(panel.__doc__).splitlines()[0])
 
 
 def draw(panels: Sequence[Callable[[Axes], None]], *, size: tuple[float, float], suffix: str) -> bytes:
