@@ -55,7 +55,8 @@ def test_pictures_and_a_limit(here, capsys):
     assert note == "The gallery shows 4 of 8 rollouts, evenly chosen; --rollouts N shows more."
     assert paths[0] == "out/page.html"
     assert all(Path(path).stat().st_size for path in paths)
-    assert {"out/page-cosine-with-the-gradient-of-pass-1.png", "out/page-all-success-groups.png"} < set(paths)
+    charts = {"out/page-cosine-with-the-gradient-of-pass-1.png", "out/page-all-success-groups.png"}
+    assert {*charts, "out/page-clips.png"} < set(paths)
 
 
 def test_open(here, monkeypatch, capsys):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-import pytest
-
-from echorl.report.clip_picture import COLUMNS, lay_out, main, write_clips_png
+from echorl.report.clip_picture import COLUMNS, lay_out, write_clips_png
 from echorl.report.gallery import make_exhibit
 
 
@@ -37,27 +33,3 @@ def test_long_lines_are_broken():
 def test_a_picture_is_written(tmp_path):
     write_clips_png([make_exhibit([row()]), make_exhibit([row(text="$a$\nb", clip_step=1)])], tmp_path / "clips.png")
     assert (tmp_path / "clips.png").read_bytes()[:4] == b"\x89PNG"
-
-
-def test_nothing_to_draw(tmp_path):
-    with pytest.raises(ValueError, match="no EchoClip"):
-        write_clips_png([], tmp_path / "clips.png")
-
-
-@pytest.mark.parametrize(("folder", "words"), [("nowhere", "no folder nowhere: give"), (".", "no EchoClip to draw")])
-def test_no_rollouts_is_one_sentence(tmp_path, monkeypatch, capsys, folder, words):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["clip_picture", folder, "clips.png"])
-    with pytest.raises(SystemExit, match="2"):
-        main()
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"echorl: error: {words}")
-
-
-def test_the_picture_s_place_is_told(tmp_path, monkeypatch, capsys):
-    from datasets import Dataset
-
-    Dataset.from_list([row()]).to_parquet(tmp_path / "0.parquet")
-    monkeypatch.setattr(sys, "argv", ["clip_picture", str(tmp_path), str(tmp_path / "clips.png")])
-    main()
-    assert capsys.readouterr().out == f"the picture is {tmp_path / 'clips.png'}\n"

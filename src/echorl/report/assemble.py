@@ -10,7 +10,9 @@ from pathlib import Path
 import echorl
 from echorl.report import charts
 from echorl.report.charts import Drawn
+from echorl.report.clip_picture import write_clips_png
 from echorl.report.curves import AXES, ledger_tables, make_charts, runs_table
+from echorl.report.gallery import Exhibit
 from echorl.report.page import Page, Section
 from echorl.report.predicted import make_sections
 from echorl.report.sources import Source, name_of, read_source
@@ -26,21 +28,29 @@ BAND = (
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A page, and its charts, for pictures of their own."""
+    """A page, and what pictures of their own can be made of: its charts, and some EchoClips of each training run."""
 
     page: Page
     charts: Sequence[Drawn]
+    clips: Sequence[Sequence[Exhibit]] = ()
 
     def write_pngs(self, stem: Path) -> list[Path]:
-        """A PNG a chart, STEM-TITLE.png. Returns the files."""
+        """A PNG a chart, STEM-TITLE.png, and STEM-clips.png for each run with EchoClips. Returns the files."""
         paths: list[Path] = []
         for chart in self.charts:
-            path = stem.with_name(f"{stem.name}-{slug(chart.title)}.png")
-            if path in paths:
-                path = path.with_name(f"{path.stem}-{len(paths)}.png")
-            charts.write_png(chart, path)
-            paths.append(path)
+            charts.write_png(chart, _free(stem, slug(chart.title), paths))
+        for exhibits in self.clips:
+            write_clips_png(exhibits, _free(stem, "clips", paths))
         return paths
+
+
+def _free(stem: Path, name: str, paths: list[Path]) -> Path:
+    """STEM-NAME.png, with a number where it is taken; it joins `paths`."""
+    path = stem.with_name(f"{stem.name}-{name}.png")
+    if path in paths:
+        path = path.with_name(f"{path.stem}-{len(paths)}.png")
+    paths.append(path)
+    return path
 
 
 def slug(title: str) -> str:
@@ -82,7 +92,7 @@ def make_report(folders: Sequence[Path], *, over: str = "step", limit: int = 200
         gallery=_gallery(found),
         foot=[f"echorl {echorl.__version__}: echorl report " + visible(" ".join(str(one.folder) for one in sources))],
     )
-    return Report(page=page, charts=drawn)
+    return Report(page=page, charts=drawn, clips=[one.exhibits for _, one in found if one.exhibits])
 
 
 def _title(sources: Sequence[Source], arms: Sequence[Arm]) -> str:

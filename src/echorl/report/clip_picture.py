@@ -1,18 +1,14 @@
-"""EchoClips as a picture: a rollout's tokens shaded by entropy, the clip framed, its last step bold.
-
-python -m echorl.report.clip_picture RUN/rollouts PICTURE.png
-"""
+"""EchoClips as a picture: a rollout's tokens shaded by entropy, the clip framed, its last step bold."""
 
 from __future__ import annotations
 
-import argparse
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echorl.report.gallery import EDGES, Exhibit, Token, choose_exhibits, read_rollouts
+from echorl.report.gallery import EDGES, Exhibit, Token
 from echorl.report.plots import INK, ORANGE
 
 if TYPE_CHECKING:
@@ -59,15 +55,7 @@ def _shown(token: Token) -> str:
 
 
 def write_clips_png(exhibits: Sequence[Exhibit], path: Path) -> None:
-    """One picture with the exhibits below each other.
-
-    Raises:
-        ValueError: no exhibit.
-    """
-    if not exhibits:
-        raise ValueError(
-            "no EchoClip to draw: the dumps hold none; echo_rollouts_every keeps rollouts with their clips."
-        )
+    """One picture with the exhibits, of which there is at least one, below each other."""
     from matplotlib.figure import Figure
 
     heights = [_num_lines(exhibit) for exhibit in exhibits]
@@ -135,21 +123,3 @@ def _draw_frame(ax: Axes, pieces: Sequence[Piece], *, top: float) -> None:
         width = max(columns) - min(columns) + 1
         box = Rectangle((min(columns), top + line), width, 0.92, fill=False, edgecolor=ORANGE, linewidth=1.4)
         ax.add_patch(box)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw EchoClips from a run's dumps (echo_rollouts_every).")
-    parser.add_argument("rollouts", type=Path, help="folder of the dumps")
-    parser.add_argument("picture", type=Path, help="PNG to write")
-    options = parser.parse_args()
-    try:
-        if not options.rollouts.is_dir():
-            raise ValueError(f"no folder {options.rollouts}: give a run's rollouts, which echo_rollouts_every keeps.")
-        write_clips_png(choose_exhibits(read_rollouts(options.rollouts)), options.picture)
-    except ValueError as error:
-        parser.exit(2, f"echorl: error: {error}\n")
-    print(f"the picture is {options.picture}")
-
-
-if __name__ == "__main__":
-    main()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.core.ledger import MEANING
-from echorl.report.gallery import EDGES, Rollout, Row, Step, make_rollout
+from echorl.report.gallery import EDGES, Exhibit, Rollout, Row, Step, choose_exhibits, make_rollout
 from echorl.visible import prompt_text, visible
 
 Shown = dict[str, Any]
@@ -20,11 +20,12 @@ Shown = dict[str, Any]
 
 @dataclass(frozen=True)
 class Found:
-    """Groups to show, how many rollouts there are in all, and notes on files that could not be read."""
+    """Groups to show, how many rollouts there are in all, notes on unreadable files, and a few clips for a picture."""
 
     groups: Sequence[Shown]
     total: int
     notes: Sequence[str] = ()
+    exhibits: Sequence[Exhibit] = ()
 
     @property
     def num_rollouts(self) -> int:
@@ -53,7 +54,9 @@ def from_dumps(folder: Path, limit: int) -> Found:
         sizes[step] = sizes.get(step, 0) + num_rows
     chosen = spread(list(sizes.items()), limit)
     rows = (row for step in chosen for path in steps[step] for row in pq.read_table(path).to_pylist())
-    return Found(list(_within(_groups(rows), limit)), sum(sizes.values()), notes)
+    groups = list(_within(_groups(rows), limit))
+    exhibits = choose_exhibits(row for group in groups for row in group)
+    return Found([_group_of_dump(group) for group in groups], sum(sizes.values()), notes, exhibits)
 
 
 def spread(sizes: Sequence[tuple[str, int]], limit: int) -> list[str]:
@@ -70,14 +73,14 @@ def spread(sizes: Sequence[tuple[str, int]], limit: int) -> list[str]:
     return [name for name, _ in sizes[-1:]]
 
 
-def _within(groups: Iterable[list[Row]], limit: int) -> Iterator[Shown]:
+def _within(groups: Iterable[list[Row]], limit: int) -> Iterator[list[Row]]:
     """Whole groups until there are `limit` rollouts; the first one in any case."""
     count = 0
     for group in groups:
         if count and count + len(group) > limit:
             return
         count += len(group)
-        yield _group_of_dump(group)
+        yield group
 
 
 def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
