@@ -1,4 +1,4 @@
-"""A tiny model in a folder, a recipe for it, and the command line called in this process."""
+"""A tiny model in a folder, recipes and a study for it, and the command line called in this process."""
 
 from __future__ import annotations
 
@@ -13,6 +13,32 @@ from echorl.cli import main
 from tests.trl import tiny
 
 REWARDS = Path(__file__).with_name("rewards.py")
+RECIPE = {
+    "model_name_or_path": "quickstart",
+    "task": "quickstart",
+    "train_size": 16,
+    "num_generations": 4,
+    "per_device_train_batch_size": 8,
+    "max_completion_length": 16,
+    "lr_scheduler_type": "constant",
+    "use_cpu": True,
+    "bf16": False,
+    "activation_checkpointing": False,
+    "dataloader_pin_memory": False,
+    "logging_steps": 1,
+    "save_steps": 1,
+    "report_to": "none",
+}
+STUDY = {
+    "recipe": "recipe.yaml",
+    "arms": {"grpo": {"echo_coef": 0.0}, "echorl": {"echo_coef": 0.001}},
+    "learning_rates": [1e-5, 1e-4, 1e-3],
+    "seeds": [0, 1],
+    "rollout_tokens": 200,
+    "prompts": 2,
+    "samples": 2,
+    "output_dir": "study",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -89,5 +115,18 @@ def fails(capsys):
         for word in words:
             assert word in last
         return last
+
+    return call
+
+
+@pytest.fixture
+def write_study(tmp_path):
+    """Writes a study and its recipe: STUDY and RECIPE with changes (None takes an option out)."""
+
+    def call(recipe: dict | None = None, **changes) -> str:
+        for name, values in (("recipe", {**RECIPE, **(recipe or {})}), ("study", {**STUDY, **changes})):
+            kept = {key: value for key, value in values.items() if value is not None}
+            (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
+        return str(tmp_path / "study.yaml")
 
     return call
