@@ -72,7 +72,9 @@ def run_jobs(
     Raises:
         JobsFailed: when all are done, if any failed.
     """
-    waiting, running, failures = list(reversed(list(jobs))), {}, []
+    waiting = list(reversed(list(jobs)))
+    running: dict[Job, _Running] = {}
+    failures: list[str] = []
     num_jobs, view = len(waiting), view or Silent()
     try:
         while waiting or running:

@@ -65,7 +65,7 @@ def base_of(folder: str | Path) -> str | None:
         return None
     from peft import PeftConfig
 
-    return PeftConfig.from_pretrained(folder).base_model_name_or_path
+    return PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
 
 
 def reads_images(folder: str | Path) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -85,9 +84,9 @@ def sample(
     Raises:
         ValueError: images without a processor, prompts of text with images, or another number of images than places.
     """
-    written = partial(render, tokenizer, **(chat_template_kwargs or {}))
     pictures = [()] * len(prompts) if images is None else images
-    rendered = [written(prompt, own or ()) for prompt, own in zip(prompts, pictures, strict=True)]
+    options = chat_template_kwargs or {}
+    rendered = [render(tokenizer, prompt, own or (), **options) for prompt, own in zip(prompts, pictures, strict=True)]
     rows = [row for row in rendered for _ in range(group_size)]
     result = Completions([], [], [], group_size)
     training = model.training

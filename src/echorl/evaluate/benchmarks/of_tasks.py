@@ -57,7 +57,7 @@ class TaskBenchmark(Benchmark):
         Raises:
             ValueError: the task makes its rows up and `data` is given, or the task refuses the split or the data.
         """
-        task = self.task
+        task: Any = self.task
         if data is not None:
             if "data" not in {field.name for field in dataclasses.fields(task)}:
                 raise ValueError(f"the task of {self.name!r} makes its rows up; leave out the data {data}")
