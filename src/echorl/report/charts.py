@@ -146,7 +146,8 @@ class Scatter:
         ax.set_ylim(low - 0.05 * (top - low or 1.0), top + 0.75 * (top - low or 1.0))  # room for the names
         ax.set(title=_plain(self.title), xlabel=_plain(self.x_label), ylabel=_plain(self.y_label))
         if legend:
-            ax.legend(loc="best")
+            beside_the_title = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0}
+            ax.legend(ncol=len(self.dots), **beside_the_title)
 
 
 def _apart(values: Sequence[float], gap: float) -> list[float]:
