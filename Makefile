@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart chromium test real-model test-real test-vllm test-verl bench lint clean
+.PHONY: help install quickstart chromium test real-model test-real test-vllm test-verl bench rivals lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -70,6 +70,9 @@ $(VERL_READY): pyproject.toml constraints-verl.txt
 
 bench: $(READY)  ## every benchmark; results in benchmarks/results
 	$(BIN)/python -m benchmarks
+
+rivals: $(READY)  ## the rivals' study: tables and figures from its stored runs
+	$(BIN)/python -m benchmarks.rivals
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

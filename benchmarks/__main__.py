@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-HELPERS = {"__main__", "measure", "results"}
+HELPERS = {"__main__", "measure", "results", "rivals"}
+"""And `rivals`, which draws stored runs: `make rivals`."""
 
 
 def main() -> None:

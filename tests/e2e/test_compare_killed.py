@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -21,12 +22,14 @@ SECONDS = 120
 
 
 @pytest.mark.slow
-def test_killed_in_training_and_between_scores_it_ends_in_the_same_tables(tmp_path):
+def test_killed_at_four_points_a_grid_and_its_runs_end_in_the_same_tables(tmp_path):
     quiet, killed = (make_study(tmp_path / name) for name in ("quiet", "killed"))
     assert main(["compare", str(quiet)]) == 0
     runs = killed.parent / "study"
-    kill_when(killed, lambda: any(runs.glob("*/*/*/policy/checkpoint-1")))
-    kill_when(killed, lambda: any(runs.glob("*/*/*/scores-test.json")))
+    kill_when(killed, lambda: any(runs.glob("*/*/seed-1000/policy/checkpoint-1")))  # the grid, in training
+    kill_when(killed, lambda: any(runs.glob("*/*/seed-1000/scores-validation.json")))
+    kill_when(killed, after(random.Random(0).uniform(4, 9)))  # wherever it is by then
+    kill_when(killed, lambda: any(runs.glob("*/*/seed-0/scores-test.json")))
     assert not (runs / "results.json").exists()
     assert main(["compare", str(killed)]) == 0
     assert numbers(killed) == numbers(quiet)
@@ -34,7 +37,7 @@ def test_killed_in_training_and_between_scores_it_ends_in_the_same_tables(tmp_pa
 
 def make_study(folder: Path) -> Path:
     folder.mkdir()
-    study = write(folder, seeds=[0], tests=["test", "harder"], learning_rates=[], grid_arm=None)
+    study = write(folder, seeds=[0], grid_seeds=[1000], tests=["test", "harder"])
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
     (folder / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "save_steps": 1}))
     return study
@@ -51,6 +54,11 @@ def kill_when(study: Path, reached: Callable[[], bool]) -> None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
+
+
+def after(seconds: float) -> Callable[[], bool]:
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() > until
 
 
 def numbers(study: Path) -> dict:

@@ -58,6 +58,12 @@ def test_hints_begin_after_it(tmp_path):
     assert SOLUTION in hints
 
 
+def test_a_demonstration_that_is_the_opening_alone_gives_no_hint(tmp_path):
+    trainer = make_trainer(tmp_path, THINKING, THINK, method="uft")
+    trainer.part.begin([{"prompt": [], "target": THINK}])
+    assert list(trainer.part.prefixes[0]) == []
+
+
 def test_streamed_rows_that_do_not_tell_their_columns(tmp_path):
     rows = streamed(worked())
     assert rows.column_names is None

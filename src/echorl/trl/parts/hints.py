@@ -43,6 +43,8 @@ class Hints(Prefixed):
         if text is None:
             return []
         ids = tokenize(self.trainer, text.removeprefix(self.opening))[:-1]
+        if not ids:
+            return []
         steps = segment_steps(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.bool), self.delimiters)[0]
         step = self.trainer.state.global_step
         prompt = strip_images_from_messages(example["prompt"])  # an image's text is its address
