@@ -31,7 +31,7 @@ TABLES = Path("docs/rivals-study-tables.md")
 FIGURES = {
     "rivals-in": "pass-1-in-distribution",
     "rivals-out": "pass-1-out-of-distribution",
-    "rivals-products-in": "pass-1-in-distribution-14",
+    "rivals-products-in": "pass-1-in-distribution-2",
     "rivals-probe": "gain-against-the-probe-cosine-with-pass-1",
 }
 """Picture in docs/images -> chart of the report."""

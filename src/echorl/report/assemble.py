@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -45,10 +46,9 @@ class Report:
 
 
 def _free(stem: Path, name: str, paths: list[Path]) -> Path:
-    """STEM-NAME.png, with a number where it is taken; it joins `paths`."""
-    path = stem.with_name(f"{stem.name}-{name}.png")
-    if path in paths:
-        path = path.with_name(f"{path.stem}-{len(paths)}.png")
+    """STEM-NAME.png, the second of that name STEM-NAME-2.png, and so on; it joins `paths`."""
+    endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    path = next(path for end in endings if (path := stem.with_name(f"{stem.name}-{name}{end}.png")) not in paths)
     paths.append(path)
     return path
 
