@@ -223,6 +223,14 @@ def test_pngs(tmp_path):
     assert (slug("$a$ / ß"), slug("!")) == ("a-ß", "chart")
 
 
+def test_charts_of_one_title_are_numbered_among_themselves(tmp_path):
+    other = made.make_analysis(tmp_path / "analysis")
+    report = make_report([made.make_probe(tmp_path / "a"), other, made.make_probe(tmp_path / "b")])
+    title = "page-cosine-with-the-gradient-of-pass-1"
+    names = [path.stem for path in report.write_pngs(tmp_path / "page")]
+    assert [name for name in names if name.startswith(title)] == [title, f"{title}-2"]
+
+
 def test_the_same_runs_give_the_same_page(tmp_path):
     folders = [made.make_run(tmp_path / str(seed), seed=seed) for seed in (0, 1)]
     made.dump(folders[0], made.group_rows(0, 0))
