@@ -27,7 +27,7 @@ from pathlib import Path
 
 from benchmarks.results import write_csv
 from echorl.tasks.verify import GRADERS, MathGrader, Pool, Verdict
-from echorl.tasks.verify.worker import math_equal
+from echorl.tasks.verify.worker_math import math_equal
 from tests.tasks.verify import hostile
 from tests.tasks.verify.golds import golds_of
 

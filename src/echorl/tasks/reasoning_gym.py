@@ -22,7 +22,7 @@ from echorl.tasks.base import (
 )
 from echorl.tasks.solutions import DEMONSTRATIONS
 from echorl.tasks.verify.gym import ReasoningGymGrader
-from echorl.tasks.verify.worker import encode
+from echorl.tasks.verify.worker_gym import encode
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -27,7 +27,7 @@ def test_the_tasks_own_verifier_grades_its_rows(name: str) -> None:
 
 
 def text_with_the_answer(row: dict) -> str:
-    from echorl.tasks.verify.worker import decode
+    from echorl.tasks.verify.worker_gym import decode
 
     return f"so\n#### {row['answer'] if 'answer' in row else decode(row['instance'])['answer']}"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from echorl.tasks.verify import process, worker
+from echorl.tasks.verify import process, worker, worker_gym
 from echorl.tasks.verify.pool import Pool, _Work, shared_pool
 from echorl.tasks.verify.process import Outcome, Worker
 
@@ -260,4 +260,4 @@ def test_workers_load_nothing_of_echorl() -> None:
 
 def test_tuples_survive() -> None:
     value = {"board": ((1, 2), [3, (4,)]), "name": "a"}
-    assert worker.decode(worker.encode(value)) == value
+    assert worker_gym.decode(worker_gym.encode(value)) == value

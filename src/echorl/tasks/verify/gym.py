@@ -12,7 +12,7 @@ from echorl.tasks.base import final_answer
 from echorl.tasks.verify.base import TOO_LONG, AnswerGrader, Verdict, Written
 from echorl.tasks.verify.pool import Pool, shared_pool
 from echorl.tasks.verify.process import Outcome
-from echorl.tasks.verify.worker import MAX_ANSWER_CHARS, decode, encode, reasoning_gym_score
+from echorl.tasks.verify.worker_gym import MAX_ANSWER_CHARS, decode, encode, reasoning_gym_score
 
 SAFE_SCORERS = frozenset({"chain_sum", "decimal_chain_sum", "products"})
 """Datasets whose own scorer takes a bounded time on any text; the base class's plain comparison does, too."""

@@ -7,7 +7,7 @@ out is {"result", "reason", "last": whether the worker had better be replaced}.
 from __future__ import annotations
 
 import gc
-import importlib
+import importlib.util
 import json
 import os
 import signal
@@ -15,90 +15,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
 from typing import Any
 
-MAX_ANSWER_CHARS = 20_000
-"""A longer answer is a failure; no scorer of reasoning-gym sees it."""
-
-
-def math_equal(gold: str, answer: str) -> bool:
-    """Whether math-verify finds the answer equal to the gold one, both LaTeX without delimiters."""
-    from math_verify import verify
-
-    return verify(_boxed(gold), _parse_boxed(answer), timeout_seconds=None)
-
-
-def _parse_boxed(latex: str) -> list[Any]:
-    from math_verify import LatexExtractionConfig, parse
-
-    return parse(f"\\boxed{{{latex}}}", [LatexExtractionConfig()], parsing_timeout=None)
-
-
-@lru_cache(maxsize=256)
-def _boxed(gold: str) -> list[Any]:
-    return _parse_boxed(gold)
-
-
-def text_equal(gold: str, answer: str) -> bool:
-    """Whether math-verify finds the answer, as text or as LaTeX, equal to the gold one."""
-    from math_verify import parse, verify
-
-    wanted = parse(gold, parsing_timeout=None)
-    readings = [answer] if "$" in answer else [answer, f"${answer}$"]
-    return any(verify(wanted, parse(text, parsing_timeout=None), timeout_seconds=None) for text in readings)
-
-
-def latex_value(answer: str) -> float | None:
-    """The real number that the LaTeX stands for; None if math-verify reads none in it."""
-    for reading in _parse_boxed(answer):
-        value = getattr(reading, "rhs", reading)  # of x = 5 the 5
-        if getattr(value, "is_number", False) and value.is_extended_real:
-            return float(value.evalf())
-    return None
-
-
-def reasoning_gym_score(generator: str, config: str, answer: str, instance: str) -> Any:
-    """What the generator's scorer says, unchanged; 0.0 for an answer that is too long for it."""
-    if len(answer) > MAX_ANSWER_CHARS:
-        return 0.0
-    return _scorer(generator, config).score_answer(answer, decode(instance))
-
-
-@cache
-def _scorer(generator: str, config: str) -> Any:
-    import reasoning_gym
-
-    return reasoning_gym.create_dataset(generator, seed=0, size=1, **decode(config))
-
-
-def encode(value: Any) -> str:
-    """The value as JSON with tuples marked: scorers compare them, and plain JSON would make them lists."""
-    return json.dumps(_mark(value))
-
-
-def decode(text: str) -> Any:
-    """What `encode` was given.
-
-    >>> decode(encode({"board": ((1, 2), [3])}))
-    {'board': ((1, 2), [3])}
-    """
-    return json.loads(text, object_hook=lambda value: tuple(value["__tuple__"]) if "__tuple__" in value else value)
-
-
-def _mark(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return {"__tuple__": [_mark(item) for item in value]}
-    if isinstance(value, list):
-        return [_mark(item) for item in value]
-    if isinstance(value, Mapping):
-        return {key: _mark(item) for key, item in value.items()}
-    return value
-
-
-FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    function.__name__: function for function in (math_equal, text_equal, latex_value, reasoning_gym_score)
-}
+_FOLDER = os.path.dirname(os.path.abspath(__file__))
+FUNCTIONS_OF: Mapping[str, str] = {"math_verify": "worker_math.py", "reasoning_gym": "worker_gym.py"}
+"""Package -> the file beside this one with the functions that need it, and `warm_up`."""
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+"""Those of this process' package."""
 
 
 def serve(package: str, memory_limit: int) -> None:
@@ -143,9 +66,11 @@ def _reply(result: Any, reason: str, last: bool) -> str:
 
 def _warm_up(package: str) -> None:
     """Import and compile what every call needs, before the clock runs."""
-    importlib.import_module(package)
-    if package == "math_verify":
-        math_equal("\\frac{1}{2}", "x+1")
+    spec = importlib.util.spec_from_file_location("functions", os.path.join(_FOLDER, FUNCTIONS_OF[package]))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.warm_up()
+    FUNCTIONS.update(module.FUNCTIONS)
     gc.freeze()  # what was imported stays: collections need not walk it
 
 
