@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
 
-from echorl.trl.resume import ResumeSettings, resume_plan
+from echorl.trl.resume import ResumeSettings, other_method, resume_plan
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
@@ -55,9 +55,7 @@ def load(trainer: EchoGRPOTrainer, folder: str) -> None:
     trainer.entropy_floor = state["entropy_floor"]
     trainer.last_dump = state["last_dump"]
     trainer.warned = set(state["warned"])
-    # Earlier versions wrote the method beside its part: another method's is not taken over.
-    method = state.get("method", trainer.args.method)
-    trainer.part.load_state_dict(state.get("part", {}) if method == trainer.args.method else {})
+    trainer.part.load_state_dict(state.get("part", {}))
 
 
 def _read(trainer: EchoGRPOTrainer, folder: Path) -> dict[str, Any] | None:
@@ -72,6 +70,9 @@ def _read(trainer: EchoGRPOTrainer, folder: Path) -> dict[str, Any] | None:
 
 def _restore_batch(trainer: EchoGRPOTrainer, state: dict[str, Any], folder: str) -> None:
     """Go on with the generation batch in use, or make TRL begin a new one, as `resume_plan` says."""
+    method = trainer.args.method
+    if state.get("part") and state.get("method", method) != method:  # earlier versions stored it apart
+        raise ValueError(f"cannot resume from {folder}: {other_method(state['method'], method)}")
     old = ResumeSettings(**state["settings"]) if "settings" in state else None
     plan = resume_plan(old, resume_settings(trainer), state["step"])
     if plan.action == "refuse":

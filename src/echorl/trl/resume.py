@@ -73,7 +73,7 @@ def resume_plan(old: ResumeSettings | None, new: ResumeSettings, step: int) -> R
         reason = "the checkpoint is of an earlier version of echorl, which did not store its batching"
         return ResumePlan("new_batch", _next_batch(new, step), f"{reason}: {_NEW_BATCH}.")
     if old.has_memory and old.method != new.method:
-        return ResumePlan("refuse", step, _other_method(old.method, new.method))
+        return ResumePlan("refuse", step, other_method(old.method, new.method))
     remaining = -step % old.micro_steps
     changes = _changes(old, new, within=remaining > 0)
     if not changes:
@@ -97,7 +97,8 @@ def _next_batch(new: ResumeSettings, step: int) -> int:
     return step + -step % unit
 
 
-def _other_method(writer: str | None, method: str | None) -> str:
+def other_method(writer: str | None, method: str | None) -> str:
+    """Return the sentence that refuses what another method, `writer`, remembers."""
     return (
         f"it holds what method={writer!r} remembers, which method={method!r} cannot go on from; resume with "
         f"method={writer!r}, or start a new run from the checkpoint's weights."
