@@ -144,8 +144,15 @@ def test_the_memory_of_another_method_is_refused(tmp_path):
     own = dict(echo_coef=0.0, dataset=make_dataset(8), max_steps=4, save_strategy="steps", save_steps=2)
     run(tmp_path, easy_first, method="spo", **own)
     other = build(tmp_path, easy_first, method="skip_solved", **own)
-    with pytest.raises(ValueError, match=r"method='spo' remembers, which method='skip_solved' cannot go on from"):
+    refusal = r"method='spo' remembers, which method='skip_solved' cannot go on from"
+    with pytest.raises(ValueError, match=refusal):
         other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    path = tmp_path / "checkpoint-2" / "echorl_state_0.pt"
+    state = {key: value for key, value in torch.load(path).items() if key != "settings"}
+    torch.save({**state, "method": "spo"}, path)  # as an earlier version wrote it
+    with pytest.raises(ValueError, match=refusal):
+        other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert other.state.global_step == 2
 
 
 def test_a_memory_begins_empty_from_a_method_without_one(tmp_path):
