@@ -40,7 +40,7 @@ class GeometryGrader(AnswerGrader):
     """
 
     timeout: float = 5.0
-    """Seconds for one value."""
+    """Seconds of CPU time for one value."""
     pool: Pool = field(default_factory=lambda: shared_pool("math_verify"), repr=False, compare=False)
 
     name: ClassVar[str] = "geometry"

@@ -29,7 +29,7 @@ class ReasoningGymGrader(AnswerGrader):
     config: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the dataset for instances that don't hold theirs; few scorers look at them."""
     timeout: float = 5.0
-    """Seconds for one call of a scorer that is not known to be safe."""
+    """Seconds of CPU time for one call of a scorer that is not known to be safe."""
     pool: Pool = field(default_factory=lambda: shared_pool("reasoning_gym"), repr=False, compare=False)
 
     name: ClassVar[str] = "reasoning_gym"

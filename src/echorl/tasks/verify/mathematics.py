@@ -51,7 +51,7 @@ class MathGrader(AnswerGrader):
     """
 
     timeout: float = 5.0
-    """Seconds for one pair."""
+    """Seconds of CPU time for one pair."""
     pool: Pool = field(default_factory=lambda: shared_pool("math_verify"), repr=False, compare=False)
 
     name: ClassVar[str] = "math"

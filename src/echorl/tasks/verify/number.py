@@ -29,7 +29,7 @@ class NumberGrader(AnswerGrader):
     """
 
     timeout: float = 5.0
-    """Seconds for one call of math-verify."""
+    """Seconds of CPU time for one call of math-verify."""
     pool: Pool = field(default_factory=lambda: shared_pool("math_verify"), repr=False, compare=False)
 
     name: ClassVar[str] = "number"
