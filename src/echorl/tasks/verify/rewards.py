@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from echorl.tasks.base import Verifier, make_verifier
-from echorl.tasks.verify.base import Grader
+from echorl.tasks.base import Verifier, gold_text, make_verifier
+from echorl.tasks.verify.base import AnswerGrader, Grader
 from echorl.tasks.verify.choice import ChoiceGrader
 from echorl.tasks.verify.geometry import GeometryGrader
 from echorl.tasks.verify.gym import ReasoningGymGrader
@@ -14,13 +14,15 @@ from echorl.tasks.verify.number import NumberGrader
 def make_reward(grader: Grader, *, column: str = "answer", name: str = "") -> Verifier:
     """A TRL reward function, by the grader's name or another: the scores against the gold answers in `column`.
 
-    Rows where the column is None belong to another task: their reward is None.
+    Rows where the column is None belong to another task: their reward is None. A gold that the grader refuses is a
+    ValueError that names the column and the row.
     """
 
     def score(rows: list[tuple[str, str]]) -> list[float | None]:
         return [verdict.score for verdict in grader.grade([text for text, _ in rows], [gold for _, gold in rows])]
 
-    return make_verifier(name or grader.name, column, score)
+    read_gold = grader.gold if isinstance(grader, AnswerGrader) else gold_text
+    return make_verifier(name or grader.name, column, score, read_gold=read_gold)
 
 
 math = make_reward(MathGrader())
