@@ -57,14 +57,14 @@ def grade_without_shortcut(texts: Sequence[str], golds: Sequence[str]) -> list:
     """The verdicts of the mathematics grader where no two texts count as equal for being the same."""
     from echorl.tasks.verify import GRADERS
     from echorl.tasks.verify.base import refusal
-    from echorl.tasks.verify.mathematics import MAX_ANSWER_CHARS, MathGrader
+    from echorl.tasks.verify.mathematics import MAX_ANSWER_CHARS, MathGrader, judge_reading
 
     grader = GRADERS["math"]
     assert isinstance(grader, MathGrader)
-    answers = [grader.read(text) for text in texts]
-    refused = [refusal(answer, max_chars=MAX_ANSWER_CHARS) for answer in answers]
-    asked = iter(grader.ask([(a, gold) for a, gold, no in zip(answers, golds, refused, strict=True) if no is None]))
-    return [next(asked) if verdict is None else verdict for verdict in refused]
+    pairs = [(grader.read(text), gold) for text, gold in zip(texts, golds, strict=True)]
+    judged = [refusal(pair[0], max_chars=MAX_ANSWER_CHARS) or judge_reading(*pair) for pair in pairs]
+    asked = iter(grader.ask([pair for pair, verdict in zip(pairs, judged, strict=True) if verdict is None]))
+    return [next(asked) if verdict is None else verdict for verdict in judged]
 
 
 @dataclass

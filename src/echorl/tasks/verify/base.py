@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
+from echorl.tasks.base import gold_text
 from echorl.tasks.verify.reading import depth
 
 NO_ANSWER, TOO_LONG, TOO_DEEP = "no answer", "too long", "too deep"
@@ -60,7 +61,11 @@ class Grader(Protocol):
     def name(self) -> str: ...
 
     def grade(self, texts: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
-        """One verdict a completion, in order; none for no completions."""
+        """One verdict a completion, in order; none for no completions.
+
+        Raises:
+            ValueError: a gold is none of this grader's; names it and its place.
+        """
 
     def answer(self, text: str) -> str:
         """The answer that it reads from a completion, in a normal form; "" if there is none."""
@@ -110,7 +115,19 @@ class AnswerGrader(ABC):
         """Verdicts on the (answer, gold) pairs that `judge` left open, by workers."""
         raise NotImplementedError(f"the grader {self.name!r} judges every answer itself")
 
+    def gold(self, value: Any) -> str:
+        """The gold answer as `judge` takes it, from a text or a number.
+
+        Raises:
+            ValueError: it is neither, or no answer of this kind.
+        """
+        return gold_text(value)
+
     def grade(self, texts: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
+        return self._judge_all(texts, [self._gold(value, row) for row, value in enumerate(golds)])
+
+    def _judge_all(self, texts: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
+        """Verdicts on golds that `gold` has read."""
         pairs = [(self.read(text), gold) for text, gold in zip(texts, golds, strict=True)]
         verdicts = [self.judge(*pair) for pair in pairs]
         open_pairs = [pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict is None]
@@ -125,6 +142,12 @@ class AnswerGrader(ABC):
         refused = _slips("own", own, own_verdicts, [verdict.score != 1.0 for verdict in own_verdicts])
         accepted = _slips("other", other, other_verdicts, [verdict.score == 1.0 for verdict in other_verdicts])
         return Validation(len(own), len(own) - len(refused), len(other), len(accepted), (*refused, *accepted))
+
+    def _gold(self, value: Any, row: int) -> str:
+        try:
+            return self.gold(value)
+        except ValueError as error:
+            raise ValueError(f"the grader {self.name!r}: gold {row}: {error}") from None
 
     def _grade_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
         return self.grade([text for _, text in pairs], [gold for gold, _ in pairs])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from echorl.tasks.base import Completion, Verifier, make_verifier
-from echorl.tasks.verify.base import Grader, Verdict
+from echorl.tasks.base import Completion, Verifier, gold_text, make_verifier
+from echorl.tasks.verify.base import AnswerGrader, Grader, Verdict
 from echorl.tasks.verify.choice import ChoiceGrader
 from echorl.tasks.verify.geometry import GeometryGrader
 from echorl.tasks.verify.gym import ReasoningGymGrader
@@ -22,17 +22,23 @@ FAILURES = "verifier/failures"
 def make_reward(grader: Grader, *, column: str = "answer", name: str = "") -> Verifier:
     """A TRL reward function, by the grader's name or another: the scores against the gold answers in `column`.
 
-    Rows where the column is None belong to another task: their reward is None. `TIMEOUTS` and `FAILURES` are logged.
+    Rows where the column is None belong to another task: their reward is None. A gold that the grader refuses is a
+    ValueError that names the column and the row. `TIMEOUTS` and `FAILURES` are logged.
     """
 
     def judge(rows: list[tuple[str, str]]) -> list[Verdict]:
         return grader.grade([text for text, _ in rows], [gold for _, gold in rows])
 
-    return make_reward_of_verdicts(name or grader.name, column, judge)
+    read_gold = grader.gold if isinstance(grader, AnswerGrader) else gold_text
+    return make_reward_of_verdicts(name or grader.name, column, judge, read_gold=read_gold)
 
 
 def make_reward_of_verdicts(
-    name: str, column: str, judge: Callable[[list[tuple[str, str]]], Sequence[Verdict | None]]
+    name: str,
+    column: str,
+    judge: Callable[[list[tuple[str, str]]], Sequence[Verdict | None]],
+    *,
+    read_gold: Callable[[Any], str] = gold_text,
 ) -> Verifier:
     """As `make_verifier`, of a function that gives verdicts; logs `TIMEOUTS` and `FAILURES` where TRL lets it."""
 
@@ -45,7 +51,7 @@ def make_reward_of_verdicts(
             verdicts.extend(judge(rows))
             return [None if verdict is None else verdict.score for verdict in verdicts]
 
-        rewards = make_verifier(name, column, score)(completions=completions, **columns)
+        rewards = make_verifier(name, column, score, read_gold=read_gold)(completions=completions, **columns)
         if log_metric is not None:
             _log(verdicts, log_metric)
         return rewards
