@@ -57,9 +57,12 @@ def seeds_of(text: str, *, held_out: bool) -> list[int]:
 def columns_of(name: str | None, timeout: float) -> dict[str, Column]:
     if name is not None:
         return {name: Function(name, timeout)}
-    columns: dict[str, Column] = {"ours": ours, "math-verify": Function("benchmarks.graders.peers:math_verify", 30.0)}
+    columns: dict[str, Column] = {
+        "ours": ours,
+        "math-verify": Function("benchmarks.graders.with_math_verify:score", 30.0),
+    }
     if LIGHTEVAL.exists():
-        columns["lighteval"] = Function("benchmarks.graders.peers:lighteval", 30.0, python=str(LIGHTEVAL))
+        columns["lighteval"] = Function("benchmarks.graders.with_lighteval:score", 30.0, python=str(LIGHTEVAL))
     else:
         print("no column for lighteval: `make graders-lighteval` sets up its environment")
     return columns

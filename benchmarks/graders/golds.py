@@ -17,9 +17,8 @@ ROLLOUTS = "math_rollouts/qwen25_math_100x8.jsonl"
 
 BUILT_IN = {
     "math": r"""42; -7; 0; 10000; 1234567; 0.25; -1.5; 2.5e-19; 6.02e23; \frac{14}{3}; -\frac{5}{8}; \frac{1}{3};
-        2\frac{3}{4}; 3\sqrt{2}; \frac{\sqrt{3}}{2}; 12\pi; 5-2\sqrt{6}; \sqrt[3]{4}; 2^{10}; 45^\circ;
-        30^{\circ}; 17.5%; .375; $k=3$;
-        62.5\%; 3-4i; 2x+3y; x^2-5x+6; \frac{n(n+1)}{2}; 2\pi r; R-r; \frac{M}{m}; 6k; E_{1}+2E_{2};
+        2\frac{3}{4}; 3\sqrt{2}; \frac{\sqrt{3}}{2}; 12\pi; 5-2\sqrt{6}; \sqrt[3]{4}; 2^{10}; 45^\circ; 30^{\circ};
+        62.5\%; 17.5%; .375; $k=3$; 3-4i; 2x+3y; x^2-5x+6; \frac{n(n+1)}{2}; 2\pi r; R-r; \frac{M}{m}; 6k; E_{1}+2E_{2};
         \frac{\omega}{2\pi}; (\gamma-1)mc^2; e^{-2t}; \sin(2t); \ln 2; A\cos(\omega t); (3,-4);
         (1,\frac{1}{2},0); (0,1]; [-2,7); (-\infty,3)\cup(5,\infty); \{1,2,5\}; 1,3,9; -2,-2; y=2x+3;
         f(x)=x^2+1; \frac{dx}{dt}=kx-a; x \ge 4; 52_8; 1011_2; \begin{pmatrix} 1 & 2 \\ 0 & -3 \end{pmatrix};
