@@ -102,6 +102,13 @@ class Commands(Cursor, ABC):
             return self.root()
         if name in FUNCTIONS:
             return self.function(name)
+        if name in ("floor", "ceil"):
+            return (name, self.function_argument())
+        if name == "binomial":
+            pair = self.function_argument()
+            if pair[0] != "seq" or len(pair) != 5:
+                raise Unreadable("a binomial coefficient without two numbers")
+            return ("binom", *pair[3:])
         if name in ("pi", "e", "i", "infty"):
             return ("const", name)
         if name == "varnothing":

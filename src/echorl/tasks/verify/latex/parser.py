@@ -168,7 +168,7 @@ class _Parser(Commands):
         return ("^", base, self.argument(whole=True))
 
     def subscript(self, tree: Tree) -> Tree:
-        name = "".join(token.text for token in self.raw_argument())
+        name = "".join(token.text for token in self.raw_argument()).rstrip(".")
         if tree[0] == "sym":
             return ("sym", f"{tree[1]}_{name}")
         if tree[0] == "num" and name.isdigit():

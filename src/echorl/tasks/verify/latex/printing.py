@@ -23,7 +23,12 @@ def symbol_names(*trees: Tree) -> dict[str, str]:
 
 
 def without_plus_or_minus(tree: Tree) -> Tree:
-    r"""The tree with `1 \pm x` as the list of both values, in lists and sets, too."""
+    r"""The tree with `1 \pm x` as the list of both values, in lists and sets, too.
+
+    Of the list `x = 1, 2` both values, since the name is that of both.
+    """
+    if tree[0] == "list" and tree[1][:2] == ("rel", "=") and all(item[0] != "rel" for item in tree[2:]):
+        tree = ("list", tree[1][-1], *tree[2:])
     if tree[0] == "list" or (tree[0] == "seq" and tree[1] == "{"):
         head = 1 if tree[0] == "list" else 3
         return (*tree[:head], *(value for item in tree[head:] for value in _both(item)))

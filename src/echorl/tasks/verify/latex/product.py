@@ -14,6 +14,7 @@ HEDGES = frozenset(
     "not no or and if but maybe perhaps possibly unless between either neither nor than least most over under except "
     "without never wrong false incorrect versus vs".split()
 )
+_UNIT_POWERS = [power for n in "1234" for power in (("num", n), ("neg", ("num", n)))]
 
 
 class Unreadable(ValueError):
@@ -56,6 +57,8 @@ def _without_words(factors: list[Tree]) -> list[Tree]:
     if factors[begin : begin + len(values)] != values:
         raise Unreadable("words between values")
     for factor in factors[begin + len(values) :]:
+        if factor[0] == "^" and factor[2] not in _UNIT_POWERS:
+            raise Unreadable("a power that no unit has")
         words = factor[1] if factor[0] == "text" else factor[1][1]
         if any(character.isdigit() for character in words) or HEDGES & set(str(words).lower().split()):
             raise Unreadable("words behind a value that are no unit")

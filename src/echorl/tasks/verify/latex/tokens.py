@@ -20,7 +20,7 @@ SYNONYMS = {
     "div": "/", "varepsilon": "epsilon", "varphi": "phi", "vartheta": "theta", "varrho": "rho", "degree": "circ",
     "emptyset": "varnothing", "lvert": "|", "rvert": "|", "vert": "|", "lbrack": "[", "rbrack": "]",
     "lbrace": "lset", "rbrace": "rset", "{": "lset", "}": "rset", "bigcup": "cup", "bigcap": "cap", "mp": "pm",
-    "(": "", ")": "", "[": "", "]": "",
+    "ceiling": "ceil", "(": "", ")": "", "[": "", "]": "",
 }  # fmt: skip
 """A command or word -> the one that says the same; "" says nothing."""
 TEXT = frozenset("text mbox hbox textrm textbf textit textnormal mathrm operatorname".split())
@@ -38,22 +38,30 @@ _MODULE = re.compile(r"(?<![A-Za-z\\])(?:np|numpy|math|sympy)\.(?=[a-z])")
 _PERCENT = re.compile(r"\\?%|\\text\s*\{\s*(?:percent|pct)\s*\}|(?<![A-Za-z])percent(?![A-Za-z])")
 _MARKDOWN = re.compile(r"\s*(\*\*|__)(.*)\1\s*", re.DOTALL)
 
-_GROUPS = {True: r"\{,\}|,| ", False: r"\{,\}| "}
-"""What may stand between the thousands of a number, if commas may and if not."""
+_COMMAS = r"|(?<![0-9],)[1-9][0-9]{0,2}(?:,[0-9]{3})+(?!,?[0-9])(?:\.[0-9]+)?"
+"""A number with commas between its thousands; numbers with commas around them are a list."""
 _TOKENS = {
     commas: re.compile(
-        rf"(?P<thousands>(?<![0-9],)[1-9][0-9]{{0,2}}(?P<mark>{marks})[0-9]{{3}}(?:(?P=mark)[0-9]{{3}})*"
-        r"(?!,?[0-9])(?:\.[0-9]+)?)"
-        r"|(?P<number>(?:[0-9]+\{,\}[0-9]+|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4}(?![A-Za-z0-9.]))?)"
+        rf"(?P<thousands>[1-9][0-9]{{0,2}}(?P<mark>\{{,\}}| )[0-9]{{3}}(?:(?P=mark)[0-9]{{3}})*(?![0-9])(?:\.[0-9]+)?"
+        rf"{_COMMAS if commas else ''})"
+        r"|(?P<number>(?:[0-9]+\{,\}(?![0-9]{3}(?![0-9]))[0-9]+|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+        r"(?:[eE][+-]?[0-9]{1,4}(?![A-Za-z0-9]))?)"
         r"|\\(?P<part>begin|end)\s*\{(?P<environment>[a-z]*)\*?\}"
         r"|\\(?P<command>[A-Za-z]+|.)|(?P<word>[A-Za-z]+)|(?P<sign><=|>=|==|\*\*|\S)",
         re.DOTALL,
     )
-    for commas, marks in _GROUPS.items()
+    for commas in (True, False)
 }
 _BODY = re.compile(r"\s*\{([^{}]*)\}")
 _FORMULA = re.compile(r"[-+0-9.,/ ^()=*:]*")
 _SIGNS = {"<=": "le", ">=": "ge", "==": "=", "**": "^"}
+
+ORDERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+PLAIN_NAMES = frozenset(
+    "pi infinity inf infty asin acos atan floor ceil ceiling binomial alpha beta gamma delta epsilon zeta theta iota kappa "
+    "lambda sigma upsilon omega Gamma Delta Theta Lambda Sigma Upsilon Omega".split()
+)
+"""Words that are names without a backslash, too, besides the functions."""
 
 Kind = Literal["number", "name", "text", "sign", "begin", "end"]
 
@@ -83,7 +91,7 @@ def _without_layout(answer: str) -> str:
         text = bold[2]
     text = _SPACES.sub(" ", _COMMA_IN_NUMBER.sub("{,}", text))
     text = _PERCENT.sub(r"\\%", _CURRENCY.sub(" ", _MODULE.sub("", text)))
-    return _LETTER_X.sub(r"\\cdot ", text)
+    return _LETTER_X.sub(r"\\cdot ", text).rstrip(" .\n")
 
 
 def _tokens(text: str, commas: bool) -> Iterator[Token]:
@@ -111,7 +119,7 @@ def _tokens(text: str, commas: bool) -> Iterator[Token]:
 
 def _plain_number(found: re.Match[str]) -> str:
     if found["thousands"]:
-        return found["thousands"].replace(found["mark"], "")
+        return found["thousands"].replace(found["mark"] or ",", "")
     return found["number"].replace("{,}", ".")
 
 
@@ -124,11 +132,18 @@ def _named(name: str, spaced: bool) -> Iterator[Token]:
 def _word_tokens(word: str, spaced: bool) -> Iterator[Token]:
     if word.lower() in ("and", "or"):
         yield Token("sign", ",", spaced)
-    elif word in FUNCTIONS or word in ("pi", "infinity", "inf", "infty", "asin", "acos", "atan"):
+    elif word.lower() in ORDERS:
+        yield from _order(word)
+    elif word in FUNCTIONS or word in PLAIN_NAMES:
         yield from _named(word, spaced)
     else:
         for n, letter in enumerate(word):
             yield Token("name", letter, spaced and n == 0)
+
+
+def _order(word: str) -> Iterator[Token]:
+    yield Token("sign", "*", True)
+    yield Token("number", str(ORDERS[word.lower()]), True)
 
 
 def _text_tokens(body: str, command: str, commas: bool) -> Iterator[Token]:
@@ -136,6 +151,8 @@ def _text_tokens(body: str, command: str, commas: bool) -> Iterator[Token]:
     is_letter = len(words) == 1 and words.isalpha() and command in ("mathrm", "operatorname")
     if words.strip(" ,").lower() in ("and", "or"):
         yield Token("sign", ",", True)
+    elif words.lower() in ORDERS:
+        yield from _order(words)
     elif _FORMULA.fullmatch(body) or words in FUNCTIONS or is_letter:
         yield from _tokens(words, commas)
     else:
