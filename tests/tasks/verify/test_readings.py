@@ -85,6 +85,14 @@ RIGHT = {
         ("73", "**73**"),
         ("x \\le 3", "x ≤ 3"),
     ],
+    "words": [
+        ("n\\cdot\\lfloor m/2\\rfloor", "n*floor(m/2)"),
+        ("\\binom{2n}{n}", "binomial(2*n, n)"),
+        ("\\omega+1", "1 + omega"),
+        ("5000000", "5 \\text{ million}"),
+        ("x=\\pi k, 2+\\pi k", "x = k\\pi, k\\pi+2"),
+        ("4.5e33", "4.5e33."),
+    ],
     "golds as they are": [
         ("-1./3", "-\\frac13"),
         ("-3./2", "-1.5"),
@@ -176,7 +184,7 @@ WRONG = {
         for text in (
             "43 \\text{ or } 42", "\\text{not } 42", "43=42", "x \\ne 42", "\\ne 42", "x > 42", "42!", "42^2", "42 + 1",
             "42 \\text{ or } 43", "42 \\text{ if } n = 1", "\\text{between } 40 \\text{ and } 42", "42\\%1", "42 42",
-            "\\text{at least } 42", "42 \\text{ (not 43)}", "x != 42",
+            "\\text{at least } 42", "42 \\text{ (not 43)}", "x != 42", "42 \\text{ million}", "42 \\text{ cm}^2{,}000",
         )
     ],
     "signs outside ASCII": [("\\sqrt{2}", "√3"), ("x^{2}+1", "x³+1"), ("3", "–3"), ("\\frac13", "0.\\overline{4}")],

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from echorl.cli.data import find_function
 from echorl.tasks import load_task
-from echorl.tasks.verify import NumberGrader, ReasoningGymGrader, Verdict, geometry_gold, make_reward
+from echorl.tasks.verify import GRADERS, NumberGrader, ReasoningGymGrader, Verdict, geometry_gold, make_reward
 from echorl.tasks.verify.rewards import FAILURES, TIMEOUTS
 from echorl.verl.reward import compute_score
 
@@ -49,6 +53,45 @@ def test_a_recipe_names_a_reward_function(name: str, text: str, columns: dict[st
     assert reward(completions=["no"], **columns) == [0.0]
     with pytest.raises(ValueError, match="needs the column"):
         reward(completions=[text])
+
+
+@pytest.mark.parametrize("gold", [42, 42.0, np.int64(42), np.float32(42), Decimal(42), Fraction(84, 2), "42"])
+@pytest.mark.parametrize(("name", "text"), [("math", "\\boxed{42}"), ("number", "#### 42")])
+def test_a_gold_may_be_a_number(name: str, text: str, gold: object) -> None:
+    reward = make_reward(GRADERS[name])
+    assert reward(completions=[text, "7"], answer=[gold, gold]) == [1.0, 0.0]
+    assert GRADERS[name].grade([text], [gold])[0].score == 1.0
+
+
+def test_a_choice_may_be_a_digit_and_a_broken_number_keeps_its_digits() -> None:
+    assert make_reward(GRADERS["choice"])(completions=["The answer is 2."], answer=[2]) == [1.0]
+    assert make_reward(GRADERS["number"])(completions=["#### 0.1"], answer=[np.float32(0.1)]) == [1.0]
+    assert make_reward(GRADERS["number"])(completions=["#### 1" + "0" * 30], answer=[10**30]) == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "gold", "message"),
+    [
+        ("math", True, "'True' of type bool is neither a text nor a finite number; write the gold answer as a text"),
+        ("number", float("nan"), "'nan' of type float is neither a text nor a finite number"),
+        ("choice", ["C"], "of type list is neither a text"),
+        ("geometry", {"letter": "C"}, "of type dict is neither a text"),
+        ("reasoning_gym", {"answer": "4"}, "of type dict is neither a text"),
+        ("number", "unknown", "'unknown' is no number; write one, such as '1,000'"),
+        ("number", "42 or 43", "'42 or 43' is no number"),
+        ("number", "", "'' is no number"),
+        ("choice", "Mars", "'Mars' holds no single label"),
+        ("geometry", "36.4", "'36.4' is no gold of geometry; make one by geometry_gold"),
+        ("geometry", "C", "'C' is no gold of geometry"),
+    ],
+)
+def test_a_gold_that_is_none_is_refused_with_its_place(name: str, gold: object, message: str) -> None:
+    column = "instance" if name == "reasoning_gym" else "answer"
+    reward = find_function(f"echorl.tasks.verify.rewards.{name}", "reward_funcs", home="trl.rewards")
+    with pytest.raises(ValueError, match=rf"the verifier '{name}': column '{column}', row 1: .*{re.escape(message)}"):
+        reward(completions=["x", "x"], **{column: [None, gold]})
+    with pytest.raises(ValueError, match=rf"the grader '{name}': gold 0: .*{re.escape(message)}"):
+        GRADERS[name].grade(["x"], [gold])
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,10 @@ class Labels:
 
     def __init__(self, upper: str, any_case: str) -> None:
         whole = r"(?![A-Za-z0-9'’]|[.,/^%][0-9])"
-        label, end = f"[{any_case}]{whole}", r"(?=\s*(?:$|[)\].,;:$*/&?!|]|(?:and|or|nor|are)\b))"
+        label, end = (
+            f"[{any_case}]{whole}",
+            r"(?=\s*(?:$|[)\].,;:$*/&?!|]|(?:and|or|nor|are|only|both|alone|together)\b))",
+        )
         self.upper = upper
         self.first = re.compile(f"([{any_case}]){whole}")
         self.second = re.compile(

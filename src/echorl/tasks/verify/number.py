@@ -22,6 +22,8 @@ MAX_ANSWER_CHARS = 300
 _NUMBER = re.compile(r"(?:\\?[$€£])? ?([+-]?)(?:\\?[$€£])?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(\.[0-9]*)?\.?")
 _DIGIT = re.compile(r"[\d½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒]")
 _STATEMENT = re.compile(r"\banswer(?:\s+is\b|\s*[:：=])", re.IGNORECASE)
+_EQUATION_START = re.compile(r"[0-9.(]|\b[A-Za-z] ?=")
+_INSIDE = (*"=≈+-*/^(×÷−–{}.\\", " x", " X")
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,26 @@ def _below_headings(text: str) -> str:
 
 
 def _stated(line: str) -> str:
-    """What follows the last "answer is" of a line that denies nothing; else the line."""
-    if len(line) > MAX_ANSWER_CHARS or is_hedged(line):
+    """What a line of prose says last: what follows its last "answer is", else the true equation that it ends with.
+
+    A line that denies something, or that has neither, is read whole.
+    """
+    if len(line) > MAX_ANSWER_CHARS or read_quantity(line):
         return line
     statements = list(_STATEMENT.finditer(line))
-    return line[statements[-1].end() :].strip() if statements else line
+    if statements and not is_hedged(line):
+        return line[statements[-1].end() :].strip()
+    starts = (found.start() for found in _EQUATION_START.finditer(line))
+    return next((line[start:] for start in starts if _is_equation(line, start)), line)
+
+
+def _is_equation(line: str, start: int) -> bool:
+    """Whether a true equation begins there; not one that is the rest of a longer one."""
+    before = line[:start].rstrip(" $€£")
+    inside = before.endswith(_INSIDE) or before[-1:].isdigit()
+    return (
+        "=" in line[start:] and not inside and not is_hedged(before[-20:]) and read_quantity(line[start:]) is not None
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -30,7 +30,10 @@ _LAYOUT = (
     (re.compile(r"[-=]>|\\(?:to|Rightarrow|rightarrow|implies|therefore)(?![A-Za-z])"), f" {GAP} "),
     (re.compile(r"\\[\]()\[,;: ]|~|\\q?quad(?![A-Za-z])|[\s]+"), " "),
     (re.compile(r"\\[dt]frac(?![A-Za-z])"), r"\\frac"),
-    (re.compile(r"\\(?:cdot|times|ast)(?![A-Za-z])|(?<=[0-9)}]) ?[xX] ?(?=[0-9($\\])"), "*"),
+    (
+        re.compile(r"\\(?:cdot|times|ast)(?![A-Za-z])|(?<=[0-9)}]) ?[xX] ?(?=[0-9.($\\])|(?<=[a-z]) [xX] (?=[$0-9])"),
+        "*",
+    ),
     (re.compile(r"\\div(?![A-Za-z])"), "/"),
     (re.compile(r"\^ ?(?:\{ ?\\circ ?\}|\\circ)|\\(?:degree|circ)(?![A-Za-z])"), f" {GAP} "),
     (re.compile(r"\\([%$])"), r"\1"),
@@ -43,10 +46,10 @@ _WRAPPED = re.compile(r"\\(?:text[a-z]*|math[a-z]+|mbox|boxed|fbox|emph|underlin
 _ORDER = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
 _DENIAL = re.compile(
-    r"n't\b|\b(?:not|nor|neither|never|none|cannot|non|or|either|between|except|excluding|without|unless|if|versus|vs"
+    r"n't\b|\b(?:not|nor|neither|never|none|cannot|non|or|either|except|excluding|without|unless|if|versus|vs"
     r"|maybe|perhaps|possibly|probably|guess\w*|unsure|uncertain|unknown|unclear|doubt\w*|wrong|incorrect|false"
     r"|impossible|instead|rather|nearly|almost|plus|modulo|mod|squared|cubed|reciprocal|inverse|octal|binary|hexadecimal"
-    r"|nicht|oder|kein\w*|weder|entre|ni|ou)\b|ish\b|\bno (?:longer|more|less|fewer)\b|[不非或否未無没]"
+    r"|nicht|oder|kein\w*|weder|entre|ni|ou)\b|[0-9] ?-?ish\b|\bno (?:longer|more|less|fewer)\b|[不非或否未無没]"
     r"|\b(?:could|might|may)\b(?: \w+)? be\b|\bat (?:the )?(?:least|most|minimum|maximum)\b"
     r"|\b(?:up|down|close|next) to\b|\b(?:all|any\w*|everything) but\b"
     r"|\b(?:root|logarithm|square|cube|multiple|factor|power|opposite|half|third|quarter|fraction|remainder) of\b"
@@ -54,7 +57,7 @@ _DENIAL = re.compile(
     re.IGNORECASE,
 )
 _BEFORE = re.compile(  # in front of the number
-    r"\b(?:(?:than|half|twice|double|triple|thrice)\W+(?:[a-z]+ ){0,2}?"
+    r"\b(?:(?:than|between|half|twice|double|triple|thrice)\W+(?:[a-z]+ ){0,2}?"
     r"|(?:over|under|above|below|beyond|within|near|past|exceed\w*|until|till|no|min|max|minimum|maximum) ?[:=]?)"
     r"[$€£ ]*[0-9]",
     re.IGNORECASE,
@@ -73,7 +76,7 @@ _PIECE = re.compile(
     rf"(?P<number>{NUMBER})|(?P<name>{_NAME})|(?P<command>\\[A-Za-z]+)"
     r"|(?P<word>(?:(?<=[0-9])-|/ ?)?(?P<letters>[^\W\d_]+(?:[-'.][^\W\d_]+)*)"
     r"(?P<power>\^ ?(?:\{[23]\}|[23])|[23](?![0-9]))?)"
-    r"|(?P<mark>(?<=[^\W\d_])!|[$€£¥₹₩¢.,:;\"'✅✔✓☑∴]+)|(?P<other>[-+*/^!%()\[\]{} =≈§])"
+    r"|(?P<mark>(?<=[^\W\d_])!|\.(?![0-9])|[$€£¥₹₩¢,:;\"'✅✔✓☑∴])|(?P<other>[-+*/^!%()\[\]{} =≈§])"
 )
 _PERCENT = re.compile(rf"(?P<minus>-)? ?(?P<number>{NUMBER})[ §]*%")
 _PLACES = re.compile(r"-?[0-9, ]*(?:\.([0-9]*))?")
