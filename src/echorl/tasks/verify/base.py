@@ -45,13 +45,17 @@ class Slip:
 
 @dataclass(frozen=True)
 class Validation:
-    """How a grader treats golds: `own` answers should all be accepted, `other` golds' answers never."""
+    """How a grader treats golds: `own` answers should all be accepted, `other` golds' answers never.
+
+    `unreadable` golds are compared as texts alone: an answer that is written otherwise is lost.
+    """
 
     own: int
     own_accepted: int
     other: int
     other_accepted: int
     slips: tuple[Slip, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 class Grader(Protocol):
@@ -111,6 +115,10 @@ class AnswerGrader(ABC):
     def answer(self, text: str) -> str:
         return self.read(text)
 
+    def is_readable(self, gold: str) -> bool:
+        """Whether it has a meaning for this grader beyond its text."""
+        return True
+
     def ask(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
         """Verdicts on the (answer, gold) pairs that `judge` left open, by workers."""
         raise NotImplementedError(f"the grader {self.name!r} judges every answer itself")
@@ -141,7 +149,9 @@ class AnswerGrader(ABC):
         own_verdicts, other_verdicts = self._grade_pairs(own), self._grade_pairs(other)
         refused = _slips("own", own, own_verdicts, [verdict.score != 1.0 for verdict in own_verdicts])
         accepted = _slips("other", other, other_verdicts, [verdict.score == 1.0 for verdict in other_verdicts])
-        return Validation(len(own), len(own) - len(refused), len(other), len(accepted), (*refused, *accepted))
+        unreadable = tuple(gold for gold in golds if not self.is_readable(gold))
+        counts = len(own), len(own) - len(refused), len(other), len(accepted)
+        return Validation(*counts, (*refused, *accepted), unreadable)
 
     def _gold(self, value: Any, row: int) -> str:
         try:

@@ -64,6 +64,9 @@ class MathGrader(AnswerGrader):
         value = exact_value(form)
         return str(value) if value is not None and value.denominator == 1 and "%" not in form else form
 
+    def is_readable(self, gold: str) -> bool:
+        return reading(gold) is not None
+
     def judge(self, answer: str, gold: str) -> Verdict | None:
         if refused := refusal(answer, max_chars=MAX_ANSWER_CHARS):
             return refused
