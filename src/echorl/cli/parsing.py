@@ -46,7 +46,7 @@ class Settings:
     Attributes:
         own, training, model: the dataclasses, all options in them.
         given: the options that differ from the defaults, as written: recipe and command line together.
-        defaults: all options with their defaults.
+        defaults: all options with their defaults; those that methods set with the value that holds if not written.
     """
 
     own: Any
@@ -76,6 +76,8 @@ def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:
     Raises:
         UserError: names the option that is unknown, or whose value is not allowed, and the file it is from.
     """
+    from echorl.methods import SET_BY_METHODS  # here, since torch takes its time
+
     parser = make_parser(command)
     defaults = vars(parser.parse_known_args([])[0])
     recipe = replace(recipe, options={name: value for name, value in recipe.options.items() if value is not None})
@@ -89,7 +91,7 @@ def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:
         values["output_dir"] = f"runs/{recipe.name}"
     given = {name: value for name, value in values.items() if value != defaults[name] or name in recipe.options}
     own, training, model = _build(parser, values)
-    _check_method(training, {name: values[name] for name in _written(parser, recipe, argv)}, defaults)
+    defaults |= {name: getattr(training, name) for name in SET_BY_METHODS if name in defaults.keys() - given.keys()}
     return Settings(own=own, training=training, model=model, given=given, defaults=defaults)
 
 
@@ -113,30 +115,6 @@ def _nearest(name: object, parser: TrlParser) -> str:
     known = [action.dest for action in parser._actions]
     found = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     return f"; did you mean {found[0]!r}?" if found else f"; `{parser.prog} --help_all` lists them all."
-
-
-def _written(parser: TrlParser, recipe: Recipe, argv: Sequence[str]) -> set[str]:
-    """The options that stand in the recipe or on the command line, whatever their values."""
-    actions = parser._option_string_actions
-    words = [word.partition("=")[0] for word in argv]
-    return {*recipe.options, *(actions[word].dest for word in words if word in actions)}
-
-
-def _check_method(training: TrainingArguments, written: dict[str, Any], defaults: dict[str, Any]) -> None:
-    """Refuse a value that equals TRL's default where the method has another: it would count as not set."""
-    from echorl.methods import method_settings
-
-    method = getattr(training, "method", None)
-    if method is None:
-        return
-    options = training.parsed_method_options()
-    for name, wanted in method_settings(method).items():
-        value = written.get(name)  # null is not set
-        if value is not None and value == defaults[name] and value != wanted and name not in options:
-            raise UserError(
-                f"method {method!r} sets {name}={wanted}; to keep {value} write method_options: {{{name}: {value}}}, "
-                f"else leave {name} out."
-            )
 
 
 def _check_value(parser: TrlParser, action: argparse.Action, value: Any, place: str) -> None:
