@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib.util
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Hashable, Mapping
 from functools import cache
@@ -132,6 +134,7 @@ def _replace_evaluation(parsers: ModuleType) -> None:
         for name in [name for name, value in vars(module).items() if value is original]:
             setattr(module, name, parsers.parse_expression)
         module.eval = parsers.evaluate_literal
+        vars(module).setdefault("__warningregistry__", {})  # a warning adds it, which is no change of the scorers
     for module in (sympy, sympy.parsing, sympy.parsing.sympy_parser):
         module.parse_expr = parsers.parse_expression
 
@@ -141,20 +144,25 @@ def _gym_modules() -> list[ModuleType]:
 
 
 _watched: list[tuple[Mapping[str, Any], Callable[[Mapping[str, Any]], tuple[Any, ...]]]] = []
-"""The names of a module or class, and a function that gives those of its values that `fingerprint` looks at."""
+"""The names of a module or class, and a function that gives those of its values that `fingerprint` compares."""
 _kept: list[tuple[Any, ...]] = [()]
 """Those values as they were after `warm_up`."""
+_ONLY_ASKS = re.compile(r"\.(coaching|bfit|logic_puzzle)\b")
+"""Modules of reasoning-gym that make questions and score nothing."""
+_counted: list[Mapping[str, Any]] = []
+"""Modules and classes that get no further names: one could hide a builtin or a function of the base class."""
 
 
 def _watch() -> None:
-    """Note the functions of reasoning-gym, of its classes that score, of this file and its parsers."""
-    import sympy.parsing.sympy_parser
+    """Note the functions of reasoning-gym, of its classes that score, of this file and of what they call by name."""
+    import sympy.parsing.sympy_parser as sympy_parser
 
-    modules = [*_gym_modules(), _CHECKS]
-    owners = [*map(vars, modules), *map(vars, _scoring_classes(modules)), globals()]
-    watched = [(owner, [name for name, value in owner.items() if _is_watched(value)]) for owner in owners]
-    watched += [(vars(sympy), ["parse_expr", "sympify"])]
-    watched += [(vars(sympy.parsing.sympy_parser), ["parse_expr", "eval_expr"])]
+    modules = [*(module for module in _gym_modules() if not _ONLY_ASKS.search(module.__name__)), _CHECKS]
+    _counted[:] = [*map(vars, modules), *map(vars, _scoring_classes(modules)), globals(), vars(builtins)]
+    owners = [*_counted, _CHECKS.FORMS, _CHECKS.RULES, FUNCTIONS, vars(json)]
+    watched = [(owner, [name for name, value in owner.items() if _is_watched(name, value)]) for owner in owners]
+    watched.append((vars(sympy_parser), ["parse_expr", "eval_expr"]))
+    watched.append((vars(sys.modules["sympy"]), ["parse_expr", "sympify", "simplify", "diff"]))
     _watched[:] = [(owner, itemgetter(*names, names[0])) for owner, names in watched if names]
     _kept[0] = tuple(chain.from_iterable([values(owner) for owner, values in _watched]))
 
@@ -171,8 +179,11 @@ def _scoring_classes(modules: list[ModuleType]) -> list[type]:
     ]
 
 
-def _is_watched(value: Any) -> bool:
-    return isinstance(value, FunctionType | BuiltinFunctionType | ModuleType | staticmethod | classmethod | property)
+def _is_watched(name: str, value: Any) -> bool:
+    if name.startswith("__") or name in ("dataclass", "register_dataset"):
+        return False
+    kinds = (FunctionType, BuiltinFunctionType, ModuleType, staticmethod, classmethod, property, type(_dataset))
+    return isinstance(value, kinds)
 
 
 def fingerprint() -> Hashable:
@@ -181,7 +192,7 @@ def fingerprint() -> Hashable:
         values = chain.from_iterable([values(owner) for owner, values in _watched])
     except KeyError:  # a name was deleted
         return False, ()
-    return all(map(is_, values, _kept[0])), tuple([len(owner) for owner, _ in _watched])
+    return all(map(is_, values, _kept[0])), tuple(map(len, _counted))
 
 
 FUNCTIONS = {"reasoning_gym_score": reasoning_gym_score}

@@ -89,9 +89,12 @@ def _is_fraction(answer: str, instance: Mapping[str, Any]) -> bool:
 
 
 def _is_probability(answer: str, instance: Mapping[str, Any]) -> bool:
-    """Within the scorer's tolerance, not by a common beginning ("0" and "0.2" of "0.25"), and 0 only for 0."""
+    """Within the scorer's tolerance, not by a common beginning ("0" and "0.2" of "0.25").
+
+    The tolerance of 0.0001 is as large as some probabilities: within it, 1 % or the rounded value is right.
+    """
     value, gold = Fraction(answer.replace(",", "").strip()), Fraction(instance["answer"])
-    return abs(value - gold) <= Fraction(1, 10_000) and (value > 0) == (gold > 0) and value <= 1
+    return abs(value - gold) <= min(Fraction(1, 10_000), gold / 100) or value == round(gold, 4) > 0
 
 
 def _is_complex(answer: str, instance: Mapping[str, Any]) -> bool:
@@ -113,6 +116,18 @@ def _sorts(answer: str, instance: Mapping[str, Any]) -> bool:
 def _lists_solutions(answer: str, instance: Mapping[str, Any]) -> bool:
     """Where no solution is right, the empty answer; any text without a number counts as empty to the scorer."""
     return instance["answer"] != "" or answer.strip() in ("", '""', "''")
+
+
+def _are_numbers(answer: str, instance: Mapping[str, Any]) -> bool:
+    """Numbers with commas between them, for the scorer passes over what is none."""
+    return all(re.fullmatch(r"\s*[+-]?[\d.]+([eE][+-]?\d+)?\s*", part) for part in answer.split(","))
+
+
+def _is_duration(answer: str, instance: Mapping[str, Any]) -> bool:
+    """Nothing behind the number of days or the time, for the scorer reads no further."""
+    days, clock = r"-?\d+(\s+days?)?", r"\d+:\d+(:\d+(\.\d+)?)?"
+    form = days if instance["metadata"]["task_type"] == "date" else rf"({days},\s*)?{clock}"
+    return bool(re.fullmatch(form, answer.strip().rstrip(".")))
 
 
 def _presses_buttons(answer: str, instance: Mapping[str, Any]) -> bool:
@@ -157,9 +172,10 @@ def _is_grid(answer: str, instance: Mapping[str, Any]) -> bool:
 
 
 def _is_whole_number(answer: str, instance: Mapping[str, Any]) -> bool:
-    """The number that the scorer found is no part of another: the 5 of -5 or 5/7, the 1 of 1,234."""
-    match = re.search(r"\b-?\d+(?:\.\d+)?\b", answer)
-    if match is None:
+    """The number that the scorer found is the only one, and no part of another: the 5 of -5 or 5/7, the 1 of 1,234."""
+    number = r"\b-?\d+(?:\.\d+)?\b"
+    match = re.search(number, answer)
+    if match is None or len(set(re.findall(number, answer))) > 1 or re.search(r"\bnot\b|\bor\b|n't\b|≠", answer):
         return False
     before, after = answer[: match.start()], answer[match.end() :]
     return not re.search(r"[-−]\$?$", before) and not re.match(r",\d{3}|:\d|!|\s*[/*^×÷+=±]", after)
@@ -192,8 +208,10 @@ RULES: Mapping[str, Check] = {
     "gsm_symbolic": _is_whole_number,
     "letter_jumble": _has_same_length,
     "number_sorting": _sorts,
+    "polynomial_equations": lambda answer, instance: instance["answer"] == "" or _are_numbers(answer, instance),
     "puzzle24": lambda answer, instance: _uses_numbers(answer, instance["metadata"]["numbers"], 24, powers=False),
     "spell_backward": _names_word,
+    "time_intervals": _is_duration,
     "word_sorting": _lists_words,
 }
 """Dataset -> the check of an answer to which its scorer gave 1.0."""

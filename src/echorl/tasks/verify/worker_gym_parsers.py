@@ -14,6 +14,8 @@ MAX_BITS = 20_000
 """The size of the integers that a power or a shift may give."""
 MAX_EXPONENT, MAX_COMPOUND_EXPONENT = 1_000, 100
 """The largest exponent of a variable or number, and of a sum, product or function, which sympy may expand."""
+MAX_NESTED_CALLS = 5
+"""Functions of functions; sympy's time to simplify them grows steeply."""
 
 INTEGER_OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -22,12 +24,14 @@ INTEGER_OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
 }
-FUNCTIONS = (
-    *("exp", "log", "ln", "sqrt", "Abs", "sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "acot"),
-    *("sinh", "cosh", "tanh", "coth", "asinh", "acosh", "atanh"),
-)
-"""The functions of sympy that an expression may call. `Integral` and `expand` would restate the question."""
-CONSTANTS = ("E", "pi")
+FUNCTIONS: Mapping[str, int] = {
+    **dict.fromkeys(("exp", "ln", "sqrt", "cbrt", "Abs", "abs"), 1),
+    **dict.fromkeys(("sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "acot"), 1),
+    **dict.fromkeys(("sinh", "cosh", "tanh", "coth", "asinh", "acosh", "atanh"), 1),
+    **dict.fromkeys(("log", "Rational"), 2),
+}
+"""The functions of sympy that an expression may call -> the most arguments. `Integral` would restate the question."""
+CONSTANTS = ("E", "I", "pi")
 
 _EXPRESSION = re.compile(r"[A-Za-z0-9_+\-*/(),.\s]*", re.ASCII)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*", re.ASCII)
@@ -101,6 +105,7 @@ class _Builder:
     def __init__(self, text: str, names: Mapping[str, Any]) -> None:
         self.text = text
         self.names = names
+        self.open_calls = 0
 
     def build(self, node: ast.expr) -> Any:
         match node:
@@ -115,7 +120,7 @@ class _Builder:
             case ast.BinOp():
                 return self._operation(node.op, self.build(node.left), self.build(node.right))
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
-                return self._call(name, [self.build(argument) for argument in arguments])
+                return self._call(name, arguments)
         raise ValueError(f"an expression has no {type(node).__name__}")
 
     def _number(self, node: ast.Constant) -> Any:
@@ -133,16 +138,21 @@ class _Builder:
 
         if name in self.names:
             return self.names[name]
-        if name in FUNCTIONS or not _NAME.fullmatch(name):
-            raise ValueError("a name is a variable or a constant")
+        if hasattr(sympy, name) or not _NAME.fullmatch(name):
+            raise ValueError("a name is a variable or a constant, not one of sympy's functions or infinities")
         return sympy.Symbol(name)
 
-    def _call(self, name: str, arguments: list[Any]) -> Any:
+    def _call(self, name: str, arguments: list[ast.expr]) -> Any:
         import sympy
 
-        if name not in FUNCTIONS or not 1 <= len(arguments) <= (2 if name == "log" else 1):
+        if self.open_calls == MAX_NESTED_CALLS:
+            raise ValueError(f"more than {MAX_NESTED_CALLS} functions of functions")
+        if not 1 <= len(arguments) <= FUNCTIONS.get(name, 0):
             raise ValueError(f"a call is of one of {', '.join(FUNCTIONS)}, with one argument")
-        return getattr(sympy, name)(*arguments)
+        self.open_calls += 1
+        values = [self.build(argument) for argument in arguments]
+        self.open_calls -= 1
+        return (sympy.Abs if name == "abs" else getattr(sympy, name))(*values)
 
     def _operation(self, kind: ast.operator, left: Any, right: Any) -> Any:
         match kind:
