@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from echorl.json_text import parse_json
+from echorl.texts import parse_json
 
 
 def visible(text: str) -> str:

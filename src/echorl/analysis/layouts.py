@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from echorl.json_text import finite_number, is_text
+from echorl.texts import finite_number, is_text
 
 RESPONSES = ("response", "completion", "output", "solution")
 REWARDS = ("reward", "score", "label", "correct")

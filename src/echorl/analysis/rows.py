@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.analysis.layouts import Columns, Layout, Rollout, find_layout, to_rollout
-from echorl.json_text import parse_json
+from echorl.texts import parse_json
 
 PARQUET = b"PAR1"
 SUFFIXES = (".jsonl", ".parquet")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from echorl.cli.errors import UserError, as_user_error, is_for_the_user, one_line
 from echorl.cli.options import NAMES, TrainArguments
-from echorl.json_text import is_text, parse_json
 from echorl.tasks.base import as_numbers
+from echorl.texts import is_text, parse_json
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from echorl.json_text import parse_json
+from echorl.texts import parse_json
 
 Row = dict[str, Any]
 
