@@ -59,6 +59,6 @@ def percent(value: float) -> str:
 
 def interval(row: Mapping[str, Any], sign: str = "") -> str:
     """Such as `[40.1, 46.3]`, in per cent; empty where there is none."""
-    if row["low"] is None:
+    if row["low"] is None or row["high"] is None:
         return ""
     return f"[{100 * row['low']:{sign}.1f}, {100 * row['high']:{sign}.1f}]"

@@ -117,9 +117,9 @@ def _worth(beside: Mapping[str, float] | None, own: Mapping[str, Any]) -> float 
 
 def _gains(rows: Mapping[str, Any], methods: Mapping[str, Any], arm: str) -> list[float]:
     """A seed's points over the arm that has no term: an arm's reference may have one itself."""
-    base = rows[arm]["reference"]
+    base = rows[arm].get("reference")
     while base is not None and _has_term(methods[base]):
-        base = rows[base]["reference"]
+        base = rows[base].get("reference")
     return [] if base is None else [a - b for a, b in zip(rows[arm]["values"], rows[base]["values"], strict=True)]
 
 

@@ -122,6 +122,8 @@ def read_analyses(folder: Path) -> Source:
     """entropy.json, deletion.json and forks.json, whichever is there: tables, curves and sentences as they are."""
     found = [read_object(folder / name, ANALYSIS, "echorl analyze") for name in ANALYSES]
     parts = [one for one in found if one is not None]
+    if any(_uneven(one) for one in parts):
+        raise ValueError(f"{folder} holds an analysis with rows or lines of other lengths than their heads or places.")
     tables = [Table(t["title"], t["head"], t["rows"], t.get("note") or "") for one in parts for t in one["tables"]]
     return Source(
         folder=folder,
@@ -131,6 +133,14 @@ def read_analyses(folder: Path) -> Source:
         charts=[Chart.from_json(curve) for one in parts for curve in one["curves"]],
         tables=tables,
     )
+
+
+def _uneven(part: Mapping[str, Any]) -> bool:
+    """Whether a table's rows are not as long as its head, or a line has not as many values as places."""
+    if any(not table["head"] or {len(row) for row in table["rows"]} - {len(table["head"])} for table in part["tables"]):
+        return True
+    lines = (line for curve in part["curves"] for line in curve["lines"])
+    return any({len(line[side]) for side in ("y", "low", "high") if line.get(side)} - {len(line["x"])} for line in lines)
 
 
 def _sizes(sizes: Mapping[str, Any]) -> str:

@@ -13,13 +13,13 @@ from echorl.report.training import TrainingRun, read_run
 
 _SPREAD = Maybe(dict.fromkeys(("mean", "q10", "q50", "q90"), float))
 _CLIPS = {
-    "count": int, "relative_end?": _SPREAD, "ends_in_first_step?": float, "ends_in_last_step?": float,
-    "step_entropy?": _SPREAD, "other_steps_entropy?": _SPREAD, "length?": _SPREAD,
+    "relative_end": _SPREAD, "ends_in_first_step": float, "ends_in_last_step": float, "step_entropy": _SPREAD,
+    "other_steps_entropy": _SPREAD, "length": _SPREAD,
 }  # fmt: skip
 MINED = {
     "groups": int, "rollouts": int, "share_of_groups": float, "degenerate": float, "steps": _SPREAD,
     "blank_share": Maybe(float),
-    "step_entropy_right": Maybe(float), "step_entropy_wrong": Maybe(float), "clips": _CLIPS,
+    "step_entropy_right": Maybe(float), "step_entropy_wrong": Maybe(float), "clips": {"count": int},
 }  # fmt: skip
 """What a report reads of a kind of group in a summary.json."""
 _INTERVAL = {"value": float, "low": Maybe(float), "high": Maybe(float)}
@@ -43,6 +43,8 @@ def read_mined(folder: Path) -> Source:
     kinds = {"all": MINED, **{f"{kind}?": MINED for kind in KINDS}}
     found = _required(folder / "summary.json", {"value": kinds}, "mine")["value"]
     found = {name: found[name] for name in ("all", *KINDS) if name in found}
+    with_clips = [name for name, row in found.items() if row["clips"]["count"]]
+    _required(folder / "summary.json", {"value": {name: {"clips": _CLIPS} for name in with_clips}}, "mine")
     total = found["all"]
     lead = f"{total['rollouts']} rollouts in {total['groups']} groups, {total['degenerate']:.1%} of them degenerate."
     groups = [
@@ -50,7 +52,6 @@ def read_mined(folder: Path) -> Source:
         for kind, row in found.items()
         if kind != "all"
     ]
-    with_clips = [name for name, row in found.items() if row["clips"]["count"]]
     tables = [Table("Groups", ["kind", "groups", "share"], groups)]
     if with_clips:
         tables.append(Table("Clips", ["", *(name.replace("_", "-") for name in with_clips)], table_rows(found)))

@@ -89,8 +89,8 @@ def _read_dump(path: Path, notes: list[str]) -> list[Row]:
         for row in rows:
             check(row, DUMP)
             _check_lengths(row)
-            if row["clip_step"] >= 0 and row["clip_entropy"] is None:
-                raise ValueError("a clip has no entropy")
+            if row["clip_step"] >= 0 and (row["clip_entropy"] is None or not row["tokens"]):
+                raise ValueError("a clip has no entropy or no token")
     except ValueError as error:
         notes.append(f"{path} is no dump of a run ({error}) and was left out.")
         return []
