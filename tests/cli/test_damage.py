@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from echorl.cli import main
 from echorl.cli.errors import is_for_the_user
@@ -15,6 +17,8 @@ from echorl.report.assemble import make_report
 from echorl.report.page import Page
 from tests.analysis.conftest import rows, run, save_model, write
 from tests.cli import damage
+from tests.evaluate.fakes import run as evaluate
+from tests.evaluate.fakes import work
 from tests.report import made
 
 FEW = ("step", "reward", "grad_norm", "echo/groups/mixed", "echo/tokens/mixed", "echo/rollout_tokens")
@@ -140,3 +144,64 @@ def test_each_part_of_a_file_may_be_another(tmp_path, folders, monkeypatch, name
                 assert "here" in str(error), (place, new, error)
             except Exception as error:
                 raise AssertionError(f"{place} as {new!r}") from error
+
+
+VERL = {"input": "1=?\n", "output": "1+a\n2", "score": 1.0, "step": 5}
+TRL = {"step": 5, "prompt": "1=?\n", "completion": "1+a\n2", "is_right": 1.0, "advantage": 0.3}
+MESSAGES = {"prompt": [{"role": "user", "content": "1"}], "response": "1+a\n2", "reward": 1.0}
+RECIPE = {"model_name_or_path": "nowhere", "train_file": "rows.jsonl", "reward_funcs": ["len"], "env": {"A": "b"}}
+STUDY = {"recipe": "recipe.yaml", "arms": {"a": {"echo_coef": 0.0}, "b": {"echo_coef": 0.1}}, "rollout_tokens": 200}
+
+
+def parquet(path: Path, values: list[dict]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist(values), path)
+
+
+def rows_files(here: Path) -> None:
+    write(here / "rows.jsonl", rows(2))
+    write(here / "verl.jsonl", [VERL, VERL])
+    write(here / "chat.jsonl", [MESSAGES])
+    parquet(here / "trl.parquet", [TRL, TRL])
+    parquet(here / "chat.parquet", [MESSAGES])
+    write(here / "solved.jsonl", [{"prompt": "1=?\n", "demonstration": "1", "answer": "1"}])
+
+
+def recipe_files(here: Path) -> None:
+    for name, values in (("recipe", {**RECIPE, "num_generations": 2}), ("study", STUDY)):
+        (here / f"{name}.yaml").write_text(yaml.safe_dump(values))
+
+
+def evaluations(here: Path) -> None:
+    for name in ("a", "b"):
+        evaluate(here / name, work(name="word_problems", size=2))
+
+
+READ = [
+    *((rows_files, file, ["mine", file, "--model", "MODEL", "--output_dir", "out", "--device", "cpu"])
+      for file in ("rows.jsonl", "verl.jsonl", "chat.jsonl", "trl.parquet", "chat.parquet")),
+    (rows_files, "solved.jsonl", ["analyze", "entropy", "--file", "solved.jsonl", "--grader", "number", "--model", "nowhere"]),
+    (recipe_files, "recipe.yaml", ["train", "--config", "recipe.yaml"]),
+    (recipe_files, "recipe.yaml", ["compare", "study.yaml", "--dry_run"]),
+    (recipe_files, "study.yaml", ["compare", "study.yaml", "--dry_run"]),
+    (evaluations, "a/samples/word_problems.parquet", ["eval", "--compare", "a", "b"]),
+    (evaluations, "a/settings.json", ["eval", "--compare", "a", "b"]),
+    (evaluations, "a/samples/word_problems.parquet", ["eval", "--grade", "a"]),
+    (evaluations, "a/settings.json", ["eval", "--grade", "a"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "file", "argv"), READ, ids=lambda value: value if isinstance(value, str) else "")
+def test_damaged_files_of_the_other_commands(tmp_path, scorer, capsys, make, file, argv):
+    source = tmp_path / "source"
+    source.mkdir()
+    make(source)
+    for way, damage_it in damage.ways(source / file).items():
+        here = Path("here")
+        shutil.rmtree(here, ignore_errors=True)
+        shutil.copytree(source, here)
+        damage_it(here / file)
+        with contextlib.chdir(here):
+            answers([str(scorer) if word == "MODEL" else word for word in argv], capsys, f"{' '.join(argv)}: {way}")

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from echorl.checked import Each, Maybe, read_object
 from echorl.report.charts import Intervals
-from echorl.report.checked import Each, Maybe, read_object
 from echorl.report.page import Table
 from echorl.report.predicted import read_points
 from echorl.report.sources import Source, name_of

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from echorl.checked import is_drawable
 from echorl.core.ledger import KINDS, MEANING
 from echorl.report.charts import Chart, Line
-from echorl.report.checked import is_drawable
 from echorl.report.page import Table
 from echorl.report.plots import smooth
 from echorl.report.training import Arm, TrainingRun

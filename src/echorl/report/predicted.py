@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from echorl.checked import Maybe, is_drawable, read_object
 from echorl.evaluate import mean_of_runs
 from echorl.report.charts import Dots, Scatter, svg
-from echorl.report.checked import Maybe, is_drawable, read_object
 from echorl.report.page import Section, Table
 from echorl.report.verdicts import PASS, VANISHING, parts_of
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from echorl.checked import Each, Maybe, read_object
 from echorl.report.charts import Chart, Intervals
-from echorl.report.checked import Each, Maybe, read_object
 from echorl.report.page import Table
 from echorl.report.sources import ANALYSES, Source, name_of
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from echorl.report.checked import Each, Maybe, read_object
+from echorl.checked import Each, Maybe, read_object
 from echorl.report.page import Table
 from echorl.report.sources import Source, name_of
 from echorl.report.training import TrainingRun, read_run

@@ -9,8 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from echorl.checked import peek, read_object
 from echorl.report.charts import Drawn
-from echorl.report.checked import peek, read_object
 from echorl.report.page import Table
 from echorl.report.predicted import Point
 from echorl.report.training import CONFIG, METRICS, TrainingRun, read_run

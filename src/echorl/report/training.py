@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from echorl.report.checked import Each, check
+from echorl.checked import Each, check
 from echorl.texts import parse_json, parse_yaml
 
 METRICS, CONFIG = "metrics.jsonl", "config.yaml"
