@@ -163,11 +163,11 @@ def test_a_run_is_found_again_only_under_its_own_settings(tmp_path):
     with pytest.raises(ValueError, match=r"other settings \(beta None then, 0.1 now\)"):
         claim(tmp_path / "a", other)
     (tmp_path / "begun").mkdir()
-    (tmp_path / "begun" / "run.tmp").write_text("{")  # killed while it was claimed
+    (tmp_path / "begun" / ".echorl-0123456789abcdef.tmp").write_text("{")  # killed while it was claimed
     claim(tmp_path / "begun", key)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("")
-    with pytest.raises(ValueError, match="no comparison wrote"):
+    with pytest.raises(ValueError, match="`echorl compare` did not write"):
         claim(tmp_path / "mine", key)
 
 

@@ -109,7 +109,7 @@ def test_a_killed_arm_goes_on_where_it_was(finished, tmp_path, monkeypatch):
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
     (tmp_path / "grpo").mkdir()
     (tmp_path / "grpo" / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match="no quickstart wrote"):
+    with pytest.raises(ValueError, match="`echorl quickstart` did not write"):
         arm_folder.prepare_folder(tmp_path / "grpo", {})
     run.prepare_output(tmp_path, fresh=True)
     assert (tmp_path / "grpo" / "thesis.txt").exists()

@@ -18,6 +18,7 @@ from echorl.core.config import EchoConfig
 from echorl.core.steps import StepDelimiters
 from echorl.evaluate.checkpoint import Checkpoint
 from echorl.evaluate.loading import tokenizer_of
+from echorl.stored import scratch_in
 
 
 class Bars(Protocol):
@@ -74,13 +75,14 @@ def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], A
     store.check()
     delimiters = StepDelimiters.from_tokenizer(checkpoint.processing_class)
     rollouts = read_rollouts(plan.files, plan.columns, bars.begin("reading rollouts", None))
-    spool = Spool(store.spool, rollouts)
-    key = _settings(plan, checkpoint, spool)
-    store.claim(key)
-    found = store.summary(key)
-    if found is None:
-        _score_parts(store, spool, key, _Miner(plan, checkpoint, delimiters, start), bars)
-        found = _finish(store, len(spool.parts(plan.batch_size)), key, plan.format)
+    with scratch_in(folder) as path:
+        spool = Spool(path, rollouts)
+        key = _settings(plan, checkpoint, spool)
+        store.claim(key)
+        found = store.summary(key)
+        if found is None:
+            _score_parts(store, spool, key, _Miner(plan, checkpoint, delimiters, start), bars)
+            found = _finish(store, len(spool.parts(plan.batch_size)), key, plan.format)
     store.clean()
     return found
 

@@ -15,7 +15,7 @@ from echorl.compare.read import read_comparison
 from echorl.compare.run import claim, scores_key
 from echorl.compare.study import Study
 from echorl.processes import Job, JobsFailed, run_jobs, visible_gpus
-from echorl.stored import last_value, write_json
+from echorl.stored import last_value, write_json, write_text
 
 SHOWN = ("method", "echo_coef", "echo_select")
 """Options of an arm that results.json keeps, for a report."""
@@ -138,7 +138,7 @@ def _show(
     write_json(folder / "results.json", found)
     parts = [_summary(found), table.grid_markdown(comparison, validation, rates) if validation else ""]
     text = "\n".join([*filter(None, parts), table.markdown(rates, compared)])
-    (folder / "results.md").write_text(text, encoding="utf-8")
+    write_text(folder / "results.md", text)
     print(text)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from echorl.cli.errors import UserError, one_line
 from echorl.installed import versions
+from echorl.stored import write_text
 
 if TYPE_CHECKING:
     from echorl.cli.parsing import Settings
@@ -223,9 +224,7 @@ def write_config(command: str, settings: Settings, env: Mapping[str, str]) -> No
         "# Every other option had its default:",
     ]
     text = "\n".join([*lines, *(f"# {line}" for line in comments)]) + "\n"
-    scratch = folder / "config.yaml.tmp"
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, folder / "config.yaml")
+    write_text(folder / "config.yaml", text)
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import echorl
 from echorl.compare.plan import Comparison, Run
 from echorl.fingerprint import hash_files, hash_model
+from echorl.output_folder import check_empty
 from echorl.stored import read_json, stored, write_json
 
 MARK = "run.json"
@@ -77,9 +78,7 @@ def claim(folder: Path, key: Mapping[str, Any]) -> None:
     """
     found = read_json(folder / MARK)
     if found is None:
-        scratch = (folder / MARK).with_suffix(".tmp").name  # of a run that was killed while it began
-        if folder.exists() and any(path.name != scratch for path in folder.iterdir()):
-            raise ValueError(f"{folder} holds files that no comparison wrote: choose another output_dir.")
+        check_empty(folder, "`echorl compare`")
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / MARK, {"key": key, "value": None})
     elif found.get("key") != key:

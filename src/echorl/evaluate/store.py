@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.stored import read_json, write_json
+from echorl.output_folder import SETTINGS, check_empty, check_same
+from echorl.stored import read_json, replacing, write_json
 
 if TYPE_CHECKING:
     from echorl.evaluate.plan import Chunk
 
-SETTINGS = "settings.json"
 RESULTS = "results.json"
-OWN = (".lock", "settings.tmp")
-"""What is there before the settings are."""
 COLUMNS = {
     "benchmark": "string", "item": "string", "sample": "int32", "response": "string", "tokens": "int32",
     "truncated": "bool", "answer": "string", "score": "float64", "reason": "string", "gold": "string",
@@ -49,13 +46,12 @@ class Store:
         """
         found = self.settings()
         if found is None:
-            if self.folder.exists() and any(path.name not in OWN for path in self.folder.iterdir()):
-                raise ValueError(f"{self.folder} holds files that no evaluation wrote: give another output_dir.")
+            check_empty(self.folder, "`echorl eval`")
             self.folder.mkdir(parents=True, exist_ok=True)
             found = {"model": model, "common": common, "benchmarks": {}, "versions": []}
-        self._check("", found["common"], common)
+        check_same(self.folder, "samples made", found["common"], common)
         for name, key in benchmarks.items():
-            self._check(f"{name}: ", found["benchmarks"].get(name, key), key)
+            check_same(self.folder, "samples made", found["benchmarks"].get(name, key), key, f"{name}: ")
         used = found["versions"] if versions in found["versions"] else [*found["versions"], versions]
         merged = {**found["benchmarks"], **benchmarks}
         write_json(self.folder / SETTINGS, {**found, "benchmarks": merged, "versions": used})
@@ -73,14 +69,6 @@ class Store:
         ):
             raise ValueError(f"{path} was not written by `echorl eval`: give another folder.")
         return found
-
-    def _check(self, place: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        for name in {**before, **now}:
-            if before.get(name) != now.get(name):
-                raise ValueError(
-                    f"{self.folder} holds samples made with other settings ({place}{name} {before.get(name)!r} then, "
-                    f"{now.get(name)!r} now): give another output_dir, or the settings as they were."
-                )
 
     def part(self, benchmark: str, index: int) -> Path:
         """A chunk's samples, until all are scored."""
@@ -135,12 +123,8 @@ def write_samples(path: Path, rows: Rows, meta: Mapping[str, Any]) -> None:
     fields = [(name, kinds[kind]) for name, kind in COLUMNS.items() if name in rows[0]]
     table = pa.Table.from_pylist(rows, schema=pa.schema(fields, metadata={META: json.dumps(meta).encode()}))
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".tmp")
-    with scratch.open("wb") as file:
-        pq.write_table(table, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, path)
+    with replacing(path) as scratch:
+        pq.write_table(table, scratch)
 
 
 def read_samples(path: Path, columns: Sequence[str] | None = None) -> tuple[Rows, dict[str, Any]]:

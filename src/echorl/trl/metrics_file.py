@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from transformers import TrainerCallback
+
+from echorl.stored import write_text
 
 
 class MetricsFile(TrainerCallback):
@@ -23,9 +24,7 @@ class MetricsFile(TrainerCallback):
         if state.is_world_process_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             kept = [line for line in read_metrics(self.path) if _stays(line, state.global_step)]
-            scratch = self.path.with_suffix(".tmp")
-            scratch.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-            os.replace(scratch, self.path)
+            write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if state.is_world_process_zero and logs:
