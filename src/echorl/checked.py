@@ -1,4 +1,4 @@
-"""Reading files that a command wrote: a file holds values of the declared shape, or one sentence says where it does not.
+"""Reading files that a command wrote: a file has the declared shape, or one sentence says where it has not.
 
 A shape is a type (`float`: a number, NaN included, within `LARGEST`), a list of one shape, a mapping of names to shapes
 (further names may be there; one that ends in "?" may be missing), `Each` (a mapping of any names) or `Maybe` (or null).

@@ -39,8 +39,10 @@ def parse_yaml(text: str | bytes) -> Any:
     """
     import yaml
 
+    from echorl.yaml_file import load_yaml
+
     try:
-        value = _parse(text, yaml.safe_load)
+        value = _parse(text, load_yaml)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
     if _is_deep(value):

@@ -76,9 +76,17 @@ def _of_yaml(path: Path) -> dict[str, Callable[[Path], None]]:
         "a tag": "a: !!python/object:os.system {}\n",
         "NUL": "a: \x00\n",
     }
-    found = {name: lambda path, text=text: path.write_text(text, encoding="utf-8") and None for name, text in texts.items()}
+    found = {
+        name: lambda path, text=text: path.write_text(text, encoding="utf-8") and None for name, text in texts.items()
+    }
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for name, value in (("nulls", None), ("lists", [[1]]), ("huge", 1e308), ("texts", "text"), ("names", {"a": {5: 6}})):
+    for name, value in (
+        ("nulls", None),
+        ("lists", [[1]]),
+        ("huge", 1e308),
+        ("texts", "text"),
+        ("names", {"a": {5: 6}}),
+    ):
         found[name] = lambda path, value=value: path.write_text(yaml.safe_dump(dict.fromkeys(values, value))) and None
     return found
 

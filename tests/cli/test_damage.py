@@ -40,7 +40,9 @@ def make_study(folder: Path) -> Path:
     made.write_json(folder / "results.json", {**results, "seeds": [0, 1], "averages": [], "methods": methods})
     made.make_probe(folder / "probe")
     probe = json.loads((folder / "probe/probe.json").read_text())
-    made.write_json(folder / "probe/probe.json", {**probe, "rules": [{**rule, "groups": "verified"} for rule in probe["rules"]]})
+    made.write_json(
+        folder / "probe/probe.json", {**probe, "rules": [{**rule, "groups": "verified"} for rule in probe["rules"]]}
+    )
     return folder
 
 
@@ -88,7 +90,8 @@ PAIRS = [(folder, file) for folder, files in FILES.items() for file in files]
 
 
 def everything(folder: Path) -> dict[str, int]:
-    return {str(path): path.stat().st_size for path in folder.rglob("*")}
+    """All files but locks, with their sizes."""
+    return {str(path): path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
 
 
 def answers(argv: list[str], capsys, place: str) -> None:
@@ -176,7 +179,7 @@ def recipe_files(here: Path) -> None:
 
 def evaluations(here: Path) -> None:
     for name in ("a", "b"):
-        evaluate(here / name, work(name="word_problems", size=2))
+        evaluate(here / name, work(name="mmlu_pro", size=2))
 
 
 READ = [
@@ -186,9 +189,9 @@ READ = [
     (recipe_files, "recipe.yaml", ["train", "--config", "recipe.yaml"]),
     (recipe_files, "recipe.yaml", ["compare", "study.yaml", "--dry_run"]),
     (recipe_files, "study.yaml", ["compare", "study.yaml", "--dry_run"]),
-    (evaluations, "a/samples/word_problems.parquet", ["eval", "--compare", "a", "b"]),
+    (evaluations, "a/samples/mmlu_pro.parquet", ["eval", "--compare", "a", "b"]),
     (evaluations, "a/settings.json", ["eval", "--compare", "a", "b"]),
-    (evaluations, "a/samples/word_problems.parquet", ["eval", "--grade", "a"]),
+    (evaluations, "a/samples/mmlu_pro.parquet", ["eval", "--grade", "a"]),
     (evaluations, "a/settings.json", ["eval", "--grade", "a"]),
 ]  # fmt: skip
 

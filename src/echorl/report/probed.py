@@ -139,8 +139,9 @@ def _uneven(part: Mapping[str, Any]) -> bool:
     """Whether a table's rows are not as long as its head, or a line has not as many values as places."""
     if any(not table["head"] or {len(row) for row in table["rows"]} - {len(table["head"])} for table in part["tables"]):
         return True
-    lines = (line for curve in part["curves"] for line in curve["lines"])
-    return any({len(line[side]) for side in ("y", "low", "high") if line.get(side)} - {len(line["x"])} for line in lines)
+    lines = [line for curve in part["curves"] for line in curve["lines"]]
+    sides = [(line, line[name]) for line in lines for name in ("y", "low", "high") if line.get(name)]
+    return any(len(side) != len(line["x"]) for line, side in sides)
 
 
 def _sizes(sizes: Mapping[str, Any]) -> str:
