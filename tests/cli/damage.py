@@ -41,7 +41,7 @@ def _of_json(path: Path) -> dict[str, Callable[[Path], None]]:
         "no names": lambda value: {},
         "nulls": lambda value: dict.fromkeys(value),
         "numbers": lambda value: dict.fromkeys(value, 5),
-        "lists": lambda value: dict.fromkeys(value, [1]),
+        "lists": lambda value: {name: [1] for name in value},
         "huge": lambda value: _replace_numbers(value, 1e308),
         "400 digits": lambda value: _replace_numbers(value, 10**400),
         "not a number": lambda value: _replace_numbers(value, float("nan")),
@@ -98,7 +98,7 @@ def _of_parquet(path: Path) -> dict[str, Callable[[Path], None]]:
         "nulls": dict.fromkeys,
         "numbers": lambda row: dict.fromkeys(row, 5),
         "texts": lambda row: dict.fromkeys(row, "text"),
-        "lists": lambda row: dict.fromkeys(row, [1]),
+        "lists": lambda row: {name: [1] for name in row},
         "huge": lambda row: _replace_numbers(row, 1e308),
     }
 

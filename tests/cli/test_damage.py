@@ -40,9 +40,8 @@ def make_study(folder: Path) -> Path:
     made.write_json(folder / "results.json", {**results, "seeds": [0, 1], "averages": [], "methods": methods})
     made.make_probe(folder / "probe")
     probe = json.loads((folder / "probe/probe.json").read_text())
-    made.write_json(
-        folder / "probe/probe.json", {**probe, "rules": [{**rule, "groups": "verified"} for rule in probe["rules"]]}
-    )
+    rules = [{**rule, "groups": "verified"} for rule in probe["rules"]]
+    made.write_json(folder / "probe/probe.json", {**probe, "rules": rules})
     return folder
 
 
@@ -142,11 +141,9 @@ def test_each_part_of_a_file_may_be_another(tmp_path, folders, monkeypatch, name
             Path("here", file).write_text(json.dumps(damage.replaced(value, place, new)))
             try:
                 check_page(make_report([Path("here")]).page)
-            except ValueError as error:
-                assert is_for_the_user(error), (place, new, error)
-                assert "here" in str(error), (place, new, error)
             except Exception as error:
-                raise AssertionError(f"{place} as {new!r}") from error
+                if not (is_for_the_user(error) and "here" in str(error)):
+                    raise AssertionError(f"{place} as {new!r}") from error
 
 
 VERL = {"input": "1=?\n", "output": "1+a\n2", "score": 1.0, "step": 5}

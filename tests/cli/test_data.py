@@ -93,6 +93,12 @@ NUMBERS = [None, True, 1, 0.5, np.float32(0.5), np.int64(1), np.bool_(True), tor
 
 
 @pytest.mark.parametrize("reward", NUMBERS)
+def test_rewards_are_numbers_of_any_kind(reward):
+    (found,) = _guarded(lambda completions: [reward])(completions=["a"])
+    assert found is None if reward is None else (type(found) is float and found == float(reward))
+
+
+@pytest.mark.parametrize("reward", ["1", b"1", [1.0], {}, 10**400, 1j, torch.ones(2)])
 def test_rewards_that_are_no_numbers(reward):
     def odd(completions):
         return [1.0, reward]
