@@ -1,33 +1,90 @@
-"""Results kept in JSON files under the settings that they were made with, so that nothing is computed twice."""
+"""Files written in one move, and results kept in JSON files under their settings, so that nothing is computed twice."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from echorl.texts import parse_json
+
+SCRATCH = re.compile(r"\.echorl-[0-9a-f]{16}\.tmp")
+"""Names of scratch files; no other program and no user gives such a name to a file."""
 
 TAIL_BYTES = 1 << 18
 """How much of a metrics file's end is looked at: a line has some kilobytes."""
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file; None where there is no file or a kill left no whole object."""
+    """The object in a JSON file; None where there is no file or a kill left no whole object.
+
+    Raises:
+        ValueError: the file cannot be read at all.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): give another folder.") from None
+    return value if isinstance(value, dict) else None
+
+
+@contextmanager
+def scratch_in(folder: Path) -> Iterator[Path]:
+    """Within, a new and empty file in the folder, under a name that nothing there has had; deleted at the end."""
+    path = folder / f".echorl-{secrets.token_hex(8)}.tmp"
+    path.touch(exist_ok=False)  # O_EXCL: it neither takes a file that is there nor follows a link
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def is_scratch(name: str) -> bool:
+    """Whether a file of this name is a scratch file, which a kill may have left.
+
+    >>> is_scratch(".echorl-0123456789abcdef.tmp"), is_scratch("notes.tmp")
+    (True, False)
+    """
+    return SCRATCH.fullmatch(name) is not None
+
+
+def remove_scratch(folder: Path) -> None:
+    """Delete the scratch files of killed commands in the folder and below; the caller must be alone there."""
+    for place, _, names in os.walk(folder):
+        for name in filter(is_scratch, names):
+            Path(place, name).unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Within, a new file to be written; at the end it takes the place of `path` in one move.
+
+    A kill or a power cut leaves the old file or the new one, and an exception the old one. A link at `path` is
+    replaced, not followed.
+    """
+    with scratch_in(path.parent) as scratch:
+        yield scratch
+        with scratch.open("rb+") as file:
+            os.fsync(file.fileno())  # else the name may reach the disk before the content does
+        os.replace(scratch, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file as UTF-8, in one move."""
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write in one move, so that a kill or a power cut leaves the old file or the new one."""
-    scratch = path.with_suffix(".tmp")
-    with scratch.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(value) + "\n")
-        file.flush()
-        os.fsync(file.fileno())  # else the name may reach the disk before the text does
-    os.replace(scratch, path)
+    """Write an object as JSON, in one move."""
+    write_text(path, json.dumps(value) + "\n")
 
 
 def stored(path: Path, key: Mapping[str, Any]) -> Any:

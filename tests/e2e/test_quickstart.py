@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from echorl import stored
 from echorl.cli import main
@@ -109,10 +110,25 @@ def test_a_killed_arm_goes_on_where_it_was(finished, tmp_path, monkeypatch):
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
     (tmp_path / "grpo").mkdir()
     (tmp_path / "grpo" / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match="no quickstart wrote"):
+    with pytest.raises(ValueError, match="`echorl quickstart` did not write"):
         arm_folder.prepare_folder(tmp_path / "grpo", {})
     run.prepare_output(tmp_path, fresh=True)
     assert (tmp_path / "grpo" / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["index.html", "quickstart.png", "results.json"])
+def test_results_that_are_not_ours_are_left_alone(tmp_path, name, capsys):
+    (tmp_path / name).write_text("mine")
+    for more in ([], ["--fresh"]):
+        assert main(["quickstart", "--tiny", "--output", str(tmp_path), *more]) == 2
+        assert f"holds {name}, which no quickstart wrote" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_another_one_at_work(tmp_path, capsys):
+    with FileLock(tmp_path / ".lock"):
+        assert main(["quickstart", "--tiny", "--output", str(tmp_path)]) == 2
+    assert "another `echorl quickstart` is at work" in capsys.readouterr().err
 
 
 def test_output_that_is_a_file_or_cannot_be_written(tmp_path, capsys):
@@ -124,7 +140,7 @@ def test_output_that_is_a_file_or_cannot_be_written(tmp_path, capsys):
         assert main(["quickstart", "--tiny", "--output", str(output)]) == 2
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1
-        assert "cannot write to the output folder" in lines[0]
+        assert "cannot be written" in lines[0]
 
 
 def test_ctrl_c(tmp_path, monkeypatch, capsys):

@@ -124,7 +124,7 @@ def test_other_settings_are_refused(undisturbed, common, changes, words):
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(ValueError, match="holds files that no evaluation wrote"):
+    with pytest.raises(ValueError, match="holds files that `echorl eval` did not write"):
         run(tmp_path)
     (tmp_path / "settings.json").write_text('{"editor": "vi"}')
     with pytest.raises(ValueError, match=r"settings\.json was not written by `echorl eval`"):

@@ -12,12 +12,13 @@ from echorl.analysis.layouts import Columns
 from echorl.analysis.mine_summary import Summary
 from echorl.analysis.mined import MinedFolder, Part
 from echorl.analysis.rows import read_rollouts
-from echorl.analysis.scorer import Reading, Scorer, tokenize
+from echorl.analysis.scorer import Reading, Scorer, rendered_prompts, tokenize
 from echorl.analysis.spool import Spool
 from echorl.core.config import EchoConfig
 from echorl.core.steps import StepDelimiters
 from echorl.evaluate.checkpoint import Checkpoint
 from echorl.evaluate.loading import tokenizer_of
+from echorl.stored import scratch_in
 
 
 class Bars(Protocol):
@@ -74,13 +75,15 @@ def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], A
     store.check()
     delimiters = StepDelimiters.from_tokenizer(checkpoint.processing_class)
     rollouts = read_rollouts(plan.files, plan.columns, bars.begin("reading rollouts", None))
-    spool = Spool(store.spool, rollouts)
-    key = _settings(plan, checkpoint, spool)
-    store.claim(key)
-    found = store.summary(key)
-    if found is None:
-        _score_parts(store, spool, key, _Miner(plan, checkpoint, delimiters, start), bars)
-        found = _finish(store, len(spool.parts(plan.batch_size)), key, plan.format)
+    rollouts = rendered_prompts(rollouts, checkpoint.processing_class, plan.reading.chat)
+    with scratch_in(folder) as path:
+        spool = Spool(path, rollouts)
+        key = _settings(plan, checkpoint, spool)
+        store.claim(key)
+        found = store.summary(key)
+        if found is None:
+            _score_parts(store, spool, key, _Miner(plan, checkpoint, delimiters, start), bars)
+            found = _finish(store, len(spool.parts(plan.batch_size)), key, plan.format)
     store.clean()
     return found
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from echorl.analysis.clips import COLUMNS
-from echorl.stored import cached, read_json, stored, write_json
+from echorl.output_folder import SETTINGS, check_empty, claim
+from echorl.stored import cached, read_json, replacing, stored, write_json
 
-SETTINGS, SUMMARY = "settings.json", "summary.json"
-SPOOL = "rollouts.tmp"
-OWN = (".lock", SETTINGS, SUMMARY, SPOOL, "parts", "clips.jsonl", "clips.parquet")
+SUMMARY = "summary.json"
 FORMATS = ("jsonl", "parquet")
+COMMAND = "`echorl mine`"
 Part = dict[str, Any]
 """{"clips": rows, "counts": of `clips.count`}"""
 
@@ -25,17 +24,15 @@ class MinedFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.spool = folder / SPOOL
 
     def check(self) -> None:
-        """Raises:
-        ValueError: the folder holds files that `echorl mine` did not write.
+        """See that the folder is one of `echorl mine`.
+
+        Raises:
+            ValueError: it holds files that `echorl mine` did not write.
         """
-        names = [path.name for path in self.folder.iterdir()] if self.folder.exists() else []
-        results = [name for name in names if name.startswith("clips.") or name == SUMMARY]
-        foreign = [name for name in names if name not in OWN and not name.endswith(".tmp")]
-        if foreign or (results and SETTINGS not in names):
-            raise ValueError(f"{self.folder} holds files that `echorl mine` did not write: give another output_dir.")
+        if read_json(self.folder / SETTINGS) is None:
+            check_empty(self.folder, COMMAND)
 
     def claim(self, settings: Mapping[str, Any]) -> None:
         """Make the folder these settings'.
@@ -43,15 +40,7 @@ class MinedFolder:
         Raises:
             ValueError: it holds clips made with others; the message names the first that differs.
         """
-        path = self.folder / SETTINGS
-        before = read_json(path) or settings
-        for name in {**before, **settings}:
-            if before.get(name) != settings.get(name):
-                raise ValueError(
-                    f"{self.folder} holds clips made with other settings ({name} {before.get(name)!r} then, "
-                    f"{settings.get(name)!r} now): give another output_dir, or the settings as they were."
-                )
-        write_json(path, settings)
+        claim(self.folder, settings, command=COMMAND, holds="clips made")
 
     def part(self, index: int, key: Mapping[str, Any], make: Callable[[], Part]) -> Part:
         """A part, made if it isn't there."""
@@ -71,9 +60,9 @@ class MinedFolder:
 
     def finish(self, rows: Iterator[dict[str, Any]], format: str) -> Path:
         """Write all clips. Returns the file."""
-        path, scratch = self.folder / f"clips.{format}", self.folder / "clips.tmp"
-        (_write_jsonl if format == "jsonl" else _write_parquet)(scratch, rows)
-        os.replace(scratch, path)
+        path = self.folder / f"clips.{format}"
+        with replacing(path) as scratch:
+            (_write_jsonl if format == "jsonl" else _write_parquet)(scratch, rows)
         return path
 
     def write_summary(self, key: Mapping[str, Any], value: Mapping[str, Any]) -> None:
@@ -83,15 +72,12 @@ class MinedFolder:
     def clean(self) -> None:
         """Delete what a finished run has no need of."""
         shutil.rmtree(self.folder / "parts", ignore_errors=True)
-        self.spool.unlink(missing_ok=True)
 
 
 def _write_jsonl(path: Path, rows: Iterator[dict[str, Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
             file.write(json.dumps({name: row[name] for name in COLUMNS}) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
@@ -103,12 +89,9 @@ def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
 
     kinds = {"string": pa.string(), "json": pa.string(), "int32": pa.int32(), "int64": pa.int64()}
     schema = pa.schema([(name, kinds.get(kind, pa.float64())) for name, kind in COLUMNS.items()])
-    with path.open("wb") as file:
-        with pq.ParquetWriter(file, schema) as writer:
-            while batch := [_flat(row) for row in itertools.islice(rows, 1000)]:
-                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-        file.flush()
-        os.fsync(file.fileno())
+    with pq.ParquetWriter(path, schema) as writer:
+        while batch := [_flat(row) for row in itertools.islice(rows, 1000)]:
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from echorl.analysis.layouts import Rollout
 from echorl.core.entropy import logp_and_entropy
 from echorl.evaluate.loading import tokenizer_of
-from echorl.evaluate.sampling import render
+from echorl.evaluate.sampling import Rendered, render
 
 LOGITS_AT_ONCE = 1 << 25
 """Numbers in the logits that exist at once, 128 MB in float32: not those of a whole batch."""
@@ -62,11 +62,39 @@ def tokenize(rollouts: Sequence[Rollout], processing_class: Any, reading: Readin
     return found
 
 
-def _prompt_tokens(prompt: str | list, processing_class: Any, tokenizer: Any, chat: bool) -> list[int]:
+def rendered_prompts(rollouts: Iterable[Rollout], processing_class: Any, chat: bool) -> Iterator[Rollout]:
+    """The rollouts as they are, each once its prompt is known to be one that the model's chat template can write.
+
+    Raises:
+        ValueError: it is not; the message begins with the rollout's file and line.
+    """
+    before = None
+    for rollout in rollouts:
+        if rollout.prompt != before:
+            try:
+                _render(rollout.prompt, processing_class, chat)
+            except ValueError as error:
+                raise ValueError(f"{rollout.place[0]}, line {rollout.place[1]}: {error}") from None
+        before = rollout.prompt
+        yield rollout
+
+
+def _render(prompt: str | list, processing_class: Any, chat: bool) -> Rendered:
     messages = [{"role": "user", "content": prompt}] if chat and isinstance(prompt, str) else prompt
-    if not isinstance(messages, str) and not getattr(processing_class, "chat_template", None):
+    if isinstance(messages, str):
+        return render(processing_class, messages)
+    if not getattr(processing_class, "chat_template", None):
         raise ValueError("a prompt holds chat messages, and the model has no chat template: take another --model.")
-    rendered = render(processing_class, messages)
+    from jinja2 import TemplateError
+
+    try:
+        return render(processing_class, messages)
+    except (TemplateError, TypeError) as error:  # a TypeError: of a message that lacks what the template joins
+        raise ValueError(f"the model's chat template does not take the prompt's messages ({error}).") from None
+
+
+def _prompt_tokens(prompt: str | list, processing_class: Any, tokenizer: Any, chat: bool) -> list[int]:
+    rendered = _render(prompt, processing_class, chat)
     return tokenizer(rendered.text, add_special_tokens=rendered.add_special_tokens)["input_ids"]
 
 

@@ -12,10 +12,10 @@ from typing import Any
 from echorl.cli.errors import UserError, resumable
 from echorl.compare.plan import Comparison, Run, Validation
 from echorl.compare.read import read_comparison
-from echorl.compare.run import claim, scores_key
+from echorl.compare.run import check_study, claim, scores_key
 from echorl.compare.study import Study
 from echorl.processes import Job, JobsFailed, run_jobs, visible_gpus
-from echorl.stored import last_value, write_json
+from echorl.stored import last_value, write_json, write_text
 
 SHOWN = ("method", "echo_coef", "echo_select")
 """Options of an arm that results.json keeps, for a report."""
@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     comparison = _with_seeds(comparison, args.num_seeds)
     recipe = read_recipes(comparison.recipe, "recipe ")
     study = Study(comparison, {**recipe.options, **({"env": dict(recipe.env)} if recipe.env else {})})
+    check_study(Path(comparison.output_dir))
     options = check_arms(study, args.study)
     if args.dry_run:
         _list(study)
@@ -138,7 +139,7 @@ def _show(
     write_json(folder / "results.json", found)
     parts = [_summary(found), table.grid_markdown(comparison, validation, rates) if validation else ""]
     text = "\n".join([*filter(None, parts), table.markdown(rates, compared)])
-    (folder / "results.md").write_text(text, encoding="utf-8")
+    write_text(folder / "results.md", text)
     print(text)
 
 

@@ -7,11 +7,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from echorl.cli.errors import UserError
+from echorl.output_folder import LOCK
+from echorl.stored import remove_scratch
 
 
 @contextmanager
-def alone(folder: Path, command: str) -> Iterator[None]:
+def alone(folder: Path, command: str, *, wait: float = 0) -> Iterator[None]:
     """Within, no other `echorl COMMAND` works in the folder, which is made if need be.
+
+    The lock is the operating system's and ends with the process, however that ends. What killed commands left of
+    scratch files is deleted.
+
+    Args:
+        wait: seconds to wait for the other one.
 
     Raises:
         UserError: another one does, or the folder cannot be made.
@@ -22,10 +30,11 @@ def alone(folder: Path, command: str) -> Iterator[None]:
 
     check_writable(folder)
     try:
-        lock = FileLock(folder / ".lock").acquire(timeout=0)
+        lock = FileLock(folder / LOCK).acquire(timeout=wait)
     except Timeout:
         raise UserError(
             f"another `echorl {command}` is at work in {folder}: let it end, or give another --output_dir."
         ) from None
     with lock:
+        remove_scratch(folder)
         yield

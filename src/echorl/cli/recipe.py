@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.cli.errors import UserError, one_line
+from echorl.texts import is_text, parse_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ def read_recipes(paths: Sequence[str | Path], given_as: str = "--config ") -> Re
     origin: dict[str, str] = {}
     for path in paths:
         own = read_recipe(path, given_as)
-        env |= {name: str(value) for name, value in own.pop("env", {}).items()}
+        env |= _env(own.pop("env", {}), f"{given_as}{path}")
         options |= own
         origin |= dict.fromkeys(own, str(path))
     name = "-".join(Path(path).stem for path in paths)
@@ -52,23 +53,33 @@ def read_recipes(paths: Sequence[str | Path], given_as: str = "--config ") -> Re
 
 def read_recipe(path: str | Path, given_as: str = "--config ") -> dict[str, Any]:
     """The mapping in a YAML file; `given_as` stands before its name in a message."""
-    import yaml
-
     place = f"{given_as}{path}"
 
     try:
-        recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{place}: there is no such file.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # a ValueError: no UTF-8, or a NUL in the name
         raise UserError(f"{place} cannot be read: {one_line(error)}.") from None
-    except yaml.YAMLError as error:
+    try:
+        recipe = parse_yaml(text)
+    except ValueError as error:
         raise UserError(f"{place} is not valid YAML: {one_line(error)}.") from None
     if not isinstance(recipe, dict):
         raise UserError(f"{place} holds no mapping: write one 'option: value' a line.")
     if not isinstance(recipe.get("env", {}), dict):
         raise UserError(f"{place}: 'env' must be a mapping of environment variables to values.")
     return recipe
+
+
+def _env(variables: Mapping[Any, Any], place: str) -> dict[str, str]:
+    """Environment variables as text, as the operating system takes them."""
+    for name, value in variables.items():
+        if not isinstance(name, str) or not name or set(name) & {"=", "\0"}:
+            raise UserError(f"{place}: 'env' has the name {name!r}: a variable's name is text without '=' and NUL.")
+        if not isinstance(value, (str, int, float)) or "\0" in str(value) or not is_text(name + str(value)):
+            raise UserError(f"{place}: 'env' has {name}={value!r}: write text, or a number.")
+    return {name: str(value) for name, value in variables.items()}
 
 
 @contextmanager

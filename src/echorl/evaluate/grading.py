@@ -79,6 +79,8 @@ def score_again(path: Path, data: str | None, view: View) -> int:
 
     rows, meta = read_samples(path)
     about = meta.get("benchmark")
+    if not rows:
+        raise ValueError(f"{path} holds no samples: give the samples of an evaluation.")
     if about is None:
         raise ValueError(f"{path} is a part of an evaluation that is not finished: run its command again first.")
     benchmark = load_benchmark(about["name"])

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.stored import read_json, write_json
+from echorl.checked import Each, Maybe, read_object
+from echorl.output_folder import SETTINGS, check_empty, check_same
+from echorl.stored import replacing, write_json
+from echorl.texts import parse_json
 
 if TYPE_CHECKING:
     from echorl.evaluate.plan import Chunk
 
-SETTINGS = "settings.json"
 RESULTS = "results.json"
-OWN = (".lock", "settings.tmp")
-"""What is there before the settings are."""
 COLUMNS = {
     "benchmark": "string", "item": "string", "sample": "int32", "response": "string", "tokens": "int32",
     "truncated": "bool", "answer": "string", "score": "float64", "reason": "string", "gold": "string",
@@ -49,13 +48,12 @@ class Store:
         """
         found = self.settings()
         if found is None:
-            if self.folder.exists() and any(path.name not in OWN for path in self.folder.iterdir()):
-                raise ValueError(f"{self.folder} holds files that no evaluation wrote: give another output_dir.")
+            check_empty(self.folder, "`echorl eval`")
             self.folder.mkdir(parents=True, exist_ok=True)
             found = {"model": model, "common": common, "benchmarks": {}, "versions": []}
-        self._check("", found["common"], common)
+        check_same(self.folder, "samples made", found["common"], common)
         for name, key in benchmarks.items():
-            self._check(f"{name}: ", found["benchmarks"].get(name, key), key)
+            check_same(self.folder, "samples made", found["benchmarks"].get(name, key), key, f"{name}: ")
         used = found["versions"] if versions in found["versions"] else [*found["versions"], versions]
         merged = {**found["benchmarks"], **benchmarks}
         write_json(self.folder / SETTINGS, {**found, "benchmarks": merged, "versions": used})
@@ -66,21 +64,8 @@ class Store:
         Raises:
             ValueError: another program wrote the file.
         """
-        path = self.folder / SETTINGS
-        found = read_json(path)
-        if found is not None and not (
-            isinstance(found, dict) and {"model", "common", "benchmarks", "versions"} <= found.keys()
-        ):
-            raise ValueError(f"{path} was not written by `echorl eval`: give another folder.")
-        return found
-
-    def _check(self, place: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        for name in {**before, **now}:
-            if before.get(name) != now.get(name):
-                raise ValueError(
-                    f"{self.folder} holds samples made with other settings ({place}{name} {before.get(name)!r} then, "
-                    f"{now.get(name)!r} now): give another output_dir, or the settings as they were."
-                )
+        shape = {"model": Maybe(str), "common": dict, "benchmarks": Each(dict), "versions": [dict]}
+        return read_object(self.folder / SETTINGS, shape, "echorl eval")
 
     def part(self, benchmark: str, index: int) -> Path:
         """A chunk's samples, until all are scored."""
@@ -131,16 +116,19 @@ def write_samples(path: Path, rows: Rows, meta: Mapping[str, Any]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {"string": pa.string(), "int32": pa.int32(), "bool": pa.bool_(), "float64": pa.float64()}
-    fields = [(name, kinds[kind]) for name, kind in COLUMNS.items() if name in rows[0]]
+    fields = [(name, kind) for name, kind in _arrow_types().items() if name in rows[0]]
     table = pa.Table.from_pylist(rows, schema=pa.schema(fields, metadata={META: json.dumps(meta).encode()}))
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".tmp")
-    with scratch.open("wb") as file:
-        pq.write_table(table, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, path)
+    with replacing(path) as scratch:
+        pq.write_table(table, scratch)
+
+
+def _arrow_types() -> dict[str, Any]:
+    """Column -> its type."""
+    import pyarrow as pa
+
+    kinds = {"string": pa.string(), "int32": pa.int32(), "bool": pa.bool_(), "float64": pa.float64()}
+    return {name: kinds[kind] for name, kind in COLUMNS.items()}
 
 
 def read_samples(path: Path, columns: Sequence[str] | None = None) -> tuple[Rows, dict[str, Any]]:
@@ -154,14 +142,16 @@ def read_samples(path: Path, columns: Sequence[str] | None = None) -> tuple[Rows
 
     try:
         with pq.ParquetFile(path) as file:
-            meta = (file.schema_arrow.metadata or {}).get(META)
-            names = [name for name in file.schema_arrow.names if columns is None or name in columns]
-            rows = file.read(names).to_pylist()
+            schema, types = file.schema_arrow, _arrow_types()
+            meta = (schema.metadata or {}).get(META)
+            is_ours = meta is not None and all(field.type == types.get(field.name) for field in schema)
+            names = [name for name in schema.names if columns is None or name in columns]
+            rows = file.read(names).to_pylist() if is_ours else []
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such file; give the samples of an evaluation.") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         why = " ".join(str(error).split())
         raise ValueError(f"{path} is no readable parquet file ({why}): delete it or give another.") from None
-    if meta is None:
+    if not is_ours:
         raise ValueError(f"{path} was not written by `echorl eval`: give the samples of an evaluation.")
-    return rows, json.loads(meta)
+    return rows, parse_json(meta)

@@ -48,6 +48,8 @@ class Scored:
         rows, meta = read_samples(path, NEEDED)
         if "benchmark" not in meta or not rows or any(name not in rows[0] for name in NEEDED):
             raise ValueError(f"{path} holds no scored samples: run its evaluation to the end first.")
+        if any(row["score"] is None or row["item"] is None for row in rows):
+            raise ValueError(f"{path} is damaged (a sample has no score): delete it and evaluate again.")
         if len(rows) != meta["settings"]["items"] * meta["settings"]["samples"]:
             raise ValueError(f"{path} lacks samples ({len(rows)} are there): delete it and evaluate again.")
         return cls(rows, meta)

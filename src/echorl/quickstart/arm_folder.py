@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from echorl.output_folder import check_empty
 from echorl.stored import read_json, write_json
 
 MARK = "arm.json"
@@ -19,8 +20,8 @@ def prepare_folder(folder: Path, key: dict[str, Any]) -> None:
         ValueError: `folder` holds something that no quickstart wrote.
     """
     found = read_json(folder / MARK)
-    if found is None and folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds files that no quickstart wrote: choose another --output_dir.")
+    if found is None:
+        check_empty(folder, "`echorl quickstart`")
     if found is not None and found.get("key") != key:
         shutil.rmtree(folder)
         found = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from echorl.report.gallery import EDGES, Exhibit
 from echorl.report.looks import COLOUR_NAMES, DASHES
+from echorl.stored import replacing
 
 KIND_TITLES = {
     "all_success": "from an all-success group: GRPO has no gradient here",
@@ -86,6 +86,5 @@ def render(page: Page) -> str:
 
 def write(page: Page, path: Path) -> None:
     """Write the page as UTF-8, in one move; lone surrogates, which UTF-8 can't hold, become `?`."""
-    scratch = path.with_suffix(".tmp")
-    scratch.write_bytes(render(page).encode("utf-8", "replace"))
-    os.replace(scratch, path)
+    with replacing(path) as scratch:
+        scratch.write_bytes(render(page).encode("utf-8", "replace"))

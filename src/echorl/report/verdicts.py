@@ -61,7 +61,7 @@ def _row(arm: str, results: Mapping[str, Any], parts: list[str]) -> list[str]:
     rows = [tests[part][PASS][arm] for part in parts]
     return [
         arm,
-        rows[0]["reference"] or "",
+        rows[0].get("reference") or "",
         about.solved,
         about.cost,
         *(_mean(tests["training"], name, arm) for name in ("updates", "minutes")),

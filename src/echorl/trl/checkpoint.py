@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from transformers import PreTrainedModel
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
 
+from echorl.stored import replacing
 from echorl.trl.resume import ResumeSettings, other_method, resume_plan
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def save(trainer: EchoGRPOTrainer, trial: Any) -> None:
     folder = Path(trainer._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{trainer.state.global_step}"
     folder.mkdir(parents=True, exist_ok=True)
     path = _path(folder, trainer.accelerator.process_index)
-    torch.save(_state(trainer), path.with_suffix(".tmp"))
-    os.replace(path.with_suffix(".tmp"), path)
+    with replacing(path) as scratch:
+        torch.save(_state(trainer), scratch)
 
 
 def load(trainer: EchoGRPOTrainer, folder: str) -> None:

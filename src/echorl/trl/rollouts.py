@@ -15,6 +15,7 @@ from trl.trainer.utils import strip_images_from_messages
 
 from echorl.core.ledger import KINDS
 from echorl.core.mining import EchoClips
+from echorl.stored import replacing
 from echorl.tasks.base import completion_text
 from echorl.trl.sources import GenerationCapture
 from echorl.trl.verdicts import Verdicts
@@ -73,7 +74,8 @@ def dump_if_due(trainer: EchoGRPOTrainer, mined: Mined) -> None:
         for i in range(len(mined.capture.lengths))
     ]
     name = f"step-{step:06d}-process-{trainer.accelerator.process_index}.parquet"
-    pq.write_table(pa.Table.from_pylist(rows), folder / name)
+    with replacing(folder / name) as scratch:
+        pq.write_table(pa.Table.from_pylist(rows), scratch)
 
 
 def is_due(trainer: EchoGRPOTrainer) -> bool:

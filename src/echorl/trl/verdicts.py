@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from echorl.core.ledger import GroupKinds, classify_groups
+from echorl.tasks.base import as_numbers
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
@@ -61,8 +62,31 @@ def resolve_verifiers(names: list[str], available: list[str]) -> list[int]:
     return [available.index(name) for name in names]
 
 
+def check_finite(rewards: Tensor, names: list[str]) -> None:
+    """See that no reward is infinite: the mean of its group would be, too, and the advantages of the others NaN or 0.
+
+    Args:
+        rewards: [N, F], NaN where a function returned None (or NaN, which TRL takes for None).
+        names: of the F functions.
+
+    Raises:
+        ValueError: one is; the message names the function and the value.
+    """
+    for name, column in zip(names, rewards.unbind(1), strict=True):
+        if bool(column.isinf().any()):
+            value = float(column[column.isinf()][0])
+            raise ValueError(
+                f"reward function {name!r} returned {value} (or a number too large for float32): make it return a "
+                "finite number, or None where it has no verdict."
+            )
+
+
 def call_verifiers(trainer: EchoGRPOTrainer, example: dict[str, Any], completion: Any, ids: list[int]) -> bool:
-    """What the verifiers say of one completion that the policy did not write; false if none has a verdict."""
+    """What the verifiers say of one completion that the policy did not write; false if none has a verdict.
+
+    Raises:
+        ValueError: a verifier returned something that is no number.
+    """
     columns = {
         name: [value] for name, value in example.items() if name not in ("prompt", "completion", "completion_ids")
     }
@@ -73,7 +97,9 @@ def call_verifiers(trainer: EchoGRPOTrainer, example: dict[str, Any], completion
         found = function(prompts=[example["prompt"]], completions=[completion], completion_ids=[ids], **columns)
         if inspect.isawaitable(found):
             found = asyncio.run_coroutine_threadsafe(found, trainer.async_loop).result()
-        verdicts += [value for value in found if value is not None]
+        values = [value for value in as_numbers(found) if value is not None]
+        check_finite(torch.tensor(values, dtype=torch.float32).unsqueeze(1), [trainer.reward_func_names[column]])
+        verdicts += values
     return bool(verdicts) and all(value >= trainer.echo.success_reward for value in verdicts)
 
 

@@ -23,10 +23,9 @@ from echorl.evaluate.plan import Sampling, Work, hash_prompts, room
 from echorl.evaluate.run import evaluate, settings_of
 from echorl.evaluate.sampling import render
 from echorl.evaluate.store import Store, read_samples
+from echorl.output_folder import claim as claim_folder
 from echorl.processes import View
-from echorl.stored import read_json, write_json
-
-SETTINGS = "settings.json"
+from echorl.stored import write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,17 +163,7 @@ def claim(folder: Path, plan: Plan) -> dict[str, Any]:
         ValueError: it holds an analysis with others; the message names the first that differs.
     """
     settings = _settings(plan)
-    folder.mkdir(parents=True, exist_ok=True)
-    before = read_json(folder / SETTINGS)
-    if before is None and any(path.name != ".lock" for path in folder.iterdir()):
-        raise ValueError(f"{folder} holds files that `echorl analyze` did not write: give another output_dir.")
-    for name, value in settings.items():
-        if before is not None and before.get(name) != value:
-            raise ValueError(
-                f"{folder} holds an analysis with other settings ({name} {before.get(name)!r} then, {value!r} now): "
-                "give another output_dir, or the settings as they were."
-            )
-    write_json(folder / SETTINGS, settings)
+    claim_folder(folder, settings, command="`echorl analyze`", holds="an analysis")
     return settings
 
 
@@ -226,7 +215,7 @@ def _read(plan: Plan) -> Judged:
     found: Judged = {}
     for rollout in read_rollouts(plan.rollouts, plan.columns, lambda count: None):
         name = known.get(prompt_key(rollout.prompt))
-        if name is not None:
+        if name is not None and rollout.reward is not None:
             found.setdefault(name, []).append((rollout.response, rollout.reward >= 1, True))
     if not found:
         where = plan.source.benchmark.name

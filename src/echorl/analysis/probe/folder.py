@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from echorl.stored import read_json, write_json
+from echorl.output_folder import claim
+from echorl.stored import read_json, replacing, write_json, write_text
 
-SETTINGS, RESULT, PARTS = "settings.json", "probe.json", "parts"
-OWN = (".lock", SETTINGS, RESULT, PARTS)
+RESULT, PARTS = "probe.json", "parts"
 Part = dict[str, torch.Tensor]
 
 
@@ -29,20 +28,8 @@ class ProbeFolder:
         Raises:
             ValueError: it holds something else, or gradients of other settings; the message names the first.
         """
-        path = self.folder / SETTINGS
-        before = read_json(path)
-        names = [own.name for own in self.folder.iterdir()] if self.folder.exists() else []
-        if before is None and [name for name in names if name not in OWN and not name.endswith(".tmp")]:
-            raise ValueError(f"{self.folder} holds files that `echorl probe` did not write: give another output_dir.")
-        before = before or settings
-        for name in {**before, **settings}:
-            if before.get(name) != settings.get(name):
-                raise ValueError(
-                    f"{self.folder} holds gradients made with other settings ({name} {before.get(name)!r} then, "
-                    f"{settings.get(name)!r} now): give another output_dir, or the settings as they were."
-                )
-        (self.folder / PARTS).mkdir(parents=True, exist_ok=True)
-        write_json(path, settings)
+        claim(self.folder, settings, command="`echorl probe`", holds="gradients made")
+        (self.folder / PARTS).mkdir(exist_ok=True)
 
     def has(self, index: int, items: list[str]) -> bool:
         """Whether a part of these prompts is there."""
@@ -52,9 +39,9 @@ class ProbeFolder:
     def write(self, index: int, items: list[str], make: Callable[[], Part]) -> None:
         """Make a part and store it; the mark that says whose it is comes last."""
         self._mark(index).unlink(missing_ok=True)
-        scratch = self._part(index).with_suffix(".tmp")
-        torch.save(make(), scratch)
-        os.replace(scratch, self._part(index))
+        part = make()
+        with replacing(self._part(index)) as scratch:
+            torch.save(part, scratch)
         write_json(self._mark(index), {"items": items})
 
     def read(self, index: int) -> Part:
@@ -72,9 +59,7 @@ class ProbeFolder:
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write the result. The parts stay, so that more prompts can be added."""
-        scratch = self.folder / "probe.tmp"
-        scratch.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        os.replace(scratch, self.folder / RESULT)
+        write_text(self.folder / RESULT, json.dumps(result, indent=1) + "\n")
 
     def _part(self, index: int) -> Path:
         return self.folder / PARTS / f"{index:06d}.pt"

@@ -14,6 +14,7 @@ from echorl.evaluate.benchmarks.registry import BENCHMARKS
 from echorl.quickstart import TASK as QUICKSTART
 from echorl.tasks import TASKS, load_task
 from echorl.tasks.reasoning_gym import generators
+from echorl.texts import parse_yaml
 
 
 def load_benchmark(name: str) -> Benchmark:
@@ -46,11 +47,9 @@ def load_benchmark(name: str) -> Benchmark:
 
 def _options_in(recipe: Path) -> Mapping[str, Any]:
     """Options of `load_task` for the task of a recipe of `echorl train`."""
-    import yaml
-
     try:
-        found = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        found = parse_yaml(recipe.read_bytes())
+    except (OSError, ValueError) as error:
         raise ValueError(f"recipe {recipe} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict) or not isinstance(found.get("task"), str):
         raise ValueError(f"recipe {recipe} names no task: give a recipe of `echorl train` with `task: NAME`")

@@ -13,6 +13,7 @@ from echorl.evaluate.benchmarks.layouts import short_hash
 from echorl.tasks import Task, Verifier
 from echorl.tasks.base import final_answer
 from echorl.tasks.verify import GRADERS, Verdict
+from echorl.texts import parse_json
 
 NOT_GOLD = ("prompt", "demonstration", "question", "image", "images")
 """Columns of a task's rows that its verifier does not look at."""
@@ -33,10 +34,19 @@ class TaskGrader:
         """One verdict a completion, in order; none for no completions. Golds that do not fit the task raise."""
         if len(texts) == 0:
             return []
-        rows = [json.loads(gold) for _, gold in zip(texts, golds, strict=True)]
-        table = {column: [row[column] for row in rows] for column in rows[0]}
+        rows = [self._row(gold) for _, gold in zip(texts, golds, strict=True)]
+        table = {column: [row.get(column) for row in rows] for column in rows[0]}
         scores = self.verifier(completions=list(texts), **table)
         return [Verdict(0.0, "no verdict") if score is None else Verdict(float(score)) for score in scores]
+
+    def _row(self, gold: str) -> Mapping[str, Any]:
+        try:
+            row = parse_json(gold)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise ValueError(f"the gold {gold[:60]!r} is none of the task {self.name!r}: it must be a JSON object.")
+        return row
 
     def answer(self, text: str) -> str:
         """The answer that it reads from a completion; "" if there is none."""

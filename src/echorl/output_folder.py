@@ -1,0 +1,62 @@
+"""Whether a command may write to a folder: only where it is empty, or the same command's with the same settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from echorl.stored import is_scratch, read_json, write_json
+
+SETTINGS = "settings.json"
+LOCK = ".lock"
+
+
+def contents(folder: Path) -> list[str]:
+    """Names in the folder, sorted, without the lock and scratch files; empty where there is no folder."""
+    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    return sorted(name for name in names if name != LOCK and not is_scratch(name))
+
+
+def check_empty(folder: Path, command: str) -> None:
+    """See that nobody's files are in the folder.
+
+    Raises:
+        ValueError: it holds some; the message names one of them.
+    """
+    if names := contents(folder):
+        raise ValueError(f"{folder} holds files that {command} did not write ({names[0]}): give another output_dir.")
+
+
+def check_same(folder: Path, holds: str, before: Mapping[str, Any], now: Mapping[str, Any], place: str = "") -> None:
+    """See that what the folder holds was made with the settings of now.
+
+    Args:
+        holds: what that is, in a message.
+        place: what stands before a setting's name in a message.
+
+    Raises:
+        ValueError: a setting differs; the message names the first.
+    """
+    for name in {**before, **now}:
+        if before.get(name) != now.get(name):
+            raise ValueError(
+                f"{folder} holds {holds} with other settings ({place}{name} {before.get(name)!r} then, "
+                f"{now.get(name)!r} now): give another output_dir, or the settings as they were."
+            )
+
+
+def claim(folder: Path, settings: Mapping[str, Any], *, command: str, holds: str) -> None:
+    """Make the folder these settings', which are recorded in its settings.json.
+
+    Raises:
+        ValueError: it holds something else, or what the command made with other settings.
+    """
+    path = folder / SETTINGS
+    before = read_json(path)
+    if before is None:
+        check_empty(folder, command)
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        check_same(folder, holds, before, settings)
+    write_json(path, settings)

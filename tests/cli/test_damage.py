@@ -1,0 +1,207 @@
+"""Every file that a command reads, damaged: the answer is a right result, or one sentence and nothing written."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from echorl.cli import main
+from echorl.cli.errors import is_for_the_user
+from echorl.report import assemble, charts, predicted
+from echorl.report.assemble import make_report
+from echorl.report.page import Page
+from tests.analysis.conftest import rows, run, save_model, write
+from tests.cli import damage
+from tests.evaluate.fakes import run as evaluate
+from tests.evaluate.fakes import work
+from tests.report import made
+
+FEW = ("step", "reward", "grad_norm", "echo/groups/mixed", "echo/tokens/mixed", "echo/rollout_tokens")
+
+
+def thin(folder: Path) -> Path:
+    """The folder with fewer metrics in its logs: a chart takes a while to draw."""
+    for path in folder.rglob("metrics.jsonl"):
+        lines = [json.loads(line) for line in path.read_text().splitlines()][:3]
+        write(path, [{name: line[name] for name in FEW if name in line} for line in lines])
+    return folder
+
+
+def make_study(folder: Path) -> Path:
+    """A finished comparison with a probe of its start."""
+    made.make_comparison(folder)
+    results = json.loads((folder / "results.json").read_text())
+    methods = {arm: {"method": None, "echo_coef": coef} for arm, coef in (("grpo", 0.0), ("echorl", 0.001))}
+    made.write_json(folder / "results.json", {**results, "seeds": [0, 1], "averages": [], "methods": methods})
+    made.make_probe(folder / "probe")
+    probe = json.loads((folder / "probe/probe.json").read_text())
+    rules = [{**rule, "groups": "verified"} for rule in probe["rules"]]
+    made.write_json(folder / "probe/probe.json", {**probe, "rules": rules})
+    return folder
+
+
+def make_run(folder: Path) -> Path:
+    made.make_run(folder)
+    made.dump(folder, made.group_rows(0, 1))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scorer(tmp_path_factory) -> Path:
+    return save_model(tmp_path_factory.mktemp("scorer"))
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory, scorer) -> Path:
+    """A folder of each kind."""
+    here = tmp_path_factory.mktemp("folders")
+    make_run(here / "run")
+    made.make_probe(here / "probe")
+    made.make_analysis(here / "analysis")
+    make_study(here / "study")
+    made.make_comparison(here / "unfinished", finished=False)
+    made.make_evaluation(here / "eval")
+    made.make_quickstart(here / "quickstart")
+    file = write(here / "rows.jsonl", rows(8))
+    run(here / "mined", [file], scorer)
+    run(here / "mined_parquet", [file], scorer, format="parquet")
+    return thin(here)
+
+
+RUN, GRID = "echorl/rate-1e-05/seed-0", "echorl/rate-1e-05/seed-1000"
+FILES = {
+    "run": ["metrics.jsonl", "config.yaml", "rollouts/step-000000-process-0.parquet"],
+    "probe": ["probe.json"],
+    "analysis": ["deletion.json"],
+    "study": ["results.json", f"{RUN}/run.json", f"{RUN}/policy/metrics.jsonl", "probe/probe.json"],
+    "unfinished": [f"{GRID}/run.json", f"{GRID}/scores-validation.json"],
+    "eval": ["results.json"],
+    "quickstart": ["results.json", "grpo/metrics.jsonl", "grpo/arm.json"],
+    "mined": ["summary.json", "clips.jsonl"],
+    "mined_parquet": ["clips.parquet"],
+}
+PAIRS = [(folder, file) for folder, files in FILES.items() for file in files]
+
+
+def everything(folder: Path) -> dict[str, int]:
+    """All files but locks, with their sizes."""
+    return {str(path): path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def answers(argv: list[str], capsys, place: str) -> None:
+    """`echorl` ends well, or with one sentence and nothing written."""
+    before = everything(Path())
+    status = main(argv)
+    said = capsys.readouterr().err
+    assert status in (0, 2), f"{place}: {said}"
+    if status == 2:
+        assert "Traceback" not in said
+        assert said.splitlines()[-1].startswith("echorl: error: "), place
+        assert len(said) < 1500, place
+        assert everything(Path()) == before, place
+
+
+@pytest.mark.parametrize(("name", "file"), PAIRS)
+def test_a_report_on_damaged_folders(tmp_path, folders, capsys, name, file):
+    for way, damage_it in damage.ways(folders / name / file).items():
+        place = f"{name}/{file}: {way}"
+        shutil.rmtree("here", ignore_errors=True)
+        shutil.copytree(folders / name, "here")
+        damage_it(Path("here", file))
+        answers(["report", "here", "--output", "page.html"], capsys, place)
+
+
+SWAPS = (None, ..., [], {}, "text", 1e308)
+
+
+def check_page(page: Page) -> None:
+    """What its template takes for granted: all is text, and rows are as long as the head."""
+    sections = page.sections
+    tables = [table for section in sections for table in section.tables]
+    texts = [page.title, *page.lead, *(text for s in sections for text in (s.title, *s.lead, *s.findings, *s.legend))]
+    texts += [text for table in tables for row in ([table.title, table.note], table.head, *table.rows) for text in row]
+    assert all(isinstance(text, str) for text in texts)
+    assert all(table.head and len(row) == len(table.head) for table in tables for row in table.rows)
+
+
+@pytest.mark.parametrize(("name", "file"), [(name, file) for name, file in PAIRS if file.endswith(".json")])
+def test_each_part_of_a_file_may_be_another(tmp_path, folders, monkeypatch, name, file):
+    """Without drawing."""
+    for module in (charts, assemble.charts, predicted):
+        monkeypatch.setattr(module, "svg", lambda chart: f"<svg>{chart.title}</svg>")
+    shutil.copytree(folders / name, "here")
+    value = json.loads((folders / name / file).read_text())
+    for place in damage.nodes(value):
+        for new in SWAPS:
+            Path("here", file).write_text(json.dumps(damage.replaced(value, place, new)))
+            try:
+                check_page(make_report([Path("here")]).page)
+            except Exception as error:
+                if not (is_for_the_user(error) and "here" in str(error)):
+                    raise AssertionError(f"{place} as {new!r}") from error
+
+
+VERL = {"input": "1=?\n", "output": "1+a\n2", "score": 1.0, "step": 5}
+TRL = {"step": 5, "prompt": "1=?\n", "completion": "1+a\n2", "is_right": 1.0, "advantage": 0.3}
+MESSAGES = {"prompt": [{"role": "user", "content": "1"}], "response": "1+a\n2", "reward": 1.0}
+RECIPE = {"model_name_or_path": "nowhere", "train_file": "rows.jsonl", "reward_funcs": ["len"], "env": {"A": "b"}}
+STUDY = {"recipe": "recipe.yaml", "arms": {"a": {"echo_coef": 0.0}, "b": {"echo_coef": 0.1}}, "rollout_tokens": 200}
+
+
+def parquet(path: Path, values: list[dict]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist(values), path)
+
+
+def rows_files(here: Path) -> None:
+    write(here / "rows.jsonl", rows(2))
+    write(here / "verl.jsonl", [VERL, VERL])
+    write(here / "chat.jsonl", [MESSAGES])
+    parquet(here / "trl.parquet", [TRL, TRL])
+    parquet(here / "chat.parquet", [MESSAGES])
+    write(here / "solved.jsonl", [{"prompt": "1=?\n", "demonstration": "1", "answer": "1"}])
+
+
+def recipe_files(here: Path) -> None:
+    for name, values in (("recipe", {**RECIPE, "num_generations": 2}), ("study", STUDY)):
+        (here / f"{name}.yaml").write_text(yaml.safe_dump(values))
+
+
+def evaluations(here: Path) -> None:
+    for name in ("a", "b"):
+        evaluate(here / name, work(name="mmlu_pro", size=2))
+
+
+READ = [
+    *((rows_files, file, ["mine", file, "--model", "MODEL", "--output_dir", "out", "--device", "cpu"])
+      for file in ("rows.jsonl", "verl.jsonl", "chat.jsonl", "trl.parquet", "chat.parquet")),
+    (rows_files, "solved.jsonl", ["analyze", "entropy", "--file", "solved.jsonl", "--grader", "number", "--model", "nowhere"]),
+    (recipe_files, "recipe.yaml", ["train", "--config", "recipe.yaml"]),
+    (recipe_files, "recipe.yaml", ["compare", "study.yaml", "--dry_run"]),
+    (recipe_files, "study.yaml", ["compare", "study.yaml", "--dry_run"]),
+    (evaluations, "a/samples/mmlu_pro.parquet", ["eval", "--compare", "a", "b"]),
+    (evaluations, "a/settings.json", ["eval", "--compare", "a", "b"]),
+    (evaluations, "a/samples/mmlu_pro.parquet", ["eval", "--grade", "a"]),
+    (evaluations, "a/settings.json", ["eval", "--grade", "a"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "file", "argv"), READ, ids=lambda value: value if isinstance(value, str) else "")
+def test_damaged_files_of_the_other_commands(tmp_path, scorer, capsys, make, file, argv):
+    source = tmp_path / "source"
+    source.mkdir()
+    make(source)
+    for way, damage_it in damage.ways(source / file).items():
+        here = Path("here")
+        shutil.rmtree(here, ignore_errors=True)
+        shutil.copytree(source, here)
+        damage_it(here / file)
+        with contextlib.chdir(here):
+            answers([str(scorer) if word == "MODEL" else word for word in argv], capsys, f"{' '.join(argv)}: {way}")
