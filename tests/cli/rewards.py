@@ -40,3 +40,28 @@ def without_package(completions, **_):
     from echorl.tasks.verify.pool import Pool
 
     return Pool("nix").call_each("latex_value", [("1",)] * len(completions), timeout=5)
+
+
+def exits(completions, **_):
+    raise SystemExit(0)
+
+
+async def exits_later(completions, **_):
+    raise SystemExit(0)
+
+
+def infinite(completions, **_):
+    return [float("inf") if i % 2 else 0.0 for i in range(len(completions))]
+
+
+def too_large(completions, **_):
+    return [1e39 for _ in completions]
+
+
+def minus_infinite(completions, **_):
+    return [-float("inf")] * len(completions)
+
+
+def undefined(completion_ids, **_):
+    """NaN, which is TRL's own mark for None, for every fourth."""
+    return [float("nan") if i % 4 == 3 else value for i, value in enumerate(some_right(completion_ids))]

@@ -210,3 +210,22 @@ def test_the_methods_of_the_arms_are_kept_as_training_reads_them(write_study, jo
     methods = json.loads((tmp_path / "study" / "results.json").read_text())["methods"]
     assert methods["grpo"] == {"method": None, "echo_coef": 0.0, "echo_select": "max_entropy"}
     assert methods["nll"] == {"method": "positive_nll", "echo_coef": 0.1, "echo_select": "random"}
+
+
+@pytest.mark.parametrize("name", ["results.json", "results.md"])
+def test_results_of_something_else_are_left_alone(tmp_path, write_study, fails, jobs, name):
+    path = write_study()
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / name).write_text("mine")
+    for more in (["--dry_run"], []):
+        fails(["compare", path, *more], f"study holds {name}, which no comparison wrote")
+    assert [each.name for each in (tmp_path / "study").iterdir()] == [name]
+
+
+def test_names_of_files_and_arms_named_twice_are_refused_before_anything_runs(tmp_path, write_study, fails):
+    path = write_study(arms={"grpo": {}, "results.json": {"echo_coef": 0.1}})
+    fails(["compare", path, "--dry_run"], "arm 'results.json' cannot be a name")
+    study = tmp_path / "study.yaml"
+    study.write_text(study.read_text().replace("  results.json:", "  grpo:"))
+    fails(["compare", path, "--dry_run"], "study.yaml is not valid YAML: 'grpo' stands twice, in line 3 and in line 4")
+    assert not (tmp_path / "study").exists()

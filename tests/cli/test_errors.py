@@ -100,6 +100,7 @@ def test_command_line(recipe, fails, more, words):
         (b"- a\n- b\n", ["recipe.yaml", "no mapping"]),
         (b"\xff\xfe\xfa", ["recipe.yaml cannot be read"]),
         (b"env: 3\n", ["recipe.yaml", "'env'"]),
+        (b"seed: 1\nseed: 2\n", ["recipe.yaml is not valid YAML: 'seed' stands twice, in line 1 and in line 2"]),
     ],
 )
 def test_unfit_recipe_file(tmp_path, fails, content, words):
@@ -145,11 +146,33 @@ def test_malformed_line_of_a_task(tmp_path, recipe, fails):
         ("never", ["never", "returned None for every rollout"]),
         ("broken", ["'broken' raised ZeroDivisionError", "rewards.py, line"]),
         ("too_few", ["'too_few' returned 1 values for 8 completions"]),
+        ("infinite", ["reward function 'infinite' returned inf", "finite number, or None"]),
+        ("minus_infinite", ["reward function 'minus_infinite' returned -inf"]),
+        ("too_large", ["reward function 'too_large' returned inf (or a number too large for float32)"]),
+        ("exits", ["'exits' raised SystemExit: 0", "rewards.py, line"]),
+        ("exits_later", ["'exits_later' raised SystemExit: 0", "rewards.py, line"]),
     ],
 )
 def test_unfit_verifier(recipe, fails, function, words):
     path = recipe(reward_funcs=[f"{REWARDS}:{function}"], gradient_accumulation_steps=1)
     fails(train(path), *words)
+
+
+def test_a_module_and_a_row_function_that_exit(tmp_path, recipe, fails):
+    (tmp_path / "leaves.py").write_text("raise SystemExit(0)\n")
+    fails(train(recipe(reward_funcs=["leaves.py:f"])), "'leaves.py:f' cannot be imported (SystemExit: 0)")
+    (tmp_path / "rows.py").write_text("def change(row):\n    raise SystemExit(0)\n")
+    fails(train(recipe(row_func="rows.py:change")), "row_func 'rows.py:change' raised SystemExit: 0", "rows.py, line 2")
+
+
+def test_code_that_ends_the_training_by_exit(recipe, fails, monkeypatch):
+    """Wherever it stands: a method of one's own, a model's code."""
+
+    def leave(*args, **kwargs):
+        raise SystemExit(0)
+
+    monkeypatch.setattr("echorl.trl.mine.annotate", leave)
+    fails(train(recipe()), "training was ended by SystemExit(0)", "test_errors.py, line")
 
 
 def test_tokenizer_without_newlines(tmp_path, recipe, fails, monkeypatch):

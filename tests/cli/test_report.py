@@ -92,3 +92,14 @@ def test_errors_are_one_sentence(here, capsys, words, message):
     assert main(["report", *words]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"echorl: error: {message}")
+
+
+def test_a_page_destroys_no_file_beside_it(tmp_path):
+    run = made.make_run(tmp_path / "run")
+    page, kept = tmp_path / "mypage.html", tmp_path / "mypage.tmp"
+    kept.write_text("mine")
+    page.symlink_to(kept)  # as a scratch file that something else was put in the place of
+    assert main(["report", str(run), "--output", str(page)]) == 0
+    assert kept.read_text() == "mine"
+    assert "<title>EchoRL: run" in page.read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mypage.html", "mypage.tmp", "run"]

@@ -161,7 +161,9 @@ def test_a_finished_run_can_be_prolonged(tmp_path, recipe):
     assert main(["train", "--config", path, "--max_steps", "3", "--resume_from_checkpoint", "true"]) == 0
     lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3]
-    assert [line["step"] for line in lines if "train_runtime" in line] == [3]
+    [summary] = [line for line in lines if "train_runtime" in line]
+    assert summary["step"] == 3
+    assert not {"train_loss", "train_samples_per_second", "train_steps_per_second"} & summary.keys()  # of step 3 alone
 
 
 def test_resume_without_a_checkpoint_starts_from_the_beginning(recipe, capsys):
@@ -186,6 +188,7 @@ def test_smollm2_is_recorded_by_its_name(tmp_path, recipe, model, monkeypatch):
 def test_overwrite_deletes_the_earlier_checkpoints(tmp_path, recipe):
     path = recipe(save_strategy="steps", save_steps=1)
     assert main(["train", "--config", path]) == 0
+    assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["train_loss"] is not None
     assert main(["train", "--config", path, "--max_steps", "1", "--overwrite_output_dir"]) == 0
     assert [p.name for p in run_folder.checkpoints(tmp_path / "run")] == ["checkpoint-1"]
     assert [line["step"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "loss" in line] == [1]
@@ -212,7 +215,12 @@ def test_interrupt_says_how_to_resume(tmp_path, recipe, capsys):
 @pytest.mark.usefixtures("ctrl_c")
 def test_interrupt_before_the_first_checkpoint(recipe, capsys):
     assert main(["train", "--config", recipe(reward_funcs=[f"{REWARDS}:interrupted"], max_steps=4)]) == 130
-    assert "interrupted before the first checkpoint" in capsys.readouterr().err
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "interrupted before the first checkpoint" in last
+    again = last.partition("start again with: echorl ")[2].split()
+    capsys.readouterr()
+    assert main([*again, "--reward_funcs", f"{REWARDS}:some_right", "--max_steps", "1"]) == 0
+    assert "starting from the beginning" in capsys.readouterr().err
 
 
 def test_lora(tmp_path, recipe):

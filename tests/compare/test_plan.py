@@ -211,3 +211,27 @@ def test_a_finished_run_of_an_earlier_version_is_used_and_an_unfinished_one_refu
     assert kept_key(tmp_path, now) == now
     with pytest.raises(ValueError, match=r"version '0.1.0' then, '0.2.0' now"):
         claim(tmp_path, {**now, "model": None, "files": {}})
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("results.json", "'results.json' cannot be a name"),
+        ("Results.MD", "'Results.MD' cannot be a name"),
+        (".lock", "cannot be a name"),
+        ("arm.", "cannot be a name"),
+        ("..", "a name is letters"),
+        ("a/b", "a name is letters"),
+        ("a\0b", "a name is letters"),
+        ("", "a name is letters"),
+        (3, "a name is letters"),
+        ("a" * 300, "at most 200 bytes, not 300"),
+        ("ä" * 101, "at most 200 bytes, not 202"),
+        ("GRPO", "'grpo' and 'GRPO' differ in upper and lower case alone"),
+    ],
+)
+def test_names_that_no_folder_can_have(name, words):
+    with pytest.raises(ValueError, match=words):
+        study(arms={"grpo": {}, name: {"echo_coef": 0.1}})
+    with pytest.raises(ValueError, match=words):
+        study(tests={"grpo": {"split": "test"}, name: {"split": "test"}})

@@ -9,10 +9,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from echorl import stored
 from echorl.cli import main
 from echorl.evaluate import pass_at_1
+from echorl.output_folder import contents
 from echorl.quickstart import arm_folder, run, seeds, summary
 from echorl.quickstart.study import ARMS, TINY
 
@@ -35,7 +37,7 @@ def value(path: Path):
 
 
 def test_files(finished):
-    assert {path.name for path in finished.iterdir()} == set(run.OWN)
+    assert set(contents(finished)) == set(run.OWN)
     for arm in ARMS:
         assert {"policy", "metrics.jsonl", "arm.json", "scores.json"} <= {p.name for p in (finished / arm).iterdir()}
         assert not list((finished / arm).glob("checkpoint-*"))
@@ -115,6 +117,21 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
     assert (tmp_path / "grpo" / "thesis.txt").exists()
 
 
+@pytest.mark.parametrize("name", ["index.html", "quickstart.png", "results.json"])
+def test_results_that_are_not_ours_are_left_alone(tmp_path, name, capsys):
+    (tmp_path / name).write_text("mine")
+    for more in ([], ["--fresh"]):
+        assert main(["quickstart", "--tiny", "--output", str(tmp_path), *more]) == 2
+        assert f"holds {name}, which no quickstart wrote" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_another_one_at_work(tmp_path, capsys):
+    with FileLock(tmp_path / ".lock"):
+        assert main(["quickstart", "--tiny", "--output", str(tmp_path)]) == 2
+    assert "another `echorl quickstart` is at work" in capsys.readouterr().err
+
+
 def test_output_that_is_a_file_or_cannot_be_written(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     outputs = [tmp_path / "file", tmp_path / "file" / "below"]
@@ -124,7 +141,7 @@ def test_output_that_is_a_file_or_cannot_be_written(tmp_path, capsys):
         assert main(["quickstart", "--tiny", "--output", str(output)]) == 2
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1
-        assert "cannot write to the output folder" in lines[0]
+        assert "cannot be written" in lines[0]
 
 
 def test_ctrl_c(tmp_path, monkeypatch, capsys):

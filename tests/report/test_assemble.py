@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from echorl.report.assemble import make_report, slug
 from echorl.report.curves import METRICS, band, ledger_tables, make_charts, series
 from echorl.report.page import render
-from echorl.report.sources import read_source
+from echorl.report.sources import read_source, read_sources
 from echorl.report.training import group_by_seed, read_metrics, read_run
 from tests.report import made
 from tests.report.test_page import Elements
@@ -237,3 +238,20 @@ def test_the_same_runs_give_the_same_page(tmp_path):
     first, second = (make_report(folders).page for _ in range(2))
     assert render(first) == render(second)
     assert json.loads(first.gallery)["groups"][0]["rollouts"]
+
+
+def test_a_run_named_twice_is_one_arm(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run, other = (made.make_run(tmp_path / name, coef=coef) for name, coef in (("a", 0.0), ("b", 0.1)))
+    (tmp_path / "link").symlink_to(run)
+    places = [Path("a"), run, tmp_path / "link", run / "metrics.jsonl", Path("b/../a"), other]
+    assert [source.folder for source in read_sources(places)] == [Path("a"), other]
+    assert make_report(places).page.sections == make_report([Path("a"), other]).page.sections
+
+
+def test_a_run_of_a_comparison_is_not_shown_beside_it(tmp_path):
+    study = made.make_comparison(tmp_path / "study", finished=False)
+    runs = sorted(mark.parent for mark in study.glob("*/rate-*/seed-*/run.json"))
+    for places in ([study, runs[0]], [runs[0], study], [study, runs[0] / "policy", study.absolute()]):
+        assert [source.folder for source in read_sources(places)] == [study]
+    assert len(read_sources(runs[:2])) == 2

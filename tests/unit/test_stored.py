@@ -48,12 +48,16 @@ def test_a_scratch_file_takes_nobodys_name_and_follows_no_link(tmp_path):
     assert not [each.name for each in tmp_path.iterdir() if is_scratch(each.name)]
 
 
+def half_written(path):
+    path.write_text("half")
+    return 1 / 0
+
+
 def test_what_fails_leaves_the_old_file_and_no_scratch_file(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"a": 1})
     with pytest.raises(ZeroDivisionError), replacing(path) as scratch:
-        scratch.write_text("half")
-        _ = 1 / 0
+        half_written(scratch)
     assert read_json(path) == {"a": 1}
     assert [each.name for each in tmp_path.iterdir()] == ["a.json"]
 

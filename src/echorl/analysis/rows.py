@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from echorl.analysis.layouts import Columns, Rollout, find_layout, to_rollout
 
@@ -18,18 +18,30 @@ Numbered = Iterator[tuple[int, dict[str, Any]]]
 def find_files(places: Sequence[Path]) -> list[Path]:
     """The files named, and the *.jsonl and *.parquet of the folders named, by number where their names have one.
 
+    A file that is named twice, also by another path, by a link or within a folder, is there once.
+
     Raises:
         ValueError: there is no such file, or none in a folder.
     """
     files = []
     for place in places:
         if not place.exists():
-            raise ValueError(f"{place}: there is no such file or folder of rollouts.")
+            hint = "; the standard input is /dev/stdin" if str(place) == "-" else ""
+            raise ValueError(f"{place}: there is no such file or folder of rollouts{hint}.")
         inside = [path for path in place.glob("*") if path.suffix in SUFFIXES] if place.is_dir() else [place]
         if not inside:
             raise ValueError(f"{place} holds no *.jsonl and no *.parquet: give a folder of rollouts, or files.")
         files += sorted(inside, key=_by_number)
-    return files
+    once: dict[tuple[int, int], Path] = {}
+    for path in files:
+        once.setdefault(_identity(path), path)
+    return list(once.values())
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """The same for all paths and links of a file."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _by_number(path: Path) -> tuple[int, str]:
@@ -73,19 +85,22 @@ class _at:
 
 
 def _read(path: Path) -> Numbered:
-    with path.open("rb") as file:
-        is_parquet = file.read(len(PARQUET)) == PARQUET
-    return _read_parquet(path) if is_parquet else _read_jsonl(path)
+    with path.open("rb") as file:  # once: what was read from a pipe is gone
+        if file.peek(len(PARQUET))[: len(PARQUET)] != PARQUET:
+            yield from _read_jsonl(path, file)
+            return
+        if not file.seekable():
+            raise ValueError(f"{path} is parquet from a pipe, which can't be read from its end: write it to a file.")
+    yield from _read_parquet(path)
 
 
-def _read_jsonl(path: Path) -> Numbered:
-    with path.open("rb") as file:  # bytes: a text file's lines would end at other characters, too
-        for line, text in enumerate(file, 1):
-            if not text.strip():
-                continue
-            with _at(path, line):
-                row = _parse(text)
-            yield line, row
+def _read_jsonl(path: Path, file: BinaryIO) -> Numbered:
+    for line, text in enumerate(file, 1):  # bytes: a text file's lines would end at other characters, too
+        if not text.strip():
+            continue
+        with _at(path, line):
+            row = _parse(text)
+        yield line, row
 
 
 def _parse(text: bytes) -> dict[str, Any]:

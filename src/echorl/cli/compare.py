@@ -12,7 +12,7 @@ from typing import Any
 from echorl.cli.errors import UserError, resumable
 from echorl.compare.plan import Comparison, Run, Validation
 from echorl.compare.read import read_comparison
-from echorl.compare.run import claim, scores_key
+from echorl.compare.run import check_study, claim, scores_key
 from echorl.compare.study import Study
 from echorl.processes import Job, JobsFailed, run_jobs, visible_gpus
 from echorl.stored import last_value, write_json, write_text
@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     comparison = _with_seeds(comparison, args.num_seeds)
     recipe = read_recipes(comparison.recipe, "recipe ")
     study = Study(comparison, {**recipe.options, **({"env": dict(recipe.env)} if recipe.env else {})})
+    check_study(Path(comparison.output_dir))
     options = check_arms(study, args.study)
     if args.dry_run:
         _list(study)

@@ -17,10 +17,12 @@ from typing import Any
 from echorl.compare.run import MARK, scores_path
 from echorl.fingerprint import NO_MODEL
 from echorl.processes import end_with_parent
-from echorl.stored import cached, last_value, read_json, stored, write_json
+from echorl.stored import cached, last_value, read_json, stored, write_json, write_text
 
 SAMPLER = "probability tensor contains either"
 """What torch says when it is to draw from a distribution that is none."""
+SECONDS_TO_END = 60
+"""How long to wait for another worker of the same run; it ends a second after its comparison was killed."""
 WEIGHTS = (".safetensors", ".bin")
 """Endings of the files that hold a model or an adapter."""
 
@@ -31,7 +33,15 @@ def main() -> int:
 
     folder, work, parent = sys.argv[1:]
     end_with_parent(int(parent))
-    return guard(lambda: run_and_score(Path(folder), json.loads(work)))
+    return guard(lambda: _alone(Path(folder), json.loads(work)))
+
+
+def _alone(folder: Path, work: Mapping[str, Any]) -> int:
+    """Work when the worker of a killed comparison, if there was one, has ended."""
+    from echorl.cli.lock import alone
+
+    with alone(folder, "compare", wait=SECONDS_TO_END):
+        return run_and_score(folder, work)
 
 
 def run_and_score(folder: Path, work: Mapping[str, Any]) -> int:
@@ -104,14 +114,15 @@ class Training:
         from echorl.cli.train import launch, train_command
 
         recipe = self.folder / "recipe.yaml"
-        recipe.write_text(yaml.safe_dump(dict(self.options), sort_keys=False), encoding="utf-8")
+        write_text(recipe, yaml.safe_dump(dict(self.options), sort_keys=False))
         command = train_command()
 
         def make_trainer(*args: Any) -> Any:
             self.trainer = command.make_trainer(*args)
             return self.trainer
 
-        launch(replace(command, make_trainer=make_trainer), ["--config", str(recipe), "--disable_tqdm", "true"])
+        ours = ["--disable_tqdm", "true", "--overwrite_output_dir", "true"]  # the folder is this run's own
+        launch(replace(command, make_trainer=make_trainer), ["--config", str(recipe), *ours])
         finite = self.trainer is None or _is_finite(self.trainer)  # none: an earlier session had finished
         self.trainer = None  # its memory is needed for scoring
         return {**self.summary(), "diverged": None if finite else "weights that are not finite"}

@@ -9,12 +9,11 @@ import inspect
 import json
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.errors import UserError, as_user_error, is_for_the_user, one_line
+from echorl.cli.errors import UserError, as_user_error, is_for_the_user, one_line, where
 from echorl.cli.options import NAMES, TrainArguments
 
 if TYPE_CHECKING:
@@ -75,8 +74,8 @@ def _change(rows: Dataset, name: str, place: str) -> Dataset:
     def change(row: dict[str, Any]) -> dict[str, Any]:
         try:
             changed = function(row)
-        except Exception as error:
-            problem = f"raised {type(error).__name__}: {error} {_where(error)}"
+        except (Exception, SystemExit) as error:
+            problem = f"raised {type(error).__name__}: {error} {where(error)}"
             raise UserError(f"row_func {name!r} {problem}: make it fit {place}.") from error
         if not isinstance(changed, dict):
             raise UserError(f"row_func {name!r} returned a {type(changed).__name__}: return a dict of columns.")
@@ -145,7 +144,7 @@ def reward_functions(own: TrainArguments, task: Task | None) -> list[Callable]:
     """The task's verifier, then `reward_funcs`, each with a sentence for what goes wrong inside."""
     found = [task.verifier] if task is not None else []
     found += [find_function(name, "reward_funcs", home="trl.rewards") for name in own.reward_funcs or []]
-    return [f if inspect.iscoroutinefunction(f) else _guarded(f) for f in found]
+    return [_guarded_coroutine(f) if inspect.iscoroutinefunction(f) else _guarded(f) for f in found]
 
 
 def find_function(name: str, option: str, *, home: str) -> Callable:
@@ -154,7 +153,7 @@ def find_function(name: str, option: str, *, home: str) -> Callable:
     sys.path.insert(0, os.getcwd())
     try:
         module = _module(place or home)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{option}: {name!r} cannot be imported ({type(error).__name__}: {error}).") from error
     finally:
         sys.path.remove(os.getcwd())
@@ -183,13 +182,8 @@ def _guarded(function: Callable) -> Callable:
         """The function's rewards; `UserError` where it raises or gives another number of them than completions."""
         try:
             rewards = function(*args, **columns)
-        except Exception as error:
-            if isinstance(error, ImportError) and is_for_the_user(error):
-                raise
-            raise UserError(
-                f"reward function {name!r} raised {type(error).__name__}: {error} {_where(error)}: make it return a "
-                "number or None for every text."
-            ) from error
+        except (Exception, SystemExit) as error:
+            raise _raised(name, error) from error
         if not isinstance(rewards, (list, tuple)) or len(rewards) != len(columns["completions"]):
             got = f"{len(rewards)} values" if isinstance(rewards, (list, tuple)) else f"a {type(rewards).__name__}"
             wanted = len(columns["completions"])
@@ -202,8 +196,25 @@ def _guarded(function: Callable) -> Callable:
     return call
 
 
-def _where(error: Exception) -> str:
-    """The innermost place that is no library's."""
-    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    file, line = [place for place in frames if "site-packages" not in place[0]][-1]
-    return f"({file}, line {line})"
+def _guarded_coroutine(function: Callable) -> Callable:
+    """As `_guarded`; its SystemExit would end the event loop, and the training would wait for ever."""
+    name = function.__name__
+
+    @functools.wraps(function)
+    async def call(*args: Any, **columns: Any) -> Any:
+        try:
+            return await function(*args, **columns)
+        except (Exception, SystemExit) as error:
+            raise _raised(name, error) from error
+
+    return call
+
+
+def _raised(name: str, error: BaseException) -> BaseException:
+    """The sentence for a reward function's error; the error itself where that is one already."""
+    if isinstance(error, ImportError) and is_for_the_user(error):
+        return error
+    return UserError(
+        f"reward function {name!r} raised {type(error).__name__}: {error} {where(error)}: make it return a number or "
+        "None for every text."
+    )

@@ -76,6 +76,13 @@ def resumable() -> Iterator[None]:
         raise Interrupted("stopped; what is finished is kept, and the same command goes on from there.") from None
 
 
+def where(error: BaseException) -> str:
+    """The innermost place that is no library's, in brackets."""
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    file, line = [place for place in frames if "site-packages" not in place[0]][-1]
+    return f"({file}, line {line})"
+
+
 def _raised_in(error: BaseException) -> str:
     frames = list(traceback.walk_tb(error.__traceback__))
     return frames[-1][0].f_globals.get("__name__", "").partition(".")[0] if frames else ""

@@ -48,7 +48,7 @@ class DataArguments:
         "For the rows of train_file or dataset_name: a function from a row to the columns that it adds or replaces, "
         "'prompt' say: module.function or file.py:function.",
     )
-    overwrite_output_dir: bool = option(False, "Delete the checkpoints that an earlier run left in output_dir.")
+    overwrite_output_dir: bool = option(False, "Delete the files that an earlier run left in output_dir.")
 
     def __post_init__(self) -> None:
         self.task_options = _mapping(self.task_options)

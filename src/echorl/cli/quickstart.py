@@ -49,12 +49,13 @@ def _run(args: argparse.Namespace, started: float) -> int:
     from dataclasses import replace
 
     from echorl.cli.bars import Bars
+    from echorl.cli.lock import alone
     from echorl.quickstart.run import quickstart
     from echorl.quickstart.study import TINY, Study
     from echorl.quickstart.terminal import show
 
     study = replace(TINY if args.tiny else Study(), seed=args.seed)
-    with Bars() as bars:
+    with alone(args.output_dir, "quickstart"), Bars() as bars:
         summary = quickstart(args.output_dir, study, fresh=args.fresh, view=bars)
     show(summary, args.output_dir, time.monotonic() - started)
     return 0

@@ -54,10 +54,12 @@ def read_recipe(path: str | Path, given_as: str = "--config ") -> dict[str, Any]
     """The mapping in a YAML file; `given_as` stands before its name in a message."""
     import yaml
 
+    from echorl.yaml_file import load_yaml
+
     place = f"{given_as}{path}"
 
     try:
-        recipe = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        recipe = load_yaml(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{place}: there is no such file.") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -146,22 +146,6 @@ def copy_model(checkpoint: Path, folder: str | Path) -> None:
             shutil.copy2(path, folder)
 
 
-def check_no_earlier_run(folder: str | Path, *, overwrite: bool) -> list[Path]:
-    """The earlier run's checkpoints, to be deleted; a later resume would otherwise go on from them."""
-    earlier = checkpoints(folder)
-    if earlier and not overwrite:
-        raise UserError(
-            f"output_dir={str(folder)!r} holds {earlier[0].name} of an earlier run: go on with "
-            "--resume_from_checkpoint true, give another --output_dir, or start anew with --overwrite_output_dir."
-        )
-    return earlier
-
-
-def delete(folders: list[Path]) -> None:
-    for folder in folders:
-        shutil.rmtree(folder)
-
-
 def check_same_model(checkpoint: Path, name: str, config: dict[str, Any], *, peft: bool) -> None:
     """Refuse to go on from a checkpoint of another model than `name`, whose configuration is `config`."""
     adapter = (checkpoint / "adapter_config.json").exists()
@@ -197,8 +181,10 @@ def recorded_model(folder: Path) -> str | None:
     """The model that the run in this folder started from, if it left a config.yaml."""
     import yaml
 
+    from echorl.yaml_file import load_yaml
+
     try:
-        recorded = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        recorded = load_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         return None
     return recorded.get("model_name_or_path") if isinstance(recorded, dict) else None

@@ -8,12 +8,14 @@ import shlex
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli import run_folder
-from echorl.cli.errors import Interrupted, UserError, as_user_error
+from echorl.cli import earlier_run, run_folder
+from echorl.cli.errors import Interrupted, UserError, as_user_error, where
+from echorl.cli.lock import alone
 from echorl.cli.options import TrainArguments
 
 if TYPE_CHECKING:
@@ -80,6 +82,11 @@ def launch(command: Command, argv: Sequence[str]) -> int:
         _train(command, settings, recipe.env)
     except KeyboardInterrupt:
         raise Interrupted(_how_to_resume(command, settings.training.output_dir)) from None
+    except SystemExit as error:  # of a reward function, say; the exit status would be its own, such as 0
+        raise UserError(
+            f"training was ended by SystemExit({error.code!r}) {where(error)}: let the code that is called there "
+            "return or raise an error."
+        ) from error
     return 0
 
 
@@ -98,23 +105,34 @@ def _first_look(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 def _train(command: Command, settings: Settings, env: Mapping[str, str]) -> None:
     training = settings.training
     run_folder.check_writable(training.output_dir)
-    _check_reporting(training.report_to)
-    name, config = _model(settings)
-    checkpoint = run_folder.choose_checkpoint(training.resume_from_checkpoint, training.output_dir, _say)
-    if checkpoint is not None:
-        run_folder.check_same_model(checkpoint, settings.model.model_name_or_path, config, peft=settings.model.use_peft)
-        if (limit := run_folder.reached(checkpoint, training)) is not None:
-            _finish(checkpoint, settings, limit)
-            return
-        run_folder.check_resumable(checkpoint)
-    earlier = _earlier_run(settings) if checkpoint is None else []
+    first = training.process_index == 0
+    with alone(Path(training.output_dir), command.name) if first else nullcontext():
+        _check_reporting(training.report_to)
+        name, config = _model(settings)
+        checkpoint = run_folder.choose_checkpoint(training.resume_from_checkpoint, training.output_dir, _say)
+        if checkpoint is not None:
+            using_peft = settings.model.use_peft
+            run_folder.check_same_model(checkpoint, settings.model.model_name_or_path, config, peft=using_peft)
+            if (limit := run_folder.reached(checkpoint, training)) is not None:
+                _finish(checkpoint, settings, limit)
+                return
+            run_folder.check_resumable(checkpoint)
+        _train_from(command, settings, env, name, checkpoint)
+
+
+def _train_from(
+    command: Command, settings: Settings, env: Mapping[str, str], name: str, checkpoint: Path | None
+) -> None:
+    """Train the model of this name, from a checkpoint if there is one, to the end."""
+    training = settings.training
+    outdated = _outdated(settings, checkpoint)
     with as_user_error(ValueError, OSError, ImportError, doing="the trainer cannot be set up", by=LIBRARIES):
         trainer = command.make_trainer(settings, name)
     if not training.disable_tqdm:
         _shorten_progress(trainer)
     trainer.accelerator.wait_for_everyone()  # every process has looked at the folder before the first one changes it
     if trainer.accelerator.is_main_process:
-        run_folder.delete(earlier)
+        earlier_run.delete(outdated, training.output_dir)
         run_folder.write_config(command.name, settings, env)
     trainer.accelerator.wait_for_everyone()
     _run_to_the_end(trainer, checkpoint)
@@ -148,11 +166,18 @@ def _finish(checkpoint: Path, settings: Settings, limit: str) -> None:
     _say(f"{checkpoint} is the end of this run ({limit}): its model is in {folder}")
 
 
-def _earlier_run(settings: Settings) -> list[Path]:
-    """Checkpoints of another run; incomplete ones only, if this run was to resume and found nothing better."""
+def _outdated(settings: Settings, checkpoint: Path | None) -> list[Path]:
+    """What this run takes the place of: an earlier run's files; where one is resumed, those behind its checkpoint."""
+    folder = Path(settings.training.output_dir)
+    if checkpoint is not None and checkpoint.resolve().parent == folder.resolve():
+        return earlier_run.written_after(folder, run_folder.progress(checkpoint)["updates"])
     wanted = str(settings.training.resume_from_checkpoint or "false").lower()
-    overwrite = settings.own.overwrite_output_dir or wanted == "true"
-    return run_folder.check_no_earlier_run(settings.training.output_dir, overwrite=overwrite)
+    return earlier_run.earlier_run(
+        folder,
+        overwrite=settings.own.overwrite_output_dir,
+        restart=wanted == "true",
+        model=settings.model.model_name_or_path,
+    )
 
 
 def _model(settings: Settings) -> tuple[str, dict[str, Any]]:
@@ -261,10 +286,12 @@ def _model_options(settings: Settings) -> dict[str, Any]:
 
 
 def _how_to_resume(command: Command, folder: str) -> str:
-    if not any(map(run_folder.is_complete, run_folder.checkpoints(folder))):
-        return f"interrupted before the first checkpoint in {folder}: run the same command to start again."
-    config = shlex.quote(str(Path(folder) / "config.yaml"))
-    return f"interrupted; go on with: echorl {command.name} --config {config} --resume_from_checkpoint true"
+    config = Path(folder) / "config.yaml"
+    again = f"echorl {command.name} --config {shlex.quote(str(config))} --resume_from_checkpoint true"
+    if any(map(run_folder.is_complete, run_folder.checkpoints(folder))):
+        return f"interrupted; go on with: {again}"
+    how = f"start again with: {again}" if config.exists() else "run the same command to start again."
+    return f"interrupted before the first checkpoint in {folder}; {how}"
 
 
 def _say(text: str) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 OWNED = ("seed", "learning_rate", "max_rollout_tokens", "max_steps", "output_dir", "resume_from_checkpoint")
 """Options of a run that the comparison sets itself."""
+
+RESULTS = ("results.json", "results.md")
+"""The comparison's tables, beside the arms' folders."""
+LONGEST_NAME = 200
+"""In bytes; file systems take 255, of which endings need some."""
 
 TRAINING = "training"
 """The table of what the runs took, beside those of the tests."""
@@ -127,8 +132,8 @@ class Comparison:
             object.__setattr__(self, "tests", {test: {} for test in self.tests})
         if not self.tests:
             raise ValueError("tests=[] is not allowed: name a split, at least one.")
+        _check_names("test", self.tests)
         for name, test in self.tests.items():
-            _check_name("test", name)
             if name in (*CHOOSING, TRAINING):
                 raise ValueError(
                     f"tests={list(self.tests)} is not allowed: {name!r} is for training or for choosing the rates; use "
@@ -193,8 +198,8 @@ class Comparison:
     def _check_arms(self) -> None:
         if not isinstance(self.arms, Mapping) or not self.arms:
             raise ValueError(f"arms={self.arms!r} names no arm: write 'name: {{option: value}}', one a line.")
+        _check_names("arm", self.arms)
         for name, options in self.arms.items():
-            _check_name("arm", name)
             if not isinstance(options, Mapping):
                 raise ValueError(f"arm {name!r} is {options!r}: give a mapping of options, {{}} for the recipe's own.")
             if taken := [option for option in options if option in OWNED]:
@@ -268,9 +273,24 @@ class Comparison:
         return [Run(arm, rates[arm], seed) for seed in self.seeds for arm in self.arms]
 
 
-def _check_name(what: str, name: Any) -> None:
-    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        raise ValueError(f"{what} {name!r}: a name is letters, digits, '-', '_' and '.', since it names files.")
+def _check_names(what: str, names: Iterable[Any]) -> None:
+    """See that names can be those of files beside one another, on every file system."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if not isinstance(name, str) or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise ValueError(f"{what} {name!r}: a name is letters, digits, '-', '_' and '.', since it names files.")
+        if (size := len(name.encode("utf-8", "surrogatepass"))) > LONGEST_NAME:
+            raise ValueError(f"{what} {name[:20] + '...'!r}: a name has at most {LONGEST_NAME} bytes, not {size}.")
+        if name[0] == "." or name[-1] == "." or name.casefold() in RESULTS:
+            raise ValueError(
+                f"{what} {name!r} cannot be a name, since the comparison's folder has files of that name or the system "
+                "hides or shortens it: use another."
+            )
+        if (other := seen.setdefault(name.casefold(), name)) != name:
+            raise ValueError(
+                f"{what}s {other!r} and {name!r} differ in upper and lower case alone, which some file systems take "
+                "for one name: rename one."
+            )
 
 
 def _is_whole(value: Any) -> bool:

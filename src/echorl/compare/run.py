@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import echorl
-from echorl.compare.plan import Comparison, Run
+from echorl.compare.plan import RESULTS, Comparison, Run
 from echorl.fingerprint import hash_files, hash_model
 from echorl.output_folder import check_empty
 from echorl.stored import read_json, stored, write_json
@@ -86,6 +86,19 @@ def claim(folder: Path, key: Mapping[str, Any]) -> None:
             f"{folder} holds a run with other settings ({_difference(found.get('key') or {}, key)}): choose another "
             "output_dir, or remove that folder."
         )
+
+
+def check_study(folder: Path) -> None:
+    """See that the results in a comparison's folder, which will be written anew, are a comparison's.
+
+    Raises:
+        ValueError: there are some, and no run of a comparison.
+    """
+    if any(folder.glob(f"*/rate-*/seed-*/{MARK}")):
+        return
+    for name in RESULTS:
+        if (folder / name).exists():
+            raise ValueError(f"{folder} holds {name}, which no comparison wrote: give another output_dir.")
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

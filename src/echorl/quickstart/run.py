@@ -13,7 +13,7 @@ from echorl.quickstart.arm_folder import prepare_folder
 from echorl.quickstart.study import ARMS, LABELS, Study
 from echorl.quickstart.summary import summarize
 from echorl.quickstart.worker import result_of, scores_of
-from echorl.stored import read_json, write_json
+from echorl.stored import read_json, scratch_in, write_json
 
 PICTURES = ("index.html", "quickstart.png")
 OWN = ("start.json", "results.json", *PICTURES, *ARMS)
@@ -28,7 +28,8 @@ def quickstart(output: Path, study: Study, *, fresh: bool = False, view: View | 
     what is stored under the same is used again. `fresh` discards it first.
 
     Raises:
-        ValueError: `output` is not a folder, cannot be written, or has an arm's folder that no quickstart wrote.
+        ValueError: `output` is not a folder, cannot be written, or has an arm's folder or results that no quickstart
+            wrote.
         RuntimeError: a worker failed.
     """
     view = view or Silent()
@@ -48,22 +49,28 @@ def prepare_output(output: Path, *, fresh: bool) -> None:
     """Make the folder and see that it can be written; with `fresh`, remove a former quickstart's results from it."""
     try:
         output.mkdir(parents=True, exist_ok=True)
-        probe = output / ".echorl-probe"
-        probe.touch()
-        probe.unlink()
+        with scratch_in(output):
+            pass
     except OSError as error:
         reason = error.strerror or "not a folder"
         text = f"cannot write to the output folder {output} ({reason}): choose another --output_dir."
         raise ValueError(text) from None
-    if fresh:
-        _discard(output)
-
-
-def _discard(output: Path) -> None:
-    """Remove what a quickstart wrote: arms only with their mark, files only beside an arm or the start's scores."""
     ours = [arm for arm in ARMS if read_json(output / arm / "arm.json") is not None]
     if not ours and read_json(output / "start.json") is None:
-        return
+        _check_results(output)
+    elif fresh:
+        _discard(output, ours)
+
+
+def _check_results(output: Path) -> None:
+    """In a folder without arms and scores, the results are somebody's."""
+    for name in ("results.json", *PICTURES):
+        if (output / name).exists():
+            raise ValueError(f"{output} holds {name}, which no quickstart wrote: choose another --output_dir.")
+
+
+def _discard(output: Path, ours: list[str]) -> None:
+    """Remove what a quickstart wrote: arms only with their mark, files only beside an arm or the start's scores."""
     for name in (*OWN, *LOGS):
         path = output / name
         if path.is_dir() and name in ours:

@@ -16,7 +16,7 @@ from echorl.report.curves import AXES, ledger_tables, make_charts, runs_table
 from echorl.report.gallery import Exhibit
 from echorl.report.page import Page, Section
 from echorl.report.predicted import make_sections
-from echorl.report.sources import Source, name_of, read_source
+from echorl.report.sources import Source, name_of, read_sources
 from echorl.report.training import Arm, TrainingRun, group_by_seed
 from echorl.report.viewer import Found, from_clips, from_dumps, gallery_json
 from echorl.visible import visible
@@ -76,7 +76,7 @@ def make_report(folders: Sequence[Path], *, over: str = "step", limit: int = 200
         raise ValueError(f"over={over!r} is not allowed: it must be one of {', '.join(AXES)}.")
     if limit < 1:
         raise ValueError(f"limit={limit!r} is not allowed: it must be a positive whole number.")
-    sources = [read_source(folder) for folder in dict.fromkeys(folders)]
+    sources = read_sources(folders)
     found = list(_find_rollouts(sources, limit))
     arms = group_by_seed([run for source in sources for run in source.runs])
     drawn, training = _training(arms, over)

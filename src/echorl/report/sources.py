@@ -44,14 +44,28 @@ class Kind:
     read: Callable[[Path], Source]
 
 
+def read_sources(places: Sequence[Path]) -> list[Source]:
+    """Every RUN once, by whatever paths it is named; a run of a comparison that is named, too, only as its part.
+
+    Raises:
+        ValueError: as `read_source`.
+    """
+    folders: dict[Path, Path] = {}
+    for place in places:
+        folder = place.parent if place.is_file() else place
+        folders.setdefault(folder.resolve(), folder)
+    sources = [read_source(folder) for folder in folders.values()]
+    runs = [{run.folder.resolve() for run in source.runs} for source in sources]
+    whole = [not own or not any(own < others for others in runs) for own in runs]
+    return [source for source, is_whole in zip(sources, whole, strict=True) if is_whole]
+
+
 def read_source(folder: Path) -> Source:
     """A RUN's folder, of whatever kind it is.
 
     Raises:
         ValueError: there is no such folder, it is of no kind, or it holds nothing to show yet.
     """
-    if folder.is_file():
-        folder = folder.parent
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder; give one that an echorl command wrote.")
     for kind in KINDS:

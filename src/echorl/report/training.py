@@ -102,11 +102,12 @@ def _options(path: Path) -> dict[str, Any]:
     import yaml
 
     from echorl.compare.run import with_effect
+    from echorl.yaml_file import load_yaml
 
     try:
         text = path.read_text(encoding="utf-8")
-        defaults = yaml.safe_load("\n".join(line[2:] for line in text.partition(DEFAULTS)[2].splitlines()))
-        found = {**(defaults or {}), **yaml.safe_load(text)}
+        defaults = load_yaml("\n".join(line[2:] for line in text.partition(DEFAULTS)[2].splitlines()))
+        found = {**(defaults or {}), **load_yaml(text)}
     except (FileNotFoundError, UnicodeDecodeError, yaml.YAMLError, TypeError):  # another program's, or damaged
         return {}
     return with_effect(found)

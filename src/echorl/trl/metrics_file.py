@@ -9,18 +9,24 @@ from transformers import TrainerCallback
 
 from echorl.stored import write_text
 
+OF_ALL_STEPS = ("train_loss", "train_samples_per_second", "train_steps_per_second")
+"""Means over a run, in its summary. The Trainer of a resumed run has not seen the steps before; some versions divide by
+them nevertheless."""
+
 
 class MetricsFile(TrainerCallback):
     """Appends every log of the main process to `path`, flushed line by line.
 
     A resumed run drops the lines after its checkpoint's step first, and the summary of a run that it prolongs, so that
-    nothing stands there twice.
+    nothing stands there twice. Its own summary is without `OF_ALL_STEPS`.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.resumed_at = 0
 
     def on_train_begin(self, args, state, control, **kwargs):
+        self.resumed_at = state.global_step
         if state.is_world_process_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             kept = [line for line in read_metrics(self.path) if _stays(line, state.global_step)]
@@ -28,8 +34,9 @@ class MetricsFile(TrainerCallback):
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if state.is_world_process_zero and logs:
+            kept = {name: value for name, value in logs.items() if not (self.resumed_at and name in OF_ALL_STEPS)}
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+                file.write(json.dumps({"step": state.global_step, **kept}) + "\n")
 
 
 def _stays(line: dict, resumed_at: int) -> bool:

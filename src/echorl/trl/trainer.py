@@ -23,7 +23,7 @@ from echorl.trl.live import LiveClips
 from echorl.trl.parts import Part, left_out, leftover, make_part, overlong
 from echorl.trl.prompts import check_chat_template, check_images
 from echorl.trl.sources import GenerationCapture, recording, should_record
-from echorl.trl.verdicts import resolve_verifiers
+from echorl.trl.verdicts import check_finite, resolve_verifiers
 from echorl.trl.versions import check_vllm
 from echorl.trl.window import DeliveryReceipt, OptimizerWindow
 
@@ -201,6 +201,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
     # -- _calculate_rewards: every function's own rewards, gathered; success comes from the verifiers' among them.
     def _calculate_rewards(self, inputs: Any, prompts: list, completions: list, completion_ids_list: list) -> Tensor:
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        check_finite(rewards, self.reward_func_names)
         if self.punishment is not None:
             rewards = overlong.only_with_others(rewards, self.punishment)
         if self._echo_capture is not None:

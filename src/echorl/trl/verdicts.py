@@ -61,6 +61,25 @@ def resolve_verifiers(names: list[str], available: list[str]) -> list[int]:
     return [available.index(name) for name in names]
 
 
+def check_finite(rewards: Tensor, names: list[str]) -> None:
+    """See that no reward is infinite: the mean of its group would be, too, and the advantages of the others NaN or 0.
+
+    Args:
+        rewards: [N, F], NaN where a function returned None (or NaN, which TRL takes for None).
+        names: of the F functions.
+
+    Raises:
+        ValueError: one is; the message names the function and the value.
+    """
+    for name, column in zip(names, rewards.unbind(1), strict=True):
+        if bool(column.isinf().any()):
+            value = float(column[column.isinf()][0])
+            raise ValueError(
+                f"reward function {name!r} returned {value} (or a number too large for float32): make it return a "
+                "finite number, or None where it has no verdict."
+            )
+
+
 def call_verifiers(trainer: EchoGRPOTrainer, example: dict[str, Any], completion: Any, ids: list[int]) -> bool:
     """What the verifiers say of one completion that the policy did not write; false if none has a verdict."""
     columns = {
@@ -73,7 +92,9 @@ def call_verifiers(trainer: EchoGRPOTrainer, example: dict[str, Any], completion
         found = function(prompts=[example["prompt"]], completions=[completion], completion_ids=[ids], **columns)
         if inspect.isawaitable(found):
             found = asyncio.run_coroutine_threadsafe(found, trainer.async_loop).result()
-        verdicts += [value for value in found if value is not None]
+        values = [value for value in found if value is not None]
+        check_finite(torch.tensor(values, dtype=torch.float32).unsqueeze(1), [trainer.reward_func_names[column]])
+        verdicts += values
     return bool(verdicts) and all(value >= trainer.echo.success_reward for value in verdicts)
 
 

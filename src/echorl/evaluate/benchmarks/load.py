@@ -48,8 +48,10 @@ def _options_in(recipe: Path) -> Mapping[str, Any]:
     """Options of `load_task` for the task of a recipe of `echorl train`."""
     import yaml
 
+    from echorl.yaml_file import load_yaml
+
     try:
-        found = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+        found = load_yaml(recipe.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"recipe {recipe} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict) or not isinstance(found.get("task"), str):

@@ -1,0 +1,91 @@
+"""What a run of `echorl train` or `echorl sft` left in its folder, and whether another may take its place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from echorl.cli.errors import UserError
+from echorl.cli.run_folder import checkpoints
+
+METRICS = "metrics.jsonl"
+MODEL = ("model*.safetensors", "pytorch_model*.bin", "adapter_model.*")
+"""The weights of a finished run."""
+FILES = (
+    *MODEL, METRICS, "rollouts/step-*-process-*.parquet", "completions/completions_*.parquet",
+    "model.safetensors.index.json", "pytorch_model.bin.index.json", "adapter_config.json", "config.json",
+    "generation_config.json", "training_args.bin", "trainer_state.json", "README.md", "tokenizer.json",
+    "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "vocab.txt", "merges.txt", "spiece.model", "chat_template.jinja", "chat_template.json",
+    "additional_chat_templates/*.jinja", "processor_config.json", "preprocessor_config.json",
+    "image_processor_config.json", "video_preprocessor_config.json",
+)  # fmt: skip
+"""What a run writes besides its checkpoints and its config.yaml, by echorl, TRL and transformers; other files stay."""
+RECORDED = b"# echorl "
+"""How the config.yaml of a run begins; it is the first file that a run writes, and is replaced, never deleted."""
+
+
+def earlier_run(folder: str | Path, *, overwrite: bool, restart: bool, model: str) -> list[Path]:
+    """The files of the run in this folder, to be deleted before another one begins there.
+
+    Args:
+        overwrite: the user has said that they may go.
+        restart: the run was to be resumed and has no complete checkpoint; if it came to no model, it begins anew.
+        model: the model that the new run starts from.
+
+    Raises:
+        UserError: the user has not said so, or the new run would need one of them.
+    """
+    config, files = Path(folder, "config.yaml"), [*checkpoints(folder), *_written(Path(folder))]
+    begun = config.is_file() and config.read_bytes().startswith(RECORDED)
+    to_lose = [path for path in files if path.name != METRICS or path.stat().st_size]
+    to_lose += [config] if config.is_file() and not begun else []
+    finished = any(path.match(pattern) for path in files for pattern in MODEL)
+    if to_lose and not overwrite and not (restart and begun and not finished):
+        resume = "go on with --resume_from_checkpoint true, " if checkpoints(folder) and not restart else ""
+        raise UserError(
+            f"output_dir={str(folder)!r} holds {to_lose[0].relative_to(folder)} of an earlier run: {resume}give "
+            "another --output_dir, or start anew with --overwrite_output_dir, which deletes that run's files."
+        )
+    if files and _lies_in(model, [Path(folder), *checkpoints(folder)]):
+        raise UserError(
+            f"model_name_or_path={model!r} lies in output_dir={str(folder)!r}, where a new run takes the place of an "
+            "earlier one's files: give another --output_dir."
+        )
+    return files
+
+
+def delete(paths: Iterable[Path], folder: str | Path) -> None:
+    """Delete what `earlier_run` named, and its folders that are then empty."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        if path.parent != Path(folder) and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+
+
+def written_after(folder: str | Path, step: int) -> list[Path]:
+    """Stored rollouts of the steps that a run resumed at `step` has still before it.
+
+    A generation batch is stored under the number of steps before it, TRL's completions are under that of those done.
+    """
+    found = [path for path in Path(folder).glob("rollouts/step-*-process-*.parquet") if _number(path, 1) >= step]
+    return found + [path for path in Path(folder).glob("completions/completions_*.parquet") if _number(path, 1) > step]
+
+
+def _number(path: Path, index: int) -> int:
+    digits = path.stem.replace("_", "-").split("-")[index]
+    return int(digits) if digits.isdigit() else -1
+
+
+def _written(folder: Path) -> Iterator[Path]:
+    for pattern in FILES:
+        yield from sorted(folder.glob(pattern))
+
+
+def _lies_in(model: str, folders: list[Path]) -> bool:
+    return os.path.isdir(model) and any(os.path.samefile(model, folder) for folder in folders)
