@@ -44,7 +44,8 @@ class ReasoningGym:
     A question's hash decides its split, so no question is in two of train, validation and test, whatever the sizes
     and seeds. The answer is what follows the last `####`, else the last `<answer>...</answer>`, else the last
     non-empty line. A scorer that raises, gives None or NaN or takes over `timeout` seconds of CPU time counts as 0.0.
-    No answer is evaluated as code: a dataset whose scorer might is refused, unless `trust_scorers` is set.
+    No answer is evaluated as code: datasets whose scorers are not on the list of safe ones are refused without
+    `trust_scorers`.
     """
 
     generator: str = "chain_sum"
@@ -60,7 +61,7 @@ class ReasoningGym:
     timeout: float = 5.0
     """Seconds of CPU time for one call of a scorer that does more than compare the answer with the gold."""
     trust_scorers: bool = False
-    """Whether a dataset whose scorer echorl does not know runs it as it is, on whatever the policy writes."""
+    """Whether a scorer that is not on the list of safe ones runs as it is, on whatever the policy writes."""
 
     def __post_init__(self) -> None:
         check_template(self.template)

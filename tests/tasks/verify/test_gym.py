@@ -61,6 +61,17 @@ def test_through_the_pool(tmp_path, monkeypatch) -> None:
     for name in ("spiral_matrix", "n_queens", "countdown", "simple_integration"):
         instances = load_task("reasoning_gym", generator=name).dataset("test", size=2)["instance"][:]
         cases += [(payload, instances[0], 0.0), (f"#### {json.loads(instances[1])['answer']}", instances[1], 1.0)]
+    integral = {"integrand": "x**2*sin(x)", "variable": "x"}
+    cases += [
+        (text, json.dumps({"generator": name, "config": {}, "answer": answer, "metadata": metadata}), expected)
+        for name, answer, metadata, text, expected in (
+            ("intermediate_integration", "", integral, "-x**2*cos(x) + 2*x*sin(x) + 2*cos(x) + C", 1.0),
+            ("intermediate_integration", "", integral, "Integral(x**2*sin(x), x) + C", 0.0),
+            ("polynomial_multiplication", "x**2 + 2*x", {}, "2*x + x*x", 1.0),
+            ("polynomial_multiplication", "x**2 + 2*x", {}, "expand(x*(x + 2))", 0.0),
+            ("game_of_life_halting", "True", {}, "nonsense", 0.0),
+        )
+    ]
     verdicts = GRADERS["reasoning_gym"].grade([text for text, _, _ in cases], [gold for _, gold, _ in cases])
     assert [float(verdict.score == 1.0) for verdict in verdicts] == [expected for _, _, expected in cases]
     assert os.listdir(tmp_path) == []
@@ -212,7 +223,7 @@ def test_arithmetic() -> None:
 @pytest.mark.parametrize("name", ["composite", "propositional_logic"])
 def test_other_scorers_are_refused_by_name(name: str) -> None:
     gold = json.dumps({"generator": name, "answer": "P", "metadata": {}})
-    message = rf"the scorer of reasoning-gym's '{name}' is not .*, or set trust_scorers to true"
+    message = rf"the scorer of reasoning-gym's '{name}' is not on the list .*, or set trust_scorers: true"
     for refused in (
         lambda: load_task("reasoning_gym", generator=name),
         lambda: GRADERS["reasoning_gym"].grade(["P"], [gold]),
@@ -228,7 +239,7 @@ def test_other_scorers_are_refused_by_name(name: str) -> None:
 def test_trusted_scorers_run() -> None:
     metadata = {"premises": ["¬P", "P ∨ Q"], "variables": ["P", "Q"]}
     gold = json.dumps({"generator": "propositional_logic", "config": {}, "answer": None, "metadata": metadata})
-    texts = ["#### Q ∧ ¬P", "#### P ∧ Q", "#### ("]
+    texts = ["#### Q ∧ ¬P", "#### P ∧ Q", "#### R ∨ Q"]
     verdicts = ReasoningGymGrader(trust_scorers=True).grade(texts, [gold] * 3)
     assert [verdict.score for verdict in verdicts] == [1.0, 0.05, 0.0]
     task = load_task("reasoning_gym", generator="propositional_logic", trust_scorers=True)

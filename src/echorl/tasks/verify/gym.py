@@ -34,7 +34,7 @@ class ReasoningGymGrader(AnswerGrader):
     timeout: float = 5.0
     """Seconds of CPU time for one call of a scorer that does more than compare the answer with the gold."""
     trust_scorers: bool = False
-    """Whether datasets whose scorers echorl does not know run theirs as it is, on whatever the policy writes."""
+    """Whether scorers that are not on the list of safe ones run as they are, on whatever the policy writes."""
     pool: Pool = field(default_factory=lambda: shared_pool("reasoning_gym"), repr=False, compare=False)
 
     name: ClassVar[str] = "reasoning_gym"
@@ -77,10 +77,10 @@ def _as_score(value: Any) -> float:
 
 
 def check_scorer(generator: str, *, trust_scorers: bool) -> None:
-    """Raise a ValueError if the dataset's scorer is none that echorl knows, and the user does not trust it."""
+    """Raise a ValueError if the dataset's scorer is not on the list of safe ones and the user does not trust it."""
     check_installed("grading", ("reasoning_gym",), "tasks")
     if not trust_scorers and not is_checked(generator):
         raise ValueError(
-            f"the scorer of reasoning-gym's {generator!r} is not one that is known to evaluate no answer and to "
-            f"accept only right ones; choose another dataset, or set trust_scorers to true to run it all the same"
+            f"the scorer of reasoning-gym's {generator!r} is not on the list of safe ones; choose another dataset, "
+            f"or set trust_scorers: true to run it on whatever the policy writes"
         )
