@@ -264,11 +264,13 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path, worker_is: str) -> Non
     command = [sys.executable, path, worker_is]
     options = {"text": True, "start_new_session": True, "env": root, "cwd": tmp_path}
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, **options)
-    pid = int(parent.stdout.readline())
-    assert parent.wait(timeout=20) == -signal.SIGKILL
-    assert wait_for(lambda: not is_alive(pid))
-    os.killpg(parent.pid, signal.SIGKILL)
-    parent.stdout.close()
+    try:
+        pid = int(parent.stdout.readline())
+        assert parent.wait(timeout=60) == -signal.SIGKILL
+        assert wait_for(lambda: not is_alive(pid))
+    finally:  # else a failure leaves the forked process behind
+        os.killpg(parent.pid, signal.SIGKILL)
+        parent.stdout.close()
 
 
 @linux
