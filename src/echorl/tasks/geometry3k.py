@@ -203,7 +203,7 @@ def _value(answer: str) -> float | None:
     if (exact := _exact_value(answer)) is not None:
         return exact
     outcome = shared_pool("math_verify").call_each("latex_value", [(answer,)], timeout=TIMEOUT)[0]
-    if outcome.reason in ("timeout", "memory", "died"):
+    if outcome.reason in ("timeout", "memory", "died", "tampered"):
         raise ValueError(f"the value of the answer {answer!r} cannot be computed ({outcome.reason}): try again")
     return outcome.value
 
