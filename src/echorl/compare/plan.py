@@ -206,7 +206,6 @@ class Comparison:
                 raise ValueError(f"arm {name!r} sets {taken[0]}: the comparison sets it, for every arm alike.")
         if self.grid_arm is not None and self.grid_arm not in list(self.arms):
             raise ValueError(f"grid_arm={self.grid_arm!r} is no arm; there are {', '.join(self.arms)}.")
-
         self._check_references()
 
     def _check_references(self) -> None:
