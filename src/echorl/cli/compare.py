@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from echorl.cli.bounds import COUNT, Bounds, add_option
 from echorl.cli.errors import UserError, resumable
+from echorl.cli.options import as_path
 from echorl.compare.plan import Comparison, Run, Validation
 from echorl.compare.read import read_comparison
 from echorl.compare.run import check_study, claim, scores_key
@@ -33,16 +35,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Train every arm of STUDY with every seed on equal rollout tokens, choose learning rates on a "
         "validation split, and print paired differences. What is finished is kept; the same command goes on.",
     )
-    parser.add_argument("study", type=Path, metavar="STUDY", help="YAML: recipe, arms, rollout_tokens, seeds, ...")
+    parser.add_argument("study", type=as_path, metavar="STUDY", help="YAML: recipe, arms, rollout_tokens, seeds, ...")
     parser.add_argument("--output_dir", "--output-dir", metavar="DIR", help="instead of the study's")
-    parser.add_argument("--parallel", type=int, metavar="N", help="runs at a time, instead of the study's")
-    parser.add_argument(
-        "--num_seeds",
-        "--num-seeds",
-        type=int,
-        metavar="N",
-        help="the first N of the study's seeds; the rest may follow",
-    )
+    text = "runs at a time, instead of the study's"
+    add_option(parser, "--parallel", bounds=Bounds(1, 10**4), type=int, metavar="N", help=text)
+    text = "the first N of the study's seeds; the rest may follow"
+    add_option(parser, "--num_seeds", "--num-seeds", bounds=COUNT, type=int, metavar="N", help=text)
     parser.add_argument("--dry_run", "--dry-run", action="store_true", help="check the study, list its runs and stop")
 
 
