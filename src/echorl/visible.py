@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
+
+from echorl.texts import parse_json
 
 
 def visible(text: str) -> str:
@@ -29,7 +30,7 @@ def _visible(character: str) -> str:
 def prompt_text(prompt: str) -> str:
     """The prompt as text; of chat messages (JSON) their contents, with the role before each."""
     try:
-        messages = json.loads(prompt)
+        messages = parse_json(prompt)
         if not isinstance(messages, list) or not messages:
             return prompt
         return "\n".join(f"{message['role']}: {message['content']}" for message in messages)

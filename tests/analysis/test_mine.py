@@ -13,6 +13,7 @@ import torch
 
 from echorl import StepDelimiters, mine_echo_clips, segment_steps
 from echorl.analysis import mine as module
+from echorl.analysis.mine_summary import table_rows
 from echorl.core.config import EchoConfig
 from echorl.core.entropy import logp_and_entropy
 from echorl.evaluate.loading import load_policy
@@ -227,3 +228,27 @@ def test_memory_stays_flat_between_1000_and_50000_rollouts(tmp_path, model):
     few, many = measure(tmp_path / "few", model, 1000), measure(tmp_path / "many", model, 50_000)
     print(f"peak memory: {few} MB with 1,000 rollouts, {many} MB with 50,000")
     assert many - few < 40  # the input alone has 5 MB, its rows as Python objects 50
+
+
+def test_clips_that_have_no_other_step(tmp_path, model):
+    """Then there is no mean of the other steps, and the table has a dash."""
+    values = [{"prompt": "1 + 1 = ?", "response": "2", "reward": 1}]
+    summary = run(tmp_path / "out", [write(tmp_path / "a.jsonl", values)], model)
+    assert summary["all"]["clips"]["other_steps_entropy"] is None
+    cells = {text: values for text, *values in table_rows(summary)}
+    assert cells["entropy of the other steps (mean, nats)"] == ["-", "-"]
+    assert cells["clips"] == ["1", "1"]
+
+
+def test_rollouts_without_a_verdict_are_neither_right_nor_wrong(tmp_path, model):
+    """They keep no group from being all-success, and a group of them is unscored."""
+    values = rows(12)
+    for row, reward in zip(values, [1, 1, 1, None, None, None, None, None, 0, 0, 0, None], strict=True):
+        row["reward"] = reward
+    echo = EchoConfig(scope="degenerate")
+    summary = run(tmp_path / "out", [write(tmp_path / "a.jsonl", values)], model, echo=echo)
+    kinds = {kind: row["groups"] for kind, row in summary.items()}
+    assert kinds == {"all": 3, "all_success": 1, "all_fail": 1, "unscored": 1}
+    assert summary["unscored"]["step_entropy_wrong"] is None
+    assert [clip["line"] <= 3 for clip in clips_of(tmp_path / "out")] == [True]
+    assert table_rows(summary)

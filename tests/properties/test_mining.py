@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echorl import EchoClips, EchoConfig, mine_echo_clips, segment_steps
-from echorl.core.mining import candidate_steps, choose_candidates, cut_clips
+from echorl.core.ledger import classify_groups
+from echorl.core.mining import candidate_steps, choose_candidates, cut_clips, eligible_rollouts
 from tests.properties.cases import Batch, batches, configs, delimiters
 from tests.properties.test_steps import tensors
 from tests.references import mining as reference
@@ -206,3 +207,15 @@ def test_what_does_not_fit_is_refused():
     ]:
         with pytest.raises(ValueError, match=r"give \[B, T\], \[B, T\], \[B\] and \[B\]"):
             mine_echo_clips(*wrong)
+
+
+def test_groups_of_nan_are_refused() -> None:
+    """NaN equals nothing: two rollouts of one prompt would be two groups, and give two clips."""
+    success, groups = torch.tensor([True, True]), torch.tensor([torch.nan, torch.nan])
+    for call in (
+        lambda: mine_echo_clips(torch.rand(2, 3), torch.zeros(2, 3, dtype=torch.int64), success, groups),
+        lambda: eligible_rollouts(success, groups, EchoConfig(scope="degenerate")),
+        lambda: classify_groups(success, success, success.float(), groups),
+    ):
+        with pytest.raises(ValueError, match="group id is NaN"):
+            call()

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 
 from echorl import StepDelimiters, segment_steps, step_entropy
+from echorl.core.entropy import step_lengths
 from tests.properties.cases import BLANK, DOT_LINE, EOS, LINE, LINES, NEWLINE, PAD, SPACE, Batch, batches, delimiters
 from tests.references import steps as reference
 
@@ -105,6 +106,18 @@ def test_num_steps_widens_the_table(device: str) -> None:
     step_ids = torch.tensor([[0, 0, 1]], device=device)
     means = step_entropy(torch.tensor([[1.0, 3.0, 5.0]], device=device), step_ids, num_steps=4)
     assert means.tolist() == [[2.0, 5.0, -torch.inf, -torch.inf]]
+
+
+@pytest.mark.parametrize(
+    ("ids", "num_steps"), [([[0, 2]], 2), ([[0, 1]], 1), ([[0, 5]], 2), ([[-2, 0]], 2), ([[-2, 0]], None), ([[0]], 0)]
+)
+def test_step_numbers_outside_the_table_are_refused(ids: list[list[int]], num_steps: int | None) -> None:
+    """They would count in the neighbouring row."""
+    step_ids = torch.tensor([*ids, [-1] * len(ids[0])])
+    for call in (lambda: step_entropy(torch.ones(step_ids.shape), step_ids, num_steps=num_steps),
+                 lambda: step_lengths(step_ids, num_steps)):  # fmt: skip
+        with pytest.raises(ValueError, match=rf"step_ids from .* with num_steps={num_steps}"):
+            call()
 
 
 def test_delimiters_from_ids() -> None:

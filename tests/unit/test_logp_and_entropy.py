@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.measure import peak_bytes
-from echorl import logp_and_entropy
+from echorl import EntropyRecorder, logp_and_entropy
 from echorl.core import entropy as module
 
 TOLERANCE = dict(rtol=1e-5, atol=2e-6)
@@ -143,10 +143,34 @@ def test_int32_targets() -> None:
     torch.testing.assert_close(logp_and_entropy(logits, targets.int()), logp_and_entropy(logits, targets))
 
 
-@pytest.mark.parametrize("temperature", [0, -1.0, math.nan])
+@pytest.mark.parametrize("offset", [1e5, -1e5, 1e7])
+@pytest.mark.parametrize("temperature", [0.6, 1.0])
+def test_an_offset_costs_no_digits(offset: float, temperature: float) -> None:
+    """The logits are whole numbers, which float32 holds beside the offset: only the function can lose digits."""
+    logits = draw(5, 101)[0].round()
+    targets = torch.arange(5)
+    near, far = logits.clone().requires_grad_(), (logits + offset).requires_grad_()
+    found = [logp_and_entropy(leaf, targets, temperature=temperature) for leaf in (near, far)]
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)
+    gradients = [torch.autograd.grad(logp.sum(), leaf)[0] for (logp, _), leaf in zip(found, (near, far), strict=True)]
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("temperature", [1e-5, 1e-30, 2e-38])
+def test_a_tiny_temperature_is_the_likeliest_token(temperature: float) -> None:
+    logits = torch.tensor([[5.0, 1.0, -2.0], [5.0, 5.0, -2.0]], requires_grad=True)
+    logp, entropy = logp_and_entropy(logits, torch.zeros(2, dtype=torch.int64), temperature=temperature)
+    torch.testing.assert_close(logp, torch.tensor([0.0, -math.log(2)]))
+    torch.testing.assert_close(entropy, torch.tensor([0.0, math.log(2)]))
+    assert torch.autograd.grad(logp[0], logits)[0].tolist() == [[0.0] * 3] * 2
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0, math.nan, math.inf, 1e-300, 1e-39])
 def test_the_temperature_must_be_positive(temperature: float) -> None:
     with pytest.raises(ValueError, match=f"temperature={temperature!r}"):
         logp_and_entropy(*draw(2, 3), temperature=temperature)
+    with pytest.raises(ValueError, match=f"temperature={temperature!r}"):
+        EntropyRecorder(temperature)
 
 
 def test_shapes_must_fit() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -139,3 +140,49 @@ def test_ids_with_holes_in_the_vocabulary() -> None:
     delimiters = StepDelimiters.from_tokenizer(PreTrainedTokenizerFast(tokenizer_object=moved, **SPECIAL))
     assert len(delimiters.newline) == 101
     assert not delimiters.blank[100]
+
+
+class MistralLike:
+    """As transformers' MistralCommonBackend: mistral-common's object in `tokenizer`, no table of added tokens."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts, self.tokenizer, self.all_special_ids = texts, object(), [0]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def get_vocab(self) -> dict[str, int]:
+        return {text: i for i, text in enumerate(self.texts)}
+
+    def batch_decode(self, sequences: list[list[int]], **_: object) -> list[str]:
+        return ["".join(self.texts[i] for i in ids) for ids in sequences]
+
+    def added_tokens_decoder(self) -> None:
+        raise NotImplementedError
+
+
+def test_mistral_commons_backend_decodes_itself() -> None:
+    delimiters = StepDelimiters.from_tokenizer(MistralLike(["<s>", "a", ".\n", "\n\n", " ", "\ufffd"]))
+    assert delimiters.newline.tolist() == [False, False, True, True, False, False]
+    assert delimiters.blank.tolist() == [True, False, False, True, True, False]
+
+
+def test_its_sentencepiece_files_are_refused() -> None:
+    with pytest.raises(ValueError, match="MistralLike has no token that contains a newline"):
+        StepDelimiters.from_tokenizer(MistralLike(["<s>", "a", "<0x0A>", " "]))
+
+
+@pytest.mark.parametrize("name", ["tekken_240911.json", "mistral_instruct_tokenizer_240323.model.v3"])
+def test_mistral_commons_own_files(name: str) -> None:
+    mistral_common = pytest.importorskip("mistral_common")
+    from transformers import MistralCommonBackend
+
+    backend = MistralCommonBackend(str(Path(mistral_common.__file__).parent / "data" / name))
+    if not name.startswith("tekken"):
+        with pytest.raises(ValueError, match="newline"):
+            StepDelimiters.from_tokenizer(backend)
+        return
+    delimiters = StepDelimiters.from_tokenizer(backend)
+    assert int(delimiters.newline.sum()) == 1069
+    ids = backend(TEXT, add_special_tokens=False)["input_ids"]
+    assert int(segment_steps(torch.tensor([ids]), torch.ones(1, len(ids)), delimiters).max()) + 1 == len(STEPS)

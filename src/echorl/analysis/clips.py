@@ -17,6 +17,8 @@ from echorl.core.ledger import KINDS, GroupKinds, classify_groups
 from echorl.core.mining import candidate_steps, eligible_rollouts, mine_echo_clips
 from echorl.core.steps import StepDelimiters, segment_steps
 
+VERDICTS = ("wrong", "right", "unscored")
+NO_VERDICT = VERDICTS.index("unscored")
 NUM_OTHERS = 3
 """Other candidates that are told of beside a clip."""
 COLUMNS = {
@@ -38,7 +40,7 @@ class Scored:
         group: int64 [B].
         entropy: float32 [B, T], NaN where there is none.
         step_ids: int64 [B, T]; -1 throughout where the rollout was not scored.
-        success: bool [B].
+        success, judged: bool [B]; the second is false where no verifier gave a verdict.
         blank: int64 [B], blank tokens.
         kinds: of the groups.
     """
@@ -49,6 +51,7 @@ class Scored:
     entropy: Tensor
     step_ids: Tensor
     success: Tensor
+    judged: Tensor
     blank: Tensor
     kinds: GroupKinds
 
@@ -73,8 +76,9 @@ def combine(
     ids = [torch.tensor(one.response, dtype=torch.int64) for one in tokens]
     ids = pad(ids, batch_first=True, padding_value=-1)  # which is not blank
     mask = torch.arange(ids.shape[1]) < lengths.unsqueeze(1)
-    rewards = torch.tensor([one.reward for one in rollouts])
-    success = rewards >= success_reward
+    rewards = [torch.nan if one.reward is None else one.reward for one in rollouts]
+    rewards = torch.tensor(rewards, dtype=torch.float64)  # a reward of 1e300 is infinite in float32
+    success, judged = rewards >= success_reward, ~rewards.isnan()
     return Scored(
         rollouts=rollouts,
         tokens=tokens,
@@ -82,14 +86,16 @@ def combine(
         entropy=pad(list(entropies), batch_first=True, padding_value=torch.nan),
         step_ids=segment_steps(ids, mask, delimiters),
         success=success,
+        judged=judged,
         blank=delimiters.is_blank(ids).sum(1),
-        kinds=classify_groups(success, torch.ones_like(success), rewards, group),
+        kinds=classify_groups(success, judged, rewards, group),
     )
 
 
 def clip_rows(scored: Scored, tokenizer: Any, config: EchoConfig, draw: int) -> list[dict[str, Any]]:
     """One row a clip (`COLUMNS`), by group, then by rollout, then by step."""
-    clips = mine_echo_clips(scored.entropy, scored.step_ids, scored.success, scored.group, config, draw=draw)
+    batch = (scored.entropy, scored.step_ids, scored.success, scored.group)
+    clips = mine_echo_clips(*batch, config, scored=scored.judged, draw=draw)
     ranks = _Ranks(scored, config, draw)
     sizes = torch.bincount(scored.kinds.group)
     wins = torch.bincount(scored.kinds.group, weights=scored.success.double()).long()
@@ -142,7 +148,7 @@ class _Ranks:
         self.scored, self.means = scored, step_entropy(scored.entropy, scored.step_ids)
         every = replace(config, top_k=max(1, self.means.shape[1]))
         candidates = candidate_steps(scored.entropy, scored.step_ids, every, draw=draw)
-        eligible = eligible_rollouts(scored.success, scored.group, config)
+        eligible = eligible_rollouts(scored.success, scored.group, config, scored=scored.judged)
         rows, slots = ((candidates.score > -torch.inf) & eligible.unsqueeze(1)).nonzero(as_tuple=True)
         found = (scored.group[rows], candidates.entropy[rows, slots], rows, candidates.step[rows, slots])
         self._by_group: dict[int, list[tuple[float, int, int]]] = {}
@@ -175,9 +181,10 @@ def count(scored: Scored, was_scored: Sequence[bool]) -> dict[str, dict[str, Any
         _add(entry, groups=1, degenerate=int(degenerate), groups_of_one=int(size == 1))
     means = step_entropy(scored.entropy, scored.step_ids)
     sums = means.double().masked_fill(~means.isfinite(), 0).sum(1).tolist()
-    columns = (scored.kind, means.isfinite().sum(1).tolist(), sums, scored.success.tolist(), scored.blank.tolist())
-    for kind, steps, total, success, blank, tokens, ok in zip(*columns, scored.tokens, was_scored, strict=True):
-        verdict, entry = "right" if success else "wrong", found[kind]
+    verdicts = torch.where(scored.judged, scored.success.long(), NO_VERDICT).tolist()
+    columns = (scored.kind, means.isfinite().sum(1).tolist(), sums, verdicts, scored.blank.tolist())
+    for kind, steps, total, number, blank, tokens, ok in zip(*columns, scored.tokens, was_scored, strict=True):
+        verdict, entry = VERDICTS[number], found[kind]
         _add(entry, rollouts=1, tokens=len(tokens.response), blank=blank, too_long=int(not ok))
         _add(entry, **{f"{verdict}_steps": steps, f"{verdict}_entropy": total})
         if ok:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import json
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from echorl.texts import finite_number, is_text
 
 RESPONSES = ("response", "completion", "output", "solution")
 REWARDS = ("reward", "score", "label", "correct")
@@ -54,20 +57,20 @@ class Rollout:
     Attributes:
         prompt: text, or chat messages.
         response: text.
-        reward: a number; a label of true is 1.
+        reward: a number; a label of true is 1. None where there is no verdict.
         group: equal for the rollouts of one prompt.
         place: file and line (of parquet: row), from 1.
     """
 
     prompt: str | list[dict[str, Any]]
     response: str
-    reward: float
+    reward: float | None
     group: str
     place: tuple[str, int]
 
 
 def find_layout(row: Row, columns: Columns) -> Layout:
-    """The layout of a file from its first row and what the user says.
+    """The layout of a file from its columns, each with its first value that is not null, and what the user says.
 
     Raises:
         ValueError: none that is known, or it leaves the reward open; the message says what to name.
@@ -103,8 +106,11 @@ def _named_layout(row: Row, columns: Columns) -> Layout | None:
 
 
 def _trl_reward(row: Row) -> str:
-    """TRL names a column after each reward function; extra columns may be numbers, too."""
-    found = [name for name, value in row.items() if name not in TRL_OWN and isinstance(value, (int, float))]
+    """TRL names a column after each reward function; extra columns may be numbers, too, and text may be one."""
+    others = {name: value for name, value in row.items() if name not in TRL_OWN}
+    found = [name for name, value in others.items() if value is None or isinstance(value, (int, float))]
+    if all(others[name] is None for name in found):
+        found += [name for name, value in others.items() if finite_number(value) is not None]
     if len(found) != 1:
         raise ValueError(
             f"{'no column' if not found else 'each of the columns ' + _list(found)} may be the verifier's reward in "
@@ -142,7 +148,7 @@ def to_rollout(row: Row, layout: Layout, place: tuple[str, int]) -> Rollout:
     return Rollout(
         prompt=_prompt(_part(row, layout.prompt, "prompt"), layout.prompt),
         response=_response(_part(row, layout.response, "response"), layout.response),
-        reward=_reward(_part(row, layout.reward, "reward"), layout.reward),
+        reward=_reward(row, layout.reward),
         group=_group(row, layout),
         place=place,
     )
@@ -156,14 +162,17 @@ def _part(row: Row, column: str, what: str) -> Any:
 
 def _prompt(value: Any, column: str) -> str | list[dict[str, Any]]:
     if isinstance(value, str):
-        return value
-    return [{**message, "content": _text(message, column)} for message in _messages(value, column)]
+        return _whole(value, column)
+    messages = _messages(value, column)
+    if not messages:
+        raise ValueError(f"{column!r} is an empty list: give text or chat messages.")
+    return [{**message, "content": _text(message, column)} for message in messages]
 
 
 def _response(value: Any, column: str) -> str:
     """Text, or the one message that the policy wrote."""
     if isinstance(value, str):
-        return value
+        return _whole(value, column)
     messages = _messages(value, column)
     if len(messages) != 1:
         raise ValueError(f"{column!r} holds {len(messages)} messages, and only a response of one turn can be mined.")
@@ -173,27 +182,42 @@ def _response(value: Any, column: str) -> str:
 def _messages(value: Any, column: str) -> list[dict[str, Any]]:
     if not (isinstance(value, list) and all(isinstance(message, dict) and "role" in message for message in value)):
         raise ValueError(f"{column!r} is neither text nor a list of chat messages.")
+    _whole(json.dumps(value, ensure_ascii=False, default=str), column)
     # Parquet gives every message every key that one of them has.
     return [{key: part for key, part in message.items() if part is not None} for message in value]
 
 
 def _text(message: dict[str, Any], column: str) -> str:
     content = message.get("content", "")
-    if isinstance(content, str):
-        return content
-    if any(part.get("type") != "text" for part in content):
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    if not (isinstance(parts, list) and all(isinstance(part, dict) for part in parts)):
+        raise ValueError(f"{column!r} holds a message whose content is neither text nor a list of parts with a type.")
+    if any(part.get("type") != "text" for part in parts):
         raise ValueError(f"{column!r} holds a message with images, and only text can be mined.")
-    return "".join(part["text"] for part in content)
+    if not all(isinstance(part.get("text"), str) for part in parts):
+        raise ValueError(f"{column!r} holds a message with a part of type 'text' that has no text.")
+    return _whole("".join(part["text"] for part in parts), column)
 
 
-def _reward(value: Any, column: str) -> float:
-    if isinstance(value, (bool, int, float)) and math.isfinite(value):
-        return float(value)
-    raise ValueError(f"the reward {value!r} (column {column!r}) is no number and no true or false.")
+def _whole(text: str, column: str) -> str:
+    if not is_text(text):
+        raise ValueError(f"{column!r} holds half of a character (a lone surrogate): write the whole one.")
+    return text
+
+
+def _reward(row: Row, column: str) -> float | None:
+    if column not in row:
+        raise ValueError(f"there is no reward (column {column!r}): give one, null where there is no verdict.")
+    value = row[column]
+    number = finite_number(value)
+    if number is None and value is not None:
+        shown = reprlib.repr(value)
+        raise ValueError(f"the reward {shown} (column {column!r}) is no number (a finite one) and no true or false.")
+    return number
 
 
 def _group(row: Row, layout: Layout) -> str:
-    names = [_part(row, column, "group") for column in layout.group]
+    names = [_whole(str(_part(row, column, "group")), column) for column in layout.group]
     if layout.numbered:
-        return str(names[0]).rpartition("-")[0] or str(names[0])
-    return "\n".join(map(str, names))
+        return names[0].rpartition("-")[0] or names[0]
+    return "\n".join(names)

@@ -134,7 +134,7 @@ def _cell(row: Mapping[str, Any], path: str) -> str:
     """A number by its place in the summary, or three quantiles."""
     value: Any = row
     for name in path.split("."):
-        value = value[name]
+        value = value if value is None else value[name]  # of nothing there is neither a spread nor a mean
     if value is None:
         return "-"
     if isinstance(value, dict):

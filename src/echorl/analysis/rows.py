@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from echorl.analysis.layouts import Columns, Rollout, find_layout, to_rollout
+from echorl.analysis.layouts import Columns, Layout, Rollout, find_layout, to_rollout
+from echorl.texts import parse_json
 
 PARQUET = b"PAR1"
 SUFFIXES = (".jsonl", ".parquet")
@@ -25,11 +26,15 @@ def find_files(places: Sequence[Path]) -> list[Path]:
     for place in places:
         if not place.exists():
             raise ValueError(f"{place}: there is no such file or folder of rollouts.")
-        inside = [path for path in place.glob("*") if path.suffix in SUFFIXES] if place.is_dir() else [place]
+        inside = _inside(place) if place.is_dir() else [place]
         if not inside:
             raise ValueError(f"{place} holds no *.jsonl and no *.parquet: give a folder of rollouts, or files.")
         files += sorted(inside, key=_by_number)
     return files
+
+
+def _inside(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*") if path.suffix in SUFFIXES and path.is_file()]
 
 
 def _by_number(path: Path) -> tuple[int, str]:
@@ -45,18 +50,28 @@ def read_rollouts(files: Sequence[Path], columns: Columns, seen: Callable[[int],
     """
     count = 0
     for path in files:
-        layout = None
-        for line, row in _read(path):
+        rows = _read(path)
+        first = list(itertools.islice(rows, ROWS_AT_ONCE))
+        layout = _find_layout(path, first, columns)
+        for line, row in itertools.chain(first, rows):
             with _at(path, line):
-                layout = layout or find_layout(row, columns)
                 rollout = to_rollout(row, layout, (str(path), line))
             count += 1
             if count % ROWS_AT_ONCE == 0:
                 seen(count)
             yield rollout
-        if layout is None:
-            raise ValueError(f"{path} is empty: give a file of rollouts.")
     seen(count)
+
+
+def _find_layout(path: Path, first: Sequence[tuple[int, dict[str, Any]]], columns: Columns) -> Layout:
+    """The layout of a file from its first rows: one row may lack a value, such as a reward, that the next one has."""
+    if not first:
+        raise ValueError(f"{path} is empty: give a file of rollouts.")
+    values: dict[str, Any] = {}
+    for _, row in first:
+        values |= {name: value for name, value in row.items() if values.get(name) is None}
+    with _at(path, first[0][0]):
+        return find_layout(values, columns)
 
 
 class _at:
@@ -73,8 +88,11 @@ class _at:
 
 
 def _read(path: Path) -> Numbered:
-    with path.open("rb") as file:
-        is_parquet = file.read(len(PARQUET)) == PARQUET
+    try:
+        with path.open("rb") as file:
+            is_parquet = file.read(len(PARQUET)) == PARQUET
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): give another file of rollouts.") from None
     return _read_parquet(path) if is_parquet else _read_jsonl(path)
 
 
@@ -90,7 +108,7 @@ def _read_jsonl(path: Path) -> Numbered:
 
 def _parse(text: bytes) -> dict[str, Any]:
     try:
-        row = json.loads(text)
+        row = parse_json(text)
     except ValueError as error:
         raise ValueError(f"this is no JSON ({error}): give JSONL, one object a line, or parquet.") from None
     if not isinstance(row, dict):
@@ -109,6 +127,6 @@ def _read_parquet(path: Path) -> Numbered:
                 for row in batch.to_pylist():
                     line += 1
                     yield line, row
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # a ValueError: text that is not UTF-8
         why = " ".join(str(error).split())
         raise ValueError(f"{path} is no readable parquet file ({why}): give another.") from None

@@ -16,11 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from echorl.cli.errors import UserError, as_user_error, is_for_the_user, one_line
 from echorl.cli.options import NAMES, TrainArguments
+from echorl.tasks.base import as_numbers
+from echorl.texts import is_text, parse_json
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from echorl.tasks import Task
+
+
+TAKEN = ("prompts", "completions", "trainer_state", "log_extra", "log_metric", "environments")
+"""Names under which reward functions are given something else than a column."""
 
 
 def make_task(own: TrainArguments, **changes: Any) -> Task | None:
@@ -65,7 +71,48 @@ def make_dataset(own: TrainArguments, task: Task | None, part: str) -> Dataset:
         raise UserError(
             f"{place}: no column 'prompt' (there are: {', '.join(rows.column_names)}); add one, or row_func."
         )
+    _check_prompts(rows, place, own.train_file and file)
+    if isinstance(own, TrainArguments):
+        _check_columns(rows.column_names, place)
     return rows
+
+
+def _check_prompts(rows: Dataset, place: str, file: str | None) -> None:
+    for index, prompt in enumerate(rows["prompt"]):
+        if (problem := _problem(prompt)) is not None:
+            where = f"{place}, row {index + 1}" if file is None else f"{file}, line {_lines(file)[index]}"
+            raise UserError(f"{where}: the prompt {problem}; write text, or a list of chat messages.")
+
+
+def _problem(prompt: Any) -> str | None:
+    """What keeps a row's prompt from being sampled from; None of a good one."""
+    if isinstance(prompt, str):
+        return None
+    if prompt is None:
+        return "is null"
+    if not (isinstance(prompt, list) and all(isinstance(m, dict) and isinstance(m.get("role"), str) for m in prompt)):
+        return "is neither text nor a list of chat messages"
+    if not prompt:
+        return "is an empty list"
+    parts = [part for message in prompt for part in _parts(message.get("content"))]
+    good = all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in parts)
+    if not good or any(part["type"] == "text" and not isinstance(part.get("text"), str) for part in parts):
+        return "has a message whose content is neither text nor a list of parts with a type"
+    return None
+
+
+def _parts(content: Any) -> list[Any]:
+    """The parts of a message's content; of text (or none) no part, of anything else one that is not allowed."""
+    return content if isinstance(content, list) else [] if content is None or isinstance(content, str) else [content]
+
+
+def _check_columns(names: list[str], place: str) -> None:
+    for name in names:
+        if name in TAKEN:
+            raise UserError(
+                f"{place}: the column {name!r} has the name of something that TRL itself gives to reward functions: "
+                "rename it, or leave it out."
+            )
 
 
 def _change(rows: Dataset, name: str, place: str) -> Dataset:
@@ -94,25 +141,40 @@ def read_rows(file: str | Path) -> Dataset:
         raise UserError(f"no file {file}: give a JSONL file with a 'prompt' in every line.")
     rows = [
         _find_images(_read_row(line, f"{file}, line {number}"), path.parent, f"{file}, line {number}")
-        for number, line in enumerate(path.read_bytes().splitlines(), 1)
-        if line.strip()
+        for number, line in _numbered(path)
     ]
     if not rows:
         raise UserError(f"{file} holds no rows: give a JSONL file with a 'prompt' in every line.")
     with as_user_error(Exception, doing=f"{file}: its rows do not fit one table"):
-        found = Dataset.from_list(rows)
+        names = dict.fromkeys(name for row in rows for name in row)  # from_list takes those of the first row
+        found = Dataset.from_dict({name: [row.get(name) for row in rows] for name in names})
         for name, kind in (("image", Image()), ("images", List(Image()))):
             found = found.cast_column(name, kind) if name in found.column_names else found
         return found
 
 
+def _numbered(path: Path) -> list[tuple[int, bytes]]:
+    """The lines of a file that are not blank, with their numbers."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): give another file.") from None
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _lines(file: str) -> list[int]:
+    return [number for number, _ in _numbered(Path(file))]
+
+
 def _read_row(line: bytes, place: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError as error:
         raise UserError(f"{place}: not JSON ({one_line(error)}); each line is one object with a 'prompt'.") from None
     if not isinstance(row, dict):
         raise UserError(f"{place}: not an object; each line is one object with a 'prompt'.")
+    if b"\\u" in line and not is_text(json.dumps(row, ensure_ascii=False)):
+        raise UserError(f"{place}: a text holds half of a character (a lone surrogate); write the whole one.")
     return row
 
 
@@ -196,7 +258,12 @@ def _guarded(function: Callable) -> Callable:
             raise UserError(
                 f"reward function {name!r} returned {got} for {wanted} completions: return a list of {wanted}."
             )
-        return list(rewards)
+        try:
+            return as_numbers(rewards)
+        except ValueError as error:
+            raise UserError(
+                f"reward function {name!r}: {error}; return a number or None for every completion."
+            ) from None
 
     call.__name__ = name
     return call

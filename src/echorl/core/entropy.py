@@ -27,30 +27,37 @@ def logp_and_entropy(logits: Tensor, targets: Tensor, *, temperature: float = 1.
         logits: [..., V], any floating type.
         targets: int [...], the token that each position's logits predict (for a causal model, `logits[:, :-1]` and
             `token_ids[:, 1:]`). At ids outside the vocabulary (padding of -100) the log-probabilities mean nothing.
-        temperature: positive.
+        temperature: positive and finite; at least 1.2e-38, float32's smallest normal number.
 
     Returns:
         float32 [...] log-probabilities and float32 [...] entropies in nats; empty where the input is empty.
 
     Raises:
-        ValueError: temperature not positive, or shapes that do not fit.
+        ValueError: a temperature that is not allowed, or shapes that do not fit.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature={temperature!r} is not allowed: it must be positive.")
+    check_temperature(temperature)
     if logits.shape[:-1] != targets.shape:
         raise ValueError(f"targets of shape {tuple(targets.shape)} do not fit logits of shape {tuple(logits.shape)}.")
     return _LogpAndEntropy.apply(logits, targets.long().clamp(0, logits.shape[-1] - 1), temperature)
+
+
+def check_temperature(temperature: float) -> None:
+    """Raises:
+    ValueError: softmax(logits / temperature) means nothing, or float32 can't divide by it.
+    """
+    if not torch.finfo(torch.float32).tiny <= temperature < float("inf"):
+        raise ValueError(f"temperature={temperature!r} is not allowed: it must be positive and finite, such as 1.0.")
 
 
 class _LogpAndEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits, targets, temperature):  # type: ignore[no-untyped-def]
         logp = torch.empty(targets.shape, dtype=torch.float32, device=logits.device)
-        entropy, log_norm = torch.empty_like(logp), torch.empty_like(logp)
-        for rows, ids, *out in _chunks(logits, targets, logp, entropy, log_norm):
+        entropy, log_total, top = (torch.empty_like(logp) for _ in range(3))
+        for rows, ids, *out in _chunks(logits, targets, logp, entropy, log_total, top):
             for part, values in zip(out, _score_rows(rows, ids, temperature), strict=True):
                 part.copy_(values)
-        ctx.save_for_backward(logits, targets, log_norm)
+        ctx.save_for_backward(logits, targets, log_total, top)
         ctx.temperature = temperature
         ctx.mark_non_differentiable(entropy)
         return logp, entropy
@@ -58,27 +65,29 @@ class _LogpAndEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_logp, _):  # type: ignore[no-untyped-def]
-        logits, targets, log_norm = ctx.saved_tensors
+        logits, targets, log_total, top = ctx.saved_tensors
         grad = torch.empty_like(logits)
-        for rows, out, *others in _chunks(logits, grad, targets, log_norm, grad_logp / ctx.temperature):
+        for rows, out, *others in _chunks(logits, grad, targets, log_total, top, grad_logp):
             out.copy_(_grad_rows(rows, *others, ctx.temperature))
         return grad, None, None
 
 
-def _score_rows(logits: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-    """float32 logp, entropy and log-normaliser of a chunk of rows."""
-    shifted, top = _shift(logits, temperature)
+def _score_rows(logits: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, ...]:
+    """float32 logp, entropy, log-normaliser of the shifted logits and maximum of a chunk of rows."""
+    top = logits.amax(1).float()
+    shifted = _shift(logits, top, temperature)
     chosen = shifted.gather(1, targets.unsqueeze(1)).squeeze(1)
     entropy, log_total = _entropy_of(shifted)
-    return chosen - log_total, entropy, log_total + top
+    return chosen - log_total, entropy, log_total, top
 
 
-def _shift(logits: Tensor, temperature: float, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """(logits - their maximum) / temperature, float32 [n, V] (in `out`, or new); and the maximum / temperature, [n]."""
-    logits = logits.float()
-    top = logits.amax(1, keepdim=True)
-    shifted = torch.sub(logits, top, out=out)
-    return shifted if temperature == 1 else shifted.div_(temperature), top.squeeze(1) / temperature
+def _shift(logits: Tensor, top: Tensor, temperature: float, out: Tensor | None = None) -> Tensor:
+    """(logits - their maximum `top`) / temperature, float32 [n, V] (in `out`, or new).
+
+    The maximum goes first: beside a large offset, or divided by a small temperature, float32 keeps few digits.
+    """
+    shifted = torch.sub(logits.float(), top.unsqueeze(1), out=out)
+    return shifted if temperature == 1 else shifted.div_(temperature)
 
 
 def _entropy_of(shifted: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -90,10 +99,13 @@ def _entropy_of(shifted: Tensor, out: Tensor | None = None) -> tuple[Tensor, Ten
     return log_total - weights.mul_(shifted).sum(1) / total, log_total
 
 
-def _grad_rows(logits: Tensor, targets: Tensor, log_norm: Tensor, scale: Tensor, temperature: float) -> Tensor:
-    """d logp / d logits = (onehot(target) - pi) / temperature, times the incoming gradient; `scale` holds both."""
-    pi = (logits.float() / temperature).sub_(log_norm.unsqueeze(1)).exp_()
-    return pi.mul_(-scale.unsqueeze(1)).scatter_add_(1, targets.unsqueeze(1), scale.unsqueeze(1))
+def _grad_rows(
+    logits: Tensor, targets: Tensor, log_total: Tensor, top: Tensor, grad: Tensor, temperature: float
+) -> Tensor:
+    """d logp / d logits = (onehot(target) - pi) / temperature, times the incoming gradient `grad`."""
+    pi = _shift(logits, top, temperature).sub_(log_total.unsqueeze(1)).exp_()
+    found = pi.mul_(-grad.unsqueeze(1)).scatter_add_(1, targets.unsqueeze(1), grad.unsqueeze(1))
+    return found if temperature == 1 else found.div_(temperature)
 
 
 def _chunks(logits: Tensor, *others: Tensor) -> Iterator[list[Tensor]]:
@@ -116,17 +128,30 @@ def step_entropy(entropy: Tensor, step_ids: Tensor, *, num_steps: int | None = N
     Args:
         entropy: [B, T] in nats, any floating type. Tokens whose entropy is not finite are left out of the mean.
         step_ids: int64 [B, T] from `segment_steps`; -1 marks tokens of no step.
-        num_steps: K; the largest step number plus one if not given.
+        num_steps: K, more than the largest step number; that plus one if not given.
 
     Returns:
         float32 [B, K], -inf where a step has no (finite) token; never NaN. K = 0 where there is no step at all.
+
+    Raises:
+        ValueError: a step number below -1, or not below K.
     """
-    if num_steps is None:
-        num_steps = int(step_ids.max()) + 1 if step_ids.numel() else 0
+    num_steps = _num_steps(step_ids, num_steps)
     means = torch.empty(entropy.shape[0], num_steps, dtype=torch.float32, device=entropy.device)
     for rows in row_blocks(entropy.shape[0], entropy.shape[1], entropy.device):
         means[rows] = _step_means(entropy[rows], step_ids[rows], num_steps)
     return means
+
+
+def _num_steps(step_ids: Tensor, num_steps: int | None) -> int:
+    """K, checked: a number outside [-1, K) would count in a neighbouring row's cells."""
+    least, most = (int(value) for value in step_ids.aminmax()) if step_ids.numel() else (-1, -1)
+    if least < -1 or (num_steps is not None and most >= num_steps):
+        raise ValueError(
+            f"step_ids from {least} to {most} with num_steps={num_steps}: they must be -1 (no step) or from 0 to "
+            "num_steps - 1."
+        )
+    return most + 1 if num_steps is None else num_steps
 
 
 def _step_means(entropy: Tensor, step_ids: Tensor, num_steps: int) -> Tensor:
@@ -145,8 +170,8 @@ def wide_dtype(device: torch.device) -> torch.dtype:
 
 
 def step_lengths(step_ids: Tensor, num_steps: int) -> Tensor:
-    """int64 [B, K]: the number of tokens of each step."""
-    return _count(_bins(step_ids, num_steps), num_steps, len(step_ids))[:, 1:]
+    """int64 [B, K]: the number of tokens of each step; errors as `step_entropy`."""
+    return _count(_bins(step_ids, _num_steps(step_ids, num_steps)), num_steps, len(step_ids))[:, 1:]
 
 
 def _bins(step_ids: Tensor, num_steps: int) -> Tensor:
@@ -167,6 +192,7 @@ class EntropyRecorder:
     """
 
     def __init__(self, temperature: float = 1.0) -> None:
+        check_temperature(temperature)
         self.temperature = temperature
         self._columns: list[Tensor] = []
         self._scratch: list[Tensor] = []
@@ -181,7 +207,7 @@ class EntropyRecorder:
         if not self._scratch or len(self._scratch[0]) < len(rows):
             self._scratch = [torch.empty_like(rows, dtype=torch.float32) for _ in range(2)]
         shifted, weights = (tensor[: len(rows)] for tensor in self._scratch)
-        return _entropy_of(_shift(rows, self.temperature, shifted)[0], weights)[0]
+        return _entropy_of(_shift(rows, rows.amax(1).float(), self.temperature, shifted), weights)[0]
 
     @property
     def entropies(self) -> Tensor:

@@ -48,9 +48,11 @@ def classify_groups(
             where they are normalised one by one). NaN where there is none.
         group_ids: int [N], equal for the rollouts of one prompt.
         kept: bool [N], false where the rollout is masked as truncated.
+
+    Raises:
+        ValueError: a group id is NaN.
     """
-    ids, group = torch.unique(group_ids, return_inverse=True)
-    num = ids.numel()
+    group, num = number_groups(group_ids)
     verdicts = _count(scored, group, num)
     wins = _count(success & scored, group, num)
     degenerate = _uniform(rewards if rewards.dim() == 2 else rewards.unsqueeze(1), group, num)
@@ -61,6 +63,18 @@ def classify_groups(
     if kept is not None:
         kind = torch.where(_count(kept, group, num) == 0, KINDS.index("truncated"), kind)
     return GroupKinds(kind=kind, degenerate=degenerate, group=group)
+
+
+def number_groups(group_ids: Tensor) -> tuple[Tensor, int]:
+    """Number the groups from 0 in order of their ids: (int64 [N], each rollout's group; how many groups there are).
+
+    Raises:
+        ValueError: an id is NaN, which equals no other, so that no two rollouts would share a group.
+    """
+    if group_ids.is_floating_point() and bool(group_ids.isnan().any()):
+        raise ValueError("a group id is NaN, and NaN equals nothing: give each prompt's rollouts one whole number.")
+    ids, group = torch.unique(group_ids, return_inverse=True)
+    return group, ids.numel()
 
 
 def _count(flags: Tensor, group: Tensor, num: int) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from echorl.core.config import EchoConfig
 from echorl.core.entropy import step_entropy, step_lengths
+from echorl.core.ledger import number_groups
 from echorl.core.steps import row_blocks
 
 FLOOR_DECAY = 0.9  # of the running quantile of step entropies, per generation batch (or round of one)
@@ -90,7 +91,8 @@ def mine_echo_clips(
         `EchoClips`; with no clip, `weights` is all zero and the other fields are empty.
 
     Raises:
-        ValueError: shapes do not fit, or `success` is not bool (a reward is no verdict: -1 would count as a success).
+        ValueError: shapes do not fit, `success` is not bool (a reward is no verdict: -1 would count as a success), a
+            group id is NaN, or a step number is below -1.
 
     >>> import torch
     >>> steps = torch.tensor([[0, 0, 1, 1], [0, 0, 0, 1]])
@@ -223,7 +225,7 @@ def choose_candidates(
     score = score.masked_fill(~eligible.unsqueeze(1), -torch.inf)
     if config.clip_per == "rollout":
         return score > -torch.inf
-    _, group = torch.unique(group_ids, return_inverse=True)
+    group, _ = number_groups(group_ids)
     return _top_of_groups(score, group, config.top_k)
 
 
@@ -234,7 +236,7 @@ def eligible_rollouts(
     success = success.bool()
     if config.scope == "verified":
         return success
-    _, group = torch.unique(group_ids, return_inverse=True)
+    group, _ = number_groups(group_ids)
     failed = ~success if scored is None else ~success & scored.bool()
     num_failed = torch.zeros_like(group).scatter_add_(0, group, failed.long())
     return success & (num_failed[group] == 0)

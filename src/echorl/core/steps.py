@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,12 +31,14 @@ class StepDelimiters:
 
         A fixed id list such as the authors' `[198, 271]` finds 10.4 % of the boundaries in real Qwen output, since
         most steps end in tokens like `".\n"`. Works for byte-level, SentencePiece (`<0x0A>`) and character
-        vocabularies.
+        vocabularies, and transformers' `MistralCommonBackend` with a tekken file (a SentencePiece file of Mistral's
+        writes newlines as `<0x0A>` there, so that it is refused).
 
         Raises:
             ValueError: no token contains a newline, so that no rollout could be cut into steps.
         """
-        tokenizer = getattr(tokenizer, "tokenizer", tokenizer)
+        if not hasattr(tokenizer, "get_vocab"):  # a processor; MistralCommonBackend has a `tokenizer` beside its own
+            tokenizer = tokenizer.tokenizer
         size = max([len(tokenizer), *(i + 1 for i in tokenizer.get_vocab().values())])
         texts = tokenizer.batch_decode([[i] for i in range(size)], clean_up_tokenization_spaces=False)
         special = _special_ids(tokenizer)
@@ -136,7 +138,8 @@ def row_blocks(num_rows: int, width: int, device: torch.device) -> Iterator[slic
 def _special_ids(tokenizer: Any) -> set[int]:
     # `all_special_ids` lacks special tokens without a role, such as the second end token of many chat models.
     added = getattr(tokenizer, "added_tokens_decoder", {})
-    return {*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
+    listed = added.items() if isinstance(added, Mapping) else ()  # MistralCommonBackend has a method that only raises
+    return {*tokenizer.all_special_ids, *(i for i, token in listed if token.special)}
 
 
 def _cuts_before(newline: Tensor, mask: Tensor) -> Tensor:

@@ -18,9 +18,19 @@ def results_rows(results: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
+def measures_of(row: Mapping[str, Any]) -> list[str]:
+    """The measures of a benchmark that a table shows: avg@k, pass@ the largest power of two up to k, maj@k."""
+    k = row["samples"]
+    return [f"avg@{k}", f"pass@{_power(k)}", *([f"maj@{k}"] if k > 1 else [])]
+
+
+def _power(k: int) -> int:
+    return 1 << (max(1, k).bit_length() - 1)
+
+
 def _row(name: str, row: Mapping[str, Any]) -> list[str]:
     k, measures = row["samples"], row["measures"]
-    power = 1 << (k.bit_length() - 1)  # the largest power of two up to k
+    power = _power(k)
     best = measures[f"pass@{power}"]
     average = measures[f"avg@{k}"]
     return [

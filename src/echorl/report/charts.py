@@ -54,7 +54,15 @@ class Chart:
 
     @classmethod
     def from_json(cls, curve: Mapping[str, Any]) -> Chart:
-        """From an analysis' {"title", "x_label", "y_label", "lines": [{"label", "x", "y", "low", "high"}]}."""
+        """From an analysis' {"title", "x_label", "y_label", "lines": [{"label", "x", "y", "low", "high"}]}.
+
+        Raises:
+            ValueError: a line has another number of values than places.
+        """
+        for line in curve["lines"]:
+            sides = [line[name] for name in ("y", "low", "high") if line.get(name)]
+            if any(len(side) != len(line["x"]) for side in sides):
+                raise ValueError(f"the curve {curve['title']!r} has lines with more or fewer values than places.")
         lines = [
             Line(line["label"], i, line["x"], line["y"], line.get("low") or (), line.get("high") or ())
             for i, line in enumerate(curve["lines"])

@@ -9,17 +9,75 @@ from pathlib import Path
 from typing import Any
 
 from echorl.report.charts import Intervals
+from echorl.report.checked import Each, Maybe, read_object
 from echorl.report.page import Table
 from echorl.report.predicted import read_points
 from echorl.report.sources import Source, name_of
 from echorl.report.training import METRICS, TrainingRun, read_metrics
 from echorl.report.verdicts import PASS, advice_table, parts_of, verdict_table
-from echorl.stored import read_json
 
 UNFINISHED = (
     "There is no results.json yet: the tables come with the last run; where all are done, `echorl compare STUDY.yaml` "
     "makes it in seconds."
 )
+
+
+COMPARE = "echorl compare"
+MARK = {"key?": {"options?": Each(object)}, "value?": Maybe({"updates?": int, "rollout_tokens?": int})}
+"""What a report reads of a run.json."""
+SCORES = {"value?": Maybe({"right": [int], "samples": int})}
+_INTERVAL = Maybe({"value": float, "low": float, "high": float})
+ROW = {
+    "values": [float], "mean": float, "reference?": Maybe(str), "difference": _INTERVAL, "bootstrap": _INTERVAL,
+    "holm": Maybe(float),
+}  # fmt: skip
+RESULTS = {
+    "learning_rates": Each(Maybe(float)),
+    "validation": Each(Maybe(float)),
+    "tests": Each(Each(Each(ROW))),
+    "averages?": Maybe([str]),
+    "seeds?": [int],
+    "methods?": Maybe(Each({"method": Maybe(str), "echo_coef": float, "echo_select?": str})),
+}
+"""What a report reads of a comparison's results.json: `tests` by test, measure and arm."""
+
+
+def _read_results(folder: Path) -> dict[str, Any] | None:
+    """A comparison's results, None where there are none yet.
+
+    Raises:
+        ValueError: the file is damaged, or its parts name arms and tests that others lack.
+    """
+    results = read_object(folder / "results.json", RESULTS, COMPARE)
+    if results is not None and (problem := _disagreement(results)):
+        raise ValueError(f"{folder / 'results.json'} is damaged ({problem}): run `echorl compare` again.")
+    return results
+
+
+def _disagreement(results: Mapping[str, Any]) -> str | None:
+    """What does not fit together, in words; None where all does."""
+    arms, tests = set(results["learning_rates"]), results["tests"]
+    for test, measures in tests.items():
+        for measure, rows in measures.items():
+            if set(rows) != arms or len({len(row["values"]) for row in rows.values()}) > 1:
+                return f"tests.{test}.{measure} does not have every arm of learning_rates with as many seeds"
+            if any(_reference_is_bad(rows, arm) for arm in rows):
+                return f"tests.{test}.{measure} has a reference that is no other arm"
+    if unknown := [name for name in results.get("averages") or [] if name not in tests]:
+        return f"there is no average {unknown[0]} among the tests"
+    parts = parts_of(results)
+    if results.get("methods") and not (parts and arms and set(results["methods"]) == arms and "training" in tests):
+        return "methods has other arms than learning_rates, or a test is missing"
+    return "a test has no pass@1" if len({PASS in tests[part] for part in parts}) > 1 else None
+
+
+def _reference_is_bad(rows: Mapping[str, Any], arm: str) -> bool:
+    """Whether the arms from this one to its reference, to that one's and so on do not end."""
+    for _ in rows:
+        arm = rows[arm].get("reference")
+        if arm not in rows:
+            return arm is not None
+    return True
 
 
 def read_comparison(folder: Path) -> Source:
@@ -29,10 +87,10 @@ def read_comparison(folder: Path) -> Source:
         ValueError: no run has logged anything yet.
     """
     marks = sorted(folder.glob("*/rate-*/seed-*/run.json"))
-    results = read_json(folder / "results.json")
+    results = _read_results(folder)
     names = [mark.parent.relative_to(folder).as_posix() for mark in marks]
     runs, notes = _runs(folder, [name for name in names if results is None or _is_final(name, results)])
-    if not runs and results is None and not any((read_json(mark) or {}).get("value") for mark in marks):
+    if not runs and results is None and not any(_mark(mark.parent).get("value") for mark in marks):
         raise ValueError(f"{folder} has no run with a line of metrics: wait for the first log.")
     done = [] if results is None else [*_tables(results), *_grid(results["validation"])]
     return Source(
@@ -59,6 +117,11 @@ def read_one(folder: Path) -> Source:
     if not runs:
         raise ValueError(f"{folder} has no line of metrics: wait for the first log.")
     return Source(folder=folder, runs=runs, notes=notes)
+
+
+def _mark(folder: Path) -> dict[str, Any]:
+    """A run's run.json; empty where there is none."""
+    return read_object(folder / "run.json", MARK, COMPARE) or {}
 
 
 def _further(names: Sequence[str], results: Mapping[str, Any]) -> list[str]:
@@ -91,7 +154,7 @@ def _runs(folder: Path, names: Sequence[str]) -> tuple[list[TrainingRun], list[s
             waiting += 1
             continue
         arm, rate, _ = name.rsplit("/", 2)
-        options = (read_json(folder / name / "run.json") or {}).get("key", {}).get("options", {})
+        options = _mark(folder / name).get("key", {}).get("options", {})
         runs.append(
             TrainingRun(
                 place,
@@ -145,18 +208,19 @@ def _charts(results: Mapping[str, Any]) -> list[Intervals]:
     return charts
 
 
+def _pass_at_1(scores: Mapping[str, Any]) -> float:
+    return sum(scores["right"]) / max(1, len(scores["right"]) * scores["samples"])
+
+
 def _progress(folder: Path, names: Sequence[str]) -> Table:
     """Every run that there is so far, and what its policy scored."""
-    from echorl.compare.score import verdicts_of
-    from echorl.evaluate import pass_at_1
-
     splits = sorted({path.stem.removeprefix("scores-") for path in folder.glob("*/rate-*/seed-*/scores-*.json")})
     rows = []
     for name in names:
-        trained = (read_json(folder / name / "run.json") or {}).get("value") or {}
+        trained = _mark(folder / name).get("value") or {}
         cells = [f"{trained[key]:,}" if key in trained else "" for key in ("updates", "rollout_tokens")]
         for split in splits:
-            found = (read_json(folder / name / f"scores-{split}.json") or {}).get("value")
-            cells.append(f"{pass_at_1(verdicts_of(found)).value:.1%}" if found else "")
+            found = (read_object(folder / name / f"scores-{split}.json", SCORES, COMPARE) or {}).get("value")
+            cells.append("" if found is None or not found["right"] else f"{_pass_at_1(found):.1%}")
         rows.append([name, *cells])
     return Table("Runs so far", ["run", "updates", "rollout tokens", *(f"pass@1, {split}" for split in splits)], rows)

@@ -9,6 +9,7 @@ from typing import Any
 
 from echorl.core.ledger import KINDS, MEANING
 from echorl.report.charts import Chart, Line
+from echorl.report.checked import is_drawable
 from echorl.report.page import Table
 from echorl.report.plots import smooth
 from echorl.report.training import Arm, TrainingRun
@@ -82,7 +83,7 @@ def series(run: TrainingRun, metric: Metric, over: str) -> tuple[list[float], li
 
 
 def _number(value: Any, otherwise: float) -> float:
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else otherwise
+    return float(value) if is_drawable(value) else otherwise
 
 
 def band(runs: Sequence[tuple[Sequence[float], Sequence[float]]], *, label: str, look: int) -> Line:
@@ -113,13 +114,13 @@ def runs_table(arms: Sequence[Arm]) -> Table:
     for arm in arms:
         steps = [max(int(row["step"]) for row in run.rows) for run in arm.runs]
         tokens = [_last(run.rows, TOKENS) for run in arm.runs]
-        spent = _span([int(value) for value in tokens if value is not None])
+        spent = _span([int(value) for value in tokens if is_drawable(value)])
         rows.append([arm.label, ", ".join(run.seed for run in arm.runs), _span(steps), spent])
     return Table("The runs", ["", "seeds", "steps", "rollout tokens"], rows)
 
 
 def _last(rows: Sequence[Mapping[str, Any]], key: str) -> Any:
-    return next((row[key] for row in reversed(rows) if row.get(key) is not None), None)
+    return next((row[key] for row in reversed(rows) if is_drawable(row.get(key))), None)
 
 
 def _span(values: Sequence[int]) -> str:
@@ -156,13 +157,14 @@ def _ledger_cell(ledgers: Sequence[tuple[dict[str, float], dict[str, float]]], k
 
 def _ledger(run: TrainingRun) -> tuple[dict[str, float], dict[str, float]] | None:
     """Kind -> mean share of groups, and kind -> tokens; None where none was logged."""
-    lines = [row for row in run.rows if f"echo/groups/{KINDS[0]}" in row and TOKENS in row]
+    needed = (f"echo/groups/{KINDS[0]}", TOKENS)
+    lines = [row for row in run.rows if all(is_drawable(row.get(name)) for name in needed)]
     if not lines:
         return None
-    groups = {k: sum(row.get(f"echo/groups/{k}", 0.0) for row in lines) / len(lines) for k in KINDS}
+    groups = {k: sum(_number(row.get(f"echo/groups/{k}"), 0.0) for row in lines) / len(lines) for k in KINDS}
     tokens, before = dict.fromkeys(KINDS, 0.0), 0.0
     for row in lines:
         for kind in KINDS:
-            tokens[kind] += row.get(f"echo/tokens/{kind}", 0.0) * (row[TOKENS] - before)
+            tokens[kind] += _number(row.get(f"echo/tokens/{kind}"), 0.0) * (row[TOKENS] - before)
         before = row[TOKENS]
     return groups, tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def choose_exhibits(rows: Iterable[Row], *, kinds: Sequence[str] = ("all_success
 
 def _interest(group: Sequence[Row]) -> tuple[int, int]:
     row = group[_winner(group)]
-    return max(row["step_ids"]), row["step"]
+    return max(row["step_ids"], default=-1), row["step"]
 
 
 def _winner(group: Sequence[Row]) -> int:
@@ -121,12 +122,16 @@ def make_rollout(row: Row, number: int) -> Rollout:
     pieces = align_tokens(row["tokens"], row["completion"])
     tokens = [
         Token(text=visible(text), entropy=entropy, level=level_of(entropy), special=special)
-        for (text, special), entropy in zip(pieces, row["entropy"], strict=True)
+        for (text, special), entropy in zip(pieces, map(_or_nan, row["entropy"]), strict=True)
     ]
     by_step = itertools.groupby(zip(row["step_ids"], tokens, strict=True), key=lambda pair: pair[0])
     steps = [_make_step(step, [token for _, token in pairs], row["clip_step"]) for step, pairs in by_step]
     demonstration = not row.get("written_by_policy", True)  # older dumps do not tell
     return Rollout(number=number, success=row["success"], steps=steps, demonstration=demonstration)
+
+
+def _or_nan(entropy: float | None) -> float:
+    return math.nan if entropy is None else entropy
 
 
 def _make_step(step: int, tokens: list[Token], clip_step: int) -> Step:

@@ -11,9 +11,9 @@ from typing import Any
 
 from echorl.evaluate import mean_of_runs
 from echorl.report.charts import Dots, Scatter, svg
+from echorl.report.checked import Maybe, is_drawable, read_object
 from echorl.report.page import Section, Table
 from echorl.report.verdicts import PASS, VANISHING, parts_of
-from echorl.stored import read_json
 
 RESAMPLES = 1000
 LEAST = 4
@@ -32,6 +32,20 @@ NOTE = (
     "intervals come from a bootstrap over rules (with all their arms) and seeds; under four rules there is none. In "
     "the pictures arms with one prediction stand side by side."
 )
+
+PROBE = {
+    "rules": [
+        {
+            "rule": str,
+            "groups": str,
+            "label": str,
+            "cosine": {"pass_at_1": {"value": Maybe(float)}},
+            "saves": {"value": Maybe(float)},
+            "beside_loss?": Maybe(dict.fromkeys(("mean", "shared", "noise"), float)),
+        }
+    ]
+}
+"""What is read of a probe.json."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +70,12 @@ def read_points(folder: Path, name: str, results: Mapping[str, Any]) -> list[Poi
     gains = {arm: {part: _gains(results["tests"][part][PASS], methods, arm) for part in parts} for arm in shown}
     found = []
     for path in sorted(folder.glob("probe*/probe.json")):
-        rows = {(row["rule"], row["groups"]): row for row in (read_json(path) or {}).get("rules", [])}
+        probe = read_object(path, PROBE, "echorl probe") or {}
+        rows = {(row["rule"], row["groups"]): row for row in probe.get("rules", [])}
         for arm in shown:
             row = rows.get(rule_of(methods[arm]) or ("", ""))
-            if row is not None and all(len(values) > 1 for values in gains[arm].values()):
+            values = gains[arm].values()
+            if row is not None and all(len(own) > 1 and all(map(is_drawable, own)) for own in values):
                 predicted = _predicted(row, methods[arm])
                 found.append(Point(name, path.parent.name, arm, _label(row), predicted, gains[arm]))
     return found
@@ -87,7 +103,7 @@ def _label(row: Mapping[str, Any]) -> str:
 
 def _predicted(row: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, float | None]:
     values = (row["cosine"]["pass_at_1"]["value"], row["saves"]["value"], _worth(row.get("beside_loss"), own))
-    return dict(zip(PREDICTORS, values, strict=True))
+    return {name: value if is_drawable(value) else None for name, value in zip(PREDICTORS, values, strict=True)}
 
 
 def _worth(beside: Mapping[str, float] | None, own: Mapping[str, Any]) -> float | None:
@@ -95,8 +111,8 @@ def _worth(beside: Mapping[str, float] | None, own: Mapping[str, Any]) -> float 
     c = own["echo_coef"]
     if beside is None or c <= VANISHING:
         return None
-    along = 1 + c * beside["mean"]
-    return along * abs(along) / (1 + 2 * c * beside["shared"] + c**2 * beside["noise"]) - 1
+    along, size = 1 + c * beside["mean"], 1 + 2 * c * beside["shared"] + c**2 * beside["noise"]
+    return along * abs(along) / size - 1 if size else None
 
 
 def _gains(rows: Mapping[str, Any], methods: Mapping[str, Any], arm: str) -> list[float]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from echorl.report.charts import Chart, Intervals
+from echorl.report.checked import Each, Maybe, read_object
 from echorl.report.page import Table
 from echorl.report.sources import ANALYSES, Source, name_of
-from echorl.stored import read_json
 
 Z = 1.96
 """Standard errors on either side of a value in an interval."""
@@ -21,9 +21,34 @@ HEAD = (
 )  # fmt: skip
 
 
+_MEASURE = {"value": Maybe(float), "se": Maybe(float), "z": Maybe(float)}
+RULE = {
+    "label": str, "groups": str, "acts_on": Maybe(float), "signal_share": _MEASURE,
+    "cosine": dict.fromkeys(COSINES, _MEASURE),
+    "coef_at": dict.fromkeys(("0.01", "0.1", "1"), Maybe(float)), "signal_per_noise": _MEASURE, "saves": _MEASURE,
+}  # fmt: skip
+PROBE = {
+    "model": str, "sizes": dict.fromkeys(("rollouts", "prompts", "prompts_per_batch"), int),
+    "groups": Each(Maybe(float)),
+    "pass_at_1": {"value": Maybe(float), "se": Maybe(float)}, "policy_gradient?": Maybe(RULE), "rules": [RULE],
+    "bound": float, "verdict": [str],
+}  # fmt: skip
+"""What a report reads of a probe.json."""
+_SIDE = Maybe([Maybe(float)])
+CURVE = {
+    "title": str, "x_label": str, "y_label": str,
+    "lines": [{"label": str, "x": [float], "y": [Maybe(float)], "low?": _SIDE, "high?": _SIDE}],
+}  # fmt: skip
+TABLE = {"title": str, "head": [str], "rows": [[str]], "note?": Maybe(str)}
+ANALYSIS = {
+    "echorl": str, "model": str, "sizes": dict, "findings": [str], "tables": [TABLE], "curves": [CURVE],
+}  # fmt: skip
+"""What a report reads of an analysis."""
+
+
 def read_probe(folder: Path) -> Source:
     """probe.json: a row a rule, cosines and savings with their intervals, and the verdict."""
-    found = read_json(folder / "probe.json")
+    found = read_object(folder / "probe.json", PROBE, "echorl probe")
     assert found is not None, "seen before"
     rows = [row for row in (found.get("policy_gradient"), *found["rules"]) if row]
     sizes, solved = found["sizes"], found["pass_at_1"]
@@ -95,7 +120,7 @@ def _bounds(measure: Mapping[str, Any]) -> tuple[float | None, float | None]:
 
 def read_analyses(folder: Path) -> Source:
     """entropy.json, deletion.json and forks.json, whichever is there: tables, curves and sentences as they are."""
-    found = [read_json(folder / name) for name in ANALYSES]
+    found = [read_object(folder / name, ANALYSIS, "echorl analyze") for name in ANALYSES]
     parts = [one for one in found if one is not None]
     tables = [Table(t["title"], t["head"], t["rows"], t.get("note") or "") for one in parts for t in one["tables"]]
     return Source(

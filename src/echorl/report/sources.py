@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from echorl.report.charts import Drawn
+from echorl.report.checked import peek, read_object
 from echorl.report.page import Table
 from echorl.report.predicted import Point
 from echorl.report.training import CONFIG, METRICS, TrainingRun, read_run
-from echorl.stored import read_json
 
 ANALYSES = ("entropy.json", "deletion.json", "forks.json")
 """What `echorl analyze` writes."""
@@ -57,6 +57,8 @@ def read_source(folder: Path) -> Source:
     for kind in KINDS:
         if kind.fits(folder):
             return kind.read(folder)
+    for name in ("probe.json", *ANALYSES, "results.json"):
+        read_object(folder / name)  # raises where that is why nothing fits
     wanted = "; ".join(kind.text for kind in KINDS)
     raise ValueError(f"{folder} is none of what a report is made of: it has no {wanted}.")
 
@@ -66,24 +68,16 @@ def name_of(folder: Path) -> str:
     return Path(os.path.abspath(folder)).name
 
 
-def _json_of(command: str, *names: str) -> Callable[[Path], Path | None]:
-    """Which of the files is there and says of itself that this command wrote it."""
-
-    def find(folder: Path) -> Path | None:
-        found = ((folder / name, read_json(folder / name)) for name in names)
-        return next((path for path, value in found if value and str(value.get("echorl")).startswith(command)), None)
-
-    return find
-
-
-_probe, _analysis = _json_of("probe", "probe.json"), _json_of("analyze", *ANALYSES)
+def _json_of(command: str, *names: str) -> Callable[[Path], bool]:
+    """Whether one of the files is there and says of itself that this command wrote it."""
+    return lambda folder: any(str(peek(folder / name).get("echorl")).startswith(command) for name in names)
 
 
 def _has(*names: str) -> Callable[[Path], bool]:
     """Whether results.json holds this."""
 
     def ask(folder: Path) -> bool:
-        found: Any = read_json(folder / "results.json")
+        found: Any = peek(folder / "results.json")
         for name in names:
             found = found.get(name) if isinstance(found, dict) else None
         return found is not None
@@ -110,10 +104,10 @@ def _reader(module: str, name: str) -> Callable[[Path], Source]:
 
 
 KINDS = (
-    Kind("probe.json (probe)", lambda folder: _probe(folder) is not None, _reader("probed", "read_probe")),
+    Kind("probe.json (probe)", _json_of("probe", "probe.json"), _reader("probed", "read_probe")),
     Kind(
         "entropy.json, deletion.json or forks.json (analyze)",
-        lambda folder: _analysis(folder) is not None,
+        _json_of("analyze", *ANALYSES),
         _reader("probed", "read_analyses"),
     ),
     Kind("summary.json (mine)", lambda folder: (folder / "summary.json").is_file(), _reader("results", "read_mined")),

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from echorl.report.checked import Each, check
+from echorl.texts import parse_json, parse_yaml
+
 METRICS, CONFIG = "metrics.jsonl", "config.yaml"
 DEFAULTS = "# Every other option had its default:\n"
 """The line of a config.yaml after which the defaults stand as comments."""
@@ -56,7 +59,8 @@ def read_run(folder: Path) -> tuple[TrainingRun, list[str]]:
         ValueError: nothing is logged yet.
     """
     rows, notes = read_metrics(folder / METRICS)
-    return TrainingRun(folder, rows, _options(folder / CONFIG)), notes
+    options, more = _options(folder / CONFIG)
+    return TrainingRun(folder, rows, options), [*notes, *more]
 
 
 def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
@@ -67,7 +71,10 @@ def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """
     if not path.is_file():
         raise ValueError(f"{path.parent} has no {path.name}: nothing is logged yet, or it is no run's folder.")
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): give another folder.") from None
     rows, damaged = [], []
     for number, line in enumerate(lines, 1):
         row = _row(line)
@@ -82,10 +89,11 @@ def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
 
 def _row(line: str) -> dict[str, Any] | None:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
+        check(row, {"step": int})
     except ValueError:
         return None
-    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
+    return row
 
 
 def _notes(path: Path, damaged: Sequence[int], num_lines: int) -> list[str]:
@@ -97,19 +105,23 @@ def _notes(path: Path, damaged: Sequence[int], num_lines: int) -> list[str]:
     return [f"{path}: {what} damaged and left out."]
 
 
-def _options(path: Path) -> dict[str, Any]:
-    """A run's options from its config.yaml, the defaults in its comments included; empty where there is none."""
-    import yaml
-
+def _options(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """A run's options from its config.yaml, the defaults in its comments included, and a note where it is damaged."""
     from echorl.compare.run import with_effect
 
     try:
         text = path.read_text(encoding="utf-8")
-        defaults = yaml.safe_load("\n".join(line[2:] for line in text.partition(DEFAULTS)[2].splitlines()))
-        found = {**(defaults or {}), **yaml.safe_load(text)}
-    except (FileNotFoundError, UnicodeDecodeError, yaml.YAMLError, TypeError):  # another program's, or damaged
-        return {}
-    return with_effect(found)
+        defaults = parse_yaml("\n".join(line[2:] for line in text.partition(DEFAULTS)[2].splitlines()))
+        own = parse_yaml(text)
+        for part in (defaults or {}, own):
+            check(part, Each(object))
+        found = {**(defaults or {}), **own}
+        json.dumps(found, sort_keys=True, default=str)  # what runs are told apart by
+    except FileNotFoundError:
+        return {}, []
+    except (OSError, ValueError, TypeError):  # another program's, or damaged; the last: names that are no text
+        return {}, [f"{path} is damaged, or another program's; the run goes by its folder's name."]
+    return with_effect(found), []
 
 
 def group_by_seed(runs: Sequence[TrainingRun]) -> list[Arm]:

@@ -11,9 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from echorl.core.ledger import MEANING
+from echorl.report.checked import Maybe, check
 from echorl.report.gallery import EDGES, Exhibit, Rollout, Row, Step, choose_exhibits, make_rollout
+from echorl.texts import parse_json
 from echorl.visible import prompt_text, visible
 
+NATS = Maybe(float)
+DUMP = {
+    "step": int, "group": int, "kind": str, "success": bool, "written_by_policy?": Maybe(bool), "prompt": str,
+    "completion": str, "tokens": [str], "entropy": [NATS], "step_ids": [int], "clip_step": int, "clip_entropy": NATS,
+}  # fmt: skip
+"""What a report reads of a row of a run's dump."""
+CLIP = {
+    "kind": str, "file": str, "line": int, "successes": int, "group_size": int, "response": str, "step": int,
+    "step_entropy": float, "others": [{"file": str, "line": int, "step": int, "entropy": float}],
+}  # fmt: skip
+"""What a report reads of a row of `echorl mine`'s clips, besides the prompt and what older versions lack."""
+TOKENS = {"tokens": [str], "entropy": [NATS], "step_ids": [int]}
+HALF = "{path} is no whole dump and was left out; the run may be writing it."
 Shown = dict[str, Any]
 """A group as the script reads it: {"run", "kind", "step", "name", "prompt", "rollouts"}."""
 
@@ -35,28 +50,56 @@ class Found:
 def from_dumps(folder: Path, limit: int) -> Found:
     """Groups of a run's `rollouts/*.parquet`, at most about `limit` rollouts: of dumps spread evenly over the run.
 
-    A dump that is not whole, since the run is writing it, is left out with a note. Empty where there is no dump.
+    A dump that is not whole, since the run is writing it, or that another program wrote, is left out with a note.
+    Empty where there is no dump.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     steps: dict[str, list[Path]] = {}
     sizes: dict[str, int] = {}
-    notes = []
+    notes: list[str] = []
     for path in sorted(folder.glob("*.parquet")):
         try:
             num_rows = pq.read_metadata(path).num_rows
         except (pa.ArrowException, OSError):
-            notes.append(f"{path} is no whole dump and was left out; the run may be writing it.")
+            notes.append(HALF.format(path=path))
             continue
         step = path.name.partition("-process-")[0]
         steps.setdefault(step, []).append(path)
         sizes[step] = sizes.get(step, 0) + num_rows
     chosen = spread(list(sizes.items()), limit)
-    rows = (row for step in chosen for path in steps[step] for row in pq.read_table(path).to_pylist())
+    rows = (row for step in chosen for path in steps[step] for row in _read_dump(path, notes))
     groups = list(_within(_groups(rows), limit))
     exhibits = choose_exhibits(row for group in groups for row in group)
     return Found([_group_of_dump(group) for group in groups], sum(sizes.values()), notes, exhibits)
+
+
+def _read_dump(path: Path, notes: list[str]) -> list[Row]:
+    """A dump's rows; none, and a note, where they are not those of a dump."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except (pa.ArrowException, OSError, ValueError):  # the last: text that is not UTF-8
+        notes.append(HALF.format(path=path))
+        return []
+    try:
+        for row in rows:
+            check(row, DUMP)
+            _check_lengths(row)
+            if row["clip_step"] >= 0 and row["clip_entropy"] is None:
+                raise ValueError("a clip has no entropy")
+    except ValueError as error:
+        notes.append(f"{path} is no dump of a run ({error}) and was left out.")
+        return []
+    return rows
+
+
+def _check_lengths(row: Row) -> None:
+    if not len(row["tokens"]) == len(row["entropy"]) == len(row["step_ids"]):
+        raise ValueError("tokens, entropy and step_ids have different lengths")
 
 
 def spread(sizes: Sequence[tuple[str, int]], limit: int) -> list[str]:
@@ -120,16 +163,45 @@ def from_clips(path: Path, limit: int) -> Found:
 
 
 def _read_clips(path: Path) -> Iterator[Row]:
-    if path.suffix == ".jsonl":
-        with path.open(encoding="utf-8") as lines:
-            yield from (json.loads(line) for line in lines)
-        return
+    """The clips, checked.
+
+    Raises:
+        ValueError: the file cannot be read, or a row is not a clip's; the message names the file and the row.
+    """
+    rows = _read_clips_jsonl(path) if path.suffix == ".jsonl" else _read_clips_parquet(path)
+    try:
+        for number, row in enumerate(rows, 1):
+            check(row, {**CLIP, **(TOKENS if "tokens" in row else {})}, f"row {number}")
+            if "tokens" in row:
+                _check_lengths(row)
+            yield row
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"{path} was not written by `echorl mine`, or is damaged ({why}): mine again.") from None
+
+
+def _read_clips_jsonl(path: Path) -> Iterator[Row]:
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = parse_json(line)
+                check(row, dict)
+            except ValueError as error:
+                raise ValueError(f"row {number}: {error}") from None
+            yield row
+
+
+def _read_clips_parquet(path: Path) -> Iterator[Row]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(1000):
-            for row in batch.to_pylist():
-                yield {**row, **{name: json.loads(row[name]) for name in _LISTS if name in row}}
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(1000):
+                for row in batch.to_pylist():
+                    yield {**row, **{name: parse_json(str(row[name])) for name in _LISTS if name in row}}
+    except pa.ArrowException as error:
+        raise ValueError(" ".join(str(error).split())) from None
 
 
 _LISTS = ("others", "tokens", "entropy", "step_ids")
@@ -140,7 +212,7 @@ def _group_of_clip(row: Row) -> Shown:
     entropy = [math.nan if value is None else value for value in row["entropy"]]
     own = {**row, "completion": row["response"], "entropy": entropy, "success": True, "clip_step": row["step"]}
     others = [[visible(_of_candidate(other)), _milli(other["entropy"])] for other in row["others"]]
-    prompt = row["prompt"] if isinstance(row["prompt"], str) else json.dumps(row["prompt"])
+    prompt = row["prompt"] if isinstance(row.get("prompt"), str) else json.dumps(row.get("prompt"))
     return {
         "run": 0,
         "kind": row["kind"],
@@ -179,7 +251,7 @@ def _step(step: Step) -> dict[str, Any]:
 
 def _milli(value: float) -> int | None:
     """Thousandths of a nat, which are short in JSON; None for what is no number."""
-    return round(1000 * value) if math.isfinite(value) else None
+    return round(1000 * value) if value is not None and math.isfinite(value) else None
 
 
 def gallery_json(runs: Sequence[tuple[str, Sequence[Shown]]]) -> str:

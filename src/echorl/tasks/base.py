@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -56,6 +58,25 @@ def make_verifier(name: str, column: str, score: Callable[[list[tuple[str, str]]
 
     verifier.__name__ = verifier.__qualname__ = name
     return verifier
+
+
+def as_numbers(rewards: Sequence[Any]) -> list[float | None]:
+    """What a reward function returned as floats, None where it gave no verdict.
+
+    Raises:
+        ValueError: one is no number, such as a text, a list or a number that no float can hold.
+
+    >>> as_numbers([True, None, 0.5])
+    [1.0, None, 0.5]
+    """
+    return [None if reward is None else _as_number(reward) for reward in rewards]
+
+
+def _as_number(reward: Any) -> float:
+    if not isinstance(reward, (str, bytes)):
+        with contextlib.suppress(TypeError, ValueError, OverflowError, RuntimeError):  # the last: of a tensor
+            return float(reward)
+    raise ValueError(f"the reward {reprlib.repr(reward)} is no number")
 
 
 def completion_text(completion: Completion) -> str:

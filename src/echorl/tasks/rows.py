@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from echorl.texts import parse_json
 
 Row = dict[str, Any]
 
@@ -29,7 +30,7 @@ def _read_jsonl(path: Path) -> list[Row]:
 
 def _read_object(line: bytes, place: str) -> Row:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError:
         row = None
     if not isinstance(row, dict):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from echorl.core.ledger import GroupKinds, classify_groups
+from echorl.tasks.base import as_numbers
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
@@ -62,7 +63,11 @@ def resolve_verifiers(names: list[str], available: list[str]) -> list[int]:
 
 
 def call_verifiers(trainer: EchoGRPOTrainer, example: dict[str, Any], completion: Any, ids: list[int]) -> bool:
-    """What the verifiers say of one completion that the policy did not write; false if none has a verdict."""
+    """What the verifiers say of one completion that the policy did not write; false if none has a verdict.
+
+    Raises:
+        ValueError: a verifier returned something that is no number.
+    """
     columns = {
         name: [value] for name, value in example.items() if name not in ("prompt", "completion", "completion_ids")
     }
@@ -73,7 +78,7 @@ def call_verifiers(trainer: EchoGRPOTrainer, example: dict[str, Any], completion
         found = function(prompts=[example["prompt"]], completions=[completion], completion_ids=[ids], **columns)
         if inspect.isawaitable(found):
             found = asyncio.run_coroutine_threadsafe(found, trainer.async_loop).result()
-        verdicts += [value for value in found if value is not None]
+        verdicts += [value for value in as_numbers(found) if value is not None]
     return bool(verdicts) and all(value >= trainer.echo.success_reward for value in verdicts)
 
 

@@ -226,7 +226,7 @@ def _read(plan: Plan) -> Judged:
     found: Judged = {}
     for rollout in read_rollouts(plan.rollouts, plan.columns, lambda count: None):
         name = known.get(prompt_key(rollout.prompt))
-        if name is not None:
+        if name is not None and rollout.reward is not None:
             found.setdefault(name, []).append((rollout.response, rollout.reward >= 1, True))
     if not found:
         where = plan.source.benchmark.name
