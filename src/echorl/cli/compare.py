@@ -14,7 +14,6 @@ from echorl.compare.pack import is_pack, pack_path, read_pack
 from echorl.compare.packed import open_pack, pack_study
 from echorl.compare.plan import Comparison, Run
 from echorl.compare.read import read_comparison
-from echorl.compare.results import make_results, results_markdown
 from echorl.compare.run import scores_key
 from echorl.compare.study import Study
 from echorl.processes import Job, JobsFailed, run_jobs, visible_gpus
@@ -85,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _show_packed(args: argparse.Namespace) -> int:
     """Print the tables of a packed study; with an --output_dir leave them there."""
+    from echorl.compare.results import make_results, results_markdown
+
     if args.pack or args.parallel is not None:
         raise UserError(f"--pack and --parallel are for a study's YAML: {args.study} is packed, and nothing is run.")
     study = open_pack(args.study)
@@ -154,6 +155,8 @@ def _state(study: Study, run: Run, tests: Sequence[str]) -> str:
 
 
 def _compare(study: Study, methods: Mapping[str, Any]) -> None:
+    from echorl.compare.results import make_results
+
     comparison = study.comparison
     _work(study, comparison.grid(), ["validation"])
     validation = study.validation()
@@ -164,6 +167,8 @@ def _compare(study: Study, methods: Mapping[str, Any]) -> None:
 
 def _show(comparison: Comparison, results: Mapping[str, Any], folder: Path) -> None:
     """Print the tables, and leave them as results.json and results.md in the folder."""
+    from echorl.compare.results import results_markdown
+
     write_json(folder / "results.json", results)
     text = results_markdown(comparison, results)
     (folder / "results.md").write_text(text, encoding="utf-8")
