@@ -195,6 +195,7 @@ def test_an_arm_with_a_final_run_that_diverged_has_no_result_and_the_others_have
     rows = results["tests"]["test"]["pass@1, %"]
     assert rows.keys() == {"echorl"}
     assert rows["echorl"]["difference"] is None  # its reference has no result
+    assert main(["report", "study", "--output", "page.html"]) == 0
 
 
 def test_a_study_all_of_whose_arms_diverged_is_an_error(write_study, jobs, fails):
@@ -251,7 +252,8 @@ def test_a_packed_study_is_shown_and_gone_on_with(write_study, jobs, fails, tmp_
     (tmp_path / "recipe.yaml").unlink()
     assert main(["compare", "study.jsonl.gz"]) == 0
     assert capsys.readouterr().out == text + "\n"
-    assert main(["compare", "study.jsonl.gz", "--output_dir", "tables", "--num_seeds", "1"]) == 0
+    for _ in range(2):
+        assert main(["compare", "study.jsonl.gz", "--output_dir", "tables", "--num_seeds", "1"]) == 0
     assert json.loads((tmp_path / "tables/results.json").read_text())["seeds"] == [0]
 
 
@@ -284,6 +286,14 @@ def test_options_that_a_pack_does_not_take(write_study, fails):
     fails(["compare", "x.jsonl.gz"], "x.jsonl.gz: there is no such file")
 
 
+def test_the_tables_of_a_pack_overwrite_nobody_s_results(write_study, jobs, fails):
+    path = write_study(learning_rates=[1e-5])
+    assert main(["compare", path]) == main(["compare", path, "--pack"]) == 0
+    Path("mine").mkdir()
+    Path("mine/results.json").write_text('{"benchmarks": {}}')
+    fails(["compare", "study.jsonl.gz", "--output_dir", "mine"], "mine holds results.json, which no comparison wrote")
+
+
 @pytest.mark.parametrize(
     ("notes", "words"),
     [
@@ -291,7 +301,10 @@ def test_options_that_a_pack_does_not_take(write_study, fails):
         ({"arms": {"grpo": {"costs": 2}}}, "notes.arms.grpo.costs is not text"),
         ({"arms": {"x": {}}}, "notes: 'x' is no arm; there are grpo, echorl"),
         ({"advice": []}, "notes has no 'advice': it has arms, note and tables"),
-        ({"tables": [{"title": "t", "head": ["a"], "rows": [["1", "2"]]}]}, "the table 't' has a row"),
+        (
+            {"tables": [{"title": "t", "head": ["a"], "rows": [["1", "2"]]}]},
+            "notes: 't' has no head, or a row that is not as wide",
+        ),
         ("nope.yaml", "nope.yaml: there is no such file"),
     ],
 )

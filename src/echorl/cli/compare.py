@@ -99,6 +99,7 @@ def _show_packed(args: argparse.Namespace) -> int:
     else:
         from echorl.cli.run_folder import check_writable
 
+        check_study(Path(args.output_dir))
         check_writable(Path(args.output_dir))
         _show(study.comparison, results, Path(args.output_dir))
     return 0

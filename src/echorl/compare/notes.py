@@ -28,8 +28,8 @@ def check_notes(notes: Any, arms: Iterable[str]) -> None:
     if unknown := [arm for arm in notes.get("arms", {}) if arm not in set(arms)]:
         raise ValueError(f"notes: {unknown[0]!r} is no arm; there are {', '.join(arms)}.")
     for table in notes.get("tables", []):
-        if any(len(row) != len(table["head"]) for row in table["rows"]):
-            raise ValueError(f"notes: the table {table['title']!r} has a row that is not as wide as its head.")
+        if not table["head"] or any(len(row) != len(table["head"]) for row in table["rows"]):
+            raise ValueError(f"notes: {table['title']!r} has no head, or a row that is not as wide.")
 
 
 def headings(notes: Mapping[str, Any]) -> list[str]:

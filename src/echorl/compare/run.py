@@ -103,9 +103,9 @@ def check_study(folder: Path) -> None:
     """See that the results in a comparison's folder, which will be written anew, are a comparison's.
 
     Raises:
-        ValueError: there are some, and no run of a comparison.
+        ValueError: there are some, and no run of a comparison (whose runs may all be packed).
     """
-    if any(folder.glob(f"*/rate-*/seed-*/{MARK}")):
+    if any(folder.glob(f"*/rate-*/seed-*/{MARK}")) or "learning_rates" in (read_json(folder / RESULTS[0]) or {}):
         return
     for name in RESULTS:
         if (folder / name).exists():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.checked import Each, Maybe, read_object
-from echorl.compare.notes import SHAPE as NOTES
+from echorl.compare.notes import check_notes
 from echorl.report.charts import Intervals
 from echorl.report.page import Table
 from echorl.report.sources import Source, name_of
@@ -37,7 +37,7 @@ RESULTS = {
     "tests": Each(Each(Each(ROW))),
     "averages?": Maybe([str]),
     "seeds?": [int],
-    "notes?": NOTES,
+    "diverged?": [str],
 }
 """What a report reads of a comparison's results.json: `tests` by test, measure and arm."""
 
@@ -56,15 +56,20 @@ def _read_results(folder: Path) -> dict[str, Any] | None:
 
 def _disagreement(results: Mapping[str, Any]) -> str | None:
     """What does not fit together, in words; None where all does."""
-    arms, tests = set(results["learning_rates"]), results["tests"]
+    tests = results["tests"]
+    arms = set(results["learning_rates"]) - {run.partition("/")[0] for run in results.get("diverged", [])}
     for test, measures in tests.items():
         for measure, rows in measures.items():
             if set(rows) != arms or len({len(row["values"]) for row in rows.values()}) > 1:
-                return f"tests.{test}.{measure} does not have every arm of learning_rates with as many seeds"
+                return f"tests.{test}.{measure} does not have every arm that did not diverge, with as many seeds"
             if any(_reference_is_bad(rows, arm) for arm in rows):
                 return f"tests.{test}.{measure} has a reference that is no other arm"
     if unknown := [name for name in results.get("averages") or [] if name not in tests]:
         return f"there is no average {unknown[0]} among the tests"
+    try:
+        check_notes(results.get("notes", {}), results["learning_rates"])
+    except ValueError as error:
+        return str(error).removesuffix(".")
     parts = parts_of(results)
     return "a test has no pass@1" if len({PASS in tests[part] for part in parts}) > 1 else None
 

@@ -51,7 +51,7 @@ def read_sources(places: Sequence[Path]) -> list[Source]:
     """
     folders: dict[Path, Path] = {}
     for place in places:
-        folder = place.parent if place.is_file() else place
+        folder = place.parent if place.is_file() and not is_pack(place) else place
         folders.setdefault(folder.resolve(), folder)
     sources = [read_source(folder) for folder in folders.values()]
     runs = [{run.folder.resolve() for run in source.runs} for source in sources]
