@@ -35,11 +35,11 @@ class Case:
 
 
 def wrong_answers(golds: Sequence[Gold], seeds: Iterable[int]) -> list[Case]:
-    """The wrong answers of some seeds, each (gold, answer) once."""
-    cases: dict[tuple[str, str], Case] = {}
+    """The wrong answers of some seeds, each (grader, gold, answer) once."""
+    cases: dict[tuple[str, str, str], Case] = {}
     for seed in seeds:
         for case in _of_seed(golds, seed):
-            cases.setdefault((case.gold, case.answer), case)
+            cases.setdefault((case.grader, case.gold, case.answer), case)
     return list(cases.values())
 
 
