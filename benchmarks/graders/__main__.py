@@ -57,6 +57,9 @@ def seeds_of(text: str, *, held_out: bool) -> list[int]:
 def columns_of(name: str | None, timeout: float) -> dict[str, Column]:
     if name is not None:
         return {name: Function(name, timeout)}
+    import echorl
+
+    print(f"ours: echorl in {Path(echorl.__file__).parent}")
     columns: dict[str, Column] = {
         "ours": ours,
         "math-verify": Function("benchmarks.graders.with_math_verify:score", 30.0),

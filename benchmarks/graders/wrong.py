@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from random import Random
 
 from benchmarks.graders import hedges
-from benchmarks.graders.forms import in_box, text_of
+from benchmarks.graders.forms import in_box
 from benchmarks.graders.golds import Gold
 from benchmarks.graders.latex import TEXT, Unreadable
 from benchmarks.graders.letters import LETTERS
 from benchmarks.graders.numbers import NUMBERS, Mutation
+from benchmarks.graders.rewriting import text_of
 from benchmarks.graders.structures import BY_CONSTRUCTION, STRUCTURES
 from benchmarks.graders.values import far_apart
 
