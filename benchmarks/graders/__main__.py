@@ -1,6 +1,6 @@
 """Find the holes of a grader: golds in other forms, wrong answers, and labelled rollouts.
 
-    python -m benchmarks.graders [MODULE:FUNCTION] [--data FOLDER] [--kinds math number choice]
+    python -m benchmarks.graders [MODULE:FUNCTION] [--data FOLDER] [--kinds math number choice geometry]
                                  [--seeds 0..19] [--held_out] [--timeout 5] [--show 2] [--errors FILE.jsonl]
 
 Without MODULE:FUNCTION: our graders, plain math-verify and lighteval's extractive match (`make graders-lighteval`), and
@@ -23,7 +23,7 @@ from benchmarks.graders.golds import Gold, built_in, read_golds, read_rollouts
 from benchmarks.graders.table import errors_of, rows_of, text_of_errors, text_of_rows, totals_of, write_errors
 from benchmarks.graders.wrong import Case, wrong_answers
 
-KINDS = ("math", "number", "choice")
+KINDS = ("math", "number", "choice", "geometry")
 LIGHTEVAL = ROOT / ".venv-lighteval/bin/python"
 Column = Callable[[Sequence[Case]], list[Outcome]]
 
@@ -57,6 +57,9 @@ def seeds_of(text: str, *, held_out: bool) -> list[int]:
 def columns_of(name: str | None, timeout: float) -> dict[str, Column]:
     if name is not None:
         return {name: Function(name, timeout)}
+    import echorl
+
+    print(f"ours: echorl in {Path(echorl.__file__).parent}")
     columns: dict[str, Column] = {
         "ours": ours,
         "math-verify": Function("benchmarks.graders.with_math_verify:score", 30.0),
