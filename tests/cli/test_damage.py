@@ -182,7 +182,8 @@ def evaluations(here: Path) -> None:
 READ = [
     *((rows_files, file, ["mine", file, "--model", "MODEL", "--output_dir", "out", "--device", "cpu"])
       for file in ("rows.jsonl", "verl.jsonl", "chat.jsonl", "trl.parquet", "chat.parquet")),
-    (rows_files, "solved.jsonl", ["analyze", "entropy", "--file", "solved.jsonl", "--grader", "number", "--model", "nowhere"]),
+    (rows_files, "solved.jsonl",
+     ["analyze", "entropy", "--file", "solved.jsonl", "--grader", "number", "--model", "nowhere"]),
     (recipe_files, "recipe.yaml", ["train", "--config", "recipe.yaml"]),
     (recipe_files, "recipe.yaml", ["compare", "study.yaml", "--dry_run"]),
     (recipe_files, "study.yaml", ["compare", "study.yaml", "--dry_run"]),
