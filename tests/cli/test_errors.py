@@ -61,11 +61,8 @@ def train(path: str, *more: str) -> list[str]:
         ({"report_to": "wandbb"}, ["report_to='wandbb'", "tensorboard"]),
         ({"resume_from_checkpoint": "no-folder"}, ["resume_from_checkpoint='no-folder'", "no such folder"]),
         (
-            {"method": "grpo", "loss_type": "dapo"},
-            [
-                "method 'grpo' sets loss_type=grpo; to keep dapo write method_options: {loss_type: dapo}",
-                "leave loss_type",
-            ],
+            {"method": "grpo", "loss_type": "bnpo", "method_options": {"loss_type": "dapo"}},
+            ["loss_type='bnpo' and method_options={'loss_type': 'dapo'} differ: keep one of them."],
         ),
     ],
 )
@@ -83,7 +80,7 @@ def test_recipe(recipe, fails, changes, words):
         (["--seed", "1", "stray"], ["unexpected 'stray'"]),
         (["stray"], ["--config stray: there is no such file"]),
         (["--echo_coef", "-1"], ["echo_coef=-1.0"]),
-        (["--method=uft", "--beta=0"], ["method 'uft' sets beta=0.001; to keep 0.0 write method_options: {beta: 0.0}"]),
+        (["--method=luffy", "--loss_type=dapo"], ["loss_type='dapo' does not go with method='luffy'"]),
         (["--echo_coef", "nan"], ["echo_coef=nan"]),
         (["--config"], ["--config", "expected at least one argument"]),
     ],

@@ -140,6 +140,7 @@ def test_what_a_method_sets_can_be_written_as_it_is_otherwise_or_as_its_option(r
     for changes, loss_type in (
         ({"loss_type": "grpo"}, "grpo"),
         ({"loss_type": "bnpo"}, "bnpo"),
+        ({"loss_type": "dapo"}, "dapo"),
         ({"loss_type": "dapo", "method_options": {"loss_type": "dapo"}}, "dapo"),
         ({"epsilon_high": None}, "grpo"),
     ):

@@ -14,6 +14,7 @@ from filelock import FileLock
 from echorl import stored
 from echorl.cli import main
 from echorl.evaluate import pass_at_1
+from echorl.output_folder import contents
 from echorl.quickstart import arm_folder, run, seeds, summary
 from echorl.quickstart.study import ARMS, TINY
 
@@ -36,7 +37,7 @@ def value(path: Path):
 
 
 def test_files(finished):
-    assert {path.name for path in finished.iterdir()} == set(run.OWN)
+    assert set(contents(finished)) == set(run.OWN)
     for arm in ARMS:
         assert {"policy", "metrics.jsonl", "arm.json", "scores.json"} <= {p.name for p in (finished / arm).iterdir()}
         assert not list((finished / arm).glob("checkpoint-*"))

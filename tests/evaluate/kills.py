@@ -1,4 +1,4 @@
-"""Evaluations in processes that are killed; imported by a fork server, so that each attempt starts at once."""
+"""Commands in processes that are killed; imported by a fork server, so that each attempt starts at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import torch
 from tests.evaluate.fakes import run, work
 
 TIMES = 10
-PRELOAD = ["tests.evaluate.kills", "transformers.models.llama.modeling_llama", "reasoning_gym.factory"]
+PRELOAD = ["tests.evaluate.kills", "transformers.models.llama.modeling_llama", "reasoning_gym.factory", "echorl.trl"]
 
 
 def killed(target: Callable[..., None], *args: Any, folder: Path, chunks: int, longest: float) -> list[int]:
@@ -78,7 +78,7 @@ def scripted(folder: Path, log: Path) -> None:
 
 
 def command(argv: list[str], log: Path) -> None:
-    """`echorl eval`, with its output in a file."""
+    """`echorl ARGV ...`, with its output in a file."""
     from echorl.cli import main
 
     os.environ.update(HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="")

@@ -220,6 +220,10 @@ def test_a_group_without_a_verdict_moves_no_share(name, share):
         ("rl_zvp", {"alpha": -0.1}, r"alpha=-0.1 is not allowed: it must be at least 0\."),
         ("w_reinforce", {"weight": float("inf")}, r"weight=inf is not allowed: it must be a number\."),
         ("agpo", {"wrong": -1}, r"wrong=-1 is not allowed: it must be at least 0\."),
+        ("spo", {"prior": -1}, r"prior=-1 is not allowed: it must be at least 0\."),
+        ("spo", {"offline": 8}, r"offline=8 is not allowed: it must be the name of a column\."),
+        ("spo", {"offline_weight": 0}, r"offline_weight=0 is not allowed: it must be positive\."),
+        ("reinforce_ada", {"groups_per_round": 0}, r"groups_per_round=0 is not allowed: it must be a whole number"),
         ("spo", {"decay": 1.1}, r"decay=1.1 is not allowed: it must be a number from 0 to 1\."),
         ("skip_solved", {"visits": 0}, r"visits=0 is not allowed: it must be a whole number of at least 1\."),
         ("avspo", {"threshold": 1.5}, r"threshold=1.5 is not allowed: it must be a number from 0 to 1\."),
@@ -268,7 +272,7 @@ def by_loop(success: list[bool], owner: list[int], size: int) -> list[bool]:
     for prompt in set(owner):
         mine = [i for i, o in enumerate(owner) if o == prompt]
         right, wrong = [i for i in mine if success[i]], [i for i in mine if not success[i]]
-        number = min(len(right), max(size - size // 2, size - len(wrong)))
+        number = min(len(right), max(size // 2, size - len(wrong)))
         for i in right[:number] + wrong[: size - number]:
             chosen[i] = True
     return chosen

@@ -83,6 +83,26 @@ def test_choices_are_shown_and_only_then_a_letter_counts(release: Path) -> None:
     assert score(completions=texts, answer=[hidden["answer"]] * 3) == [0.0, 1.0, 0.0]
 
 
+def test_mixed_numbers_are_what_the_choices_say(tmp_path: Path) -> None:
+    """The release's precise values multiply their parts."""
+    choices = ["2 \\frac { 1 } { 3 }", "5 \\frac { 3 } { 7 }", "4", "\\frac { 5 } { 2 } \\sqrt { 3 }"]
+    row = {**release_row(1), "choices": choices, "answer": "B", "precise_value": [2 / 3, 15 / 7, 4.0, 4.33]}
+    answer = load_task("geometry3k", data=str(write_zip(tmp_path / "a.zip", {"test/1": row}))).dataset("test")[
+        "answer"
+    ][0]
+    assert json.loads(answer)["choices"] == pytest.approx([7 / 3, 38 / 7, 4.0, 4.33])
+    texts = [
+        "\\boxed{5\\frac{3}{7}}",
+        "\\boxed{5.43}",
+        "\\boxed{\\frac{38}{7}}",
+        "\\boxed{2.143}",
+        "\\boxed{\\frac{15}{7}}",
+    ]
+    assert load_task("geometry3k").verifier(completions=texts, answer=[answer] * 5) == [1.0] * 3 + [0.0] * 2
+    hub = read_problem({"problem": "Find x.", "answer": "5 \\frac { 3 } { 7 }", "images": []})
+    assert json.loads(hub.gold)["value"] == pytest.approx(38 / 7)
+
+
 def test_an_answer_without_a_value_is_left_out(tmp_path: Path) -> None:
     statements = {"choices": list("abcd"), "precise_value": ["angle 1", "angle 2", "angle 3", "angle 4"]}
     data = write_zip(tmp_path / "a.zip", {"test/1": {**release_row(1), **statements}, "test/2": release_row(2)})

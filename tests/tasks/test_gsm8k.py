@@ -129,7 +129,7 @@ def test_completions(completion, reward: float) -> None:
 def test_a_tower_of_powers_ends_in_time_and_in_any_thread() -> None:
     rewards: list[float | None] = []
     start = time.monotonic()
-    thread = threading.Thread(target=lambda: rewards.append(score("#### 9^{9^{9^9}}", "24", timeout=1.0)))
+    thread = threading.Thread(target=lambda: rewards.append(score("#### \\sqrt{9^{9^{9^9}}}", "24", timeout=1.0)))
     thread.start()
     thread.join()
     assert rewards == [0.0]

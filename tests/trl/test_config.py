@@ -6,6 +6,7 @@ import pytest
 from trl import TrlParser
 
 from echorl import EchoConfig
+from echorl.methods import SET_BY_METHODS
 from echorl.trl import EchoGRPOConfig
 from tests.trl.tiny import settings
 
@@ -50,6 +51,52 @@ def test_yaml_and_command_line(tmp_path):
 
 def test_names_can_be_given_as_one_string(tmp_path):
     assert settings(tmp_path, echo_success_reward_func="a, b").success_reward_func_names() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "own", "written"),
+    [
+        ("grpo", "loss_type", "grpo", "dapo"),
+        ("grpo", "loss_type", "grpo", "bnpo"),
+        ("dr_grpo", "scale_rewards", "none", "group"),
+        ("gspo", "epsilon", 3e-4, 0.2),
+        ("gspo", "importance_sampling_level", "sequence", "token"),
+        ("uft", "beta", 0.001, 0.0),
+        ("uft", "use_bias_correction_kl", False, True),
+        ("uft", "entropy_coef", 0.001, 0.0),
+        ("top_entropy", "top_entropy_quantile", 0.2, 1.0),
+        ("positive_nll", "echo_coef", 0.1, 0.001),
+        ("positive_nll", "echo_select", "full", "max_entropy"),
+    ],
+)
+def test_what_is_written_wins_over_the_method_also_where_it_is_trls_default(tmp_path, method, name, own, written):
+    assert getattr(settings(tmp_path, method=method), name) == own
+    assert getattr(settings(tmp_path, method=method, **{name: written}), name) == written
+    assert getattr(settings(tmp_path, method=method, method_options={name: written}), name) == written
+
+
+def test_what_is_written_on_a_command_line_wins_too(tmp_path):
+    words = ["--output_dir", str(tmp_path), "--use_cpu", "true", "--bf16", "false", "--method", "uft"]
+    parser = TrlParser(EchoGRPOConfig)
+    (config,) = parser.parse_args_and_config([*words, "--beta", "0.0", "--use_bias_correction_kl", "true"])
+    assert (config.beta, config.use_bias_correction_kl, config.entropy_coef) == (0.0, True, 0.001)
+
+
+def test_two_different_values_are_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"loss_type='grpo' and method_options=\{'loss_type': 'dapo'\} differ: keep one"
+    ):
+        settings(tmp_path, method="grpo", loss_type="grpo", method_options={"loss_type": "dapo"})
+
+
+def test_every_field_that_a_method_sets_tells_written_from_left_out(tmp_path):
+    """And has TRL's, or EchoRL's, default where no method sets it."""
+    declared = {option.name: option for option in fields(EchoGRPOConfig)}
+    config, echo, plain = settings(tmp_path), EchoConfig(), settings(tmp_path, echo=False)
+    for name in SET_BY_METHODS:
+        assert declared[name].default is None
+        default = getattr(echo, name.removeprefix("echo_")) if name.startswith("echo_") else getattr(plain, name)
+        assert getattr(config, name) == default
 
 
 def test_fields_are_flat_scalars(tmp_path):

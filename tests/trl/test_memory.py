@@ -25,8 +25,9 @@ def batches(tmp_path, reward, **changes):
 
 
 def test_all_success_groups_gain_1_less_the_rate_of_earlier_visits(tmp_path):
-    """Half right at first, then all: v = 2/4, then (0.9 2 + 4) / (0.9 4 + 4)."""
-    trainer, kept = batches(tmp_path, Script("mmmm", "++++", "----"), method="spo", max_steps=3, **ONE_BATCH)
+    """Half right at first, then all: v = 2/4, then (0.9 2 + 4) / (0.9 4 + 4); without a prior."""
+    changes = dict(method="spo", method_options={"prior": 0}, max_steps=3, **ONE_BATCH)
+    trainer, kept = batches(tmp_path, Script("mmmm", "++++", "----"), **changes)
     first = [given - (2 - given) / 3 for given in GIVEN["m"]] * 4  # the mean of the other three
     assert kept[0]["advantages"].tolist() == pytest.approx(first)
     assert kept[1]["advantages"].tolist() == pytest.approx([0.5] * 16)
@@ -36,13 +37,60 @@ def test_all_success_groups_gain_1_less_the_rate_of_earlier_visits(tmp_path):
     assert logged[2]["method/tracked_rate"] == pytest.approx(5.8 / 7.6)
 
 
+def test_a_prompt_that_is_always_right_keeps_an_advantage(tmp_path):
+    """Half a success and half a failure before the first visit: v = 0.5, then 4.45 / 4.9."""
+    trainer, kept = batches(tmp_path, Script("++++", "++++"), method="spo", max_steps=2, **ONE_BATCH)
+    assert kept[0]["advantages"].tolist() == pytest.approx([0.5] * 16)
+    assert kept[1]["advantages"].tolist() == pytest.approx([0.45 / 4.9] * 16)
+    assert [entry["method/tracked"] for entry in trainer.state.log_history[:2]] == [0.0, 1.0]
+
+
+def with_offline(*rewards):
+    return make_dataset(4).add_column("earlier", list(rewards))
+
+
+def test_rates_begin_with_a_columns_rewards(tmp_path):
+    """8 of 8, none of 2, half of 2, and a row that has none: the prior."""
+    rows = with_offline([1.0] * 8, [0.0] * 2, [1.0, 0.5], None)
+    changes = dict(method="spo", method_options={"offline": "earlier"}, max_steps=1, **{**ONE_BATCH, "dataset": rows})
+    trainer, kept = batches(tmp_path, Script("++++"), **changes)
+    rates = {0: 8.5 / 9, 1: 0.5 / 3, 2: 0.5, 3: 0.5}
+    order = {row_key(row): row["number"] for row in rows}
+    expected = [1 - rates[order[key]] for key in trainer.part.keys for _ in range(4)]
+    assert kept[0]["advantages"].tolist() == pytest.approx(expected)
+    first = trainer.part.entries[row_key(rows[0])]
+    assert first == pytest.approx((0.9 * 8 * 8.5 / 9 + 4, 0.9 * 8 * 0.5 / 9))
+
+
+@pytest.mark.parametrize(
+    ("rows", "changes", "message"),
+    [
+        (
+            make_dataset(4),
+            {},
+            r"offline='earlier', which is no column of the training rows \(there are: prompt, number\)",
+        ),
+        (make_dataset(4).add_column("earlier", [0.5] * 4), {}, "training row 0: earlier=0.5 is no list of numbers"),
+        (with_offline([1.0], [1.0], [None], [1.0]), {}, r"training row 2: earlier=\[None\] is no list of numbers"),
+        (
+            with_offline(*[[1.0]] * 4),
+            {"remove_unused_columns": True},
+            "would take the column 'earlier' out of the rows",
+        ),
+    ],
+)
+def test_a_column_that_cannot_be_read_is_refused(tmp_path, rows, changes, message):
+    with pytest.raises(ValueError, match=message):
+        build(tmp_path, method="spo", method_options={"offline": "earlier"}, dataset=rows, **changes)
+
+
 def test_rates_belong_to_prompts_in_whatever_order_they_come(tmp_path):
     def by_prompt(number, **_):
         return [float(i % 4 < n) for i, n in enumerate(number)]  # n of 4 rollouts of prompt n are right
 
     trainer, _ = batches(tmp_path, by_prompt, method="spo", max_steps=3, method_options={"decay": 1.0}, **ONE_BATCH)
     entries = trainer.part.entries
-    expected = {row_key(row): (3.0 * row["number"], 12.0 - 3 * row["number"]) for row in make_dataset(4)}
+    expected = {row_key(row): (3.0 * row["number"] + 0.5, 12.5 - 3 * row["number"]) for row in make_dataset(4)}
     assert entries == expected
 
 
@@ -144,8 +192,15 @@ def test_the_memory_of_another_method_is_refused(tmp_path):
     own = dict(echo_coef=0.0, dataset=make_dataset(8), max_steps=4, save_strategy="steps", save_steps=2)
     run(tmp_path, easy_first, method="spo", **own)
     other = build(tmp_path, easy_first, method="skip_solved", **own)
-    with pytest.raises(ValueError, match=r"method='spo' remembers, which method='skip_solved' cannot go on from"):
+    refusal = r"method='spo' remembers, which method='skip_solved' cannot go on from"
+    with pytest.raises(ValueError, match=refusal):
         other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    path = tmp_path / "checkpoint-2" / "echorl_state_0.pt"
+    state = {key: value for key, value in torch.load(path).items() if key != "settings"}
+    torch.save({**state, "method": "spo"}, path)  # as an earlier version wrote it
+    with pytest.raises(ValueError, match=refusal):
+        other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert other.state.global_step == 2
 
 
 def test_a_memory_begins_empty_from_a_method_without_one(tmp_path):
@@ -153,7 +208,7 @@ def test_a_memory_begins_empty_from_a_method_without_one(tmp_path):
     run(tmp_path, easy_first, method="grpo", **own)
     later = build(tmp_path, easy_first, method="spo", method_options={"decay": 1.0}, **own)
     later.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
-    assert set(later.part.entries.values()) == {(8.0, 0.0)}  # two visits of four rollouts
+    assert set(later.part.entries.values()) == {(8.5, 0.5)}  # the prior, two visits of four rollouts
 
 
 # -- beside EchoRL ----------------------------------------------------------------------------------------------------

@@ -54,6 +54,34 @@ def test_it_ends_after_max_rounds_and_what_is_short_is_filled_up(tmp_path):
     assert int((batch["advantages"] == 0).sum()) == 12
 
 
+def test_two_groups_a_round_and_the_choice_of_one(tmp_path):
+    """Pools of eight: 4, 4, 4 and 8 right at first; the last prompt has eight more, 2 of them wrong."""
+    options = {"groups_per_round": 2, "max_rounds": 2}
+    trainer, script, batch, _ = first_batch(tmp_path, "mm+-mm++", "m+", method_options=options)
+    assert [len(numbers) for numbers in script.numbers] == [8, 2]
+    assert script.numbers[0][::2] == script.numbers[0][1::2]
+    assert set(script.numbers[1]) == {script.numbers[0][-1]}
+    log = trainer.state.log_history[0]
+    names = ("rounds", "num_sampled_groups", "balanced")
+    assert [log[f"method/{name}"] for name in names] == [2.0, 10.0, 1.0]
+    expected = []
+    for right, total in ((4, 8), (4, 8), (4, 8), (14, 16)):
+        pool = torch.tensor([1.0] * right + [0.0] * (total - right))
+        expected += [float((r - pool.mean()) / (pool.std() + 1e-4)) for r in (1.0, 1.0, 0.0, 0.0)]
+    assert sorted(batch["advantages"].tolist()) == pytest.approx(sorted(expected), rel=1e-5)
+    assert trainer.ledger.num_tokens == script.tokens
+
+
+def test_one_large_round_and_no_std(tmp_path):
+    """The form of the authors' script but for its four rounds."""
+    options = {"groups_per_round": 2, "max_rounds": 1}
+    _, script, batch, _ = first_batch(tmp_path, "m+m-m+m-", method_options=options, scale_rewards="none")
+    assert len(script.numbers) == 1
+    assert sorted(batch["advantages"].tolist()) == pytest.approx(
+        sorted([0.25, 0.25, -0.75, -0.75, 0.75, 0.75, -0.25, -0.25] * 2)
+    )
+
+
 def test_one_round_is_grpo_bit_for_bit(tmp_path):
     one = run(tmp_path, Script(*["m+-m"] * 2), method="reinforce_ada", method_options={"max_rounds": 1}, echo_coef=0.0)
     assert same(one, run(tmp_path, Script(*["m+-m"] * 2), method="grpo", echo_coef=0.0))

@@ -48,12 +48,3 @@ def test_a_checkpoint_of_plain_grpo_can_be_resumed(tmp_path):
     trainer = build(tmp_path, some_right, max_steps=3)
     trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert trainer.state.global_step == 3
-
-
-def test_a_batch_of_other_processes_is_refused(tmp_path):
-    changes = dict(max_steps=4, save_strategy="steps", save_steps=1, num_iterations=2)
-    run(tmp_path, **changes)
-    path = tmp_path / "checkpoint-3" / "echorl_state_0.pt"
-    torch.save({**torch.load(path), "num_processes": 2}, path)
-    with pytest.raises(ValueError, match="another number of processes"):
-        build(tmp_path, **changes).train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))

@@ -107,6 +107,30 @@ def test_excluding_groups_is_the_mean_over_the_others(tmp_path, loss_type):
     assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
 
 
+@pytest.mark.parametrize("loss_type", ["grpo", "dapo"])
+def test_w_reinforce_at_weight_0_is_the_mean_over_failures(tmp_path, loss_type):
+    """By hand on the eight rollouts that failed, in the bonus, too; one micro-batch, since the bonus is its mean."""
+    own = dict(per_device_train_batch_size=16, gradient_accumulation_steps=1, loss_type=loss_type, entropy_coef=0.3)
+    trainer, batch, gradient = first_batch(tmp_path, "w_reinforce", method_options={"weight": 0}, **own)
+    rows = torch.tensor([given for kind in KINDS for given in GIVEN[kind]]) == 0.0
+    model = make_model()
+    logp, entropy = logps_and_entropies(model, batch)
+    mask = batch["completion_mask"][rows]
+    per_token = logp[rows] * mask
+    policy = (per_token.sum(1) / mask.sum(1)).mean() if loss_type == "grpo" else per_token.sum() / mask.sum()
+    (policy - 0.3 * (entropy[rows] * mask).sum() / mask.sum()).backward()
+    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+    assert trainer.state.log_history[0]["method/left_out"] == 0.5
+
+
+@pytest.mark.parametrize("loss_type", ["grpo", "dapo"])
+def test_w_reinforce_at_weight_0_learns_nothing_from_a_batch_of_successes(tmp_path, loss_type):
+    changes = dict(method_options={"weight": 0}, loss_type=loss_type, entropy_coef=0.1)
+    _, gradients, losses, _ = train(tmp_path, "w_reinforce", Script("++++"), **changes)
+    assert losses == [0.0]
+    assert not any(g.any() for g in gradients[0].values())
+
+
 @pytest.mark.parametrize(("method", "share"), [("exclude_degenerate", 0.5), ("reinforce_rej", 0.5)])
 def test_left_out_groups_have_no_kl_no_bonus_and_keep_their_clips(tmp_path, method, share):
     trainer, batch, _ = first_batch(tmp_path, method, echo_coef=0.1)

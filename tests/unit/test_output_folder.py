@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from echorl.output_folder import check_empty, claim, contents
+from echorl.output_folder import check_empty, claim, contents, remove_scratch
 
 MINE = {"command": "`echorl mine`", "holds": "clips made"}
 
@@ -29,3 +29,18 @@ def test_a_folder_is_claimed_once(tmp_path):
     with pytest.raises(ValueError, match="did not write"):
         claim(tmp_path, {"a": 1}, **MINE)
     assert contents(tmp_path) == ["out", "paper.tex"]
+    (tmp_path / "settings.json").write_text("[1, 2]")
+    with pytest.raises(ValueError, match="did not write"):
+        claim(tmp_path, {"a": 1}, **MINE)
+
+
+def test_what_killed_commands_left_of_scratch_files_goes(tmp_path):
+    """But for that in a folder with a lock of its own, where another command may be writing it just now."""
+    for name in ("below", "locked"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".echorl-00000000000000ff.tmp").touch()
+    for name in ("locked/.lock", ".lock", ".echorl-0123456789abcdef.tmp", "notes.tmp", ".echorl-x.tmp"):
+        (tmp_path / name).touch()
+    remove_scratch(tmp_path)
+    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.tmp"))
+    assert found == [".echorl-x.tmp", "locked/.echorl-00000000000000ff.tmp", "notes.tmp"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import echorl
-from echorl.stored import is_scratch, read_json, remove_scratch, replacing, write_json, write_text
+from echorl.stored import is_scratch, read_json, replacing, write_json, write_text
 
 
 def test_the_text_is_on_the_disk_before_the_file_has_its_name(tmp_path, monkeypatch):
@@ -60,14 +60,6 @@ def test_what_fails_leaves_the_old_file_and_no_scratch_file(tmp_path):
         half_written(scratch)
     assert read_json(path) == {"a": 1}
     assert [each.name for each in tmp_path.iterdir()] == ["a.json"]
-
-
-def test_what_killed_commands_left_of_scratch_files_goes(tmp_path):
-    (tmp_path / "below").mkdir()
-    for name in (".echorl-0123456789abcdef.tmp", "below/.echorl-00000000000000ff.tmp", "notes.tmp", ".echorl-x.tmp"):
-        (tmp_path / name).touch()
-    remove_scratch(tmp_path)
-    assert sorted(path.name for path in tmp_path.rglob("*.tmp")) == [".echorl-x.tmp", "notes.tmp"]
 
 
 def test_a_new_file_has_the_permissions_of_any_other(tmp_path):

@@ -84,8 +84,8 @@ def test_the_reward_function_as_verl_loads_it(right, source):
 
     score = get_custom_reward_fn(make_config("reward.custom_reward_function.path=pkg://echorl.verl.reward"))
     row = dict(data_source=source, ground_truth=right, extra_info={"index": 0})
-    assert score(solution_str=f"so\n#### {right}", **row) == {"score": 1.0, "acc": 1.0}
-    assert score(solution_str="#### 5", **row) == {"score": 0.0, "acc": 0.0}
+    assert score(solution_str=f"so\n#### {right}", **row) == {"score": 1.0, "acc": 1.0, "timeout": 0.0}
+    assert score(solution_str="#### 5", **row) == {"score": 0.0, "acc": 0.0, "timeout": 0.0}
 
 
 def test_the_reward_function_of_a_named_task_with_options():

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from echorl.cli.errors import UserError
-from echorl.output_folder import LOCK
-from echorl.stored import remove_scratch
+from echorl.output_folder import LOCK, remove_scratch
 
 
 @contextmanager

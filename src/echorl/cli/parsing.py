@@ -69,7 +69,7 @@ class Settings:
     Attributes:
         own, training, model: the dataclasses, all options in them.
         given: the options that differ from the defaults, as written: recipe and command line together.
-        defaults: all options with their defaults.
+        defaults: all options with their defaults; those that methods set with the value that holds if not written.
     """
 
     own: Any
@@ -99,6 +99,8 @@ def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:
     Raises:
         UserError: names the option that is unknown, or whose value is not allowed, and the file it is from.
     """
+    from echorl.methods import SET_BY_METHODS  # here, since torch takes its time
+
     parser = make_parser(command)
     defaults = vars(parser.parse_known_args([])[0])
     recipe = replace(recipe, options={name: value for name, value in recipe.options.items() if value is not None})
@@ -113,7 +115,7 @@ def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:
     given = {name: value for name, value in values.items() if value != defaults[name] or name in recipe.options}
     _check_values(parser, {name: values[name] for name in _written(parser, recipe, argv)})
     own, training, model = _build(parser, values)
-    _check_method(training, {name: values[name] for name in _written(parser, recipe, argv)}, defaults)
+    defaults |= {name: getattr(training, name) for name in SET_BY_METHODS if name in defaults.keys() - given.keys()}
     return Settings(own=own, training=training, model=model, given=given, defaults=defaults)
 
 
@@ -167,23 +169,6 @@ def _as_number(name: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise UserError(f"{name}={text!r} is not a number.") from None
-
-
-def _check_method(training: TrainingArguments, written: dict[str, Any], defaults: dict[str, Any]) -> None:
-    """Refuse a value that equals TRL's default where the method has another: it would count as not set."""
-    from echorl.methods import method_settings
-
-    method = getattr(training, "method", None)
-    if method is None:
-        return
-    options = training.parsed_method_options()
-    for name, wanted in method_settings(method).items():
-        value = written.get(name)  # null is not set
-        if value is not None and value == defaults[name] and value != wanted and name not in options:
-            raise UserError(
-                f"method {method!r} sets {name}={wanted}; to keep {value} write method_options: {{{name}: {value}}}, "
-                f"else leave {name} out."
-            )
 
 
 def _check_value(parser: TrlParser, action: argparse.Action, value: Any, place: str) -> None:

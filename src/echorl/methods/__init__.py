@@ -23,7 +23,7 @@ from echorl.methods.spo import SPO
 from echorl.methods.stored_prefix import ClipPrefix, FailurePrefix
 from echorl.methods.uft import UFT
 
-__all__ = ["METHODS", "Method", "load_method", "method_settings"]
+__all__ = ["METHODS", "SET_BY_METHODS", "Method", "load_method", "method_settings"]
 
 METHODS: Mapping[str, type[Method]] = {
     "grpo": GRPO,
@@ -51,6 +51,9 @@ METHODS: Mapping[str, type[Method]] = {
     "clip_prefix": ClipPrefix,
 }
 """Name -> settings, a frozen dataclass with the paper's defaults."""
+
+SET_BY_METHODS = tuple(sorted({field for method in METHODS.values() for field in method.settings}))
+"""The trainer's fields that some method sets."""
 
 
 def load_method(name: str | None, options: Mapping[str, Any] | None = None) -> Method:
@@ -82,7 +85,7 @@ def load_method(name: str | None, options: Mapping[str, Any] | None = None) -> M
 
 
 def method_settings(name: str | None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The trainer's fields that the method sets; `options` may name one of them to set it otherwise.
+    """The trainer's fields that the method sets, with its values, or those that `options` names instead.
 
     >>> method_settings("uft", {"beta": 0.0})["beta"], method_settings("uft")["beta"]
     (0.0, 0.001)

@@ -24,7 +24,8 @@ class WReinforce(GRPO):
     The loss is GRPO's. All-success groups so have a small positive advantage, all-fail groups the full negative one.
 
     Args:
-        weight: lambda, the paper's 0.1. 1: plain REINFORCE with rewards of 1 and -1; 0: negative samples alone (NSR).
+        weight: lambda, the paper's 0.1. 1: plain REINFORCE with rewards of 1 and -1. 0: negative samples alone (NSR);
+            all other rollouts leave the loss and its denominators, as they leave the batch in the authors' code.
 
     Raises:
         ValueError: the weight is negative.
@@ -36,6 +37,14 @@ class WReinforce(GRPO):
 
     def __post_init__(self) -> None:
         check_not_negative(weight=self.weight)
+
+    @property
+    def leaves_out(self) -> bool:
+        return self.weight == 0
+
+    def left_out(self, batch: Batch) -> Tensor:
+        failed = batch.scored & ~batch.success
+        return ~failed if self.leaves_out else torch.zeros_like(failed)
 
     def advantages(self, advantages: Tensor, batch: Batch) -> Tensor:
         return of_verdicts(batch, self.weight, -1.0)

@@ -13,34 +13,42 @@ from echorl.methods.group_relative import EPSILON, GRPO
 
 @dataclass(frozen=True, kw_only=True)
 class ReinforceAda(GRPO):
-    """GRPO on G of a prompt's pool, half of them right and half wrong, with the pool's mean and std (arXiv 2510.04996).
+    """GRPO on G of a prompt's pool, half right and half wrong, with the pool's mean and std (arXiv 2510.04996).
 
-    A round samples G rollouts of every prompt that does not have G/2 of both in its pool yet. What is short of one half
-    is filled up with the other, the earliest first.
+    A round samples every prompt whose pool does not have G // 2 right rollouts and G - G // 2 wrong ones yet. What is
+    short of one half is filled up with the other, the earliest first. The authors' script has no std (`scale_rewards:
+    none`), keeps 4 rollouts and samples 8 in a round (`num_generations: 4` with two groups a round).
 
     Args:
-        max_rounds: at most so many rounds, the first included; 1: GRPO.
+        max_rounds: at most so many rounds, the first included; 1, with one group a round: GRPO.
+        groups_per_round: groups of G rollouts that a round samples of each prompt.
 
     Raises:
-        ValueError: it is no whole number of at least 1.
+        ValueError: a value is no whole number of at least 1.
     """
 
     max_rounds: int = 4
+    groups_per_round: int = 1
 
     def __post_init__(self) -> None:
-        check_whole(1, max_rounds=self.max_rounds)
+        check_whole(1, max_rounds=self.max_rounds, groups_per_round=self.groups_per_round)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether a prompt can have more than G rollouts to choose from."""
+        return self.max_rounds > 1 or self.groups_per_round > 1
 
     @property
     def part(self) -> str | None:  # type: ignore[override]
-        return "reinforce_ada" if self.max_rounds > 1 else None
+        return "reinforce_ada" if self.chooses else None
 
     @property
     def needs_verdicts(self) -> bool:  # type: ignore[override]
-        return self.max_rounds > 1
+        return self.chooses
 
 
 def unfinished(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> list[int]:
-    """The prompts whose pool has a rollout of either kind, and fewer than size // 2 of one of them.
+    """The prompts whose pool has a verdict, and too few rollouts of one kind.
 
     `right` and `wrong`, bool [M], tell the rollouts in the loss that succeeded and failed; neither: no verdict. `owner`
     int64 [M] is the prompt's number. All are of all rollouts so far.
@@ -55,8 +63,9 @@ def unfinished(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> list[i
 
 
 def balanced(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> Tensor:
-    """bool, one entry a prompt: its pool has size // 2 of both kinds."""
-    return torch.minimum(*counts(right, wrong, owner)) >= size // 2
+    """bool, one entry a prompt: its pool has size // 2 right rollouts and enough wrong ones for the rest."""
+    num_right, num_wrong = counts(right, wrong, owner)
+    return (num_right >= size // 2) & (num_wrong >= size - size // 2)
 
 
 def counts(right: Tensor, wrong: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,12 +75,12 @@ def counts(right: Tensor, wrong: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]
 
 
 def choose(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> Tensor:
-    """bool [M]: `size` rollouts of every prompt, balanced as far as its pool is, the earliest of both kinds.
+    """bool [M]: `size` rollouts of every prompt, size // 2 of them right as far as its pool goes, the earliest first.
 
     Those that are neither fill up a pool that has too few of both.
     """
     num_right, num_wrong = counts(right, wrong, owner)
-    half = torch.full_like(num_right, size - size // 2)
+    half = torch.full_like(num_right, size // 2)
     take_right = torch.minimum(num_right, torch.maximum(size - num_wrong, half))
     take_wrong = torch.minimum(num_wrong, size - take_right)
     chosen = torch.zeros_like(right)

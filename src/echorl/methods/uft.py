@@ -29,7 +29,14 @@ class UFT(Method):
     """
 
     settings = MappingProxyType(
-        {"loss_type": "grpo", "scale_rewards": "group", "epsilon": 0.2, "beta": 0.001, "entropy_coef": 0.001}
+        {
+            "loss_type": "grpo",
+            "scale_rewards": "group",
+            "epsilon": 0.2,
+            "beta": 0.001,
+            "use_bias_correction_kl": False,  # the authors' KL is k3 alone; TRL's default multiplies it by the ratio
+            "entropy_coef": 0.001,
+        }
     )
     part = "hint"
 

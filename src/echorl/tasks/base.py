@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
+import numbers
 import random
 import re
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
 Message = dict[str, str]
 Prompt = str | list[Message]
 Completion = str | Sequence[Message]
+
+LARGEST_EXACT = 2**53
+"""Below it every whole number is a float, and is written without a fraction or an exponent."""
 
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
@@ -43,16 +50,54 @@ class Task(Protocol):
         """Rows with `prompt`, what the verifier needs, and `demonstration` where the task has one."""
 
 
-def make_verifier(name: str, column: str, score: Callable[[list[tuple[str, str]]], list[float | None]]) -> Verifier:
+def gold_text(value: Any) -> str:
+    """A gold answer as text: a number is written out.
+
+    Raises:
+        ValueError: it is neither a text nor a finite number.
+
+    >>> gold_text("1/2"), gold_text(42), gold_text(42.0), gold_text(0.5)
+    ('1/2', '42', '42', '0.5')
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, Fraction):
+        return str(value)
+    if isinstance(value, (numbers.Real, Decimal)) and not isinstance(value, bool) and math.isfinite(value):
+        return str(int(value)) if value == int(value) and abs(value) < LARGEST_EXACT else str(value)
+    raise ValueError(
+        f"{str(value)[:80]!r} of type {type(value).__name__} is neither a text nor a finite number; "
+        "write the gold answer as a text"
+    )
+
+
+def make_verifier(
+    name: str,
+    column: str,
+    score: Callable[[list[tuple[str, str]]], list[float | None]],
+    *,
+    read_gold: Callable[[Any], str] = gold_text,
+) -> Verifier:
     """A verifier named `name` that gives (completion's text, its row's `column`) pairs to `score`, in one list.
 
-    Rows where the column is None belong to another task: their reward is None. No completions: an empty list.
+    Rows where the column is None belong to another task: their reward is None. No completions: an empty list. A value
+    that `read_gold` refuses is a ValueError that names the column and the row.
     """
+
+    def gold(value: Any, row: int) -> str:
+        try:
+            return read_gold(value)
+        except ValueError as error:
+            raise ValueError(f"the verifier {name!r}: column {column!r}, row {row}: {error}") from None
 
     def verifier(*, completions: Sequence[Completion], **columns: Any) -> list[float | None]:
         if column not in columns:
             raise ValueError(f"the verifier {name!r} needs the column {column!r}; keep it in the dataset")
-        rows = list(zip(completions, columns[column], strict=True))
+        values = columns[column]
+        golds = [None if value is None else gold(value, row) for row, value in enumerate(values)]
+        rows = list(zip(completions, golds, strict=True))
         scores = iter(score([(completion_text(done), wanted) for done, wanted in rows if wanted is not None]))
         return [None if wanted is None else next(scores) for _, wanted in rows]
 

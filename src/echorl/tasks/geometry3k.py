@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from echorl.tasks.base import Verifier, check_size, check_split, check_template, draw
 from echorl.tasks.rows import READERS, Location, Row, check_columns
 from echorl.tasks.verify import GRADERS, geometry_gold, make_reward
+from echorl.tasks.verify.arithmetic import NotRational, evaluate
 from echorl.tasks.verify.pool import shared_pool
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ RELEASE_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 """Our name of a split -> its folder in the archives of the original release."""
 TIMEOUT = 30.0
 """Seconds for the value of one answer in LaTeX; it takes milliseconds, but the machine may be busy."""
-
-_PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,14 +164,34 @@ def _from_hub(row: Row) -> Problem | None:
 
 def _from_release(row: Row, choices: bool) -> Problem | None:
     """The hub's question is the release's `annotat_text`, the same formulas as text."""
-    right, values = LETTERS.index(row["answer"]), row["precise_value"]
-    if any(isinstance(value, str) for value in values):
+    if any(isinstance(value, str) for value in row["precise_value"]):
         return None
+    right, values = LETTERS.index(row["answer"]), choice_values(row["choices"], row["precise_value"])
     lines = [f"{letter}) {choice}" for letter, choice in zip(LETTERS, row["choices"], strict=True)] if choices else []
     gold = geometry_gold(LETTERS[right] if choices else "", values[right], values)
     return Problem(
         id=str(row["id"]), question="\n".join([row["annotat_text"].strip(), *lines]), gold=gold, images=_images(row)
     )
+
+
+def choice_values(choices: Sequence[str], precise_values: Sequence[float]) -> list[float]:
+    r"""The values of an item's choices: what a decimal, a fraction or a mixed number says, else the precise value.
+
+    The release multiplies the parts of mixed numbers.
+
+    >>> choice_values(["2 \\frac { 1 } { 2 }", "\\sqrt { 2 }"], [1.0, 1.4142])
+    [2.5, 1.4142]
+    """
+    read = [_exact_value(choice) for choice in choices]
+    return [precise if exact is None else exact for exact, precise in zip(read, precise_values, strict=True)]
+
+
+def _exact_value(text: str) -> float | None:
+    try:
+        value = evaluate(" ".join(text.split()))
+    except NotRational:
+        return None
+    return None if value is None else float(value)
 
 
 def _value(answer: str) -> float | None:
@@ -181,10 +200,10 @@ def _value(answer: str) -> float | None:
     Raises:
         ValueError: that could not be found out, by an accident of the machine perhaps: the item must not go missing.
     """
-    if _PLAIN.fullmatch(answer):
-        return float(answer)
+    if (exact := _exact_value(answer)) is not None:
+        return exact
     outcome = shared_pool("math_verify").call_each("latex_value", [(answer,)], timeout=TIMEOUT)[0]
-    if outcome.reason in ("timeout", "memory", "died"):
+    if outcome.reason in ("timeout", "memory", "died", "tampered"):
         raise ValueError(f"the value of the answer {answer!r} cannot be computed ({outcome.reason}): try again")
     return outcome.value
 

@@ -49,7 +49,7 @@ class GSM8K:
     chat: bool = False
     """Prompts as one user message instead of a string."""
     timeout: float = 5.0
-    """Seconds for one call of math-verify."""
+    """Seconds of CPU time for one call of math-verify."""
 
     def __post_init__(self) -> None:
         check_template(self.template)

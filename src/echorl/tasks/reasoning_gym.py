@@ -18,10 +18,11 @@ from echorl.tasks.base import (
     check_template,
     hash_fraction,
     make_prompt,
-    make_verifier,
 )
 from echorl.tasks.solutions import DEMONSTRATIONS
-from echorl.tasks.verify.gym import ReasoningGymGrader
+from echorl.tasks.verify.base import Verdict
+from echorl.tasks.verify.gym import ReasoningGymGrader, check_scorer
+from echorl.tasks.verify.rewards import make_reward_of_verdicts
 from echorl.tasks.verify.worker_gym import encode
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class ReasoningGym:
 
     A question's hash decides its split, so no question is in two of train, validation and test, whatever the sizes
     and seeds. The answer is what follows the last `####`, else the last `<answer>...</answer>`, else the last
-    non-empty line. A scorer that raises, gives None or NaN or takes over `timeout` seconds counts as 0.0.
+    non-empty line. A scorer that raises, gives None or NaN or takes over `timeout` seconds of CPU time counts as 0.0.
+    No answer is evaluated as code: datasets whose scorers are not on the list of safe ones are refused without
+    `trust_scorers`.
     """
 
     generator: str = "chain_sum"
@@ -56,10 +59,14 @@ class ReasoningGym:
     chat: bool = False
     """Prompts as one user message instead of a string."""
     timeout: float = 5.0
-    """Seconds for one call of a scorer that is not known to be safe."""
+    """Seconds of CPU time for one call of a scorer that does more than compare the answer with the gold."""
+    trust_scorers: bool = False
+    """Whether a scorer that is not on the list of safe ones runs as it is, on whatever the policy writes."""
 
     def __post_init__(self) -> None:
         check_template(self.template)
+        _check_name(self.generator)
+        check_scorer(self.generator, trust_scorers=self.trust_scorers)
         _generate(self.generator, self.config, seed=0, size=1)
         _generate(self.generator, {**self.config, **(self.harder or {})}, seed=0, size=1)
 
@@ -70,7 +77,7 @@ class ReasoningGym:
     @cached_property
     def verifier(self) -> Verifier:
         """Scores rows by their column `instance`; None for rows of another generator."""
-        return make_verifier(f"reasoning_gym_{self.generator}", "instance", self._score)
+        return make_reward_of_verdicts(f"reasoning_gym_{self.generator}", "instance", self._judge)
 
     def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
         """`size` rows (1,000 by default): prompt, question, instance (JSON) and, where one is known, demonstration.
@@ -112,12 +119,16 @@ class ReasoningGym:
             row["demonstration"] = writer(question, random.Random(seed))
         return row
 
-    def _score(self, rows: list[tuple[str, str]]) -> list[float | None]:
+    def _judge(self, rows: list[tuple[str, str]]) -> list[Verdict | None]:
         own = [json.loads(instance)["generator"] == self.generator for _, instance in rows]
         mine = [row for row, is_own in zip(rows, own, strict=True) if is_own]
-        grader = ReasoningGymGrader(config=self.config, timeout=self.timeout)
+        grader = ReasoningGymGrader(config=self.config, timeout=self.timeout, trust_scorers=self.trust_scorers)
         verdicts = iter(grader.grade([text for text, _ in mine], [instance for _, instance in mine]))
-        return [float(next(verdicts).score == 1.0) if is_own else None for is_own in own]
+        return [_as_success(next(verdicts)) if is_own else None for is_own in own]
+
+
+def _as_success(verdict: Verdict) -> Verdict:
+    return Verdict(float(verdict.score == 1.0), verdict.reason)
 
 
 def generators() -> Mapping[str, Any]:
@@ -129,14 +140,19 @@ def generators() -> Mapping[str, Any]:
     return DATASETS
 
 
-def _generate(generator: str, config: Mapping[str, Any], *, seed: int, size: int) -> ProceduralDataset:
-    """The reasoning-gym dataset; ValueError in one sentence for an unknown name, key or value."""
+def _check_name(generator: str) -> None:
+    """Raise a ValueError for an unknown name."""
     check_installed(f"the reasoning-gym dataset {generator!r}", ("reasoning_gym",), "tasks")
+    if generator not in generators():
+        names = ", ".join(sorted(generators()))
+        raise ValueError(f"unknown reasoning-gym dataset {generator!r}; choose one of {names}")
+
+
+def _generate(generator: str, config: Mapping[str, Any], *, seed: int, size: int) -> ProceduralDataset:
+    """The reasoning-gym dataset; ValueError in one sentence for an unknown key or value."""
     import reasoning_gym
     from reasoning_gym.factory import DATASETS
 
-    if generator not in DATASETS:
-        raise ValueError(f"unknown reasoning-gym dataset {generator!r}; choose one of {', '.join(sorted(DATASETS))}")
     known = [f.name for f in dataclasses.fields(DATASETS[generator][1]) if f.name not in ("seed", "size")]
     for key in config:
         if key not in known:

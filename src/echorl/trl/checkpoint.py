@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +12,15 @@ import torch
 from safetensors import safe_open
 from transformers import PreTrainedModel
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
 
 from echorl.stored import replacing
+from echorl.trl.resume import ResumeSettings, other_method, resume_plan
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
+
+logger = logging.get_logger(__name__)
 
 
 def save(trainer: EchoGRPOTrainer, trial: Any) -> None:
@@ -32,37 +37,70 @@ def save(trainer: EchoGRPOTrainer, trial: Any) -> None:
 
 
 def load(trainer: EchoGRPOTrainer, folder: str) -> None:
-    """Restore what `save` wrote. A checkpoint without it (plain GRPO's) starts the ledger and the quantile afresh.
+    """Restore what `save` wrote; `resume_plan` says how much of it fits the settings that the run has now.
 
-    All but the batch in use is the same on every process, so that between batches any number of them can resume.
+    A checkpoint without it (plain GRPO's) starts the ledger and the quantile afresh. All but the batch in use is the
+    same on every process, so that any number of them can resume.
 
     Raises:
-        ValueError: the checkpoint lies within a generation batch that other processes than these hold, or has the
-            memory of another method.
+        ValueError: the checkpoint has the memory of another method.
     """
-    path = _path(Path(folder), trainer.accelerator.process_index)
     _forward_sampler(trainer)
-    if not path.exists():
-        path = _path(Path(folder), 0)  # written by fewer processes
-    if not path.exists():
+    state = _read(trainer, Path(folder))
+    if state is None:
         return
-    device = trainer.accelerator.device
-    state = torch.load(path, map_location="cpu" if device.type == "cpu" else device, weights_only=True)
-    if state["buffer"] is not None and state["num_processes"] != trainer.accelerator.num_processes:
-        raise ValueError(_other_processes(folder))
-    trainer._step = state["step"]
-    if state["buffer"] is not None:
-        trainer._buffered_inputs = state["buffer"]
-        trainer.receipt.load_state_dict(state["receipt"])
+    _restore_batch(trainer, state, folder)
     trainer._metrics["train"].update(state["metrics"])
     trainer.ledger.load_state_dict(state["ledger"])
     trainer.entropy_floor = state["entropy_floor"]
     trainer.last_dump = state["last_dump"]
     trainer.warned = set(state["warned"])
-    part, writer = state.get("part", {}), state.get("method", trainer.args.method)
-    if part and writer != trainer.args.method:
-        raise ValueError(_other_method(folder, writer, trainer.args.method))
-    trainer.part.load_state_dict(part)
+    trainer.part.load_state_dict(state.get("part", {}))
+
+
+def _read(trainer: EchoGRPOTrainer, folder: Path) -> dict[str, Any] | None:
+    """This process's state, else (of fewer processes) the first one's; None in a checkpoint of plain GRPO."""
+    paths = [_path(folder, process) for process in (trainer.accelerator.process_index, 0)]
+    path = next((path for path in paths if path.exists()), None)
+    if path is None:
+        return None
+    device = trainer.accelerator.device
+    return torch.load(path, map_location="cpu" if device.type == "cpu" else device, weights_only=True)
+
+
+def _restore_batch(trainer: EchoGRPOTrainer, state: dict[str, Any], folder: str) -> None:
+    """Go on with the generation batch in use, or make TRL begin a new one, as `resume_plan` says."""
+    method = trainer.args.method
+    if state.get("part") and state.get("method", method) != method:  # earlier versions stored it apart
+        raise ValueError(f"cannot resume from {folder}: {other_method(state['method'], method)}")
+    old = ResumeSettings(**state["settings"]) if "settings" in state else None
+    plan = resume_plan(old, resume_settings(trainer), state["step"])
+    if plan.action == "refuse":
+        raise ValueError(f"cannot resume from {folder}: {plan.sentence}")
+    within = state["buffer"] is not None
+    trainer._step = plan.step
+    if plan.action == "go_on" and within:
+        trainer._buffered_inputs = state["buffer"]
+        trainer.receipt.load_state_dict(state["receipt"])
+    elif within and trainer.accelerator.is_main_process:
+        logger.warning(f"Resuming from {folder}: {plan.sentence}")
+
+
+def resume_settings(trainer: EchoGRPOTrainer) -> ResumeSettings:
+    """The settings of this run that decide how it can be resumed."""
+    args = trainer.args
+    return ResumeSettings(
+        per_device_train_batch_size=args.per_device_train_batch_size,
+        gradient_accumulation_steps=args.gradient_accumulation_steps,
+        steps_per_generation=args.steps_per_generation,
+        num_iterations=args.num_iterations,
+        num_processes=trainer.accelerator.num_processes,
+        method=args.method,
+        has_memory=bool(trainer.part.state_dict()),
+        echo_coef=args.echo_coef,
+        beta=args.beta,
+        vllm_importance_sampling_correction=args.use_vllm and args.vllm_importance_sampling_correction,
+    )
 
 
 def load_weights(trainer: EchoGRPOTrainer, folder: str) -> None:
@@ -89,44 +127,38 @@ def _saved_names(folder: Path) -> set[str]:
 
 
 def _state(trainer: EchoGRPOTrainer) -> dict[str, Any]:
-    within = trainer._step % (trainer.args.steps_per_generation * trainer.num_iterations) != 0
+    settings = resume_settings(trainer)
+    within = trainer._step % settings.micro_steps != 0
     return {
         "step": trainer._step,
+        "settings": asdict(settings),
         # TRL would generate anew after a resume and lose its place; so the batch in use goes along.
         "buffer": trainer._buffered_inputs if within else None,
-        "num_processes": trainer.accelerator.num_processes,
+        "num_processes": settings.num_processes,
         "receipt": trainer.receipt.state_dict(),
         "metrics": dict(trainer._metrics["train"]),  # of the logging interval that is not over yet
         "ledger": trainer.ledger.state_dict(),
         "entropy_floor": trainer.entropy_floor,
         "last_dump": trainer.last_dump,
         "warned": sorted(trainer.warned),
-        "method": trainer.args.method,
         "part": trainer.part.state_dict(),
     }
 
 
 def _forward_sampler(trainer: EchoGRPOTrainer) -> None:
-    """Draw the permutations of the epochs already done, else TRL's sampler starts again with the first one."""
-    generator = getattr(getattr(trainer, "train_sampler", None), "generator", None)
-    if generator is not None and trainer.shuffle_dataset:
-        for _ in range(int(trainer.state.epoch or 0)):
-            torch.randperm(trainer.train_sampler.num_samples, generator=generator)
+    """Draw the permutations of the epochs already done, else TRL's sampler starts again with the first one.
+
+    Done are those that the Trainer passes over: of as many optimiser steps as an epoch has with the batching of now.
+    """
+    sampler = getattr(trainer, "train_sampler", None)
+    generator = getattr(sampler, "generator", None)
+    if generator is None or not trainer.shuffle_dataset:
+        return
+    micro_steps = len(sampler) // trainer.args.generation_batch_size
+    updates = max(1, math.ceil(micro_steps / trainer.args.gradient_accumulation_steps))
+    for _ in range(trainer.state.global_step // updates):
+        torch.randperm(sampler.num_samples, generator=generator)
 
 
 def _path(folder: Path, process: int) -> Path:
     return folder / f"echorl_state_{process}.pt"
-
-
-def _other_method(folder: str, writer: str | None, method: str | None) -> str:
-    return (
-        f"{folder} holds what method={writer!r} remembers, which method={method!r} cannot go on from: resume with "
-        f"method={writer!r}, or start a new run from the checkpoint's weights."
-    )
-
-
-def _other_processes(folder: str) -> str:
-    return (
-        f"{folder} was written within a generation batch by another number of processes: resume with as many as then, "
-        "or from a checkpoint at a generation batch's end."
-    )

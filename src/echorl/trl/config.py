@@ -9,7 +9,7 @@ from typing import Any
 from trl import GRPOConfig
 
 from echorl.core.config import EchoConfig
-from echorl.methods import METHODS, Method, load_method, method_settings
+from echorl.methods import METHODS, SET_BY_METHODS, Method, load_method, method_settings
 from echorl.trl.live import check_live
 from echorl.trl.sources import SOURCES
 
@@ -18,7 +18,25 @@ _DEFAULT = EchoConfig()
 
 def _setting(name: str, text: str):
     """A field with `EchoConfig`'s default, so that each default lives in one place."""
+    if f"echo_{name}" in SET_BY_METHODS:
+        return _left_to_methods(f"echo_{name}", text, getattr(_DEFAULT, name))
     return field(default=getattr(_DEFAULT, name), metadata={"help": text})
+
+
+def _trl_setting(name: str):
+    """TRL's field of that name, as one that methods set."""
+    own = next(own for own in fields(GRPOConfig) if own.name == name)
+    return _left_to_methods(name, own.metadata["help"], own.default)
+
+
+def _left_to_methods(name: str, text: str, default: Any):
+    """A field that is None until it is written, since only so a written default differs from one that was left out."""
+    _WITHOUT_A_METHOD[name] = default
+    return field(default=None, metadata={"help": f"{text} Not written: the method's value, or {default!r}."})
+
+
+_WITHOUT_A_METHOD: dict[str, Any] = {}
+"""Fields that methods set -> the value that holds where neither the user nor the method sets them."""
 
 
 @dataclass
@@ -37,9 +55,9 @@ class EchoGRPOConfig(GRPOConfig):
             extra forward for them; `"surprisal"` takes -log pi of the sampled tokens instead, where the engine returns
             it: no forward, but a noisy estimate that often picks another clip (docs/trl.md).
         method: a name in `echorl.methods.METHODS` ("grpo", "dapo", "luffy", "uft", ...): each field that the
-            method sets and that was left at its default takes the method's value. None: TRL's fields as they are.
+            method sets takes the method's value, unless it is written, with whatever value. None: TRL's own.
         method_options: the method's own options, a mapping (JSON on a command line); also a field that the method sets,
-            to set it otherwise, back to TRL's default say.
+            to set it otherwise.
         echo_mine_demonstrations: whether an expert's trace in a group (LUFFY) can give an EchoClip.
         max_rollout_tokens: end training with the generation batch that brings the response tokens sampled so far to
             this number (0: no limit), so that runs can be compared at equal cost.
@@ -48,13 +66,17 @@ class EchoGRPOConfig(GRPOConfig):
         ValueError: a value is out of range; the message names the field and what is allowed.
     """
 
-    echo_coef: float = _setting("coef", "lambda, the weight of the EchoClips' negative log-likelihood; 0: plain GRPO.")
+    echo_coef: float | None = _setting(
+        "coef", "lambda, the weight of the EchoClips' negative log-likelihood; 0: plain GRPO."
+    )
     echo_scope: str = _setting(
         "scope", "'verified': every group with a success; 'degenerate': all-success groups only."
     )
-    echo_select: str = _setting("select", "'max_entropy' (EchoRL), or a control: 'min_entropy', 'random', 'full'.")
-    echo_clip_per: str = _setting("clip_per", "One clip a 'prompt', or one for each successful 'rollout'.")
-    echo_average_over: str = _setting(
+    echo_select: str | None = _setting(
+        "select", "'max_entropy' (EchoRL), or a control: 'min_entropy', 'random', 'full'."
+    )
+    echo_clip_per: str | None = _setting("clip_per", "One clip a 'prompt', or one for each successful 'rollout'.")
+    echo_average_over: str | None = _setting(
         "average_over", "Divide the sum over clips by all prompts ('prompt') or by 'clip's."
     )
     echo_length_norm: str = _setting(
@@ -97,6 +119,16 @@ class EchoGRPOConfig(GRPOConfig):
             "-log pi of the sampled tokens, a noisy estimate of the entropies."
         },
     )
+
+    loss_type: str | None = _trl_setting("loss_type")
+    scale_rewards: str | None = _trl_setting("scale_rewards")
+    importance_sampling_level: str | None = _trl_setting("importance_sampling_level")
+    epsilon: float | None = _trl_setting("epsilon")
+    epsilon_high: float | None = _trl_setting("epsilon_high")
+    beta: float | None = _trl_setting("beta")
+    use_bias_correction_kl: bool | None = _trl_setting("use_bias_correction_kl")
+    entropy_coef: float | None = _trl_setting("entropy_coef")
+    top_entropy_quantile: float | None = _trl_setting("top_entropy_quantile")
 
     method: str | None = field(
         default=None, metadata={"help": f"{', '.join(METHODS)}; none: TRL's own (docs/methods.md)."}
@@ -158,12 +190,20 @@ class EchoGRPOConfig(GRPOConfig):
 
 
 def apply_method(config: EchoGRPOConfig) -> None:
-    """Give the fields that were left at their default the method's values."""
+    """Give the fields that were not written the method's values, or those that hold without a method.
+
+    Raises:
+        ValueError: a field and `method_options` name different values.
+    """
     config.load_method()  # refuses what does not exist
-    defaults = {f.name: f.default for f in fields(config)}
-    for name, value in method_settings(config.method, config.parsed_method_options()).items():
-        if getattr(config, name) == defaults[name]:
+    options = config.parsed_method_options()
+    values = {**_WITHOUT_A_METHOD, **method_settings(config.method, options)}
+    for name, value in values.items():
+        written = getattr(config, name)
+        if written is None:
             setattr(config, name, value)
+        elif name in options and written != value:
+            raise ValueError(f"{name}={written!r} and method_options={{{name!r}: {value!r}}} differ: keep one of them.")
 
 
 def check_fixed(config: EchoGRPOConfig) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from echorl.tasks import TASKS, Verifier, load_task
 from echorl.tasks.verify import GRADERS, Grader, Verdict
+from echorl.tasks.verify.rewards import TIMEOUTS
 
 SOURCES: Mapping[str, str] = {
     **dict.fromkeys(("aime", "aime25", "amc", "minerva", "olympiad_bench", "HuggingFaceH4/MATH-500"), "math"),
@@ -35,8 +36,9 @@ def compute_score(
     reward_model_tokenizer: Any = None,
     **options: Any,
 ) -> dict[str, float]:
-    """The score of the response, from 0.0 to 1.0, and as `acc` whether it is a success (1.0, else 0.0).
+    """The score of the response, from 0.0 to 1.0, with `acc` and `timeout`, which verl averages in a validation.
 
+    `acc` is 1.0 for a success, else 0.0; `timeout` is 1.0 where the verifier took too long, and the score is 0.0 then.
     Called by verl's reward workers, from several threads at once.
 
     Args:
@@ -65,14 +67,20 @@ def compute_score(
                 f"reward_kwargs.task to one of {', '.join(TASKS)}, or .grader to one of {', '.join(GRADERS)}."
             )
         verdict = _grader(grader, _as_text(options)).grade([solution_str], [ground_truth])[0]
-    return {"score": verdict.score, "acc": float(verdict.score == 1.0)}
+    return {
+        "score": verdict.score,
+        "acc": float(verdict.score == 1.0),
+        "timeout": float(verdict.reason == "timeout"),
+    }
 
 
 def _ask_task(name: str, options: str, text: str, gold: str) -> Verdict:
-    found = _verifier(name, options)(completions=[text], answer=[gold], instance=[gold])[0]
+    logged: dict[str, float] = {}
+    columns = {"answer": [gold], "instance": [gold], "log_metric": logged.__setitem__}
+    found = _verifier(name, options)(completions=[text], **columns)[0]
     if found is None:
         raise ValueError(f"the verifier of {name} has no verdict on a row whose ground truth begins {gold[:80]!r}.")
-    return Verdict(found)
+    return Verdict(found, "timeout" if logged.get(TIMEOUTS) else "")
 
 
 @cache

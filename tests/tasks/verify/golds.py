@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 from echorl.tasks.base import final_answer
+from echorl.tasks.geometry3k import choice_values
 from echorl.tasks.verify import geometry_gold
 
 Golds = dict[str, tuple[str, list[str]]]
@@ -46,10 +47,11 @@ def geometry3k(files: Path) -> list[str]:
     """Three items have statements, not numbers, as choices: they have letters alone."""
     with zipfile.ZipFile(files / "geometry3k_test.zip") as archive:
         rows = [json.loads(archive.read(name)) for name in archive.namelist() if name.endswith("data.json")]
-    return [_geometry_gold(row["answer"], row["precise_value"]) for row in rows]
+    return [_geometry_gold(row["answer"], row["choices"], row["precise_value"]) for row in rows]
 
 
-def _geometry_gold(letter: str, values: list[float | str]) -> str:
-    if any(isinstance(value, str) for value in values):
+def _geometry_gold(letter: str, choices: list[str], precise_values: list[float | str]) -> str:
+    if any(isinstance(value, str) for value in precise_values):
         return geometry_gold(letter, None, [])
+    values = choice_values(choices, precise_values)
     return geometry_gold(letter, values["ABCD".index(letter)], values)

@@ -78,6 +78,8 @@ def test_the_letter_c(text: str) -> None:
         "The answer isn't C",
         "The answer is (A) or (B)",
         "The answer is A and C.",
+        "The answer is A and C only.",
+        "\\boxed{A and C together}",
         "The answer is A,\nand C.",
         "\\boxed{A, B}",
         "\\boxed{Option A or option C}",
@@ -134,3 +136,178 @@ def test_no_answer_says_so() -> None:
     assert GRADER.grade(["I think so", "A"], ["I", "B"])[0].reason == "no answer"
     assert GRADER.grade(["I think so", "A"], ["I", "B"])[1].reason == ""
     assert GRADER.grade([], []) == []
+
+
+@pytest.mark.parametrize(
+    ("letter", "text"),
+    [
+        ("B", "Answer：B"),
+        ("B", "<answer>The answer is B</answer>"),
+        ("B", "Answer∶ B"),
+        ("B", "Answer - B"),
+        ("B", "Answer is: B"),
+        ("B", "Answer — B"),
+        ("B", "Answer – B"),
+        ("B", "Answer -> B"),
+        ("B", "The answer is （Ｂ）。"),
+        ("B", "Ｂ"),
+        ("B", "（Ｂ）"),
+        ("B", "\\boxed{（Ｂ）}"),
+        ("B", "\\boxed{The answer is B}"),
+        ("B", "\\boxed{Answer: B}"),
+        ("B", "答案：B"),
+        ("B", "答案是B"),
+        ("B", "Answer: Ⓑ"),
+        ("B", "The answer is 【B】."),
+        ("B", "Answer:\u200bB"),
+        ("B", "\\boxed{\\text{Answer: } B}"),
+        ("B", "<answer>Answer：B</answer>"),
+        ("B", "𝐁"),
+        ("B", "The answer is B, not A."),
+        ("B", "The answer is B (not A)."),
+        ("B", "The answer is B: I and II only"),
+        ("B", "\\boxed{B. I and II only}"),
+        ("B", "\\boxed{B) II and III}"),
+        ("B", "The answer is (B) I and II."),
+        ("B", "\\boxed{B. A and C}"),
+        ("B", "\\boxed{(B) both A and C}"),
+        ("B", "The answer is B. A is wrong"),
+        ("B", 'The answer is B "Mars"'),
+        ("B", "The answer is B - Mars"),
+        ("B", 'The answer is B: "Mars"'),
+        ("B", "The answer is B!"),
+        ("B", "B"),
+        ("B", "The answer is B. I am sure."),
+        ("B", "The answer is B, I think."),
+        ("B", "The answer is B and I am sure"),
+        ("B", "The answer is B. A man"),
+        ("F", "\\boxed{F. (C) output is labor intensive}"),
+        ("F", "The answer is F: (C) output is labor"),
+        ("F", "F. (C) output is labor"),
+        ("F", "\\boxed{(F) (C) output is labor}"),
+        ("A", "The answer is A (Mars)."),
+        ("A", "The answer is A."),
+        ("A", "The answer is A, a fine of $500."),
+        ("A", "The answer is A\nB is wrong"),
+        ("A", "The answer is **A** because"),
+        ("A", "A"),
+        ("A", "The answer is A: $500"),
+        ("A", 'The answer is A: "Mars"'),
+        ("A", 'The answer is "A".'),
+        ("A", "The answer is A. $500 fine"),
+        ("A", "The answer is $A$ since"),
+        ("A", "The answer is $A$."),
+        ("I", "The answer is I."),
+        ("I", "\\boxed{I}"),
+        ("I", "I"),
+        ("I", "The answer is (I)."),
+    ],
+)
+def test_signs_of_other_scripts_and_texts_of_options(letter: str, text: str) -> None:
+    assert GRADER.answer(text) == letter
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is I and II only",
+        "The answer is I, II and III",
+        "The answer is I & II",
+        "The answer is I/II",
+        "\\boxed{I and III}",
+        "I and II",
+        "\\boxed{I, II}",
+        "The answer is II",
+        "The answer is Ⅱ",
+        "The answer is I or II",
+        "The answer is A $500 fine.",
+        "The answer is A 'no-fly' zone.",
+        'The answer is A "big" fish.',
+        "The answer is A *big* fish.",
+        "The answer is A €500 fine.",
+        "The answer is A 5-year plan.",
+        "The answer is A fine of $500",
+        "\\boxed{A \\vee B}",
+        "\\boxed{A or maybe C}",
+        "\\boxed{A/B}",
+        "\\boxed{A|B}",
+        "\\boxed{A, maybe B}",
+        "\\boxed{either A or B}",
+        "\\boxed{A \\lor B}",
+        "\\boxed{not A}",
+        "\\boxed{A?}",
+        "\\boxed{A and/or B}",
+        "\\boxed{neither A nor B}",
+        "\\boxed{all but A}",
+        "\\boxed{A (or B)}",
+        "\\boxed{A ∨ B}",
+        "\\boxed{A \\land B}",
+        "The answer is A or B depending on the case.",
+        "The answer is A?",
+        "The answer is A, perhaps B.",
+        "The answer is A (maybe B).",
+        "The answer is A, or B",
+        "The answer is either A or B",
+        "The answer is not A",
+        "\\boxed{A+B}",
+        "\\boxed{A & B}",
+        "\\boxed{A \\& B}",
+        "\\boxed{A, B, C}",
+        "\\boxed{A; B}",
+        "\\boxed{A \\text{ or } B}",
+        "\\boxed{A \\cup B}",
+        "\\boxed{¬A}",
+        "\\boxed{A B}",
+        "A or B",
+        "(A) or (B)",
+        "A / B",
+        "Answer: A/B",
+        "Answer: A or B",
+        "<answer>A or B</answer>",
+        "<answer>The answer is A or B</answer>",
+        "\\boxed{(A) (B)}",
+        "\\boxed{A) B) C}",
+        "\\boxed{A or possibly option C}",
+        "\\boxed{A or else B}",
+        "The answer is A and also C.",
+        "\\boxed{A\\,\\text{or}\\,B}",
+        "\\boxed{A \\quad B}",
+        "\\boxed{A~B}",
+        "\\boxed{A\\\\B}",
+        "\\boxed{A \\oplus B}",
+        "\\boxed{anything except A}",
+        "\\boxed{maybe A}",
+        "The answer is A vs B",
+        "\\boxed{A-B}",
+        "\\boxed{A to C}",
+        "\\boxed{A to be}",
+        "\\boxed{A if B}",
+        "\\boxed{A,B}",
+        "\\boxed{A or B or C}",
+        "\\boxed{A、B}",
+        "\\boxed{A・B}",
+        "\\boxed{A or the letter B}",
+    ],
+)
+def test_two_labels_and_articles_are_no_answer(text: str) -> None:
+    assert GRADER.answer(text) == ""
+
+
+@pytest.mark.parametrize("gold", ["C", "(C)", "C.", "c", "\\text{C}", " C ", "（Ｃ）", "C) Mars"])
+def test_a_gold_is_read_as_a_label(gold: str) -> None:
+    texts = ["The answer is C.", "The answer is B."]
+    assert [verdict.score for verdict in GRADER.grade(texts, [gold] * 2)] == [1.0, 0.0]
+    assert GRADER.validate([gold]).own_accepted == 1
+
+
+@pytest.mark.parametrize("gold", ["", "Mars", "K", "A or B", "12"])
+def test_a_gold_without_a_label_is_refused(gold: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"the grader 'choice': gold 1: .* holds no single label; write a letter from A"
+    ):
+        GRADER.grade(["C", "C"], ["C", gold])
+
+
+@pytest.mark.parametrize("part", ["A or ", "答案：", "The answer is A or ", "Ａ", "A (", "answer - "])
+def test_long_texts_take_linear_time(part: str) -> None:
+    assert GRADER.answer(part * (200_000 // len(part)) + "\nThe answer is B") == "B"

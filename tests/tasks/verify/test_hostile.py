@@ -18,6 +18,7 @@ from echorl.tasks.verify.reading import after_thinking, last_box, last_tag
 from tests.tasks.verify import hostile
 
 TIMEOUT = 0.5
+TOWER = "\\boxed{9^{9^{9^9}}}"
 MARKED = ("marked tower", "marked nesting", "marked control characters", "marked code", "marked empty")
 PIECES = [*r"\{}()[]$^_,.=+-!/ 0129xiIe", "\n", "\\frac", "\\sqrt{", "\\boxed{", "</think>"]
 LATEX = st.lists(st.sampled_from(PIECES), max_size=60).map("".join)
@@ -47,7 +48,7 @@ def test_the_corpus() -> None:
 
 def test_neighbours_are_graded(pool: Pool) -> None:
     """One text of each kind here; `benchmarks.grading` does the same with all of them."""
-    texts = [text for n, bad in enumerate(one_of_each_kind()) for text in (bad, neighbour(n))]
+    texts = [text for n, bad in enumerate([*one_of_each_kind(), TOWER]) for text in (bad, neighbour(n))]
     pool.call_each("math_equal", [("1", "x")] * 2, timeout=30)
     start = time.monotonic()
     verdicts = MathGrader(timeout=TIMEOUT, pool=pool).grade(texts, [hostile.GOLD] * len(texts))

@@ -36,7 +36,6 @@ GRADER = GRADERS["math"]
         ("\\boxed{2e^{3}}", "2000", 0.0),
         ("\\boxed{\\text{Evelyn}}", "Evelyn", 1.0),
         ("\\boxed{\\text{Evelyn}}", "Angela", 0.0),
-        ("\\boxed{garbage 42 ((((}", "42", 0.0),
     ],
 )
 def test_verdicts(text: str, gold: str, score: float) -> None:
@@ -55,6 +54,7 @@ def test_verdicts(text: str, gold: str, score: float) -> None:
         ("\\boxed{ }", "no answer"),
         (f"\\boxed{{{'4' * 1001}}}", "too long"),
         (f"\\boxed{{{'(' * 13}42{')' * 13}}}", "too deep"),
+        ("\\boxed{garbage 42 ((((}", "unreadable"),
     ],
 )
 def test_what_is_not_compared_says_why(text: str, reason: str) -> None:

@@ -4,18 +4,21 @@ import itertools
 import multiprocessing
 import os
 import signal
+import site
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from echorl.tasks.verify import process, worker, worker_gym
+from echorl.tasks.verify import process, start, watch, worker, worker_gym
 from echorl.tasks.verify.pool import Pool, _Work, shared_pool
 from echorl.tasks.verify.process import Outcome, Worker
+from echorl.tasks.verify.watch import Watch
 
 TOWER = ("24", "9^{9^{9^9}}")
 HALF = ("24", "48/2")
@@ -25,22 +28,42 @@ verifier = load_task("gsm8k", timeout=0.5).verifier
 print(verifier(completions=["#### 48/2", "#### 9^{9^{9^9}}"], answer=["24", "24"]))
 """
 ORPHAN = """
-import os, signal, sys
-from echorl.tasks.verify.pool import Pool
-pool = Pool("math_verify", num_workers=1)
-pool.call_each("text_equal", [("1", "2/2")], timeout=30)
-print(pool._all[0]._process.pid, flush=True)
+import os, signal, sys, threading, time
+from tests.tasks.verify.test_pool import make_fake_pool
+pool = make_fake_pool()
+pool.call_each("value", [(1,)], timeout=30)
+if sys.argv[1] == "working":
+    path = os.path.abspath("holding")
+    threading.Thread(target=pool.call_each, args=("hold", [(path,)]), kwargs={"timeout": 600}).start()
+    while not os.path.exists(path):
+        time.sleep(0.01)
+print(pool._all[0]._started.process.pid, flush=True)
 if os.fork() == 0:
     os.close(1)
     signal.pause()  # holds the pipes of a parent that is gone
 os.kill(os.getpid(), signal.SIGKILL)
 """
+FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Pool]:
     made = Pool("math_verify", num_workers=2)
+    yield made
+    made.close()
+
+
+def make_fake_pool(script: Path = FAKE_WORKER) -> Pool:
+    """One worker with the functions of `fake_worker`, which starts in no time."""
+    pool = Pool("json", num_workers=1, cache_size=0)
+    pool._all[0]._command = [sys.executable, str(script), process.SCRIPT, str(2**28)]
+    return pool
+
+
+@pytest.fixture(scope="module")
+def fake_pool() -> Iterator[Pool]:
+    made = make_fake_pool()
     yield made
     made.close()
 
@@ -60,7 +83,7 @@ def is_alive(pid: int) -> bool:
 
 
 def pids(pool: Pool) -> list[int]:
-    return [one._process.pid for one in pool._all if one._process is not None]
+    return [one._started.process.pid for one in pool._all if one._started is not None]
 
 
 def test_results_come_in_order(pool: Pool) -> None:
@@ -232,16 +255,169 @@ def test_close_ends_the_workers_and_a_call_starts_new_ones() -> None:
 
 
 @linux
-def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
-    """Even if a process that the parent forked holds their pipes open."""
+@pytest.mark.parametrize("worker_is", ["idle", "working"])
+def test_workers_end_with_a_killed_parent(tmp_path: Path, worker_is: str) -> None:
+    """Even if a process that the parent forked holds their pipes open, and in C code that lets no thread run."""
     path = tmp_path / "script.py"
     path.write_text(ORPHAN)
-    parent = subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE, text=True, start_new_session=True)
-    pid = int(parent.stdout.readline())
-    assert parent.wait(timeout=20) == -signal.SIGKILL
-    assert wait_for(lambda: not is_alive(pid))
-    os.killpg(parent.pid, signal.SIGKILL)
-    parent.stdout.close()
+    root = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, path, worker_is]
+    options = {"text": True, "start_new_session": True, "env": root, "cwd": tmp_path}
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, **options)
+    try:
+        pid = int(parent.stdout.readline())
+        assert parent.wait(timeout=60) == -signal.SIGKILL
+        assert wait_for(lambda: not is_alive(pid))
+    finally:  # else a failure leaves the forked process behind
+        os.killpg(parent.pid, signal.SIGKILL)
+        parent.stdout.close()
+
+
+@linux
+def test_a_worker_outlives_the_thread_that_asked_for_it() -> None:
+    pool = make_fake_pool()
+    thread = threading.Thread(target=pool.call_each, args=("value", [(1,)]), kwargs={"timeout": 30})
+    thread.start()
+    thread.join()
+    started = pids(pool)
+    assert pool.call_each("value", [(2,)], timeout=30) == [Outcome(2)]
+    assert pids(pool) == started
+    pool.close()
+
+
+@linux
+def test_a_worker_that_does_not_get_on_is_not_late(fake_pool: Pool) -> None:
+    """It is stopped for longer than the call's limit, as on a machine that does other work."""
+    fake_pool.call_each("value", [(1,)], timeout=30)
+    (pid,) = pids(fake_pool)
+    os.kill(pid, signal.SIGSTOP)
+    later = threading.Timer(1.0, os.kill, (pid, signal.SIGCONT))
+    later.start()
+    assert fake_pool.call_each("value", [(2,)], timeout=0.3) == [Outcome(2)]
+    later.join()
+    assert pids(fake_pool) == [pid]
+
+
+@linux
+def test_a_worker_that_never_gets_on_ends_with_its_call(fake_pool: Pool) -> None:
+    fake_pool.call_each("value", [(1,)], timeout=30)
+    os.kill(pids(fake_pool)[0], signal.SIGSTOP)
+    assert fake_pool.call_each("value", [(3,)], timeout=0.03) == [Outcome(None, "timeout")]
+    assert fake_pool.call_each("sleep", [(600,)], timeout=0.03) == [Outcome(None, "timeout")]
+    assert fake_pool.call_each("value", [(4,)], timeout=30) == [Outcome(4)]
+
+
+@linux
+def test_cpu_time_is_limited_in_c_code(fake_pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the worker's own timer, whatever the parent ignores and blocks."""
+    monkeypatch.setattr(process, "WALL_FACTOR", 10_000)
+    fake_pool.close()
+    handler = signal.signal(signal.SIGPROF, signal.SIG_IGN)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGPROF])
+    try:
+        rows = [("power",), ("value", 1)]
+        found = [fake_pool.call_each(name, [arguments], timeout=0.3)[0] for name, *arguments in rows]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.signal(signal.SIGPROF, handler)
+    assert found == [Outcome(None, "timeout"), Outcome(1)]
+
+
+def test_a_caller_that_was_stopped_does_not_end_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its watch counts its own looks: time in which the caller itself did not run is one of them at most."""
+    looks: list[float] = []
+
+    class Clock(threading.Event):
+        def wait(self, seconds: float | None = None) -> bool:
+            looks.append(seconds)
+            return False
+
+    monkeypatch.setattr(watch, "Event", Clock)
+    killed = SimpleNamespace(kill=lambda: looks.append(-1))
+    Watch(killed, 20.0)._thread.join()
+    assert looks == [1.0] * 20 + [-1]
+
+
+@linux
+def test_a_worker_that_dies_as_it_starts_is_started_again(tmp_path: Path) -> None:
+    script = tmp_path / "dies_once.py"
+    died = tmp_path / "died"
+    script.write_text(
+        f"import os, pathlib, runpy\ndied = pathlib.Path({str(died)!r})\nif not died.exists():\n"
+        f"    died.touch()\n    os.kill(os.getpid(), 9)\nrunpy.run_path({str(FAKE_WORKER)!r}, run_name='__main__')\n"
+    )
+    pool = make_fake_pool(script)
+    assert pool.call_each("value", [(1,)], timeout=30) == [Outcome(1)]
+    assert died.exists()
+    pool.close()
+
+
+@linux
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "was ended by SIGKILL$"),
+        ("raise ModuleNotFoundError('no sympy')", "exited with status 1: ModuleNotFoundError: no sympy$"),
+        ("import os, time; os.close(1); os.close(2); time.sleep(600)", "was ended by SIGKILL$"),
+    ],
+)
+def test_a_worker_that_never_starts_says_how_it_ended(tmp_path: Path, code: str, how: str) -> None:
+    script = tmp_path / "dies.py"
+    script.write_text(code)
+    with pytest.raises(RuntimeError, match=f"a grader process did not start in 3 attempts; the last one {how}"):
+        make_fake_pool(script).call_each("value", [(1,)], timeout=30)
+
+
+def test_a_worker_that_is_stopped_as_it_starts_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "START_SECONDS", 0.1)
+    script = tmp_path / "sleeps.py"
+    script.write_text("import time; time.sleep(600)")
+    with pytest.raises(RuntimeError, match=r"the last one was not ready after 0\.1 s"):
+        make_fake_pool(script).call_each("value", [(1,)], timeout=30)
+
+
+@linux
+def test_workers_get_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY", "https_proxy", "HTTP_PROXY", "PYTHONWARNINGS"):
+        monkeypatch.setenv(name, "secret")
+    pool = make_fake_pool()
+    environment = pool.call_each("environment", [()], timeout=30)[0].value
+    assert "secret" not in environment.values()
+    files, home = pool.call_each("folder", [()], timeout=30)[0].value
+    assert files == []
+    assert not os.path.exists(home)
+    assert pool.call_each("write", [()], timeout=30) == [Outcome(None, "error FileNotFoundError")]
+    pool.close()
+
+
+def test_what_a_worker_gets_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"PYTHONPATH": f"src{os.pathsep}", "PATH": "/bin", "LC_ALL": "C", "LD_LIBRARY_PATH": "", "USER": "me"}
+    got = start.worker_environment(given, "/home")
+    assert got["PYTHONPATH"] == f"{tmp_path / 'src'}{os.pathsep}{tmp_path}"
+    assert (got["PATH"], got["LC_ALL"], got["HOME"], got["TMPDIR"]) == (os.path.abspath("/bin"), "C", "/home", "/home")
+    assert not {"LD_LIBRARY_PATH", "USER"} & set(got)
+    assert got["PYTHONUSERBASE"] == site.getuserbase()
+
+
+@linux
+@pytest.mark.parametrize(
+    "line", ['{"result": 1.0, "reason": "", "last": false}', "0 1.0", "", '0123456789abcdef {"result"']
+)
+def test_a_reply_that_the_answer_writes_does_not_count(fake_pool: Pool, line: str) -> None:
+    assert fake_pool.call_each("forge", [(line,)], timeout=30) == [Outcome(None, "tampered")]
+    assert fake_pool.call_each("value", [(1,), (2,)], timeout=30) == [Outcome(1), Outcome(2)]
+
+
+@linux
+@pytest.mark.parametrize("function", ["change", "spoil"])
+def test_a_worker_whose_scorer_changed_is_not_used_again(fake_pool: Pool, function: str) -> None:
+    """Nor does what the changed scorer said count; the calls beside it are made by another worker."""
+    fake_pool.call_each("value", [(1,)], timeout=30)
+    before = pids(fake_pool)
+    assert fake_pool.call_each(function, [()], timeout=30) == [Outcome(None, "tampered")]
+    assert fake_pool.call_each("value", [(1,), (2,)], timeout=30) == [Outcome(1), Outcome(2)]
+    assert pids(fake_pool) != before
 
 
 def test_a_missing_package_is_one_clear_error() -> None:

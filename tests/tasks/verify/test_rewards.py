@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from echorl.cli.data import find_function
-from echorl.tasks.verify import geometry_gold
+from echorl.tasks import load_task
+from echorl.tasks.verify import GRADERS, NumberGrader, ReasoningGymGrader, Verdict, geometry_gold, make_reward
+from echorl.tasks.verify.rewards import FAILURES, TIMEOUTS
 from echorl.verl.reward import compute_score
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """A grader whose verdict is the gold: the reason for a 0, or "" for a 1."""
+
+    name: str = "reasons"
+
+    def grade(self, texts: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
+        return [Verdict(0.0, reason) if reason else Verdict(1.0) for reason in golds]
+
+
+def logged_by(reward, **columns: object) -> dict[str, list[float]]:
+    """Metric -> the values that the reward function logs as TRL lets it."""
+    logged: dict[str, list[float]] = {}
+    reward(**columns, log_metric=lambda name, value: logged.setdefault(name, []).append(value))
+    return logged
 
 
 @pytest.mark.parametrize(
@@ -28,6 +55,45 @@ def test_a_recipe_names_a_reward_function(name: str, text: str, columns: dict[st
         reward(completions=[text])
 
 
+@pytest.mark.parametrize("gold", [42, 42.0, np.int64(42), np.float32(42), Decimal(42), Fraction(84, 2), "42"])
+@pytest.mark.parametrize(("name", "text"), [("math", "\\boxed{42}"), ("number", "#### 42")])
+def test_a_gold_may_be_a_number(name: str, text: str, gold: object) -> None:
+    reward = make_reward(GRADERS[name])
+    assert reward(completions=[text, "7"], answer=[gold, gold]) == [1.0, 0.0]
+    assert GRADERS[name].grade([text], [gold])[0].score == 1.0
+
+
+def test_a_choice_may_be_a_digit_and_a_broken_number_keeps_its_digits() -> None:
+    assert make_reward(GRADERS["choice"])(completions=["The answer is 2."], answer=[2]) == [1.0]
+    assert make_reward(GRADERS["number"])(completions=["#### 0.1"], answer=[np.float32(0.1)]) == [1.0]
+    assert make_reward(GRADERS["number"])(completions=["#### 1" + "0" * 30], answer=[10**30]) == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "gold", "message"),
+    [
+        ("math", True, "'True' of type bool is neither a text nor a finite number; write the gold answer as a text"),
+        ("number", float("nan"), "'nan' of type float is neither a text nor a finite number"),
+        ("choice", ["C"], "of type list is neither a text"),
+        ("geometry", {"letter": "C"}, "of type dict is neither a text"),
+        ("reasoning_gym", {"answer": "4"}, "of type dict is neither a text"),
+        ("number", "unknown", "'unknown' is no number; write one, such as '1,000'"),
+        ("number", "42 or 43", "'42 or 43' is no number"),
+        ("number", "", "'' is no number"),
+        ("choice", "Mars", "'Mars' holds no single label"),
+        ("geometry", "36.4", "'36.4' is no gold of geometry; make one by geometry_gold"),
+        ("geometry", "C", "'C' is no gold of geometry"),
+    ],
+)
+def test_a_gold_that_is_none_is_refused_with_its_place(name: str, gold: object, message: str) -> None:
+    column = "instance" if name == "reasoning_gym" else "answer"
+    reward = find_function(f"echorl.tasks.verify.rewards.{name}", "reward_funcs", home="trl.rewards")
+    with pytest.raises(ValueError, match=rf"the verifier '{name}': column '{column}', row 1: .*{re.escape(message)}"):
+        reward(completions=["x", "x"], **{column: [None, gold]})
+    with pytest.raises(ValueError, match=rf"the grader '{name}': gold 0: .*{re.escape(message)}"):
+        GRADERS[name].grade(["x"], [gold])
+
+
 @pytest.mark.parametrize(
     ("source", "text", "gold"),
     [
@@ -42,8 +108,8 @@ def test_a_recipe_names_a_reward_function(name: str, text: str, columns: dict[st
     ],
 )
 def test_a_rows_source_finds_its_grader(source: str, text: str, gold: str) -> None:
-    assert compute_score(source, text, gold, {"index": 0}) == {"score": 1.0, "acc": 1.0}
-    assert compute_score(source, "\\boxed{D} #### 7", gold) == {"score": 0.0, "acc": 0.0}
+    assert compute_score(source, text, gold, {"index": 0}) == {"score": 1.0, "acc": 1.0, "timeout": 0.0}
+    assert compute_score(source, "\\boxed{D} #### 7", gold) == {"score": 0.0, "acc": 0.0, "timeout": 0.0}
 
 
 def test_a_named_grader_with_options() -> None:
@@ -53,13 +119,49 @@ def test_a_named_grader_with_options() -> None:
 
 
 def test_partial_credit_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    from echorl.tasks.verify import Verdict
-    from echorl.tasks.verify.gym import ReasoningGymGrader
-
     monkeypatch.setattr(ReasoningGymGrader, "grade", lambda self, texts, golds: [Verdict(0.4)])
-    assert compute_score("mine", "x", "{}", grader="reasoning_gym") == {"score": 0.4, "acc": 0.0}
+    assert compute_score("mine", "x", "{}", grader="reasoning_gym") == {"score": 0.4, "acc": 0.0, "timeout": 0.0}
 
 
 def test_unknown_sources_are_refused() -> None:
     with pytest.raises(ValueError, match=r"data_source='mine' is no task or grader .* reasoning_gym, .* math, choice"):
         compute_score("mine", "1", "1")
+
+
+def test_time_outs_and_failures_are_logged_for_each_graded_completion() -> None:
+    golds = ["timeout", "", None, "memory", "died", "tampered", "error ValueError", "no answer", "too long"]
+    logged = logged_by(make_reward(Reasons()), completions=["x"] * len(golds), answer=golds)
+    assert logged == {TIMEOUTS: [1.0] + [0.0] * 7, FAILURES: [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0]}
+    assert logged_by(make_reward(Reasons()), completions=["x"], answer=[None]) == {}
+
+
+@pytest.mark.parametrize(
+    ("task", "grader", "gold"),
+    [("gsm8k", NumberGrader, "7"), ("reasoning_gym", ReasoningGymGrader, '{"generator": "chain_sum", "answer": "7"}')],
+)
+def test_a_tasks_time_outs_are_logged(monkeypatch: pytest.MonkeyPatch, task: str, grader: type, gold: str) -> None:
+    """For TRL as a metric, for verl beside the score."""
+    monkeypatch.setattr(grader, "grade", lambda self, texts, golds: [Verdict(0.0, "timeout")] * len(texts))
+    logged = logged_by(load_task(task).verifier, completions=["x"], answer=[gold], instance=[gold])
+    assert logged == {TIMEOUTS: [1.0], FAILURES: [0.0]}
+    assert compute_score(task, "x", gold) == {"score": 0.0, "acc": 0.0, "timeout": 1.0}
+
+
+def test_a_graders_time_out_stands_beside_verls_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NumberGrader, "grade", lambda self, texts, golds: [Verdict(0.0, "timeout")])
+    assert compute_score("mine", "x", "7", grader="number") == {"score": 0.0, "acc": 0.0, "timeout": 1.0}
+
+
+def test_a_trainer_logs_the_share_of_time_outs(tmp_path: Path) -> None:
+    """Two reward functions grade one half each of the prompts; a quarter of one half are too late."""
+    from tests.trl.tiny import make_dataset, run
+
+    late = ["timeout" if n % 8 == 0 else "" if n % 2 == 0 else None for n in range(32)]
+    other = ["" if n % 2 else None for n in range(32)]
+    dataset = make_dataset(32).add_column("answer", late).add_column("other", other)
+    functions = [make_reward(Reasons()), make_reward(Reasons(), column="other", name="others")]
+    options = {"num_generations": 4, "gradient_accumulation_steps": 16, "max_steps": 1}
+    options |= {"echo_success_reward_func": ["reasons", "others"]}
+    trainer, *_ = run(tmp_path, functions, dataset=dataset, **options)
+    log = trainer.state.log_history[0]
+    assert (log[TIMEOUTS], log[FAILURES]) == (pytest.approx(1 / 8), 0.0)

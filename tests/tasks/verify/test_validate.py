@@ -35,6 +35,11 @@ def test_golds_of_one_value_are_not_told_apart() -> None:
     assert GRADERS["choice"].validate([]) == Validation(0, 0, 0, 0)
 
 
+def test_a_gold_without_a_reading_is_listed() -> None:
+    found = GRADERS["math"].validate(["12 \\text{ feet } 3 \\text{ inches}", "\\frac{1}{2}"])
+    assert (found.own_accepted, found.unreadable) == (2, ("12 \\text{ feet } 3 \\text{ inches}",))
+
+
 @pytest.fixture(scope="module")
 def golds(shared_data: Path) -> Golds:
     found = golds_of(shared_data)
@@ -48,6 +53,7 @@ def test_golds_validate(golds: Golds, name: str) -> None:
     some = all_golds[:: EVERY.get(name, 1)]
     found = GRADERS[grader].validate(some)
     assert found.own == found.own_accepted == (2 * 601 - 3 if name == "geometry3k" else len(some))
+    assert found.unreadable == ()
     assert found.other >= 0.7 * found.own
     assert found.other_accepted < 0.001 * found.other
 

@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
+from echorl.tasks.base import gold_text
 from echorl.tasks.verify.reading import depth
 
 NO_ANSWER, TOO_LONG, TOO_DEEP = "no answer", "too long", "too deep"
@@ -23,7 +24,8 @@ class Verdict:
     Attributes:
         score: 1.0 a success, 0.0 a failure; between them where a scorer of reasoning-gym gives part of the credit.
         reason: "" if the answer was read and compared; else why it scores 0: "no answer", "too long", "too deep" (its
-            brackets), "timeout", "memory", "died" (its worker process ended), or "error " and the exception's name.
+            brackets), "timeout", "memory", "died" (its worker process ended), "tampered" (the call changed
+            its scorer or wrote to the pipe of replies), or "error " and the exception's name.
     """
 
     score: float
@@ -43,13 +45,17 @@ class Slip:
 
 @dataclass(frozen=True)
 class Validation:
-    """How a grader treats golds: `own` answers should all be accepted, `other` golds' answers never."""
+    """How a grader treats golds: `own` answers should all be accepted, `other` golds' answers never.
+
+    `unreadable` golds are compared as texts alone: an answer that is written otherwise is lost.
+    """
 
     own: int
     own_accepted: int
     other: int
     other_accepted: int
     slips: tuple[Slip, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 class Grader(Protocol):
@@ -59,7 +65,11 @@ class Grader(Protocol):
     def name(self) -> str: ...
 
     def grade(self, texts: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
-        """One verdict a completion, in order; none for no completions."""
+        """One verdict a completion, in order; none for no completions.
+
+        Raises:
+            ValueError: a gold is none of this grader's; names it and its place.
+        """
 
     def answer(self, text: str) -> str:
         """The answer that it reads from a completion, in a normal form; "" if there is none."""
@@ -105,11 +115,27 @@ class AnswerGrader(ABC):
     def answer(self, text: str) -> str:
         return self.read(text)
 
+    def is_readable(self, gold: str) -> bool:
+        """Whether it has a meaning for this grader beyond its text."""
+        return True
+
     def ask(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
         """Verdicts on the (answer, gold) pairs that `judge` left open, by workers."""
         raise NotImplementedError(f"the grader {self.name!r} judges every answer itself")
 
+    def gold(self, value: Any) -> str:
+        """The gold answer as `judge` takes it, from a text or a number.
+
+        Raises:
+            ValueError: it is neither, or no answer of this kind.
+        """
+        return gold_text(value)
+
     def grade(self, texts: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
+        return self._judge_all(texts, [self._gold(value, row) for row, value in enumerate(golds)])
+
+    def _judge_all(self, texts: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
+        """Verdicts on golds that `gold` has read."""
         pairs = [(self.read(text), gold) for text, gold in zip(texts, golds, strict=True)]
         verdicts = [self.judge(*pair) for pair in pairs]
         open_pairs = [pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict is None]
@@ -123,7 +149,15 @@ class AnswerGrader(ABC):
         own_verdicts, other_verdicts = self._grade_pairs(own), self._grade_pairs(other)
         refused = _slips("own", own, own_verdicts, [verdict.score != 1.0 for verdict in own_verdicts])
         accepted = _slips("other", other, other_verdicts, [verdict.score == 1.0 for verdict in other_verdicts])
-        return Validation(len(own), len(own) - len(refused), len(other), len(accepted), (*refused, *accepted))
+        unreadable = tuple(gold for gold in golds if not self.is_readable(gold))
+        counts = len(own), len(own) - len(refused), len(other), len(accepted)
+        return Validation(*counts, (*refused, *accepted), unreadable)
+
+    def _gold(self, value: Any, row: int) -> str:
+        try:
+            return self.gold(value)
+        except ValueError as error:
+            raise ValueError(f"the grader {self.name!r}: gold {row}: {error}") from None
 
     def _grade_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
         return self.grade([text for _, text in pairs], [gold for gold, _ in pairs])

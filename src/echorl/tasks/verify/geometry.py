@@ -11,21 +11,21 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from echorl.tasks.verify.base import AnswerGrader, Verdict, Written, refusal
+from echorl.tasks.verify.base import NO_ANSWER, AnswerGrader, Verdict, Written, refusal
 from echorl.tasks.verify.choice import leading_label, stated_label
 from echorl.tasks.verify.mathematics import normal_form
 from echorl.tasks.verify.pool import Pool, shared_pool
-from echorl.tasks.verify.reading import after_thinking, last_box, last_tag
+from echorl.tasks.verify.quantity import is_hedged, read_quantity
+from echorl.tasks.verify.reading import after_thinking, last_box, last_tag, plain_characters
 
 TOLERANCE = 0.01
+LARGEST = 10**300
+"""A value from here on is none of a problem, and perhaps too large for a float."""
+KEYS = frozenset(("letter", "value", "choices"))
 MAX_ANSWER_CHARS = 300
 
-_PLAIN = re.compile(
-    r"(?:(?:[A-Za-z]{1,3}\s*)?(?:=|\\approx))?\s*([+-]?(?:[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15}))"
-    r"\s*(?:°|\^\s*\{?\s*\\circ\s*\}?|degrees?|units?)?\s*\.?"
-)
 _STATED = re.compile(
     r"\banswer\s{0,3}(?:is|:|=)[\s:*$]{0,9}([+-]?[0-9]{1,15}(?:\.[0-9]{1,15})?)(?![0-9^/\\])", re.IGNORECASE
 )
@@ -40,13 +40,13 @@ class GeometryGrader(AnswerGrader):
     """
 
     timeout: float = 5.0
-    """Seconds for one value."""
+    """Seconds of CPU time for one value."""
     pool: Pool = field(default_factory=lambda: shared_pool("math_verify"), repr=False, compare=False)
 
     name: ClassVar[str] = "geometry"
 
     def read(self, text: str) -> str:
-        text = after_thinking(text)
+        text = plain_characters(after_thinking(text))
         for place in (last_box(text), last_tag(text)):
             if place:
                 return leading_label(place) or place
@@ -56,13 +56,26 @@ class GeometryGrader(AnswerGrader):
     def answer(self, text: str) -> str:
         return normal_form(self.read(text))
 
+    def gold(self, value: Any) -> str:
+        gold = super().gold(value)
+        try:
+            keys = json.loads(gold)
+        except ValueError:
+            keys = None
+        if not isinstance(keys, dict) or not keys.keys() >= KEYS:
+            raise ValueError(f"{gold[:80]!r} is no gold of geometry; make one by geometry_gold(letter, value, choices)")
+        return gold
+
     def judge(self, answer: str, gold: str) -> Verdict | None:
         if refused := refusal(answer, max_chars=MAX_ANSWER_CHARS):
             return refused
         if answer.isalpha() and len(answer) == 1:
             return Verdict(float(answer == json.loads(gold)["letter"]))
-        plain = _PLAIN.fullmatch(normal_form(answer))
-        return Verdict(float(_is_right(float(plain[1]), gold))) if plain else None
+        quantity = read_quantity(answer)
+        if quantity and quantity.values:
+            value = max(quantity.values)
+            return Verdict(float(abs(value) < LARGEST and _is_right(float(value), gold)))
+        return Verdict(0.0, NO_ANSWER) if is_hedged(answer) else None
 
     def ask(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
         rows = [(answer,) for answer, _ in pairs]

@@ -1,8 +1,7 @@
-"""reasoning-gym: an instance's own scorer, in a worker process where it isn't known to be safe."""
+"""reasoning-gym: an instance's own scorer, in a worker process unless it only compares the answer with the gold."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -12,10 +11,14 @@ from echorl.tasks.base import final_answer
 from echorl.tasks.verify.base import TOO_LONG, AnswerGrader, Verdict, Written
 from echorl.tasks.verify.pool import Pool, shared_pool
 from echorl.tasks.verify.process import Outcome
-from echorl.tasks.verify.worker_gym import MAX_ANSWER_CHARS, decode, encode, reasoning_gym_score
-
-SAFE_SCORERS = frozenset({"chain_sum", "decimal_chain_sum", "products"})
-"""Datasets whose own scorer takes a bounded time on any text; the base class's plain comparison does, too."""
+from echorl.tasks.verify.worker_gym import (
+    MAX_ANSWER_CHARS,
+    decode,
+    encode,
+    is_checked,
+    reasoning_gym_score,
+    runs_in_process,
+)
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,15 @@ class ReasoningGymGrader(AnswerGrader):
     """The score that the instance's dataset gives; the gold is the task's column `instance`.
 
     The answer is what follows the last `####`, else the last `<answer>...</answer>`, else the last non-empty line. A
-    scorer that raises, or gives None or NaN, counts as 0.0.
+    scorer that raises, or gives None or a number outside 0 to 1, counts as 0.0. No answer is evaluated as code.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the dataset for instances that don't hold theirs; few scorers look at them."""
     timeout: float = 5.0
-    """Seconds for one call of a scorer that is not known to be safe."""
+    """Seconds of CPU time for one call of a scorer that does more than compare the answer with the gold."""
+    trust_scorers: bool = False
+    """Whether scorers that are not on the list of safe ones run as they are, on whatever the policy writes."""
     pool: Pool = field(default_factory=lambda: shared_pool("reasoning_gym"), repr=False, compare=False)
 
     name: ClassVar[str] = "reasoning_gym"
@@ -41,10 +46,11 @@ class ReasoningGymGrader(AnswerGrader):
         if len(answer) > MAX_ANSWER_CHARS:
             return Verdict(0.0, TOO_LONG)
         call = self._call(answer, gold)
-        return _outcome_here(call).verdict(_as_score) if _is_safe(call[0]) else None
+        check_scorer(call[0], trust_scorers=self.trust_scorers)
+        return _outcome_here(call).verdict(_as_score) if runs_in_process(call[0]) else None
 
     def ask(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-        rows = [self._call(answer, gold) for answer, gold in pairs]
+        rows = [(*self._call(answer, gold), self.trust_scorers) for answer, gold in pairs]
         outcomes = self.pool.call_each("reasoning_gym_score", rows, timeout=self.timeout)
         return [outcome.verdict(_as_score) for outcome in outcomes]
 
@@ -66,12 +72,15 @@ def _outcome_here(call: tuple[str, ...]) -> Outcome:
 
 
 def _as_score(value: Any) -> float:
-    return 0.0 if value is None or math.isnan(value) else float(value)
+    """The score; 0.0 for None, NaN and what is no share of 1."""
+    return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else 0.0
 
 
-def _is_safe(generator: str) -> bool:
+def check_scorer(generator: str, *, trust_scorers: bool) -> None:
+    """Raise a ValueError if the dataset's scorer is not on the list of safe ones and the user does not trust it."""
     check_installed("grading", ("reasoning_gym",), "tasks")
-    from reasoning_gym.dataset import ProceduralDataset
-    from reasoning_gym.factory import DATASETS
-
-    return generator in SAFE_SCORERS or DATASETS[generator][0].score_answer is ProceduralDataset.score_answer
+    if not trust_scorers and not is_checked(generator):
+        raise ValueError(
+            f"the scorer of reasoning-gym's {generator!r} is not on the list of safe ones; choose another dataset, "
+            f"or set trust_scorers: true to run it on whatever the policy writes"
+        )

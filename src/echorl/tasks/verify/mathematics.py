@@ -6,35 +6,52 @@ import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import ClassVar
+from functools import lru_cache
+from typing import Any, ClassVar
 
 from echorl.tasks.verify.base import AnswerGrader, Verdict, Written, refusal
+from echorl.tasks.verify.latex import (
+    Tree,
+    Unreadable,
+    has_decimals,
+    has_symbols,
+    rational,
+    read_tree,
+    symbol_names,
+    to_latex,
+    without_plus_or_minus,
+    words,
+)
 from echorl.tasks.verify.pool import Pool, shared_pool
-from echorl.tasks.verify.reading import after_thinking, last_box
+from echorl.tasks.verify.reading import after_thinking, last_box, plain_characters
 
 MAX_ANSWER_CHARS = 1000
 """A longer answer is a failure; math-verify doesn't see it. The longest gold of the benchmarks has 210 characters."""
+UNREADABLE = "unreadable"
 
-_LAYOUT = re.compile(r"\\[,!;: ]|\\(?:left|right|displaystyle)(?![A-Za-z])|[$~]")
+_LAYOUT = re.compile(r"(?<!\\)\\[,!;: ]|\\(?:left|right|displaystyle)(?![A-Za-z])|[$~]|\\[()\[\]]")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 _SPACE = re.compile(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9\s])")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
-_DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
-_POWER = re.compile(r"(?<![A-Za-z0-9.\\])([0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE]([+-]?[0-9]+)(?![A-Za-z0-9.])")
-_FRACTION = re.compile(r"(-?)\\frac\{([0-9]+)\}\{([0-9]+)\}|(-?)([0-9]+)/([0-9]+)")
+_UNIT = re.compile(
+    r"(?<=[0-9}).])\s*(?:m|cm|mm|km|ft|in|g|kg|mg|s|sec|min|h|hr|N|J|kJ|W|kW|V|A|Hz|Pa|K|mol|L|l|mL|eV|inch|inches|foot|"
+    r"feet|yards?|miles?|met(?:er|re)s?|lit(?:er|re)s?|grams?|pounds?|seconds?|minutes?|hours?|days?|weeks?|months?|"
+    r"years?|units?|cents?|dollars?|degrees?|points?|people|students?|ways|mph|square\s[a-z]{2,12}|cubic\s[a-z]{2,12})"
+    r"(?:\s*\^\s*\{?-?[1-3]\}?|/(?:s|h|hr|min|m|kg|mol|L)(?:\^\{?[1-3]\}?)?)?\s*\.?\s*$"
+)
 
 
 @dataclass(frozen=True)
 class MathGrader(AnswerGrader):
-    r"""A success is a last `\boxed{...}` that math-verify finds equal to the gold answer.
+    r"""A success is a last `\boxed{...}` that math-verify finds equal to the gold answer and no check finds different.
 
     Only what follows `</think>` counts, where there is one. Thinking that began and never ended has no answer, and
     neither has a text without a box that closes: the last number of prose need not be meant as its answer. Equal texts
-    and integers are judged at once, the rest by a worker.
+    and rational numbers are judged at once, the rest by a worker.
     """
 
     timeout: float = 5.0
-    """Seconds for one pair."""
+    """Seconds of CPU time for one pair."""
     pool: Pool = field(default_factory=lambda: shared_pool("math_verify"), repr=False, compare=False)
 
     name: ClassVar[str] = "math"
@@ -44,22 +61,23 @@ class MathGrader(AnswerGrader):
 
     def answer(self, text: str) -> str:
         form = normal_form(self.read(text))
-        return str(int(form)) if _INTEGER.fullmatch(form) else form
+        value = exact_value(form)
+        return str(value) if value is not None and value.denominator == 1 and "%" not in form else form
+
+    def is_readable(self, gold: str) -> bool:
+        return reading(gold) is not None
 
     def judge(self, answer: str, gold: str) -> Verdict | None:
         if refused := refusal(answer, max_chars=MAX_ANSWER_CHARS):
             return refused
-        wanted, given = normal_form(gold), normal_form(answer)
-        if _INTEGER.fullmatch(wanted) and _INTEGER.fullmatch(given):
-            return Verdict(float(int(wanted) == int(given)))
-        return Verdict(1.0) if wanted == given else None
+        return Verdict(1.0) if normal_form(gold) == normal_form(answer) else judge_reading(answer, gold)
 
     def ask(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-        rows = [(with_powers(gold), with_powers(answer)) for answer, gold in pairs]
+        rows = [comparison(answer, gold) for answer, gold in pairs]
         return [outcome.verdict() for outcome in self.pool.call_each("math_equal", rows, timeout=self.timeout)]
 
     def write(self, gold: str) -> list[Written]:
-        return [Written(f"\\boxed{{{gold}}}", _value(normal_form(gold)))]
+        return [Written(f"\\boxed{{{gold}}}", _value(gold))]
 
 
 def normal_form(answer: str) -> str:
@@ -70,25 +88,82 @@ def normal_form(answer: str) -> str:
     """
     if len(answer) > MAX_ANSWER_CHARS:
         return answer
-    answer = answer.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+    answer = plain_characters(answer).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
     answer = _LAYOUT.sub(" ", _TEXT.sub(r" \1 ", answer))
     return _SPACE.sub("", answer.strip()).rstrip(".").strip()
 
 
-def with_powers(answer: str) -> str:
-    r"""The answer with powers of ten in LaTeX: math-verify takes the e of Minerva's golds for a factor.
+def judge_reading(answer: str, gold: str) -> Verdict | None:
+    """A verdict on two rational numbers, or on an answer without a reading; None where a worker has to look."""
+    wanted = reading(gold)
+    if wanted is None:
+        return None if _anagrams(gold, answer) else Verdict(0.0)
+    given = answer_reading(answer, wanted)
+    if given is None:
+        return Verdict(0.0, UNREADABLE)
+    return _judge_rationals(wanted, given)
 
-    >>> with_powers("4.5e33"), with_powers("2e^{3}")
-    ('4.5\\times 10^{33}', '2e^{3}')
+
+def _judge_rationals(gold: Tree, answer: Tree) -> Verdict | None:
+    """None if one is not rational, or might be the other in decimals, rounded.
+
+    50 % is 50 where a percentage was asked for, else 0.5.
     """
-    return _POWER.sub(r"\1\\times 10^{\2}", answer)
+    percent = gold[0] == "pct", answer[0] == "pct"
+    value = rational(gold[1] if percent[0] else gold)
+    given = rational(answer[1] if percent[1] else answer)
+    if value is None or given is None:
+        return None
+    if percent[0] != percent[1]:
+        percentage, other = (value, given) if percent[0] else (given, value)
+        return Verdict(float(other in (percentage, percentage / 100)))
+    may_be_rounded = has_decimals(gold) != has_decimals(answer)
+    return Verdict(1.0) if value == given else None if may_be_rounded else Verdict(0.0)
 
 
-def _value(answer: str) -> Hashable:
-    """The number, if the answer is a plain one, else the answer."""
-    if _DECIMAL.fullmatch(answer):
-        return Fraction(answer)
-    if (found := _FRACTION.fullmatch(answer)) and int(found[3] or found[6]):
-        sign, over, under = found.group(1, 2, 3) if found[3] else found.group(4, 5, 6)
-        return Fraction(int(sign + over), int(under))
-    return answer
+def comparison(answer: str, gold: str) -> tuple[Any, ...]:
+    """What a worker's `math_equal` is asked: both in LaTeX that math-verify reads as meant, and both trees."""
+    wanted = reading(gold)
+    given = None if wanted is None else answer_reading(answer, wanted)
+    if wanted is None or given is None:
+        return gold, answer
+    if "text" in (wanted[0], given[0]):
+        return tuple(f"\\text{{{words(tree) or n}}}" for n, tree in enumerate((wanted, given)))
+    wanted, given = without_plus_or_minus(wanted), without_plus_or_minus(given)
+    names = symbol_names(wanted, given)
+    return to_latex(wanted, names), to_latex(given, names), wanted, given
+
+
+@lru_cache(maxsize=4096)
+def reading(answer: str, *, commas: bool = True) -> Tree | None:
+    """The answer's tree; None if it has none. `commas`: whether one may stand between a number's thousands."""
+    try:
+        return read_tree(answer, commas=commas)
+    except (Unreadable, RecursionError):
+        return None
+
+
+def answer_reading(answer: str, gold: Tree) -> Tree | None:
+    """The answer's tree, beside the gold one: a letter behind a number is a unit where the gold has no letters."""
+    commas = gold[0] not in ("list", "seq", "cup")
+    tree = reading(answer, commas=commas)
+    if tree is not None and has_symbols(tree) and not has_symbols(gold):
+        return reading(_UNIT.sub("", answer), commas=commas)
+    return tree
+
+
+def exact_value(answer: str) -> Fraction | None:
+    """The rational number that the answer is; None for anything else."""
+    tree = reading(answer)
+    return None if tree is None else rational(tree)
+
+
+def _anagrams(gold: str, answer: str) -> bool:
+    """Whether two texts without a reading have the same characters, but for their order, layout and case."""
+    return sorted(normal_form(gold).casefold()) == sorted(normal_form(answer).casefold())
+
+
+def _value(gold: str) -> Hashable:
+    """The number, if the gold is a rational one, else its text."""
+    value = exact_value(gold)
+    return normal_form(gold) if value is None else value

@@ -1,4 +1,4 @@
-"""Grader calls in worker processes, with a hard limit on each call's time and memory.
+"""Grader calls in worker processes, with a hard limit on each call's CPU time and memory.
 
 Graders that read text as mathematics can run for ever, take all memory, or use signals that only a main thread may
 use; in a worker none of this matters, and any thread may call, in a daemonic process (multiprocessing's, Ray's) too.
@@ -74,11 +74,12 @@ class Pool:
     def call_each(self, function: str, rows: Sequence[Sequence[Any]], *, timeout: float) -> list[Outcome]:
         """`function(*row)` for each row, in order; equal rows are called once.
 
-        A call that takes over `timeout` seconds, counted from when its worker turns to it, ends with its worker; so
-        does one that takes too much memory. A call whose worker dies otherwise is made once more. Results and errors
-        are kept for the next time, time-outs and deaths are not. Arguments and results are what JSON can hold.
+        A call that takes over `timeout` seconds of its worker's CPU time ends with its worker, and so does one that
+        takes `WALL_FACTOR` times as long by the clock, or too much memory. A call whose worker dies otherwise or was
+        tampered with is made once more. Results and errors are kept for the next time, time-outs and deaths are not.
+        Arguments and results are what JSON can hold.
         """
-        requests = [json.dumps({"function": function, "arguments": list(row), "limit": 2 * timeout}) for row in rows]
+        requests = [json.dumps({"function": function, "arguments": list(row), "limit": timeout}) for row in rows]
         distinct = list(dict.fromkeys(requests))
         outcomes = self._recall(distinct)
         asked = [request for request in distinct if request not in outcomes]
@@ -139,7 +140,7 @@ class _Work:
     def __init__(self, requests: Sequence[str], *, share: int) -> None:
         self.outcomes: dict[str, Outcome] = {}
         self._waiting = deque(requests)
-        self._died: set[str] = set()
+        self._lost: set[str] = set()
         self._stopped = False
         self._share = share
         self._lock = threading.Lock()
@@ -155,14 +156,14 @@ class _Work:
             return taken
 
     def give_back(self, requests: Sequence[str], outcomes: Sequence[Outcome]) -> None:
-        """Outcomes of the first requests; the others wait again, and so does one whose worker died, for once.
+        """Outcomes of the first requests; the others wait again, and so does one whose worker was lost, for once.
 
-        Somebody else may have ended that worker, the system when memory is short for example.
+        Another may have been the cause: the system when memory is short, or a call before that left a thread behind.
         """
         with self._lock:
             last = requests[len(outcomes) - 1]
-            if outcomes[-1].reason == "died" and last not in self._died:
-                self._died.add(last)
+            if outcomes[-1].reason in ("died", "tampered") and last not in self._lost:
+                self._lost.add(last)
                 outcomes = outcomes[:-1]
             self.outcomes.update(zip(requests, outcomes, strict=False))
             self._waiting.extendleft(reversed(requests[len(outcomes) :]))

@@ -1,12 +1,13 @@
-"""One worker process: started, sent requests, watched, killed when it is late."""
+"""One worker process: sent requests, watched, killed when it is late."""
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
+import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,15 +19,24 @@ from typing import Any
 from echorl.installed import check_installed
 from echorl.tasks.verify import worker
 from echorl.tasks.verify.base import Verdict
+from echorl.tasks.verify.start import Started, start
+from echorl.tasks.verify.watch import Watch
 
 MEMORY_LIMIT = 2**30
+WALL_FACTOR = 20 if hasattr(signal, "setitimer") else 1
+"""A call's limit of wall time over its limit of CPU time: for a call that sleeps, or a worker that was stopped.
+
+Where the system has no timer of CPU time (Windows), there is the limit of wall time alone.
+"""
 PAUSE, MANY = 0.001, 16
 """Seconds between two looks for replies while this many are due: to wake the caller for each slows the worker down."""
+TOKEN_CHARS = 16
+SCRIPT = os.path.abspath(worker.__file__)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A call's result; or None, and the reason: "timeout", "memory", "died", "error " and the exception's name."""
+    """A call's result; or None, and the reason: "timeout", "memory", "died", "tampered", "error NAME"."""
 
     value: Any
     reason: str = ""
@@ -41,23 +51,27 @@ class Worker:
 
     def __init__(self, package: str, *, memory_limit: int = MEMORY_LIMIT) -> None:
         self._package = package
-        self._command = [sys.executable, worker.__file__, package, str(memory_limit)]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._command = [sys.executable, SCRIPT, package, str(memory_limit)]
+        self._started: Started | None = None
 
     def call_each(self, requests: Sequence[str], *, timeout: float) -> list[Outcome]:
-        """Outcomes in order, at least one; fewer than requests if the last of them ended the process."""
+        """Outcomes in order, at least one; fewer than requests if the last of them ended the process.
+
+        `timeout` is the limit of CPU time that the requests name.
+        """
         process = self._running()
-        watch = _Watch(process, timeout)
+        tokens = _draw_tokens(len(requests))
+        watch = Watch(process, WALL_FACTOR * timeout)
         replies = _Replies(process)
         outcomes: list[Outcome] = []
         last = False
         try:
-            _send(process, requests)
+            _send(process, [f"{token} {request}\n" for token, request in zip(tokens, requests, strict=True)])
             while len(outcomes) < len(requests) and not last:
-                reply = replies.next(PAUSE if len(requests) - len(outcomes) >= MANY else 0)
+                reply = replies.next(tokens[len(outcomes)], PAUSE if len(requests) - len(outcomes) >= MANY else 0)
                 watch.next()
                 if reply is None:
-                    reply = {"result": None, "reason": "timeout" if watch.is_late else "died", "last": True}
+                    reply = {"result": None, "reason": _why_ended(process, watch), "last": True}
                 outcomes.append(Outcome(reply["result"], reply["reason"]))
                 last = reply["last"]
         finally:
@@ -67,64 +81,36 @@ class Worker:
         return outcomes
 
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
+        if self._started is None or self._started.process.poll() is not None:
             self.end()
             check_installed("grading", (self._package,), "tasks")
-            self._process = _start(self._command)
-        return self._process
+            self._started = start([*self._command, str(os.getpid())])
+        return self._started.process
 
     def end(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            pipe.close()
+        started, self._started = self._started, None
+        if started is not None:
+            started.end()
 
 
-class _Watch:
-    """Kills the process if `next` is not called for `timeout` seconds."""
-
-    def __init__(self, process: subprocess.Popen[bytes], timeout: float) -> None:
-        self.is_late = False
-        self._process, self._timeout = process, timeout
-        self._over = threading.Event()
-        self.next()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def next(self) -> None:
-        self._deadline = time.monotonic() + self._timeout
-
-    def end(self) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while (rest := self._deadline - time.monotonic()) > 0:
-            if self._over.wait(rest):
-                return
-        self.is_late = True
-        self._process.kill()
+def _draw_tokens(count: int) -> list[str]:
+    """A number for each request, which its reply repeats: an answer that writes to the pipe does not know it."""
+    digits = secrets.token_hex(count * TOKEN_CHARS // 2)
+    return [digits[i : i + TOKEN_CHARS] for i in range(0, len(digits), TOKEN_CHARS)]
 
 
-def _start(command: list[str]) -> subprocess.Popen[bytes]:
-    """A worker that has imported what it needs; RuntimeError with its last words if it can't."""
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
-    if process.stdout.readline().strip() != b"ready":
-        words = process.communicate()[1].decode(errors="replace").strip().rpartition("\n")[2]
-        raise RuntimeError(f"a grader process did not start: {words[-500:]}")
-    return process
-
-
-def _send(process: subprocess.Popen[bytes], requests: Sequence[str]) -> None:
+def _send(process: subprocess.Popen[bytes], lines: Sequence[str]) -> None:
     """Past the pipe's buffer: after a fork in another thread nothing in it could be sent twice."""
-    rest = memoryview("".join(f"{request}\n" for request in requests).encode())
+    rest = memoryview("".join(lines).encode())
     with suppress(OSError, ValueError):  # it died, or `close` closed its pipes: there will be no reply
         while rest:
             rest = rest[os.write(process.stdin.fileno(), rest) :]
+
+
+def _why_ended(process: subprocess.Popen[bytes], watch: Watch) -> str:
+    process.kill()  # it may have closed its pipe only; the status of one that has ended stays
+    by_cpu_limit = process.wait() in worker.LATE
+    return "timeout" if watch.is_late or by_cpu_limit else "died"
 
 
 class _Replies:
@@ -135,8 +121,8 @@ class _Replies:
         self._lines: deque[bytes] = deque()
         self._begun = b""
 
-    def next(self, pause: float) -> dict[str, Any] | None:
-        """None if the process died."""
+    def next(self, token: str, pause: float) -> dict[str, Any] | None:
+        """The reply to the request with this token; None if the process died."""
         while not self._lines:
             if pause:
                 time.sleep(pause)
@@ -144,7 +130,10 @@ class _Replies:
                 return None
             *lines, self._begun = (self._begun + found).split(b"\n")
             self._lines.extend(lines)
-        return _read(self._lines.popleft())
+        given, _, reply = self._lines.popleft().partition(b" ")
+        if given != token.encode():
+            return {"result": None, "reason": "tampered", "last": True}
+        return _read(reply)
 
     def _look(self) -> bytes:
         with suppress(OSError, ValueError):  # `close` closed the pipe

@@ -1,11 +1,52 @@
-r"""Where an answer stands in a completion. Everything here takes time linear in the text's length."""
+r"""Where an answer stands in a completion, and its characters as LaTeX has them. All in time linear in its length."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from functools import lru_cache
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
+
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁱⁿˣʸ", "0123456789+-=()inxy")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑᵢⱼₖₗₘₙₒₚₛₜₓ", "0123456789+-=()aeijklmnopstx")
+_COMMANDS = """
+α alpha β beta γ gamma δ delta ε epsilon ζ zeta η eta θ theta ι iota κ kappa λ lambda μ mu ν nu ξ xi π pi ρ rho ς sigma
+σ sigma τ tau υ upsilon φ phi χ chi ψ psi ω omega ϵ epsilon ϑ theta ϖ pi ϱ rho ϕ phi Γ Gamma Δ Delta Θ Theta Λ Lambda
+Ξ Xi Π Pi Σ Sigma Φ Phi Ψ Psi Ω Omega ∞ infty × times ÷ div · cdot ⋅ cdot ∙ cdot ± pm ∓ mp ≤ le ≦ le ⩽ le ≥ ge ≧ ge
+⩾ ge ≠ ne ≈ approx ≃ simeq ≅ cong ≡ equiv ∼ sim ∝ propto ∅ emptyset ∈ in ∉ notin ∪ cup ∩ cap ∖ setminus ⊂ subset
+⊆ subseteq ⊃ supset ⊇ supseteq ∧ land ∨ lor ¬ neg ∀ forall ∃ exists → to ⟶ to ⇒ implies ↔ leftrightarrow ⇔ iff ∑ sum
+∏ prod ∫ int ∂ partial ∇ nabla ∠ angle ∥ parallel ⊥ perp ∘ circ △ triangle ℓ ell ⟨ langle ⟩ rangle ⌊ lfloor ⌋ rfloor
+⌈ lceil ⌉ rceil
+"""
+_SIGN_OR_COMMAND = _COMMANDS.split()
+_SIGNS = {
+    **{sign: f"\\{command} " for sign, command in zip(_SIGN_OR_COMMAND[::2], _SIGN_OR_COMMAND[1::2], strict=True)},
+    **dict.fromkeys("−‐‑‒–—―⁃˗﹣➖", "-"),
+    **dict.fromkeys("°º˚", "^{\\circ}"),
+    **dict.fromkeys("⁄∕", "/"),
+    **dict.fromkeys("‘’‚‛′", "'"),
+    **dict.fromkeys("“”„‟«»「」『』", '"'),
+    **dict.fromkeys("∶꞉ː։׃", ":"),
+    **dict(zip("。、【】〔〕∗″٪٫٬", (".", ",", "[", "]", "(", ")", "*", "''", "%", ".", ","), strict=True)),
+    **dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEZHIKMNOPTYXo", strict=True)),
+    **{letter: f"\\mathbb{{{plain}}}" for letter, plain in zip("ℝℤℕℚℂ", "RZNQC", strict=True)},
+    **{chr(first + i): chr(ord("A") + i) for first in (0x1F150, 0x1F170) for i in range(26)},  # letters in black signs
+    "｛": "\\{",
+    "｝": "\\}",
+    "\u20e3": "",  # the frame of a keycap
+    "\u2028": "\n",
+    "\u2029": "\n",
+}
+_SCRIPTS = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁱⁿˣʸ]+|[₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑᵢⱼₖₗₘₙₒₚₛₜₓ]+")
+_OVERLINED = re.compile("(?:[0-9A-Za-z][\u0304\u0305])+")
+_NOT_EQUAL = re.compile("=\u0338")
+_NOT_ASCII = re.compile("[^\x00-\x7f]")
+_ROOT = re.compile(
+    r"([√∛∜]) ?(?:([0-9]+(?:\.[0-9]+)?|[A-Za-z]|\\[A-Za-z]+ |\\frac\{[0-9]+\}\{[0-9]+\})"
+    r"|\{([^{}]*)\}|\(((?:[^()]|\([^()]*\))*)\))?"
+)
 
 
 def after_thinking(text: str) -> str:
@@ -71,3 +112,53 @@ def _closing_braces(text: str, begin: int) -> dict[int, int]:
         elif found[0] == "}" and opened:
             pairs[opened.pop()] = found.start()
     return pairs
+
+
+def plain_characters(text: str) -> str:
+    r"""The text in ASCII where its signs have an equal there or in LaTeX; letters of other scripts stay.
+
+    Digits of all scripts, full-width and styled letters, dashes, quotes and spaces become plain ones. Invisible
+    characters are removed. Vulgar fractions, superscripts, subscripts, roots, Greek letters and signs of mathematics
+    become LaTeX, commands with a space behind them.
+
+    >>> print(plain_characters("−３½ ≤ x²√２"), plain_characters("２πr = 10\u202f000"))
+    -3\frac{1}{2} \le  x^{2}\sqrt{2} 2\pi r = 10 000
+    """
+    if text.isascii():
+        return text
+    text = _OVERLINED.sub(lambda found: f"\\overline{{{found[0][::2]}}}", _NOT_EQUAL.sub("\\\\ne ", text))
+    text = _SCRIPTS.sub(_script, text)
+    return _ROOT.sub(_root, _NOT_ASCII.sub(lambda found: _plain_character(found[0]), text))
+
+
+def _script(found: re.Match[str]) -> str:
+    raised = found[0].translate(_SUPERSCRIPTS)
+    return f"^{{{raised}}}" if raised != found[0] else f"_{{{found[0].translate(_SUBSCRIPTS)}}}"
+
+
+def _root(found: re.Match[str]) -> str:
+    index = {"√": "", "∛": "[3]", "∜": "[4]"}[found[1]]
+    under = next((group for group in found.groups()[1:] if group is not None), None)
+    return f"\\sqrt{index} " if under is None else f"\\sqrt{index}{{{under.strip()}}}"
+
+
+@lru_cache(maxsize=4096)
+def _plain_character(character: str) -> str:
+    """One character's equal in ASCII or LaTeX, else itself."""
+    if character in _SIGNS:
+        return _SIGNS[character]
+    category = unicodedata.category(character)
+    if category == "Cf" or "\ufe00" <= character <= "\ufe0f":
+        return ""
+    if category in ("Nd", "Zs"):
+        return str(unicodedata.decimal(character)) if category == "Nd" else " "
+    if unicodedata.decomposition(character).startswith("<fraction>"):
+        over, _, under = unicodedata.normalize("NFKC", character).partition("⁄")
+        return f"\\frac{{{over}}}{{{under}}}" if under else f"{over}/"
+    simple = unicodedata.normalize("NFKC", character)
+    # A few signs stand for a whole phrase: the text must not grow by a factor.
+    return character if simple == character or len(simple) > 4 else "".join(map(_ascii_or_sign, simple))
+
+
+def _ascii_or_sign(character: str) -> str:
+    return character if character.isascii() else _SIGNS.get(character, character)

@@ -1,11 +1,13 @@
 """What runs in the worker processes: `process` starts this file as a script and talks JSON lines to it.
 
-It imports nothing of echorl (and so no torch). Each line in is {"function", "arguments", "limit": seconds}; each line
-out is {"result", "reason", "last": whether the worker had better be replaced}.
+It imports nothing of echorl (and so no torch). Each line in is a token, a space, and {"function", "arguments", "limit":
+seconds of CPU time}. Each line out is the token, a space, and {"result", "reason", "last": whether the worker had
+better be replaced}.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib.util
 import json
@@ -14,36 +16,46 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from types import ModuleType
 from typing import Any
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
 FUNCTIONS_OF: Mapping[str, str] = {"math_verify": "worker_math.py", "reasoning_gym": "worker_gym.py"}
-"""Package -> the file beside this one with the functions that need it, and `warm_up`."""
+"""Package -> the file beside this one with the functions that need it, and `warm_up`.
+
+It may have `fingerprint()`, too: a value that changes if a call changed the code that scores.
+"""
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """Those of this process' package."""
+LATE = (-signal.SIGPROF,) if hasattr(signal, "SIGPROF") else ()
+"""The exit status of a worker that used up a call's CPU time."""
+PR_SET_PDEATHSIG = 1
 
 
-def serve(package: str, memory_limit: int) -> None:
+def serve(package: str, memory_limit: int, parent: int) -> None:
     """Answer lines until the input ends. What graders print goes nowhere."""
+    _end_with_parent(parent)
     replies = os.fdopen(os.dup(1), "w")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the parent may ignore it, and its children with it
-    _warm_up(package)
+    _reset_signals()
+    module = _warm_up(package)
+    fingerprint = vars(module).get("fingerprint", lambda: None)
+    untouched = fingerprint()
     too_large = _limit_memory(memory_limit)
-    _end_with_parent()
     print("ready", file=replies, flush=True)
     os.dup2(nowhere, 2)  # nobody reads it: a full pipe would stop the grader
     for line in sys.stdin:
-        request = json.loads(line)
-        _die_after(request["limit"])
+        token, _, text = line.partition(" ")
+        request = json.loads(text)
+        _limit_cpu(request["limit"])
         result, reason = _answer(request)
-        _die_after(0)
-        last = reason == "memory" or _peak_memory() > too_large
-        replies.write(_reply(result, reason, last) + "\n")
+        _limit_cpu(0)
+        if _has_changed(fingerprint, untouched):
+            result, reason = None, "tampered"
+        last = reason in ("memory", "tampered") or _peak_memory() > too_large
+        replies.write(f"{token} {_reply(result, reason, last)}\n")
         replies.flush()
 
 
@@ -64,7 +76,7 @@ def _reply(result: Any, reason: str, last: bool) -> str:
     return json.dumps({"result": result, "reason": reason, "last": last})
 
 
-def _warm_up(package: str) -> None:
+def _warm_up(package: str) -> ModuleType:
     """Import and compile what every call needs, before the clock runs."""
     spec = importlib.util.spec_from_file_location("functions", os.path.join(_FOLDER, FUNCTIONS_OF[package]))
     module = importlib.util.module_from_spec(spec)
@@ -72,16 +84,43 @@ def _warm_up(package: str) -> None:
     module.warm_up()
     FUNCTIONS.update(module.FUNCTIONS)
     gc.freeze()  # what was imported stays: collections need not walk it
+    return module
 
 
-def _die_after(seconds: float) -> None:
-    """Let the kernel end this process then (as SIGALRM does by default), even inside C code; 0: never mind."""
+def _has_changed(fingerprint: Callable[[], Hashable], untouched: Hashable) -> bool:
+    try:
+        return fingerprint() != untouched
+    except Exception:  # what it looks at is gone
+        return True
+
+
+def _reset_signals() -> None:
+    """Take back what the parent ignores or blocks, and its children with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    if hasattr(signal, "SIGPROF"):
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _limit_cpu(seconds: float) -> None:
+    """Let the kernel end this process after this CPU time (as SIGPROF does), even inside C code; 0: never mind.
+
+    CPU time does not depend on what else the machine does. The wall time is limited by the parent.
+    """
     if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
-def _end_with_parent() -> None:
-    """End soon after the parent did, even if a process that it forked holds this one's pipe open."""
+def _end_with_parent(parent: int) -> None:
+    """End when the parent does, even if a process that it forked holds this one's pipe open.
+
+    Linux does it at once, also inside C code. It looks at the thread that started this process, which is why one thread
+    starts all workers and does not end. Elsewhere a thread of this process looks, which C code can delay.
+    """
+    if sys.platform == "linux" and ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0:
+        if os.getppid() != parent:  # it ended before
+            os._exit(1)
+        return
     parent = os.getppid()
 
     def watch() -> None:
@@ -118,4 +157,4 @@ def _peak_memory() -> int:
 
 if __name__ == "__main__":
     sys.path.pop(0)  # this folder's modules would hide packages of the same name
-    serve(sys.argv[1], int(sys.argv[2]))
+    serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

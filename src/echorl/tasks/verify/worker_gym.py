@@ -2,24 +2,82 @@
 
 from __future__ import annotations
 
+import builtins
+import importlib.util
 import json
-from collections.abc import Mapping
+import os
+import re
+import sys
+from collections.abc import Callable, Hashable, Mapping
 from functools import cache
+from itertools import chain
+from operator import is_, itemgetter
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 MAX_ANSWER_CHARS = 20_000
 """A longer answer is a failure; no scorer of reasoning-gym sees it."""
 
 
-def reasoning_gym_score(generator: str, config: str, answer: str, instance: str) -> Any:
-    """What the generator's scorer says, unchanged; 0.0 for an answer that is too long for it."""
+def _load(name: str) -> ModuleType:
+    """The module in the file of that name beside this one; in a worker, this folder is not on the path."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_CHECKS = _load("worker_gym_checks")
+CHECKED_SCORERS: frozenset[str] = _CHECKS.CHECKED_SCORERS
+IN_PROCESS = frozenset({"chain_sum", "decimal_chain_sum", "products"})
+"""Datasets whose own scorer compares two decimals: it takes a bounded time on any text, as the base class' does."""
+
+
+def reasoning_gym_score(
+    generator: str, config: str, answer: str, instance: str, trust_scorers: bool = False
+) -> float | None:
+    """The score that the dataset's scorer gives; 0.0 for an answer that is too long or breaks the question's rules.
+
+    A scorer that was not read is refused, unless the user trusts it: then it runs as it is.
+    """
     if len(answer) > MAX_ANSWER_CHARS:
         return 0.0
-    return _scorer(generator, config).score_answer(answer, decode(instance))
+    dataset = _dataset(generator, config)
+    entry = decode(instance)
+    score = type(dataset).score_answer
+    if not is_checked(generator):
+        if not trust_scorers:
+            raise PermissionError(f"the scorer of {generator} was not read")
+        return score(dataset, answer, entry)
+    if not (_is_guarded or runs_in_process(generator)):
+        raise PermissionError("call warm_up first: this scorer may evaluate answers")
+    if not _CHECKS.has_form(generator, answer, entry):
+        return 0.0
+    value = score(dataset, answer, entry)
+    return 0.0 if value == 1.0 and not _CHECKS.is_right(generator, answer, entry) else value
+
+
+def is_checked(generator: str) -> bool:
+    """Whether the dataset's scorer was read, or is the base class' comparison with the gold answer."""
+    return generator in CHECKED_SCORERS or _compares_with_gold(generator)
+
+
+def runs_in_process(generator: str) -> bool:
+    """Whether the scorer takes a bounded time on any text and evaluates none of it."""
+    return generator in IN_PROCESS or _compares_with_gold(generator)
 
 
 @cache
-def _scorer(generator: str, config: str) -> Any:
+def _compares_with_gold(generator: str) -> bool:
+    from reasoning_gym.dataset import ProceduralDataset
+    from reasoning_gym.factory import DATASETS
+
+    return DATASETS[generator][0].score_answer is ProceduralDataset.score_answer
+
+
+@cache
+def _dataset(generator: str, config: str) -> Any:
     import reasoning_gym
 
     return reasoning_gym.create_dataset(generator, seed=0, size=1, **decode(config))
@@ -49,9 +107,92 @@ def _mark(value: Any) -> Any:
     return value
 
 
+_is_guarded = False
+
+
 def warm_up() -> None:
-    """Import what every call needs."""
+    """Import what every call needs, and put the parsers in the place of `eval` and `parse_expr`."""
+    global _is_guarded
     import reasoning_gym  # noqa: F401
+
+    _replace_evaluation(_load("worker_gym_parsers"))
+    _is_guarded = True
+    _watch()
+
+
+def _replace_evaluation(parsers: ModuleType) -> None:
+    """Let no module of reasoning-gym, nor sympy's `sympify`, evaluate a text.
+
+    A module's own `eval` hides the builtin. `sympify` imports `parse_expr` from its module when it is given a text.
+    """
+    import sympy
+    import sympy.parsing
+    import sympy.parsing.sympy_parser
+
+    original = sympy.parse_expr
+    for module in _gym_modules():
+        for name in [name for name, value in vars(module).items() if value is original]:
+            setattr(module, name, parsers.parse_expression)
+        module.eval = parsers.evaluate_literal
+        vars(module).setdefault("__warningregistry__", {})  # a warning adds it, which is no change of the scorers
+    for module in (sympy, sympy.parsing, sympy.parsing.sympy_parser):
+        module.parse_expr = parsers.parse_expression
+
+
+def _gym_modules() -> list[ModuleType]:
+    return [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == "reasoning_gym"]
+
+
+_watched: list[tuple[Mapping[str, Any], Callable[[Mapping[str, Any]], tuple[Any, ...]]]] = []
+"""The names of a module or class, and a function that gives those of its values that `fingerprint` compares."""
+_kept: list[tuple[Any, ...]] = [()]
+"""Those values as they were after `warm_up`."""
+_ONLY_ASKS = re.compile(r"\.(coaching|bfit|logic_puzzle)\b")
+"""Modules of reasoning-gym that make questions and score nothing."""
+_counted: list[Mapping[str, Any]] = []
+"""Modules and classes that get no further names: one could hide a builtin or a function of the base class."""
+
+
+def _watch() -> None:
+    """Note the functions of reasoning-gym, of its classes that score, of this file and of what they call by name."""
+    import sympy.parsing.sympy_parser as sympy_parser
+
+    modules = [*(module for module in _gym_modules() if not _ONLY_ASKS.search(module.__name__)), _CHECKS]
+    _counted[:] = [*map(vars, modules), *map(vars, _scoring_classes(modules)), globals(), vars(builtins)]
+    owners = [*_counted, _CHECKS.FORMS, _CHECKS.RULES, FUNCTIONS, vars(json)]
+    watched = [(owner, [name for name, value in owner.items() if _is_watched(name, value)]) for owner in owners]
+    watched.append((vars(sympy_parser), ["parse_expr", "eval_expr"]))
+    watched.append((vars(sys.modules["sympy"]), ["parse_expr", "sympify", "simplify", "diff"]))
+    _watched[:] = [(owner, itemgetter(*names, names[0])) for owner, names in watched if names]
+    _kept[0] = tuple(chain.from_iterable([values(owner) for owner, values in _watched]))
+
+
+def _scoring_classes(modules: list[ModuleType]) -> list[type]:
+    """The classes of these modules but those that make configurations and curricula."""
+    return [
+        value
+        for module in modules
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and value.__module__ == module.__name__
+        and not name.endswith(("Config", "Curriculum"))
+    ]
+
+
+def _is_watched(name: str, value: Any) -> bool:
+    if name.startswith("__") or name in ("dataclass", "register_dataset"):
+        return False
+    kinds = (FunctionType, BuiltinFunctionType, ModuleType, staticmethod, classmethod, property, type(_dataset))
+    return isinstance(value, kinds)
+
+
+def fingerprint() -> Hashable:
+    """Whether the functions that score are those of `warm_up`, and the number of names in their modules and classes."""
+    try:
+        values = chain.from_iterable([values(owner) for owner, values in _watched])
+    except KeyError:  # a name was deleted
+        return False, ()
+    return all(map(is_, values, _kept[0])), tuple(map(len, _counted))
 
 
 FUNCTIONS = {"reasoning_gym_score": reasoning_gym_score}

@@ -1,22 +1,44 @@
-"""The functions of math-verify's workers: `worker` loads this file by its path; it imports nothing of echorl."""
+"""The functions of math-verify's workers: `worker` loads this file by its path; it imports nothing of echorl.
+
+Trees are those of `latex.parser`, as lists, which is what JSON makes of them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+Tree = Sequence[Any]
 
-def math_equal(gold: str, answer: str) -> bool:
-    """Whether math-verify finds the answer equal to the gold one, both LaTeX without delimiters."""
+
+def math_equal(gold: str, answer: str, gold_tree: Tree | None = None, answer_tree: Tree | None = None) -> bool:
+    """Whether math-verify finds both equal, LaTeX without delimiters, and their trees show no difference.
+
+    Where a text has no tree, math-verify alone decides.
+    """
     from math_verify import verify
 
+    if gold_tree is not None and answer_tree is not None and differ(gold_tree, answer_tree):
+        return False
     return verify(_boxed(gold), _parse_boxed(answer), timeout_seconds=None)
 
 
 def _parse_boxed(latex: str) -> list[Any]:
     from math_verify import LatexExtractionConfig, parse
 
-    return parse(f"\\boxed{{{latex}}}", [LatexExtractionConfig()], parsing_timeout=None)
+    readings = parse(f"\\boxed{{{latex}}}", [LatexExtractionConfig()], parsing_timeout=None)
+    return [_with_imaginary_unit(reading) for reading in readings]
+
+
+def _with_imaginary_unit(reading: Any) -> Any:
+    """The expression with the imaginary unit for the symbol i, which math-verify leaves a symbol."""
+    import sympy
+
+    if not isinstance(reading, (sympy.Basic, sympy.MatrixBase)):
+        return reading
+    units = [symbol for symbol in reading.free_symbols if symbol.name == "i"]
+    return reading.subs(units[0], sympy.I) if units else reading
 
 
 @lru_cache(maxsize=256)
@@ -42,9 +64,23 @@ def latex_value(answer: str) -> float | None:
     return None
 
 
+def differ(gold: Tree, answer: Tree) -> bool:
+    """Whether the trees certainly say different things: other values, another number of them, other brackets."""
+    import importlib.util
+    import os
+    import sys
+
+    if "tree_values" not in sys.modules:
+        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tree_values.py")
+        spec = importlib.util.spec_from_file_location("tree_values", path)
+        sys.modules["tree_values"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["tree_values"])
+    return sys.modules["tree_values"].differ(gold, answer)
+
+
 def warm_up() -> None:
     """Compile what every call needs."""
-    math_equal("\\frac{1}{2}", "x+1")
+    math_equal("\\frac{1}{2}", "x+1", ["num", "1"], ["num", "1"])
 
 
 FUNCTIONS = {function.__name__: function for function in (math_equal, text_equal, latex_value)}

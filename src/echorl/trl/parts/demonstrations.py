@@ -25,7 +25,7 @@ def check_demonstrations(trainer: EchoGRPOTrainer) -> str:
     method, rows = trainer.args.method, trainer.train_dataset
     if trainer.tools:
         raise ValueError(f"method={method!r} does not go with tools: demonstrations hold no tool calls.")
-    names = _columns(rows)
+    names = column_names(rows)
     column = find_column(names)
     if column is None:
         raise ValueError(
@@ -43,7 +43,7 @@ def check_demonstrations(trainer: EchoGRPOTrainer) -> str:
     return column
 
 
-def _columns(rows: Any) -> list[str]:
+def column_names(rows: Any) -> list[str]:
     """The names of the rows' columns; of streamed rows that do not tell, the first row's."""
     if rows is None:
         return []

@@ -7,12 +7,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-from datasets import IterableDataset
+from datasets import Dataset, IterableDataset
 from torch import Tensor
 
 from echorl.core.ledger import KINDS
 from echorl.methods.base import Batch
 from echorl.trl.parts.base import Part
+from echorl.trl.parts.demonstrations import column_names
 from echorl.trl.parts.row_keys import COLUMNS, row_key, rows_fingerprint
 from echorl.trl.parts.stream import PromptStream
 
@@ -81,7 +82,52 @@ class Memory(Part):
 
 
 class TrackedRate(Memory):
-    """SPO's: counts of successes and failures on earlier visits."""
+    """SPO's: counts of successes and failures on earlier visits, and before the first one as the method says."""
+
+    def __init__(self, trainer: EchoGRPOTrainer) -> None:
+        super().__init__(trainer)
+        self.starts: dict[int, Entry] = {}  # of the groups of all processes, where the rows tell
+        self.offline = trainer.method.offline
+        if self.offline is not None:
+            self._check_offline()
+
+    def _check_offline(self) -> None:
+        rows = self.trainer.train_dataset
+        names = column_names(rows)
+        if self.offline not in names:
+            raise ValueError(
+                f"method='spo' has offline={self.offline!r}, which is no column of the training rows (there are: "
+                f"{', '.join(names) or 'none'}): name a column with a list of rewards a row, or leave offline out."
+            )
+        if self.trainer.args.remove_unused_columns:
+            raise ValueError(
+                f"remove_unused_columns=True would take the column {self.offline!r} out of the rows, and method='spo' "
+                "reads it: set it to False."
+            )
+        if isinstance(rows, Dataset):
+            for number, rewards in enumerate(rows[self.offline]):
+                self._start(rewards, f"training row {number}")
+
+    def _start(self, rewards: Any, place: str) -> Entry:
+        """The counts before a prompt's first visit."""
+        if not isinstance(rewards, list | None) or not all(
+            isinstance(reward, (int, float)) for reward in rewards or []
+        ):
+            raise ValueError(
+                f"{place}: {self.offline}={rewards!r} is no list of numbers: write the rewards of the row's rollouts, "
+                "or null where there are none."
+            )
+        successes = sum(reward >= self.trainer.echo.success_reward for reward in rewards or [])
+        return self.trainer.method.before(successes, len(rewards or []) - successes)
+
+    def begin(self, inputs: list[dict[str, Any]]) -> None:
+        super().begin(inputs)
+        if self.offline is None:
+            return
+        starts = [self._start(example[self.offline], "a training row") for example in inputs]
+        gathered = self.trainer.accelerator.gather(torch.tensor(starts, device=self.trainer.accelerator.device))
+        pairs = gathered[:: self.trainer.num_generations].tolist()
+        self.starts = {key: (first, second) for key, (first, second) in zip(self.keys, pairs, strict=True)}
 
     def judged(self, advantages: Tensor, batch: Batch) -> Tensor:
         rates = [a / (a + c) if a + c else torch.nan for a, c in map(self._entry, self.keys)]
@@ -91,13 +137,13 @@ class TrackedRate(Memory):
         return self.trainer.method.against(known[batch.groups], batch)
 
     def _entry(self, key: int) -> Entry:
-        return self.entries.get(key, (0.0, 0.0))
+        return self.entries.get(key) or self.starts.get(key) or self.trainer.method.before()
 
     def _log(self, rates: Tensor) -> None:
-        known = rates[~rates.isnan()]
-        self.trainer.add_metric("tracked", len(known) / max(1, len(rates)), family="method")
-        if len(known):
-            self.trainer.add_metric("tracked_rate", float(known.mean()), family="method")
+        visited = torch.tensor([key in self.entries for key in self.keys], device=rates.device) & ~rates.isnan()
+        self.trainer.add_metric("tracked", float(visited.float().mean()), family="method")
+        if visited.any():
+            self.trainer.add_metric("tracked_rate", float(rates[visited].mean()), family="method")
 
     def _visit(self, batch: Batch) -> None:
         right, judged = batch.counts

@@ -34,12 +34,12 @@ class ReinforceAda(Rounds):
     The groups of all rounds are EchoRL's prompts: each can give its clip, also a rollout that is not chosen.
     """
 
-    once: ClassVar = {"max_rounds": 1}
+    once: ClassVar = {"max_rounds": 1, "groups_per_round": 1}
 
     def collect(self, inputs: list[dict[str, Any]], sample: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> Any:
         # Copies: TRL writes what a rollout_func returns into a row, so none may stand for two, or carry it to a round.
         self.prompts = [dict(row) for row in gather_object(inputs)[:: self.trainer.num_generations]]
-        self.asked = [list(range(len(self.prompts)))]  # the prompts of each round's groups
+        self.asked: list[list[int]] = []  # the prompts of each round's groups
         self.scored: list[Batch] = []  # each round's, over all processes
         self.in_loss: list[Tensor] = []  # bool, its rollouts that the loss counts
         return super().collect(inputs, sample)
@@ -69,12 +69,24 @@ class ReinforceAda(Rounds):
     def _unfinished(self) -> list[int]:
         return unfinished(*self._right_and_wrong(), self._owner(), self.trainer.num_generations)
 
+    def _first(self, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        prompts = list(range(len(self.prompts)))
+        if self.trainer.method.groups_per_round > 1:
+            return self._rows_of(prompts)
+        self.asked.append(prompts)
+        return inputs
+
     def _next(self, rounds: list[Round], size: int, columns: list[str]) -> list[dict[str, Any]]:
         prompts = self._unfinished()
         if len(rounds) >= self.trainer.method.max_rounds or not prompts:
             return []
+        return self._rows_of(prompts)
+
+    def _rows_of(self, prompts: list[int]) -> list[dict[str, Any]]:
+        """This process's rows of a round of these prompts."""
         processes, generations = self.trainer.accelerator.num_processes, self.trainer.num_generations
-        self.asked.append(groups_in_turn(prompts, generations, processes))
+        groups = [prompt for prompt in prompts for _ in range(self.trainer.method.groups_per_round)]
+        self.asked.append(groups_in_turn(groups, generations, processes))
         rows = [dict(self.prompts[prompt]) for prompt in self.asked[-1] for _ in range(generations)]
         here = len(rows) // processes
         return rows[self.trainer.accelerator.process_index * here :][:here]
@@ -87,7 +99,7 @@ class ReinforceAda(Rounds):
             self.trainer.add_metric(name, float(count), family="method")
 
     def _assemble(self, rounds: list[Round], size: int) -> dict[str, Any]:
-        if len(rounds) > 1:
+        if sum(map(len, self.asked)) > len(self.prompts):
             rounds = self._chosen(rounds)
         return super()._assemble(rounds, size)
 

@@ -86,6 +86,7 @@ class Rounds(Part):
         size, columns = len(inputs), list(inputs[0])
         metrics = RoundMetrics(self.trainer._metrics["train"])
         rounds: list[Round] = []
+        inputs = self._first(inputs)
         while inputs:
             self.rows_before = sum(each.accepted.numel() for each in rounds)
             rounds.append(self._round(sample(inputs)))
@@ -100,6 +101,10 @@ class Rounds(Part):
         accepted = self.kept_groups.repeat_interleave(generations).view(processes, -1)
         scalars = {key: value for key, value in out.items() if isinstance(value, Tensor) and value.dim() == 0}
         return Round(rows=rows_of(out), accepted=accepted, scalars=scalars)
+
+    def _first(self, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """This process's rows of the first round."""
+        return inputs
 
     def _next(self, rounds: list[Round], size: int, columns: list[str]) -> list[dict[str, Any]]:
         """This process's rows of the next round; empty: there is none."""

@@ -33,7 +33,10 @@ PADDING: Mapping[str, float | None] = {
 
 LEFT = ("prompt_ids", "prompt_mask", *TYPES)
 
-NO_ROUNDS = "sample once (method_options: of dapo dynamic_sampling: false, of reinforce_ada max_rounds: 1)."
+NO_ROUNDS = (
+    "sample once (method_options: of dapo dynamic_sampling: false, of reinforce_ada max_rounds: 1 and "
+    "groups_per_round: 1)."
+)
 
 
 def rows_of(out: dict[str, Any]) -> Rows:

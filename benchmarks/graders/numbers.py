@@ -1,0 +1,227 @@
+"""Mutations of the numbers in a gold. Each takes a random generator and a text, and gives a text or None."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from random import Random
+
+from benchmarks.graders.latex import NUMBER, TOKEN
+
+Mutation = Callable[[Random, str], "str | None"]
+BEFORE_A_SIGN = ("", "(", "[", "{", "\\{", ",", "=", "&", "\\\\", "\\cup", "\\ge", "\\geqslant", "\\in")
+
+
+def places(parts: list[str], pattern: str) -> list[int]:
+    """Where tokens of a pattern stand, outside subscripts."""
+    return [i for i, part in enumerate(parts) if re.fullmatch(pattern, part) and not in_subscript(parts, i)]
+
+
+def in_subscript(parts: list[str], i: int) -> bool:
+    """Whether the token stands behind an underscore or in the braces behind one."""
+    before = [part for part in parts[:i] if not part.isspace()]
+    while before and before[-1] not in ("{", "}", "_"):
+        before.pop()
+    return bool(before) and (
+        (before[-1] == "_" and _last(parts, i) == "_") or (before[-1] == "{" and before[-2:-1] == ["_"])
+    )
+
+
+def _last(parts: list[str], i: int) -> str:
+    """The token before place i that is no space."""
+    return next((part for part in reversed(parts[:i]) if not part.isspace()), "")
+
+
+def of_a_number(change: Callable[[Random, str], str | None]) -> Mutation:
+    """The mutation that changes one of a text's numbers."""
+
+    def mutate(rng: Random, text: str) -> str | None:
+        parts = TOKEN.findall(text)
+        found = places(parts, NUMBER)
+        if not found:
+            return None
+        i = rng.choice(found)
+        changed = change(rng, parts[i])
+        if changed is None or changed == parts[i]:
+            return None
+        return "".join([*parts[:i], changed, *parts[i + 1 :]])
+
+    return mutate
+
+
+def _digits(number: str) -> list[int]:
+    mantissa = re.match("[0-9.]*", number)
+    assert mantissa is not None
+    return [i for i, sign in enumerate(mantissa[0]) if sign.isdigit()]
+
+
+def digit_changed(rng: Random, number: str) -> str:
+    i = rng.choice(_digits(number))
+    lowest = 1 if i == 0 and len(number) > 1 else 0
+    return number[:i] + str(rng.choice([d for d in range(lowest, 10) if str(d) != number[i]])) + number[i + 1 :]
+
+
+def digit_dropped(rng: Random, number: str) -> str | None:
+    digits = _digits(number)
+    if len(digits) < 2 or number.startswith("."):
+        return None
+    i = rng.choice(digits)
+    return (number[:i] + number[i + 1 :]) if re.match(r"[1-9]", number[:i] + number[i + 1 :]) else None
+
+
+def digit_repeated(rng: Random, number: str) -> str:
+    i = rng.choice(_digits(number))
+    return number[:i] + number[i] + number[i:]
+
+
+def digits_swapped(rng: Random, number: str) -> str | None:
+    pairs = [(i, j) for i, j in zip(_digits(number), _digits(number)[1:], strict=False) if number[i] != number[j]]
+    if not pairs:
+        return None
+    i, j = rng.choice(pairs)
+    signs = list(number)
+    signs[i], signs[j] = signs[j], signs[i]
+    return "".join(signs)
+
+
+def off_by_one(rng: Random, number: str) -> str | None:
+    if not number.isdigit():
+        return None
+    return str(int(number) + rng.choice([-1, 1])) if int(number) > 0 else "1"
+
+
+def tenfold(rng: Random, number: str) -> str | None:
+    return number + "0" if number.isdigit() and number[0] != "0" else None
+
+
+def thousandfold(rng: Random, number: str) -> str | None:
+    """The number with three zeros as a group of their own; for 0 a number of thousands."""
+    number = str(rng.randrange(1, 999)) if number == "0" else number
+    return number + rng.choice(["{,}000", ",000", "\\,000"]) if re.fullmatch("[1-9][0-9]{0,2}", number) else None
+
+
+def point_moved(rng: Random, number: str) -> str | None:
+    found = re.fullmatch(r"([0-9]*)\.([0-9]+)(.*)", number)
+    if found is None:
+        return None
+    digits, place = found[1] + found[2], len(found[1]) + rng.choice([-1, 1])
+    if not 0 <= place <= len(digits):
+        return None
+    return f"{digits[:place] or '0'}.{digits[place:] or '0'}{found[3]}"
+
+
+def point_lost(rng: Random, number: str) -> str | None:
+    return number.replace(".", "") if re.fullmatch(r"[0-9]+\.[0-9]*[1-9][0-9]*", number) else None
+
+
+def doubled(rng: Random, number: str) -> str:
+    found = re.fullmatch(r"([0-9.]+)(.*)", number)
+    assert found is not None
+    value = float(found[1]) * 2
+    return (str(int(value)) if value == int(value) else f"{value:.10g}") + found[2]
+
+
+def power_of_ten(rng: Random, number: str) -> str | None:
+    found = re.fullmatch(r"([0-9.]+)[eE]([+-]?[0-9]+)", number)
+    return f"{found[1]}e{int(found[2]) + rng.choice([-3, -2, -1, 1, 2, 3])}" if found else None
+
+
+def power_of_ten_in_latex(rng: Random, number: str) -> str | None:
+    changed = power_of_ten(rng, number)
+    return None if changed is None else "{} \\times 10^{{{}}}".format(*changed.split("e"))
+
+
+def twice_in_latex(rng: Random, number: str) -> str | None:
+    return "{} \\times 10^{{{}}}".format(*doubled(rng, number).split("e")) if "e" in number else None
+
+
+def sign_of_power(rng: Random, number: str) -> str | None:
+    found = re.fullmatch(r"([0-9.]+)[eE]([+-]?)([0-9]+)", number)
+    return f"{found[1]}e{'' if found[2] == '-' else '-'}{found[3]}" if found else None
+
+
+def sign_flipped(rng: Random, text: str) -> str | None:
+    """A sign put before a number that begins an expression, or taken away."""
+    parts = TOKEN.findall(text)
+    found = [i for i in places(parts, NUMBER) if _last(parts, i) in (*BEFORE_A_SIGN, "-")]
+    found = [i for i in found if _last(parts, i) != "-" or _last(parts, _place_of_minus(parts, i)) in BEFORE_A_SIGN]
+    if not found:
+        return None
+    i = rng.choice(found)
+    if _last(parts, i) == "-":
+        place = _place_of_minus(parts, i)
+        return "".join(parts[:place] + parts[place + 1 :])
+    return "".join([*parts[:i], "-", *parts[i:]])
+
+
+def _place_of_minus(parts: list[str], i: int) -> int:
+    return max(j for j in range(i) if not parts[j].isspace())
+
+
+def whole_sign_flipped(rng: Random, text: str) -> str | None:
+    """The sign of the whole expression."""
+    if re.search(r",|=|\\cup|\\in|\\ge|[<>]|begin", text):
+        return None
+    return text[1:] if text[0] == "-" and not re.search("[+-]", text[1:]) else f"-({text})"
+
+
+def fraction_inverted(rng: Random, text: str) -> str | None:
+    found = list(re.finditer(r"\\frac\{([^{}]+)\}\{([^{}]+)\}", text))
+    if not found:
+        return None
+    match = rng.choice(found)
+    return text[: match.start()] + f"\\frac{{{match[2]}}}{{{match[1]}}}" + text[match.end() :]
+
+
+def fraction_appended(rng: Random, text: str) -> str | None:
+    """A mixed number with the gold, an integer, as its whole part."""
+    if not re.fullmatch("-?[0-9]+", text):
+        return None
+    return text + rng.choice(["\\frac{2}{3}", " 2/3", " \\frac{1}{2}", " 1/2"])
+
+
+def exponent_changed(rng: Random, text: str) -> str | None:
+    found = list(re.finditer(r"\^\s*(?:\{\s*(-?[0-9]+)\s*\}|([0-9]))", text))
+    if not found:
+        return None
+    match = rng.choice(found)
+    exponent = int(match[1] or match[2])
+    changed = exponent + rng.choice([-1, 1]) if rng.random() < 0.7 else -exponent
+    return text[: match.start()] + f"^{{{changed}}}" + text[match.end() :]
+
+
+def base_changed(rng: Random, text: str) -> str | None:
+    found = re.fullmatch(r"([0-9]+)_\{?([0-9])\}?", text)
+    lowest = int(max(found[1])) + 1 if found else 10
+    others = [base for base in range(lowest, 10) if str(base) != found[2]] if found else []
+    return f"{found[1]}_{rng.choice(others)}" if found and others else None
+
+
+def base_dropped(rng: Random, text: str) -> str | None:
+    found = re.fullmatch(r"([0-9]+)_\{?([0-9])\}?", text)
+    return found[1] if found else None
+
+
+NUMBERS: dict[str, Mutation] = {
+    "digit changed": of_a_number(digit_changed),
+    "digit dropped": of_a_number(digit_dropped),
+    "digit repeated": of_a_number(digit_repeated),
+    "digits swapped": of_a_number(digits_swapped),
+    "off by one": of_a_number(off_by_one),
+    "tenfold": of_a_number(tenfold),
+    "thousandfold": of_a_number(thousandfold),
+    "point moved": of_a_number(point_moved),
+    "point lost": of_a_number(point_lost),
+    "doubled": of_a_number(doubled),
+    "power of ten changed": of_a_number(power_of_ten),
+    "power of ten changed, LaTeX": of_a_number(power_of_ten_in_latex),
+    "doubled, LaTeX": of_a_number(twice_in_latex),
+    "sign of the power of ten": of_a_number(sign_of_power),
+    "sign flipped": sign_flipped,
+    "sign of the whole flipped": whole_sign_flipped,
+    "fraction inverted": fraction_inverted,
+    "fraction appended": fraction_appended,
+    "exponent changed": exponent_changed,
+    "base changed": base_changed,
+    "base dropped": base_dropped,
+}

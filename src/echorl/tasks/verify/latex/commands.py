@@ -1,0 +1,177 @@
+"""Values that begin with a command, a bracket or a bar."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from echorl.tasks.verify.latex.cursor import Cursor
+from echorl.tasks.verify.latex.product import Tree, Unreadable, derivative, product
+from echorl.tasks.verify.latex.tokens import FUNCTIONS
+
+GREEK = frozenset(
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega "
+    "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega varsigma varpi hbar ell mho odot partial nabla".split()
+)
+CLOSING = {"(": (")", "]"), "[": ("]", ")"), "lset": ("rset",), "langle": ("rangle",)}
+BRACKETED = {"lfloor": ("floor", "rfloor"), "lceil": ("ceil", "rceil")}
+ACCENTS = frozenset("dot ddot hat bar vec tilde overline widehat widetilde overrightarrow mathcal mathbb".split())
+
+
+class Commands(Cursor, ABC):
+    """The part of the parser that reads them; what stands in them is read by the rest."""
+
+    @abstractmethod
+    def items(self) -> list[Tree]:
+        """Relations with commas or semicolons between them."""
+
+    @abstractmethod
+    def sum(self) -> Tree:
+        """Terms with signs between them."""
+
+    @abstractmethod
+    def factor(self) -> Tree:
+        """A value with what stands behind it: powers, subscripts, ..."""
+
+    @abstractmethod
+    def atom(self) -> Tree:
+        """A value."""
+
+    @abstractmethod
+    def argument(self, *, whole: bool = False) -> Tree:
+        """What a command takes."""
+
+    @abstractmethod
+    def begins_factor(self, before: Tree) -> bool:
+        """Whether the next token goes on with the product."""
+
+    def repeating(self, number: str) -> Tree:
+        r"""The number; with `\overline{3}` behind its decimals a fraction."""
+        if "." not in number or self.peek() not in ("overline", "dot", "bar"):
+            return ("num", number)
+        self.next += 1
+        digits = "".join(token.text for token in self.raw_argument())
+        if not digits.isdigit():
+            raise Unreadable("a line over what is no digit")
+        decimals = len(number.partition(".")[2])
+        whole = int((number.replace(".", "") + digits) or 0) - int(number.replace(".", "") or 0)
+        return ("/", ("num", str(whole)), ("num", str((10 ** len(digits) - 1) * 10**decimals)))
+
+    def sequence(self, opening: str) -> Tree:
+        """A bracket: an expression, or a tuple, an interval, a set."""
+        bars, self.bars = self.bars, 0
+        if opening == "lset" and self.skip("rset"):
+            return ("seq", "{", "}")
+        items = self.items()
+        closing = self.expect(*CLOSING[opening])
+        self.bars = bars
+        if opening in ("lset", "langle"):
+            return ("seq", *("{}" if opening == "lset" else "()"), *items)
+        if len(items) == 1:
+            if opening + closing not in ("()", "[]") or items[0][0] == "rel":
+                raise Unreadable("brackets of two kinds around one value")
+            return items[0] if items[0][0] not in ("num", "neg") else ("+", items[0])
+        return ("seq", opening, closing, *items)
+
+    def absolute(self) -> Tree:
+        self.bars += 1
+        tree = self.sum()
+        self.bars -= 1
+        self.expect("|")
+        return ("abs", tree)
+
+    def matrix(self, environment: str) -> Tree:
+        if environment not in ("matrix", "pmatrix", "bmatrix", "smallmatrix"):
+            raise Unreadable(f"the environment {environment!r}")
+        rows: list[list[Tree]] = [[]]
+        while self.kind() != "end":
+            if self.skip("\\"):
+                rows.append([])
+            elif not self.skip("&"):
+                rows[-1].append(self.sum())
+        self.take()
+        rows = rows if rows[-1] else rows[:-1]
+        if not rows or len({len(row) for row in rows}) != 1:
+            raise Unreadable("a matrix with rows of different lengths")
+        return ("matrix", *(("row", *row) for row in rows))
+
+    def named(self, name: str) -> Tree:
+        if name in ("frac", "binom"):
+            over, under = self.argument(), self.argument()
+            return ("binom", over, under) if name == "binom" else derivative(over, under) or ("/", over, under)
+        if name == "sqrt":
+            return self.root()
+        if name in FUNCTIONS:
+            return self.function(name)
+        if name in ("floor", "ceil"):
+            return (name, self.function_argument())
+        if name == "binomial":
+            pair = self.function_argument()
+            if pair[0] != "seq" or len(pair) != 5:
+                raise Unreadable("a binomial coefficient without two numbers")
+            return ("binom", *pair[3:])
+        if name in ("pi", "e", "i", "infty"):
+            return ("const", name)
+        if name == "varnothing":
+            return ("seq", "{", "}")
+        if name in ("lset", "langle"):
+            return self.sequence(name)
+        if name in BRACKETED:
+            kind, closing = BRACKETED[name]
+            tree = self.sum()
+            self.expect(closing)
+            return (kind, tree)
+        if name in ACCENTS:
+            return ("sym", name + " " + "".join(token.text for token in self.raw_argument()))
+        if len(name) == 1 or name in GREEK:
+            return self.symbol(name)
+        raise Unreadable(f"the command {name!r}")
+
+    def symbol(self, name: str) -> Tree:
+        """A letter; I(0) is one thing, the value of I at 0."""
+        if self.peek() == "(" and self.peek(1) == "0" and self.peek(2) == ")":
+            self.next += 3
+            return ("sym", f"{name}(0)")
+        return ("sym", name)
+
+    def root(self) -> Tree:
+        degree: Tree = ("num", "2")
+        if self.skip("["):
+            degree = self.sum()
+            self.expect("]")
+        if self.peek() == "(":
+            return ("root", degree, self.atom())
+        return ("root", degree, self.argument())
+
+    def function(self, name: str) -> Tree:
+        base: Tree | None = None
+        exponent: Tree | None = None
+        while self.peek() in ("_", "^"):
+            if self.take().text == "_":
+                base = self.argument(whole=True)
+            else:
+                exponent = self.argument(whole=True)
+        tree = self.applied(name, base)
+        if exponent == ("neg", ("num", "1")):
+            if name not in ("sin", "cos", "tan"):
+                raise Unreadable("an inverse of a function without one")
+            return ("fn", f"arc{name}", tree[2])
+        return tree if exponent is None else ("^", tree, exponent)
+
+    def applied(self, name: str, base: Tree | None) -> Tree:
+        argument = self.function_argument()
+        if name == "exp":
+            return ("^", ("const", "e"), argument)
+        if name in ("log", "lg") and (base or name == "lg"):
+            return ("log", base or ("num", "10"), argument)
+        if base:
+            raise Unreadable("a base of a function without one")
+        return ("fn", "ln" if name == "log" else name, argument)
+
+    def function_argument(self) -> Tree:
+        """A group; or else the factors that stand beside each other, up to the next function."""
+        if self.peek() in ("(", "[", "{"):
+            return self.factor() if self.peek() == "{" else self.atom()
+        factors = [self.factor()]
+        while self.begins_factor(factors[-1]) and self.kind() in ("name", "number") and self.peek() not in FUNCTIONS:
+            factors.append(self.factor())
+        return product(factors)

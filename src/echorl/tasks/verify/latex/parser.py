@@ -1,0 +1,220 @@
+r"""What an answer in LaTeX or plain text says, as a tree: numbers, symbols, operations, lists, intervals, relations.
+
+A tree is a tuple: its kind, then trees or strings. `("num", "0.5")`, `("sym", "x_1")`, `("const", "pi" | "e" | "i" |
+"infty")`, `("+" | "*", ...)`, `("neg" | "fact" | "abs" | "floor" | "ceil" | "pct", x)`, `("/" | "^" | "binom", x, y)`,
+`("pm", x, y)`: x + y and x - y, `("root", degree, x)`, `("fn", name, x)`, `("log", base, x)`, `("base", digits, base)`,
+`("seq", opening, closing, ...)`: a tuple, interval or set, `("list", ...)`, `("rel", operators, ...)`, `("cup" |
+"cap" | "setminus", x, y)`, `("matrix", rows)`, `("row", ...)`, `("text", words)`.
+"""
+
+from __future__ import annotations
+
+from echorl.tasks.verify.latex.commands import Commands
+from echorl.tasks.verify.latex.product import Tree, Unreadable, product, quotient
+from echorl.tasks.verify.latex.tokens import Token, tokenize
+
+MAX_NESTING = 40
+RELATIONS = frozenset(("=", "<", ">", "le", "ge", "ne", "approx", "in"))
+
+
+def read_tree(answer: str, *, commas: bool = True) -> Tree:
+    r"""The answer's tree; `commas`: whether a comma may stand between the thousands of a number.
+
+    Raises:
+        Unreadable: it has none.
+
+    >>> read_tree(r"x = 4\frac{2}{3}")
+    ('rel', '=', ('sym', 'x'), ('+', ('num', '4'), ('/', ('num', '2'), ('num', '3'))))
+    """
+    parser = _Parser(tokenize(answer, commas=commas))
+    return parser.whole()
+
+
+class _Parser(Commands):
+    """Recursive descent."""
+
+    def whole(self) -> Tree:
+        if self.peek() in ("=", "approx"):
+            self.next += 1
+        items = self.items()
+        if self.next < len(self.tokens) or not items:
+            raise Unreadable(f"{self.peek()!r} is left")
+        return items[0] if len(items) == 1 else ("list", *items)
+
+    def items(self) -> list[Tree]:
+        """Relations with commas or semicolons between them."""
+        self.depth += 1
+        if self.depth > MAX_NESTING:
+            raise Unreadable("it is nested too deeply")
+        items = [self.relation()]
+        while self.peek() in (",", ";"):
+            self.next += 1
+            if self.peek() != ",":  # ", and"
+                items.append(self.relation())
+        self.depth -= 1
+        return items
+
+    def relation(self) -> Tree:
+        sides, operators = [self.union()], []
+        while self.peek() in RELATIONS or (self.peek() == "!" and self.peek(1) == "="):
+            name = "ne" if self.skip("!") else self.peek()
+            self.next += 1
+            operators.append("=" if name == "approx" else name)
+            sides.append(self.union())
+        return sides[0] if not operators else ("rel", " ".join(operators), *sides)
+
+    def union(self) -> Tree:
+        tree = self.sum()
+        while self.peek() in ("cup", "cap", "setminus") or (self.peek() == "U" and tree[0] in ("seq", "cup")):
+            name = self.take().text
+            tree = ("cup" if name == "U" else name, tree, self.sum())
+        return tree
+
+    def sum(self) -> Tree:
+        terms: list[Tree] = []
+        tree: Tree | None = None
+        while True:
+            sign = self.take().text if self.peek() in ("+", "-", "pm") else ""
+            if not sign and (terms or tree):
+                break
+            if sign == "pm":
+                tree, terms = ("pm", _joined(tree, terms), self.term()), []
+            else:
+                terms.append(("neg", self.term()) if sign == "-" else self.term())
+        return _joined(tree, terms)
+
+    def term(self) -> Tree:
+        if self.peek() in ("+", "-"):  # 2 \cdot -3, --1
+            sign = self.take().text
+            self.depth += 1
+            if self.depth > MAX_NESTING:
+                raise Unreadable("it is nested too deeply")
+            term = self.term()
+            self.depth -= 1
+            return ("neg", term) if sign == "-" else term
+        factors, over = [self.factor()], False
+        while True:
+            sign = self.peek() if self.peek() in ("*", "/") else ""
+            if sign:
+                self.next += 1
+            elif not self.begins_factor(factors[-1]):
+                break
+            negative = bool(sign) and self.skip("-")
+            factor = self.factor()
+            over = over or sign == "/"
+            factor = ("neg", factor) if negative else factor
+            if sign == "/":
+                factors = [quotient(factors, factor)]
+            else:
+                factors.append(factor)
+        return product(factors)
+
+    def begins_factor(self, before: Tree) -> bool:
+        """Whether the next token goes on with the product by standing beside it."""
+        text, kind = self.peek(), self.kind()
+        if text == "U" and before[0] == "seq":
+            return False
+        if kind == "number":
+            return before[0] != "num" or self.is_mixed(before)
+        if kind in ("text", "begin"):
+            return True
+        if kind == "name":
+            return text not in RELATIONS | {"cup", "cap", "setminus", "pm", "rfloor", "rceil", "rset", "rangle"}
+        return text in ("(", "[", "{") or (text == "|" and not self.bars)
+
+    bars = 0
+    """How many bars are open."""
+
+    def is_mixed(self, before: Tree) -> bool:
+        """Whether `3/4` stands behind the whole number, which makes 2 3/4 of them."""
+        return before[1].isdigit() and self.peek(1) == "/" and self.kind(2) == "number" and self.peek(2).isdigit()
+
+    def factor(self) -> Tree:
+        tree = self.atom()
+        while True:
+            text = self.peek()
+            if text == "^":
+                self.next += 1
+                tree = self.power(tree)
+            elif text == "!" and (self.peek(1) != "=" or tree[0] == "num"):  # 4!=24, but not x != 4
+                self.next += 1
+                tree = ("fact", tree)
+            elif text == "%":
+                self.next += 1
+                tree = ("pct", tree)
+            elif text == "circ":
+                self.next += 1
+            elif text == "'" and tree[0] == "sym":
+                self.next += 1
+                tree = ("sym", tree[1] + "'")
+            elif text == "_":
+                self.next += 1
+                tree = self.subscript(tree)
+            else:
+                return tree
+
+    def power(self, base: Tree) -> Tree:
+        if self.skip("circ"):
+            return base
+        start = self.next
+        if self.peek() in ("{", "'", "prime"):
+            primes = self.primes()
+            if primes and base[0] == "sym":
+                return ("sym", base[1] + primes)
+            self.next = start
+            if self.peek() == "{" and self.peek(1) == "circ" and self.peek(2) == "}":
+                self.next += 3
+                return base
+        return ("^", base, self.argument(whole=True))
+
+    def subscript(self, tree: Tree) -> Tree:
+        name = "".join(token.text for token in self.raw_argument()).rstrip(".")
+        if tree[0] == "sym":
+            return ("sym", f"{tree[1]}_{name}")
+        if tree[0] == "num" and name.isdigit():
+            return ("base", tree[1], name)
+        raise Unreadable("a subscript of neither a letter nor a number")
+
+    def argument(self, *, whole: bool = False) -> Tree:
+        """What a command takes: a group in braces, or one token; of a number its first digit, unless `whole`."""
+        if self.skip("{"):
+            items = self.items()
+            self.expect("}")
+            if len(items) > 1:
+                raise Unreadable("a list where a value belongs")
+            return items[0]
+        token = self.tokens[self.next] if self.next < len(self.tokens) else self.take()
+        if whole and token.text in ("-", "+"):
+            self.next += 1
+            return ("neg", self.atom()) if token.text == "-" else self.atom()
+        if token.kind == "number" and not whole and len(token.text) > 1:
+            self.tokens[self.next] = Token("number", token.text[1:])
+            return ("num", token.text[0])
+        return self.atom()
+
+    def atom(self) -> Tree:
+        token = self.take()
+        text = token.text
+        if token.kind == "number":
+            return self.repeating(text)
+        if token.kind == "text":
+            return ("text", text)
+        if token.kind == "begin":
+            return self.matrix(text)
+        if token.kind == "name":
+            return self.named(text)
+        if text == "{":
+            self.next -= 1
+            return self.argument()
+        if text in ("(", "["):
+            return self.sequence(text)
+        if text == "|":
+            return self.absolute()
+        raise Unreadable(f"{text!r} begins no value")
+
+
+def _joined(tree: Tree | None, terms: list[Tree]) -> Tree:
+    terms = terms if tree is None else [tree, *terms]
+    if not terms:
+        return ("num", "0")  # of \pm 5
+    return terms[0] if len(terms) == 1 else ("+", *terms)

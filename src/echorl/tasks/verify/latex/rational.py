@@ -1,0 +1,70 @@
+"""Which trees are numbers, and the exact values of the rational ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from echorl.tasks.verify.latex.product import Tree
+
+MAX_DIGITS = 400
+"""Of a number that is computed exactly."""
+
+
+def has_symbols(tree: Tree) -> bool:
+    """Whether a letter that is no constant stands in it."""
+    return any(True for _ in symbols_of(tree))
+
+
+def symbols_of(tree: Tree) -> Iterator[str]:
+    """The names of its symbols, some more than once."""
+    if tree[0] == "sym":
+        yield tree[1]
+    for part in tree[1:]:
+        if isinstance(part, tuple):
+            yield from symbols_of(part)
+
+
+def has_decimals(tree: Tree) -> bool:
+    """Whether a number in it has a decimal point."""
+    if tree[0] == "num":
+        return "." in tree[1]
+    return any(has_decimals(part) for part in tree[1:] if isinstance(part, tuple))
+
+
+def rational(tree: Tree) -> Fraction | None:
+    """The tree's exact value, if it is built of numbers by the four operations and whole powers; else None."""
+    kind, *parts = tree
+    if kind == "num":
+        return _fraction(parts[0])
+    if kind not in ("+", "neg", "*", "/", "^"):
+        return None
+    values = [rational(part) for part in parts]
+    if any(value is None for value in values):
+        return None
+    value = _combined(kind, [value for value in values if value is not None])
+    return value if value is not None and max(map(abs, value.as_integer_ratio())) < 10**MAX_DIGITS else None
+
+
+def _fraction(digits: str) -> Fraction | None:
+    number, _, power = digits.lower().partition("e")
+    return Fraction(digits) if len(number) + abs(int(power or 0)) <= MAX_DIGITS else None
+
+
+def _combined(kind: str, values: list[Fraction]) -> Fraction | None:
+    first, *rest = values
+    if kind == "neg":
+        return -first
+    if kind == "/":
+        return first / rest[0] if rest[0] else None
+    if kind == "^":
+        exponent = rest[0]
+        size = max(map(abs, first.as_integer_ratio())).bit_length() * abs(exponent)
+        return (
+            first**exponent.numerator
+            if exponent.denominator == 1 and size < 4 * MAX_DIGITS and (first or exponent > 0)
+            else None
+        )
+    for value in rest:
+        first = first + value if kind == "+" else first * value
+    return first

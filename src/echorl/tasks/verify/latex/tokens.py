@@ -1,0 +1,159 @@
+r"""Tokens of an answer in LaTeX or plain text, without its layout. Takes time linear in the text's length."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from echorl.tasks.verify.reading import plain_characters
+
+FUNCTIONS = frozenset(
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh coth ln log lg exp max min gcd lcm sqrt".split()
+)
+SYNONYMS = {
+    "infinity": "infty", "inf": "infty", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "imath": "i",
+    "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom",
+    "leqslant": "le", "leq": "le", "lt": "<", "geqslant": "ge", "geq": "ge", "gt": ">", "neq": "ne",
+    "simeq": "approx", "cong": "approx", "sim": "approx", "cdotp": "*", "cdot": "*", "times": "*", "ast": "*",
+    "div": "/", "varepsilon": "epsilon", "varphi": "phi", "vartheta": "theta", "varrho": "rho", "degree": "circ",
+    "emptyset": "varnothing", "lvert": "|", "rvert": "|", "vert": "|", "lbrack": "[", "rbrack": "]",
+    "lbrace": "lset", "rbrace": "rset", "{": "lset", "}": "rset", "bigcup": "cup", "bigcap": "cap", "mp": "pm",
+    "ceiling": "ceil", "(": "", ")": "", "[": "", "]": "",
+}  # fmt: skip
+"""A command or word -> the one that says the same; "" says nothing."""
+TEXT = frozenset("text mbox hbox textrm textbf textit textnormal mathrm operatorname".split())
+LOOKS = frozenset(
+    "mathbf mathit mathsf boldsymbol bm bf rm it pmb underline displaystyle textstyle limits left right big Big bigg "
+    "Bigg bigl bigr Bigl Bigr biggl biggr middle angle boxed fbox".split()
+)
+"""Commands that change the look alone."""
+
+_SPACES = re.compile(r"(?<!\\)\\(?:[,;:> !]|(?:quad|qquad|enspace|thinspace)(?![A-Za-z]))|~")
+_COMMA_IN_NUMBER = re.compile(r"(?<=[0-9]),\s*\\!\s*(?=[0-9])")
+_LETTER_X = re.compile(r"(?<=[0-9}])\s*[xX]\s*(?=10\s*\^)")
+_CURRENCY = re.compile(r"\\?\$|[£€]")
+_MODULE = re.compile(r"(?<![A-Za-z\\])(?:np|numpy|math|sympy)\.(?=[a-z])")
+_PERCENT = re.compile(r"\\?%|\\text\s*\{\s*(?:percent|pct)\s*\}|(?<![A-Za-z])percent(?![A-Za-z])")
+_MARKDOWN = re.compile(r"\s*(\*\*|__)(.*)\1\s*", re.DOTALL)
+
+_COMMAS = r"|(?<![0-9],)[1-9][0-9]{0,2}(?:,[0-9]{3})+(?!,?[0-9])(?:\.[0-9]+)?"
+"""A number with commas between its thousands; numbers with commas around them are a list."""
+_TOKENS = {
+    commas: re.compile(
+        rf"(?P<thousands>[1-9][0-9]{{0,2}}(?P<mark>\{{,\}}| )[0-9]{{3}}(?:(?P=mark)[0-9]{{3}})*(?![0-9])(?:\.[0-9]+)?"
+        rf"{_COMMAS if commas else ''})"
+        r"|(?P<number>(?:[0-9]+\{,\}(?![0-9]{3}(?![0-9]))[0-9]+|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+        r"(?:[eE][+-]?[0-9]{1,4}(?![A-Za-z0-9]))?)"
+        r"|\\(?P<part>begin|end)\s*\{(?P<environment>[a-z]*)\*?\}"
+        r"|\\(?P<command>[A-Za-z]+|.)|(?P<word>[A-Za-z]+)|(?P<sign><=|>=|==|\*\*|\S)",
+        re.DOTALL,
+    )
+    for commas in (True, False)
+}
+_BODY = re.compile(r"\s*\{([^{}]*)\}")
+_FORMULA = re.compile(r"[-+0-9.,/ ^()=*:]*")
+_SIGNS = {"<=": "le", ">=": "ge", "==": "=", "**": "^"}
+
+ORDERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+PLAIN_NAMES = frozenset(
+    "pi infinity inf infty asin acos atan floor ceil ceiling binomial alpha beta gamma delta epsilon zeta theta iota "
+    "kappa lambda sigma upsilon omega Gamma Delta Theta Lambda Sigma Upsilon Omega".split()
+)
+"""Words that are names without a backslash, too, besides the functions."""
+
+Kind = Literal["number", "name", "text", "sign", "begin", "end"]
+
+
+@dataclass(frozen=True)
+class Token:
+    """A number, a name (of a command, a letter, a known word), words in `\\text{}`, another sign, or an environment."""
+
+    kind: Kind
+    text: str
+    spaced: bool = False
+    """Whether a space stands before it."""
+
+
+def tokenize(answer: str, *, commas: bool = True) -> list[Token]:
+    r"""The answer's tokens; `commas`: whether a comma may stand between the thousands of a number.
+
+    >>> [token.text for token in tokenize(r"\left(10\,000, \dfrac{x}2\right)")]
+    ['(', '10000', ',', 'frac', '{', 'x', '}', '2', ')']
+    """
+    return list(_tokens(_without_layout(answer), commas))
+
+
+def _without_layout(answer: str) -> str:
+    text = plain_characters(answer)
+    if bold := _MARKDOWN.fullmatch(text):
+        text = bold[2]
+    text = _SPACES.sub(" ", _COMMA_IN_NUMBER.sub("{,}", text))
+    text = _PERCENT.sub(r"\\%", _CURRENCY.sub(" ", _MODULE.sub("", text)))
+    return _LETTER_X.sub(r"\\cdot ", text).rstrip(" .\n")
+
+
+def _tokens(text: str, commas: bool) -> Iterator[Token]:
+    position, depth = 0, 0
+    while found := _TOKENS[commas and depth <= 0].search(text, position):  # (1,200) has two numbers
+        spaced = found.start() > position
+        position = found.end()
+        command = found["command"]
+        if command in TEXT and (body := _BODY.match(text, position)):
+            position = body.end()
+            yield from _text_tokens(body[1], command, commas)
+        elif command is not None:
+            depth += {"{": 1, "lbrace": 1, "}": -1, "rbrace": -1}.get(command, 0)
+            yield from _named(command, spaced)
+        elif found["word"]:
+            yield from _word_tokens(found["word"], spaced)
+        elif found["part"]:
+            yield Token("begin" if found["part"] == "begin" else "end", found["environment"], spaced)
+        elif found["sign"]:
+            depth += (found["sign"] in "([") - (found["sign"] in ")]")
+            yield Token("sign", _SIGNS.get(found["sign"], found["sign"]), spaced)
+        else:
+            yield Token("number", _plain_number(found), spaced)
+
+
+def _plain_number(found: re.Match[str]) -> str:
+    if found["thousands"]:
+        return found["thousands"].replace(found["mark"] or ",", "")
+    return found["number"].replace("{,}", ".")
+
+
+def _named(name: str, spaced: bool) -> Iterator[Token]:
+    name = SYNONYMS.get(name, name)
+    if name and name not in LOOKS:
+        yield Token("name" if name.isalpha() else "sign", name, spaced)
+
+
+def _word_tokens(word: str, spaced: bool) -> Iterator[Token]:
+    if word.lower() in ("and", "or"):
+        yield Token("sign", ",", spaced)
+    elif word.lower() in ORDERS:
+        yield from _order(word)
+    elif word in FUNCTIONS or word in PLAIN_NAMES:
+        yield from _named(word, spaced)
+    else:
+        for n, letter in enumerate(word):
+            yield Token("name", letter, spaced and n == 0)
+
+
+def _order(word: str) -> Iterator[Token]:
+    yield Token("sign", "*", True)
+    yield Token("number", str(ORDERS[word.lower()]), True)
+
+
+def _text_tokens(body: str, command: str, commas: bool) -> Iterator[Token]:
+    words = body.strip()
+    is_letter = len(words) == 1 and words.isalpha() and command in ("mathrm", "operatorname")
+    if words.strip(" ,").lower() in ("and", "or"):
+        yield Token("sign", ",", True)
+    elif words.lower() in ORDERS:
+        yield from _order(words)
+    elif _FORMULA.fullmatch(body) or words in FUNCTIONS or is_letter:
+        yield from _tokens(words, commas)
+    else:
+        yield Token("text", words, True)

@@ -1,0 +1,204 @@
+r"""One number with words, units, currency and marks around it: "It costs \$42.", "20 + 22 = 42 apples".
+
+Two numbers are none, unless they stand in an equation that is true. Neither is a number that a word or a sign denies or
+blurs ("not 42", "43 or 42", "at least 42", "42?").
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from echorl.tasks.verify.arithmetic import GAP, NUMBER, NotRational, decimal, evaluate
+from echorl.tasks.verify.reading import plain_characters
+
+UNITS = frozenset("mgshlLJNVWCF")
+"""Single letters that count as a unit behind a number; others are variables: 42x is no number."""
+
+_ANGLES = ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan")
+FUNCTIONS = frozenset(("sqrt", "log", "ln", "lg", "exp", *_ANGLES, "pi", "binom", "tbinom", "dbinom"))
+"""Names that make an expression one for math-verify."""
+
+_LAYOUT = (
+    (re.compile(r"</?[a-z]+>|`|(?<![0-9)\]}])\*\*|\*\*(?![0-9(])|__"), " "),  # marks of HTML and Markdown
+    (re.compile(r"\*\*"), "^"),
+    (re.compile(r"^\s*\*\s"), " "),
+    (re.compile(r"\{,\}|,\\[,!;: ](?=[0-9]{3})"), ","),
+    (re.compile(r"\\!|\\(?:left|right|displaystyle|bf|rm|it|[bB]ig+)(?![A-Za-z])"), ""),
+    (re.compile(r"\\(?:approx|simeq|cong)(?![A-Za-z])|^\s*~"), "≈"),
+    (re.compile(r"[-=]>|\\(?:to|Rightarrow|rightarrow|implies|therefore)(?![A-Za-z])"), f" {GAP} "),
+    (re.compile(r"\\[\]()\[,;: ]|~|\\q?quad(?![A-Za-z])|[\s]+"), " "),
+    (re.compile(r"\\[dt]frac(?![A-Za-z])"), r"\\frac"),
+    (
+        re.compile(r"\\(?:cdot|times|ast)(?![A-Za-z])|(?<=[0-9)}]) ?[xX] ?(?=[0-9.($\\])|(?<=[a-z]) [xX] (?=[$0-9])"),
+        "*",
+    ),
+    (re.compile(r"\\div(?![A-Za-z])"), "/"),
+    (re.compile(r"\^ ?(?:\{ ?\\circ ?\}|\\circ)|\\(?:degree|circ)(?![A-Za-z])"), f" {GAP} "),
+    (re.compile(r"\\([%$])"), r"\1"),
+    (re.compile(r"(?<=[0-9)}]) ?(?:per ?cent|percentage points?)\b", re.IGNORECASE), "%"),
+    (re.compile(r"\b(?:negative|minus) (?=[$€£]?[0-9])", re.IGNORECASE), "-"),
+    (re.compile(r"\\?\bsqrt ?\(([^()]*)\)"), r"\\sqrt{\1}"),
+    (re.compile(r"  +"), " "),
+)
+_WRAPPED = re.compile(r"\\(?:text[a-z]*|math[a-z]+|mbox|boxed|fbox|emph|underline|boldsymbol) ?\{([^{}]*)\}")
+_ORDER = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+
+_DENIAL = re.compile(
+    r"n't\b|\b(?:not|nor|neither|never|none|cannot|non|or|either|except|excluding|without|unless|if|versus|vs"
+    r"|maybe|perhaps|possibly|probably|guess\w*|unsure|uncertain|unknown|unclear|doubt\w*|wrong|incorrect|false"
+    r"|impossible|instead|rather|nearly|almost|plus|modulo|mod|squared|cubed|reciprocal|inverse|octal|binary|hexadecimal"
+    r"|nicht|oder|kein\w*|weder|entre|ni|ou)\b|[0-9] ?-?ish\b|\bno (?:longer|more|less|fewer)\b|[不非或否未無没]"
+    r"|\b(?:could|might|may)\b(?: \w+)? be\b|\bat (?:the )?(?:least|most|minimum|maximum)\b"
+    r"|\b(?:up|down|close|next) to\b|\b(?:all|any\w*|everything) but\b"
+    r"|\b(?:root|logarithm|square|cube|multiple|factor|power|opposite|half|third|quarter|fraction|remainder) of\b"
+    r"|\bin base\b|\bbase[- ](?:two|three|eight|ten|twelve|sixteen)\b",
+    re.IGNORECASE,
+)
+_BEFORE = re.compile(  # in front of the number
+    r"\b(?:(?:than|between|half|twice|double|triple|thrice)\W+(?:[a-z]+ ){0,2}?"
+    r"|(?:over|under|above|below|beyond|within|near|past|exceed\w*|until|till|no|min|max|minimum|maximum) ?[:=]?)"
+    r"[$€£ ]*[0-9]",
+    re.IGNORECASE,
+)
+_BEHIND = re.compile(
+    r"[0-9] ?(?:"
+    r"[,;:]?(?: and)?(?: an?)? ?(?:half|halves|thirds?|fourths?|fifths?|sixths?|eighths?|tenths?|hundredths?|no)\b"
+    r"|(?:[a-z]+ )?(?:and|point|times|to) (?:an? )?(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+    r"|\w+teen|\w+ty|half|quarter)\b|(?:twice|thrice)\b)",
+    re.IGNORECASE,
+)
+_SIGNS = re.compile(r"\?|!=|[<>|]|\\(?:neq?|pm|mp|lt|gt|leq?|geq?|sim|not|neg|lor|vee|land|wedge)(?![A-Za-z])")
+_WORDS_IN_BRACKETS = re.compile(r"[(\[][^\W\d_]{2,}[^()\[\]0-9\\=+*/^%]*[)\]]")
+_NAME = r"[^\W\d_](?:_ ?(?:\{[A-Za-z0-9 ,]*\}|[A-Za-z0-9])|\((?:[A-Za-z0-9 ,.]{1,10})\))+(?= ?[=≈])"
+_PIECE = re.compile(
+    rf"(?P<number>{NUMBER})|(?P<name>{_NAME})|(?P<command>\\[A-Za-z]+)"
+    r"|(?P<word>(?:(?<=[0-9])-|/ ?)?(?P<letters>[^\W\d_]+(?:[-'.][^\W\d_]+)*)"
+    r"(?P<power>\^ ?(?:\{[23]\}|[23])|[23](?![0-9]))?)"
+    r"|(?P<mark>(?<=[^\W\d_])!|\.(?![0-9])|[$€£¥₹₩¢,:;\"'✅✔✓☑∴])|(?P<other>[-+*/^!%()\[\]{} =≈§])"
+)
+_PERCENT = re.compile(rf"(?P<minus>-)? ?(?P<number>{NUMBER})[ §]*%")
+_PLACES = re.compile(r"-?[0-9, ]*(?:\.([0-9]*))?")
+_CURRENCY = frozenset(("USD", "EUR", "GBP", "INR", "CAD", "AUD", "US", "Rs"))
+_OPEN: frozenset[Fraction] = frozenset()
+
+VALUE_ENDS = tuple("0123456789)}]%")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What an answer says: its possible values, or expressions that only math-verify can compare.
+
+    Attributes:
+        values: the value; of "42 %" both 42 and 0.42. Empty where `sides` are for math-verify.
+        sides: the sides of the equation in LaTeX; the last one is the answer.
+    """
+
+    values: frozenset[Fraction]
+    sides: tuple[str, ...]
+
+
+def read_quantity(answer: str) -> Quantity | None:
+    """The one number of an answer of bounded length; None if there is none, or more than one, or one denied.
+
+    >>> [print(*read_quantity(text).values) for text in ("20 + 22 = $42", "x = 3 1/2 cups")]
+    42
+    7/2
+    [None, None]
+    >>> read_quantity("43 = 42"), read_quantity("42 or 43"), read_quantity("about")
+    (None, None, None)
+    """
+    text = _without_layout(plain_characters(answer))
+    if is_hedged(text):
+        return None
+    equation = _without_words(_WORDS_IN_BRACKETS.sub(f" {GAP} ", text))
+    if equation is None:
+        return None
+    sides = [side for side in (part.strip(f" {GAP}") for part in re.split("[=≈]+", equation)) if side]
+    values = [_values(side) for side in sides]
+    if not sides or None in values:
+        return None
+    if _OPEN in values:
+        return None if any(GAP in side for side in sides) else Quantity(frozenset(), tuple(sides))
+    rounded = "≈" in equation
+    true = all(_same(values[i], values[i + 1], sides[i + 1], rounded) for i in range(len(sides) - 1))
+    return Quantity(values[-1], tuple(sides)) if true else None
+
+
+def is_hedged(text: str) -> bool:
+    """Whether a word or a sign denies the number, blurs it, or adds another.
+
+    >>> is_hedged("not 42"), is_hedged("42 or more"), is_hedged("exactly 42")
+    (True, True, False)
+    """
+    return any(pattern.search(text) for pattern in (_DENIAL, _BEFORE, _BEHIND, _SIGNS))
+
+
+def _without_layout(text: str) -> str:
+    while (unwrapped := _WRAPPED.sub(r" \1 ", text)) != text:
+        text = unwrapped
+    for pattern, plain in _LAYOUT:
+        text = pattern.sub(plain, text)
+    return text.strip()
+
+
+def _without_words(text: str) -> str | None:
+    """The text with a gap for each word, name, mark or currency; None where something else is not arithmetic."""
+    pieces: list[str] = []
+    place = 0
+    while place < len(text):
+        found = _PIECE.match(text, place)
+        piece = _piece(found) if found else None
+        if found is None or piece is None:
+            return None
+        pieces.append(piece)
+        place = found.end()
+    return "".join(pieces)
+
+
+def _piece(found: re.Match[str]) -> str | None:
+    if found["number"] or found["other"]:
+        return found[0]
+    if found["command"]:
+        return found[0] if found[0][1:] in FUNCTIONS | {"frac"} else None
+    return _word(found) if found["word"] else GAP
+
+
+def _word(found: re.Match[str]) -> str | None:
+    """A gap, a factor for "thousand", or a function; None for a variable and for letters in front of a digit."""
+    letters, behind = found["letters"], found.string[found.end() :]
+    before = found.string[: found.start()]
+    is_unit = before.rstrip()[-1:] in VALUE_ENDS or found["word"].startswith("/")
+    if letters in FUNCTIONS:
+        return f"\\{letters} "
+    if is_unit and letters.lower() in _ORDER:
+        return f"*{_ORDER[letters.lower()]}"
+    if behind[:1].isdigit() or behind[:1] == "^" or (found["power"] and not is_unit):
+        return GAP if letters in _CURRENCY else None
+    if len(letters) > 1 or (letters in "aAI" and before[-1:] not in VALUE_ENDS):
+        return GAP
+    if is_unit:
+        return GAP if letters in UNITS else None
+    return GAP if re.match(r"\s*(?:[=≈:]|is\b|$)", behind) else None
+
+
+def _values(side: str) -> frozenset[Fraction] | None:
+    """The values of one side; None if it has none."""
+    if percent := _PERCENT.fullmatch(side):
+        value = (-1 if percent["minus"] else 1) * decimal(percent["number"])
+        return frozenset({value, value / 100})
+    try:
+        value = evaluate(side)
+    except NotRational:
+        return _OPEN
+    return None if value is None else frozenset({value})
+
+
+def _same(left: frozenset[Fraction], right: frozenset[Fraction], written: str, rounded: bool) -> bool:
+    """Whether two sides share a value, or the right one is the left one rounded to two decimals or more."""
+    places = _PLACES.fullmatch(written)
+    num_places = len(places[1] or "") if places else 0
+    if left & right or not places or (num_places < 2 and not rounded):
+        return bool(left & right)
+    return any(abs(a - b) <= Fraction(1, 2 * 10**num_places) for a in left for b in right)

@@ -1,0 +1,158 @@
+"""How a worker process starts: from one thread, in an empty folder, without most of this process' environment."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import signal
+import site
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from echorl.tasks.verify.watch import Watch
+
+ATTEMPTS = 3
+START_SECONDS = 300.0
+"""Wall time after which a worker that is not ready counts as dead: it was stopped, or its files do not come."""
+
+KEPT = frozenset(
+    {
+        *("LANG", "LANGUAGE", "TZ", "LD_PRELOAD", "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "PATHEXT"),
+        *("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONNOUSERSITE"),
+        *("PYTHONHASHSEED", "PYTHONUTF8", "PYTHONDONTWRITEBYTECODE"),
+        *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
+        *("VECLIB_MAXIMUM_THREADS", "SYMPY_GROUND_TYPES", "SYMPY_USE_CACHE", "SYMPY_CACHE_SIZE"),
+    }
+)
+"""Variables that a worker gets, besides LC_* and those below. Tokens, keys and proxies are not among them."""
+SEARCH_PATHS = ("PATH", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+OWN_FOLDER = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP")
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker process and its folder, which is removed once it is ready: no call can write there."""
+
+    process: subprocess.Popen[bytes]
+    folder: str
+
+    def end(self) -> int:
+        """Kill it and return its exit status; one that had ended before keeps its own."""
+        self.process.kill()
+        status = self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            pipe.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return status
+
+
+def start(command: Sequence[str]) -> Started:
+    """A worker that has imported what it needs; one that dies before is started again, up to `ATTEMPTS` times.
+
+    Raises:
+        RuntimeError: it never got ready; says how the last attempt ended.
+    """
+    for _ in range(ATTEMPTS):
+        started = _launch(command)
+        watch = Watch(started.process, START_SECONDS)
+        try:
+            if started.process.stdout.readline().strip() == b"ready":
+                shutil.rmtree(started.folder, ignore_errors=True)  # Windows keeps it until the worker ends
+                return started
+            end = _end_of(started, watch)
+        except BaseException:
+            started.end()
+            raise
+        finally:
+            watch.end()
+    raise RuntimeError(f"a grader process did not start in {ATTEMPTS} attempts; the last one {end}")
+
+
+def _end_of(started: Started, watch: Watch) -> str:
+    started.process.kill()  # it may have closed its pipe only
+    words = started.process.stderr.read().decode(errors="replace").strip().rpartition("\n")[2][-500:]
+    status = started.end()
+    if watch.is_late:
+        return f"was not ready after {START_SECONDS:g} s"
+    how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
+    return f"{how}: {words}" if words else how
+
+
+def _launch(command: Sequence[str]) -> Started:
+    folder = tempfile.mkdtemp(prefix="echorl-grader-")
+    pipe = subprocess.PIPE
+    options = {"stdin": pipe, "stdout": pipe, "stderr": pipe, "cwd": folder}
+    try:
+        process = _STARTER.start(command, {**options, "env": worker_environment(os.environ, folder)})
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return Started(process, folder)
+
+
+def worker_environment(environment: Mapping[str, str], folder: str) -> dict[str, str]:
+    """What a worker gets of this environment: what Python needs to find its packages, and `folder` as its home."""
+    kept = {name: value for name, value in environment.items() if name in KEPT or name.startswith("LC_")}
+    for name in SEARCH_PATHS:
+        if value := environment.get(name):
+            kept[name] = os.pathsep.join(map(os.path.abspath, value.split(os.pathsep)))
+    user_packages = {"PYTHONUSERBASE": site.getuserbase()}  # else they would be looked for in the new home
+    return kept | dict.fromkeys(OWN_FOLDER, folder) | user_packages
+
+
+class _Starter:
+    """A thread that lives as long as this process and starts all workers.
+
+    Linux ends a worker with the thread that started it, as `worker` asks for: no thread of a call may be that one.
+    """
+
+    def __init__(self) -> None:
+        self._orders: queue.SimpleQueue[tuple[Future[Any], Sequence[str], dict[str, Any]]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def start(self, command: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="echorl-grader-starter", daemon=True)
+                self._thread.start()
+        started: Future[subprocess.Popen[bytes]] = Future()
+        self._orders.put((started, command, options))
+        try:
+            return started.result()
+        except BaseException:  # Ctrl-C: nobody will take what is being started
+            started.add_done_callback(_abandon)
+            raise
+
+    def _run(self) -> None:
+        while True:
+            started, command, options = self._orders.get()
+            try:
+                started.set_result(subprocess.Popen(command, **options))
+            except BaseException as error:
+                started.set_exception(error)
+            del started  # else the last worker's pipes would stay open for ever
+
+
+def _abandon(started: Future[subprocess.Popen[bytes]]) -> None:
+    if started.exception() is None:
+        started.result().kill()
+
+
+_STARTER = _Starter()
+
+
+def _begin_again() -> None:
+    """A forked child does not have its parent's threads."""
+    global _STARTER
+    _STARTER = _Starter()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)

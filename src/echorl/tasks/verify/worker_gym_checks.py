@@ -1,0 +1,217 @@
+"""The datasets of reasoning-gym whose scorers were read, with checks of answers where a scorer accepts wrong ones.
+
+This file imports nothing of echorl: `worker_gym` loads it by its path. The scorers are those of version 0.1.25.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Any
+
+_NAMES = """
+ab advanced_geometry arc_agi binary_matrix bitwise_arithmetic boxnet calendar_arithmetic chain_sum circuit_logic
+codeio coin_flip color_cube_rotation complex_arithmetic countdown cryptarithm decimal_arithmetic decimal_chain_sum
+dice emoji_mystery family_relationships figlet_font fraction_simplification futoshiki game_of_life
+game_of_life_halting graph_color group_anagrams gsm_symbolic intermediate_integration jugs kakurasu knight_swap
+knights_knaves letter_jumble manipulate_matrix mini_sudoku n_queens needle_haystack number_format number_sorting
+palindrome_generation palindrome_partitioning path_star polynomial_equations polynomial_multiplication pool_matrix
+power_function prime_factorization products puzzle24 quantum_lock rearc rectangle_count rubiks_cube rush_hour
+self_reference sentence_reordering shortest_path simple_integration sokoban spell_backward spiral_matrix
+string_insertion sudoku survo time_intervals tower_of_hanoi tsumego word_ladder word_sorting zebra_puzzles
+"""
+CHECKED_SCORERS = frozenset(_NAMES.split())
+"""Datasets with a scorer of their own that was read. Those with the base class' comparison need no entry."""
+
+Check = Callable[[str, Mapping[str, Any]], bool]
+"""(answer, instance) -> whether the answer passes."""
+
+MAX_MOVES = 1_000
+_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div)
+
+
+def has_form(generator: str, answer: str, instance: Mapping[str, Any]) -> bool:
+    """Whether the answer has the form that the question asks for; if not, it scores 0 and no scorer sees it."""
+    return generator not in FORMS or FORMS[generator](answer, instance)
+
+
+def is_right(generator: str, answer: str, instance: Mapping[str, Any]) -> bool:
+    """Whether an answer that its scorer gave 1.0 is right by the question's rules, too."""
+    return generator not in RULES or RULES[generator](answer, instance)
+
+
+def arithmetic_value(text: str, *, powers: bool) -> tuple[Fraction, list[int]]:
+    """The exact value of integers with + - * / (and ** with exponents up to 20) and the integers; else ValueError.
+
+    >>> arithmetic_value("(5 + 1)*8 / 2", powers=False)
+    (Fraction(24, 1), [5, 1, 8, 2])
+    """
+    numbers: list[int] = []
+    if not re.fullmatch(r"[0-9+\-*/()\s]{1,500}", text):
+        raise ValueError("not an expression of integers")
+    return _value(ast.parse(" ".join(text.split()), mode="eval").body, numbers, powers), numbers
+
+
+def _value(node: ast.expr, numbers: list[int], powers: bool) -> Fraction:
+    if isinstance(node, ast.Constant) and type(node.value) is int and abs(node.value) < 10**9:
+        numbers.append(node.value)
+        return Fraction(node.value)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+        value = _value(node.operand, numbers, powers)
+        return -value if isinstance(node.op, ast.USub) else value
+    if not isinstance(node, ast.BinOp) or not isinstance(node.op, (*_OPERATORS, ast.Pow) if powers else _OPERATORS):
+        raise ValueError(f"no {type(node).__name__} here")
+    left, right = _value(node.left, numbers, powers), _value(node.right, numbers, powers)
+    if isinstance(node.op, ast.Add | ast.Sub):
+        return left + right if isinstance(node.op, ast.Add) else left - right
+    if isinstance(node.op, ast.Mult | ast.Div):
+        return left * right if isinstance(node.op, ast.Mult) else left / right
+    if right.denominator != 1 or abs(right) > 20 or max(abs(left.numerator), left.denominator) > 10**9:
+        raise ValueError("the power is too large")
+    return left ** int(right)
+
+
+def _uses_numbers(answer: str, numbers: list[int], target: int, *, powers: bool) -> bool:
+    try:
+        value, used = arithmetic_value(answer, powers=powers)
+    except (ValueError, SyntaxError, ZeroDivisionError, RecursionError, MemoryError):
+        return False
+    return value == target and sorted(used) == sorted(numbers)
+
+
+def _is_fraction(answer: str, instance: Mapping[str, Any]) -> bool:
+    """A number that `Fraction` reads without building a power of ten of any size."""
+    text = answer.replace(",", "").strip()
+    return bool(re.fullmatch(r"\+?(\d{1,50}(/\d{1,50})?|(\d{0,50}\.\d{1,50}|\d{1,50}\.?)([eE][+-]?\d{1,2})?)", text))
+
+
+def _is_probability(answer: str, instance: Mapping[str, Any]) -> bool:
+    """Within the scorer's tolerance, not by a common beginning ("0" and "0.2" of "0.25").
+
+    The tolerance of 0.0001 is as large as some probabilities: within it, 1 % or the rounded value is right.
+    """
+    value, gold = Fraction(answer.replace(",", "").strip()), Fraction(instance["answer"])
+    return abs(value - gold) <= min(Fraction(1, 10_000), gold / 100) or value == round(gold, 4) > 0
+
+
+def _is_complex(answer: str, instance: Mapping[str, Any]) -> bool:
+    """Digits and signs, for "nan" has no distance to any number."""
+    return bool(re.fullmatch(r"[\d\s.+\-()eijEIJ]{1,200}", answer))
+
+
+def _says(answer: str, instance: Mapping[str, Any]) -> bool:
+    """The gold's word, for the scorer's `bool` takes any text as true."""
+    return answer.strip().strip("'\".").lower() == instance["answer"].lower()
+
+
+def _sorts(answer: str, instance: Mapping[str, Any]) -> bool:
+    """The question's numbers, for the scorer tolerates a difference of 1, and NaN."""
+    given = [float(number) for number in json.loads(answer.replace("'", '"'))]
+    return given == [float(number) for number in instance["metadata"]["sorted_numbers"]]
+
+
+def _lists_solutions(answer: str, instance: Mapping[str, Any]) -> bool:
+    """Where no solution is right, the empty answer; any text without a number counts as empty to the scorer."""
+    return instance["answer"] != "" or answer.strip() in ("", '""', "''")
+
+
+def _are_numbers(answer: str, instance: Mapping[str, Any]) -> bool:
+    """Numbers with commas between them, for the scorer passes over what is none."""
+    return all(re.fullmatch(r"\s*[+-]?[\d.]+([eE][+-]?\d+)?\s*", part) for part in answer.split(","))
+
+
+def _is_duration(answer: str, instance: Mapping[str, Any]) -> bool:
+    """Nothing behind the number of days or the time, for the scorer reads no further."""
+    days, clock = r"-?\d+(\s+days?)?", r"\d+:\d+(:\d+(\.\d+)?)?"
+    form = days if instance["metadata"]["task_type"] == "date" else rf"({days},\s*)?{clock}"
+    return bool(re.fullmatch(form, answer.strip().rstrip(".")))
+
+
+def _presses_buttons(answer: str, instance: Mapping[str, Any]) -> bool:
+    """Letters A to C in words of their own; the scorer reads them out of any word."""
+    words = re.findall(r"[^\W\d_]+", answer.upper())
+    return all(set(word) <= set("ABC") or not set(word) & set("ABC") for word in words)
+
+
+def _turns_cube(answer: str, instance: Mapping[str, Any]) -> bool:
+    """No more moves than anybody needs, for a count after a move is written out."""
+    counts = re.findall(r"\d+", answer)
+    return all(len(count) <= 4 for count in counts) and sum(map(int, counts)) <= MAX_MOVES
+
+
+def _moves_cars(answer: str, instance: Mapping[str, Any]) -> bool:
+    """No more steps than the board has squares, for the scorer tries each."""
+    return not re.search(r"\d{3}", answer)
+
+
+def _moves_boxes(answer: str, instance: Mapping[str, Any]) -> bool:
+    """Boxes are moved, not the targets."""
+    return all(move.startswith("move(box_") for step in json.loads(answer) for move in step.values())
+
+
+def _names_word(answer: str, instance: Mapping[str, Any]) -> bool:
+    """The word, not ten of its letters or a longer text that begins with it."""
+    return "".join(answer.split(" ")).strip().lower() == instance["answer"].strip().lower()
+
+
+def _has_same_length(answer: str, instance: Mapping[str, Any]) -> bool:
+    """As many words as there are, for the scorer reads no further."""
+    return len(answer.split()) == len(instance["answer"].split())
+
+
+def _lists_words(answer: str, instance: Mapping[str, Any]) -> bool:
+    return len(answer.split(",")) == len(instance["metadata"]["sorted_words"])
+
+
+def _is_grid(answer: str, instance: Mapping[str, Any]) -> bool:
+    """The grid, without further rows and cells."""
+    return bool(json.loads(answer) == json.loads(instance["answer"]))
+
+
+def _is_whole_number(answer: str, instance: Mapping[str, Any]) -> bool:
+    """The number that the scorer found is the only one, and no part of another: the 5 of -5 or 5/7, the 1 of 1,234."""
+    number = r"\b-?\d+(?:\.\d+)?\b"
+    match = re.search(number, answer)
+    if match is None or len(set(re.findall(number, answer))) > 1 or re.search(r"\bnot\b|\bor\b|n't\b|≠", answer):
+        return False
+    before, after = answer[: match.start()], answer[match.end() :]
+    return not re.search(r"[-−]\$?$", before) and not re.match(r",\d{3}|:\d|!|\s*[/*^×÷+=±]", after)
+
+
+def _is_one_fraction(answer: str, instance: Mapping[str, Any]) -> bool:
+    """A fraction in LaTeX is the whole answer."""
+    return "\\" not in answer or bool(re.fullmatch(r"[\s$]*\\d?frac\s*\{[\d\s]+\}\s*\{[\d\s]+\}[\s$.]*", answer))
+
+
+FORMS: Mapping[str, Check] = {
+    "coin_flip": _is_fraction,
+    "complex_arithmetic": _is_complex,
+    "polynomial_equations": _lists_solutions,
+    "quantum_lock": _presses_buttons,
+    "rubiks_cube": _turns_cube,
+    "rush_hour": _moves_cars,
+}
+"""Dataset -> the check of an answer before its scorer is asked."""
+RULES: Mapping[str, Check] = {
+    "boxnet": _moves_boxes,
+    "coin_flip": _is_probability,
+    "countdown": lambda answer, instance: _uses_numbers(
+        answer, instance["metadata"]["numbers"], instance["metadata"]["target"], powers=True
+    ),
+    "figlet_font": _names_word,
+    "fraction_simplification": _is_one_fraction,
+    "game_of_life": _is_grid,
+    "game_of_life_halting": _says,
+    "gsm_symbolic": _is_whole_number,
+    "letter_jumble": _has_same_length,
+    "number_sorting": _sorts,
+    "polynomial_equations": lambda answer, instance: instance["answer"] == "" or _are_numbers(answer, instance),
+    "puzzle24": lambda answer, instance: _uses_numbers(answer, instance["metadata"]["numbers"], 24, powers=False),
+    "spell_backward": _names_word,
+    "time_intervals": _is_duration,
+    "word_sorting": _lists_words,
+}
+"""Dataset -> the check of an answer to which its scorer gave 1.0."""

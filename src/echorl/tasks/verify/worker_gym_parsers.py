@@ -1,0 +1,181 @@
+"""Replacements of `eval` and of sympy's `parse_expr` that evaluate no code; this file imports nothing of echorl."""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+MAX_CHARS = 5_000
+"""A longer text is refused by both parsers."""
+MAX_BITS = 20_000
+"""The size of the integers that a power or a shift may give."""
+MAX_EXPONENT, MAX_COMPOUND_EXPONENT = 1_000, 100
+"""The largest exponent of a variable or number, and of a sum, product or function, which sympy may expand."""
+MAX_NESTED_CALLS = 5
+"""Functions of functions; sympy's time to simplify them grows steeply."""
+
+INTEGER_OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+}
+FUNCTIONS: Mapping[str, int] = {
+    **dict.fromkeys(("exp", "ln", "sqrt", "cbrt", "Abs", "abs"), 1),
+    **dict.fromkeys(("sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "acot"), 1),
+    **dict.fromkeys(("sinh", "cosh", "tanh", "coth", "asinh", "acosh", "atanh"), 1),
+    **dict.fromkeys(("log", "Rational"), 2),
+}
+"""The functions of sympy that an expression may call -> the most arguments. `Integral` would restate the question."""
+CONSTANTS = ("E", "I", "pi")
+
+_EXPRESSION = re.compile(r"[A-Za-z0-9_+\-*/(),.\s]*", re.ASCII)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*", re.ASCII)
+_INTEGER = re.compile(r"\d+", re.ASCII)
+_DECIMAL = re.compile(r"(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d{1,2})?", re.ASCII)
+
+
+def evaluate_literal(text: str, *_: Any) -> Any:
+    """Return what the Python literal in `text` means, or the value of arithmetic with integers.
+
+    >>> evaluate_literal("[[1, 2], ['a']]"), evaluate_literal("(0x10 + 2) << 1")
+    ([[1, 2], ['a']], 36)
+    """
+    tree = _syntax_tree(text).body
+    if isinstance(tree, ast.BinOp):
+        return _integer(tree)
+    return ast.literal_eval(tree)
+
+
+def parse_expression(text: str, local_dict: Mapping[str, Any] | None = None, *_: Any, **__: Any) -> Any:
+    """Return the sympy expression that `text` writes: numbers, names, + - * / **, and calls of `FUNCTIONS`.
+
+    It takes the arguments of sympy's `parse_expr`, and uses `text` and `local_dict`.
+
+    >>> parse_expression("2*x**3/3 + sqrt(4)")
+    2*x**3/3 + 2
+    """
+    import sympy
+
+    if not _EXPRESSION.fullmatch(text):
+        raise ValueError("an expression has letters, digits and + - * / ( ) , . only")
+    text = " ".join(text.split())
+    names = {**{name: getattr(sympy, name) for name in CONSTANTS}, **(local_dict or {})}
+    expression = _Builder(text, names).build(_syntax_tree(text).body)
+    if expression.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo):
+        raise ValueError("the expression has no finite value")
+    return expression
+
+
+def _syntax_tree(text: str) -> ast.Expression:
+    if not isinstance(text, str) or len(text) > MAX_CHARS:
+        raise ValueError(f"not a text of up to {MAX_CHARS} characters")
+    return ast.parse(text.strip(), mode="eval")
+
+
+def _integer(node: ast.expr) -> Any:
+    """The value of a tree of integers and operators."""
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return node.value
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_integer(node.operand)
+    if not isinstance(node, ast.BinOp):
+        raise ValueError(f"no integers: {type(node).__name__}")
+    left, right = _integer(node.left), _integer(node.right)
+    if isinstance(node.op, ast.LShift | ast.RShift):
+        return _shift(left, right, to_left=isinstance(node.op, ast.LShift))
+    if type(node.op) not in INTEGER_OPERATORS:
+        raise ValueError(f"no operator of the list: {type(node.op).__name__}")
+    return INTEGER_OPERATORS[type(node.op)](left, right)
+
+
+def _shift(value: int, places: int, *, to_left: bool) -> int:
+    if to_left and value.bit_length() + places > MAX_BITS:
+        raise ValueError("the shifted number is too large")
+    return value << places if to_left else value >> places
+
+
+class _Builder:
+    """Builds a sympy expression from a syntax tree; any node that is not listed is an error."""
+
+    def __init__(self, text: str, names: Mapping[str, Any]) -> None:
+        self.text = text
+        self.names = names
+        self.open_calls = 0
+
+    def build(self, node: ast.expr) -> Any:
+        match node:
+            case ast.Constant():
+                return self._number(node)
+            case ast.Name():
+                return self._name(node.id)
+            case ast.UnaryOp(op=ast.USub()):
+                return -self.build(node.operand)
+            case ast.UnaryOp(op=ast.UAdd()):
+                return self.build(node.operand)
+            case ast.BinOp():
+                return self._operation(node.op, self.build(node.left), self.build(node.right))
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
+                return self._call(name, arguments)
+        raise ValueError(f"an expression has no {type(node).__name__}")
+
+    def _number(self, node: ast.Constant) -> Any:
+        import sympy
+
+        written = ast.get_source_segment(self.text, node) or ""
+        if _INTEGER.fullmatch(written):
+            return sympy.Integer(int(written))
+        if _DECIMAL.fullmatch(written):
+            return sympy.Float(written)
+        raise ValueError("a number is written with digits and a point")
+
+    def _name(self, name: str) -> Any:
+        import sympy
+
+        if name in self.names:
+            return self.names[name]
+        if hasattr(sympy, name) or not _NAME.fullmatch(name):
+            raise ValueError("a name is a variable or a constant, not one of sympy's functions or infinities")
+        return sympy.Symbol(name)
+
+    def _call(self, name: str, arguments: list[ast.expr]) -> Any:
+        import sympy
+
+        if self.open_calls == MAX_NESTED_CALLS:
+            raise ValueError(f"more than {MAX_NESTED_CALLS} functions of functions")
+        if not 1 <= len(arguments) <= FUNCTIONS.get(name, 0):
+            raise ValueError(f"a call is of one of {', '.join(FUNCTIONS)}, with one argument")
+        self.open_calls += 1
+        values = [self.build(argument) for argument in arguments]
+        self.open_calls -= 1
+        return (sympy.Abs if name == "abs" else getattr(sympy, name))(*values)
+
+    def _operation(self, kind: ast.operator, left: Any, right: Any) -> Any:
+        match kind:
+            case ast.Add():
+                return left + right
+            case ast.Sub():
+                return left - right
+            case ast.Mult():
+                return left * right
+            case ast.Div():
+                return left / right
+            case ast.Pow():
+                return _power(left, right)
+        raise ValueError(f"an expression has no {type(kind).__name__}")
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    """The power, if neither its integers nor its expansion can be large."""
+    import sympy
+
+    if exponent.is_Number:
+        limit = MAX_EXPONENT if base.is_Symbol or base.is_Number else MAX_COMPOUND_EXPONENT
+        bits = sum(int(part).bit_length() for number in base.atoms(sympy.Rational) for part in (number.p, number.q))
+        if abs(exponent) > limit or bits * abs(exponent) > MAX_BITS:
+            raise ValueError("the power is too large")
+    return base**exponent

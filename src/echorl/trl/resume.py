@@ -1,0 +1,105 @@
+"""Whether a resumed run can go on with the generation batch of its checkpoint, decided from settings alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+BATCHING = (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "steps_per_generation",
+    "num_iterations",
+    "num_processes",
+)
+"""Settings that decide which micro-batch of which generation batch comes next."""
+
+SWITCHES = ("echo_coef", "beta", "vllm_importance_sampling_correction")
+"""Settings that, where they are on, make the loss read tensors that are made with the generation batch."""
+
+_NEW_BATCH = "a new generation batch begins, and the rest of the last one is not trained on"
+
+
+@dataclass(frozen=True)
+class ResumeSettings:
+    """The settings that decide how a run can be resumed, under their names in `EchoGRPOConfig`; plain values.
+
+    Attributes:
+        has_memory: whether the method remembers something beyond a generation batch (prompts, a stream's place, ...).
+        vllm_importance_sampling_correction: with `use_vllm`.
+    """
+
+    per_device_train_batch_size: int
+    gradient_accumulation_steps: int
+    steps_per_generation: int
+    num_iterations: int
+    num_processes: int
+    method: str | None
+    has_memory: bool
+    echo_coef: float
+    beta: float
+    vllm_importance_sampling_correction: bool
+
+    @property
+    def micro_steps(self) -> int:
+        """Micro-steps of a generation batch: all passes over all of its micro-batches."""
+        return self.steps_per_generation * self.num_iterations
+
+
+@dataclass(frozen=True)
+class ResumePlan:
+    """The way in which a resumed run begins.
+
+    Attributes:
+        action: "go_on" with the checkpoint's generation batch (or after it, where it was complete), begin a
+            "new_batch", or "refuse".
+        step: TRL's count of micro-steps (`GRPOTrainer._step`) to begin with.
+        sentence: why the run cannot resume, or why the rest of a batch is not trained on; else empty.
+    """
+
+    action: Literal["go_on", "new_batch", "refuse"]
+    step: int
+    sentence: str = ""
+
+
+def resume_plan(old: ResumeSettings | None, new: ResumeSettings, step: int) -> ResumePlan:
+    """Return how a run with settings `new` resumes from a checkpoint that `old` wrote after `step` micro-steps.
+
+    A checkpoint lies at the end of an optimiser step. So a new generation batch can begin there, as it does in TRL at
+    every resume. `old` is None for a checkpoint of an earlier version, which does not hold its settings.
+    """
+    if old is None:
+        reason = "the checkpoint is of an earlier version of echorl, which did not store its batching"
+        return ResumePlan("new_batch", _next_batch(new, step), f"{reason}: {_NEW_BATCH}.")
+    if old.has_memory and old.method != new.method:
+        return ResumePlan("refuse", step, other_method(old.method, new.method))
+    remaining = -step % old.micro_steps
+    changes = _changes(old, new, within=remaining > 0)
+    if not changes:
+        return ResumePlan("go_on", step)
+    reason = f"{', '.join(changes)}: {_NEW_BATCH} ({remaining} of {old.micro_steps} micro-steps)."
+    return ResumePlan("new_batch", _next_batch(new, step), reason if remaining else "")
+
+
+def _changes(old: ResumeSettings, new: ResumeSettings, *, within: bool) -> list[str]:
+    """Changes with which the checkpoint's generation batch cannot go on, each as "name is NEW and was OLD"."""
+    names = [name for name in BATCHING if getattr(old, name) != getattr(new, name)]
+    if within:
+        names += ["method"] if old.method != new.method else []
+        names += [name for name in SWITCHES if getattr(new, name) and not getattr(old, name)]
+    return [f"{name} is {getattr(new, name)!r} and was {getattr(old, name)!r}" for name in names]
+
+
+def _next_batch(new: ResumeSettings, step: int) -> int:
+    """Smallest count of micro-steps, at least `step`, at which TRL generates and an optimiser step begins."""
+    unit = math.lcm(new.micro_steps, new.gradient_accumulation_steps)
+    return step + -step % unit
+
+
+def other_method(writer: str | None, method: str | None) -> str:
+    """Return the sentence that refuses what another method, `writer`, remembers."""
+    return (
+        f"it holds what method={writer!r} remembers, which method={method!r} cannot go on from; resume with "
+        f"method={writer!r}, or start a new run from the checkpoint's weights."
+    )
