@@ -55,27 +55,21 @@ def _read_results(folder: Path) -> dict[str, Any] | None:
 
 
 def _disagreement(results: Mapping[str, Any]) -> str | None:
-    """What does not fit together, in words; None where all does."""
-    arms, tests = set(results["learning_rates"]), results["tests"]
-    for test, measures in tests.items():
-        for measure, rows in measures.items():
-            if set(rows) != arms or len({len(row["values"]) for row in rows.values()}) > 1:
-                return f"tests.{test}.{measure} does not have every arm of learning_rates with as many seeds"
-            if any(_reference_is_bad(rows, arm) for arm in rows):
-                return f"tests.{test}.{measure} has a reference that is no other arm"
+    """What does not fit together, in words; None where all does. An arm with a diverged run has a rate and no rows."""
+    tests = results["tests"]
+    tables = {f"tests.{test}.{name}": rows for test, measures in tests.items() for name, rows in measures.items()}
+    arms = next(map(set, tables.values()), set())
+    for name, rows in tables.items():
+        if set(rows) != arms or len({len(row["values"]) for row in rows.values()}) > 1:
+            return f"{name} does not have the arms of the other measures, with as many seeds each"
+    if unknown := arms - set(results["learning_rates"]):
+        return f"learning_rates lacks {min(unknown)}"
     if unknown := [name for name in results.get("averages") or [] if name not in tests]:
         return f"there is no average {unknown[0]} among the tests"
-    parts = parts_of(results)
-    return "a test has no pass@1" if len({PASS in tests[part] for part in parts}) > 1 else None
-
-
-def _reference_is_bad(rows: Mapping[str, Any], arm: str) -> bool:
-    """Whether the arms from this one to its reference, to that one's and so on do not end."""
-    for _ in rows:
-        arm = rows[arm].get("reference")
-        if arm not in rows:
-            return arm is not None
-    return True
+    notes = results.get("notes") or {}
+    if any(len(row) != len(table["head"]) for table in notes.get("tables", []) for row in table["rows"]):
+        return "a table of the notes has a row that is not as wide as its head"
+    return "a test has no pass@1" if len({PASS in tests[part] for part in parts_of(results)}) > 1 else None
 
 
 def read_comparison(folder: Path) -> Source:
