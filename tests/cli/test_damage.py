@@ -79,7 +79,7 @@ FILES = {
     "study": ["results.json", f"{RUN}/run.json", f"{RUN}/policy/metrics.jsonl"],
     "unfinished": [f"{GRID}/run.json", f"{GRID}/scores-validation.json"],
     "eval": ["results.json"],
-    "quickstart": ["results.json", "grpo/metrics.jsonl", "grpo/arm.json"],
+    "quickstart": ["results.json", "grpo/arm.json"],
     "mined": ["summary.json", "clips.jsonl"],
     "mined_parquet": ["clips.parquet"],
 }
@@ -105,7 +105,9 @@ def answers(argv: list[str], capsys, place: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "file"), PAIRS)
-def test_a_report_on_damaged_folders(tmp_path, folders, capsys, name, file):
+def test_a_report_on_damaged_folders(tmp_path, folders, capsys, monkeypatch, name, file):
+    if not file.endswith((".json", "metrics.jsonl")):  # the others hold no number that a chart shows
+        monkeypatch.setattr(charts, "svg", lambda chart: f"<svg>{chart.title}</svg>")
     for way, damage_it in damage.ways(folders / name / file).items():
         place = f"{name}/{file}: {way}"
         shutil.rmtree("here", ignore_errors=True)

@@ -230,3 +230,33 @@ def test_a_full_disk(error, monkeypatch, fails):
 
     monkeypatch.setattr("echorl.cli.env.run", run)
     fails(["env"], "No space left on device", "free some space")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "mine place.jsonl --model quickstart --device cpu",
+        "analyze entropy --model quickstart --file place.jsonl",
+        "analyze entropy --model quickstart --benchmark quickstart --rollouts place.jsonl",
+        "eval --model place.jsonl --benchmarks quickstart",
+        "eval --compare place.jsonl place.jsonl",
+        "eval --grade place.jsonl",
+        "compare place.jsonl",
+        "report place.jsonl",
+        "report run --output place.html",
+        "train --config place.jsonl",
+        "train --task quickstart --use_cpu true --bf16 false --model_name_or_path place.jsonl --output_dir out",
+    ],
+)
+def test_a_folder_in_the_place_of_a_file(words, tmp_path, capsys):
+    from tests.report import made
+
+    (tmp_path / "place.jsonl").mkdir()
+    (tmp_path / "place.html").mkdir()
+    made.make_evaluation(tmp_path / "run")
+    before = {name for name in files() if name != "out"}
+    assert main(words.split(" ")) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert said.strip().splitlines()[-1].startswith("echorl: error: ")
+    assert {name for name in files() if not name.startswith("out")} == before

@@ -89,7 +89,7 @@ def check_value(name: str, value: Any, bounds: Bounds = ANY) -> None:
         if isinstance(each, bool):
             continue
         if isinstance(each, (int, float)):
-            if problem := "give a number" if each != each else bounds.problem(each):
+            if problem := "give a finite number" if each != each else bounds.problem(each):
                 raise UserError(f"{name}={each} is not allowed: {problem}.")
         elif isinstance(each, (str, Path)) and (problem := _problem_of_text(str(each), name)):
             raise UserError(f"{name}={str(each)[:60]!r} {problem}.")
