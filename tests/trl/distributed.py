@@ -75,7 +75,6 @@ def results(
                 optim="sgd",
                 ddp_find_unused_parameters=False,
                 echo_gradient_norms_every=1,
-                loss_type="dapo",
             )
             trainer, gradients, _, _ = run(output_dir, reward, **{**changes, **make(), **options})
             logged = {k: v for k, v in trainer.state.log_history[0].items() if k.startswith(families)}
