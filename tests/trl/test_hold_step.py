@@ -71,7 +71,7 @@ def test_a_run_resumed_in_the_middle_of_a_wait_goes_on_with_it(tmp_path):
     ("changes", "message"),
     [
         (dict(num_iterations=2), "on a part of a generation batch"),
-        (dict(echo_coef=0.1, echo_when_alone="skip"), "echo_when_alone='skip'"),
+        (dict(echo_coef=0.1, echo_without_policy_gradient="skip"), "echo_without_policy_gradient='skip'"),
     ],
 )
 def test_what_is_refused(tmp_path, changes, message):

@@ -13,13 +13,14 @@ def test_the_defaults_are_the_papers() -> None:
     assert (config.coef, config.scope, config.select, config.clip_per) == (0.001, "verified", "max_entropy", "prompt")
     assert (config.average_over, config.length_norm, config.success_reward) == ("prompt", "clip", 1.0)
     assert (config.top_k, config.min_step_tokens, config.entropy_quantile, config.warmup_steps) == (1, 1, None, 0)
-    assert (config.when_alone, config.max_step_entropy) == ("allow", None)
+    assert (config.without_policy_gradient, config.max_step_entropy) == ("allow", None)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *((name, "nonsense") for name in ("scope", "select", "clip_per", "average_over", "length_norm", "when_alone")),
+        *((name, "nonsense") for name in ("scope", "select", "clip_per", "average_over", "length_norm")),
+        *(("without_policy_gradient", value) for value in ("nonsense", "scale", None)),
         *(("coef", value) for value in (-0.1, math.nan, math.inf, "0.1", None, True)),
         *(("success_reward", value) for value in (math.nan, -math.inf, "1")),
         *(("top_k", value) for value in (0, -1, 1.0, True)),

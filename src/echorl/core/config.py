@@ -11,7 +11,7 @@ CHOICES = {
     "clip_per": ("prompt", "rollout"),
     "average_over": ("prompt", "clip"),
     "length_norm": ("clip", "constant"),
-    "when_alone": ("allow", "scale", "skip"),
+    "without_policy_gradient": ("allow", "skip"),
 }
 
 
@@ -36,8 +36,8 @@ class EchoConfig:
             gibberish, of which a calmer step is no better than the wildest.
         warmup_steps: optimiser steps over which lambda rises linearly from lambda/warmup_steps to lambda.
         success_reward: a rollout succeeds when its verifier's reward is at least this.
-        when_alone: a step in which every group is degenerate has no policy gradient, and Adam undoes the coefficient:
-            `"allow"` it (the paper), `"scale"` the echo's part to what lambda promises, or `"skip"` the echo there.
+        without_policy_gradient: an optimiser step in which every group is degenerate has no policy gradient, and Adam
+            undoes the coefficient there: `"allow"` it (the paper), or `"skip"` EchoRL's part of that step.
         seed: of the random choices.
 
     Raises:
@@ -57,7 +57,7 @@ class EchoConfig:
     max_step_entropy: float | None = None
     warmup_steps: int = 0
     success_reward: float = 1.0
-    when_alone: str = "allow"
+    without_policy_gradient: str = "allow"
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -92,9 +92,9 @@ class EchoGRPOConfig(GRPOConfig):
     )
     echo_warmup_steps: int = _setting("warmup_steps", "Optimiser steps over which lambda rises linearly.")
     echo_success_reward: float = _setting("success_reward", "A rollout succeeds from this reward of its verifier on.")
-    echo_when_alone: str = _setting(
-        "when_alone",
-        "In a step without policy gradient: 'allow', 'scale' or 'skip' the echo (Adam undoes lambda there).",
+    echo_without_policy_gradient: str = _setting(
+        "without_policy_gradient",
+        "In an optimiser step without policy gradient: 'allow' or 'skip' EchoRL's part (Adam undoes lambda there).",
     )
     echo_seed: int = _setting("seed", "Seed of the random choices of the controls.")
     echo_success_reward_func: list[str] | None = field(

@@ -23,10 +23,10 @@ from echorl.core.mining import (
 from echorl.core.steps import segment_steps
 from echorl.methods.base import Batch
 from echorl.trl import gradients, rollouts
-from echorl.trl.alone import other_gradients
 from echorl.trl.parts.left_out import leave_out, log_advantages
 from echorl.trl.sources import GenerationCapture, read_entropies
 from echorl.trl.verdicts import Verdicts, judge
+from echorl.trl.without_policy_gradient import other_gradients
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
@@ -271,10 +271,9 @@ def _log_tokens(trainer: EchoGRPOTrainer, token_ids: Tensor, own: Tensor, entrop
 
 
 def close_window(trainer: EchoGRPOTrainer) -> None:
-    """Metrics of an optimiser step, once its gradients are complete; sets `window_is_alone` for `when_alone`."""
+    """Metrics of an optimiser step, once its gradients are complete; sets `window_is_alone` for `SkipCallback`."""
     sums, echo_grads = trainer.window.close()
     nll, mass, others = trainer.accelerator.reduce(sums, reduction="sum").tolist()
-    trainer.window.had_echo = mass > 0
     trainer.window_is_alone = others == 0 and not other_gradients(trainer)
     trainer.add_metric("alone", float(trainer.window_is_alone))
     trainer.add_metric("coef", trainer.echo.coef_at(trainer.state.global_step))
@@ -282,9 +281,10 @@ def close_window(trainer: EchoGRPOTrainer) -> None:
         trainer.add_metric("nll", nll / mass)
     if echo_grads is not None:
         gradients.log_norms(trainer, echo_grads)
-    if trainer.window_is_alone and mass and trainer.echo.when_alone == "allow":
+    if trainer.window_is_alone and mass and trainer.echo.without_policy_gradient == "allow":
         trainer.warn_once(
             "alone",
             "an optimiser step had no policy gradient: every group in it was degenerate, so its gradient is the echo's "
-            "alone and an adaptive optimiser can make a full-size step of it at any echo_coef. See echo_when_alone.",
+            "alone and an adaptive optimiser can make a full-size step of it at any echo_coef. See "
+            "echo_without_policy_gradient.",
         )

@@ -15,7 +15,6 @@ from echorl.core.ledger import GroupLedger
 from echorl.core.losses import echo_loss
 from echorl.core.steps import StepDelimiters
 from echorl.trl import checkpoint, gradients, mine
-from echorl.trl.alone import AloneCallback, check_when_alone
 from echorl.trl.card import FolderInCard
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.ledger import LedgerCallback, TokenBudget
@@ -26,6 +25,7 @@ from echorl.trl.sources import GenerationCapture, recording, should_record
 from echorl.trl.verdicts import check_finite, resolve_verifiers
 from echorl.trl.versions import check_vllm
 from echorl.trl.window import DeliveryReceipt, OptimizerWindow
+from echorl.trl.without_policy_gradient import SkipCallback, check_skip
 
 logger = logging.get_logger(__name__)
 
@@ -84,8 +84,8 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         self.live = LiveClips(self) if args.echo_clips_logged else None
         if self.live is not None:
             self.add_callback(self.live)
-        if self.echo.when_alone != "allow" and self.echo.coef > 0:
-            self.add_callback(AloneCallback(self))
+        if self.echo.without_policy_gradient == "skip" and self.echo.coef > 0:
+            self.add_callback(SkipCallback(self))
 
     def _check_settings(self) -> None:
         own = [name for column, name in enumerate(self.reward_func_names) if column != self.punishment]
@@ -98,7 +98,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         self.verifiers = resolve_verifiers(names, list(self.reward_func_names))
         if self.echo.coef == 0:
             return
-        check_when_alone(self)
+        check_skip(self)
         gradients.check_gradient_norms(self)
         if self.use_vllm and "logprobs" in (self.args.generation_kwargs or {}):
             raise ValueError(

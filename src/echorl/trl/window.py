@@ -66,13 +66,8 @@ class DeliveryReceipt:
 
 @dataclass
 class OptimizerWindow:
-    """Sums over the micro-batches since the last optimiser step, on this process, kept on the device (no sync).
+    """Sums over the micro-batches since the last optimiser step, on this process, kept on the device (no sync)."""
 
-    Attributes:
-        had_echo: whether the window closed last held a clip, on any process.
-    """
-
-    had_echo: bool = False
     sums: Tensor | None = None
     echo_grads: list[Tensor] | None = field(default=None, repr=False)
 

@@ -109,9 +109,9 @@ def _refusals(config: DictConfig, settings: EchoSettings) -> list[tuple[bool, st
             "EchoRL's weights do not follow: set it to False.",
         ),
         (
-            settings.echo.when_alone != "allow",
-            f"+echo.when_alone={settings.echo.when_alone} acts on single optimiser steps, which verl takes inside its "
-            "workers: leave it at 'allow'.",
+            settings.echo.without_policy_gradient != "allow",
+            f"+echo.without_policy_gradient={settings.echo.without_policy_gradient} acts on single optimiser steps, "
+            "which verl takes inside its workers: leave it at 'allow'.",
         ),
         (
             settings.success_key is not None and _rewards_come_late(config),

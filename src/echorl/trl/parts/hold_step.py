@@ -92,8 +92,8 @@ def check_settings(trainer: EchoGRPOTrainer) -> None:
         "fp16, whose scaler wants a gradient at every step": args.fp16,
         "optimiser steps on a part of a generation batch (gradient_accumulation_steps must be a multiple of "
         "steps_per_generation x num_iterations)": not whole,
-        f"echo_when_alone={trainer.echo.when_alone!r}, which acts on a single step (use 'allow')": (
-            trainer.echo.coef > 0 and trainer.echo.when_alone != "allow"
+        f"echo_without_policy_gradient={trainer.echo.without_policy_gradient!r}, for single steps (use 'allow')": (
+            trainer.echo.coef > 0 and trainer.echo.without_policy_gradient != "allow"
         ),
     }
     for obstacle, present in obstacles.items():
