@@ -74,7 +74,6 @@ def results(
                 max_steps=1,
                 optim="sgd",
                 ddp_find_unused_parameters=False,
-                echo_gradient_norms_every=1,
                 loss_type="dapo",
             )
             trainer, gradients, _, _ = run(output_dir, reward, **{**changes, **make(), **options})

@@ -194,7 +194,7 @@ def test_more_clips_beside_the_batch_than_a_micro_batch_has_rows_run_in_chunks(t
 
     monkeypatch.setattr(leftover, "checkpoint", counted)
     script = Script("m+++", "+++", "+++", then="m")
-    changes = dict(echo_clip_per="rollout", echo_coef=0.5, echo_gradient_norms_every=1)
+    changes = dict(echo_clip_per="rollout", echo_coef=0.5)
     found = first_batch(tmp_path, script, per_device_train_batch_size=2, gradient_accumulation_steps=8, **changes)
     assert sizes
     assert max(sizes) == 2

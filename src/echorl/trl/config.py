@@ -46,8 +46,6 @@ class EchoGRPOConfig(GRPOConfig):
     Beyond those:
         echo_success_reward_func: name(s) of the reward function(s) that verify, as a list or comma-separated. Not
             needed with one function. With several named (one a task), a rollout succeeds if all that judged it agree.
-        echo_gradient_norms_every: optimiser steps between measurements of the policy's and the echo's gradient norms
-            (0: never). Each costs one more backward pass.
         echo_rollouts_every: optimiser steps between dumps of a generation batch to `output_dir/rollouts` (0: never).
         echo_clips_logged: EchoClips shown in a table at each evaluation, or each logging of a run without evaluations:
             in W&B, Trackio and TensorBoard, as far as `report_to` names them (0: none).
@@ -100,10 +98,6 @@ class EchoGRPOConfig(GRPOConfig):
     echo_success_reward_func: list[str] | None = field(
         default=None, metadata={"help": "Name(s) of the reward function(s) that verify; needed with several functions."}
     )
-    echo_gradient_norms_every: int = field(
-        default=0,
-        metadata={"help": "Measure both gradient norms every so many optimiser steps (one more backward); 0: never."},
-    )
     echo_rollouts_every: int = field(
         default=0,
         metadata={"help": "Dump a generation batch to output_dir/rollouts every so many optimiser steps; 0: never."},
@@ -152,7 +146,7 @@ class EchoGRPOConfig(GRPOConfig):
             raise ValueError(
                 f"echo_entropy_from={self.echo_entropy_from!r} is not allowed: it must be one of {allowed}."
             )
-        for name in ("echo_gradient_norms_every", "echo_rollouts_every", "echo_clips_logged", "max_rollout_tokens"):
+        for name in ("echo_rollouts_every", "echo_clips_logged", "max_rollout_tokens"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} is not allowed: it must be 0 (never) or positive.")
         check_live(self)

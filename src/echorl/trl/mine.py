@@ -22,7 +22,7 @@ from echorl.core.mining import (
 )
 from echorl.core.steps import segment_steps
 from echorl.methods.base import Batch
-from echorl.trl import gradients, rollouts
+from echorl.trl import rollouts
 from echorl.trl.parts.left_out import leave_out, log_advantages
 from echorl.trl.sources import GenerationCapture, read_entropies
 from echorl.trl.verdicts import Verdicts, judge
@@ -272,15 +272,12 @@ def _log_tokens(trainer: EchoGRPOTrainer, token_ids: Tensor, own: Tensor, entrop
 
 def close_window(trainer: EchoGRPOTrainer) -> None:
     """Metrics of an optimiser step, once its gradients are complete; sets `window_is_alone` for `SkipCallback`."""
-    sums, echo_grads = trainer.window.close()
-    nll, mass, others = trainer.accelerator.reduce(sums, reduction="sum").tolist()
+    nll, mass, others = trainer.accelerator.reduce(trainer.window.close(), reduction="sum").tolist()
     trainer.window_is_alone = others == 0 and not other_gradients(trainer)
     trainer.add_metric("alone", float(trainer.window_is_alone))
     trainer.add_metric("coef", trainer.echo.coef_at(trainer.state.global_step))
     if mass:
         trainer.add_metric("nll", nll / mass)
-    if echo_grads is not None:
-        gradients.log_norms(trainer, echo_grads)
     if trainer.window_is_alone and mass and trainer.echo.without_policy_gradient == "allow":
         trainer.warn_once(
             "alone",

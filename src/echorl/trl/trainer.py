@@ -14,7 +14,7 @@ from echorl.core.entropy import EntropyRecorder
 from echorl.core.ledger import GroupLedger
 from echorl.core.losses import echo_loss
 from echorl.core.steps import StepDelimiters
-from echorl.trl import checkpoint, gradients, mine
+from echorl.trl import checkpoint, mine
 from echorl.trl.card import FolderInCard
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.ledger import LedgerCallback, TokenBudget
@@ -99,7 +99,6 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         if self.echo.coef == 0:
             return
         check_skip(self)
-        gradients.check_gradient_norms(self)
         if self.use_vllm and "logprobs" in (self.args.generation_kwargs or {}):
             raise ValueError(
                 "generation_kwargs['logprobs'] corrupts the importance ratios under vLLM (TRL would keep the most "
@@ -233,10 +232,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         self.receipt.deliver(weights)
         others = inputs["echo_informative"].sum() + self.part.num_learned(inputs)
         self.window.add((-logps.detach() * weights).sum(), weights.sum(), others)
-        term = self.echo.coef_at(self.state.global_step) * nll
-        if gradients.is_due(self):
-            self.window.add_grads(gradients.gradients_of(self, term))
-        return term
+        return self.echo.coef_at(self.state.global_step) * nll
 
     def _leftover_logps(self, model: Any, more: dict[str, Any]) -> Tensor:
         """Log-probs, with graph, of clips of rollouts that have no place in the micro-batch."""
