@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 
 from echorl.trl import EchoGRPOTrainer
 from tests.trl import tiny_vision
-from tests.trl.test_live import tables
+from tests.trl.test_completions_table import table
 from tests.trl.tiny import all_right, build, make_dataset, make_tokenizer, run, some_right
 
 # (rows a process and micro-batch, accumulation) on one process; the same 24 rows are split over more processes.
@@ -176,12 +176,12 @@ def _text(prompt):
     return prompt[-1]["content"][-1]["text"]
 
 
-def live(folder, num_processes):
-    """The table of clips that the main process shows; None from the others."""
-    options = dict(report_to="tensorboard", echo_clips_logged=3, max_steps=1, num_generations=8)
+def logged(folder, num_processes):
+    """The table of completions with EchoRL's columns, which the main process writes; None from the others."""
+    options = dict(log_completions=True, max_steps=1, num_generations=8)
     size = SPLITS[num_processes][0][0]
     run(folder, some_right, rollout_func=rollouts, per_device_train_batch_size=size, **options)
-    return tables(Path(folder)) if int(os.environ.get("RANK", 0)) == 0 else None
+    return table(Path(folder), 1) if int(os.environ.get("RANK", 0)) == 0 else None
 
 
 RESUME = dict(
@@ -218,7 +218,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     world = int(os.environ["WORLD_SIZE"])
     jobs = {
-        "results": lambda folder: {**results(folder, world), "live": live(f"{folder}-live", world)},
+        "results": lambda folder: {**results(folder, world), "logged": logged(f"{folder}-logged", world)},
         "resume": train_and_resume,
         "images": lambda folder: images(folder, world),
         "dynamic": lambda folder: dynamic(folder, world),

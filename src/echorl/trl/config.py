@@ -10,7 +10,6 @@ from trl import GRPOConfig
 
 from echorl.core.config import EchoConfig
 from echorl.methods import METHODS, SET_BY_METHODS, Method, load_method, method_settings
-from echorl.trl.live import check_live
 from echorl.trl.sources import SOURCES
 
 _DEFAULT = EchoConfig()
@@ -47,8 +46,6 @@ class EchoGRPOConfig(GRPOConfig):
         echo_success_reward_func: name(s) of the reward function(s) that verify, as a list or comma-separated. Not
             needed with one function. With several named (one a task), a rollout succeeds if all that judged it agree.
         echo_rollouts_every: optimiser steps between dumps of a generation batch to `output_dir/rollouts` (0: never).
-        echo_clips_logged: EchoClips shown in a table at each evaluation, or each logging of a run without evaluations:
-            in W&B, Trackio and TensorBoard, as far as `report_to` names them (0: none).
         echo_entropy_from: what is done where no pass and no recorder has the logits of a batch. `"logits"` makes one
             extra forward for them; `"surprisal"` takes -log pi of the sampled tokens instead, where the engine returns
             it: no forward, but a noisy estimate that often picks another clip (docs/trl.md).
@@ -102,10 +99,6 @@ class EchoGRPOConfig(GRPOConfig):
         default=0,
         metadata={"help": "Dump a generation batch to output_dir/rollouts every so many optimiser steps; 0: never."},
     )
-    echo_clips_logged: int = field(
-        default=0,
-        metadata={"help": "EchoClips that each evaluation (or logging) shows in W&B, Trackio, TensorBoard; 0: none."},
-    )
     echo_entropy_from: str = field(
         default="logits",
         metadata={
@@ -146,10 +139,9 @@ class EchoGRPOConfig(GRPOConfig):
             raise ValueError(
                 f"echo_entropy_from={self.echo_entropy_from!r} is not allowed: it must be one of {allowed}."
             )
-        for name in ("echo_rollouts_every", "echo_clips_logged", "max_rollout_tokens"):
+        for name in ("echo_rollouts_every", "max_rollout_tokens"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} is not allowed: it must be 0 (never) or positive.")
-        check_live(self)
         self.echo_config()
 
     def echo_config(self) -> EchoConfig:

@@ -94,7 +94,7 @@ def _entropies(
         possible = eligible_rollouts(minable.success, minable.groups, trainer.echo, scored=minable.scored)[own_rows]
     wanted = possible | trainer.method.entropy_rows(batch)[own_rows]
     needed = trainer.method.needs_entropy or needs_entropy(trainer.echo)
-    needed = needed or trainer.live is not None or rollouts.is_due(trainer)  # these show them
+    needed = needed or rollouts.is_due(trainer)  # a dump shows them
     entropy, source = read_entropies(trainer, out, capture, wanted, needed=needed)
     trainer.add_metric(f"entropy_source/{source}", 1.0)
     return entropy, possible
@@ -107,8 +107,8 @@ def _show(trainer: EchoGRPOTrainer, mined: rollouts.Mined, in_loss: Tensor) -> N
     own = in_loss & verdicts.written[own_rows].unsqueeze(1)
     _log_tokens(trainer, mined.out["completion_ids"], own, mined.entropy)
     rollouts.dump_if_due(trainer, mined)
-    if trainer.live is not None:
-        trainer.live.keep(mined)
+    if trainer.log_completions:
+        trainer.log_columns(rollouts.logged_rows(trainer._tokenizer, mined))
 
 
 def local_rows(trainer: EchoGRPOTrainer, size: int) -> slice:

@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
 from transformers.utils import logging
 from trl import GRPOTrainer
@@ -14,11 +15,10 @@ from echorl.core.entropy import EntropyRecorder
 from echorl.core.ledger import GroupLedger
 from echorl.core.losses import echo_loss
 from echorl.core.steps import StepDelimiters
-from echorl.trl import checkpoint, mine
+from echorl.trl import checkpoint, mine, rollouts
 from echorl.trl.card import FolderInCard
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.ledger import LedgerCallback, TokenBudget
-from echorl.trl.live import LiveClips
 from echorl.trl.parts import Part, left_out, leftover, make_part, overlong
 from echorl.trl.prompts import check_chat_template, check_images
 from echorl.trl.sources import GenerationCapture, recording, should_record
@@ -81,9 +81,6 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         self.add_callback(LedgerCallback(self))
         if args.max_rollout_tokens:
             self.add_callback(TokenBudget(self))
-        self.live = LiveClips(self) if args.echo_clips_logged else None
-        if self.live is not None:
-            self.add_callback(self.live)
         if self.echo.without_policy_gradient == "skip" and self.echo.coef > 0:
             self.add_callback(SkipCallback(self))
 
@@ -129,7 +126,10 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         check_images(inputs)
         if not self._echo_training:
-            return super()._generate_and_score_completions(inputs)
+            out = super()._generate_and_score_completions(inputs)
+            if self.log_completions and self.echo.coef > 0:
+                self.log_columns([rollouts.NO_CLIP] * len(inputs))  # the table's columns are of one length
+            return out
         out = self.part.collect(inputs, self._sample)
         if "echo_weights" in out:
             self.receipt.open(self.part.echo_weights(out), self.args.steps_per_generation)
@@ -278,6 +278,11 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         if self.model.training and self.ledger.num_tokens:
             logs = {**logs, "echo/rollout_tokens": self.ledger.num_tokens}
         super().log(logs, *args, **kwargs)
+
+    def log_columns(self, rows: list[rollouts.LoggedRow]) -> None:
+        """Add EchoRL's columns to TRL's table of completions: a row for each rollout that was just added to it."""
+        for name, values in zip(rollouts.LOGGED_COLUMNS, zip(*rows, strict=True), strict=True):
+            self._logs["extra"][name].extend(gather_object(list(values)))
 
     def warn_once(self, key: str, text: str) -> None:
         """Log a warning the first time `key` comes up in this run (resumed parts included)."""
