@@ -133,13 +133,10 @@ def _visits(method, numbers, **changes):
 
 MEMORIES = {
     "rates": (few_mixed, _visits("spo", (2, 3, 6))),
-    "passed over": (few_mixed, _visits("skip_solved", (0, 2, 3, 4, 5, 6))),
-    "held": (few_mixed, _visits("hold_step", (2, 3, 5), method_options={"groups": 2})),
     "failures": (
         few_mixed,
         _visits("failure_prefix", (2, 3, 6), method_options={"saturated": 0.1}, cls=Sampler, rollout_func=None),
     ),
-    "clips": (few_mixed, _visits("clip_prefix", (0, 2, 3), cls=Sampler, rollout_func=None)),
 }
 
 

@@ -13,7 +13,7 @@ from tests.trl.tiny import Gradients, build, make_dataset, make_model, make_toke
 
 SOLUTION = "1+1=2\n2+2=4\n3+3=6\n4+4=8\n5"
 WITH_DEMONSTRATIONS = ("luffy", "rl_sft", "uft")
-ALL = sorted(METHODS.keys() - {"clip_prefix"})  # which refuses a coefficient of 0
+ALL = sorted(METHODS)
 
 
 def worked(solutions=(SOLUTION,), size: int = 32) -> Dataset:

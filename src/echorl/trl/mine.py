@@ -72,7 +72,6 @@ def _use_entropies(
         return
     step_ids = segment_steps(out["completion_ids"], in_loss, trainer.delimiters)
     clips, count = _mine(trainer, entropy, step_ids, minable, own_rows, possible)
-    trainer.part.mined(clips, step_ids)
     out["echo_weights"] = clips.weights
     out["echo_count"] = count.float()
     scorable = ~capture.rewards[own_rows].isnan().all(1)
