@@ -22,6 +22,7 @@ def test_the_defaults_are_the_papers() -> None:
         *((name, "nonsense") for name in ("scope", "select", "clip_per", "average_over", "length_norm")),
         *(("without_policy_gradient", value) for value in ("nonsense", "scale", None)),
         *(("coef", value) for value in (-0.1, math.nan, math.inf, "0.1", None, True)),
+        *(("mine_only", value) for value in (1, "true", None)),
         *(("success_reward", value) for value in (math.nan, -math.inf, "1")),
         *(("top_k", value) for value in (0, -1, 1.0, True)),
         *(("min_step_tokens", value) for value in (0, 2.5)),
@@ -36,6 +37,16 @@ def test_a_wrong_value_is_named(name: str, value: object) -> None:
     with pytest.raises(ValueError) as error:
         EchoConfig(**{name: value})
     assert f"{name}={value!r}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("coef", "mine_only", "mines", "trains"),
+    [(0.0, False, False, False), (0.1, False, True, True), (0.0, True, True, False), (0.1, True, True, False)],
+)
+def test_mining_only_is_mining_without_a_coefficient(coef: float, mine_only: bool, mines: bool, trains: bool) -> None:
+    config = EchoConfig(coef=coef, mine_only=mine_only)
+    assert (config.mines, config.trains) == (mines, trains)
+    assert config.coef_at(0) == (coef if trains else 0.0)
 
 
 def test_a_constant_norm_needs_its_constant() -> None:

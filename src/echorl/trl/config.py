@@ -64,6 +64,7 @@ class EchoGRPOConfig(GRPOConfig):
     echo_coef: float | None = _setting(
         "coef", "lambda, the weight of the EchoClips' negative log-likelihood; 0: plain GRPO."
     )
+    echo_mine_only: bool = _setting("mine_only", "Find EchoClips and log them, and add nothing to the loss.")
     echo_scope: str = _setting(
         "scope", "'verified': every group with a success; 'degenerate': all-success groups only."
     )

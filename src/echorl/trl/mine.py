@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def annotate(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture) -> None:
-    """Write the ledger and, unless coef is 0, add `echo_weights`, `echo_count` and `echo_informative` to TRL's batch.
+    """Write the ledger and, where EchoClips are mined, add `echo_weights`, `echo_count` and `echo_informative` to TRL's batch.
 
     All three are tensors, there every time, so that TRL's shuffle and split carry them along. The method's changes of
     the advantages, and what its part adds, come first; what leaves the policy loss, last.
@@ -68,7 +68,7 @@ def _use_entropies(
         out["advantages"] = trainer.method.token_advantages(out["advantages"], entropy, in_loss, rows)
         means = (out["advantages"] * in_loss).sum(1) / in_loss.sum(1).clamp(min=1)
         log_advantages(trainer, trainer.accelerator.gather(means))
-    if trainer.echo.coef == 0:
+    if not trainer.echo.mines:
         return
     step_ids = segment_steps(out["completion_ids"], in_loss, trainer.delimiters)
     clips, count = _mine(trainer, entropy, step_ids, minable, own_rows, possible)
@@ -89,7 +89,7 @@ def _entropies(
 ) -> tuple[Tensor, Tensor]:
     """Entropies [B, T] of the rollouts that EchoRL or the method wants; and bool [B], those that can give a clip."""
     possible = torch.zeros_like(batch.success[own_rows])
-    if trainer.echo.coef > 0:
+    if trainer.echo.mines:
         possible = eligible_rollouts(minable.success, minable.groups, trainer.echo, scored=minable.scored)[own_rows]
     wanted = possible | trainer.method.entropy_rows(batch)[own_rows]
     needed = trainer.method.needs_entropy or needs_entropy(trainer.echo)
@@ -156,7 +156,7 @@ def _verdicts(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: Generation
         written=trainer.accelerator.gather(trainer.part.sampled(out["completion_ids"].shape[0])),
         kept=kept,
     )
-    if trainer.echo.coef > 0 and not bool(verdicts.scored.any()):
+    if trainer.echo.mines and not bool(verdicts.scored.any()):
         _complain(trainer, capture.rewards)
     return verdicts
 
@@ -277,7 +277,7 @@ def close_window(trainer: EchoGRPOTrainer) -> None:
     trainer.add_metric("coef", trainer.echo.coef_at(trainer.state.global_step))
     if mass:
         trainer.add_metric("nll", nll / mass)
-    if trainer.window_is_alone and mass and trainer.echo.without_policy_gradient == "allow":
+    if trainer.window_is_alone and mass and trainer.echo.trains and trainer.echo.without_policy_gradient == "allow":
         trainer.warn_once(
             "alone",
             "an optimiser step had no policy gradient: every group in it was degenerate, so its gradient is the echo's "

@@ -58,7 +58,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
             check_vllm()
         self.echo = args.echo_config()
         self.method = args.load_method()
-        self.wants_entropy = self.echo.coef > 0 or self.method.needs_entropy
+        self.wants_entropy = self.echo.mines or self.method.needs_entropy
         self.part = Part(self)
         self.ledger = GroupLedger()
         self.receipt = DeliveryReceipt()
@@ -81,19 +81,19 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         self.add_callback(LedgerCallback(self))
         if args.max_rollout_tokens:
             self.add_callback(TokenBudget(self))
-        if self.echo.without_policy_gradient == "skip" and self.echo.coef > 0:
+        if self.echo.without_policy_gradient == "skip" and self.echo.trains:
             self.add_callback(SkipCallback(self))
 
     def _check_settings(self) -> None:
         own = [name for column, name in enumerate(self.reward_func_names) if column != self.punishment]
         names = self.args.success_reward_func_names() or own[: len(own) == 1]
         undecided = not names and len(own) > 1
-        wanted = self.echo.coef or self.args.max_rollout_tokens or self.method.needs_verdicts
+        wanted = self.echo.mines or self.args.max_rollout_tokens or self.method.needs_verdicts
         if undecided and not wanted:
             self.verifiers = None  # nothing here needs a verifier; the ledger stays empty
             return
         self.verifiers = resolve_verifiers(names, list(self.reward_func_names))
-        if self.echo.coef == 0:
+        if not self.echo.mines:
             return
         check_skip(self)
         if self.use_vllm and "logprobs" in (self.args.generation_kwargs or {}):
@@ -111,7 +111,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
             loss = super().training_step(*args, **kwargs)
         finally:
             self._echo_training = False
-        if self.echo.coef > 0 and self.accelerator.sync_gradients:
+        if self.echo.mines and self.accelerator.sync_gradients:
             mine.close_window(self)
         return loss
 
@@ -127,7 +127,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         check_images(inputs)
         if not self._echo_training:
             out = super()._generate_and_score_completions(inputs)
-            if self.log_completions and self.echo.coef > 0:
+            if self.log_completions and self.echo.mines:
                 self.log_columns([rollouts.NO_CLIP] * len(inputs))  # the table's columns are of one length
             return out
         out = self.part.collect(inputs, self._sample)
@@ -216,8 +216,11 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         logps, self._echo_logps = self._echo_logps, None
         if self._echo_training and self.part.needs_logps:
             loss = loss + self.part.loss(inputs, logps)
-        if self._echo_training and self.echo.coef:
+        if self._echo_training and self.echo.trains:
             loss = loss + self._echo_term(model, inputs, logps)
+        elif self._echo_training and self.echo.mines:
+            with torch.no_grad():  # for the receipt and the metrics
+                self._echo_term(model, inputs, logps)
         return loss
 
     def _echo_term(self, model: Any, inputs: dict[str, Any], logps: Tensor | None) -> Tensor:

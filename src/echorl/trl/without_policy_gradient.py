@@ -16,7 +16,7 @@ def check_skip(trainer: EchoGRPOTrainer) -> None:
     Raises:
         ValueError: names the setting that stands in the way.
     """
-    if trainer.echo.without_policy_gradient != "skip":
+    if trainer.echo.without_policy_gradient != "skip" or not trainer.echo.trains:
         return
     obstacles = {
         "DeepSpeed, which steps inside backward": trainer.is_deepspeed_enabled,
