@@ -43,7 +43,7 @@ def test_files(finished):
         assert not list((finished / arm).glob("checkpoint-*"))
     html = (finished / "index.html").read_text()
     assert not re.search(r"https?:", html)
-    assert html.count("<svg") == 6
+    assert html.count("<svg") == 5
     assert html.count('<article class="exhibit">') >= 1
 
 

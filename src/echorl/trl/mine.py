@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def annotate(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture) -> None:
-    """Write the ledger and, where EchoClips are mined, add `echo_weights`, `echo_count` and `echo_informative` to TRL's batch.
+    """Write the ledger; where clips are mined, add `echo_weights`, `echo_count` and `echo_informative` to TRL's batch.
 
     All three are tensors, there every time, so that TRL's shuffle and split carry them along. The method's changes of
     the advantages, and what its part adds, come first; what leaves the policy loss, last.
