@@ -116,10 +116,7 @@ DYNAMIC = {
 
 
 RIVALS = {
-    "left out of a mean over rows": (
-        few_mixed,
-        dict(method="exclude_degenerate", method_options={"loss_type": "grpo"}),
-    ),
+    "left out of a mean over rows": (few_mixed, dict(method="exclude_degenerate", loss_type="grpo")),
     "advantages of tokens": (few_mixed, dict(method="rl_zvp")),
     "pools": (few_mixed, dict(method="reinforce_ada", method_options={"max_rounds": 2})),
 }
