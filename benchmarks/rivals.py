@@ -31,6 +31,8 @@ OTHERS = (
 )
 STORED = Path("benchmarks/studies")
 NOTES = Path("recipes/cpu/rivals/notes.yaml")
+FORMER = STORED / "former-notes.yaml"
+"""The notes of arms that are stored, and that no study can run again since their methods have left echorl."""
 OUTPUT = Path("runs/rivals")
 TABLES = Path("docs/rivals-study-tables.md")
 FIGURES = {
@@ -73,12 +75,18 @@ def keep(name: str) -> dict[str, Any]:
 def open_study(name: str) -> PackedStudy:
     """A packed study; if the notes of the main studies have changed since they were packed, with those of today."""
     study = open_pack(STORED / f"{name}.jsonl.gz")
-    notes = yaml.safe_load(NOTES.read_text(encoding="utf-8")) if name in MAIN else {}
+    notes = read_notes() if name in MAIN else {}
     if notes == study.comparison.notes:
         return study
     pack = dataclasses.replace(study.pack, plan={**study.pack.plan, "notes": notes})
     pack.write()
     return open_pack(pack.path)
+
+
+def read_notes() -> dict[str, Any]:
+    """The notes of the main studies, with those of all stored arms."""
+    notes, former = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in (NOTES, FORMER))
+    return {**notes, "arms": {**notes["arms"], **former}}
 
 
 def document(results: Mapping[str, Any]) -> str:

@@ -7,9 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
 
-from benchmarks.rivals import MAIN, NOTES, OTHERS, STORED, TABLES, document
+from benchmarks.rivals import MAIN, OTHERS, STORED, TABLES, document, read_notes
 from echorl.compare.packed import open_pack
 from echorl.compare.results import make_results
 
@@ -45,8 +44,9 @@ def cells(text: str) -> list[list[str]]:
     return [[number for cell in row for number in NUMBER.findall(cell)] for row in rows]
 
 
-def test_the_words_are_of_arms_that_there_are_and_the_readme_gives_the_same_advice(studies):
-    notes = yaml.safe_load((ROOT / NOTES).read_text(encoding="utf-8"))
+def test_the_words_are_of_arms_that_there_are_and_the_readme_gives_the_same_advice(studies, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    notes = read_notes()
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in MAIN:
         assert notes == studies[name].comparison.notes

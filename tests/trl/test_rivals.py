@@ -329,7 +329,6 @@ def test_a_rule_on_verdicts_wants_to_know_who_verifies(tmp_path, method, options
 @pytest.mark.parametrize(
     ("method", "options"),
     [
-        ("hold_step", {}),
         ("uft", {"beta": 0.0}),
         ("avspo", {}),
         ("exclude_degenerate", {}),

@@ -269,7 +269,7 @@ def _name_verifier(settings: Settings, task: Task | None, names: list[str]) -> N
     training = settings.training
     if task is not None and len(names) > 1 and not training.success_reward_func_names():
         training.echo_success_reward_func = [task.verifier.__name__]
-    if training.success_reward_func_names() or training.echo_coef > 0 or len(set(names)) < len(names):
+    if training.success_reward_func_names() or training.echo_config().mines or len(set(names)) < len(names):
         resolve_verifiers(training.success_reward_func_names(), names)
 
 

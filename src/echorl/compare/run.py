@@ -25,7 +25,6 @@ WITHOUT_EFFECT = frozenset({
     "skip_memory_metrics", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id", "save_strategy",
     "save_steps", "save_total_limit", "save_on_each_node", "enable_jit_checkpoint", "push_to_hub", "hub_token",
     "hub_model_id", "hub_strategy", "hub_private_repo", "hub_always_push", "hub_revision", "echo_rollouts_every",
-    "echo_clips_logged",
 })  # fmt: skip
 """Options that only log or save: the policy is the same with them and without."""
 

@@ -1,4 +1,4 @@
-"""Groups that begin within an earlier rollout: a rare failure, or EchoRL's own find."""
+"""Groups that begin within an earlier rollout, a rare failure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ class FailurePrefix(GRPO):
         check_positive(step=self.step)
         if self.target is not None:
             check_share(target=self.target)
-        check_limits(self.max_age, self.max_tokens)
+        limits = {"max_age": self.max_age, "max_tokens": self.max_tokens}
+        check_whole(1, **{name: value for name, value in limits.items() if value is not None})
 
     def moved(self, share: float, right: int, judged: int) -> float:
         """The share after a group that began with it, `right` of `judged` rollouts right.
@@ -61,43 +62,3 @@ class FailurePrefix(GRPO):
         if judged == 0 or near:
             return share
         return share + self.step if right > target * judged else share - self.step
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipPrefix(GRPO):
-    """GRPO on the continuations of prompt + the EchoClip without its last step, where a group was all right.
-
-    The mirror of `FailurePrefix`, with EchoRL's own find: the group starts at the state before the hardest step that
-    the policy got through. There is no paper. A plain all-success visit keeps the clip; later visits begin with it as
-    long as they are mixed, and after one that is not the next is plain.
-
-    Args:
-        max_age: optimiser steps after which a clip is dropped; None: it stays while its groups are mixed.
-        max_tokens: a prefix is cut to so many; None: half of `max_completion_length`.
-
-    Raises:
-        ValueError: a value is out of range.
-    """
-
-    part = "clip_prefix"
-    needs_verdicts = True
-
-    max_age: int | None = None
-    max_tokens: int | None = None
-
-    def __post_init__(self) -> None:
-        check_limits(self.max_age, self.max_tokens)
-
-    def moved(self, share: float, right: int, judged: int) -> float:
-        """The whole clip, or after a group of one verdict nothing of it.
-
-        >>> [ClipPrefix().moved(1.0, right, 8) for right in (8, 5, 0)]
-        [0.0, 1.0, 0.0]
-        """
-        return share if judged == 0 or 0 < right < judged else 0.0
-
-
-def check_limits(max_age: int | None, max_tokens: int | None) -> None:
-    """ValueError for one that is neither None, no limit, nor a whole number of at least 1."""
-    given = {"max_age": max_age, "max_tokens": max_tokens}
-    check_whole(1, **{name: value for name, value in given.items() if value is not None})

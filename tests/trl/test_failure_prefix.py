@@ -1,14 +1,13 @@
-"""Rollouts that are stored and begun with, failures and EchoClips: which, how much of them, for how long."""
+"""Failures that are stored and begun with: which, how much of them, for how long."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from echorl import StepDelimiters, segment_steps
 from tests.trl.scripted import same
 from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
-from tests.trl.tiny import Gradients, build, make_dataset, make_model, make_tokenizer, run
+from tests.trl.tiny import Gradients, build, make_dataset, make_model, run
 
 GIVEN = {"h": (1.0, 1.0, 0.0, 1.0), "m": (1.0, 0.0, 1.0, 0.0), "+": (1.0,) * 4, "-": (0.0,) * 4}
 
@@ -119,69 +118,23 @@ def test_without_a_share_it_is_grpo_bit_for_bit(tmp_path):
     assert same(one, run(tmp_path, Visits("hhhh"), method="grpo", **changes))
 
 
-@pytest.mark.parametrize(
-    ("method", "own"), [("failure_prefix", {}), ("clip_prefix", {"echo_select": "full"})], ids=["failures", "clips"]
-)
-def test_a_resumed_run_has_what_was_stored_and_other_rows_are_refused(tmp_path, method, own):
+def test_a_resumed_run_has_what_was_stored_and_other_rows_are_refused(tmp_path):
     def by_prompt(number, **_):
         return [GIVEN["hmh+"[n % 4]][i % 4] for i, n in enumerate(number)]
 
-    changes = dict(method=method, echo_coef=0.1, max_steps=4, save_strategy="steps", save_steps=2, **own)
+    changes = dict(method="failure_prefix", echo_coef=0.1, max_steps=4, save_strategy="steps", save_steps=2)
     whole, *_, weights = run(tmp_path, by_prompt, dataset=make_dataset(4), **changes)
     resumed = build(tmp_path, by_prompt, dataset=make_dataset(4), **changes)
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert all(torch.equal(weights[name], p) for name, p in resumed.model.named_parameters())
     assert resumed.part.stored == whole.part.stored != {}
     other = build(tmp_path, by_prompt, dataset=make_dataset(5), **changes)
-    with pytest.raises(ValueError, match=f"method='{method}' remembers in this checkpoint is of other training rows"):
+    with pytest.raises(
+        ValueError, match="method='failure_prefix' remembers in this checkpoint is of other training rows"
+    ):
         other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
 
 
-def test_without_an_all_success_group_clip_prefix_is_grpo_bit_for_bit(tmp_path):
-    changes = dict(echo_coef=0.1, echo_select="full", dataset=make_dataset(4), max_steps=3)
-    one, other, cut = (
-        run(tmp_path, Visits(*visits), method=method, **changes)
-        for method, visits in (("clip_prefix", ["mm-h"] * 3), ("grpo", ["mm-h"] * 3), ("clip_prefix", ["+m-h"] * 3))
-    )
-    assert same(one, other)
-    assert cut[0].state.log_history[1]["method/prefixed"] == 0.25  # so the other had its chance
-
-
-def test_clip_prefix_at_a_vanishing_coefficient_is_itself_without_echorls_loss(tmp_path):
-    changes = dict(method="clip_prefix", echo_select="full", dataset=make_dataset(4), max_steps=3)
-    one, other = (run(tmp_path, Visits("++m-", "m+m-"), echo_coef=coef, **changes) for coef in (1e-30, 1e-20))
-    assert same(one, other)
-    assert one[0].state.log_history[1]["method/prefixed"] > 0
-
-
-def test_a_group_begins_before_the_last_step_of_an_all_success_groups_clip(tmp_path):
-    """Prompts 0 and 1 are all right; their next group keeps its beginning while it is mixed, and not after."""
-    changes = dict(method="clip_prefix", echo_coef=1e-30, echo_select="full")  # so that steps come before the last
-    trainer, seen, kept, _ = train(tmp_path, "++m-", "m+m-", "mmmm", **changes)
-    stored, delimiters = {}, StepDelimiters.from_tokenizer(make_tokenizer())
-    for ids, weights in zip(kept[0]["completion_ids"], kept[0]["echo_weights"], strict=True):
-        if weights.any():
-            steps = segment_steps(ids[None], weights[None] > 0, delimiters)[0]
-            number = next(n for n, rollouts in seen[0].items() if ids[:4].tolist() in [r[:4] for r in rollouts])
-            stored[number] = ids[(steps >= 0) & (steps < steps.max())].tolist()
-    assert any(stored[number] for number in (0, 1))
-    assert all(ids[: len(stored[n])] == stored[n] for n in (0, 1) for ids in seen[1][n])
-    assert all(ids[: len(stored[0])] == stored[0] for ids in seen[2][0])
-    both = sum(bool(stored[number]) for number in (0, 1))
-    used = [entry["method/prefixed"] for entry in trainer.state.log_history[:3]]
-    assert used == [0.0, both / 4, bool(stored[0]) / 4]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            dict(method="failure_prefix", rollout_func=lambda prompts, trainer: {}),
-            "'failure_prefix' does not go with a rollout_func",
-        ),
-        (dict(method="clip_prefix", echo_coef=0.0), "'clip_prefix' begins groups with EchoClips, and echo_coef=0"),
-    ],
-)
-def test_what_is_refused(tmp_path, changes, message):
-    with pytest.raises(ValueError, match=message):
-        build(tmp_path, **changes)
+def test_a_rollout_func_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="'failure_prefix' does not go with a rollout_func"):
+        build(tmp_path, method="failure_prefix", rollout_func=lambda prompts, trainer: {})

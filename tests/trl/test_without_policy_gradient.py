@@ -1,9 +1,10 @@
-"""A step of only all-success groups moves the weights by what `when_alone` promises: AdamW and SGD, cold and warm."""
+"""Steps of only all-success groups under `echo_without_policy_gradient`: AdamW and SGD, cold and warm."""
 
 import pytest
 import torch
 from transformers import TrainerCallback
 
+from echorl.trl.without_policy_gradient import check_skip
 from tests.trl.tiny import all_right, build, make_model, make_tokenizer, norm, run
 
 COEF, RATE = 1e-3, 1e-2
@@ -61,77 +62,53 @@ def gap(a, b):
 @pytest.mark.parametrize("optim", ["adamw_torch", "sgd"])
 def test_skip_is_the_base_trainers_step(tmp_path, optim, warm):
     base = update(tmp_path, optim, warm, echo=False)
-    skipped = update(tmp_path, optim, warm, echo_when_alone="skip")
+    skipped = update(tmp_path, optim, warm, echo_without_policy_gradient="skip")
     assert all(torch.equal(base[n], skipped[n]) for n in base)
 
 
-@pytest.mark.parametrize("warm", [0, 6])
-def test_scale_adds_lambda_times_a_full_adaptive_step(tmp_path, warm):
-    base = update(tmp_path, "adamw_torch", warm, echo=False)
-    scaled = update(tmp_path, "adamw_torch", warm, echo_when_alone="scale")
-    full_step = RATE * sum(p.numel() for p in make_model().parameters()) ** 0.5
-    assert gap(base, scaled) == pytest.approx(COEF * full_step, rel=2e-2)
-
-
 def test_allow_lets_cold_adam_make_a_full_step_at_any_lambda(tmp_path):
-    full, tiny = (update(tmp_path, "adamw_torch", 0, echo_coef=c, echo_when_alone="allow") for c in (1e-3, 1e-6))
-    scaled = update(tmp_path, "adamw_torch", 0, echo_when_alone="scale")
+    full, tiny = (
+        update(tmp_path, "adamw_torch", 0, echo_coef=c, echo_without_policy_gradient="allow") for c in (1e-3, 1e-6)
+    )
     assert norm(tiny) > 0.2 * norm(full)
-    assert norm(full) > 100 * norm(scaled)
 
 
 def test_warm_adam_keeps_the_coefficient_by_itself(tmp_path):
     base = update(tmp_path, "adamw_torch", 6, echo=False)
-    allowed = update(tmp_path, "adamw_torch", 6, echo_when_alone="allow")
+    allowed = update(tmp_path, "adamw_torch", 6, echo_without_policy_gradient="allow")
     assert 0 < gap(base, allowed) < 0.1 * norm(base)
 
 
 @pytest.mark.parametrize("warm", [0, 6])
-def test_sgd_keeps_the_coefficient_so_scale_is_allow(tmp_path, warm):
+def test_sgd_keeps_the_coefficient(tmp_path, warm):
     base = update(tmp_path, "sgd", warm, echo=False)
-    allowed, scaled, tenth = (
-        update(tmp_path, "sgd", warm, echo_when_alone=mode, echo_coef=coef)
-        for mode, coef in (("allow", COEF), ("scale", COEF), ("allow", COEF / 10))
-    )
-    assert all(torch.equal(allowed[n], scaled[n]) for n in allowed)
+    allowed, tenth = (update(tmp_path, "sgd", warm, echo_coef=coef) for coef in (COEF, COEF / 10))
     assert gap(base, allowed) == pytest.approx(10 * gap(base, tenth), rel=1e-2)
 
 
-@pytest.mark.parametrize("mode", ["scale", "skip"])
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [(dict(entropy_coef=0.01), "entropy bonus"), (dict(use_adaptive_entropy=True), "entropy bonus")],
-)
-def test_modes_that_cannot_be_kept_are_refused(tmp_path, mode, changes, named):
-    with pytest.raises(ValueError, match=f"echo_when_alone='{mode}' cannot be kept with an? ?.*{named}"):
-        build(tmp_path, echo_when_alone=mode, **changes)
+@pytest.mark.parametrize("changes", [dict(entropy_coef=0.01), dict(use_adaptive_entropy=True)])
+def test_skip_with_an_entropy_bonus_is_refused(tmp_path, changes):
+    refusal = "echo_without_policy_gradient='skip' cannot be kept with an entropy bonus"
+    with pytest.raises(ValueError, match=refusal):
+        build(tmp_path, echo_without_policy_gradient="skip", **changes)
 
 
-def test_scale_with_a_kl_term_is_refused(tmp_path):
+def test_skip_with_a_kl_term_is_refused(tmp_path):
     make_model().save_pretrained(tmp_path / "model")
     with pytest.raises(ValueError, match=r"beta=0\.1"):
-        build(tmp_path, model=str(tmp_path / "model"), beta=0.1, echo_when_alone="scale")
+        build(tmp_path, model=str(tmp_path / "model"), beta=0.1, echo_without_policy_gradient="skip")
 
 
-@pytest.mark.parametrize(
-    ("obstacle", "modes"),
-    [("DeepSpeed", ("scale", "skip")), ("FSDP", ("scale",)), ("fp16", ("scale",)), ("router", ("skip",))],
-)
-def test_refused_where_it_cannot_be_kept(tmp_path, obstacle, modes):
-    from echorl.trl.alone import check_when_alone
-
-    for mode in modes:
-        trainer = build(tmp_path, echo_when_alone=mode)
-        trainer.is_deepspeed_enabled = obstacle == "DeepSpeed"
-        trainer.is_fsdp_enabled = obstacle == "FSDP"
-        trainer.args.fp16 = obstacle == "fp16"
-        trainer.aux_loss_enabled = obstacle == "router"
-        with pytest.raises(ValueError, match=obstacle):
-            check_when_alone(trainer)
+@pytest.mark.parametrize("obstacle", ["DeepSpeed", "router"])
+def test_refused_where_it_cannot_be_kept(tmp_path, obstacle):
+    trainer = build(tmp_path, echo_without_policy_gradient="skip")
+    trainer.is_deepspeed_enabled = obstacle == "DeepSpeed"
+    trainer.aux_loss_enabled = obstacle == "router"
+    with pytest.raises(ValueError, match=obstacle):
+        check_skip(trainer)
 
 
-@pytest.mark.parametrize("mode", ["scale", "skip"])
-def test_rounding_of_a_step_without_a_clip_is_never_scaled_up(tmp_path, mode):
+def test_rounding_in_a_step_without_a_clip_moves_nothing(tmp_path):
     """All-fail groups of equal rewards: what gradient there is comes from rounding."""
 
     def wrong(completions, **_):
@@ -142,21 +119,12 @@ def test_rounding_of_a_step_without_a_clip_is_never_scaled_up(tmp_path, mode):
             for parameter in model.parameters():
                 parameter.grad.fill_(1e-9)
 
-    trainer = build(tmp_path, wrong, echo_when_alone=mode, weight_decay=0.0, max_steps=1)
+    trainer = build(tmp_path, wrong, echo_without_policy_gradient="skip", weight_decay=0.0, max_steps=1)
     trainer.callback_handler.callbacks.insert(0, Rounding())
     before = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
     trainer.train()
     assert trainer.state.log_history[0]["echo/alone"] == 1.0
     assert all(torch.equal(before[name], after) for name, after in trainer.model.named_parameters())
-
-
-def test_scale_leaves_the_weights_alone_where_a_gradient_is_not_finite():
-    from echorl.trl.alone import _step_by
-
-    weight = torch.nn.Parameter(torch.ones(3))
-    weight.grad = torch.tensor([1.0, torch.inf, 0.0])
-    _step_by(torch.optim.SGD([weight], lr=0.1), 1.0)
-    assert weight.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_a_step_without_policy_gradient_warns_once_and_is_logged(tmp_path, caplog):
@@ -183,7 +151,7 @@ def test_a_mixed_group_that_the_loss_masks_whole_does_not_count(tmp_path):
     changes = dict(rollout_func=rollouts, mask_truncated_completions=True, max_steps=1)
     _, base_grads, _, base = run(tmp_path, reward, echo=False, **changes)
     assert norm(base_grads[0]) == 0.0
-    trainer, _, _, weights = run(tmp_path, reward, echo_when_alone="skip", **changes)
+    trainer, _, _, weights = run(tmp_path, reward, echo_without_policy_gradient="skip", **changes)
     assert trainer.state.log_history[0]["echo/alone"] == 1.0
     assert all(torch.equal(base[n], weights[n]) for n in base)
 

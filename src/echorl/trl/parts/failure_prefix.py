@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from echorl.core.ledger import KINDS
-from echorl.core.mining import EchoClips
 from echorl.methods.base import Batch
 from echorl.trl.parts.base import COMPLETION_IDS, Generated
 from echorl.trl.parts.memory import RowKeys
@@ -28,8 +26,8 @@ class Stored:
     born: int
 
 
-class StoredPrefix(Prefixed):
-    """Begins groups with what is stored for their prompts; what is stored, a subclass says."""
+class FailurePrefix(Prefixed):
+    """Begins groups with what is stored for their prompts: the first failure of a group that was nearly all right."""
 
     def __init__(self, trainer: EchoGRPOTrainer) -> None:
         super().__init__(trainer)
@@ -88,11 +86,21 @@ class StoredPrefix(Prefixed):
             if self.lengths[group]:
                 stored = self.stored[key]
                 stored.share = self.trainer.method.moved(stored.share, right[group], judged[group])
+        self._keep(self._failures(batch))
         return advantages
 
-    def keep(self, found: list[tuple[int, list[int]]], share: float) -> None:
-        """Store this process's (number of the rollout among all, tokens); of several of one prompt the first counts."""
-        step, size = self.trainer.state.global_step, self.trainer.num_generations
+    def _failures(self, batch: Batch) -> list[tuple[int, list[int]]]:
+        """This process's failures of plain groups that were nearly all right: (rollout's number among all, tokens)."""
+        right, judged = batch.counts
+        saturated = (right < judged) & (right >= self.trainer.method.saturated * judged)
+        wanted = (saturated[batch.groups] & batch.scored & ~batch.success).tolist()
+        rows = [(self.first + row, ids) for row, ids in enumerate(self.completions) if not self.prefixes[row]]
+        # One token at least is left to the policy.
+        return [(place, ids[:-1]) for place, ids in rows if wanted[place] and len(ids) > 1]
+
+    def _keep(self, found: list[tuple[int, list[int]]]) -> None:
+        """Store what all processes found; of several failures of one prompt the first counts."""
+        step, size, share = self.trainer.state.global_step, self.trainer.num_generations, self.trainer.method.share
         for place, ids in sorted(gather_object(found), reverse=True):
             self.stored[self.keys[place // size]] = Stored(tokens=list(ids), share=share, born=step)
 
@@ -104,40 +112,3 @@ class StoredPrefix(Prefixed):
         if state:
             self.rows.check(state["rows"])
             self.stored = {key: Stored(**each) for key, each in state["stored"].items()}
-
-
-class FailurePrefix(StoredPrefix):
-    """Stores the first failure of a group that was nearly all right."""
-
-    def judged(self, advantages: Tensor, batch: Batch) -> Tensor:
-        super().judged(advantages, batch)
-        method = self.trainer.method
-        right, judged = batch.counts
-        saturated = (right < judged) & (right >= method.saturated * judged)
-        wanted = (saturated[batch.groups] & batch.scored & ~batch.success).tolist()
-        rows = [(self.first + row, ids) for row, ids in enumerate(self.completions) if not self.prefixes[row]]
-        # One token at least is left to the policy.
-        self.keep([(place, ids[:-1]) for place, ids in rows if wanted[place] and len(ids) > 1], method.share)
-        return advantages
-
-
-class ClipPrefix(StoredPrefix):
-    """Stores, of an all-success group, the EchoClip up to its last step: the state before the hardest one."""
-
-    def __init__(self, trainer: EchoGRPOTrainer) -> None:
-        super().__init__(trainer)
-        if trainer.echo.coef == 0:
-            raise ValueError("method='clip_prefix' begins groups with EchoClips, and echo_coef=0 finds none: set it.")
-        self.solved: list[bool] = []  # rollouts of all processes
-
-    def judged(self, advantages: Tensor, batch: Batch) -> Tensor:
-        self.solved = (batch.kinds.kind == KINDS.index("all_success"))[batch.groups].tolist()
-        return super().judged(advantages, batch)
-
-    def mined(self, clips: EchoClips, step_ids: Tensor) -> None:
-        found = []
-        for row, step in zip(clips.rollout.tolist(), clips.step.tolist(), strict=True):
-            before = int(((step_ids[row] >= 0) & (step_ids[row] < step)).sum())
-            if self.solved[self.first + row] and not self.prefixes[row] and before:
-                found.append((self.first + row, self.completions[row][:before]))
-        self.keep(found, 1.0)
