@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
     rollouts = read_rollouts(args.data) if args.data and "math" in args.kinds else []
     source = f"of the files in {args.data}" if args.data else "of the built-in list (--data FOLDER for others)"
     print(f"{len(golds)} golds {source}, seeds {seeds}")
-    cases = cases_of(golds, seeds, rollouts)
+    cases = wrong_answers(golds, seeds) if args.held_out else cases_of(golds, seeds, rollouts)
     outcomes = measure(columns_of(args.grader, args.timeout), cases)
     names, rows = list(outcomes), rows_of(cases, outcomes)
     print(f"\n{text_of_rows(rows, names)}\n\n{text_of_rows(totals_of(cases, outcomes), names)}\n")
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--seeds", default="0..19", help="the first half is for development")
-    parser.add_argument("--held_out", action="store_true", help="the second half of the seeds, to be read once")
+    parser.add_argument("--held_out", action="store_true", help="wrong answers of the second half of the seeds alone")
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds for a call of MODULE:FUNCTION")
     parser.add_argument("--show", type=int, default=2, help="errors listed of each kind")
     parser.add_argument("--errors", type=Path, help="a JSON-lines file for all errors")
