@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,18 @@ def replacing(path: Path) -> Iterator[Path]:
         with scratch.open("rb+") as file:
             os.fsync(file.fileno())  # else the name may reach the disk before the content does
         os.replace(scratch, path)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Within, a new folder to be filled; at the end it becomes `path`, where there is none, in one move."""
+    scratch = path.parent / f".echorl-{secrets.token_hex(8)}.tmp"
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+        os.replace(scratch, path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -68,7 +68,7 @@ def test_some_of_the_benchmarks(places):
     [
         (dict(size=5), "hold different items .*6 and 5; 'item-5' is only in one"),
         (dict(samples=2), "samples is 4 in .* and 2 in "),
-        (dict(grader="number"), "grader is choice in .* and number in "),
+        (dict(grader="math"), "grader is choice in .* and math in "),
     ],
 )
 def test_what_differs_is_named(places, tmp_path, changes, words):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.checked import Each, Maybe, check
+from echorl.stored import replacing
 from echorl.texts import parse_json
 
 ENDING = ".jsonl.gz"
@@ -50,16 +51,15 @@ class Pack:
     def write(self) -> None:
         """Write the file in one move. The same runs give the same bytes, in whatever order they are."""
         header = {"echorl": KIND, "format": FORMAT, "runs": len(self.runs), "plan": self.plan, "methods": self.methods}
-        scratch = self.path.with_name(f".{self.path.name}.tmp")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("wb") as raw:
-            with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
-                file.write(_line(header))
-                for name, files in sorted(self.runs.items()):
-                    file.write(_line({"run": name, "files": dict(sorted(files.items()))}))
-            raw.flush()
-            os.fsync(raw.fileno())  # else the name may reach the disk before the content does
-        os.replace(scratch, self.path)
+        with (
+            replacing(self.path) as scratch,
+            scratch.open("wb") as raw,
+            gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file,
+        ):
+            file.write(_line(header))
+            for name, files in sorted(self.runs.items()):
+                file.write(_line({"run": name, "files": dict(sorted(files.items()))}))
 
 
 def pack_path(folder: str | Path) -> Path:

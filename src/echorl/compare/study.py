@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 from echorl.compare.pack import Pack
 from echorl.compare.plan import Comparison, Run, Validation
 from echorl.compare.run import MARK, check_key, claim, kept_key, run_key, run_options, scores_key, scores_path
-from echorl.stored import read_json, write_json
+from echorl.stored import read_json, replacing_folder, write_json
 
 
 @dataclass(frozen=True)
@@ -52,12 +50,9 @@ class Study:
         folder, key, mark = self.folder(run), self.key(run), self.file(run, MARK)
         if self.pack is not None and mark is not None and not folder.exists():
             check_key(mark, key, f"{self.pack.path} holds the run {run.name}", "remove that file")
-            scratch = folder.with_name(f".{folder.name}.tmp")
-            shutil.rmtree(scratch, ignore_errors=True)
-            scratch.mkdir(parents=True)
-            for name, kept in self.pack.runs[run.name].items():
-                write_json(scratch / name, kept)
-            os.replace(scratch, folder)
+            with replacing_folder(folder) as scratch:
+                for name, kept in self.pack.runs[run.name].items():
+                    write_json(scratch / name, kept)
         claim(folder, key)
 
     def training(self, run: Run) -> Any:

@@ -59,7 +59,7 @@ _SIGNS = {"<=": "le", ">=": "ge", "==": "=", "**": "^"}
 ORDERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 PLAIN_NAMES = frozenset(
     "pi infinity inf infty asin acos atan floor ceil ceiling binomial alpha beta gamma delta epsilon zeta theta iota "
-    "kappa lambda sigma upsilon omega Gamma Delta Theta Lambda Sigma Upsilon Omega".split()
+    "kappa lambda sigma tau rho phi psi upsilon omega Gamma Delta Theta Lambda Sigma Upsilon Omega".split()
 )
 """Words that are names without a backslash, too, besides the functions."""
 
