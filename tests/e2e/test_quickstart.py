@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from echorl import stored
 from echorl.cli import main
 from echorl.evaluate import pass_at_1
 from echorl.output_folder import contents
-from echorl.quickstart import arm_folder, run, seeds, summary
+from echorl.quickstart import arm_folder, run, summary
 from echorl.quickstart.study import ARMS, TINY
 
 STEPS = TINY.num_steps
@@ -195,18 +194,3 @@ def test_wording_of_the_gradient():
     assert "comes back" in said(groups=3, policy=0.0, echo=0.002)
     assert "comes back" not in said(groups=3, policy=0.0, echo=0.0)
     assert "none of 64 groups" in said(groups=0, policy=0.0, echo=0.0)
-
-
-def test_seeds_are_put_together(finished, tmp_path):
-    for seed, gain in ((0, 0.1), (1, 0.3)):
-        results = json.loads((finished / "results.json").read_text())
-        results["key"]["settings"]["seed"] = seed
-        results["value"]["accuracy"]["test"] = {"grpo": {"value": 0.5}, "echorl": {"value": 0.5 + gain}}
-        (tmp_path / str(seed)).mkdir()
-        stored.write_json(tmp_path / str(seed) / "results.json", results)
-    table = seeds.markdown(seeds.read_results([tmp_path / "0", tmp_path / "1"]))
-    assert "| 0 | +10.0 |" in table
-    assert "| mean, 95 % interval | +20.0 [-107.1, +147.1] |" in table
-    for folders in ([tmp_path / "0", tmp_path / "0"], [tmp_path]):
-        with pytest.raises(ValueError, match=r"its own seed|no results"):
-            seeds.read_results(folders)

@@ -1,6 +1,6 @@
 """The learning rate of the quickstart: plain GRPO at several rates and seeds, judged on the validation split.
 
-    python -m echorl.quickstart.grid --output FOLDER [--rates 3e-5 1e-4 ...] [--seeds 0 1] [--threads 1]
+    python -m benchmarks.quickstart.rates --output FOLDER [--rates 3e-5 1e-4 ...] [--seeds 0 1] [--threads 1]
 
 Prints a Markdown table. What is finished is kept in FOLDER: run it again to go on, or to add rates and seeds.
 """
