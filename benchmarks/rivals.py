@@ -1,31 +1,38 @@
-"""docs/rivals-study.md's numbers and figures again, from the stored runs; runs what is missing.
+"""docs/rivals-study.md's numbers and figures again, from the packed runs alone.
 
 make rivals
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from echorl.cli import main as echorl
+import yaml
+
+from benchmarks.predicted import make_sections, read_points, spearman
+from echorl.compare.packed import PackedStudy, open_pack
+from echorl.compare.results import make_results, results_markdown
 from echorl.compare.table import markdown_rows, number
-from echorl.report.predicted import spearman
+from echorl.report.assemble import Report, assemble
+from echorl.report.compared import of_results
+from echorl.report.page import write
 from echorl.report.verdicts import PASS, verdict_table
 
-RECIPES = Path("recipes/cpu/rivals")
-MAIN = ("chain_sum/study", "products/study")
+MAIN = ("chain_sum", "products")
 OTHERS = (
-    "chain_sum/start",
-    "products/start",
-    *(f"chain_sum/{arm}-{rate}e-4" for arm in ("uft", "luffy") for rate in (1, 2)),
+    "chain_sum-start",
+    "products-start",
+    *(f"chain_sum-{arm}-{rate}e-4" for arm in ("uft", "luffy") for rate in (1, 2)),
 )
 STORED = Path("benchmarks/studies")
+NOTES = Path("recipes/cpu/rivals/notes.yaml")
+FORMER = STORED / "former-notes.yaml"
+"""The notes of arms that are stored, and that no study can run again since their methods have left echorl."""
 OUTPUT = Path("runs/rivals")
 TABLES = Path("docs/rivals-study-tables.md")
 FIGURES = {
@@ -40,29 +47,62 @@ LEAD = """# The rivals' study: all numbers
 Written by `make rivals` from `benchmarks/studies`; read in [rivals-study.md](rivals-study.md). The first row
 of a table has means, the others paired differences (the reference stands behind the arm) with Student's 95 % intervals
 over the seeds; a star: p < 0.05 after Holm's correction over the column. Only pass@1 was named as primary beforehand.
-Intervals by bootstrap over seeds and prompts, single levels, and p-values: `results.md` beside the runs.
+Intervals by bootstrap over seeds and prompts, single levels, and p-values: `runs/rivals/*/results.md`.
 """
 
 
 def main() -> None:
-    results = {}
-    for study in (*MAIN, *OTHERS):
-        with contextlib.redirect_stdout(io.StringIO()):
-            _call("compare", str(RECIPES / f"{study}.yaml"))
-    for study in MAIN:
-        results[study] = json.loads((STORED / study.split("/")[0] / "results.json").read_text(encoding="utf-8"))
-    parts = [LEAD, joined(results), *(text for study in MAIN for text in tables(study.split("/")[0], results[study]))]
-    TABLES.write_text("\n".join([*parts, predictors(results)]), encoding="utf-8")
-    folders = [str(STORED / study.split("/")[0]) for study in MAIN]
-    _call("report", *folders, "--output", str(OUTPUT / "index.html"), "--png")
+    results = {name: keep(name) for name in (*MAIN, *OTHERS)}
+    TABLES.write_text(document(results), encoding="utf-8")
+    report = make_report(results)
+    write(report.page, OUTPUT / "index.html")
+    report.write_pngs(OUTPUT / "index")
     for name, chart in FIGURES.items():
         shutil.copy(OUTPUT / f"index-{chart}.png", f"docs/images/{name}.png")
-    print(TABLES)
+    print(TABLES, OUTPUT / "index.html", sep="\n")
 
 
-def _call(*words: str) -> None:
-    if code := echorl(list(words)):
-        raise SystemExit(code)
+def keep(name: str) -> dict[str, Any]:
+    """A packed study's results, which are left in `OUTPUT`, too."""
+    study = open_study(name)
+    results = make_results(study, study.pack.methods)
+    (OUTPUT / name).mkdir(parents=True, exist_ok=True)
+    (OUTPUT / name / "results.json").write_text(json.dumps(results) + "\n", encoding="utf-8")
+    (OUTPUT / name / "results.md").write_text(results_markdown(study.comparison, results), encoding="utf-8")
+    return results
+
+
+def open_study(name: str) -> PackedStudy:
+    """A packed study; if the notes of the main studies have changed since they were packed, with those of today."""
+    study = open_pack(STORED / f"{name}.jsonl.gz")
+    notes = read_notes() if name in MAIN else {}
+    if notes == study.comparison.notes:
+        return study
+    pack = dataclasses.replace(study.pack, plan={**study.pack.plan, "notes": notes})
+    pack.write()
+    return open_pack(pack.path)
+
+
+def read_notes() -> dict[str, Any]:
+    """The notes of the main studies, with those of all stored arms."""
+    notes, former = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in (NOTES, FORMER))
+    return {**notes, "arms": {**notes["arms"], **former}}
+
+
+def document(results: Mapping[str, Any]) -> str:
+    """The text of `TABLES`."""
+    main_results = {name: results[name] for name in MAIN}
+    parts = [LEAD, joined(main_results), *(text for name in MAIN for text in tables(name, results[name]))]
+    return "\n".join([*parts, predictors(main_results)])
+
+
+def make_report(results: Mapping[str, Any]) -> Report:
+    """Both studies on a page, and what the probes foretold beside what the arms gained."""
+    report = assemble([of_results(STORED / f"{name}.jsonl.gz", results[name]) for name in MAIN])
+    points = [point for name in MAIN for point in read_points(STORED / "probes" / name, name, results[name])]
+    charts, sections = make_sections(points)
+    page = dataclasses.replace(report.page, sections=[*report.page.sections, *sections])
+    return dataclasses.replace(report, page=page, charts=[*report.charts, *charts])
 
 
 def joined(results: Mapping[str, Any]) -> str:
@@ -71,10 +111,10 @@ def joined(results: Mapping[str, Any]) -> str:
     gains = [sums.head.index(part) for part in results[MAIN[0]]["averages"]]
     other = {row[0]: row for row in products.rows}
     places = ("sums, in distribution", "sums, out of it", "products, in distribution", "products, out of it")
-    rows = [["arm", *sums.head[2:4], *places, "claimed by its source"]]
+    rows = [["arm", *sums.head[2:4], *places, sums.head[4]]]
     for row in sums.rows:
         name = f"`{row[0]}`" + (f" − {row[1]}" if row[1] else "")
-        rows.append([name, *row[2:4], *(side[i] for side in (row, other[row[0]]) for i in gains), row[-1]])
+        rows.append([name, *row[2:4], *(side[i] for side in (row, other[row[0]]) for i in gains), row[4]])
     return f"## pass@1 on both tasks\n\n{markdown_rows(rows)}\n"
 
 
@@ -124,7 +164,7 @@ def predictors(results: Mapping[str, Any]) -> str:
         for measure in ("updates", "tokens outside mixed groups, %"):
             kept = [arm for arm in arms if (measure, arm) != ("updates", "hold_step")]  # whose updates count held ones
             ranks = spearman([training[measure][arm]["mean"] for arm in kept], [gains[study][arm] for arm in kept])
-            rows.append([f"{measure.removesuffix(', %')}, {study.split('/')[0]}", str(len(kept)), f"{ranks:+.2f}"])
+            rows.append([f"{measure.removesuffix(', %')}, {study}", str(len(kept)), f"{ranks:+.2f}"])
     for text, kept in (("that on the other task", list(gains[MAIN[0]])), ("that, arms beside grpo alone", arms)):
         ranks = spearman(*([gains[study][arm] for arm in kept] for study in MAIN))
         rows.append([text, str(len(kept)), f"{ranks:+.2f}"])

@@ -1,6 +1,6 @@
 """Find the holes of a grader: golds in other forms, wrong answers, and labelled rollouts.
 
-    python -m benchmarks.graders [MODULE:FUNCTION] [--data FOLDER] [--kinds math number choice]
+    python -m benchmarks.graders [MODULE:FUNCTION] [--data FOLDER] [--kinds math number choice geometry]
                                  [--seeds 0..19] [--held_out] [--timeout 5] [--show 2] [--errors FILE.jsonl]
 
 Without MODULE:FUNCTION: our graders, plain math-verify and lighteval's extractive match (`make graders-lighteval`), and
@@ -23,7 +23,7 @@ from benchmarks.graders.golds import Gold, built_in, read_golds, read_rollouts
 from benchmarks.graders.table import errors_of, rows_of, text_of_errors, text_of_rows, totals_of, write_errors
 from benchmarks.graders.wrong import Case, wrong_answers
 
-KINDS = ("math", "number", "choice")
+KINDS = ("math", "number", "choice", "geometry")
 LIGHTEVAL = ROOT / ".venv-lighteval/bin/python"
 Column = Callable[[Sequence[Case]], list[Outcome]]
 
@@ -57,6 +57,9 @@ def seeds_of(text: str, *, held_out: bool) -> list[int]:
 def columns_of(name: str | None, timeout: float) -> dict[str, Column]:
     if name is not None:
         return {name: Function(name, timeout)}
+    import echorl
+
+    print(f"ours: echorl in {Path(echorl.__file__).parent}")
     columns: dict[str, Column] = {
         "ours": ours,
         "math-verify": Function("benchmarks.graders.with_math_verify:score", 30.0),
@@ -84,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
     rollouts = read_rollouts(args.data) if args.data and "math" in args.kinds else []
     source = f"of the files in {args.data}" if args.data else "of the built-in list (--data FOLDER for others)"
     print(f"{len(golds)} golds {source}, seeds {seeds}")
-    cases = cases_of(golds, seeds, rollouts)
+    cases = wrong_answers(golds, seeds) if args.held_out else cases_of(golds, seeds, rollouts)
     outcomes = measure(columns_of(args.grader, args.timeout), cases)
     names, rows = list(outcomes), rows_of(cases, outcomes)
     print(f"\n{text_of_rows(rows, names)}\n\n{text_of_rows(totals_of(cases, outcomes), names)}\n")
@@ -116,7 +119,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--seeds", default="0..19", help="the first half is for development")
-    parser.add_argument("--held_out", action="store_true", help="the second half of the seeds, to be read once")
+    parser.add_argument("--held_out", action="store_true", help="wrong answers of the second half of the seeds alone")
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds for a call of MODULE:FUNCTION")
     parser.add_argument("--show", type=int, default=2, help="errors listed of each kind")
     parser.add_argument("--errors", type=Path, help="a JSON-lines file for all errors")

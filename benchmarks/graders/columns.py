@@ -46,11 +46,17 @@ def ours(cases: Sequence[Case]) -> list[Outcome]:
                 for i, case in enumerate(cases)
                 if case.grader == name and (not case.right or name != "math") == shortcut
             ]
-            texts, golds = [cases[i].answer for i in rows], [cases[i].gold for i in rows]
+            texts, golds = [cases[i].answer for i in rows], [_gold(cases[i]) for i in rows]
             grade = GRADERS[name].grade if shortcut else grade_without_shortcut
             verdicts = grade(texts, golds) if rows else []
             outcomes |= {i: Outcome(verdict.score, verdict.reason) for i, verdict in zip(rows, verdicts, strict=True)}
     return [outcomes[i] for i in range(len(cases))]
+
+
+def _gold(case: Case) -> str:
+    from echorl.tasks.verify import geometry_gold
+
+    return case.gold if case.grader != "geometry" else geometry_gold("", float(case.gold), [float(case.gold)])
 
 
 def grade_without_shortcut(texts: Sequence[str], golds: Sequence[str]) -> list:

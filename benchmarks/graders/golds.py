@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ FILES = (
     "benchmarks/arc_challenge.parquet",
     "benchmarks/mmlu_pro.parquet",
     "gsm8k/test.jsonl",
+    "benchmarks/geometry3k_test.zip",
 )
 ROLLOUTS = "math_rollouts/qwen25_math_100x8.jsonl"
 
@@ -26,12 +28,13 @@ BUILT_IN = {
         \arcsin(\frac{5}{13}); \frac{C}{S}; (a+5)(b-2)""",
     "number": "0; 3; 18; 42; -5; 104; 2500; 64000; 1250000; 0.5; 3.75; 12.5",
     "choice": "A; B; C; D; E; F; G; H; I; J",
+    "geometry": "60.0; 18.8; 157.1; 28.0; 9.77",
 }
 
 
 @dataclass(frozen=True)
 class Gold:
-    """A gold answer and the kind of grader for it: `math`, `number` or `choice`."""
+    """A gold answer and the kind of grader for it: `math`, `number`, `choice` or `geometry` (a rounded value)."""
 
     kind: str
     text: str
@@ -48,14 +51,22 @@ def read_golds(folder: Path) -> list[Gold]:
             f"--data {folder} has no {missing[0]}: give the folder that holds {', '.join(FILES)}, or leave --data out "
             "for the built-in golds"
         )
-    suite, math500, arc, mmlu_pro, gsm8k = (folder / name for name in FILES)
+    suite, math500, arc, mmlu_pro, gsm8k, geometry3k = (folder / name for name in FILES)
     mathematics = [row["ground_truth"] for row in _column(suite, "reward_model")]
     mathematics += [json.loads(line)["answer"] for line in math500.read_text(encoding="utf-8").splitlines()]
     letters = [row["ground_truth"] for row in _column(arc, "reward_model")] + _column(mmlu_pro, "answer")
     solutions = [json.loads(line)["answer"] for line in gsm8k.read_text(encoding="utf-8").splitlines()]
     numbers = [solution.rpartition("####")[2].strip() for solution in solutions]
-    texts = {"math": mathematics, "number": numbers, "choice": letters}
+    texts = {"math": mathematics, "number": numbers, "choice": letters, "geometry": _values(geometry3k)}
     return [Gold(kind, text) for kind, column in texts.items() for text in dict.fromkeys(column)]
+
+
+def _values(path: Path) -> list[str]:
+    """The right values of Geometry3K from 5 on and with up to two decimals: of others half a unit is over 1 %."""
+    with zipfile.ZipFile(path) as archive:
+        rows = [json.loads(archive.read(name)) for name in archive.namelist() if name.endswith("data.json")]
+    values = [row["precise_value"]["ABCD".index(row["answer"])] for row in rows]
+    return [repr(value) for value in values if isinstance(value, float) and value >= 5 and value == round(value, 2)]
 
 
 def _column(path: Path, name: str) -> list:

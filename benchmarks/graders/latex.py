@@ -35,7 +35,8 @@ def plain(gold: str) -> str:
     ('(\\frac{1}{2}, 10000)', '32348')
     """
     gold = re.sub(r"\\(?:left|right|displaystyle|quad)(?![A-Za-z])|\\[,;:]", " ", gold.replace("\\$", ""))
-    gold = gold.replace("$", "").replace("\\dfrac", "\\frac").replace("\\!", "")
+    gold = re.sub(r"(?<=[0-9]),\\!\s*(?=[0-9]{3})", "", gold)
+    gold = re.sub(r"\$\s*,\s*\$", ", ", gold).replace("$", "").replace("\\dfrac", "\\frac").replace("\\!", "")
     gold = re.sub(r"(?<=[0-9])\{,\}\s*(?=[0-9]{3})", "", gold).strip().rstrip(".")
     if re.fullmatch(r"-?[0-9]{1,3}(,[0-9]{3})+", gold):
         gold = gold.replace(",", "")

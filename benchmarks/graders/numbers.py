@@ -33,11 +33,11 @@ def _last(parts: list[str], i: int) -> str:
 
 
 def of_a_number(change: Callable[[Random, str], str | None]) -> Mutation:
-    """The mutation that changes one of a text's numbers."""
+    """The mutation that changes one of a text's numbers; not an exponent without braces, which has one digit."""
 
     def mutate(rng: Random, text: str) -> str | None:
         parts = TOKEN.findall(text)
-        found = places(parts, NUMBER)
+        found = [i for i in places(parts, NUMBER) if _last(parts, i) != "^"]
         if not found:
             return None
         i = rng.choice(found)
@@ -197,11 +197,6 @@ def base_changed(rng: Random, text: str) -> str | None:
     return f"{found[1]}_{rng.choice(others)}" if found and others else None
 
 
-def base_dropped(rng: Random, text: str) -> str | None:
-    found = re.fullmatch(r"([0-9]+)_\{?([0-9])\}?", text)
-    return found[1] if found else None
-
-
 NUMBERS: dict[str, Mutation] = {
     "digit changed": of_a_number(digit_changed),
     "digit dropped": of_a_number(digit_dropped),
@@ -223,5 +218,4 @@ NUMBERS: dict[str, Mutation] = {
     "fraction appended": fraction_appended,
     "exponent changed": exponent_changed,
     "base changed": base_changed,
-    "base dropped": base_dropped,
 }

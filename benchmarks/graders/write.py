@@ -163,6 +163,8 @@ def _sympy_name(name: str):
 
     if name == "infty":
         return sympy.oo
+    if name.endswith(("_max", "_odot")):
+        raise Unreadable(name)
     _name(name)
     return {"pi": sympy.pi, "i": sympy.I, "e": sympy.E}.get(name) or sympy.Symbol(name)
 

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from random import Random
 
 from benchmarks.graders import hedges
-from benchmarks.graders.forms import in_box, text_of
+from benchmarks.graders.forms import in_box
 from benchmarks.graders.golds import Gold
 from benchmarks.graders.latex import TEXT, Unreadable
 from benchmarks.graders.letters import LETTERS
 from benchmarks.graders.numbers import NUMBERS, Mutation
+from benchmarks.graders.rewriting import text_of
 from benchmarks.graders.structures import BY_CONSTRUCTION, STRUCTURES
 from benchmarks.graders.values import far_apart
 
-PER_KIND = {"math": 18, "number": 5}
+PER_KIND = {"math": 18, "number": 5, "geometry": 5}
 """Wrong answers of each kind of mutation and seed; fewer where the golds give no more."""
 HEDGES_PER_KIND = {"math": 6, "number": 4, "choice": 3}
 FAMILIES: dict[str, dict[str, Mutation]] = {"numbers": NUMBERS, "letters": LETTERS, "structure": STRUCTURES}
@@ -35,31 +36,32 @@ class Case:
 
 
 def wrong_answers(golds: Sequence[Gold], seeds: Iterable[int]) -> list[Case]:
-    """The wrong answers of some seeds, each (gold, answer) once."""
-    cases: dict[tuple[str, str], Case] = {}
+    """The wrong answers of some seeds, each (grader, gold, answer) once."""
+    cases: dict[tuple[str, str, str], Case] = {}
     for seed in seeds:
         for case in _of_seed(golds, seed):
-            cases.setdefault((case.gold, case.answer), case)
+            cases.setdefault((case.grader, case.gold, case.answer), case)
     return list(cases.values())
 
 
 def _of_seed(golds: Sequence[Gold], seed: int) -> Iterator[Case]:
-    by_kind = {kind: [gold.text for gold in golds if gold.kind == kind] for kind in HEDGES_PER_KIND}
+    by_kind = {kind: [gold.text for gold in golds if gold.kind == kind] for kind in PER_KIND | HEDGES_PER_KIND}
     for family, mutations in FAMILIES.items():
         for name, mutation in mutations.items():
             rng = Random(f"{seed}, {family}, {name}")
-            yield from _mutated(rng, by_kind["math"], family, name, mutation)
+            yield from _mutated(rng, "math", by_kind["math"], family, name, mutation)
             if family == "numbers":
                 yield from _mutated_numbers(rng, by_kind["number"], name, mutation)
+                yield from _mutated(rng, "geometry", by_kind["geometry"], family, name, mutation)
     yield from _hedges(by_kind, seed)
 
 
-def _mutated(rng: Random, golds: list[str], family: str, name: str, mutation: Mutation) -> Iterator[Case]:
-    left = PER_KIND["math"]
+def _mutated(rng: Random, grader: str, golds: list[str], family: str, name: str, mutation: Mutation) -> Iterator[Case]:
+    left = PER_KIND[grader]
     for gold in rng.sample(golds, len(golds)):
         answer = mutated(rng, gold, name, mutation)
         if answer is not None:
-            yield Case("math", family, name, gold, in_box(answer), right=False)
+            yield Case(grader, family, name, gold, in_box(answer), right=False)
             left -= 1
         if left == 0:
             return
@@ -146,7 +148,8 @@ def _hedges(golds: dict[str, list[str]], seed: int) -> Iterator[Case]:
     for name, form in hedges.CHOICES.items():
         for gold, text in _filled(rng, form, letters, HEDGES_PER_KIND["choice"]):
             yield Case("choice", "hedges", name, gold, text, right=False)
-    yield from (Case("choice", "hedges", name, "A", form, right=False) for name, form in hedges.LETTER_A.items())
+    if "A" in letters:
+        yield from (Case("choice", "hedges", name, "A", form, right=False) for name, form in hedges.LETTER_A.items())
 
 
 def _filled(rng: Random, form: str, golds: list[str], count: int) -> Iterator[tuple[str, str]]:

@@ -95,7 +95,9 @@ def _check_object(value: Any, shape: Any, place: str) -> None:
 def _is(value: Any, kind: type) -> bool:
     if kind is float:
         return is_drawable(value) or value != value
-    return isinstance(value, kind) and (kind is not int or (not isinstance(value, bool) and abs(value) <= LARGEST))
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
+    return isinstance(value, kind)
 
 
 def is_drawable(value: Any) -> bool:

@@ -54,8 +54,8 @@ def claim(folder: Path, settings: Mapping[str, Any], *, command: str, holds: str
         ValueError: it holds something else, or what the command made with other settings.
     """
     path = folder / SETTINGS
-    before = read_json(path)
-    if before is None:
+    before: Any = read_json(path)
+    if not isinstance(before, dict):
         check_empty(folder, command)
         folder.mkdir(parents=True, exist_ok=True)
     else:

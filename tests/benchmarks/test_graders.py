@@ -88,6 +88,11 @@ def test_the_reader_refuses_what_it_is_not_sure_of(text: str) -> None:
         may_equal(text, text)
 
 
+def test_groups_of_thousands_and_lists() -> None:
+    texts = ("11,\\! 111,\\! 111,\\! 100", "58,500", "10{,}000", "\\$32,\\!348", "$1$,$200$", "3,400,5")
+    assert [plain(text) for text in texts] == ["11111111100", "58500", "10000", "32348", "1, 200", "3,400,5"]
+
+
 def test_decimals_differ_by_more_than_their_rounding() -> None:
     assert not far_apart("4.03188", "4.03189")
     assert far_apart("4.03188", "4.13188")

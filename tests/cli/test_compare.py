@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -194,6 +195,7 @@ def test_an_arm_with_a_final_run_that_diverged_has_no_result_and_the_others_have
     rows = results["tests"]["test"]["pass@1, %"]
     assert rows.keys() == {"echorl"}
     assert rows["echorl"]["difference"] is None  # its reference has no result
+    assert main(["report", "study", "--output", "page.html"]) == 0
 
 
 def test_a_study_all_of_whose_arms_diverged_is_an_error(write_study, jobs, fails):
@@ -229,3 +231,82 @@ def test_names_of_files_and_arms_named_twice_are_refused_before_anything_runs(tm
     study.write_text(study.read_text().replace("  results.json:", "  grpo:"))
     fails(["compare", path, "--dry_run"], "study.yaml is not valid YAML: 'grpo' stands twice, in line 3 and in line 4")
     assert not (tmp_path / "study").exists()
+
+
+def test_a_packed_study_is_shown_and_gone_on_with(write_study, jobs, fails, tmp_path, capsys):
+    path = write_study(notes={"arms": {"echorl": {"costs": "none"}}})
+    fails(["compare", path, "--pack"], "study has no finished run to pack: run the study first")
+    assert main(["compare", path]) == 0
+    first = (tmp_path / "study/results.json").read_bytes()
+    trained = list(jobs["done"])
+    assert main(["compare", path, "--pack"]) == 0
+    assert "study.jsonl.gz holds 10 finished runs" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "study")
+    for _ in range(2):
+        assert main(["compare", path]) == 0  # all from the pack
+    assert jobs["done"] == trained
+    assert (tmp_path / "study/results.json").read_bytes() == first
+    assert not list((tmp_path / "study").glob("*/*"))
+    text = (tmp_path / "study/results.md").read_text()
+    capsys.readouterr()
+    (tmp_path / "recipe.yaml").unlink()
+    assert main(["compare", "study.jsonl.gz"]) == 0
+    assert capsys.readouterr().out == text + "\n"
+    for _ in range(2):
+        assert main(["compare", "study.jsonl.gz", "--output_dir", "tables", "--num_seeds", "1"]) == 0
+    assert json.loads((tmp_path / "tables/results.json").read_text())["seeds"] == [0]
+
+
+def test_a_new_seed_of_a_packed_study_is_trained_alone(write_study, jobs, tmp_path):
+    path = write_study(learning_rates=[1e-5])
+    assert main(["compare", path]) == main(["compare", path, "--pack"]) == 0
+    shutil.rmtree(tmp_path / "study")
+    jobs["done"] = []
+    assert main(["compare", write_study(learning_rates=[1e-5], seeds=[0, 1, 2])]) == 0
+    assert sorted(jobs["done"]) == ["echorl/rate-1e-05/seed-2", "grpo/rate-1e-05/seed-2"]
+    assert main(["compare", path, "--pack"]) == 0  # of two seeds: what is there stays
+    shutil.rmtree(tmp_path / "study")
+    assert main(["compare", "study.jsonl.gz", "--dry_run"]) == 0
+
+
+def test_what_is_packed_with_other_settings_is_refused(write_study, jobs, fails):
+    path = write_study(learning_rates=[1e-5])
+    assert main(["compare", path]) == main(["compare", path, "--pack"]) == 0
+    shutil.rmtree("study")
+    other = write_study({"beta": 0.1}, learning_rates=[1e-5])
+    fails(["compare", other], "study.jsonl.gz holds the run grpo/rate-1e-05/seed-0 with other settings (beta None then")
+    Path("study.jsonl.gz").write_bytes(b"no gzip")
+    fails(["compare", path], "echorl: error: study.jsonl.gz is damaged (after 0 lines: ", "get the file again")
+    fails(["compare", "study.jsonl.gz"], "echorl: error: study.jsonl.gz is damaged (after 0 lines: ")
+
+
+def test_options_that_a_pack_does_not_take(write_study, fails):
+    fails(["compare", write_study(), "--pack", "--num_seeds", "1"], "--pack packs every finished run of the study")
+    fails(["compare", "x.jsonl.gz", "--pack"], "--pack and --parallel are for a study's YAML: x.jsonl.gz is packed")
+    fails(["compare", "x.jsonl.gz"], "x.jsonl.gz: there is no such file")
+
+
+def test_the_tables_of_a_pack_overwrite_nobody_s_results(write_study, jobs, fails):
+    path = write_study(learning_rates=[1e-5])
+    assert main(["compare", path]) == main(["compare", path, "--pack"]) == 0
+    Path("mine").mkdir()
+    Path("mine/results.json").write_text('{"benchmarks": {}}')
+    fails(["compare", "study.jsonl.gz", "--output_dir", "mine"], "mine holds results.json, which no comparison wrote")
+
+
+@pytest.mark.parametrize(
+    ("notes", "words"),
+    [
+        ({"arms": {"grpo": "none"}}, "notes.arms.grpo is not an object"),
+        ({"arms": {"grpo": {"costs": 2}}}, "notes.arms.grpo.costs is not text"),
+        ({"arms": {"x": {}}}, "notes: 'x' is no arm; there are grpo, echorl"),
+        ({"advice": []}, "notes has no 'advice': it has arms, note and tables"),
+        (
+            {"tables": [{"title": "t", "head": ["a"], "rows": [["1", "2"]]}]},
+            "notes: 't' has no head, or a row that is not as wide",
+        ),
+        ("nope.yaml", "nope.yaml: there is no such file"),
+    ],
+)
+def test_notes_of_another_shape(write_study, fails, notes, words):
+    fails(["compare", write_study(notes=notes), "--dry_run"], words)

@@ -44,8 +44,9 @@ def test_table_and_files(tmp_path, scorer, capsys):
     assert lines[-1].split()[0] == str(len(clips)) == str(summary["all"]["clips"]["count"])
 
 
-def test_completions_that_trl_logs(tmp_path, scorer):
-    trainer = tiny.build(tmp_path / "run", echo=False, log_completions=True, dataset=tiny.make_dataset(10))
+@pytest.mark.parametrize("echo", [False, True])
+def test_completions_that_trl_logs(tmp_path, scorer, echo):
+    trainer = tiny.build(tmp_path / "run", echo=echo, log_completions=True, dataset=tiny.make_dataset(10))
     trainer.train()
     logs = tmp_path / "run/completions"
     assert main(["mine", str(logs), "--model", scorer, "--output_dir", "out"]) == 0

@@ -101,5 +101,16 @@ def test_a_page_destroys_no_file_beside_it(tmp_path):
     page.symlink_to(kept)  # as a scratch file that something else was put in the place of
     assert main(["report", str(run), "--output", str(page)]) == 0
     assert kept.read_text() == "mine"
-    assert page.read_text().startswith("<!doctype html>")
+    assert "<title>EchoRL: run" in page.read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mypage.html", "mypage.tmp", "run"]
+
+
+def test_a_packed_study(tmp_path, fails):
+    page = tmp_path / "page.html"
+    pack = Path(__file__).parents[2] / "benchmarks/studies/chain_sum-uft-2e-4.jsonl.gz"
+    assert main(["report", str(pack), "--output", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "Comparison: chain_sum-uft-2e-4" in text
+    assert "pass@1, out-of-distribution" in text
+    (tmp_path / "cut.jsonl.gz").write_bytes(pack.read_bytes()[:5000])
+    fails(["report", str(tmp_path / "cut.jsonl.gz")], "cut.jsonl.gz is damaged (after ")

@@ -248,8 +248,8 @@ def test_two_processes(tmp_path, recipe):
     AutoModelForCausalLM.from_pretrained(run)
 
 
-ARMS = sorted(RECIPES.rglob("arms.yaml"))  # of studies, which name them
-STUDIES = [path for path in sorted(RECIPES.rglob("*.yaml")) if "\narms:" in path.read_text()]
+ARMS = [path for name in ("arms.yaml", "notes.yaml") for path in RECIPES.rglob(name)]  # of studies, which name them
+STUDIES = [path for path in sorted({*RECIPES.rglob("*.yaml")} - {*ARMS}) if "\narms:" in path.read_text()]
 
 
 PARTS = RECIPES.glob("paper/**/*.yaml")  # run together: test_paper_recipes.py

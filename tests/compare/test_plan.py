@@ -6,8 +6,8 @@ import pytest
 
 from echorl.compare.plan import Comparison, Run
 from echorl.compare.read import read_comparison
-from echorl.compare.run import claim, kept_key, run_key, run_options, scores_key, training_of
-from echorl.stored import write_json
+from echorl.compare.run import claim, kept_key, run_key, run_options, scores_key
+from echorl.stored import read_json, stored, write_json
 
 STUDY = {
     "recipe": ("r.yaml",),
@@ -155,10 +155,10 @@ def test_a_run_is_found_again_only_under_its_own_settings(tmp_path):
     key = run_key(options)
     assert key == run_key(run_options(study(), recipe, run, tmp_path / "elsewhere"))
     claim(tmp_path / "a", key)
-    assert training_of(tmp_path / "a", key) is None
+    assert stored(tmp_path / "a" / "run.json", key) is None
     write_json(tmp_path / "a" / "run.json", {"key": key, "value": {"updates": 3}})
     claim(tmp_path / "a", key)
-    assert training_of(tmp_path / "a", key) == {"updates": 3}
+    assert stored(tmp_path / "a" / "run.json", key) == {"updates": 3}
     other = run_key({**options, "beta": 0.1})
     with pytest.raises(ValueError, match=r"other settings \(beta None then, 0.1 now\)"):
         claim(tmp_path / "a", other)
@@ -205,10 +205,11 @@ def test_scores_are_made_again_where_a_tests_own_data_changed(tmp_path):
 def test_a_finished_run_of_an_earlier_version_is_used_and_an_unfinished_one_refused(tmp_path):
     old, now = ({"version": version, "options": {"beta": 0.0}} for version in ("0.1.0", "0.2.0"))
     write_json(tmp_path / "run.json", {"key": old, "value": {"updates": 3}})
-    assert kept_key(tmp_path, now) == old
-    assert kept_key(tmp_path, {**now, "options": {"beta": 1.0}})["version"] == "0.2.0"
+    assert kept_key(read_json(tmp_path / "run.json"), now) == old
+    assert kept_key(read_json(tmp_path / "run.json"), {**now, "options": {"beta": 1.0}})["version"] == "0.2.0"
     write_json(tmp_path / "run.json", {"key": old, "value": None})
-    assert kept_key(tmp_path, now) == now
+    assert kept_key(read_json(tmp_path / "run.json"), now) == now
+    assert kept_key(None, now) == now
     with pytest.raises(ValueError, match=r"version '0.1.0' then, '0.2.0' now"):
         claim(tmp_path, {**now, "model": None, "files": {}})
 

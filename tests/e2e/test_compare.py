@@ -85,8 +85,7 @@ def test_tables(finished):
         "updates",
         "rollout tokens",
         "| less |",
-        "**What helps on solved prompts**",
-        "NLL of one clip",
+        "**Summary**",
     ):
         assert words in text
 

@@ -42,7 +42,7 @@ def test_files(finished):
         assert not list((finished / arm).glob("checkpoint-*"))
     html = (finished / "index.html").read_text()
     assert not re.search(r"https?:", html)
-    assert html.count("<svg") == 6
+    assert html.count("<svg") == 5
     assert html.count('<article class="exhibit">') >= 1
 
 
@@ -65,8 +65,7 @@ def test_numbers_of_the_table(finished):
         assert results["ledger"][arm]["first"]["mixed"] == metrics[0]["echo/groups/mixed"]
         assert results["ledger"][arm]["last"]["mixed"] == metrics[-1]["echo/groups/mixed"]
     assert results["solved"]["start"]["policy"] == 0
-    assert results["norms"]["measured"] == STEPS
-    assert 0 < results["norms"]["share"] < 0.1
+    assert results["solved"]["start"]["echo"] > 0
 
 
 def test_terminal(finished, capsys):

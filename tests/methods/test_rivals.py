@@ -206,9 +206,9 @@ def test_a_missing_reward_is_no_member_of_the_lengthened_group():
 # -- prefixes -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "share"), [("failure_prefix", 0.5), ("clip_prefix", 1.0)])
-def test_a_group_without_a_verdict_moves_no_share(name, share):
-    assert load_method(name).moved(share, 0, 0) == share != load_method(name).moved(share, 0, 4)
+def test_a_group_without_a_verdict_moves_no_share():
+    method = load_method("failure_prefix")
+    assert method.moved(0.5, 0, 0) == 0.5 != method.moved(0.5, 0, 4)
 
 
 # -- options --------------------------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def test_a_group_without_a_verdict_moves_no_share(name, share):
         ("spo", {"offline_weight": 0}, r"offline_weight=0 is not allowed: it must be positive\."),
         ("reinforce_ada", {"groups_per_round": 0}, r"groups_per_round=0 is not allowed: it must be a whole number"),
         ("spo", {"decay": 1.1}, r"decay=1.1 is not allowed: it must be a number from 0 to 1\."),
-        ("skip_solved", {"visits": 0}, r"visits=0 is not allowed: it must be a whole number of at least 1\."),
+        ("failure_prefix", {"max_age": 0}, r"max_age=0 is not allowed: it must be a whole number of at least 1\."),
         ("avspo", {"threshold": 1.5}, r"threshold=1.5 is not allowed: it must be a number from 0 to 1\."),
         ("failure_prefix", {"target": 1.5}, r"target=1.5 is not allowed: it must be a number from 0 to 1\."),
         ("avspo", {"low": 1.0, "high": 1.0}, r"low=1.0 and high=1.0 are not allowed: low < high\."),

@@ -145,7 +145,7 @@ def test_a_finished_comparison_shows_the_runs_that_are_compared(tmp_path):
     table = section(report, "Training").tables[-1]
     assert [row[:2] for row in table.rows] == [["echorl", "0, 1"], ["grpo", "0, 1"]]
     tables = {table.title: table for table in section(report, "Comparison").tables}
-    assert list(tables) == ["Results: test", "Results: training", "Learning-rate grid"]
+    assert list(tables) == ["Summary", "Results: test", "Results: training", "Learning-rate grid"]
     [chart] = [chart for chart in report.charts if chart.title == "pass@1, test"]
     # Prompt by prompt EchoRL has one more of two samples right on the first: 25 points, with both seeds.
     assert chart.rows == [("echorl − grpo", pytest.approx(25.0), pytest.approx(25.0), pytest.approx(25.0))]

@@ -48,9 +48,7 @@ def curves() -> Curves:
         rewards=two,
         lengths=two,
         entropies=two,
-        norms={"policy": ([1, 3], [0.5, 0.0]), "echo": ([1, 3], [1e-3, 2e-3])},
         accuracy={"test": dict.fromkeys(("start", "grpo", "echorl"), (0.5, 0.4, 0.6))},
-        solved={"policy": 0.0, "echo": 0.002},
     )
 
 

@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 
 from echorl.trl import EchoGRPOTrainer
 from tests.trl import tiny_vision
-from tests.trl.test_live import tables
+from tests.trl.test_completions_table import table
 from tests.trl.tiny import all_right, build, make_dataset, make_tokenizer, run, some_right
 
 # (rows a process and micro-batch, accumulation) on one process; the same 24 rows are split over more processes.
@@ -74,8 +74,6 @@ def results(
                 max_steps=1,
                 optim="sgd",
                 ddp_find_unused_parameters=False,
-                echo_gradient_norms_every=1,
-                loss_type="dapo",
             )
             trainer, gradients, _, _ = run(output_dir, reward, **{**changes, **make(), **options})
             logged = {k: v for k, v in trainer.state.log_history[0].items() if k.startswith(families)}
@@ -117,10 +115,7 @@ DYNAMIC = {
 
 
 RIVALS = {
-    "left out of a mean over rows": (
-        few_mixed,
-        dict(method="exclude_degenerate", method_options={"loss_type": "grpo"}),
-    ),
+    "left out of a mean over rows": (few_mixed, dict(method="exclude_degenerate", loss_type="grpo")),
     "advantages of tokens": (few_mixed, dict(method="rl_zvp")),
     "pools": (few_mixed, dict(method="reinforce_ada", method_options={"max_rounds": 2})),
 }
@@ -134,13 +129,10 @@ def _visits(method, numbers, **changes):
 
 MEMORIES = {
     "rates": (few_mixed, _visits("spo", (2, 3, 6))),
-    "passed over": (few_mixed, _visits("skip_solved", (0, 2, 3, 4, 5, 6))),
-    "held": (few_mixed, _visits("hold_step", (2, 3, 5), method_options={"groups": 2})),
     "failures": (
         few_mixed,
         _visits("failure_prefix", (2, 3, 6), method_options={"saturated": 0.1}, cls=Sampler, rollout_func=None),
     ),
-    "clips": (few_mixed, _visits("clip_prefix", (0, 2, 3), cls=Sampler, rollout_func=None)),
 }
 
 
@@ -177,12 +169,12 @@ def _text(prompt):
     return prompt[-1]["content"][-1]["text"]
 
 
-def live(folder, num_processes):
-    """The table of clips that the main process shows; None from the others."""
-    options = dict(report_to="tensorboard", echo_clips_logged=3, max_steps=1, num_generations=8)
+def logged(folder, num_processes):
+    """The table of completions with EchoRL's columns, which the main process writes; None from the others."""
+    options = dict(log_completions=True, max_steps=1, num_generations=8)
     size = SPLITS[num_processes][0][0]
     run(folder, some_right, rollout_func=rollouts, per_device_train_batch_size=size, **options)
-    return tables(Path(folder)) if int(os.environ.get("RANK", 0)) == 0 else None
+    return table(Path(folder), 1) if int(os.environ.get("RANK", 0)) == 0 else None
 
 
 RESUME = dict(
@@ -219,7 +211,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     world = int(os.environ["WORLD_SIZE"])
     jobs = {
-        "results": lambda folder: {**results(folder, world), "live": live(f"{folder}-live", world)},
+        "results": lambda folder: {**results(folder, world), "logged": logged(f"{folder}-logged", world)},
         "resume": train_and_resume,
         "images": lambda folder: images(folder, world),
         "dynamic": lambda folder: dynamic(folder, world),

@@ -27,6 +27,30 @@ def test_coef_0_equals_the_base_trainer_with_reuse_of_generations(tmp_path):
     assert all(torch.equal(base[name], weights[name]) for name in base)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(model=lambda: make_model(dropout=0.2)),
+        dict(num_iterations=2, steps_per_generation=4),
+        dict(echo_without_policy_gradient="skip", echo_coef=0.0),
+    ],
+)
+def test_mining_only_equals_the_base_trainer_bit_for_bit_and_logs_clips(tmp_path, caplog, changes):
+    model = changes.get("model", make_model)
+    base_changes = {name: value for name, value in changes.items() if not name.startswith("echo_")}
+    _, _, base_losses, base = run(tmp_path, echo=False, max_steps=3, **{**base_changes, "model": model()})
+    changes = {**changes, "model": model(), "echo_mine_only": True}
+    trainer, _, losses, weights = run(tmp_path, max_steps=3, **changes)
+    assert losses == base_losses
+    assert all(torch.equal(base[name], weights[name]) for name in base)
+    log = trainer.state.log_history[0]
+    assert log["echo/clips/mixed"] + log["echo/clips/all_success"] > 0
+    assert log["echo/nll"] > 0
+    assert log["echo/coef"] == 0.0
+    assert trainer.receipt.mined > 0
+    assert not any("no policy gradient" in record.getMessage() for record in caplog.records)
+
+
 @pytest.mark.parametrize("loss_type", LOSS_TYPES)
 def test_every_loss_type_trains_with_echo(tmp_path, loss_type):
     _, _, base_losses, base = run(tmp_path, echo=False, loss_type=loss_type, max_steps=1)
@@ -60,8 +84,7 @@ class CountForwards(TrainerCallback):
 def test_no_extra_forward(tmp_path, changes, source):
     base, echo = CountForwards(), CountForwards()
     run(tmp_path, echo=False, callbacks=[base], max_steps=4, **changes)
-    # lambda is tiny, so that both runs sample the same completions and stop after as many tokens
-    trainer, *_ = run(tmp_path, echo_coef=1e-30, callbacks=[echo], max_steps=4, **changes)
+    trainer, *_ = run(tmp_path, echo_mine_only=True, callbacks=[echo], max_steps=4, **changes)
     assert echo.calls == base.calls > 0
     assert trainer.state.log_history[0][f"echo/entropy_source/{source}"] == 1.0
 
@@ -69,7 +92,7 @@ def test_no_extra_forward(tmp_path, changes, source):
 def test_the_extra_forward_is_counted_by_that_hook(tmp_path):
     base, echo = CountForwards(), CountForwards()
     run(tmp_path, all_right, echo=False, callbacks=[base], generation_kwargs={"num_beams": 2})
-    run(tmp_path, all_right, echo_coef=1e-30, callbacks=[echo], generation_kwargs={"num_beams": 2})
+    run(tmp_path, all_right, echo_mine_only=True, callbacks=[echo], generation_kwargs={"num_beams": 2})
     assert echo.calls > base.calls
 
 

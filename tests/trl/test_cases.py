@@ -350,20 +350,3 @@ def test_blank_rollouts_count_in_the_blank_share(tmp_path):
 def test_a_tools_output_is_not_in_the_ledgers_tokens(tmp_path):
     trainer, *_ = run(tmp_path, all_right, rollout_func=tool_rollouts, max_steps=1)
     assert sum(trainer.ledger.tokens.values()) == 16 * 7
-
-
-# -- refusals
-
-
-@pytest.mark.parametrize("setting", ["DeepSpeed", "FSDP", "fp16", "reentrant"])
-def test_gradient_norms_are_refused_where_they_cannot_be_measured(tmp_path, setting):
-    from echorl.trl.gradients import check_gradient_norms
-
-    trainer = build(tmp_path, echo_gradient_norms_every=1)
-    trainer.is_deepspeed_enabled = setting == "DeepSpeed"
-    trainer.is_fsdp_enabled = setting == "FSDP"
-    trainer.args.fp16 = setting == "fp16"
-    trainer.args.gradient_checkpointing = setting == "reentrant"
-    trainer.args.gradient_checkpointing_kwargs = {"use_reentrant": True}
-    with pytest.raises(ValueError, match=f"echo_gradient_norms_every cannot be measured under {setting}"):
-        check_gradient_norms(trainer)

@@ -26,7 +26,6 @@ def test_every_option_of_echo_config_has_its_field_and_default(tmp_path):
         (dict(echo_scope="all"), r"echo_scope='all' is not allowed: it must be one of 'verified', 'degenerate'"),
         (dict(echo_top_k=0), r"echo_top_k=0"),
         (dict(echo_rollouts_every=-1), r"echo_rollouts_every=-1"),
-        (dict(echo_clips_logged=-1), r"echo_clips_logged=-1"),
         (
             dict(echo_entropy_from="tokens"),
             r"echo_entropy_from='tokens' is not allowed: it must be one of 'logits', 'surprisal'\.",

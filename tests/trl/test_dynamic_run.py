@@ -15,11 +15,14 @@ from tests.trl.tiny import build, make_dataset, make_model, run, some_right
 
 
 @pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
-def test_a_vanishing_coefficient_changes_nothing(tmp_path, loss_type):
+def test_a_vanishing_coefficient_and_mining_only_change_nothing(tmp_path, loss_type):
     changes = {**dapo(loss_type=loss_type, method_options={"max_rounds": 3}, entropy_coef=0.01), "max_steps": 3}
-    without, vanishing = (run(tmp_path, by_number, echo_coef=coef, **changes) for coef in (0.0, 1e-30))
+    switches = (dict(echo_coef=0.0), dict(echo_coef=1e-30), dict(echo_mine_only=True))
+    without, vanishing, mined = (run(tmp_path, by_number, **changes, **switch) for switch in switches)
     assert same(without, vanishing)
-    assert without[2] == vanishing[2]
+    assert same(without, mined)
+    assert without[2] == vanishing[2] == mined[2]
+    assert mined[0].state.log_history[0]["echo/nll"] == vanishing[0].state.log_history[0]["echo/nll"]
     assert vanishing[0].ledger.dropped["groups"] > 3
 
 

@@ -1,4 +1,4 @@
-"""What is remembered of prompts: SPO's rates over visits, prompts passed over, and both after a resume."""
+"""What is remembered of prompts: SPO's rates over visits, and after a resume."""
 
 from __future__ import annotations
 
@@ -105,65 +105,16 @@ def test_weight_0_is_leave_one_out(tmp_path):
     assert one[2] == pytest.approx(other[2], abs=1e-6)
 
 
-# -- prompts passed over ----------------------------------------------------------------------------------------------
-
-
 def easy_first(number, **_):
     """Prompts 0 to 3 are solved, the others mixed."""
     return [GIVEN["+" if n < 4 else "m"][i % 4] for i, n in enumerate(number)]
 
 
-class Seen:
-    """Passes prompts' numbers on, and keeps them."""
-
-    __name__ = "seen"
-
-    def __init__(self, reward):
-        self.reward, self.numbers = reward, []
-
-    def __call__(self, number, **kwargs):
-        self.numbers.append(number[::4])
-        return self.reward(number=number, **kwargs)
-
-
-def test_solved_prompts_give_way_until_they_have_rested(tmp_path):
-    """8 prompts, two batches an epoch: the solved ones come up once, and once more after two passes."""
-    seen = Seen(easy_first)
-    changes = dict(method="skip_solved", method_options={"rest": 2}, dataset=make_dataset(8), max_steps=8)
-    trainer, _ = batches(tmp_path, seen, **changes)
-    easy = [sum(n < 4 for n in numbers[0 + i] + numbers[1 + i]) for numbers in [seen.numbers] for i in (0, 2, 4, 6)]
-    assert easy == [4, 0, 0, 4]
-    assert all(len(set(numbers)) == 4 for numbers in seen.numbers)
-    skipped = [entry["method/skipped"] for entry in trainer.state.log_history[:8]]
-    assert sum(skipped[2:6]) == 2.0  # four prompts, twice, in batches of four
-    assert not any(skipped[:2] + skipped[6:])
-
-
-def test_where_every_prompt_is_solved_none_is_passed_over(tmp_path):
-    seen = Seen(lambda number, **_: [1.0] * len(number))
-    changes = dict(method="skip_solved", dataset=make_dataset(8), max_steps=4)
-    trainer, _ = batches(tmp_path, seen, **changes)
-    assert sorted(seen.numbers[2] + seen.numbers[3]) == list(range(8))
-    assert [entry["method/starved"] for entry in trainer.state.log_history[:4]] == [0.0, 0.0, 1.0, 1.0]
-    assert "starved" in trainer.warned
-
-
-def test_without_rest_it_is_grpo_bit_for_bit(tmp_path):
-    own = dict(echo_coef=0.0, dataset=make_dataset(8), max_steps=6)
-    one, other, rested = (
-        run(tmp_path, easy_first, method=method, method_options=options, **own)
-        for method, options in (("skip_solved", {"rest": 0}), ("grpo", {}), ("skip_solved", {"rest": 3}))
-    )
-    assert same(one, other)
-    assert not same(rested, other)
-
-
 # -- with the checkpoint ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["spo", "skip_solved"])
-def test_a_resumed_run_remembers_and_other_rows_are_refused(tmp_path, method):
-    changes = dict(method=method, echo_coef=0.0, max_steps=5, save_strategy="steps", save_steps=3)
+def test_a_resumed_run_remembers_and_other_rows_are_refused(tmp_path):
+    changes = dict(method="spo", echo_coef=0.0, max_steps=5, save_strategy="steps", save_steps=3)
     own = dict(changes, dataset=make_dataset(8))
     whole, *_, weights = run(tmp_path, easy_first, **own)
     resumed = build(tmp_path, easy_first, **own)
@@ -172,7 +123,7 @@ def test_a_resumed_run_remembers_and_other_rows_are_refused(tmp_path, method):
     assert resumed.part.entries == whole.part.entries
     assert len(whole.part.entries) == 8
     other = build(tmp_path, easy_first, **changes, dataset=make_dataset(9))
-    with pytest.raises(ValueError, match=f"method='{method}' remembers in this checkpoint is of other training rows"):
+    with pytest.raises(ValueError, match="method='spo' remembers in this checkpoint is of other training rows"):
         other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
 
 
@@ -183,16 +134,11 @@ def test_a_fingerprint_tells_rows_and_their_order_apart():
     assert rows_fingerprint(rows.to_iterable_dataset()) == ""
 
 
-def test_streamed_rows_cannot_be_passed_over(tmp_path):
-    with pytest.raises(ValueError, match="'skip_solved' does not go with a training set without random access"):
-        build(tmp_path, method="skip_solved", dataset=make_dataset().to_iterable_dataset())
-
-
 def test_the_memory_of_another_method_is_refused(tmp_path):
     own = dict(echo_coef=0.0, dataset=make_dataset(8), max_steps=4, save_strategy="steps", save_steps=2)
     run(tmp_path, easy_first, method="spo", **own)
-    other = build(tmp_path, easy_first, method="skip_solved", **own)
-    refusal = r"method='spo' remembers, which method='skip_solved' cannot go on from"
+    other = build(tmp_path, easy_first, method="failure_prefix", **own)
+    refusal = r"method='spo' remembers, which method='failure_prefix' cannot go on from"
     with pytest.raises(ValueError, match=refusal):
         other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     path = tmp_path / "checkpoint-2" / "echorl_state_0.pt"
@@ -220,9 +166,7 @@ def by_kind(number, **_):
     return [given["+h+m"[n % 4]][i % 4] for i, n in enumerate(number)]
 
 
-@pytest.mark.parametrize(
-    ("method", "acts"), [("spo", "tracked"), ("skip_solved", "skipped"), ("failure_prefix", "prefixed")]
-)
+@pytest.mark.parametrize(("method", "acts"), [("spo", "tracked"), ("failure_prefix", "prefixed")])
 def test_a_vanishing_coefficient_disturbs_no_memory(tmp_path, method, acts):
     """Beyond the first visit, where what is remembered acts."""
     changes = dict(method=method, dataset=make_dataset(8), max_steps=4)

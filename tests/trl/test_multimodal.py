@@ -167,7 +167,7 @@ def test_entropies_are_those_of_a_forward_with_the_images(tmp_path, monkeypatch,
 def test_no_extra_forward(tmp_path, changes):
     base, echo = CountForwards(), CountForwards()
     run(tmp_path, echo=False, callbacks=[base], **changes)
-    run(tmp_path, echo_coef=1e-30, callbacks=[echo], **changes)
+    run(tmp_path, echo_mine_only=True, callbacks=[echo], **changes)
     assert echo.calls == base.calls > 0
 
 

@@ -1,4 +1,4 @@
-"""A step without policy gradient is not the echo's alone where something else in it has a gradient: all three modes."""
+"""A step without policy gradient is not the echo's alone where something else in it has a gradient: both modes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def unmoved(result):
     return all(torch.equal(result[3][name], weight) for name, weight in make_model().named_parameters())
 
 
-@pytest.mark.parametrize("mode", ["allow", "skip", "scale"])
+@pytest.mark.parametrize("mode", ["allow", "skip"])
 @pytest.mark.parametrize(("method", "options"), LEARNS_ITS_DEMONSTRATIONS)
 def test_demonstrations_are_learned_although_all_groups_are_all_right(tmp_path, caplog, method, options, mode):
     changes = dict(method_options=options)
-    found = train(tmp_path, method, all_right, echo_when_alone=mode, echo_coef=1e-30, **changes)
+    found = train(tmp_path, method, all_right, echo_without_policy_gradient=mode, echo_coef=1e-30, **changes)
     assert log(found, "echo/alone") == 0.0
     assert log(found, "echo/frac_degenerate") == 1.0
     assert not any("no policy gradient" in record.getMessage() for record in caplog.records)
@@ -36,7 +36,7 @@ def test_demonstrations_are_learned_although_all_groups_are_all_right(tmp_path, 
 
 
 def test_a_trace_without_advantage_leaves_the_echo_alone(tmp_path):
-    changes = dict(method_options={"entropy_coef": 0.0}, echo_when_alone="skip", echo_coef=0.1)
+    changes = dict(method_options={"entropy_coef": 0.0}, echo_without_policy_gradient="skip", echo_coef=0.1)
     found = train(tmp_path, "luffy", all_right, **changes)
     assert log(found, "method/trace_used") == 1.0
     assert log(found, "echo/alone") == 1.0
@@ -47,7 +47,7 @@ def test_a_trace_with_an_advantage_does_not(tmp_path):
     def only_the_solution(completions, **_):
         return [float(text == SOLUTION) for text in completions]
 
-    changes = dict(method_options={"entropy_coef": 0.0}, echo_when_alone="skip", echo_coef=0.1)
+    changes = dict(method_options={"entropy_coef": 0.0}, echo_without_policy_gradient="skip", echo_coef=0.1)
     found = train(tmp_path, "luffy", only_the_solution, **changes)
     assert log(found, "echo/alone") == 0.0
     assert not unmoved(found)
@@ -55,7 +55,7 @@ def test_a_trace_with_an_advantage_does_not(tmp_path):
 
 def test_without_a_demonstration_the_echo_is_alone(tmp_path):
     for method, options in (("rl_sft", {}), ("uft", {**NO_BONUS, "hint_steps": 0})):
-        changes = dict(method_options=options, echo_when_alone="skip")
+        changes = dict(method_options=options, echo_without_policy_gradient="skip")
         if method == "rl_sft":
             from tests.trl.tiny import make_dataset
 

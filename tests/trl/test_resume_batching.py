@@ -13,9 +13,6 @@ from echorl.trl import checkpoint
 from tests.trl.test_methods import SOLUTION, worked
 from tests.trl.tiny import build, make_dataset, run, some_right
 
-VANISHING = 1e-30
-"""A coefficient with which clips are mined and weigh nothing: the weights stay those of plain GRPO."""
-
 
 @dataclass(frozen=True)
 class Case:
@@ -95,7 +92,7 @@ def check_like_plain(folder, case):
     changes = {**OLD[case.old], **case.changes}
     if "beta" in changes:
         changes["model"] = str(folder / "checkpoint-1")  # that of the reference
-    trainer = resume(folder, case.stop, **{**changes, "echo_coef": VANISHING})
+    trainer = resume(folder, case.stop, **{**changes, "echo_mine_only": True})
     assert trainer.state.global_step == case.stop + 2
     assert trainer.receipt.mined > 0
     assert trainer._step % trainer.args.gradient_accumulation_steps == 0

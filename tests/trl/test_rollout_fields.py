@@ -6,8 +6,7 @@ import pytest
 
 from tests.trl.distributed import rollouts
 from tests.trl.scripted import Script
-from tests.trl.test_memory import easy_first
-from tests.trl.tiny import build, make_dataset
+from tests.trl.tiny import build
 
 
 class Tagged:
@@ -32,7 +31,6 @@ class Tagged:
     ("method", "verifier", "changes"),
     [
         ("reinforce_ada", Script("m+-m", "-m"), {"max_steps": 1}),
-        ("skip_solved", easy_first, {"max_steps": 4, "dataset": make_dataset(8)}),
         ("dapo", Script("m+-m", "mm"), {"max_steps": 1}),
     ],
 )

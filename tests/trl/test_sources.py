@@ -80,7 +80,6 @@ def _pairs(batch):
         (dict(generation_kwargs=None), "recorder"),
         (dict(echo_entropy_quantile=0.5), "extra_forward"),
         (dict(echo_rollouts_every=1), "extra_forward"),
-        (dict(echo_clips_logged=1, report_to="tensorboard"), "extra_forward"),
     ],
 )
 def test_whole_successes_need_no_forward_for_entropies_that_nothing_shows(tmp_path, monkeypatch, changes, source):

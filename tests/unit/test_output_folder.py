@@ -29,6 +29,9 @@ def test_a_folder_is_claimed_once(tmp_path):
     with pytest.raises(ValueError, match="did not write"):
         claim(tmp_path, {"a": 1}, **MINE)
     assert contents(tmp_path) == ["out", "paper.tex"]
+    (tmp_path / "settings.json").write_text("[1, 2]")
+    with pytest.raises(ValueError, match="did not write"):
+        claim(tmp_path, {"a": 1}, **MINE)
 
 
 def test_what_killed_commands_left_of_scratch_files_goes(tmp_path):

@@ -58,7 +58,13 @@ def test_the_running_quantile_goes_from_step_to_step(store):
 
 @pytest.mark.parametrize(
     ("overrides", "warned"),
-    [(["+echo.coef=0.1"], True), (["+echo.seed=1"], True), (["+echo.coef=0"], False), ([], False)],
+    [
+        (["+echo.coef=0.1"], True),
+        (["+echo.seed=1"], True),
+        (["+echo.coef=0"], False),
+        (["+echo.coef=0", "+echo.mine_only=True"], True),
+        ([], False),
+    ],
 )
 def test_echo_settings_for_a_trainer_of_verl_s_own_are_warned_of(capsys, overrides, warned):
     from verl.trainer.ppo.v1 import get_trainer_cls

@@ -69,7 +69,7 @@ REFUSED = {
     "critic.enable=True": ["critic.enable=True"],
     "rollout.n=1 gives no groups": ["actor_rollout_ref.rollout.n=1"],
     "dynamic_context_parallel=True": ["+actor_rollout_ref.actor.megatron.dynamic_context_parallel=True"],
-    "when_alone=skip acts on single optimiser steps": ["+echo.when_alone=skip"],
+    "without_policy_gradient=skip acts on single optimiser steps": ["+echo.without_policy_gradient=skip"],
     "success_key=acc is not known where a colocated": ["+echo.success_key=acc", "reward.reward_model.enable=True"],
 }
 

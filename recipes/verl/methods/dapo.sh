@@ -1,6 +1,6 @@
 # DAPO (arXiv 2503.14476): clip 0.2 / 0.28, token-level mean, dynamic sampling, soft overlong punishment; no KL, no bonus.
 # With EchoRL the groups that sampling drops still give their EchoClips.
-# Without `echorl` verl's own sampler runs, which ignores the limit below; `+echo.coef=1e-30` samples as with EchoRL.
+# Without `echorl` verl's own sampler runs, which ignores the limit below; `+echo.mine_only=True` samples as with EchoRL.
 # Deviation: the overlong buffer is a fifth of the response, as 4,096 of 20,480 in its paper; here 1,638 tokens.
 # Deviation: dual clip at 10, as in DAPO's own verl recipe (verl's default is 3, the paper has none).
 args+=(

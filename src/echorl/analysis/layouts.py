@@ -107,7 +107,7 @@ def _named_layout(row: Row, columns: Columns) -> Layout | None:
 
 def _trl_reward(row: Row) -> str:
     """TRL names a column after each reward function; extra columns may be numbers, too, and text may be one."""
-    others = {name: value for name, value in row.items() if name not in TRL_OWN}
+    others = {name: value for name, value in row.items() if name not in TRL_OWN and not name.startswith("echo/")}
     found = [name for name, value in others.items() if value is None or isinstance(value, (int, float))]
     if all(others[name] is None for name in found):
         found += [name for name, value in others.items() if finite_number(value) is not None]

@@ -31,7 +31,7 @@ class MinedFolder:
         Raises:
             ValueError: it holds files that `echorl mine` did not write.
         """
-        if read_json(self.folder / SETTINGS) is None:
+        if not isinstance(read_json(self.folder / SETTINGS), dict):
             check_empty(self.folder, COMMAND)
 
     def claim(self, settings: Mapping[str, Any]) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from echorl.cli.bounds import COUNT, SAMPLING_TEMPERATURE, SEED, TOKENS, add_option
 from echorl.cli.errors import UserError, as_user_error, resumable
-from echorl.cli.options import spellings
+from echorl.cli.options import add_device, as_path, spellings
 from echorl.installed import check_installed
 
 if TYPE_CHECKING:
@@ -58,9 +59,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         _add_source(kind)
         _add_sampling(kind)
         for option, (default, what) in OWN.get(name, {}).items():
-            kind.add_argument(
-                f"--{option}", type=int, default=default, metavar="N", help=f"{what}; default: %(default)s"
-            )
+            text = f"{what}; default: %(default)s"
+            add_option(kind, f"--{option}", bounds=COUNT, type=int, default=default, metavar="N", help=text)
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
@@ -69,11 +69,14 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--benchmark", metavar="TASK", help="a task with demonstrations, as TASK[:SPLIT]")
     parser.add_argument("--data", metavar="PATH", help="the task's files, instead of the hub's data set")
-    parser.add_argument("--file", type=Path, help="instead of a task: rows with prompt and demonstration (or target)")
+    parser.add_argument(
+        "--file", type=as_path, help="instead of a task: rows with prompt and demonstration (or target)"
+    )
     parser.add_argument("--grader", choices=GRADERS, help="of the column 'answer' of --file")
     parser.add_argument("--chat", action="store_true", help="write prompts that are text as a user's chat message")
-    parser.add_argument("--prompts", type=int, default=100, metavar="N", help="the first N; default: %(default)s")
-    parser.add_argument("--rollouts", nargs="+", type=Path, metavar="FILE", help="stored ones, instead of sampling")
+    text = "the first N; default: %(default)s"
+    add_option(parser, "--prompts", bounds=COUNT, type=int, default=100, metavar="N", help=text)
+    parser.add_argument("--rollouts", nargs="+", type=as_path, metavar="FILE", help="stored ones, instead of sampling")
     for name in ("prompt", "response", "reward", "group"):
         parser.add_argument(f"--{name}", metavar="COLUMN", help=f"the rollouts' column of the {name}")
 
@@ -81,11 +84,11 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
     for name, (kind, metavar, default, text) in SAMPLING.items():
         text = text if default is None else f"{text}; default: {default}"
-        parser.add_argument(*spellings(name), type=kind, default=default, metavar=metavar, help=text)
-    parser.add_argument(
-        *spellings("tokens_at_once"), type=int, default=8192, metavar="N", help="in one forward; default: %(default)s"
-    )
-    parser.add_argument("--device", metavar="DEVICE", help="default: cuda if there is one, else cpu")
+        bounds = {"temperature": SAMPLING_TEMPERATURE, "seed": SEED}.get(name, COUNT)
+        add_option(parser, *spellings(name), bounds=bounds, type=kind, default=default, metavar=metavar, help=text)
+    text = "in one forward; default: %(default)s"
+    add_option(parser, *spellings("tokens_at_once"), bounds=TOKENS, type=int, default=8192, metavar="N", help=text)
+    add_device(parser)
     parser.add_argument(*spellings("output_dir"), metavar="DIR", help="default: runs/analyze/MODEL-TASK")
 
 

@@ -9,20 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from echorl.cli.bounds import COUNT, Bounds, add_option
 from echorl.cli.errors import UserError, resumable
-from echorl.compare.plan import Comparison, Run, Validation
+from echorl.cli.options import as_path
+from echorl.compare.pack import is_pack, pack_path, read_pack
+from echorl.compare.packed import open_pack, pack_study
+from echorl.compare.plan import Comparison, Run
 from echorl.compare.read import read_comparison
-from echorl.compare.run import check_study, claim, scores_key
+from echorl.compare.run import check_study, scores_key
 from echorl.compare.study import Study
 from echorl.processes import Job, JobsFailed, run_jobs, visible_gpus
 from echorl.stored import last_value, write_json, write_text
 
 SHOWN = ("method", "echo_coef", "echo_select")
 """Options of an arm that results.json keeps, for a report."""
-DIVERGED = (
-    "{} diverged (numbers that are not finite), so its arm has no result: lower the learning rate, or try the rates "
-    "with more grid_seeds.\n"
-)
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -31,19 +31,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "compare",
         help="run several arms on equal rollout tokens and compare them: echorl compare study.yaml",
         description="Train every arm of STUDY with every seed on equal rollout tokens, choose learning rates on a "
-        "validation split, and print paired differences. What is finished is kept; the same command goes on.",
+        "validation split, and print paired differences. What is finished is kept; the same command goes on. Of a "
+        "packed study (NAME.jsonl.gz) the tables are printed; nothing is trained.",
     )
-    parser.add_argument("study", type=Path, metavar="STUDY", help="YAML: recipe, arms, rollout_tokens, seeds, ...")
-    parser.add_argument("--output_dir", "--output-dir", metavar="DIR", help="instead of the study's")
-    parser.add_argument("--parallel", type=int, metavar="N", help="runs at a time, instead of the study's")
     parser.add_argument(
-        "--num_seeds",
-        "--num-seeds",
-        type=int,
-        metavar="N",
-        help="the first N of the study's seeds; the rest may follow",
+        "study", type=as_path, metavar="STUDY", help="YAML: recipe, arms, rollout_tokens, seeds, ...; or a packed study"
     )
+    parser.add_argument("--output_dir", "--output-dir", metavar="DIR", help="instead of the study's")
+    text = "runs at a time, instead of the study's"
+    add_option(parser, "--parallel", bounds=Bounds(1, 10**4), type=int, metavar="N", help=text)
+    text = "the first N of the study's seeds; the rest may follow"
+    add_option(parser, "--num_seeds", "--num-seeds", bounds=COUNT, type=int, metavar="N", help=text)
     parser.add_argument("--dry_run", "--dry-run", action="store_true", help="check the study, list its runs and stop")
+    parser.add_argument(
+        "--pack", action="store_true", help="write the finished runs to one file, OUTPUT_DIR.jsonl.gz, and stop"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,27 +59,71 @@ def run(args: argparse.Namespace) -> int:
     from echorl.cli.lock import alone
     from echorl.cli.recipe import read_recipe, read_recipes
 
+    if is_pack(args.study):
+        return _show_packed(args)
+    if args.pack and (args.dry_run or args.num_seeds is not None):
+        raise UserError("--pack packs every finished run of the study: give it without --dry_run and --num_seeds.")
     changes = {"output_dir": args.output_dir, "parallel": args.parallel}
-    comparison = read_comparison(args.study, _with_arms(args.study, read_recipe(args.study, "")), changes)
+    comparison = read_comparison(args.study, _with_files(args.study, read_recipe(args.study, "")), changes)
     comparison = _with_seeds(comparison, args.num_seeds)
     recipe = read_recipes(comparison.recipe, "recipe ")
-    study = Study(comparison, {**recipe.options, **({"env": dict(recipe.env)} if recipe.env else {})})
+    packed = pack_path(comparison.output_dir)
+    pack = read_pack(packed) if packed.exists() else None
+    study = Study(comparison, {**recipe.options, **({"env": dict(recipe.env)} if recipe.env else {})}, pack)
     check_study(Path(comparison.output_dir))
     options = check_arms(study, args.study)
     if args.dry_run:
         _list(study)
         return 0
+    methods = {arm: {name: own.get(name) for name in SHOWN} for arm, own in options.items()}
     with resumable(), alone(Path(comparison.output_dir), "compare"):
-        _compare(study, {arm: {name: own.get(name) for name in SHOWN} for arm, own in options.items()})
+        _pack(study, methods) if args.pack else _compare(study, methods)
     return 0
 
 
-def _with_arms(path: Path, mapping: dict[str, Any]) -> dict[str, Any]:
-    """The study's mapping, its arms read from a file of their own (relative to the study's) where it names one."""
+def _show_packed(args: argparse.Namespace) -> int:
+    """Print the tables of a packed study; with an --output_dir leave them there."""
+    from echorl.compare.results import make_results, results_markdown
+
+    if args.pack or args.parallel is not None:
+        raise UserError(f"--pack and --parallel are for a study's YAML: {args.study} is packed, and nothing is run.")
+    study = open_pack(args.study)
+    study = replace(study, comparison=_with_seeds(study.comparison, args.num_seeds))
+    if args.dry_run:
+        _list(study)
+        return 0
+    assert study.pack is not None, "just read"
+    results = make_results(study, study.pack.methods)
+    if args.output_dir is None:
+        print(results_markdown(study.comparison, results))
+    else:
+        from echorl.cli.run_folder import check_writable
+
+        check_study(Path(args.output_dir))
+        check_writable(Path(args.output_dir))
+        _show(study.comparison, results, Path(args.output_dir))
+    return 0
+
+
+def _pack(study: Study, methods: Mapping[str, Any]) -> None:
+    """Write the finished runs to the study's pack.
+
+    Raises:
+        UserError: no run is finished.
+    """
+    pack = pack_study(study, methods)
+    if not pack.runs:
+        raise UserError(f"{study.comparison.output_dir} has no finished run to pack: run the study first.")
+    pack.write()
+    print(f"{pack.path} holds {len(pack.runs)} finished runs; their policies stay in {study.comparison.output_dir}.")
+
+
+def _with_files(path: Path, mapping: dict[str, Any]) -> dict[str, Any]:
+    """The study's mapping, its arms and notes read from files (relative to the study's) where it names some."""
     from echorl.cli.recipe import read_recipe
 
-    arms = mapping.get("arms")
-    return {**mapping, "arms": read_recipe(path.parent / arms, "arms ")} if isinstance(arms, str) else mapping
+    named = {name: mapping[name] for name in ("arms", "notes") if isinstance(mapping.get(name), str)}
+    return {**mapping, **{name: read_recipe(path.parent / file, f"{name} ") for name, file in named.items()}}
 
 
 def _with_seeds(comparison: Comparison, number: int | None) -> Comparison:
@@ -109,49 +155,24 @@ def _state(study: Study, run: Run, tests: Sequence[str]) -> str:
 
 
 def _compare(study: Study, methods: Mapping[str, Any]) -> None:
+    from echorl.compare.results import make_results
+
     comparison = study.comparison
     _work(study, comparison.grid(), ["validation"])
     validation = study.validation()
     assert validation is not None, "the grid is done"
-    rates = comparison.chosen(validation)
-    final = comparison.final(rates)
-    _work(study, final, list(comparison.tests))
-    diverged = [run for run in final if study.state(run, list(comparison.tests)) == "diverged"]
-    without = {run.arm for run in diverged}
-    results = study.results([run for run in final if run.arm not in without])
-    if not results:
-        raise UserError("every arm has a run that diverged (numbers that are not finite): lower the learning rates.")
-    _show(study, validation, rates, results, {"methods": methods, "diverged": [run.name for run in diverged]})
+    _work(study, comparison.final(comparison.chosen(validation)), list(comparison.tests))
+    _show(comparison, make_results(study, methods), Path(comparison.output_dir))
 
 
-def _show(
-    study: Study, validation: Validation, rates: Mapping[str, Any], results: Mapping[Run, Any], more: Mapping[str, Any]
-) -> None:
-    """Print the tables, and leave them as results.json and results.md."""
-    from echorl.compare import table
+def _show(comparison: Comparison, results: Mapping[str, Any], folder: Path) -> None:
+    """Print the tables, and leave them as results.json and results.md in the folder."""
+    from echorl.compare.results import results_markdown
 
-    comparison, folder = study.comparison, Path(study.comparison.output_dir)
-    kept = {run.arm: rates[run.arm] for run in results}
-    compared = table.compare(comparison, kept, results)
-    grid = {run.name: value for run, value in validation.items()}
-    found = {"learning_rates": rates, "validation": grid, "averages": list(comparison.averages), "tests": compared}
-    found |= {"seeds": list(comparison.seeds), **more}
-    write_json(folder / "results.json", found)
-    parts = [_summary(found), table.grid_markdown(comparison, validation, rates) if validation else ""]
-    text = "\n".join([*filter(None, parts), table.markdown(rates, compared)])
+    write_json(folder / "results.json", results)
+    text = results_markdown(comparison, results)
     write_text(folder / "results.md", text)
     print(text)
-
-
-def _summary(found: Mapping[str, Any]) -> str:
-    """What each arm does on solved prompts, costs and brings; and which runs diverged."""
-    from echorl.compare.table import markdown_rows
-    from echorl.report.verdicts import verdict_table
-
-    parts = [DIVERGED.format(", ".join(found["diverged"]))] if found["diverged"] else []
-    if table := verdict_table(found):
-        parts.append(f"**{table.title}**\n\n{markdown_rows([table.head, *table.rows])}\n\n{table.note}\n")
-    return "\n".join(parts)
 
 
 def _work(study: Study, runs: Sequence[Run], tests: Sequence[str]) -> None:
@@ -163,7 +184,7 @@ def _work(study: Study, runs: Sequence[Run], tests: Sequence[str]) -> None:
     if not missing:
         return
     for each in missing:
-        claim(study.folder(each), study.key(each))
+        study.claim(each)
     jobs, gpus = [_job(study, each, tests) for each in missing], visible_gpus()
     try:
         with Bars() as bars:

@@ -6,9 +6,13 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from echorl.cli.errors import UserError
-from echorl.cli.run_folder import checkpoints
+from echorl.cli.run_folder import checkpoints, progress
+
+if TYPE_CHECKING:
+    from echorl.cli.parsing import Settings
 
 METRICS = "metrics.jsonl"
 MODEL = ("model*.safetensors", "pytorch_model*.bin", "adapter_model.*")
@@ -25,6 +29,23 @@ FILES = (
 """What a run writes besides its checkpoints and its config.yaml, by echorl, TRL and transformers; other files stay."""
 RECORDED = b"# echorl "
 """How the config.yaml of a run begins; it is the first file that a run writes, and is replaced, never deleted."""
+
+
+def outdated(settings: Settings, checkpoint: Path | None) -> list[Path]:
+    """What a run takes the place of: an earlier run's files; where one is resumed, those behind its checkpoint.
+
+    Raises:
+        UserError: as `earlier_run`.
+    """
+    folder = Path(settings.training.output_dir)
+    if checkpoint is not None and checkpoint.resolve().parent == folder.resolve():
+        return written_after(folder, progress(checkpoint)["updates"])
+    return earlier_run(
+        folder,
+        overwrite=settings.own.overwrite_output_dir,
+        restart=str(settings.training.resume_from_checkpoint).lower() == "true",
+        model=settings.model.model_name_or_path,
+    )
 
 
 def earlier_run(folder: str | Path, *, overwrite: bool, restart: bool, model: str) -> list[Path]:

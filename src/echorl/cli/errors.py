@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -36,15 +37,22 @@ def guard(command: Callable[[], int]) -> int:
         if not known or os.environ.get("ECHORL_TRACEBACK", "0") not in ("", "0"):
             traceback.print_exc()
         if known:
-            _say(f"error: {one_line(error)}")
+            full = not isinstance(error, UserError) and disk_is_full(error)
+            _say(f"error: {one_line(error)}{': free some space, and run the same command again.' if full else ''}")
         return USER if known else BUG
 
 
 def is_for_the_user(error: BaseException) -> bool:
     """Whether the message alone tells what to do: a `UserError`, or a refusal by echorl's or TRL's own code."""
-    if isinstance(error, UserError):
+    if isinstance(error, UserError) or disk_is_full(error):
         return True
     return isinstance(error, (ValueError, ImportError, FileNotFoundError)) and _raised_in(error) in ("echorl", "trl")
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether a file could not be written for want of space; some libraries say so in the message alone."""
+    number = error.errno if isinstance(error, OSError) else None
+    return number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
 
 
 def one_line(error: BaseException | str) -> str:
@@ -96,5 +104,5 @@ def _unexpected(error: Exception) -> str:
 
 
 def _say(text: str) -> None:
-    many = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    many = os.environ.get("WORLD_SIZE", "1") not in ("", "1")
     print(f"echorl: {'[rank ' + os.environ.get('RANK', '0') + '] ' if many else ''}{text}", file=sys.stderr, flush=True)

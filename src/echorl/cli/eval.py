@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from echorl.cli.bounds import COUNT, SAMPLING_TEMPERATURE, SEED, Bounds, add_option
 from echorl.cli.errors import UserError, as_user_error, resumable
-from echorl.cli.options import spellings
+from echorl.cli.options import add_device, as_path, spellings
 from echorl.installed import check_installed
 
 if TYPE_CHECKING:
@@ -46,17 +47,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--benchmarks", nargs="+", metavar="NAME", help="aime24 math500 ..., or TASK[:SPLIT]")
     parser.add_argument("--data", metavar="PATH", help="the benchmarks' files, instead of the hub's data sets")
     for name, (kind, metavar, text) in DEFAULTS.items():
-        parser.add_argument(*spellings(name), type=kind, metavar=metavar, help=text)
+        bounds = {"temperature": SAMPLING_TEMPERATURE, "top_p": Bounds(0, 1), "seed": SEED}.get(name, COUNT)
+        add_option(parser, *spellings(name), bounds=bounds, type=kind, metavar=metavar, help=text)
     parser.add_argument(
         "--backend", choices=("transformers", "vllm"), default="transformers", help="default: %(default)s"
     )
-    parser.add_argument("--device", metavar="DEVICE", help="of transformers; default: cuda if there is one, else cpu")
+    add_device(parser, "of transformers; default: cuda if there is one, else cpu")
     parser.add_argument(*spellings("output_dir"), metavar="DIR", help="default: runs/eval/MODEL")
     parser.add_argument(
-        "--compare", nargs=2, type=Path, metavar=("A", "B"), help="two output folders: B less A, paired"
+        "--compare", nargs=2, type=as_path, metavar=("A", "B"), help="two output folders: B less A, paired"
     )
     parser.add_argument(
-        "--grade", nargs="+", type=Path, metavar="FILE", help="score stored samples anew, without a model"
+        "--grade", nargs="+", type=as_path, metavar="FILE", help="score stored samples anew, without a model"
     )
 
 

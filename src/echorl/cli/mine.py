@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from echorl.cli.bounds import ANY, COUNT, SEED, TEMPERATURE, TOKENS, add_option
 from echorl.cli.errors import resumable
-from echorl.cli.options import spellings
+from echorl.cli.options import add_device, as_path, spellings
 from echorl.installed import check_installed
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Score stored rollouts with a model, write the EchoClips that they hold, and print what they are. "
         "What is scored is kept; the same command goes on. See docs/mine.md.",
     )
-    parser.add_argument("rollouts", nargs="+", type=Path, metavar="FILE", help="JSONL, parquet, or folders of them")
+    parser.add_argument("rollouts", nargs="+", type=as_path, metavar="FILE", help="JSONL, parquet, or folders of them")
     parser.add_argument(
         "--model", required=True, metavar="MODEL", help="a folder, a model of the hub, 'quickstart' or 'smollm2'"
     )
@@ -50,8 +51,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         parser.add_argument(f"--{name}", metavar="COLUMN", help=f"the column of the {name}; default: by the layout")
     for name, (kind, text) in ECHO.items():
         default = getattr(EchoConfig, name)
-        parser.add_argument(
-            *spellings(name), type=kind, choices=CHOICES.get(name), default=default, help=f"{text}; default: {default}"
+        bounds = SEED if name == "seed" else ANY
+        text = f"{text}; default: {default}"
+        add_option(
+            parser, *spellings(name), bounds=bounds, type=kind, choices=CHOICES.get(name), default=default, help=text
         )
     _add_scoring(parser)
     parser.add_argument("--format", choices=("jsonl", "parquet"), default="jsonl", help="of the clips: %(default)s")
@@ -59,19 +62,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _add_scoring(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--temperature", type=float, default=1.0, help="of the sampling; default: %(default)s")
+    text = "of the sampling; default: %(default)s"
+    add_option(parser, "--temperature", bounds=TEMPERATURE, type=float, default=1.0, help=text)
     parser.add_argument("--chat", action="store_true", help="write prompts that are text as a user's chat message")
     parser.add_argument(*spellings("no_end"), action="store_true", help="put no end token behind the responses")
-    parser.add_argument(
-        *spellings("max_length"), type=int, metavar="N", help="longest rollout in tokens; default: the model's context"
-    )
-    parser.add_argument(
-        *spellings("batch_size"), type=int, default=64, metavar="N", help="rollouts in a part; default: %(default)s"
-    )
-    parser.add_argument(
-        *spellings("tokens_at_once"), type=int, default=8192, metavar="N", help="in one forward; default: %(default)s"
-    )
-    parser.add_argument("--device", metavar="DEVICE", help="default: cuda if there is one, else cpu")
+    for name, bounds, default, text in (
+        ("max_length", COUNT, None, "longest rollout in tokens; default: the model's context"),
+        ("batch_size", COUNT, 64, "rollouts in a part; default: %(default)s"),
+        ("tokens_at_once", TOKENS, 8192, "in one forward; default: %(default)s"),
+    ):
+        add_option(parser, *spellings(name), bounds=bounds, type=int, default=default, metavar="N", help=text)
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:

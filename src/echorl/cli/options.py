@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from echorl.cli.errors import UserError
@@ -20,6 +23,24 @@ def spellings(name: str) -> list[str]:
     (['--output_dir', '--output-dir'], ['--seed'])
     """
     return list(dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"]))
+
+
+def as_path(text: str) -> Path:
+    """An option's path; of a blank one `Path` would make the folder that the command is called in."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is blank: give a path, or leave the option out")
+    return Path(text)
+
+
+def add_device(parser: argparse.ArgumentParser, text: str = "default: cuda if there is one, else cpu") -> None:
+    """Add --device, where a model is put."""
+    parser.add_argument("--device", type=_device, metavar="DEVICE", help=text)
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"(cpu|cuda|mps|xpu|npu)(:[0-9]{1,3})?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no device that a model runs on: give cpu, cuda, cuda:1 or mps")
+    return text
 
 
 def option(default: Any, text: str) -> Any:

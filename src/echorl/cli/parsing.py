@@ -9,14 +9,37 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from echorl.cli.bounds import ANY, COUNT, SEED, TEMPERATURE, Bounds, check_value
 from echorl.cli.errors import UserError, one_line
 from echorl.cli.options import DataArguments
 from echorl.cli.recipe import Recipe
+from echorl.texts import is_text
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments
 
     from echorl.trl.recipe import ModelConfig, TrlParser
+
+
+_LEAST_0 = "warmup_steps save_steps logging_steps eval_steps weight_decay learning_rate max_grad_norm num_train_epochs"
+_LEAST_0 += " adam_epsilon neftune_noise_alpha epsilon epsilon_high delta top_k beta lora_alpha save_total_limit"
+_LEAST_1 = "train_size eval_size per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps"
+_LEAST_1 += " max_completion_length num_iterations steps_per_generation generation_batch_size num_generations_eval"
+_LEAST_1 += " ref_model_sync_steps pad_to_multiple_of lora_r eval_accumulation_steps"
+_SHARES = "top_p min_p top_entropy_quantile label_smoothing_factor lora_dropout ref_model_mixup_alpha"
+BOUNDS = {
+    **dict.fromkeys(_LEAST_0.split(), Bounds(0, 10**12)),
+    **dict.fromkeys(_LEAST_1.split(), COUNT),
+    **dict.fromkeys(_SHARES.split(), Bounds(0, 1)),
+    **dict.fromkeys(("adam_beta1", "adam_beta2"), Bounds(0, 0.999999999)),
+    **dict.fromkeys(("seed", "data_seed", "task_seed"), SEED),
+    "dataloader_num_workers": Bounds(0, 1000),
+    "repetition_penalty": Bounds(1e-3, 1e3),
+    "temperature": TEMPERATURE,
+}
+"""Of options that are TRL's or transformers', which look at few of them before the training."""
+NAMES = ("output_dir", "train_file", "eval_file", "model_name_or_path", "dataset_name", "task", "row_func")
+"""Options whose text names a file or a folder, or begins with one."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +110,10 @@ def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:
     if rest:
         _refuse(rest[0], parser)
     values = vars(namespace)
-    if not values["output_dir"]:
+    if values["output_dir"] is None:
         values["output_dir"] = f"runs/{recipe.name}"
     given = {name: value for name, value in values.items() if value != defaults[name] or name in recipe.options}
+    _check_values(parser, {name: values[name] for name in _written(parser, recipe, argv)})
     own, training, model = _build(parser, values)
     defaults |= {name: getattr(training, name) for name in SET_BY_METHODS if name in defaults.keys() - given.keys()}
     return Settings(own=own, training=training, model=model, given=given, defaults=defaults)
@@ -117,6 +141,36 @@ def _nearest(name: object, parser: TrlParser) -> str:
     return f"; did you mean {found[0]!r}?" if found else f"; `{parser.prog} --help_all` lists them all."
 
 
+def _written(parser: TrlParser, recipe: Recipe, argv: Sequence[str]) -> set[str]:
+    """The options that stand in the recipe or on the command line, whatever their values."""
+    actions = parser._option_string_actions
+    words = [word.partition("=")[0] for word in argv]
+    return {*recipe.options, *(actions[word].dest for word in words if word in actions)}
+
+
+def _check_values(parser: TrlParser, written: dict[str, Any]) -> None:
+    """Refuse numbers that no training could use, and names that no file could have.
+
+    Raises:
+        UserError: names the option and the value.
+    """
+    kinds = {action.dest: action.type for action in parser._actions}
+    for name, value in written.items():
+        if isinstance(value, str) and (name in BOUNDS or kinds.get(name) in (int, float)):  # in YAML, "1e-5" say
+            value = _as_number(name, value)
+        if name in NAMES or not isinstance(value, str):
+            check_value(name, value, BOUNDS.get(name, ANY))
+        elif "\0" in value or not is_text(value):
+            raise UserError(f"{name}={value[:60]!r} holds NUL or what is no UTF-8: write it without.")
+
+
+def _as_number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"{name}={text!r} is not a number.") from None
+
+
 def _check_value(parser: TrlParser, action: argparse.Action, value: Any, place: str) -> None:
     """What argparse checks of a command line, for a value in YAML (it takes defaults as they are)."""
     if value is None or isinstance(value, dict):
@@ -134,7 +188,7 @@ def _build(parser: TrlParser, values: dict[str, Any]) -> tuple[Any, ...]:
         raise UserError(f"num_generations={generations}: a group needs at least 2 rollouts to compare; set 2 or more.")
     try:
         return parser.parse_dict(values)
-    except (ValueError, TypeError, ImportError) as error:
+    except (ValueError, TypeError, ImportError, OSError) as error:  # an OSError: a file of settings that is none
         raise UserError(one_line(error) + _hint(str(error))) from error
 
 

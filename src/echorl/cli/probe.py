@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from echorl.cli.bounds import ANY, COUNT, SEED, TEMPERATURE, Bounds, add_option
 from echorl.cli.errors import as_user_error, resumable
-from echorl.cli.options import spellings
+from echorl.cli.options import add_device, spellings
 from echorl.installed import check_installed
 
 if TYPE_CHECKING:
@@ -28,6 +29,14 @@ PLAN = {
     "temperature": (float, "T", "of the sampling, and of the policy"),
     "batch_size": (int, "N", "rollouts sampled at once"),
     "seed": (int, "S", "of prompts, samples and projection"),
+}
+BOUNDS = {
+    "prompts_per_batch": COUNT,
+    "baseline_samples": Bounds(0, 10**6),
+    "projection": Bounds(0, 10**7),
+    "temperature": TEMPERATURE,
+    "batch_size": COUNT,
+    "seed": SEED,
 }
 HEAD = ["rule", "groups", "acts on", "signal", "z", "pass@1", "z", "length", "z", "entropy", "z"]
 HEAD += ["coef 10 %", "saves", "z"]
@@ -49,16 +58,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--benchmark", required=True, metavar="NAME", help="math500, gsm8k ..., or TASK[:SPLIT]")
     parser.add_argument("--data", metavar="PATH", help="the benchmark's file, instead of the hub's data set")
-    parser.add_argument("--prompts", type=int, default=128, metavar="N", help="default: %(default)s")
-    parser.add_argument("--samples", type=int, default=8, metavar="G", help="rollouts of each; default: %(default)s")
-    parser.add_argument(
-        *spellings("max_new_tokens"), type=int, metavar="N", help="default 8192, or less where the context is shorter"
-    )
+    for name, metavar, default, text in (
+        ("prompts", "N", 128, "default: %(default)s"),
+        ("samples", "G", 8, "rollouts of each; default: %(default)s"),
+        ("max_new_tokens", "N", None, "default 8192, or less where the context is shorter"),
+    ):
+        add_option(parser, *spellings(name), bounds=COUNT, type=int, default=default, metavar=metavar, help=text)
     for name, (kind, metavar, text) in PLAN.items():
         default = getattr(Plan, name)
         shown = f"; default: {default}" if default != "" else ""
-        parser.add_argument(*spellings(name), type=kind, default=default, metavar=metavar, help=text + shown)
-    parser.add_argument("--device", metavar="DEVICE", help="default: cuda if there is one, else cpu")
+        bounds = BOUNDS.get(name, ANY)
+        add_option(
+            parser, *spellings(name), bounds=bounds, type=kind, default=default, metavar=metavar, help=text + shown
+        )
+    add_device(parser)
     parser.add_argument(*spellings("output_dir"), metavar="DIR", help="default: runs/probe/MODEL")
 
 

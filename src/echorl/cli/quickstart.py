@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 from echorl.cli.errors import resumable
-from echorl.cli.options import spellings
+from echorl.cli.options import as_path, spellings
 from echorl.installed import check_installed
 
 NEEDED = ("trl", "transformers", "datasets", "reasoning_gym", "pyarrow", "matplotlib", "jinja2", "rich")
@@ -24,7 +24,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "leave a page and a picture. A second run with the same settings trains nothing again.",
     )
     names = (*spellings("output_dir"), "--output")  # its name in the first version
-    parser.add_argument(*names, type=Path, default=Path("quickstart-run"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        *names, type=as_path, default=Path("quickstart-run"), metavar="DIR", help="default: %(default)s"
+    )
     parser.add_argument("--fresh", action="store_true", help="discard the results in DIR and start again")
     parser.add_argument("--seed", type=_seed, default=0, help="of both runs, default: %(default)s")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)

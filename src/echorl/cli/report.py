@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from echorl.cli.bounds import Bounds, add_option
 from echorl.cli.errors import UserError
+from echorl.cli.options import as_path
 from echorl.installed import check_installed
 
 NEEDED = ("matplotlib", "jinja2", "yaml", "pyarrow")
@@ -19,13 +21,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Write one self-contained HTML page on one or several RUNs: folders of echorl train, compare, "
         "quickstart, mine, eval, probe and analyze. A run may still be going on. See docs/report.md.",
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a folder that an echorl command wrote")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="default: runs/report/NAME.html")
+    parser.add_argument("runs", nargs="+", type=as_path, metavar="RUN", help="a folder that an echorl command wrote")
+    parser.add_argument("--output", type=as_path, metavar="FILE", help="default: runs/report/NAME.html")
     parser.add_argument("--png", action="store_true", help="write each chart as FILE-TITLE.png, too")
     parser.add_argument("--over", choices=("step", "tokens"), default="step", help="of curves; default: %(default)s")
-    parser.add_argument(
-        "--rollouts", type=int, default=2000, metavar="N", help="in the gallery, at most; default: %(default)s"
-    )
+    text = "in the gallery, at most; default: %(default)s"
+    add_option(parser, "--rollouts", bounds=Bounds(most=10**7), type=int, default=2000, metavar="N", help=text)
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
 
 

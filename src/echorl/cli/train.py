@@ -111,21 +111,28 @@ def _train(command: Command, settings: Settings, env: Mapping[str, str]) -> None
         name, config = _model(settings)
         checkpoint = run_folder.choose_checkpoint(training.resume_from_checkpoint, training.output_dir, _say)
         if checkpoint is not None:
-            using_peft = settings.model.use_peft
-            run_folder.check_same_model(checkpoint, settings.model.model_name_or_path, config, peft=using_peft)
-            if (limit := run_folder.reached(checkpoint, training)) is not None:
-                _finish(checkpoint, settings, limit)
-                return
+            model, using_peft = settings.model.model_name_or_path, settings.model.use_peft
+            run_folder.check_same_model(checkpoint, model, config, peft=using_peft)
+        outdated = earlier_run.outdated(settings, checkpoint)
+        if checkpoint is None:
+            _train_from(None, command, settings, env, name, outdated)
+        elif (limit := run_folder.reached(checkpoint, training)) is not None:
+            _finish(checkpoint, settings, limit, outdated)
+        else:
             run_folder.check_resumable(checkpoint)
-        _train_from(command, settings, env, name, checkpoint)
+            _train_from(checkpoint, command, settings, env, name, outdated)
 
 
 def _train_from(
-    command: Command, settings: Settings, env: Mapping[str, str], name: str, checkpoint: Path | None
+    checkpoint: Path | None,
+    command: Command,
+    settings: Settings,
+    env: Mapping[str, str],
+    name: str,
+    outdated: list[Path],
 ) -> None:
-    """Train the model of this name, from a checkpoint if there is one, to the end."""
+    """Train the model of this name to the end, in a folder without the outdated files."""
     training = settings.training
-    outdated = _outdated(settings, checkpoint)
     with as_user_error(ValueError, OSError, ImportError, doing="the trainer cannot be set up", by=LIBRARIES):
         trainer = command.make_trainer(settings, name)
     if not training.disable_tqdm:
@@ -158,26 +165,13 @@ def _run_to_the_end(trainer: Trainer, checkpoint: Path | None) -> None:
             bar.close()
 
 
-def _finish(checkpoint: Path, settings: Settings, limit: str) -> None:
+def _finish(checkpoint: Path, settings: Settings, limit: str, outdated: list[Path]) -> None:
     """The run had made its last step (the Trainer would make one more): see that its model is in place."""
     folder = settings.training.output_dir
     if settings.training.process_index == 0:
+        earlier_run.delete(outdated, folder)
         run_folder.copy_model(run_folder.final(checkpoint, settings.training), folder)
     _say(f"{checkpoint} is the end of this run ({limit}): its model is in {folder}")
-
-
-def _outdated(settings: Settings, checkpoint: Path | None) -> list[Path]:
-    """What this run takes the place of: an earlier run's files; where one is resumed, those behind its checkpoint."""
-    folder = Path(settings.training.output_dir)
-    if checkpoint is not None and checkpoint.resolve().parent == folder.resolve():
-        return earlier_run.written_after(folder, run_folder.progress(checkpoint)["updates"])
-    wanted = str(settings.training.resume_from_checkpoint or "false").lower()
-    return earlier_run.earlier_run(
-        folder,
-        overwrite=settings.own.overwrite_output_dir,
-        restart=wanted == "true",
-        model=settings.model.model_name_or_path,
-    )
 
 
 def _model(settings: Settings) -> tuple[str, dict[str, Any]]:
@@ -275,7 +269,7 @@ def _name_verifier(settings: Settings, task: Task | None, names: list[str]) -> N
     training = settings.training
     if task is not None and len(names) > 1 and not training.success_reward_func_names():
         training.echo_success_reward_func = [task.verifier.__name__]
-    if training.success_reward_func_names() or training.echo_coef > 0 or len(set(names)) < len(names):
+    if training.success_reward_func_names() or training.echo_config().mines or len(set(names)) < len(names):
         resolve_verifiers(training.success_reward_func_names(), names)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from echorl.compare.notes import check_notes
+
 OWNED = ("seed", "learning_rate", "max_rollout_tokens", "max_steps", "output_dir", "resume_from_checkpoint")
 """Options of a run that the comparison sets itself."""
 
@@ -87,6 +89,8 @@ class Comparison:
     """Runs at a time, each a process."""
     threads: int = 1
     """CPU threads of each."""
+    notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What the study says in words beside its numbers; see `echorl.compare.notes`."""
 
     def __post_init__(self) -> None:
         self._check_sizes()
@@ -96,6 +100,7 @@ class Comparison:
         self._check_seeds()
         self._check_rates()
         self._check_tests()
+        check_notes(self.notes, self.arms)
 
     def _check_seeds(self) -> None:
         for name in ("seeds", "grid_seeds"):
@@ -206,7 +211,6 @@ class Comparison:
                 raise ValueError(f"arm {name!r} sets {taken[0]}: the comparison sets it, for every arm alike.")
         if self.grid_arm is not None and self.grid_arm not in list(self.arms):
             raise ValueError(f"grid_arm={self.grid_arm!r} is no arm; there are {', '.join(self.arms)}.")
-
         self._check_references()
 
     def _check_references(self) -> None:

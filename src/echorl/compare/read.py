@@ -33,7 +33,7 @@ def read_comparison(path: Path, mapping: Mapping[str, Any], changes: Mapping[str
     for name in ("seeds", "grid_seeds", "learning_rates", "pass_at"):
         if name in values:
             values[name] = tuple(_list(path, name, values[name]))
-    for name in ("averages", "validation"):
+    for name in ("averages", "validation", "notes"):
         if not isinstance(values.get(name, {}), Mapping):
             raise ValueError(f"{path}: {name}={values[name]!r} is no mapping: write 'name: value', one a line.")
     recipes = values["recipe"] if isinstance(values["recipe"], list) else [values["recipe"]]

@@ -12,7 +12,7 @@ import echorl
 from echorl.compare.plan import RESULTS, Comparison, Run
 from echorl.fingerprint import hash_files, hash_model
 from echorl.output_folder import check_empty
-from echorl.stored import read_json, stored, write_json
+from echorl.stored import read_json, write_json
 
 MARK = "run.json"
 """The file that makes a folder a run's: the settings it was made with and, once trained, what that took."""
@@ -25,7 +25,6 @@ WITHOUT_EFFECT = frozenset({
     "skip_memory_metrics", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id", "save_strategy",
     "save_steps", "save_total_limit", "save_on_each_node", "enable_jit_checkpoint", "push_to_hub", "hub_token",
     "hub_model_id", "hub_strategy", "hub_private_repo", "hub_always_push", "hub_revision", "echo_rollouts_every",
-    "echo_clips_logged",
 })  # fmt: skip
 """Options that only log or save: the policy is the same with them and without."""
 
@@ -55,12 +54,12 @@ def run_key(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def kept_key(folder: Path, key: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The key; for a finished run that differs from it in echorl's version alone, the one that the run has.
+def kept_key(mark: Mapping[str, Any] | None, key: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The key; for a finished run that differs from it in echorl's version alone, the one in the run's mark.
 
     So a stored study gives its tables with later versions, too.
     """
-    found = read_json(folder / MARK) or {}
+    found = mark or {}
     own = found.get("key") or {}
     return own if found.get("value") and {**own, "version": key["version"]} == key else key
 
@@ -81,20 +80,31 @@ def claim(folder: Path, key: Mapping[str, Any]) -> None:
         check_empty(folder, "`echorl compare`")
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / MARK, {"key": key, "value": None})
-    elif found.get("key") != key:
-        raise ValueError(
-            f"{folder} holds a run with other settings ({_difference(found.get('key') or {}, key)}): choose another "
-            "output_dir, or remove that folder."
-        )
+    else:
+        check_key(found, key, f"{folder} holds a run", "remove that folder")
+
+
+def check_key(mark: Mapping[str, Any], key: Mapping[str, Any], holds: str, instead: str) -> None:
+    """See that a run's mark has the key.
+
+    Args:
+        holds, instead: in a message, what has the mark, and what to do instead of choosing another output_dir.
+
+    Raises:
+        ValueError: it has another; the message names the first setting that differs.
+    """
+    if mark.get("key") != key:
+        difference = _difference(mark.get("key") or {}, key)
+        raise ValueError(f"{holds} with other settings ({difference}): choose another output_dir, or {instead}.")
 
 
 def check_study(folder: Path) -> None:
     """See that the results in a comparison's folder, which will be written anew, are a comparison's.
 
     Raises:
-        ValueError: there are some, and no run of a comparison.
+        ValueError: there are some, and no run of a comparison (whose runs may all be packed).
     """
-    if any(folder.glob(f"*/rate-*/seed-*/{MARK}")):
+    if any(folder.glob(f"*/rate-*/seed-*/{MARK}")) or "learning_rates" in (read_json(folder / RESULTS[0]) or {}):
         return
     for name in RESULTS:
         if (folder / name).exists():
@@ -111,11 +121,6 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
             if old.get(name) != new.get(name):
                 return f"{name} {old.get(name)!r} then, {new.get(name)!r} now"
     return "another version's"
-
-
-def training_of(folder: Path, key: Mapping[str, Any]) -> Any:
-    """The worker's `Training.summary`; None if the training is still to be done."""
-    return stored(folder / MARK, key)
 
 
 def scores_path(folder: Path, test: str) -> Path:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from echorl.compare.pack import Pack
 from echorl.compare.plan import Comparison, Run, Validation
-from echorl.compare.run import kept_key, run_key, run_options, scores_key, scores_path, training_of
-from echorl.stored import stored
+from echorl.compare.run import MARK, check_key, claim, kept_key, run_key, run_options, scores_key, scores_path
+from echorl.stored import read_json, write_json
 
 
 @dataclass(frozen=True)
 class Study:
-    """What is planned, and what of it is done."""
+    """What is planned, and what of it is done: a run is in its folder, or else in the pack, if there is one."""
 
     comparison: Comparison
     recipe: Mapping[str, Any]
+    pack: Pack | None = None
 
     def folder(self, run: Run) -> Path:
         return Path(self.comparison.output_dir) / run.name
@@ -26,15 +30,43 @@ class Study:
         return run_options(self.comparison, self.recipe, run, self.folder(run))
 
     def key(self, run: Run) -> Mapping[str, Any]:
-        return kept_key(self.folder(run), run_key(self.options(run)))
+        return kept_key(self.file(run, MARK), run_key(self.options(run)))
+
+    def file(self, run: Run, name: str) -> Mapping[str, Any] | None:
+        """The object in one of the run's JSON files; None where there is none."""
+        folder = self.folder(run)
+        if self.pack is not None and not (folder / MARK).exists():
+            return self.pack.runs.get(run.name, {}).get(name)
+        return read_json(folder / name)
+
+    def _value(self, run: Run, name: str, key: Mapping[str, Any]) -> Any:
+        kept = self.file(run, name)
+        return kept.get("value") if kept is not None and kept.get("key") == key else None
+
+    def claim(self, run: Run) -> None:
+        """Make the run's folder, with what is packed of the run, so that it can be gone on with.
+
+        Raises:
+            ValueError: the folder or the pack holds something else, or the run with other settings.
+        """
+        folder, key, mark = self.folder(run), self.key(run), self.file(run, MARK)
+        if self.pack is not None and mark is not None and not folder.exists():
+            check_key(mark, key, f"{self.pack.path} holds the run {run.name}", "remove that file")
+            scratch = folder.with_name(f".{folder.name}.tmp")
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(parents=True)
+            for name, kept in self.pack.runs[run.name].items():
+                write_json(scratch / name, kept)
+            os.replace(scratch, folder)
+        claim(folder, key)
 
     def training(self, run: Run) -> Any:
         """What the training took; None if it is still to be done."""
-        return training_of(self.folder(run), self.key(run))
+        return self._value(run, MARK, self.key(run))
 
     def scores(self, run: Run, split: str) -> Any:
         """What `Policy.score` gave; None if it is still to be done."""
-        return stored(scores_path(self.folder(run), split), scores_key(self.key(run), self.comparison, split))
+        return self._value(run, scores_path(Path(), split).name, scores_key(self.key(run), self.comparison, split))
 
     def state(self, run: Run, splits: Sequence[str]) -> str:
         """ "done", "diverged", or "" where something is missing."""

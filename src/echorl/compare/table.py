@@ -138,7 +138,7 @@ def markdown_rows(rows: Sequence[Sequence[str]]) -> str:
     | 1 | 2 |
     """
     lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return "\n".join("| " + " | ".join(row) + " |" for row in lines)
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
 
 
 def table_rows(rates: Mapping[str, float | None], measures: Mapping[str, Any]) -> list[list[str]]:

@@ -11,7 +11,7 @@ CHOICES = {
     "clip_per": ("prompt", "rollout"),
     "average_over": ("prompt", "clip"),
     "length_norm": ("clip", "constant"),
-    "when_alone": ("allow", "scale", "skip"),
+    "without_policy_gradient": ("allow", "skip"),
 }
 
 
@@ -21,6 +21,7 @@ class EchoConfig:
 
     Args:
         coef: lambda in J = J_RLVR + lambda J_echo. 0 switches EchoRL off.
+        mine_only: find EchoClips and log them, at any `coef`, and add nothing to the loss.
         scope: `"verified"` mines every group with a success, `"degenerate"` only groups whose rollouts all succeed.
         select: the step that ends the clip. `"max_entropy"` is EchoRL; the others are controls: `"min_entropy"`,
             `"random"` (any step of any success), `"full"` (a whole success that has an allowed step, chosen at random).
@@ -36,8 +37,8 @@ class EchoConfig:
             gibberish, of which a calmer step is no better than the wildest.
         warmup_steps: optimiser steps over which lambda rises linearly from lambda/warmup_steps to lambda.
         success_reward: a rollout succeeds when its verifier's reward is at least this.
-        when_alone: a step in which every group is degenerate has no policy gradient, and Adam undoes the coefficient:
-            `"allow"` it (the paper), `"scale"` the echo's part to what lambda promises, or `"skip"` the echo there.
+        without_policy_gradient: an optimiser step in which every group is degenerate has no policy gradient, and Adam
+            undoes the coefficient there: `"allow"` it (the paper), or `"skip"` EchoRL's part of that step.
         seed: of the random choices.
 
     Raises:
@@ -45,6 +46,7 @@ class EchoConfig:
     """
 
     coef: float = 0.001
+    mine_only: bool = False
     scope: str = "verified"
     select: str = "max_entropy"
     clip_per: str = "prompt"
@@ -57,13 +59,14 @@ class EchoConfig:
     max_step_entropy: float | None = None
     warmup_steps: int = 0
     success_reward: float = 1.0
-    when_alone: str = "allow"
+    without_policy_gradient: str = "allow"
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
             _check(getattr(self, name) in allowed, name, getattr(self, name), f"one of {', '.join(map(repr, allowed))}")
         _check(_is_number(self.coef) and self.coef >= 0, "coef", self.coef, "a finite number of at least 0")
+        _check(isinstance(self.mine_only, bool), "mine_only", self.mine_only, "true or false")
         _check(_is_number(self.success_reward), "success_reward", self.success_reward, "a finite number")
         for name, least in (("top_k", 1), ("min_step_tokens", 1), ("warmup_steps", 0), ("seed", 0)):
             value = getattr(self, name)
@@ -79,12 +82,24 @@ class EchoConfig:
         if self.length_norm == "constant" and length is None:
             raise ValueError("length_norm='constant' needs max_completion_length: give the longest response in tokens.")
 
+    @property
+    def mines(self) -> bool:
+        """Whether EchoClips are looked for."""
+        return self.coef > 0 or self.mine_only
+
+    @property
+    def trains(self) -> bool:
+        """Whether EchoClips have a part in the loss."""
+        return self.coef > 0 and not self.mine_only
+
     def coef_at(self, step: int) -> float:
-        """lambda at optimiser step `step` (0 is the first).
+        """lambda at optimiser step `step` (0 is the first); 0 where clips are mined only.
 
         >>> [EchoConfig(coef=1.0, warmup_steps=4).coef_at(step) for step in (0, 1, 3, 9)]
         [0.25, 0.5, 1.0, 1.0]
         """
+        if self.mine_only:
+            return 0.0
         return self.coef * min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else self.coef
 
 

@@ -152,6 +152,6 @@ def read_samples(path: Path, columns: Sequence[str] | None = None) -> tuple[Rows
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         why = " ".join(str(error).split())
         raise ValueError(f"{path} is no readable parquet file ({why}): delete it or give another.") from None
-    if not is_ours:
+    if not is_ours or meta is None:
         raise ValueError(f"{path} was not written by `echorl eval`: give the samples of an evaluation.")
     return rows, parse_json(meta)

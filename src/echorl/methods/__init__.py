@@ -12,15 +12,13 @@ from echorl.methods.base import Method
 from echorl.methods.configured import PositiveNLL, TopEntropy
 from echorl.methods.dapo import DAPO
 from echorl.methods.exclude_degenerate import ExcludeDegenerate
+from echorl.methods.failure_prefix import FailurePrefix
 from echorl.methods.group_relative import CISPO, GRPO, GSPO, RLOO, DrGRPO
-from echorl.methods.hold_step import HoldStep
 from echorl.methods.luffy import LUFFY, RLWithSFT
 from echorl.methods.reinforce import ReinforceRej, WReinforce
 from echorl.methods.reinforce_ada import ReinforceAda
 from echorl.methods.rl_zvp import RLZVP
-from echorl.methods.skip_solved import SkipSolved
 from echorl.methods.spo import SPO
-from echorl.methods.stored_prefix import ClipPrefix, FailurePrefix
 from echorl.methods.uft import UFT
 
 __all__ = ["METHODS", "SET_BY_METHODS", "Method", "load_method", "method_settings"]
@@ -45,10 +43,7 @@ METHODS: Mapping[str, type[Method]] = {
     "avspo": AVSPO,
     "reinforce_ada": ReinforceAda,
     "spo": SPO,
-    "skip_solved": SkipSolved,
-    "hold_step": HoldStep,
     "failure_prefix": FailurePrefix,
-    "clip_prefix": ClipPrefix,
 }
 """Name -> settings, a frozen dataclass with the paper's defaults."""
 

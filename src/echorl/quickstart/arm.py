@@ -64,12 +64,11 @@ def make_trainer(study: Study, coef: float, folder: Path) -> EchoGRPOTrainer:
 
 
 def make_config(study: Study, coef: float, folder: Path) -> EchoGRPOConfig:
-    """An arm's settings; without EchoRL there are no clips to dump and no echo gradient to measure."""
-    measured = {"echo_gradient_norms_every": study.gradient_norms_every, "echo_rollouts_every": study.rollouts_every}
+    """An arm's settings; without EchoRL there are no clips to dump."""
     return EchoGRPOConfig(
         output_dir=str(folder),
         echo_coef=coef,
-        **(measured if coef else {}),
+        echo_rollouts_every=study.rollouts_every if coef else 0,
         learning_rate=study.learning_rate,
         lr_scheduler_type="constant",
         loss_type="grpo",

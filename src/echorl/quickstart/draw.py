@@ -27,18 +27,12 @@ def make_curves(summary: dict[str, Any], arms: dict[str, Any]) -> Curves:
         name: {arm: [line[key] for line in lines] for arm, lines in metrics.items()}
         for name, key in (("rewards", "reward"), ("lengths", "completions/mean_length"), ("entropies", "entropy"))
     }
-    measured = [line for line in metrics["echorl"] if "echo/grad_norm_echo" in line]
-    norms = {
-        term: ([line["step"] for line in measured], [line[f"echo/grad_norm_{term}"] for line in measured])
-        for term in ("policy", "echo")
-    }
     accuracy = {
         SPLITS[split]: {arm: (est["value"], est["low"], est["high"]) for arm, est in by_arm.items()}
         for split, by_arm in summary["accuracy"].items()
     }
     ledger = {kind: [line[f"echo/groups/{kind}"] for line in metrics["grpo"]] for kind in LEDGER}
-    solved = summary["solved"]["start"]
-    return Curves(labels=LABELS, ledger=ledger, norms=norms, accuracy=accuracy, solved=solved, **series)
+    return Curves(labels=LABELS, ledger=ledger, accuracy=accuracy, **series)
 
 
 def make_page(study: Study, summary: dict[str, Any], curves: Curves, rollouts: Path) -> Page:
@@ -59,7 +53,7 @@ def make_tables(summary: dict[str, Any]) -> list[Table]:
     return [
         Table("Held-out prompts", ["", *LABELS.values(), "difference"], accuracy_rows(summary), NOTE),
         Table("How the answers changed", ["", *LABELS.values()], [row[:-1] for row in behaviour_rows(summary)]),
-        Table("What training saw: the group ledger and the gradients", ["", *ARM_HEAD], training_rows(summary)),
+        Table("What training saw: groups by kind and gradients", ["", *ARM_HEAD], training_rows(summary)),
     ]
 
 

@@ -46,9 +46,7 @@ class Curves:
         labels: arm -> name.
         ledger: kind of group -> its share, in the arm without EchoRL.
         rewards, lengths, entropies: arm -> of the training rollouts: success, tokens a rollout, nats a token.
-        norms: "policy" | "echo" -> (steps, norm of that term's gradient there), in the arm with EchoRL.
         accuracy: split's name -> arm -> (value, low, high), in [0, 1].
-        solved: "policy" | "echo" -> norm on a batch of nothing but all-success groups, before training.
     """
 
     labels: Mapping[str, str]
@@ -56,9 +54,7 @@ class Curves:
     rewards: Mapping[str, Sequence[float]]
     lengths: Mapping[str, Sequence[float]]
     entropies: Mapping[str, Sequence[float]]
-    norms: Mapping[str, tuple[Sequence[int], Sequence[float]]]
     accuracy: Mapping[str, Mapping[str, Bounds]]
-    solved: Mapping[str, float]
 
 
 Panel = Callable[["Axes", Curves], None]
@@ -95,25 +91,6 @@ def _name_area(ax: Axes, name: str, below: list[float], above: list[float]) -> N
     if above[at] - below[at] > 0.08:
         box = {"boxstyle": "round,pad=0.2", "facecolor": PAPER, "alpha": 0.85, "linewidth": 0}
         ax.text(at + 1, (above[at] + below[at]) / 2, name, ha="center", va="center", color=INK, bbox=box)
-
-
-def draw_norms(ax: Axes, curves: Curves) -> None:
-    """Gradient norms of both terms over the steps (zeros left out), and both on a batch of solved groups only."""
-    names = {"policy": ("policy gradient", BLUE, "o"), "echo": ("echo gradient (coefficient 0.001)", ORANGE, "D")}
-    for term, (name, colour, marker) in names.items():
-        steps, norms = curves.norms[term]
-        shown = [(step, norm) for step, norm in zip(steps, norms, strict=True) if norm > 0]
-        ax.plot(
-            *zip(*shown, strict=True) if shown else ((), ()), color=colour, marker=marker, markersize=3.5, label=name
-        )
-    ax.set(yscale="log", title="Gradient norms, under GRPO + EchoRL")
-    _whole_steps(ax)
-    low, high = ax.get_ylim()
-    ax.set_ylim(low / 15, high * 12)
-    ax.legend(loc="upper left", borderaxespad=0.3)
-    policy, echo = curves.solved["policy"], curves.solved["echo"]
-    text = f"on all-success groups alone:\npolicy {policy:.2g}, echo {echo:.2g}"
-    ax.text(0.03, 0.04, text, transform=ax.transAxes, va="bottom", color=INK)
 
 
 def draw_accuracy(ax: Axes, curves: Curves) -> None:
@@ -169,7 +146,7 @@ def draw_entropies(ax: Axes, curves: Curves) -> None:
     _draw_lines(ax, curves, curves.entropies, "Token entropy, nats")
 
 
-PICTURE: tuple[Panel, ...] = (draw_ledger, draw_norms, draw_accuracy)
+PICTURE: tuple[Panel, ...] = (draw_ledger, draw_accuracy)
 """The panels of the PNG."""
 PANELS: tuple[Panel, ...] = (*PICTURE, draw_rewards, draw_lengths, draw_entropies)
 """The panels of the page."""

@@ -29,7 +29,6 @@ class Study:
     learning_rate: float = 1e-4
     test_prompts: int = 256
     samples_per_prompt: int = 8
-    gradient_norms_every: int = 5
     rollouts_every: int = 20
 
     def key(self, part: str, **more: Any) -> dict[str, Any]:
@@ -45,7 +44,6 @@ TINY = Study(
     group_size=4,
     test_prompts=16,
     samples_per_prompt=2,
-    gradient_norms_every=1,
     rollouts_every=1,
 )
 """A run of seconds, for tests: too small to show anything."""

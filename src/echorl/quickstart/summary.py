@@ -41,7 +41,6 @@ def summarize(study: Study, scores: dict[str, Any], arms: dict[str, Any]) -> dic
         "solved": {name: score["solved"] for name, score in scores.items()},
         "ledger": {arm: ledger(result["metrics"]) for arm, result in arms.items()},
         "alone": {arm: alone(result["metrics"]) for arm, result in arms.items()},
-        "norms": norms(arms["echorl"]["metrics"]),
     }
 
 
@@ -62,17 +61,6 @@ def alone(metrics: Metrics) -> dict[str, float]:
     """Steps without policy gradient (every group degenerate), of how many, and the largest gradient norm in them."""
     dead = [line for line in metrics if line["echo/frac_degenerate"] == 1.0]
     return {"steps": len(dead), "of": len(metrics), "norm": max((line["grad_norm"] for line in dead), default=0.0)}
-
-
-def norms(metrics: Metrics) -> dict[str, float]:
-    """Mean norms of the policy's and the echo's gradient where they were measured.
-
-    "share" is the echo's mean share of both norms in those of the steps that had a policy gradient.
-    """
-    measured = [line for line in metrics if "echo/grad_norm_echo" in line]
-    policy, echo = ([line[f"echo/grad_norm_{term}"] for line in measured] for term in ("policy", "echo"))
-    shares = [e / (p + e) for p, e in zip(policy, echo, strict=True) if p > 0]
-    return {"measured": len(measured), "policy": mean(policy), "echo": mean(echo), "share": mean(shares)}
 
 
 def mean(values: Sequence[float]) -> float:
@@ -107,11 +95,7 @@ def _alone_finding(summary: dict[str, Any]) -> str:
     for arm, dead in summary["alone"].items():
         norm = f" (largest gradient norm in them: {dead['norm']:.2g})" if dead["steps"] else ""
         parts.append(f"{dead['steps']} of {dead['of']} under {LABELS[arm]}{norm}")
-    norms_ = summary["norms"]
-    text = f"Training steps without any policy gradient: {', '.join(parts)}."
-    if norms_["measured"]:
-        text += f" In the other steps the echo's gradient was {norms_['share']:.1%} of both norms on average."
-    return text
+    return f"Training steps without any policy gradient: {', '.join(parts)}."
 
 
 def _difference_finding(summary: dict[str, Any], split: str) -> str:
@@ -163,7 +147,7 @@ def behaviour_rows(summary: dict[str, Any]) -> list[list[str]]:
 
 
 def training_rows(summary: dict[str, Any]) -> list[list[str]]:
-    """The ledger in the first and the last fifth, steps without policy gradient and gradient norms, of both arms."""
+    """Groups by kind in the first and the last fifth, steps without policy gradient, a gradient norm; of both arms."""
     rows = []
     for kind, name in (
         ("all_success", "all-success groups"),
@@ -177,9 +161,6 @@ def training_rows(summary: dict[str, Any]) -> list[list[str]]:
     rows.append(["steps without policy gradient", *counts])
     solved = summary["solved"]["start"]
     rows.append(["gradient norm, all-success groups alone", f"{solved['policy']:.2g}", f"{solved['echo']:.2g}"])
-    norms_ = summary["norms"]
-    whole = f"policy {norms_['policy']:.2g}, echo {norms_['echo']:.2g}"
-    rows.append(["gradient norms in training, mean", "–", whole])
     return rows
 
 

@@ -15,7 +15,6 @@ from echorl.report.clip_picture import write_clips_png
 from echorl.report.curves import AXES, ledger_tables, make_charts, runs_table
 from echorl.report.gallery import Exhibit
 from echorl.report.page import Page, Section
-from echorl.report.predicted import make_sections
 from echorl.report.sources import Source, name_of, read_sources
 from echorl.report.training import Arm, TrainingRun, group_by_seed
 from echorl.report.viewer import Found, from_clips, from_dumps, gallery_json
@@ -76,19 +75,21 @@ def make_report(folders: Sequence[Path], *, over: str = "step", limit: int = 200
         raise ValueError(f"over={over!r} is not allowed: it must be one of {', '.join(AXES)}.")
     if limit < 1:
         raise ValueError(f"limit={limit!r} is not allowed: it must be a positive whole number.")
-    sources = read_sources(folders)
+    return assemble(read_sources(folders), over=over, limit=limit)
+
+
+def assemble(sources: Sequence[Source], *, over: str = "step", limit: int = 2000) -> Report:
+    """A report on what was read; the arguments are those of `make_report`."""
     found = list(_find_rollouts(sources, limit))
     arms = group_by_seed([run for source in sources for run in source.runs])
     drawn, training = _training(arms, over)
     for source in sources:
         drawn += source.charts
-    scatters, predicted = make_sections([point for source in sources for point in source.points])
-    drawn += scatters
     notes = [note for source in sources for note in source.notes] + [note for _, one in found for note in one.notes]
     page = Page(
         title=_title(sources, arms),
         lead=[*map(visible, notes), *_of_gallery(found)],
-        sections=[*training, *(_section(source) for source in sources if source.title), *predicted],
+        sections=[*training, *(_section(source) for source in sources if source.title)],
         gallery=_gallery(found),
         foot=[f"echorl {echorl.__version__}: echorl report " + visible(" ".join(str(one.folder) for one in sources))],
     )

@@ -65,7 +65,7 @@ class Chart:
         """On the axes; a line's artists have the group id `look-N`."""
         for line in self.lines:
             _draw_line(ax, line, log=self.log)
-        ax.set(title=_plain(self.title), xlabel=_plain(self.x_label), ylabel=_plain(self.y_label))
+        ax.set(title=plain_text(self.title), xlabel=plain_text(self.x_label), ylabel=plain_text(self.y_label))
         if self.log:
             ax.set_yscale("log")
         elif self.percent:
@@ -98,83 +98,11 @@ class Intervals:
             if low is not None and high is not None:
                 ax.plot((low, high), (y, y), color=BLUE, linewidth=2)
             ax.plot((value,), (y,), color=BLUE, marker="o", markersize=5)
-        ax.set(title=_plain(self.title), xlabel=_plain(self.x_label), ylim=(len(self.rows) - 0.5, -0.5))
-        ax.set_yticks(range(len(self.rows)), [_plain(label) for label, *_ in self.rows])
+        ax.set(title=plain_text(self.title), xlabel=plain_text(self.x_label), ylim=(len(self.rows) - 0.5, -0.5))
+        ax.set_yticks(range(len(self.rows)), [plain_text(label) for label, *_ in self.rows])
 
 
-@dataclass(frozen=True)
-class Dots:
-    """A value with its interval at every place of a scatter."""
-
-    label: str
-    look: int
-    y: Sequence[float]
-    low: Sequence[float]
-    high: Sequence[float]
-
-
-@dataclass(frozen=True)
-class Scatter:
-    """Named places on the x axis, dots at each, beside lines at zero; (nearly) equal places stand side by side."""
-
-    title: str
-    x_label: str
-    x: Sequence[float]
-    names: Sequence[str]
-    dots: Sequence[Dots]
-    y_label: str = ""
-    named = True
-
-    size = (7.4, 4.8)
-    """In inches."""
-
-    def draw(self, ax: Axes, *, legend: bool) -> None:
-        """On the axes, the names above all intervals."""
-        for zero in (ax.axhline, ax.axvline):
-            zero(0, color=GREY, linewidth=1, linestyle="--")
-        gap = (max(*self.x, 0.0) - min(*self.x, 0.0) or 1.0) / 40
-        places = _apart(self.x, gap)
-        for number, dots in enumerate(self.dots):
-            own, colour = [x + gap * number / 4 for x in places], COLOURS[COLOUR_NAMES[dots.look % len(COLOUR_NAMES)]]
-            ax.vlines(own, dots.low, dots.high, color=colour, linewidth=1.2, alpha=0.6)
-            ax.plot(own, dots.y, "o", color=colour, markersize=5, label=_plain(dots.label))
-        low, top = min(min(dots.low) for dots in self.dots), max(max(dots.high) for dots in self.dots)
-        for x, name in zip(places, self.names, strict=True):
-            ax.annotate(
-                _plain(name), (x, top), (0, 4), textcoords="offset points", fontsize=7, rotation=90, ha="center"
-            )
-        ax.set_ylim(low - 0.05 * (top - low or 1.0), top + 0.75 * (top - low or 1.0))  # room for the names
-        ax.set(title=_plain(self.title), xlabel=_plain(self.x_label), ylabel=_plain(self.y_label))
-        if legend:
-            beside_the_title = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0}
-            ax.legend(ncol=len(self.dots), **beside_the_title)
-
-
-def _apart(values: Sequence[float], gap: float) -> list[float]:
-    """Places for values: those closer than `gap` stand side by side about their mean.
-
-    >>> _apart([1.0, 2.0, 1.0], 0.5)
-    [0.75, 2.0, 1.25]
-    """
-    groups: list[list[int]] = []
-    for i in sorted(range(len(values)), key=values.__getitem__):
-        last = groups[-1] if groups else []
-        if last and values[i] < _middle(values, last) + gap * (len(last) + 1) / 2:  # no room right of them
-            last.append(i)
-        else:
-            groups.append([i])
-    places = [0.0] * len(values)
-    for own in groups:
-        for k, i in enumerate(own):
-            places[i] = _middle(values, own) + gap * (k - (len(own) - 1) / 2)
-    return places
-
-
-def _middle(values: Sequence[float], own: Sequence[int]) -> float:
-    return sum(values[i] for i in own) / len(own)
-
-
-Drawn: TypeAlias = Chart | Intervals | Scatter
+Drawn: TypeAlias = Chart | Intervals
 
 
 def svg(chart: Drawn) -> str:
@@ -198,7 +126,11 @@ def _draw_line(ax: Axes, line: Line, *, log: bool) -> None:
     marker = "o" if len(x) <= MARKED else ""
     style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 3.5, "linestyle": (0, dashes)}
     ax.plot(
-        x, y, label=_plain(line.label), gid=f"look-{line.look}", **(style if dashes else {**style, "linestyle": "-"})
+        x,
+        y,
+        label=plain_text(line.label),
+        gid=f"look-{line.look}",
+        **(style if dashes else {**style, "linestyle": "-"}),
     )
     if line.low and line.high:
         inside = [i for i in shown if line.low[i] is not None and line.high[i] is not None]
@@ -208,6 +140,6 @@ def _draw_line(ax: Axes, line: Line, *, log: bool) -> None:
         ax.fill_between([line.x[i] for i in inside], low, high, **band)
 
 
-def _plain(text: str) -> str:
-    """Not read as mathematics; a leading underscore would hide a label from the legend."""
+def plain_text(text: str) -> str:
+    """The text, not read as mathematics; a leading underscore would hide a label from the legend."""
     return re.sub(r"^_", "\u2009_", text.replace("$", r"\$"))

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from echorl.checked import Each, Maybe, read_object
+from echorl.compare.notes import check_notes
 from echorl.report.charts import Intervals
 from echorl.report.page import Table
-from echorl.report.predicted import read_points
 from echorl.report.sources import Source, name_of
 from echorl.report.training import METRICS, TrainingRun, read_metrics
-from echorl.report.verdicts import PASS, advice_table, parts_of, verdict_table
+from echorl.report.verdicts import PASS, note_tables, parts_of, verdict_table
 
 UNFINISHED = (
     "There is no results.json yet: the tables come with the last run; where all are done, `echorl compare STUDY.yaml` "
@@ -37,7 +37,7 @@ RESULTS = {
     "tests": Each(Each(Each(ROW))),
     "averages?": Maybe([str]),
     "seeds?": [int],
-    "methods?": Maybe(Each({"method": Maybe(str), "echo_coef": float, "echo_select?": str})),
+    "diverged?": [str],
 }
 """What a report reads of a comparison's results.json: `tests` by test, measure and arm."""
 
@@ -56,18 +56,21 @@ def _read_results(folder: Path) -> dict[str, Any] | None:
 
 def _disagreement(results: Mapping[str, Any]) -> str | None:
     """What does not fit together, in words; None where all does."""
-    arms, tests = set(results["learning_rates"]), results["tests"]
+    tests = results["tests"]
+    arms = set(results["learning_rates"]) - {run.partition("/")[0] for run in results.get("diverged", [])}
     for test, measures in tests.items():
         for measure, rows in measures.items():
             if set(rows) != arms or len({len(row["values"]) for row in rows.values()}) > 1:
-                return f"tests.{test}.{measure} does not have every arm of learning_rates with as many seeds"
+                return f"tests.{test}.{measure} does not have every arm that did not diverge, with as many seeds"
             if any(_reference_is_bad(rows, arm) for arm in rows):
                 return f"tests.{test}.{measure} has a reference that is no other arm"
     if unknown := [name for name in results.get("averages") or [] if name not in tests]:
         return f"there is no average {unknown[0]} among the tests"
+    try:
+        check_notes(results.get("notes", {}), results["learning_rates"])
+    except ValueError as error:
+        return str(error).removesuffix(".")
     parts = parts_of(results)
-    if results.get("methods") and not (parts and arms and set(results["methods"]) == arms and "training" in tests):
-        return "methods has other arms than learning_rates, or a test is missing"
     return "a test has no pass@1" if len({PASS in tests[part] for part in parts}) > 1 else None
 
 
@@ -92,7 +95,7 @@ def read_comparison(folder: Path) -> Source:
     runs, notes = _runs(folder, [name for name in names if results is None or _is_final(name, results)])
     if not runs and results is None and not any(_mark(mark.parent).get("value") for mark in marks):
         raise ValueError(f"{folder} has no run with a line of metrics: wait for the first log.")
-    done = [] if results is None else [*_tables(results), *_grid(results["validation"])]
+    done = [] if results is None else _tables(results)
     return Source(
         folder=folder,
         title=f"Comparison: {name_of(folder)}",
@@ -100,9 +103,14 @@ def read_comparison(folder: Path) -> Source:
         runs=runs if results is None else [replace(run, arm=run.arm.partition(",")[0]) for run in runs],
         tables=done or [_progress(folder, names)],
         charts=[] if results is None else _charts(results),
-        points=[] if results is None else read_points(folder, name_of(folder), results),
         notes=notes,
     )
+
+
+def of_results(path: Path, results: Mapping[str, Any]) -> Source:
+    """The tables and charts of a comparison's results, without its runs."""
+    title = f"Comparison: {name_of(path)}"
+    return Source(folder=path, title=title, tables=_tables(results), charts=_charts(results))
 
 
 def read_one(folder: Path) -> Source:
@@ -170,17 +178,19 @@ def _runs(folder: Path, names: Sequence[str]) -> tuple[list[TrainingRun], list[s
 
 
 def _tables(results: Mapping[str, Any]) -> list[Table]:
-    """What the arms bring, and a table a test: a row a measure and arm."""
+    """What the arms bring, the study's own tables, a table a test with a row a measure and arm, and the grid."""
     from echorl.compare.table import HEAD, table_rows
 
     note = "Differences are paired by seed, with Student's interval; the bootstrap draws seeds and prompts."
     summary = verdict_table(results)
     return [
-        *([summary, advice_table()] if summary else []),
+        *([summary] if summary else []),
+        *note_tables(results),
         *(
             Table(f"Results: {split}", HEAD, table_rows(results["learning_rates"], measures), note)
             for split, measures in results["tests"].items()
         ),
+        *_grid(results["validation"]),
     ]
 
 

@@ -38,8 +38,6 @@ METRICS = (
     Metric("echo/groups/all_success", "All-success groups", percent=True),
     Metric("echo/groups/all_fail", "All-fail groups", percent=True),
     Metric("echo/frac_degenerate", "Groups with equal rewards", percent=True),
-    Metric("echo/grad_norm_policy", "Gradient norm, policy term", log=True, smooth=False),
-    Metric("echo/grad_norm_echo", "Gradient norm, echo term", log=True, smooth=False),
     Metric("grad_norm", "Gradient norm, whole loss", log=True),
     Metric("completions/mean_length", "Response length, tokens"),
     Metric("completions/clipped_ratio", "Rollouts cut off", percent=True),

@@ -102,7 +102,6 @@ def _quickstart_shape() -> dict[str, Any]:
         "solved": {"start": {"groups": int, "prompts": int, "policy": float, "echo": float}},
         "ledger": {arm: {"first": part, "last": part} for arm in ARMS},
         "alone": {arm: {"steps": int, "of": int, "norm": float} for arm in ARMS},
-        "norms": dict.fromkeys(("measured", "policy", "echo", "share"), float),
     }
     return {"value": summary}
 

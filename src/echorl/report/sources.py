@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from echorl.checked import peek, read_object
+from echorl.compare.pack import ENDING, is_pack
 from echorl.report.charts import Drawn
 from echorl.report.page import Table
-from echorl.report.predicted import Point
 from echorl.report.training import CONFIG, METRICS, TrainingRun, read_run
 
 ANALYSES = ("entropy.json", "deletion.json")
@@ -30,7 +30,6 @@ class Source:
     findings: Sequence[str] = ()
     charts: Sequence[Drawn] = ()
     tables: Sequence[Table] = ()
-    points: Sequence[Point] = ()
     clips: Path | None = None
     notes: Sequence[str] = ()
 
@@ -52,7 +51,7 @@ def read_sources(places: Sequence[Path]) -> list[Source]:
     """
     folders: dict[Path, Path] = {}
     for place in places:
-        folder = place.parent if place.is_file() else place
+        folder = place.parent if place.is_file() and not is_pack(place) else place
         folders.setdefault(folder.resolve(), folder)
     sources = [read_source(folder) for folder in folders.values()]
     runs = [{run.folder.resolve() for run in source.runs} for source in sources]
@@ -66,6 +65,10 @@ def read_source(folder: Path) -> Source:
     Raises:
         ValueError: there is no such folder, it is of no kind, or it holds nothing to show yet.
     """
+    if is_pack(folder):
+        return _reader("packed", "read_packed")(folder)
+    if folder.is_file():
+        folder = folder.parent
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder; give one that an echorl command wrote.")
     for kind in KINDS:
@@ -78,8 +81,8 @@ def read_source(folder: Path) -> Source:
 
 
 def name_of(folder: Path) -> str:
-    """The folder's name, of "." too."""
-    return Path(os.path.abspath(folder)).name
+    """The name of a folder (of "." too) or of a packed study, without the ending."""
+    return Path(os.path.abspath(folder)).name.removesuffix(ENDING)
 
 
 def _json_of(command: str, *names: str) -> Callable[[Path], bool]:
@@ -100,7 +103,7 @@ def _has(*names: str) -> Callable[[Path], bool]:
 
 
 def _is_comparison(folder: Path) -> bool:
-    return any(folder.glob("*/rate-*/seed-*/run.json"))
+    return any(folder.glob("*/rate-*/seed-*/run.json")) or _has("learning_rates")(folder)  # whose runs are all packed
 
 
 def _is_run(folder: Path) -> bool:

@@ -98,6 +98,7 @@ def resume_settings(trainer: EchoGRPOTrainer) -> ResumeSettings:
         method=args.method,
         has_memory=bool(trainer.part.state_dict()),
         echo_coef=args.echo_coef,
+        echo_mine_only=args.echo_mine_only,
         beta=args.beta,
         vllm_importance_sampling_correction=args.use_vllm and args.vllm_importance_sampling_correction,
     )

@@ -10,7 +10,6 @@ from trl import GRPOConfig
 
 from echorl.core.config import EchoConfig
 from echorl.methods import METHODS, SET_BY_METHODS, Method, load_method, method_settings
-from echorl.trl.live import check_live
 from echorl.trl.sources import SOURCES
 
 _DEFAULT = EchoConfig()
@@ -46,11 +45,7 @@ class EchoGRPOConfig(GRPOConfig):
     Beyond those:
         echo_success_reward_func: name(s) of the reward function(s) that verify, as a list or comma-separated. Not
             needed with one function. With several named (one a task), a rollout succeeds if all that judged it agree.
-        echo_gradient_norms_every: optimiser steps between measurements of the policy's and the echo's gradient norms
-            (0: never). Each costs one more backward pass.
         echo_rollouts_every: optimiser steps between dumps of a generation batch to `output_dir/rollouts` (0: never).
-        echo_clips_logged: EchoClips shown in a table at each evaluation, or each logging of a run without evaluations:
-            in W&B, Trackio and TensorBoard, as far as `report_to` names them (0: none).
         echo_entropy_from: what is done where no pass and no recorder has the logits of a batch. `"logits"` makes one
             extra forward for them; `"surprisal"` takes -log pi of the sampled tokens instead, where the engine returns
             it: no forward, but a noisy estimate that often picks another clip (docs/trl.md).
@@ -69,6 +64,7 @@ class EchoGRPOConfig(GRPOConfig):
     echo_coef: float | None = _setting(
         "coef", "lambda, the weight of the EchoClips' negative log-likelihood; 0: plain GRPO."
     )
+    echo_mine_only: bool = _setting("mine_only", "Find EchoClips and log them, and add nothing to the loss.")
     echo_scope: str = _setting(
         "scope", "'verified': every group with a success; 'degenerate': all-success groups only."
     )
@@ -92,25 +88,17 @@ class EchoGRPOConfig(GRPOConfig):
     )
     echo_warmup_steps: int = _setting("warmup_steps", "Optimiser steps over which lambda rises linearly.")
     echo_success_reward: float = _setting("success_reward", "A rollout succeeds from this reward of its verifier on.")
-    echo_when_alone: str = _setting(
-        "when_alone",
-        "In a step without policy gradient: 'allow', 'scale' or 'skip' the echo (Adam undoes lambda there).",
+    echo_without_policy_gradient: str = _setting(
+        "without_policy_gradient",
+        "In an optimiser step without policy gradient: 'allow' or 'skip' EchoRL's part (Adam undoes lambda there).",
     )
     echo_seed: int = _setting("seed", "Seed of the random choices of the controls.")
     echo_success_reward_func: list[str] | None = field(
         default=None, metadata={"help": "Name(s) of the reward function(s) that verify; needed with several functions."}
     )
-    echo_gradient_norms_every: int = field(
-        default=0,
-        metadata={"help": "Measure both gradient norms every so many optimiser steps (one more backward); 0: never."},
-    )
     echo_rollouts_every: int = field(
         default=0,
         metadata={"help": "Dump a generation batch to output_dir/rollouts every so many optimiser steps; 0: never."},
-    )
-    echo_clips_logged: int = field(
-        default=0,
-        metadata={"help": "EchoClips that each evaluation (or logging) shows in W&B, Trackio, TensorBoard; 0: none."},
     )
     echo_entropy_from: str = field(
         default="logits",
@@ -152,10 +140,9 @@ class EchoGRPOConfig(GRPOConfig):
             raise ValueError(
                 f"echo_entropy_from={self.echo_entropy_from!r} is not allowed: it must be one of {allowed}."
             )
-        for name in ("echo_gradient_norms_every", "echo_rollouts_every", "echo_clips_logged", "max_rollout_tokens"):
+        for name in ("echo_rollouts_every", "max_rollout_tokens"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} is not allowed: it must be 0 (never) or positive.")
-        check_live(self)
         self.echo_config()
 
     def echo_config(self) -> EchoConfig:

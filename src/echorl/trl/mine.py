@@ -22,18 +22,18 @@ from echorl.core.mining import (
 )
 from echorl.core.steps import segment_steps
 from echorl.methods.base import Batch
-from echorl.trl import gradients, rollouts
-from echorl.trl.alone import other_gradients
+from echorl.trl import rollouts
 from echorl.trl.parts.left_out import leave_out, log_advantages
 from echorl.trl.sources import GenerationCapture, read_entropies
 from echorl.trl.verdicts import Verdicts, judge
+from echorl.trl.without_policy_gradient import other_gradients
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
 
 
 def annotate(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture) -> None:
-    """Write the ledger and, unless coef is 0, add `echo_weights`, `echo_count` and `echo_informative` to TRL's batch.
+    """Write the ledger; where clips are mined, add `echo_weights`, `echo_count` and `echo_informative` to TRL's batch.
 
     All three are tensors, there every time, so that TRL's shuffle and split carry them along. The method's changes of
     the advantages, and what its part adds, come first; what leaves the policy loss, last.
@@ -68,11 +68,10 @@ def _use_entropies(
         out["advantages"] = trainer.method.token_advantages(out["advantages"], entropy, in_loss, rows)
         means = (out["advantages"] * in_loss).sum(1) / in_loss.sum(1).clamp(min=1)
         log_advantages(trainer, trainer.accelerator.gather(means))
-    if trainer.echo.coef == 0:
+    if not trainer.echo.mines:
         return
     step_ids = segment_steps(out["completion_ids"], in_loss, trainer.delimiters)
     clips, count = _mine(trainer, entropy, step_ids, minable, own_rows, possible)
-    trainer.part.mined(clips, step_ids)
     out["echo_weights"] = clips.weights
     out["echo_count"] = count.float()
     scorable = ~capture.rewards[own_rows].isnan().all(1)
@@ -90,11 +89,11 @@ def _entropies(
 ) -> tuple[Tensor, Tensor]:
     """Entropies [B, T] of the rollouts that EchoRL or the method wants; and bool [B], those that can give a clip."""
     possible = torch.zeros_like(batch.success[own_rows])
-    if trainer.echo.coef > 0:
+    if trainer.echo.mines:
         possible = eligible_rollouts(minable.success, minable.groups, trainer.echo, scored=minable.scored)[own_rows]
     wanted = possible | trainer.method.entropy_rows(batch)[own_rows]
     needed = trainer.method.needs_entropy or needs_entropy(trainer.echo)
-    needed = needed or trainer.live is not None or rollouts.is_due(trainer)  # these show them
+    needed = needed or rollouts.is_due(trainer)  # a dump shows them
     entropy, source = read_entropies(trainer, out, capture, wanted, needed=needed)
     trainer.add_metric(f"entropy_source/{source}", 1.0)
     return entropy, possible
@@ -107,8 +106,8 @@ def _show(trainer: EchoGRPOTrainer, mined: rollouts.Mined, in_loss: Tensor) -> N
     own = in_loss & verdicts.written[own_rows].unsqueeze(1)
     _log_tokens(trainer, mined.out["completion_ids"], own, mined.entropy)
     rollouts.dump_if_due(trainer, mined)
-    if trainer.live is not None:
-        trainer.live.keep(mined)
+    if trainer.log_completions:
+        trainer.log_columns(rollouts.logged_rows(trainer._tokenizer, mined))
 
 
 def local_rows(trainer: EchoGRPOTrainer, size: int) -> slice:
@@ -157,7 +156,7 @@ def _verdicts(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: Generation
         written=trainer.accelerator.gather(trainer.part.sampled(out["completion_ids"].shape[0])),
         kept=kept,
     )
-    if trainer.echo.coef > 0 and not bool(verdicts.scored.any()):
+    if trainer.echo.mines and not bool(verdicts.scored.any()):
         _complain(trainer, capture.rewards)
     return verdicts
 
@@ -271,20 +270,17 @@ def _log_tokens(trainer: EchoGRPOTrainer, token_ids: Tensor, own: Tensor, entrop
 
 
 def close_window(trainer: EchoGRPOTrainer) -> None:
-    """Metrics of an optimiser step, once its gradients are complete; sets `window_is_alone` for `when_alone`."""
-    sums, echo_grads = trainer.window.close()
-    nll, mass, others = trainer.accelerator.reduce(sums, reduction="sum").tolist()
-    trainer.window.had_echo = mass > 0
+    """Metrics of an optimiser step, once its gradients are complete; sets `window_is_alone` for `SkipCallback`."""
+    nll, mass, others = trainer.accelerator.reduce(trainer.window.close(), reduction="sum").tolist()
     trainer.window_is_alone = others == 0 and not other_gradients(trainer)
     trainer.add_metric("alone", float(trainer.window_is_alone))
     trainer.add_metric("coef", trainer.echo.coef_at(trainer.state.global_step))
     if mass:
         trainer.add_metric("nll", nll / mass)
-    if echo_grads is not None:
-        gradients.log_norms(trainer, echo_grads)
-    if trainer.window_is_alone and mass and trainer.echo.when_alone == "allow":
+    if trainer.window_is_alone and mass and trainer.echo.trains and trainer.echo.without_policy_gradient == "allow":
         trainer.warn_once(
             "alone",
             "an optimiser step had no policy gradient: every group in it was degenerate, so its gradient is the echo's "
-            "alone and an adaptive optimiser can make a full-size step of it at any echo_coef. See echo_when_alone.",
+            "alone and an adaptive optimiser can make a full-size step of it at any echo_coef. See "
+            "echo_without_policy_gradient.",
         )

@@ -15,7 +15,7 @@ BATCHING = (
 )
 """Settings that decide which micro-batch of which generation batch comes next."""
 
-SWITCHES = ("echo_coef", "beta", "vllm_importance_sampling_correction")
+SWITCHES = ("echo_coef", "echo_mine_only", "beta", "vllm_importance_sampling_correction")
 """Settings that, where they are on, make the loss read tensors that are made with the generation batch."""
 
 _NEW_BATCH = "a new generation batch begins, and the rest of the last one is not trained on"
@@ -40,6 +40,7 @@ class ResumeSettings:
     echo_coef: float
     beta: float
     vllm_importance_sampling_correction: bool
+    echo_mine_only: bool = False
 
     @property
     def micro_steps(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +20,15 @@ from echorl.stored import replacing
 from echorl.tasks.base import completion_text
 from echorl.trl.sources import GenerationCapture
 from echorl.trl.verdicts import Verdicts
+from echorl.visible import visible
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
+
+LoggedRow = tuple[str | None, str | None, str | None, float | None]
+LOGGED_COLUMNS = ("echo/kind", "echo/before_step", "echo/step", "echo/entropy")
+"""What EchoRL adds to TRL's table of completions: the clip is the text before the step and the step."""
+NO_CLIP: LoggedRow = (None, None, None, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +75,9 @@ def dump_if_due(trainer: EchoGRPOTrainer, mined: Mined) -> None:
     trainer.last_dump = step = trainer.state.global_step
     folder = Path(trainer.args.output_dir) / "rollouts"
     folder.mkdir(parents=True, exist_ok=True)
-    ends = {r: (e, s, h) for r, e, s, h in _clip_rows(mined.clips)}
+    clips = _clips(mined)
     rows = [
-        {"step": step, **_row(trainer, mined, i), **_clip(*ends.get(i, (0, -1, None)))}
+        {"step": step, **_row(trainer, mined, i), **_clip(*clips.get(i, (0, -1, None)))}
         for i in range(len(mined.capture.lengths))
     ]
     name = f"step-{step:06d}-process-{trainer.accelerator.process_index}.parquet"
@@ -105,5 +112,22 @@ def _clip(end: int, step: int, entropy: float | None) -> dict[str, Any]:
     return {"clip_end": end, "clip_step": step, "clip_entropy": entropy}
 
 
-def _clip_rows(clips: EchoClips) -> list[tuple]:
-    return list(zip(*(x.tolist() for x in (clips.rollout, clips.end, clips.step, clips.entropy)), strict=True))
+def _clips(mined: Mined) -> dict[int, tuple[int, int, float]]:
+    """Row -> end, last step and that step's entropy, of the longest of its clips."""
+    clips = mined.clips
+    columns = (x.tolist() for x in (clips.rollout, clips.end, clips.step, clips.entropy))
+    return {row: clip for row, *clip in zip(*columns, strict=True)}
+
+
+def logged_rows(tokenizer: Any, mined: Mined) -> list[LoggedRow]:
+    """Return the values of `LOGGED_COLUMNS` for each rollout."""
+    clips = _clips(mined)
+    return [_logged_row(tokenizer, mined, row, *clips.get(row, (0, -1, None))) for row in range(len(mined.kinds))]
+
+
+def _logged_row(tokenizer: Any, mined: Mined, row: int, end: int, step: int, entropy: float | None) -> LoggedRow:
+    if not end:
+        return mined.kinds[row], *NO_CLIP[1:]
+    start, ids = mined.step_ids[row].tolist().index(step), mined.ids(row)
+    texts = (visible(tokenizer.decode(part)) for part in (ids[:start], ids[start:end]))
+    return mined.kinds[row], *texts, entropy if math.isfinite(entropy) else None

@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
 from transformers.utils import logging
 from trl import GRPOTrainer
@@ -14,18 +15,17 @@ from echorl.core.entropy import EntropyRecorder
 from echorl.core.ledger import GroupLedger
 from echorl.core.losses import echo_loss
 from echorl.core.steps import StepDelimiters
-from echorl.trl import checkpoint, gradients, mine
-from echorl.trl.alone import AloneCallback, check_when_alone
+from echorl.trl import checkpoint, mine, rollouts
 from echorl.trl.card import FolderInCard
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.ledger import LedgerCallback, TokenBudget
-from echorl.trl.live import LiveClips
 from echorl.trl.parts import Part, left_out, leftover, make_part, overlong
 from echorl.trl.prompts import check_chat_template, check_images
 from echorl.trl.sources import GenerationCapture, recording, should_record
 from echorl.trl.verdicts import check_finite, resolve_verifiers
 from echorl.trl.versions import check_vllm
 from echorl.trl.window import DeliveryReceipt, OptimizerWindow
+from echorl.trl.without_policy_gradient import SkipCallback, check_skip
 
 logger = logging.get_logger(__name__)
 
@@ -58,7 +58,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
             check_vllm()
         self.echo = args.echo_config()
         self.method = args.load_method()
-        self.wants_entropy = self.echo.coef > 0 or self.method.needs_entropy
+        self.wants_entropy = self.echo.mines or self.method.needs_entropy
         self.part = Part(self)
         self.ledger = GroupLedger()
         self.receipt = DeliveryReceipt()
@@ -81,25 +81,21 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         self.add_callback(LedgerCallback(self))
         if args.max_rollout_tokens:
             self.add_callback(TokenBudget(self))
-        self.live = LiveClips(self) if args.echo_clips_logged else None
-        if self.live is not None:
-            self.add_callback(self.live)
-        if self.echo.when_alone != "allow" and self.echo.coef > 0:
-            self.add_callback(AloneCallback(self))
+        if self.echo.without_policy_gradient == "skip" and self.echo.trains:
+            self.add_callback(SkipCallback(self))
 
     def _check_settings(self) -> None:
         own = [name for column, name in enumerate(self.reward_func_names) if column != self.punishment]
         names = self.args.success_reward_func_names() or own[: len(own) == 1]
         undecided = not names and len(own) > 1
-        wanted = self.echo.coef or self.args.max_rollout_tokens or self.method.needs_verdicts
+        wanted = self.echo.mines or self.args.max_rollout_tokens or self.method.needs_verdicts
         if undecided and not wanted:
             self.verifiers = None  # nothing here needs a verifier; the ledger stays empty
             return
         self.verifiers = resolve_verifiers(names, list(self.reward_func_names))
-        if self.echo.coef == 0:
+        if not self.echo.mines:
             return
-        check_when_alone(self)
-        gradients.check_gradient_norms(self)
+        check_skip(self)
         if self.use_vllm and "logprobs" in (self.args.generation_kwargs or {}):
             raise ValueError(
                 "generation_kwargs['logprobs'] corrupts the importance ratios under vLLM (TRL would keep the most "
@@ -115,7 +111,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
             loss = super().training_step(*args, **kwargs)
         finally:
             self._echo_training = False
-        if self.echo.coef > 0 and self.accelerator.sync_gradients:
+        if self.echo.mines and self.accelerator.sync_gradients:
             mine.close_window(self)
         return loss
 
@@ -130,7 +126,10 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         check_images(inputs)
         if not self._echo_training:
-            return super()._generate_and_score_completions(inputs)
+            out = super()._generate_and_score_completions(inputs)
+            if self.log_completions and self.echo.mines:
+                self.log_columns([rollouts.NO_CLIP] * len(inputs))  # the table's columns are of one length
+            return out
         out = self.part.collect(inputs, self._sample)
         if "echo_weights" in out:
             self.receipt.open(self.part.echo_weights(out), self.args.steps_per_generation)
@@ -217,8 +216,11 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         logps, self._echo_logps = self._echo_logps, None
         if self._echo_training and self.part.needs_logps:
             loss = loss + self.part.loss(inputs, logps)
-        if self._echo_training and self.echo.coef:
+        if self._echo_training and self.echo.trains:
             loss = loss + self._echo_term(model, inputs, logps)
+        elif self._echo_training and self.echo.mines:
+            with torch.no_grad():  # for the receipt and the metrics
+                self._echo_term(model, inputs, logps)
         return loss
 
     def _echo_term(self, model: Any, inputs: dict[str, Any], logps: Tensor | None) -> Tensor:
@@ -233,10 +235,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         self.receipt.deliver(weights)
         others = inputs["echo_informative"].sum() + self.part.num_learned(inputs)
         self.window.add((-logps.detach() * weights).sum(), weights.sum(), others)
-        term = self.echo.coef_at(self.state.global_step) * nll
-        if gradients.is_due(self):
-            self.window.add_grads(gradients.gradients_of(self, term))
-        return term
+        return self.echo.coef_at(self.state.global_step) * nll
 
     def _leftover_logps(self, model: Any, more: dict[str, Any]) -> Tensor:
         """Log-probs, with graph, of clips of rollouts that have no place in the micro-batch."""
@@ -282,6 +281,11 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         if self.model.training and self.ledger.num_tokens:
             logs = {**logs, "echo/rollout_tokens": self.ledger.num_tokens}
         super().log(logs, *args, **kwargs)
+
+    def log_columns(self, rows: list[rollouts.LoggedRow]) -> None:
+        """Add EchoRL's columns to TRL's table of completions: a row for each rollout that was just added to it."""
+        for name, values in zip(rollouts.LOGGED_COLUMNS, zip(*rows, strict=True), strict=True):
+            self._logs["extra"][name].extend(gather_object(list(values)))
 
     def warn_once(self, key: str, text: str) -> None:
         """Log a warning the first time `key` comes up in this run (resumed parts included)."""

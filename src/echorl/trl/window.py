@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -66,15 +66,9 @@ class DeliveryReceipt:
 
 @dataclass
 class OptimizerWindow:
-    """Sums over the micro-batches since the last optimiser step, on this process, kept on the device (no sync).
+    """Sums over the micro-batches since the last optimiser step, on this process, kept on the device (no sync)."""
 
-    Attributes:
-        had_echo: whether the window closed last held a clip, on any process.
-    """
-
-    had_echo: bool = False
     sums: Tensor | None = None
-    echo_grads: list[Tensor] | None = field(default=None, repr=False)
 
     def add(self, nll: Tensor, mass: Tensor, others: Tensor) -> None:
         """Add a micro-batch: the weighted NLL, the weights' sum and the number of rows with another gradient.
@@ -84,20 +78,13 @@ class OptimizerWindow:
         part = torch.stack([nll.detach(), mass, others]).to(wide_dtype(nll.device))
         self.sums = part if self.sums is None else self.sums + part
 
-    def add_grads(self, grads: list[Tensor]) -> None:
-        """Add a micro-batch's gradient of the echo term alone."""
-        self.echo_grads = (
-            grads if self.echo_grads is None else [a + b for a, b in zip(self.echo_grads, grads, strict=True)]
-        )
-
-    def close(self) -> tuple[Tensor, list[Tensor] | None]:
-        """The sums (NLL, mass, other gradients) and the echo's gradients; starts the next window.
+    def close(self) -> Tensor:
+        """Return the sums (NLL, mass, other gradients) and start the next window.
 
         Raises:
             RuntimeError: no micro-batch came through EchoRL's loss.
         """
         if self.sums is None:
             raise RuntimeError(f"no micro-batch of an optimiser step {LOST}")
-        result = self.sums, self.echo_grads
-        self.sums, self.echo_grads = None, None
-        return result
+        sums, self.sums = self.sums, None
+        return sums

@@ -51,7 +51,8 @@ class EchoLoss:
         # verl takes the mean over ranks, the sum over micro-batches and the mean over mini-batches.
         for name, value in (("echo/nll", term.detach() * count), ("echo/mass", weights.sum() * data["dp_size"])):
             metrics[name] = Metric(value=value, aggregation=AggregationType.SUM)
-        return loss + tu.get(data, COEF) * term, metrics
+        coef = tu.get(data, COEF)
+        return (loss + coef * term if coef else loss), metrics  # 0 where clips are mined only
 
 
 def padded_weights(weights: Tensor, logp: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class EchoSettings:
 
     def line(self) -> str:
         """One line for the log: that EchoRL is active, or off, and with which settings."""
-        if self.echo.coef == 0:
+        if not self.echo.mines:
             return "EchoRL is off (echo.coef=0): this is plain verl."
         source = f"{self.success_key!r} of the reward function" if self.success_key else "the reward"
         settings = ", ".join(f"{f.name}={getattr(self.echo, f.name)!r}" for f in fields(EchoConfig))
@@ -71,7 +71,7 @@ def check_run(config: DictConfig, settings: EchoSettings) -> None:
     Raises:
         ValueError: one sentence that names the setting and the way out.
     """
-    if settings.echo.coef == 0:
+    if not settings.echo.mines:
         return
     for wrong, message in _refusals(config, settings):
         if wrong:
@@ -109,9 +109,9 @@ def _refusals(config: DictConfig, settings: EchoSettings) -> list[tuple[bool, st
             "EchoRL's weights do not follow: set it to False.",
         ),
         (
-            settings.echo.when_alone != "allow",
-            f"+echo.when_alone={settings.echo.when_alone} acts on single optimiser steps, which verl takes inside its "
-            "workers: leave it at 'allow'.",
+            settings.echo.without_policy_gradient != "allow",
+            f"+echo.without_policy_gradient={settings.echo.without_policy_gradient} acts on single optimiser steps, "
+            "which verl takes inside its workers: leave it at 'allow'.",
         ),
         (
             settings.success_key is not None and _rewards_come_late(config),

@@ -56,7 +56,7 @@ class EchoTrainer:
         self.mined_mass = 0.0
         self.dumped: dict[str, dict[str, Any]] = {}
         self.dropped = DroppedGroups()
-        self.sparing = self.echo.coef > 0 and filters_groups(config)
+        self.sparing = self.echo.mines and filters_groups(config)
         super().__init__(config)
 
     @property
@@ -73,7 +73,7 @@ class EchoTrainer:
     def _setup(self) -> None:
         """After verl's, which builds tokenizer and workers. At coef 0 these keep verl's loss."""
         super()._setup()
-        if self.echo.coef > 0:
+        if self.echo.mines:
             self.delimiters = StepDelimiters.from_tokenizer(self.tokenizer)
             self.equip_workers()
 
@@ -103,7 +103,7 @@ class EchoTrainer:
         data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=list(FIELDS))
         rollouts = read_rollouts(data, tags, self.settings)
         self._record(rollouts, keys, metrics)
-        return self._mine(batch, rollouts, keys, metrics) if self.echo.coef > 0 else batch
+        return self._mine(batch, rollouts, keys, metrics) if self.echo.mines else batch
 
     def _record(self, rollouts: Rollouts, keys: list[str], metrics: dict[str, Any]) -> None:
         kinds, lengths, dropped = self.dropped.census(rollouts, keys)
@@ -155,7 +155,7 @@ class EchoTrainer:
         Raises:
             RuntimeError: the weight mass that was mined and the mass that reached the loss differ.
         """
-        if self.echo.coef == 0:
+        if not self.echo.mines:
             return super()._update_actor(batch, metrics)
         num = round(self._num_mini_batches(batch))
         sent = self.dropped.join(batch, num_ranks=self._num_ranks, num_mini_batches=num) if self.sparing else batch
@@ -240,7 +240,8 @@ def warn_of_plain_verl(init: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(init)
     def checked(self: PPOTrainer, config: DictConfig) -> None:
-        if config.get("echo") and config.echo.get("coef", 1) and not isinstance(self, EchoTrainer):
+        own = config.get("echo")
+        if own and (own.get("coef", 1) or own.get("mine_only")) and not isinstance(self, EchoTrainer):
             mode = config.trainer.v1.trainer_mode
             print(f"WARNING: {plain_verl(mode)} +echo.* has no effect here.", flush=True)
         init(self, config)

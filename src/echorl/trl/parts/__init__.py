@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from echorl.trl.parts.base import Part
 from echorl.trl.parts.dynamic_sampling import DynamicSampling
+from echorl.trl.parts.failure_prefix import FailurePrefix
 from echorl.trl.parts.hints import Hints
-from echorl.trl.parts.hold_step import HoldStep
-from echorl.trl.parts.memory import SkipSolved, TrackedRate
+from echorl.trl.parts.memory import TrackedRate
 from echorl.trl.parts.reinforce_ada import ReinforceAda
-from echorl.trl.parts.stored_prefix import ClipPrefix, FailurePrefix
 from echorl.trl.parts.traces import Traces
 
 if TYPE_CHECKING:
@@ -26,10 +25,7 @@ PARTS: Mapping[str | None, type[Part]] = {
     "dynamic_sampling": DynamicSampling,
     "reinforce_ada": ReinforceAda,
     "failure_prefix": FailurePrefix,
-    "clip_prefix": ClipPrefix,
-    "hold_step": HoldStep,
     "tracked_rate": TrackedRate,
-    "skip_solved": SkipSolved,
 }
 """`Method.part` -> its class."""
 

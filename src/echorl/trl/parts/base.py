@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from echorl.core.ledger import GroupKinds
-from echorl.core.mining import EchoClips
 from echorl.methods.base import Batch
 
 if TYPE_CHECKING:
@@ -87,9 +86,6 @@ class Part:
 
     def annotate(self, out: dict[str, Any]) -> None:
         """Add tensors for `loss` to TRL's batch: the same keys every time, rows or scalars."""
-
-    def mined(self, clips: EchoClips, step_ids: Tensor) -> None:
-        """This process's EchoClips, and the steps [B, T] of its rollouts; not called where `echo_coef` is 0."""
 
     def echo_weights(self, out: dict[str, Any]) -> Tensor:
         """All weights that the loss will see of this generation batch, in whatever shape."""

@@ -71,11 +71,11 @@ def check_left_out(trainer: EchoGRPOTrainer) -> None:
     if trainer.loss_type == "bnpo":
         raise ValueError(
             f"method={trainer.args.method!r} does not go with loss_type='bnpo', a mean over each micro-batch: those of "
-            "rollouts that are left out would still count. Use method_options={'loss_type': 'dapo'}."
+            "rollouts that are left out would still count. Use loss_type='dapo'."
         )
     if trainer.args.beta != 0.0 and trainer.loss_type in MEAN_OVER_ROWS:
         raise ValueError(
             f"method={trainer.args.method!r} does not go with beta={trainer.args.beta} and loss_type="
             f"{trainer.loss_type!r}, a mean over rows that would count the rollouts left out in the KL: use "
-            "method_options={'loss_type': 'dapo'}, or beta 0."
+            "loss_type='dapo', or beta 0."
         )

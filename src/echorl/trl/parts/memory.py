@@ -1,21 +1,18 @@
-"""Parts that remember prompts across their visits: SPO's tracked success rates, and which prompts are solved."""
+"""What is remembered of prompts across their visits: SPO's tracked success rates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-from datasets import Dataset, IterableDataset
+from datasets import Dataset
 from torch import Tensor
 
-from echorl.core.ledger import KINDS
 from echorl.methods.base import Batch
 from echorl.trl.parts.base import Part
 from echorl.trl.parts.demonstrations import column_names
-from echorl.trl.parts.row_keys import COLUMNS, row_key, rows_fingerprint
-from echorl.trl.parts.stream import PromptStream
+from echorl.trl.parts.row_keys import row_key, rows_fingerprint
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
@@ -28,7 +25,6 @@ class RowKeys:
 
     def __init__(self, trainer: EchoGRPOTrainer) -> None:
         self.trainer = trainer
-        self._of_rows: list[int] = []
 
     @cached_property
     def fingerprint(self) -> str:
@@ -39,14 +35,6 @@ class RowKeys:
         own = torch.tensor([row_key(example) for example in inputs], device=self.trainer.accelerator.device)
         return self.trainer.accelerator.gather(own)[:: self.trainer.num_generations].tolist()
 
-    def of_rows(self, columns: list[str]) -> list[int]:
-        """One key a training row, of the columns that reach the trainer; made once, since most may be passed over."""
-        if not self._of_rows:
-            rows = self.trainer.train_dataset
-            rows = rows.select_columns([name for name in rows.column_names if name in columns and name not in COLUMNS])
-            self._of_rows = [row_key(example) for example in rows]
-        return self._of_rows
-
     def check(self, fingerprint: str) -> None:
         """ValueError if what was remembered is of other rows."""
         if fingerprint != self.fingerprint:
@@ -56,36 +44,17 @@ class RowKeys:
             )
 
 
-class Memory(Part):
-    """Two numbers a prompt, the same on every process; saved with the checkpoint, for the same training rows alone."""
+class TrackedRate(Part):
+    """SPO's: counts of successes and failures on earlier visits, and before the first one as the method says.
+
+    They are the same on every process; saved with the checkpoint, for the same training rows alone.
+    """
 
     def __init__(self, trainer: EchoGRPOTrainer) -> None:
         super().__init__(trainer)
         self.rows = RowKeys(trainer)
         self.entries: dict[int, Entry] = {}
         self.keys: list[int] = []  # of the groups of all processes, in order
-
-    def begin(self, inputs: list[dict[str, Any]]) -> None:
-        self.keys = self.rows.of_groups(inputs)
-
-    def state_dict(self) -> dict[str, Any]:
-        keys = torch.tensor(list(self.entries), dtype=torch.int64)
-        values = torch.tensor(list(self.entries.values()), dtype=torch.float64).reshape(-1, 2)
-        return {"rows": self.rows.fingerprint, "keys": keys, "values": values}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if not state:
-            return
-        self.rows.check(state["rows"])
-        pairs = zip(state["keys"].tolist(), state["values"].tolist(), strict=True)
-        self.entries = {key: (first, second) for key, (first, second) in pairs}
-
-
-class TrackedRate(Memory):
-    """SPO's: counts of successes and failures on earlier visits, and before the first one as the method says."""
-
-    def __init__(self, trainer: EchoGRPOTrainer) -> None:
-        super().__init__(trainer)
         self.starts: dict[int, Entry] = {}  # of the groups of all processes, where the rows tell
         self.offline = trainer.method.offline
         if self.offline is not None:
@@ -121,7 +90,7 @@ class TrackedRate(Memory):
         return self.trainer.method.before(successes, len(rewards or []) - successes)
 
     def begin(self, inputs: list[dict[str, Any]]) -> None:
-        super().begin(inputs)
+        self.keys = self.rows.of_groups(inputs)
         if self.offline is None:
             return
         starts = [self._start(example[self.offline], "a training row") for example in inputs]
@@ -150,72 +119,14 @@ class TrackedRate(Memory):
         for key, successes, number in zip(self.keys, right.tolist(), judged.tolist(), strict=True):
             self.entries[key] = self.trainer.method.after(self._entry(key), successes, number - successes)
 
-
-class SkipSolved(Memory):
-    """All-success visits in a row, and how often the prompt has been passed over since.
-
-    A prompt that is passed over gives way to the next unsolved one of a stream of its own. Where one turn of the stream
-    has none (every prompt is solved, or in the batch), the loader's prompts stay.
-    """
-
-    def __init__(self, trainer: EchoGRPOTrainer) -> None:
-        super().__init__(trainer)
-        if isinstance(trainer.train_dataset, IterableDataset):
-            raise ValueError(
-                "method='skip_solved' does not go with a training set without random access: load its rows as a "
-                "Dataset."
-            )
-        self.stream = PromptStream(len(trainer.train_dataset), trainer.args.seed)
-
-    def collect(self, inputs: list[dict[str, Any]], sample: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> Any:
-        keys, columns = self.rows.of_groups(inputs), list(inputs[0])
-        solved = [place for place, key in enumerate(keys) if self._is_solved(key)]
-        others = self._others(keys, len(solved), columns)
-        for place, key in enumerate(keys):
-            streak, skipped = self.entries.get(key, (0.0, 0.0))
-            self.entries[key] = (streak, skipped + (place in solved[: len(others)]))
-        self._log(len(keys), len(solved), len(others))
-        first, size = self.trainer.accelerator.process_index * len(inputs), self.trainer.num_generations
-        change = dict(zip(solved, others, strict=False))
-        # Copies: TRL writes what a rollout_func returns into a row, so none may stand for two.
-        return sample([dict(change.get((first + row) // size, example)) for row, example in enumerate(inputs)])
-
-    def _is_solved(self, key: int) -> bool:
-        streak, skipped = self.entries.get(key, (0.0, 0.0))
-        return self.trainer.method.is_solved(int(streak), int(skipped))
-
-    def _others(self, keys: list[int], count: int, columns: list[str]) -> list[dict[str, Any]]:
-        """Up to `count` unsolved rows that are not in the batch, of one turn of the stream at most."""
-        taken, found = set(keys), []
-        for _ in range(self.stream.size):
-            if len(found) == count:
-                break
-            number = self.stream.draw(1)[0]
-            key = self.rows.of_rows(columns)[number]
-            if key not in taken and not self._is_solved(key):
-                taken.add(key)
-                row = self.trainer.train_dataset[number]
-                found.append({name: value for name, value in row.items() if name in columns})
-        return found
-
-    def _log(self, groups: int, solved: int, replaced: int) -> None:
-        self.trainer.add_metric("skipped", replaced / groups, family="method")
-        self.trainer.add_metric("starved", (solved - replaced) / groups, family="method")
-        if replaced < solved:
-            self.trainer.warn_once(
-                "starved", "every prompt is solved or in the batch: solved prompts are trained on all the same."
-            )
-
-    def judged(self, advantages: Tensor, batch: Batch) -> Tensor:
-        solved = (batch.kinds.kind == KINDS.index("all_success")).tolist()
-        for key, all_right in zip(self.keys, solved, strict=True):
-            streak, _ = self.entries.get(key, (0.0, 0.0))
-            self.entries[key] = (streak + 1 if all_right else 0.0, 0.0)
-        return advantages
-
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "drawn": self.stream.drawn}
+        keys = torch.tensor(list(self.entries), dtype=torch.int64)
+        values = torch.tensor(list(self.entries.values()), dtype=torch.float64).reshape(-1, 2)
+        return {"rows": self.rows.fingerprint, "keys": keys, "values": values}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.stream.drawn = state.get("drawn", 0)
+        if not state:
+            return
+        self.rows.check(state["rows"])
+        pairs = zip(state["keys"].tolist(), state["values"].tolist(), strict=True)
+        self.entries = {key: (first, second) for key, (first, second) in pairs}

@@ -67,7 +67,7 @@ class Rounds(Part):
                 trainer.multi_objective_aggregation == "normalize_then_sum"
             ),
             "reentrant gradient checkpointing on several processes (set use_reentrant=False)": (
-                reentrant and trainer.accelerator.num_processes > 1 and trainer.echo.coef > 0
+                reentrant and trainer.accelerator.num_processes > 1 and trainer.echo.trains
             ),
         }
 

@@ -1,0 +1,57 @@
+"""The stored studies: their packs are whole and give the committed numbers, and their words are those of the README."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks.rivals import MAIN, OTHERS, STORED, TABLES, document, read_notes
+from echorl.compare.packed import open_pack
+from echorl.compare.results import make_results
+
+ROOT = Path(__file__).parents[2]
+NUMBER = re.compile(r"[-+]?[0-9][0-9.,]*[0-9]|[-+]?[0-9]|diverged")
+NO_BOOTSTRAP = SimpleNamespace(value=0.0, low=0.0, high=0.0)
+"""The intervals that take seconds, and that the committed tables do not show."""
+
+
+@pytest.fixture(scope="module")
+def studies():
+    return {name: open_pack(ROOT / STORED / f"{name}.jsonl.gz") for name in (*MAIN, *OTHERS)}
+
+
+def test_every_run_of_every_plan_is_there(studies):
+    for name, study in studies.items():
+        validation = study.validation()
+        final = study.comparison.final(study.comparison.chosen(validation))
+        assert {study.state(run, list(study.comparison.tests)) for run in final} == {"done"}, name
+        assert len(study.pack.runs) == len(validation) + len(final), name
+    assert sum(len(study.pack.runs) for study in studies.values()) == 690
+
+
+def test_the_packs_give_every_number_of_the_committed_tables(studies, monkeypatch):
+    monkeypatch.setattr("echorl.compare.table.paired_runs", lambda *_: NO_BOOTSTRAP)
+    results = {name: make_results(studies[name], studies[name].pack.methods) for name in MAIN}
+    assert cells(document(results)) == cells((ROOT / TABLES).read_text(encoding="utf-8"))
+
+
+def cells(text: str) -> list[list[str]]:
+    """The numbers in every row of a document's tables, without the row's label."""
+    rows = [line.split(" | ")[1:] for line in text.splitlines() if line.startswith("| ") and "| ---" not in line]
+    return [[number for cell in row for number in NUMBER.findall(cell)] for row in rows]
+
+
+def test_the_words_are_of_arms_that_there_are_and_the_readme_gives_the_same_advice(studies, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    notes = read_notes()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in MAIN:
+        assert notes == studies[name].comparison.notes
+        assert set(notes["arms"]) == set(studies[name].comparison.arms)
+    for case, advice in notes["tables"][0]["rows"]:
+        assert f"| {case} | {advice} |" in readme
+        named = {word.strip("(),.") for word in advice.split() if "_" in word}
+        assert named <= set(notes["arms"])

@@ -1,0 +1,140 @@
+"""Failures that are stored and begun with: which, how much of them, for how long."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.trl.scripted import same
+from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
+from tests.trl.tiny import Gradients, build, make_dataset, make_model, run
+
+GIVEN = {"h": (1.0, 1.0, 0.0, 1.0), "m": (1.0, 0.0, 1.0, 0.0), "+": (1.0,) * 4, "-": (0.0,) * 4}
+
+
+class Visits:
+    """Rewards of a visit's groups by prompt number: one string a visit; and what was seen."""
+
+    __name__ = "verifier"
+
+    def __init__(self, *visits: str):
+        self.visits, self.seen = list(visits), []
+
+    def __call__(self, completion_ids, number, **_):
+        kinds = self.visits.pop(0) if self.visits else "mmmm"
+        self.seen.append(
+            {n: [list(ids) for ids in completion_ids[4 * g : 4 * g + 4]] for g, n in enumerate(number[::4])}
+        )
+        return [GIVEN[kinds[n]][i % 4] for i, n in enumerate(number)]
+
+
+def train(tmp_path, *visits, options=None, **changes):
+    """Four prompts, so that every batch visits each."""
+    gradients, script = Gradients(), Visits(*visits)
+    own = dict(method="failure_prefix", echo_coef=0.0, dataset=make_dataset(4), max_steps=len(visits))
+    method_options = {"max_tokens": 16, **(options or {})}
+    trainer = build(tmp_path, script, callbacks=[gradients], method_options=method_options, **{**own, **changes})
+    kept = keep_batch(trainer)
+    trainer.train()
+    return trainer, script.seen, kept, gradients.steps
+
+
+def common(rollouts):
+    """The length of what all of them begin with."""
+    return next((i for i, tokens in enumerate(zip(*rollouts, strict=False)) if len(set(tokens)) > 1), 0)
+
+
+def test_a_group_begins_with_half_of_the_first_failure_of_a_saturated_prompt(tmp_path):
+    """Prompt 0 is saturated (3 of 4), 1 mixed, 2 all right, 3 all wrong: only the first leaves a failure."""
+    trainer, seen, kept, _ = train(tmp_path, "hm+-", "mm+-")
+    failure = seen[0][0][2][:-1]  # one token at least is left
+    half = failure[: round(len(failure) / 2)]
+    assert all(ids[: len(half)] == half for ids in seen[1][0])
+    assert [common(seen[1][number]) < 4 for number in (1, 2, 3)] == [True] * 3
+    log = trainer.state.log_history
+    assert [log[i]["method/prefixed"] for i in (0, 1)] == [0.0, 0.25]
+    assert log[1]["method/prefix_tokens"] == len(half)
+    batch = kept[1]
+    rows = [row for row, ids in enumerate(batch["completion_ids"]) if ids[: len(half)].tolist() == half]
+    assert len(rows) == 4
+    assert not batch["tool_mask"][rows][:, : len(half)].any()
+    assert batch["tool_mask"].sum() == 4 * 16 * batch["tool_mask"].shape[1] / 4 - 4 * len(half)
+    own = (batch["completion_mask"] * batch["tool_mask"]).sum()
+    assert trainer.ledger.num_tokens == int(kept[0]["completion_mask"].sum() + own)
+
+
+def test_the_gradient_is_that_of_the_continuations(tmp_path):
+    _, _, kept, gradients = train(tmp_path, "hhhh", "mmmm", learning_rate=0.0)
+    batch, model = kept[1], make_model()
+    logp, _ = logps_and_entropies(model, batch)
+    own = batch["completion_mask"] * batch["tool_mask"]
+    assert own.sum() < batch["completion_mask"].sum()
+    per_rollout = ((logp - logp.detach()).exp() * batch["advantages"].unsqueeze(1) * own).sum(1) / own.sum(1)
+    (-per_rollout.mean()).backward()
+    assert closest({n: p.grad for n, p in model.named_parameters()}, gradients[1]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("target", "visits", "shares"),
+    [
+        # Beyond 1 and below 0 a failure is dropped.
+        (None, "+m-h", {0: (0.5, 0.8, 0), 1: (0.5, 0.5, 0.5), 2: (0.5, 0.2, 0), 3: (0.5, 0.5, 0.5)}),
+        (0.5, "+m-h", {0: (0.5, 0.8, 0), 1: (0.5, 0.5, 0.5), 2: (0.5, 0.2, 0), 3: (0.5, 0.8, 0)}),
+    ],
+)
+def test_the_share_moves_towards_a_mixed_group_or_a_target(tmp_path, target, visits, shares):
+    options = {"step": 0.3, "target": target}
+    trainer, seen, _, _ = train(tmp_path, "hhhh", visits, visits, "mmmm", options=options)
+    failures = {number: rollouts[2][:-1] for number, rollouts in seen[0].items()}
+    for number, wanted in shares.items():
+        for visit, share in zip(seen[1:], wanted, strict=True):
+            begins = failures[number][: round(share * len(failures[number]))]
+            assert all(ids[: len(begins)] == begins for ids in visit[number])
+    found = [entry.get("method/prefix_tokens") for entry in trainer.state.log_history[1:4]]
+    for visit, mean in enumerate(found):
+        used = [round(wanted[visit] * len(failures[n])) for n, wanted in shares.items() if wanted[visit]]
+        assert mean == sum(used) / len(used)
+
+
+def test_failures_grow_old_and_prefixes_are_cut(tmp_path, caplog):
+    options = {"max_age": 1, "max_tokens": 2}
+    trainer, *_ = train(tmp_path, "hhhh", "mmmm", "mmmm", options=options)
+    log = trainer.state.log_history
+    assert [log[i]["method/prefixed"] for i in range(3)] == [0.0, 1.0, 0.0]
+    assert log[1]["method/prefix_tokens"] == 2.0
+    assert trainer.part.stored == {}
+    assert sum("max_age=1 drops stored prefixes" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_without_a_limit_they_do_not_and_nobody_is_warned(tmp_path, caplog):
+    trainer, *_ = train(tmp_path, "hhhh", "mmmm", "mmmm")
+    assert [entry["method/prefixed"] for entry in trainer.state.log_history[:3]] == [0.0, 1.0, 1.0]
+    assert not any("max_age" in record.getMessage() for record in caplog.records)
+
+
+def test_without_a_share_it_is_grpo_bit_for_bit(tmp_path):
+    changes = dict(echo_coef=0.0, dataset=make_dataset(4), max_steps=2)
+    one = run(tmp_path, Visits("hhhh"), method="failure_prefix", method_options={"share": 0.0}, **changes)
+    assert same(one, run(tmp_path, Visits("hhhh"), method="grpo", **changes))
+
+
+def test_a_resumed_run_has_what_was_stored_and_other_rows_are_refused(tmp_path):
+    def by_prompt(number, **_):
+        return [GIVEN["hmh+"[n % 4]][i % 4] for i, n in enumerate(number)]
+
+    changes = dict(method="failure_prefix", echo_coef=0.1, max_steps=4, save_strategy="steps", save_steps=2)
+    whole, *_, weights = run(tmp_path, by_prompt, dataset=make_dataset(4), **changes)
+    resumed = build(tmp_path, by_prompt, dataset=make_dataset(4), **changes)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert all(torch.equal(weights[name], p) for name, p in resumed.model.named_parameters())
+    assert resumed.part.stored == whole.part.stored != {}
+    other = build(tmp_path, by_prompt, dataset=make_dataset(5), **changes)
+    with pytest.raises(
+        ValueError, match="method='failure_prefix' remembers in this checkpoint is of other training rows"
+    ):
+        other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+
+
+def test_a_rollout_func_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="'failure_prefix' does not go with a rollout_func"):
+        build(tmp_path, method="failure_prefix", rollout_func=lambda prompts, trainer: {})
