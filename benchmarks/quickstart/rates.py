@@ -46,7 +46,8 @@ def run_cell(folder: Path, study: Study) -> float:
 
 def validate(policy: Path, study: Study) -> float:
     """pass@1 on the validation split."""
-    from echorl.quickstart.score import load_policy, roll_out
+    from echorl.evaluate.loading import load_policy
+    from echorl.quickstart.score import roll_out
 
     size = {"num_prompts": study.test_prompts, "group_size": study.samples_per_prompt}
     return pass_at_1(roll_out(*load_policy(policy), "validation", seed=study.seed, **size)[2]).value
