@@ -77,7 +77,7 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     text = "the first N; default: %(default)s"
     add_option(parser, "--prompts", bounds=COUNT, type=int, default=100, metavar="N", help=text)
     parser.add_argument("--rollouts", nargs="+", type=as_path, metavar="FILE", help="stored ones, instead of sampling")
-    for name in ("prompt", "response", "reward", "group"):
+    for name in ("prompt", "response", "reward"):
         parser.add_argument(f"--{name}", metavar="COLUMN", help=f"the rollouts' column of the {name}")
 
 
@@ -151,7 +151,7 @@ def _plan(args: argparse.Namespace, source: Source, checkpoint: Checkpoint) -> P
         sampling=Sampling(**{name: getattr(args, name) for name in SAMPLING}),
         device=args.device or default_device(),
         rollouts=find_files(args.rollouts or []),
-        columns=Columns(**{name: getattr(args, name) for name in ("prompt", "response", "reward", "group")}),
+        columns=Columns(**{name: getattr(args, name) for name in ("prompt", "response", "reward")}),
         **own,
     )
 
