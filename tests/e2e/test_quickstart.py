@@ -69,7 +69,7 @@ def test_numbers_of_the_table(finished):
 
 
 def test_terminal(finished, capsys):
-    assert main(["quickstart", "--tiny", "--output", str(finished)]) == 0
+    assert main(["quickstart", "--tiny", "--output_dir", str(finished)]) == 0
     shown = capsys.readouterr().out
     for text in ("pass@1, in distribution", "pass@1, harder", "steps without policy gradient", "index.html"):
         assert text in shown
@@ -119,14 +119,14 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
 def test_results_that_are_not_ours_are_left_alone(tmp_path, name, capsys):
     (tmp_path / name).write_text("mine")
     for more in ([], ["--fresh"]):
-        assert main(["quickstart", "--tiny", "--output", str(tmp_path), *more]) == 2
+        assert main(["quickstart", "--tiny", "--output_dir", str(tmp_path), *more]) == 2
         assert f"holds {name}, which no quickstart wrote" in capsys.readouterr().err
     assert (tmp_path / name).read_text() == "mine"
 
 
 def test_another_one_at_work(tmp_path, capsys):
     with FileLock(tmp_path / ".lock"):
-        assert main(["quickstart", "--tiny", "--output", str(tmp_path)]) == 2
+        assert main(["quickstart", "--tiny", "--output_dir", str(tmp_path)]) == 2
     assert "another `echorl quickstart` is at work" in capsys.readouterr().err
 
 
@@ -136,7 +136,7 @@ def test_output_that_is_a_file_or_cannot_be_written(tmp_path, capsys):
     if os.access("/proc/version", os.R_OK):
         outputs.append(Path("/proc/echorl"))
     for output in outputs:
-        assert main(["quickstart", "--tiny", "--output", str(output)]) == 2
+        assert main(["quickstart", "--tiny", "--output_dir", str(output)]) == 2
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1
         assert "cannot be written" in lines[0]
@@ -147,13 +147,13 @@ def test_ctrl_c(tmp_path, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "quickstart", interrupt)
-    assert main(["quickstart", "--tiny", "--output", str(tmp_path)]) == 130
+    assert main(["quickstart", "--tiny", "--output_dir", str(tmp_path)]) == 130
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
 def test_something_not_installed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("echorl.cli.quickstart.NEEDED", ("torch", "no_such_module"))
-    assert main(["quickstart", "--output", str(tmp_path / "run")]) == 2
+    assert main(["quickstart", "--output_dir", str(tmp_path / "run")]) == 2
     assert "needs no_such_module: pip install" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
