@@ -19,14 +19,14 @@ QUIET = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1", "TR
 class View(Protocol):
     """Shows how far work is."""
 
-    def begin(self, text: str, total: int) -> Callable[[int], None]:
-        """A piece of work begins; the result is called with the number of its parts done."""
+    def begin(self, text: str, total: int | None) -> Callable[[int], None]:
+        """Begin a piece of work of `total` parts (None: not known); the result takes the number of parts done."""
 
 
 class Silent:
     """Shows nothing."""
 
-    def begin(self, text: str, total: int) -> Callable[[int], None]:
+    def begin(self, text: str, total: int | None) -> Callable[[int], None]:
         return lambda done: None
 
 

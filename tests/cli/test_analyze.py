@@ -20,7 +20,6 @@ SHORT = [*QUICK, "--max_new_tokens", "40", "--batch_size", "9", "--output_dir", 
 EXTRA = {
     "entropy": [],
     "deletion": ["--traces", "1", "--finishes", "2"],
-    "forks": ["--variants", "3", "--finishes", "2", "--traces", "2"],
 }
 """Analysis -> its own options."""
 KEYS = {"echorl", "model", "settings", "sizes", "tables", "curves", "findings", "value"}
@@ -45,7 +44,7 @@ def environment():
 
 
 def test_what_they_leave(analysed):
-    pictures_of = {"entropy": ["entropy"], "deletion": ["deletion-1", "deletion-2"], "forks": ["forks"]}
+    pictures_of = {"entropy": ["entropy"], "deletion": ["deletion-1", "deletion-2"]}
     for what, pictures in pictures_of.items():
         found = read(analysed, what)
         assert set(found) == KEYS
@@ -88,25 +87,18 @@ def test_stored_rollouts_take_the_place_of_sampling(tmp_path, analysed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("what", "last"),
-    [
-        ("deletion", ["scores/*.json", "finished/parts/quickstart/*"]),
-        ("forks", ["fork-scores/*.json", "fork-draws/parts/quickstart/*", "fork-finishes/parts/quickstart/*"]),
-    ],
-)
-def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(tmp_path, analysed, what, last):
-    words = ["analyze", what, *SHORT, *EXTRA[what]]
+def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(tmp_path, analysed):
+    words = ["analyze", "deletion", *SHORT, *EXTRA["deletion"]]
     command = [sys.executable, "-m", "echorl", *words]
-    for stage in ("rollouts/parts/quickstart/*", *last):
+    for stage in ("rollouts/parts/quickstart/*", "scores/*.json", "finished/parts/quickstart/*"):
         process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         while process.poll() is None and not list((tmp_path / "out").glob(stage)):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-        assert not (tmp_path / f"out/{what}.json").exists()
+        assert not (tmp_path / "out/deletion.json").exists()
     assert main(words) == 0
-    assert (tmp_path / f"out/{what}.json").read_bytes() == (analysed / f"{what}.json").read_bytes()
+    assert (tmp_path / "out/deletion.json").read_bytes() == (analysed / "deletion.json").read_bytes()
 
 
 def test_other_settings_in_the_same_folder(analysed, fails):
@@ -145,8 +137,6 @@ def test_rollouts_it_cannot_use(tmp_path, fails):
     write(tmp_path / "own.jsonl", [{"prompt": "another", "response": "#### 2", "reward": 1}])
     fails(["analyze", "entropy", *base], "no prompt of own.jsonl is one of a's")
     fails(["analyze", "deletion", *base], "deletion judges what the policy writes: name a --grader")
-    fails(["analyze", "forks", *base], "forks judges what the policy writes: name a --grader")
-    fails(["analyze", "forks", *base, "--variants", "1"], "variants=1 has no variance to show: give 2 or more")
 
 
 def test_solutions_of_one_step(tmp_path, fails):
@@ -154,4 +144,3 @@ def test_solutions_of_one_step(tmp_path, fails):
     write(tmp_path / "own.jsonl", [{"prompt": "State 1 + 1 =\n", "response": "#### 2", "reward": 1}])
     words = ["--model", "quickstart", "--file", "a.jsonl", "--grader", "number", "--rollouts", "own.jsonl"]
     fails(["analyze", "deletion", *words, "--output_dir", "out"], "its answer in the only step that it has")
-    fails(["analyze", "forks", *words, "--output_dir", "out"], "no rollout can be forked: of 1, 0 leave no room")

@@ -31,7 +31,7 @@ NEEDED = {
     "env": ["env"],
     **{
         f"analyze {what}": ["analyze", what, "--model", "nowhere", "--benchmark", "quickstart"]
-        for what in ("entropy", "deletion", "forks")
+        for what in ("entropy", "deletion")
     },
 }
 NUMBERS = ("nan", "inf", "-inf", str(2**64), str(-(2**64)), "1e400", "", " ", "one", "1\0")

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from echorl import stored
 from echorl.cli import main
 from echorl.evaluate import pass_at_1
 from echorl.output_folder import contents
-from echorl.quickstart import arm_folder, run, seeds, summary
+from echorl.quickstart import arm_folder, run, summary
 from echorl.quickstart.study import ARMS, TINY
 
 STEPS = TINY.num_steps
@@ -70,7 +69,7 @@ def test_numbers_of_the_table(finished):
 
 
 def test_terminal(finished, capsys):
-    assert main(["quickstart", "--tiny", "--output", str(finished)]) == 0
+    assert main(["quickstart", "--tiny", "--output_dir", str(finished)]) == 0
     shown = capsys.readouterr().out
     for text in ("pass@1, in distribution", "pass@1, harder", "steps without policy gradient", "index.html"):
         assert text in shown
@@ -120,14 +119,14 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
 def test_results_that_are_not_ours_are_left_alone(tmp_path, name, capsys):
     (tmp_path / name).write_text("mine")
     for more in ([], ["--fresh"]):
-        assert main(["quickstart", "--tiny", "--output", str(tmp_path), *more]) == 2
+        assert main(["quickstart", "--tiny", "--output_dir", str(tmp_path), *more]) == 2
         assert f"holds {name}, which no quickstart wrote" in capsys.readouterr().err
     assert (tmp_path / name).read_text() == "mine"
 
 
 def test_another_one_at_work(tmp_path, capsys):
     with FileLock(tmp_path / ".lock"):
-        assert main(["quickstart", "--tiny", "--output", str(tmp_path)]) == 2
+        assert main(["quickstart", "--tiny", "--output_dir", str(tmp_path)]) == 2
     assert "another `echorl quickstart` is at work" in capsys.readouterr().err
 
 
@@ -137,7 +136,7 @@ def test_output_that_is_a_file_or_cannot_be_written(tmp_path, capsys):
     if os.access("/proc/version", os.R_OK):
         outputs.append(Path("/proc/echorl"))
     for output in outputs:
-        assert main(["quickstart", "--tiny", "--output", str(output)]) == 2
+        assert main(["quickstart", "--tiny", "--output_dir", str(output)]) == 2
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1
         assert "cannot be written" in lines[0]
@@ -148,13 +147,13 @@ def test_ctrl_c(tmp_path, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "quickstart", interrupt)
-    assert main(["quickstart", "--tiny", "--output", str(tmp_path)]) == 130
+    assert main(["quickstart", "--tiny", "--output_dir", str(tmp_path)]) == 130
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
 def test_something_not_installed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("echorl.cli.quickstart.NEEDED", ("torch", "no_such_module"))
-    assert main(["quickstart", "--output", str(tmp_path / "run")]) == 2
+    assert main(["quickstart", "--output_dir", str(tmp_path / "run")]) == 2
     assert "needs no_such_module: pip install" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -194,18 +193,3 @@ def test_wording_of_the_gradient():
     assert "comes back" in said(groups=3, policy=0.0, echo=0.002)
     assert "comes back" not in said(groups=3, policy=0.0, echo=0.0)
     assert "none of 64 groups" in said(groups=0, policy=0.0, echo=0.0)
-
-
-def test_seeds_are_put_together(finished, tmp_path):
-    for seed, gain in ((0, 0.1), (1, 0.3)):
-        results = json.loads((finished / "results.json").read_text())
-        results["key"]["settings"]["seed"] = seed
-        results["value"]["accuracy"]["test"] = {"grpo": {"value": 0.5}, "echorl": {"value": 0.5 + gain}}
-        (tmp_path / str(seed)).mkdir()
-        stored.write_json(tmp_path / str(seed) / "results.json", results)
-    table = seeds.markdown(seeds.read_results([tmp_path / "0", tmp_path / "1"]))
-    assert "| 0 | +10.0 |" in table
-    assert "| mean, 95 % interval | +20.0 [-107.1, +147.1] |" in table
-    for folders in ([tmp_path / "0", tmp_path / "0"], [tmp_path]):
-        with pytest.raises(ValueError, match=r"its own seed|no results"):
-            seeds.read_results(folders)

@@ -196,7 +196,7 @@ def test_the_probe_s_numbers(tmp_path):
     ("make", "words"),
     [
         (lambda folder: None, "no such folder"),
-        (lambda folder: folder.mkdir(), "it has no probe.json .probe.; entropy.json, .* metrics.jsonl .train.\\."),
+        (lambda folder: folder.mkdir(), "it has no probe.json .probe.; entropy.json or .* metrics.jsonl .train.\\."),
         (lambda folder: made.write_json(folder / "config.yaml", {}), "has no metrics.jsonl: nothing is logged yet"),
         (lambda folder: made.write_json(folder / "metrics.jsonl", []), "holds no line of metrics: wait"),
         (lambda folder: made.write_json(folder / "summary.json", {"a": 1}), "was not written by `echorl mine`"),

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -56,46 +55,10 @@ def test_the_tokenizer_keeps_every_text_of_the_task(policy, task) -> None:
 
 
 @pytest.mark.parametrize(("split", "low", "high"), [("validation", 0.4, 0.75), ("harder", 0.1, 0.4)])
-def test_pass_at_1(policy, task, split: str, low: float, high: float) -> None:
-    from echorl.quickstart.measure import sample
+def test_pass_at_1(policy, split: str, low: float, high: float) -> None:
+    from echorl.evaluate import pass_at_1
+    from echorl.quickstart.score import roll_out
 
-    rows = task.dataset(split, size=48, seed=1)
-    torch.manual_seed(0)
-    rollouts = sample(*policy, rows["prompt"][:], group_size=8)
-    instances = [instance for instance in rows["instance"] for _ in range(8)]
-    rewards = task.verifier(completions=rollouts.texts, instance=instances)
-    assert low < sum(rewards) / len(rewards) < high
-    assert all(len(a) == len(b) for a, b in zip(rollouts.tokens, rollouts.entropies, strict=True))
-
-
-def test_the_warm_start_is_deterministic(tmp_path: Path) -> None:
-    from echorl.quickstart.warm_start import Phase, warm_start
-
-    phases = (Phase(steps=2, batch_size=4, configs=((1.0, {}),)), Phase(steps=1, batch_size=4, configs=((1.0, {}),)))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    for name in "ab":
-        warm_start(tmp_path / name, phases=phases)
-    torch.set_num_threads(threads)
-    for path in sorted((tmp_path / "a").iterdir()):
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
-
-
-def test_token_kinds() -> None:
-    from echorl.quickstart.measure import token_kinds
-
-    assert token_kinds([*"57+8=65", "\n", *"-5+8=3", "\n", "#### ", "3", "<eos>"]) == [
-        *("choice", "copy", "choice", "choice", "choice", "result", "result", "result"),
-        *("copy", "copy", "choice", "choice", "choice", "result", "result"),
-        *("answer", "answer", "answer"),
-    ]
-
-
-def test_seeds_of_a_folder_without_results_is_one_sentence(tmp_path: Path, monkeypatch, capsys) -> None:
-    from echorl.quickstart.seeds import main
-
-    monkeypatch.setattr(sys, "argv", ["seeds", str(tmp_path)])
-    with pytest.raises(SystemExit, match="2"):
-        main()
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"echorl: error: {tmp_path} holds no results.json: run echorl quickstart")
+    _, completions, verdicts = roll_out(*policy, split, num_prompts=48, group_size=8, seed=0)
+    assert low < pass_at_1(verdicts).value < high
+    assert all(len(a) == len(b) for a, b in zip(completions.token_ids, completions.entropies, strict=True))

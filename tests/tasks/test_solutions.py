@@ -3,7 +3,7 @@ import random
 import pytest
 
 from echorl.tasks import load_task
-from echorl.tasks.solutions import DEMONSTRATIONS, WAYS, chain_sum_solution, read_terms, way_taken
+from echorl.tasks.solutions import DEMONSTRATIONS, WAYS, chain_sum_solution, read_terms
 
 QUESTION = "State the final answer to the following arithmetic problem: {} ="
 
@@ -56,22 +56,3 @@ def test_solutions_are_seeded_and_varied() -> None:
     texts = [write(question, random.Random(seed)) for seed in range(200)]
     assert texts == [write(question, random.Random(seed)) for seed in range(200)]
     assert len(set(texts)) > 10
-    assert {way_taken(question, text) for text in texts} == set(WAYS)
-
-
-@pytest.mark.parametrize(
-    ("first", "way"),
-    [
-        ("57+87=144", "in_order"),
-        ("87+57=144", "reordered"),
-        ("57-70=-13", "reordered"),
-        ("50+80-70=60", "split"),
-        ("57+87-70=74", "at_once"),
-        ("87+87=174", "other"),
-        ("", "other"),
-        ("#### 74", "other"),
-        ("57+87-71=73", "other"),
-    ],
-)
-def test_way_taken(first: str, way: str) -> None:
-    assert way_taken(QUESTION.format("57 + 87 - 70"), first + "\n#### 74") == way

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from echorl.analysis.clips import clip_rows, combine, count
 from echorl.analysis.layouts import Columns
@@ -18,13 +18,8 @@ from echorl.core.config import EchoConfig
 from echorl.core.steps import StepDelimiters
 from echorl.evaluate.checkpoint import Checkpoint
 from echorl.evaluate.loading import tokenizer_of
+from echorl.processes import View
 from echorl.stored import scratch_in
-
-
-class Bars(Protocol):
-    """Shows progress: `begin(text, total)` gives a function that takes how much is done."""
-
-    def begin(self, text: str, total: int | None) -> Callable[[int], None]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +54,7 @@ class Plan:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not allowed: it must be a positive whole number.")
 
 
-def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], Any], bars: Bars) -> dict[str, Any]:
+def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], Any], view: View) -> dict[str, Any]:
     """Mine all rollouts into `folder`; what an earlier call with the same settings left there is used.
 
     Args:
@@ -74,7 +69,7 @@ def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], A
     store = MinedFolder(folder)
     store.check()
     delimiters = StepDelimiters.from_tokenizer(checkpoint.processing_class)
-    rollouts = read_rollouts(plan.files, plan.columns, bars.begin("reading rollouts", None))
+    rollouts = read_rollouts(plan.files, plan.columns, view.begin("reading rollouts", None))
     rollouts = rendered_prompts(rollouts, checkpoint.processing_class, plan.reading.chat)
     with scratch_in(folder) as path:
         spool = Spool(path, rollouts)
@@ -82,7 +77,7 @@ def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], A
         store.claim(key)
         found = store.summary(key)
         if found is None:
-            _score_parts(store, spool, key, _Miner(plan, checkpoint, delimiters, start), bars)
+            _score_parts(store, spool, key, _Miner(plan, checkpoint, delimiters, start), view)
             found = _finish(store, len(spool.parts(plan.batch_size)), key, plan.format)
     store.clean()
     return found
@@ -95,8 +90,8 @@ def _settings(plan: Plan, checkpoint: Checkpoint, spool: Spool) -> dict[str, Any
     return {"model": checkpoint.fingerprint(), "rollouts": spool.digest, **own}
 
 
-def _score_parts(store: MinedFolder, spool: Spool, key: Mapping[str, Any], miner: _Miner, bars: Bars) -> None:
-    advance = bars.begin("mining rollouts", len(spool))
+def _score_parts(store: MinedFolder, spool: Spool, key: Mapping[str, Any], miner: _Miner, view: View) -> None:
+    advance = view.begin("mining rollouts", len(spool))
     for index, rows in enumerate(spool.parts(miner.plan.batch_size)):
 
         def make(index: int = index, rows: slice = rows) -> Part:

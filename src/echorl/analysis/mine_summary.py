@@ -12,7 +12,7 @@ import torch
 from echorl.core.ledger import KINDS
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
-MEASURES = ("end", "entropy", "other", "length", "rank", "first", "last")
+MEASURES = ("end", "entropy", "other", "length", "first", "last")
 ALL = "all"
 ROWS = (
     ("clips", "clips.count"),
@@ -31,7 +31,7 @@ ROWS = (
 
 
 class Summary:
-    """Numbers of parts, added up. In memory: seven numbers a clip, and a count for each number of steps."""
+    """Numbers of parts, added up. In memory: six numbers a clip, and a count for each number of steps."""
 
     def __init__(self) -> None:
         self.counts: dict[str, Counter[str]] = {}
@@ -57,7 +57,6 @@ class Summary:
             clip["step_entropy"],
             float("nan") if other is None else other,
             clip["clip_tokens"],
-            clip["rank"],
             clip["step"] == 0,
             clip["step"] == clip["steps"] - 1,
         )
@@ -107,7 +106,6 @@ def _of_clips(columns: Mapping[str, array]) -> dict[str, Any]:
         "other_steps_entropy": _spread(other[both]),
         "above_other_steps": _mean((entropy > other)[both]),
         "length": _spread(values["length"]),
-        "highest_of_candidates": float((values["rank"] == 1).double().mean()),
     }
 
 

@@ -13,7 +13,6 @@ from echorl.output_folder import SETTINGS, check_empty, claim
 from echorl.stored import cached, read_json, replacing, stored, write_json
 
 SUMMARY = "summary.json"
-FORMATS = ("jsonl", "parquet")
 COMMAND = "`echorl mine`"
 Part = dict[str, Any]
 """{"clips": rows, "counts": of `clips.count`}"""

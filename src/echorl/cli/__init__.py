@@ -14,7 +14,7 @@ COMMANDS = {
     "compare": "run several arms on equal rollout tokens and compare them: echorl compare study.yaml",
     "eval": "score a model on benchmarks: echorl eval --model FOLDER --benchmarks aime24 math500",
     "mine": "find the EchoClips of stored rollouts: echorl mine rollouts.jsonl --model FOLDER",
-    "analyze": "golden trajectories: echorl analyze entropy|deletion|forks --model FOLDER --benchmark TASK",
+    "analyze": "golden trajectories: echorl analyze entropy|deletion --model FOLDER --benchmark TASK",
     "probe": "ask whether EchoRL would help, without training: echorl probe --model FOLDER --benchmark quickstart",
     "report": "draw runs as one page, to be opened in a browser: echorl report RUN [RUN ...]",
     "env": "print versions and devices, for a bug report",

@@ -1,4 +1,4 @@
-"""`echorl analyze`: experts' solutions beside the policy's own; what its steps are worth, deleted or drawn again."""
+"""`echorl analyze`: experts' solutions beside the policy's own, and what is lost with their steps."""
 
 from __future__ import annotations
 
@@ -25,17 +25,11 @@ NEEDED = ("transformers", "datasets", "pyarrow", "filelock", "rich", "matplotlib
 WHAT = {
     "entropy": "entropies of demonstrations against those of the policy's own right rollouts on the same prompts",
     "deletion": "delete steps by entropy, let the policy go on from what is left, and see how accuracy falls",
-    "forks": "draw the steps of highest and lowest entropy again, and see how much of the outcome they decide",
 }
 OWN: Mapping[str, Mapping[str, tuple[int, str]]] = {
     "deletion": {
         "traces": (2, "right rollouts a prompt to delete from"),
         "finishes": (4, "completions of what is left"),
-    },
-    "forks": {
-        "traces": (2, "rollouts a prompt to fork, right or wrong"),
-        "variants": (8, "draws of a step"),
-        "finishes": (4, "completions of each draw"),
     },
 }
 """Analysis -> its own options, with their defaults."""
@@ -52,10 +46,10 @@ SAMPLING = {
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command, its three analyses and their options."""
+    """Add the command, its two analyses and their options."""
     parser = subparsers.add_parser(
         "analyze",
-        help="golden trajectories: echorl analyze entropy|deletion|forks --model FOLDER --benchmark TASK",
+        help="golden trajectories: echorl analyze entropy|deletion --model FOLDER --benchmark TASK",
         description="Look at experts' solutions and at a policy's own. What is sampled is kept; the same "
         "command goes on. See docs/analyze.md.",
     )
@@ -83,7 +77,7 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     text = "the first N; default: %(default)s"
     add_option(parser, "--prompts", bounds=COUNT, type=int, default=100, metavar="N", help=text)
     parser.add_argument("--rollouts", nargs="+", type=as_path, metavar="FILE", help="stored ones, instead of sampling")
-    for name in ("prompt", "response", "reward", "group"):
+    for name in ("prompt", "response", "reward"):
         parser.add_argument(f"--{name}", metavar="COLUMN", help=f"the rollouts' column of the {name}")
 
 
@@ -111,7 +105,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _analyze(args: argparse.Namespace) -> int:
-    from echorl.analysis.golden.fork_run import analyze_forks
     from echorl.analysis.golden.run import analyze_deletion, analyze_entropy
     from echorl.cli.bars import Bars
     from echorl.cli.lock import alone
@@ -122,7 +115,7 @@ def _analyze(args: argparse.Namespace) -> int:
     plan = _plan(args, source, find_checkpoint(args.model))
     model = Path(os.path.abspath(args.model)).name  # "." has no name
     folder = Path(args.output_dir or Path("runs/analyze", f"{model}-{slug(source.benchmark.name)}"))
-    analysis = {"entropy": analyze_entropy, "deletion": analyze_deletion, "forks": analyze_forks}[args.what]
+    analysis = {"entropy": analyze_entropy, "deletion": analyze_deletion}[args.what]
     with alone(folder, "analyze"), Bars() as bars:
         found = analysis(folder, plan, _loaders(plan, args.tokens_at_once), bars)
     _show(found, folder, args.what)
@@ -158,7 +151,7 @@ def _plan(args: argparse.Namespace, source: Source, checkpoint: Checkpoint) -> P
         sampling=Sampling(**{name: getattr(args, name) for name in SAMPLING}),
         device=args.device or default_device(),
         rollouts=find_files(args.rollouts or []),
-        columns=Columns(**{name: getattr(args, name) for name in ("prompt", "response", "reward", "group")}),
+        columns=Columns(**{name: getattr(args, name) for name in ("prompt", "response", "reward")}),
         **own,
     )
 

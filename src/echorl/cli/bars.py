@@ -24,7 +24,7 @@ class Bars:
     def __exit__(self, *exc: object) -> None:
         self.progress.stop()
 
-    def begin(self, text: str, total: int) -> Callable[[int], None]:
+    def begin(self, text: str, total: int | None) -> Callable[[int], None]:
         if not self.console.is_terminal:
             print(text, file=sys.stderr, flush=True)
         bar = self.progress.add_task(text, total=total)

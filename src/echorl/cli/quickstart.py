@@ -23,9 +23,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Train the shipped policy with GRPO and with GRPO + EchoRL, on the CPU; then show a table, and "
         "leave a page and a picture. A second run with the same settings trains nothing again.",
     )
-    names = (*spellings("output_dir"), "--output")  # its name in the first version
     parser.add_argument(
-        *names, type=as_path, default=Path("quickstart-run"), metavar="DIR", help="default: %(default)s"
+        *spellings("output_dir"),
+        type=as_path,
+        default=Path("quickstart-run"),
+        metavar="DIR",
+        help="default: %(default)s",
     )
     parser.add_argument("--fresh", action="store_true", help="discard the results in DIR and start again")
     parser.add_argument("--seed", type=_seed, default=0, help="of both runs, default: %(default)s")

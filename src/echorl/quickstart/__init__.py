@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ["MAX_NEW_TOKENS", "POLICY", "TASK"]
 
 POLICY = Path(__file__).parent / "policy"
-"""Folder of the shipped policy and its tokenizer; `python -m echorl.quickstart.warm_start` makes it."""
+"""Folder of the shipped policy and its tokenizer; `benchmarks/quickstart/policy.py` made it."""
 
 TASK: dict[str, Any] = {
     "name": "reasoning_gym",

@@ -10,9 +10,9 @@ from typing import Any
 from transformers import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
+from echorl.evaluate.loading import load_policy
 from echorl.quickstart import MAX_NEW_TOKENS, POLICY, TASK
 from echorl.quickstart.arm_folder import MARK, prepare_folder
-from echorl.quickstart.score import load_policy
 from echorl.quickstart.study import Study
 from echorl.stored import cached
 from echorl.tasks import load_task

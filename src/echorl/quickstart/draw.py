@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from echorl.quickstart.summary import LEDGER, accuracy_rows, behaviour_rows, fin
 from echorl.report.gallery import choose_exhibits, read_rollouts
 from echorl.report.page import Page, Table
 
-ARM_HEAD = [LABELS[name] for name in ARMS]
 NOTE = (
     "95 % intervals in brackets, clustered by prompt; the difference is EchoRL less GRPO in percentage points, paired "
     "by prompt (bootstrap). They cover the choice of test prompts, not the luck of training: this is one seed."
@@ -49,11 +47,12 @@ def make_page(study: Study, summary: dict[str, Any], curves: Curves, rollouts: P
 
 
 def make_tables(summary: dict[str, Any]) -> list[Table]:
-    """The tables of the page, which a report shows, too."""
+    """The tables of the page, of the terminal and of a report."""
+    arms = [LABELS[name] for name in ARMS]
     return [
         Table("Held-out prompts", ["", *LABELS.values(), "difference"], accuracy_rows(summary), NOTE),
-        Table("How the answers changed", ["", *LABELS.values()], [row[:-1] for row in behaviour_rows(summary)]),
-        Table("What training saw: groups by kind and gradients", ["", *ARM_HEAD], training_rows(summary)),
+        Table("How the answers changed", ["", *LABELS.values()], behaviour_rows(summary)),
+        Table("What training saw: groups by kind and gradients", ["", *arms], training_rows(summary)),
     ]
 
 
@@ -68,4 +67,4 @@ def _lead(study: Study) -> str:
 
 
 def _settings(study: Study) -> str:
-    return ", ".join(f"{name} {value}" for name, value in vars(replace(study)).items()) + "."
+    return ", ".join(f"{name} {value}" for name, value in vars(study).items()) + "."

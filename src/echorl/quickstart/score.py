@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,13 +15,6 @@ from echorl.evaluate import Completions, behaviour, judge, sample
 from echorl.quickstart import MAX_NEW_TOKENS, TASK
 from echorl.quickstart.study import ARMS, SPLITS, Study
 from echorl.tasks import load_task
-
-
-def load_policy(folder: Path) -> tuple[Any, Any]:
-    """(model, tokenizer) in float32."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    return AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
 
 
 def score(model: Any, tokenizer: Any, study: Study) -> dict[str, Any]:

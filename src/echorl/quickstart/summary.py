@@ -141,7 +141,7 @@ def behaviour_rows(summary: dict[str, Any]) -> list[list[str]]:
         "entropy": ("token entropy, nats", "{:.3f}"),
     }
     return [
-        [name, *(form.format(summary["behaviour"][arm][key]) for arm in LABELS), ""]
+        [name, *(form.format(summary["behaviour"][arm][key]) for arm in LABELS)]
         for key, (name, form) in formats.items()
     ]
 

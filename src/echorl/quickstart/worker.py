@@ -48,7 +48,8 @@ def work(name: str, output: Path, study: Study) -> None:
 
 
 def _score(policy: Path, study: Study) -> dict[str, Any]:
-    from echorl.quickstart.score import load_policy, score
+    from echorl.evaluate.loading import load_policy
+    from echorl.quickstart.score import score
 
     return score(*load_policy(policy), study)
 

@@ -119,7 +119,7 @@ def _bounds(measure: Mapping[str, Any]) -> tuple[float | None, float | None]:
 
 
 def read_analyses(folder: Path) -> Source:
-    """entropy.json, deletion.json and forks.json, whichever is there: tables, curves and sentences as they are."""
+    """entropy.json and deletion.json, whichever is there: tables, curves and sentences as they are."""
     found = [read_object(folder / name, ANALYSIS, "echorl analyze") for name in ANALYSES]
     parts = [one for one in found if one is not None]
     if any(_uneven(one) for one in parts):

@@ -15,7 +15,7 @@ from echorl.report.charts import Drawn
 from echorl.report.page import Table
 from echorl.report.training import CONFIG, METRICS, TrainingRun, read_run
 
-ANALYSES = ("entropy.json", "deletion.json", "forks.json")
+ANALYSES = ("entropy.json", "deletion.json")
 """What `echorl analyze` writes."""
 
 
@@ -123,7 +123,7 @@ def _reader(module: str, name: str) -> Callable[[Path], Source]:
 KINDS = (
     Kind("probe.json (probe)", _json_of("probe", "probe.json"), _reader("probed", "read_probe")),
     Kind(
-        "entropy.json, deletion.json or forks.json (analyze)",
+        "entropy.json or deletion.json (analyze)",
         _json_of("analyze", *ANALYSES),
         _reader("probed", "read_analyses"),
     ),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 
@@ -101,25 +100,6 @@ def chain_sum_solution(question: str, rng: random.Random, *, way: str | None = N
     if way not in WAYS:
         raise ValueError(f"unknown way {way!r}; choose one of {', '.join(WAYS)}")
     return "\n".join([*WAYS[way][1](numbers, rng), f"#### {sum(numbers)}"])
-
-
-def way_taken(question: str, solution: str) -> str:
-    """The way that a solution of a chain_sum question takes, by its first line; "other" if it is none of `WAYS`.
-
-    Where ways coincide (two terms, round numbers) the first of `WAYS` counts.
-    """
-    numbers = read_terms(question)
-    line = solution.split("\n", 1)[0].split("=")[0]
-    if not re.fullmatch(r"-?\d+([+-]\d+)*", line):
-        return "other"
-    taken = [int(number) for number in re.findall(r"[+-]?\d+", line)]
-    if taken == numbers[:2]:
-        return "in_order"
-    if len(taken) == 2 and Counter(taken) <= Counter(numbers):
-        return "reordered"
-    if taken == [int(number / 10) * 10 for number in numbers]:
-        return "split"
-    return "at_once" if taken == numbers else "other"
 
 
 def read_factors(question: str) -> list[int]:

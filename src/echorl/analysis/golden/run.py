@@ -10,20 +10,20 @@ from typing import Any
 
 from echorl.analysis.golden import curves, entropy
 from echorl.analysis.golden.deletion import Deleted, delete, open_thinking, outcome, prefixed_items
-from echorl.analysis.golden.judged import verdicts_behind
 from echorl.analysis.golden.source import Fixed, Source, prompt_key, spellings
 from echorl.analysis.golden.traces import EXPERT, RIGHT, WRONG, Scores, Trace, score_traces
 from echorl.analysis.layouts import Columns
 from echorl.analysis.rows import read_rollouts
 from echorl.analysis.scorer import Scorer
+from echorl.evaluate import grading
 from echorl.evaluate.benchmarks import Benchmark, Item
 from echorl.evaluate.checkpoint import Checkpoint
 from echorl.evaluate.engines import Engine
 from echorl.evaluate.plan import Sampling, Work, hash_prompts, room
 from echorl.evaluate.run import evaluate, settings_of
 from echorl.evaluate.sampling import render
-from echorl.evaluate.store import Store, read_samples
-from echorl.output_folder import claim as claim_folder
+from echorl.evaluate.store import Rows, Store, read_samples
+from echorl.output_folder import claim
 from echorl.processes import View
 from echorl.stored import write_json
 
@@ -38,9 +38,8 @@ class Plan:
         sampling: of the rollouts; its temperature is that of the entropies, too (1 where it is 0).
         device: "cpu", "cuda".
         rollouts, columns: files with rollouts instead of sampling them, and their columns.
-        traces: right rollouts of a prompt whose steps are deleted, or of all its rollouts those that fork, at most.
-        finishes: completions from what is left, or of a draw of a step.
-        variants: draws of a step.
+        traces: the most right rollouts of a prompt whose steps are deleted.
+        finishes: completions of what is left of a solution.
     """
 
     checkpoint: Checkpoint
@@ -51,7 +50,6 @@ class Plan:
     columns: Columns = field(default_factory=Columns)
     traces: int = 2
     finishes: int = 4
-    variants: int = 8
 
     def __post_init__(self) -> None:
         for name in ("traces", "finishes"):
@@ -80,7 +78,7 @@ def analyze_entropy(folder: Path, plan: Plan, load: Loaders, view: View) -> dict
     """
     traces, scores, settings = _score_all(folder, plan, load, view)
     found = {"echorl": "analyze entropy", "model": plan.checkpoint.name, "settings": settings}
-    return write_result(folder / "entropy.json", {**found, **entropy.report(traces, scores)})
+    return _write(folder / "entropy.json", {**found, **entropy.report(traces, scores)})
 
 
 def analyze_deletion(folder: Path, plan: Plan, load: Loaders, view: View) -> dict[str, Any]:
@@ -102,10 +100,10 @@ def analyze_deletion(folder: Path, plan: Plan, load: Loaders, view: View) -> dic
     settings = {**settings, "traces": plan.traces, "finishes": plan.finishes}
     found = {"echorl": "analyze deletion", "model": plan.checkpoint.name, "settings": settings}
     sizes = {"continuations": len(verdicts) * plan.finishes, **left_out}
-    return write_result(folder / "deletion.json", {**found, **curves.report(outcomes, sizes)})
+    return _write(folder / "deletion.json", {**found, **curves.report(outcomes, sizes)})
 
 
-def write_result(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+def _write(path: Path, found: dict[str, Any]) -> dict[str, Any]:
     write_json(path, found)
     return found
 
@@ -114,24 +112,18 @@ def _score_all(
     folder: Path, plan: Plan, load: Loaders, view: View
 ) -> tuple[list[Trace], list[Scores | None], dict[str, Any]]:
     """All traces with their scores, and the settings that they were made with."""
-    settings = claim(folder, plan)
+    settings = _settings(plan)
+    claim(folder, settings, command="`echorl analyze`", holds="an analysis")
     traces = _collect(folder / "rollouts", plan, load, view)
-    return traces, score(folder / "scores", traces, settings, plan, load, view), settings
-
-
-def score(
-    folder: Path, traces: Sequence[Trace], settings: Mapping[str, Any], plan: Plan, load: Loaders, view: View
-) -> list[Scores | None]:
-    """The traces' scores, kept in the folder; None for one that can't be scored."""
     key = {name: settings[name] for name in ("model", "prompts", "temperature")}
-    start = partial(load.scorer, plan.sampling.temperature or 1.0)
-    return score_traces(traces, plan.checkpoint, start, folder, key, size=plan.sampling.batch_size, view=view)
+    start, size = partial(load.scorer, plan.sampling.temperature or 1.0), plan.sampling.batch_size
+    return traces, score_traces(traces, plan.checkpoint, start, folder / "scores", key, size=size, view=view), settings
 
 
 def _collect(folder: Path, plan: Plan, load: Loaders, view: View) -> list[Trace]:
     """The demonstration and the rollouts of every prompt that has a right one."""
     items = plan.source.benchmark.given
-    own = own_rollouts(folder, plan, load, view)
+    own = _read(plan) if plan.rollouts else _sample(folder, plan, load, view)
     if not any(passed for rows in own.values() for _, passed, _ in rows):
         total = sum(map(len, own.values()))
         raise ValueError(
@@ -156,39 +148,23 @@ def _settings(plan: Plan) -> dict[str, Any]:
     }
 
 
-def claim(folder: Path, plan: Plan) -> dict[str, Any]:
-    """Make the folder this plan's, and give its settings; all analyses share rollouts.
-
-    Raises:
-        ValueError: it holds an analysis with others; the message names the first that differs.
-    """
-    settings = _settings(plan)
-    claim_folder(folder, settings, command="`echorl analyze`", holds="an analysis")
-    return settings
-
-
-Judged = dict[str, list[tuple[str, bool, bool]]]
+OwnRollouts = dict[str, list[tuple[str, bool, bool]]]
 """Item's id -> (text, whether it is right, whether it came to its end) of each rollout."""
 
 
-def own_rollouts(folder: Path, plan: Plan, load: Loaders, view: View) -> Judged:
-    """The policy's rollouts, sampled and kept in the folder, or those that the plan names."""
-    return _read(plan) if plan.rollouts else _sample(folder, plan, load, view)
-
-
-def _sample(folder: Path, plan: Plan, load: Loaders, view: View) -> Judged:
+def _sample(folder: Path, plan: Plan, load: Loaders, view: View) -> OwnRollouts:
     if not plan.source.graded:
         raise ValueError("rollouts have to be judged: name a --grader for the file's answers, or stored --rollouts.")
-    rows = sample_and_judge(folder, plan.source.benchmark, plan.sampling, plan, load, view)
-    found: Judged = {}
+    rows = _sample_and_score(folder, plan.source.benchmark, plan.sampling, plan, load, view)
+    found: OwnRollouts = {}
     for row in rows:
         found.setdefault(row["item"], []).append((row["response"], row["score"] >= 1, not row["truncated"]))
     return found
 
 
-def sample_and_judge(
+def _sample_and_score(
     folder: Path, benchmark: Benchmark, sampling: Sampling, plan: Plan, load: Loaders, view: View
-) -> list[dict[str, Any]]:
+) -> Rows:
     """Sample and score all items, as `echorl eval` does; the rows of the samples."""
     items = benchmark.items()
     longest = max(map(len, plan.checkpoint.token_ids(items)))
@@ -200,19 +176,13 @@ def sample_and_judge(
     return read_samples(store.samples(benchmark.name))[0]
 
 
-def fixed(plan: Plan, items: Sequence[Item]) -> Fixed:
-    """These items as a benchmark that is judged as the plan's source is."""
-    base = plan.source.benchmark
-    return Fixed(name=base.name, title=base.title, grader=base.grader, given=tuple(items), like=base)
-
-
-def _read(plan: Plan) -> Judged:
+def _read(plan: Plan) -> OwnRollouts:
     """Stored rollouts on the source's prompts; others are left out."""
     known: dict[str, str] = {}
     for item in plan.source.benchmark.given:
         shown = render(plan.checkpoint.processing_class, plan.checkpoint.prompt(item)).text
         known |= dict.fromkeys(spellings(item, shown), item.id)
-    found: Judged = {}
+    found: OwnRollouts = {}
     for rollout in read_rollouts(plan.rollouts, plan.columns, lambda count: None):
         name = known.get(prompt_key(rollout.prompt))
         if name is not None and rollout.reward is not None:
@@ -268,17 +238,33 @@ def _delete(
 def _leaves_room(one: Deleted, plan: Plan) -> bool:
     """Whether the policy can write `max_new_tokens` (half its context, where that is open) behind the solution."""
     wanted = plan.sampling.max_new_tokens or (plan.checkpoint.context or 0) // 2
-    return fits(one.trace.item, sum(one.lengths) + wanted, plan)
-
-
-def fits(item: Item, tokens: int, plan: Plan) -> bool:
-    """Whether so many tokens behind the item's prompt are within the model's context."""
-    context = plan.checkpoint.context
-    return context is None or len(plan.checkpoint.token_ids([item])[0]) + tokens <= context
+    context, prompt = plan.checkpoint.context, plan.checkpoint.token_ids([one.trace.item])[0]
+    return context is None or len(prompt) + sum(one.lengths) + wanted <= context
 
 
 def _finish(folder: Path, deleted: Sequence[Deleted], plan: Plan, load: Loaders, view: View) -> dict[str, list[bool]]:
     """Item's id of each rest -> the verdicts on what the policy wrote from there."""
-    benchmark = fixed(plan, prefixed_items(deleted, plan.checkpoint))
-    rows = sample_and_judge(folder, benchmark, replace(plan.sampling, samples=plan.finishes), plan, load, view)
-    return verdicts_behind(rows, benchmark.given, open_thinking(deleted, plan.checkpoint), plan, view)
+    base, items = plan.source.benchmark, prefixed_items(deleted, plan.checkpoint)
+    benchmark = Fixed(name=base.name, title=base.title, grader=base.grader, given=tuple(items), like=base)
+    rows = _sample_and_score(folder, benchmark, replace(plan.sampling, samples=plan.finishes), plan, load, view)
+    begun = open_thinking(deleted, plan.checkpoint)
+    if any(begun.values()):
+        rows = _score_behind(rows, items, begun, plan, view)
+    found: dict[str, list[bool]] = {}
+    for row in rows:
+        found.setdefault(row["item"], []).append(row["score"] >= 1)
+    return found
+
+
+def _score_behind(rows: Rows, items: Sequence[Item], begun: Mapping[str, str], plan: Plan, view: View) -> Rows:
+    """Score the completions again, each with `begun` (item's id -> "<think>" or "") in front of it.
+
+    The engine puts `<think>` in front of a completion where the prompt ends so. It does not where a step of the
+    thinking follows in the prompt.
+    """
+    added = {item.id: plan.checkpoint.opening(item) for item in items}
+    texts = [begun[row["item"]] + row["response"].removeprefix(added[row["item"]]) for row in rows]
+    whole = [{**row, "response": text} for row, text in zip(rows, texts, strict=True)]
+    benchmark = plan.source.benchmark
+    show = view.begin(f"{benchmark.name}: scoring behind open thinking", len(rows))
+    return grading.score(whole, grading.golds_of(whole, items), benchmark.get_grader(), show)

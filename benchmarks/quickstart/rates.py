@@ -1,6 +1,6 @@
 """The learning rate of the quickstart: plain GRPO at several rates and seeds, judged on the validation split.
 
-    python -m echorl.quickstart.grid --output FOLDER [--rates 3e-5 1e-4 ...] [--seeds 0 1] [--threads 1]
+    python -m benchmarks.quickstart.rates --output FOLDER [--rates 3e-5 1e-4 ...] [--seeds 0 1] [--threads 1]
 
 Prints a Markdown table. What is finished is kept in FOLDER: run it again to go on, or to add rates and seeds.
 """
@@ -46,7 +46,8 @@ def run_cell(folder: Path, study: Study) -> float:
 
 def validate(policy: Path, study: Study) -> float:
     """pass@1 on the validation split."""
-    from echorl.quickstart.score import load_policy, roll_out
+    from echorl.evaluate.loading import load_policy
+    from echorl.quickstart.score import roll_out
 
     size = {"num_prompts": study.test_prompts, "group_size": study.samples_per_prompt}
     return pass_at_1(roll_out(*load_policy(policy), "validation", seed=study.seed, **size)[2]).value

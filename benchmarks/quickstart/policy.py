@@ -1,6 +1,6 @@
 """Make the quickstart policy: a small Llama, trained on worked solutions of the quickstart's own task.
 
-    python -m echorl.quickstart.warm_start --output FOLDER
+    python -m benchmarks.quickstart.policy --output FOLDER
 
 Two phases: short sums, where a policy learns to add, then the task's mixture of ways, with some of the harder sums.
 The same machine, versions and number of threads give the same bytes. It takes about 20 minutes on one core.
@@ -19,15 +19,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from echorl.quickstart import TASK
-from echorl.quickstart.tokenizer import make_tokenizer
 from echorl.tasks import load_task
 from echorl.tasks.solutions import chain_sum_solution
 
 IGNORED = -100
 """Label of tokens without a loss: prompt and padding."""
+
+SPECIAL = ("<pad>", "<eos>", "<unk>")
+WHOLE = ("State the final answer to the following arithmetic problem: ", "#### ", " + ", " - ", " =")
+CHARACTERS = ("\n", *map(chr, range(32, 127)))
 
 Example = tuple[list[int], list[int]]
 
@@ -55,6 +59,27 @@ LAST_LEARNING_RATE = 1e-4
 WARM_UP_STEPS = 100
 POOL = 32
 """Batches that are sorted by length together, so that little is padding."""
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """A word-level tokenizer over `SPECIAL`, `WHOLE` and `CHARACTERS`; everything else becomes `<unk>`.
+
+    It has one token a character, and one for each text of `WHOLE`.
+    """
+    pieces = [*SPECIAL, *WHOLE, *CHARACTERS]
+    tokenizer = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(pieces)}, unk_token="<unk>"))
+    pattern = "|".join([*(piece.replace("+", r"\+") for piece in WHOLE), r"\n", "."])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        padding_side="left",
+        model_max_length=256,
+        clean_up_tokenization_spaces=False,
+    )
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:

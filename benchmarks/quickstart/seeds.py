@@ -1,7 +1,7 @@
 """Several quickstarts together: the difference between the arms over seeds, which one pair of runs can't tell.
 
     for seed in 0 1 2; do echorl quickstart --seed $seed --output_dir runs/$seed; done
-    python -m echorl.quickstart.seeds runs/*
+    python -m benchmarks.quickstart.seeds runs/*
 
 Prints a Markdown table: EchoRL less GRPO in percentage points, a row a run, and the mean with Student's 95 % interval.
 """

@@ -1,6 +1,6 @@
 """What the quickstart policy can do, as its model card states it.
 
-    python -m echorl.quickstart.measure [--policy FOLDER] [--prompts 256] [--threads 1]
+    python -m benchmarks.quickstart.card [--policy FOLDER] [--prompts 256] [--threads 1]
 
 Prints one JSON object a split: pass@1 with its interval, groups by kind, success by way, tokens, entropies, seconds.
 """
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from echorl.quickstart import MAX_NEW_TOKENS, POLICY, TASK
 from echorl.tasks import load_task
-from echorl.tasks.solutions import way_taken
+from echorl.tasks.solutions import read_terms
 
 SPLITS = ("validation", "test", "harder")
 BATCH_PROMPTS = 16
@@ -74,6 +75,25 @@ def mean_and_margin(values: Sequence[float]) -> tuple[float, float]:
     """The mean and half of its 95 % interval; margin 0 for fewer than two values."""
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return statistics.fmean(values), 1.96 * spread / len(values) ** 0.5
+
+
+def way_taken(question: str, solution: str) -> str:
+    """The way that a solution of a chain_sum question takes, by its first line; "other" if it is none of `WAYS`.
+
+    Where ways coincide (two terms, round numbers) the first of `WAYS` counts.
+    """
+    numbers = read_terms(question)
+    line = solution.split("\n", 1)[0].split("=")[0]
+    if not re.fullmatch(r"-?\d+([+-]\d+)*", line):
+        return "other"
+    taken = [int(number) for number in re.findall(r"[+-]?\d+", line)]
+    if taken == numbers[:2]:
+        return "in_order"
+    if len(taken) == 2 and Counter(taken) <= Counter(numbers):
+        return "reordered"
+    if taken == [int(number / 10) * 10 for number in numbers]:
+        return "split"
+    return "at_once" if taken == numbers else "other"
 
 
 def token_kinds(tokens: Sequence[str]) -> list[str]:

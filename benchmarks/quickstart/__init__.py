@@ -1,0 +1,1 @@
+"""How the quickstart's policy was made and measured, and its learning rate chosen; see README.md in `benchmarks`."""
