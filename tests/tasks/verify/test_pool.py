@@ -88,14 +88,14 @@ def pids(pool: Pool) -> list[int]:
 
 def test_results_come_in_order(pool: Pool) -> None:
     rows = [("24", f"{n}/2") for n in range(44, 52)]
-    assert pool.call_each("text_equal", rows, timeout=30) == [Outcome(n == 48) for n in range(44, 52)]
-    assert pool.call_each("text_equal", [], timeout=30) == []
+    assert pool.call_each("math_equal", rows, timeout=30) == [Outcome(n == 48) for n in range(44, 52)]
+    assert pool.call_each("math_equal", [], timeout=30) == []
 
 
 def test_late_calls_name_the_reason_and_the_others_go_on(pool: Pool) -> None:
     rows = [TOWER, HALF, TOWER, ("24", "23 apples")]
     start = time.monotonic()
-    found = pool.call_each("text_equal", rows, timeout=1.0)
+    found = pool.call_each("math_equal", rows, timeout=1.0)
     assert found == [Outcome(None, "timeout"), Outcome(True), Outcome(None, "timeout"), Outcome(False)]
     assert time.monotonic() - start < 15
 
@@ -109,10 +109,10 @@ def test_a_grader_that_raises_names_the_exception(pool: Pool) -> None:
 @linux
 def test_a_dead_worker_is_replaced() -> None:
     pool = Pool("math_verify", num_workers=1)
-    assert pool.call_each("text_equal", [HALF], timeout=30) == [Outcome(True)]
+    assert pool.call_each("math_equal", [HALF], timeout=30) == [Outcome(True)]
     os.kill(pids(pool)[0], signal.SIGKILL)
     rows = [("24", f"{24 * n}/{n}") for n in range(10, 14)]
-    assert pool.call_each("text_equal", rows, timeout=30) == [Outcome(True)] * 4
+    assert pool.call_each("math_equal", rows, timeout=30) == [Outcome(True)] * 4
     pool.close()
 
 
@@ -195,7 +195,7 @@ def test_any_thread_may_call(pool: Pool) -> None:
     results: list[list[Outcome]] = []
 
     def call(n: int) -> None:
-        results.append(pool.call_each("text_equal", [("24", f"{24 * n}/{n}")], timeout=30))
+        results.append(pool.call_each("math_equal", [("24", f"{24 * n}/{n}")], timeout=30))
 
     threads = [threading.Thread(target=call, args=(n,)) for n in range(100, 106)]
     for thread in threads:
@@ -206,7 +206,7 @@ def test_any_thread_may_call(pool: Pool) -> None:
 
 
 def grade_in_a_child(results: multiprocessing.Queue) -> None:
-    results.put(shared_pool("math_verify").call_each("text_equal", [HALF, TOWER], timeout=1.0))
+    results.put(shared_pool("math_verify").call_each("math_equal", [HALF, TOWER], timeout=1.0))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -214,7 +214,7 @@ def test_a_daemonic_child_may_call(method: str) -> None:
     """As Ray's and DataLoader's workers are; a forked one with a parent that has workers and a lock of its own."""
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {method} here")
-    assert shared_pool("math_verify").call_each("text_equal", [HALF], timeout=30) == [Outcome(True)]
+    assert shared_pool("math_verify").call_each("math_equal", [HALF], timeout=30) == [Outcome(True)]
     context = multiprocessing.get_context(method)
     results = context.Queue()
     child = context.Process(target=grade_in_a_child, args=(results,), daemon=True)
@@ -223,7 +223,7 @@ def test_a_daemonic_child_may_call(method: str) -> None:
     assert results.get(timeout=60) == [Outcome(True), Outcome(None, "timeout")]
     child.join(timeout=20)
     assert child.exitcode == 0
-    assert shared_pool("math_verify").call_each("text_equal", [("24", "72/3")], timeout=30) == [Outcome(True)]
+    assert shared_pool("math_verify").call_each("math_equal", [("24", "72/3")], timeout=30) == [Outcome(True)]
 
 
 def test_a_script_without_a_main_guard_runs_once_and_ends(tmp_path: Path) -> None:
@@ -245,11 +245,11 @@ def test_what_is_sent_at_once_fits_a_pipe() -> None:
 @linux
 def test_close_ends_the_workers_and_a_call_starts_new_ones() -> None:
     pool = Pool("math_verify", num_workers=1)
-    pool.call_each("text_equal", [HALF], timeout=30)
+    pool.call_each("math_equal", [HALF], timeout=30)
     old = pids(pool)
     pool.close()
     assert not is_alive(old[0])
-    assert pool.call_each("text_equal", [("24", "72/3")], timeout=30) == [Outcome(True)]
+    assert pool.call_each("math_equal", [("24", "72/3")], timeout=30) == [Outcome(True)]
     assert pids(pool) != old
     pool.close()
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from echorl.tasks.verify import GRADERS, tree_values
 from echorl.tasks.verify.latex import Tree, read_tree, symbol_names, to_latex, without_plus_or_minus
 from echorl.tasks.verify.mathematics import reading
+from tests.tasks.verify import answer_pairs
 
 GRADER = GRADERS["math"]
 
@@ -202,6 +203,10 @@ WRONG = {
 }  # fmt: skip
 
 
+RIGHT |= {f"{kind} of models": pairs for kind, pairs in answer_pairs.RIGHT.items()}
+WRONG |= {f"{kind} of models": pairs for kind, pairs in answer_pairs.WRONG.items()}
+
+
 def cases(table: dict[str, list[tuple[str, str]]]) -> list[tuple[str, str, str]]:
     return [(kind, gold, answer) for kind, pairs in table.items() for gold, answer in pairs]
 
@@ -264,7 +269,7 @@ def rename(tree: Tree) -> Tree:
 def is_finite(tree: Tree) -> bool:
     """Whether it has a value that one more changes: it has none where it divides by 0."""
     try:
-        values = [tree_values.evaluate(tree, point) for point in tree_values._points(tree)]
+        values = [tree_values.evaluate(tree, point) for point in tree_values.points(tree)]
     except (tree_values.Unknown, ArithmeticError, ValueError):
         return False
     return all(abs(value) < 1e20 for value in values)

@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 
 from echorl.tasks.verify.base import NO_ANSWER, AnswerGrader, Verdict, Written, refusal
 from echorl.tasks.verify.choice import leading_label, stated_label
+from echorl.tasks.verify.hedges import is_hedged
 from echorl.tasks.verify.mathematics import normal_form
 from echorl.tasks.verify.pool import Pool, shared_pool
-from echorl.tasks.verify.quantity import is_hedged, read_quantity
+from echorl.tasks.verify.quantity import read_quantity
 from echorl.tasks.verify.reading import after_thinking, last_box, last_tag, plain_characters
 
 TOLERANCE = 0.01

@@ -19,6 +19,8 @@ from echorl.tasks.verify.latex import (
     read_tree,
     symbol_names,
     to_latex,
+    tokenize,
+    without_approximation,
     without_plus_or_minus,
     words,
 )
@@ -97,7 +99,7 @@ def judge_reading(answer: str, gold: str) -> Verdict | None:
     """A verdict on two rational numbers, or on an answer without a reading; None where a worker has to look."""
     wanted = reading(gold)
     if wanted is None:
-        return None if _anagrams(gold, answer) else Verdict(0.0)
+        return _judge_tokens(_tokens(gold), _tokens(answer))
     given = answer_reading(answer, wanted)
     if given is None:
         return Verdict(0.0, UNREADABLE)
@@ -129,9 +131,11 @@ def comparison(answer: str, gold: str) -> tuple[Any, ...]:
         return gold, answer
     if "text" in (wanted[0], given[0]):
         return tuple(f"\\text{{{words(tree) or n}}}" for n, tree in enumerate((wanted, given)))
+    wanted = without_approximation(wanted, None)
     wanted, given = without_plus_or_minus(wanted), without_plus_or_minus(given)
     names = symbol_names(wanted, given)
-    return to_latex(wanted, names), to_latex(given, names), wanted, given
+    compared = without_approximation(given, rational(wanted))
+    return to_latex(wanted, names), to_latex(compared, names), wanted, given
 
 
 @lru_cache(maxsize=4096)
@@ -148,7 +152,7 @@ def answer_reading(answer: str, gold: Tree) -> Tree | None:
     commas = gold[0] not in ("list", "seq", "cup")
     tree = reading(answer, commas=commas)
     if tree is not None and has_symbols(tree) and not has_symbols(gold):
-        return reading(_UNIT.sub("", answer), commas=commas)
+        return reading(_UNIT.sub("", answer.replace("\\mathrm", "\\text")), commas=commas)
     return tree
 
 
@@ -158,9 +162,25 @@ def exact_value(answer: str) -> Fraction | None:
     return None if tree is None else rational(tree)
 
 
-def _anagrams(gold: str, answer: str) -> bool:
-    """Whether two texts without a reading have the same characters, but for their order, layout and case."""
-    return sorted(normal_form(gold).casefold()) == sorted(normal_form(answer).casefold())
+def _tokens(text: str) -> list[tuple[str, str]]:
+    """The kinds and texts of its tokens, without braces around a single one."""
+    tokens = [(token.kind, token.text) for token in tokenize(text)]
+    found: list[tuple[str, str]] = []
+    for token in tokens:
+        if token == ("sign", "}") and found[-2:-1] == [("sign", "{")]:
+            found[-2:] = found[-1:]
+        else:
+            found.append(token)
+    return found
+
+
+def _judge_tokens(gold: list[tuple[str, str]], answer: list[tuple[str, str]]) -> Verdict | None:
+    """A verdict on a gold answer without a reading; None where the answer may be the same in another order."""
+    if gold == answer:
+        return Verdict(1.0)
+    has_words = any(kind == "text" for kind, _ in gold + answer)
+    folded = [sorted(text.casefold() for _, text in tokens) for tokens in (gold, answer)]
+    return None if folded[0] == folded[1] and not has_words else Verdict(0.0)
 
 
 def _value(gold: str) -> Hashable:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from echorl.tasks.verify.arithmetic import GAP, NUMBER, NotRational, decimal, evaluate
+from echorl.tasks.verify.hedges import is_hedged
 from echorl.tasks.verify.reading import plain_characters
 
 UNITS = frozenset("mgshlLJNVWCF")
@@ -45,31 +46,6 @@ _LAYOUT = (
 _WRAPPED = re.compile(r"\\(?:text[a-z]*|math[a-z]+|mbox|boxed|fbox|emph|underline|boldsymbol) ?\{([^{}]*)\}")
 _ORDER = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
-_DENIAL = re.compile(
-    r"n't\b|\b(?:not|nor|neither|never|none|cannot|non|or|either|except|excluding|without|unless|if|versus|vs"
-    r"|maybe|perhaps|possibly|probably|guess\w*|unsure|uncertain|unknown|unclear|doubt\w*|wrong|incorrect|false"
-    r"|impossible|instead|rather|nearly|almost|plus|modulo|mod|squared|cubed|reciprocal|inverse|octal|binary|hexadecimal"
-    r"|nicht|oder|kein\w*|weder|entre|ni|ou)\b|[0-9] ?-?ish\b|\bno (?:longer|more|less|fewer)\b|[不非或否未無没]"
-    r"|\b(?:could|might|may)\b(?: \w+)? be\b|\bat (?:the )?(?:least|most|minimum|maximum)\b"
-    r"|\b(?:up|down|close|next) to\b|\b(?:all|any\w*|everything) but\b"
-    r"|\b(?:root|logarithm|square|cube|multiple|factor|power|opposite|half|third|quarter|fraction|remainder) of\b"
-    r"|\bin base\b|\bbase[- ](?:two|three|eight|ten|twelve|sixteen)\b",
-    re.IGNORECASE,
-)
-_BEFORE = re.compile(  # in front of the number
-    r"\b(?:(?:than|between|half|twice|double|triple|thrice)\W+(?:[a-z]+ ){0,2}?"
-    r"|(?:over|under|above|below|beyond|within|near|past|exceed\w*|until|till|no|min|max|minimum|maximum) ?[:=]?)"
-    r"[$€£ ]*[0-9]",
-    re.IGNORECASE,
-)
-_BEHIND = re.compile(
-    r"[0-9] ?(?:"
-    r"[,;:]?(?: and)?(?: an?)? ?(?:half|halves|thirds?|fourths?|fifths?|sixths?|eighths?|tenths?|hundredths?|no)\b"
-    r"|(?:[a-z]+ )?(?:and|point|times|to) (?:an? )?(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
-    r"|\w+teen|\w+ty|half|quarter)\b|(?:twice|thrice)\b)",
-    re.IGNORECASE,
-)
-_SIGNS = re.compile(r"\?|!=|[<>|]|\\(?:neq?|pm|mp|lt|gt|leq?|geq?|sim|not|neg|lor|vee|land|wedge)(?![A-Za-z])")
 _WORDS_IN_BRACKETS = re.compile(r"[(\[][^\W\d_]{2,}[^()\[\]0-9\\=+*/^%]*[)\]]")
 _NAME = r"[^\W\d_](?:_ ?(?:\{[A-Za-z0-9 ,]*\}|[A-Za-z0-9])|\((?:[A-Za-z0-9 ,.]{1,10})\))+(?= ?[=≈])"
 _PIECE = re.compile(
@@ -124,15 +100,6 @@ def read_quantity(answer: str) -> Quantity | None:
     rounded = "≈" in equation
     true = all(_same(values[i], values[i + 1], sides[i + 1], rounded) for i in range(len(sides) - 1))
     return Quantity(values[-1], tuple(sides)) if true else None
-
-
-def is_hedged(text: str) -> bool:
-    """Whether a word or a sign denies the number, blurs it, or adds another.
-
-    >>> is_hedged("not 42"), is_hedged("42 or more"), is_hedged("exactly 42")
-    (True, True, False)
-    """
-    return any(pattern.search(text) for pattern in (_DENIAL, _BEFORE, _BEHIND, _SIGNS))
 
 
 def _without_layout(text: str) -> str:

@@ -5,16 +5,13 @@ What this module can't evaluate it calls no difference: math-verify alone decide
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-Tree = Sequence[Any]
+from .tree_numbers import Tree, Unknown, evaluate, points, symbols
 
 DIGITS = 60
 """Decimal digits of the values that are compared."""
-NUM_POINTS = 2
-"""How many sets of values the symbols get."""
 EXACT, ROUNDED = 1e-25, 1e-6
 """Relative difference that two equal values may have, and that a rounded one may have to an exact one."""
 NOTHING = 1e-45
@@ -24,10 +21,6 @@ SIGNIFICANT = 5
 
 _FLIPPED = {"<": ">", ">": "<", "le": "ge", "ge": "le", "=": "=", "ne": "ne"}
 _OPEN = {"<": True, ">": True, "le": False, "ge": False}
-
-
-class Unknown(Exception):
-    """The trees can't be compared here."""
 
 
 def differ(gold: Tree, answer: Tree) -> bool:
@@ -48,6 +41,8 @@ def same(gold: Tree, answer: Tree) -> bool:
     if _is_collection(gold) or _is_collection(answer):
         return _same_collection(gold, answer)
     if "matrix" in (gold[0], answer[0]):
+        if gold[0] != answer[0] and (_has_matrix(gold) and _has_matrix(answer)):
+            raise Unknown  # a number times a matrix
         return gold[0] == answer[0] and _same_rows(gold[1:], answer[1:])
     if answer[0] == "base":
         return gold[0] == "base" and list(gold[1:]) == list(answer[1:])
@@ -62,6 +57,8 @@ def same(gold: Tree, answer: Tree) -> bool:
 
 
 def _same_relation(gold: Tree, answer: Tree) -> bool:
+    if answer[0] == "rel" and "approx" in answer[1].split():
+        return _same_as_rounded(gold, answer)
     if gold[0] != "rel":
         return _same_as_side(gold, answer)
     if answer[0] != "rel":
@@ -82,7 +79,25 @@ def _same_as_side(gold: Tree, answer: Tree) -> bool:
         interval = _interval(answer)
         return gold[0] == "seq" and interval is not None and same(gold, interval)
     sides = answer[2:]
-    return same(gold, sides[-1]) and all(_symbols(side) or same(sides[-1], side) for side in sides[:-1])
+    return same(gold, sides[-1]) and all(symbols(side) or same(sides[-1], side) for side in sides[:-1])
+
+
+def _same_as_rounded(gold: Tree, answer: Tree) -> bool:
+    """A value and what it rounds to: either is the gold one, and the rounding is right."""
+    operators, sides = answer[1].split(), answer[2:]
+    place = operators.index("approx")
+    exact = ["rel", " ".join(operators[:place]), *sides[: place + 1]] if place else sides[0]
+    if not all(map(_is_rounded, sides[place:], sides[place + 1 :])):
+        return False
+    return same(gold, exact) or (same(gold, sides[-1]) and same(sides[place], exact))
+
+
+def _is_rounded(value: Tree, rounded: Tree) -> bool:
+    exact, other = evaluate(value, {}), evaluate(rounded, {})
+    if not _is_plain(rounded) or rounded[0] == "*":
+        return abs(exact - other) <= 0.005 * abs(exact)
+    decimals = (rounded[1] if rounded[0] == "neg" else rounded)[1].partition(".")[2]
+    return abs(exact - other) <= (1.01 * 10.0 ** -len(decimals) if decimals else 0.51)
 
 
 def _is_definition(tree: Tree) -> bool:
@@ -116,9 +131,9 @@ def _same_two_sides(gold: Tree, answer: Tree) -> bool:
     """Two equations or inequalities: if both are differences of their sides, one must be a multiple of the other."""
     if len(gold) != 4 or len(answer) != 4 or gold[1] in ("in", "ne") or answer[1] in ("in", "ne"):
         raise Unknown
-    if _symbols(gold) != _symbols(answer):
+    if symbols(gold) != symbols(answer):
         return False
-    ratios = [_difference(gold, point) / _difference(answer, point) for point in _points(gold, answer)]
+    ratios = [_difference(gold, point) / _difference(answer, point) for point in points(gold, answer)]
     if any(abs(ratio - ratios[0]) > 1e-20 * abs(ratio) for ratio in ratios):
         if "=" in (gold[1], answer[1]):
             raise Unknown  # x/y = 2 and x = 2y
@@ -148,6 +163,10 @@ def _same_collection(gold: Tree, answer: Tree) -> bool:
         return False
     if _is_ordered(gold) and _is_ordered(answer):
         return list(gold[1:3]) == list(answer[1:3]) and all(map(same, items, others))
+    if _is_ordered(gold) and answer[0] == "seq":
+        return False  # a set has no order
+    if _have_names(items) and not any(item[0] == "rel" for item in others):
+        return all(map(same, items, others))
     return _match(items, others)
 
 
@@ -172,6 +191,12 @@ def _without_names(items: list[Tree]) -> list[Tree]:
     return items
 
 
+def _have_names(items: list[Tree]) -> bool:
+    """Whether each is the value of a symbol of its own."""
+    names = [str(item[2]) for item in items if item[0] == "rel" and _is_definition(item)]
+    return len(set(names)) == len(items) > 1
+
+
 def _is_ordered(tree: Tree) -> bool:
     return tree[0] == "seq" and tree[1] != "{"
 
@@ -185,6 +210,10 @@ def _match(items: list[Tree], others: list[Tree]) -> bool:
             return False
         rest.pop(equal)
     return True
+
+
+def _has_matrix(tree: Tree) -> bool:
+    return tree[0] == "matrix" or any(_has_matrix(part) for part in tree[1:] if not isinstance(part, str))
 
 
 def _same_rows(rows: Sequence[Tree], others: Sequence[Tree]) -> bool:
@@ -203,7 +232,7 @@ def _same_number(gold: Tree, answer: Tree) -> bool:
     tolerance = EXACT
     if _is_decimal(gold) != _is_decimal(answer) and not (_is_plain(gold) and _is_plain(answer)):
         tolerance = _rounding(gold if _is_decimal(gold) else answer)
-    return all(_close(evaluate(gold, point), evaluate(answer, point), tolerance) for point in _points(gold, answer))
+    return all(_close(evaluate(gold, point), evaluate(answer, point), tolerance) for point in points(gold, answer))
 
 
 def _same_percentage(gold: Tree, answer: Tree) -> bool:
@@ -244,100 +273,3 @@ def _close(value: Any, other: Any, tolerance: float) -> bool:
         return value == other
     distance = abs(value - other)
     return distance <= tolerance * max(abs(value), abs(other)) or distance < NOTHING
-
-
-def _points(*trees: Tree) -> list[Mapping[str, Any]]:
-    """Values for the symbols, the same in every process; one empty set if there are no symbols."""
-    import mpmath
-
-    symbols = sorted(set().union(*map(_symbols, trees)))
-    if not symbols:
-        return [{}]
-    return [
-        {symbol: mpmath.mpf(random.Random(f"{symbol} {n}").uniform(0.6, 2.4)) for symbol in symbols}
-        for n in range(NUM_POINTS)
-    ]
-
-
-def _symbols(tree: Tree) -> set[str]:
-    if tree[0] == "sym":
-        return {tree[1]}
-    return set().union(*(_symbols(part) for part in tree[1:] if not isinstance(part, str)))
-
-
-def evaluate(tree: Tree, point: Mapping[str, Any]) -> Any:
-    """The tree's value, with the symbols' values from `point`; Unknown if it has none."""
-    import mpmath
-
-    kind, *parts = tree
-    if kind == "num":
-        return mpmath.mpf(parts[0])
-    if kind == "sym":
-        return point[parts[0]]
-    if kind == "const":
-        return {"pi": +mpmath.pi, "e": +mpmath.e, "i": mpmath.j, "infty": mpmath.inf}[parts[0]]
-    if kind == "fn":
-        return _function(parts[0], parts[1], point)
-    if kind not in _OPERATIONS:
-        raise Unknown
-    return _OPERATIONS[kind](*(evaluate(part, point) for part in parts))
-
-
-def _function(name: str, argument: Tree, point: Mapping[str, Any]) -> Any:
-    import mpmath
-
-    if name in ("max", "min"):
-        values = [evaluate(item, point) for item in _items(argument)]
-        return max(values) if name == "max" else min(values)
-    functions = {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}
-    if name in ("gcd", "lcm"):
-        raise Unknown
-    return getattr(mpmath, functions.get(name, name))(evaluate(argument, point))
-
-
-def _sum(*values: Any) -> Any:
-    total = values[0]
-    for value in values[1:]:
-        total += value
-    return total
-
-
-def _product(*values: Any) -> Any:
-    total = values[0]
-    for value in values[1:]:
-        total *= value
-    return total
-
-
-def _mp(name: str) -> Callable[..., Any]:
-    def call(*values: Any) -> Any:
-        import mpmath
-
-        return getattr(mpmath, name)(*values)
-
-    return call
-
-
-def _root(degree: Any, value: Any) -> Any:
-    import mpmath
-
-    if value.real < 0 and value.imag == 0 and degree == int(degree.real) and int(degree.real) % 2:
-        return -mpmath.root(-value, int(degree.real))  # the real root
-    return value ** (1 / degree)
-
-
-_OPERATIONS: Mapping[str, Callable[..., Any]] = {
-    "+": _sum,
-    "*": _product,
-    "neg": lambda value: -value,
-    "/": lambda over, under: over / under,
-    "^": lambda base, exponent: base**exponent,
-    "pct": lambda value: value / 100,
-    "root": _root,
-    "fact": _mp("factorial"),
-    "binom": _mp("binomial"),
-    "abs": lambda value: abs(value),
-    "floor": _mp("floor"),
-    "ceil": _mp("ceil"),
-    "log": lambda base, value: _mp("log")(value) / _mp("log")(base),
-}

@@ -46,15 +46,6 @@ def _boxed(gold: str) -> list[Any]:
     return _parse_boxed(gold)
 
 
-def text_equal(gold: str, answer: str) -> bool:
-    """Whether math-verify finds the answer, as text or as LaTeX, equal to the gold one."""
-    from math_verify import parse, verify
-
-    wanted = parse(gold, parsing_timeout=None)
-    readings = [answer] if "$" in answer else [answer, f"${answer}$"]
-    return any(verify(wanted, parse(text, parsing_timeout=None), timeout_seconds=None) for text in readings)
-
-
 def latex_value(answer: str) -> float | None:
     """The real number that the LaTeX stands for; None if math-verify reads none in it."""
     for reading in _parse_boxed(answer):
@@ -66,16 +57,15 @@ def latex_value(answer: str) -> float | None:
 
 def differ(gold: Tree, answer: Tree) -> bool:
     """Whether the trees certainly say different things: other values, another number of them, other brackets."""
-    import importlib.util
+    import importlib
     import os
     import sys
+    from types import ModuleType
 
-    if "tree_values" not in sys.modules:
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tree_values.py")
-        spec = importlib.util.spec_from_file_location("tree_values", path)
-        sys.modules["tree_values"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["tree_values"])
-    return sys.modules["tree_values"].differ(gold, answer)
+    if "trees" not in sys.modules:  # this folder as a package, without what its __init__ imports
+        sys.modules["trees"] = ModuleType("trees")
+        sys.modules["trees"].__path__ = [os.path.dirname(os.path.abspath(__file__))]
+    return importlib.import_module("trees.tree_values").differ(gold, answer)
 
 
 def warm_up() -> None:
@@ -83,4 +73,4 @@ def warm_up() -> None:
     math_equal("\\frac{1}{2}", "x+1", ["num", "1"], ["num", "1"])
 
 
-FUNCTIONS = {function.__name__: function for function in (math_equal, text_equal, latex_value)}
+FUNCTIONS = {function.__name__: function for function in (math_equal, latex_value)}

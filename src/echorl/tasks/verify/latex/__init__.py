@@ -3,9 +3,16 @@ r"""Answers in LaTeX or plain text as trees: read, compared exactly where they a
 from __future__ import annotations
 
 from echorl.tasks.verify.latex.parser import read_tree
-from echorl.tasks.verify.latex.printing import symbol_names, to_latex, without_plus_or_minus, words
+from echorl.tasks.verify.latex.printing import (
+    symbol_names,
+    to_latex,
+    without_approximation,
+    without_plus_or_minus,
+    words,
+)
 from echorl.tasks.verify.latex.product import Tree, Unreadable
 from echorl.tasks.verify.latex.rational import has_decimals, has_symbols, rational
+from echorl.tasks.verify.latex.tokens import tokenize
 
 __all__ = [
     "Tree",
@@ -16,6 +23,8 @@ __all__ = [
     "read_tree",
     "symbol_names",
     "to_latex",
+    "tokenize",
+    "without_approximation",
     "without_plus_or_minus",
     "words",
 ]

@@ -6,11 +6,13 @@ from abc import ABC, abstractmethod
 
 from echorl.tasks.verify.latex.cursor import Cursor
 from echorl.tasks.verify.latex.product import Tree, Unreadable, derivative, product
+from echorl.tasks.verify.latex.rational import has_symbols
 from echorl.tasks.verify.latex.tokens import FUNCTIONS
 
 GREEK = frozenset(
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega "
-    "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega varsigma varpi hbar ell mho odot partial nabla".split()
+    "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega varsigma varpi hbar ell mho odot partial nabla "
+    "ldots".split()
 )
 CLOSING = {"(": (")", "]"), "[": ("]", ")"), "lset": ("rset",), "langle": ("rangle",)}
 BRACKETED = {"lfloor": ("floor", "rfloor"), "lceil": ("ceil", "rceil")}
@@ -80,7 +82,9 @@ class Commands(Cursor, ABC):
         return ("abs", tree)
 
     def matrix(self, environment: str) -> Tree:
-        if environment not in ("matrix", "pmatrix", "bmatrix", "smallmatrix"):
+        if environment == "array":
+            self.raw_argument()
+        elif environment not in ("matrix", "pmatrix", "bmatrix", "smallmatrix"):
             raise Unreadable(f"the environment {environment!r}")
         rows: list[list[Tree]] = [[]]
         while self.kind() != "end":
@@ -120,11 +124,22 @@ class Commands(Cursor, ABC):
             tree = self.sum()
             self.expect(closing)
             return (kind, tree)
+        if name == "mathbb" and "R" in (self.peek(), self.peek(1)) and not self.has_power():
+            self.raw_argument()
+            return ("seq", "(", ")", ("neg", ("const", "infty")), ("const", "infty"))
         if name in ACCENTS:
             return ("sym", name + " " + "".join(token.text for token in self.raw_argument()))
         if len(name) == 1 or name in GREEK:
             return self.symbol(name)
         raise Unreadable(f"the command {name!r}")
+
+    def has_power(self) -> bool:
+        """Whether a power or a subscript stands behind the next group."""
+        start = self.next
+        self.raw_argument()
+        found = self.peek() in ("^", "_")
+        self.next = start
+        return found
 
     def symbol(self, name: str) -> Tree:
         """A letter; I(0) is one thing, the value of I at 0."""
@@ -138,9 +153,10 @@ class Commands(Cursor, ABC):
         if self.skip("["):
             degree = self.sum()
             self.expect("]")
-        if self.peek() == "(":
-            return ("root", degree, self.atom())
-        return ("root", degree, self.argument())
+        under = self.atom() if self.peek() == "(" else self.argument()
+        if degree[0] == "num" and degree[1][-1] in "13579" and under[0] == "neg":
+            return ("neg", ("root", degree, under[1]))  # the real root
+        return ("root", degree, under)
 
     def function(self, name: str) -> Tree:
         base: Tree | None = None
@@ -158,7 +174,13 @@ class Commands(Cursor, ABC):
         return tree if exponent is None else ("^", tree, exponent)
 
     def applied(self, name: str, base: Tree | None) -> Tree:
+        start = self.next
         argument = self.function_argument()
+        in_degrees = any(token.text == "circ" for token in self.tokens[start : self.next])
+        if in_degrees and name in ("sin", "cos", "tan", "cot", "sec", "csc") and not has_symbols(argument):
+            argument = ("*", argument, ("/", ("const", "pi"), ("num", "180")))
+        if name in ("max", "min", "gcd", "lcm") and argument[0] == "seq":
+            argument = ("seq", "(", ")", *argument[3:])
         if name == "exp":
             return ("^", ("const", "e"), argument)
         if name in ("log", "lg") and (base or name == "lg"):

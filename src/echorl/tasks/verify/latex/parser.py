@@ -10,10 +10,12 @@ A tree is a tuple: its kind, then trees or strings. `("num", "0.5")`, `("sym", "
 from __future__ import annotations
 
 from echorl.tasks.verify.latex.commands import Commands
-from echorl.tasks.verify.latex.product import Tree, Unreadable, product, quotient
+from echorl.tasks.verify.latex.product import Tree, Unreadable, negated, product, quotient, ratio
+from echorl.tasks.verify.latex.rational import has_symbols
 from echorl.tasks.verify.latex.tokens import Token, tokenize
 
 MAX_NESTING = 40
+NO_FACTORS = frozenset("cup cap setminus pm rfloor rceil rset rangle over choose".split())
 RELATIONS = frozenset(("=", "<", ">", "le", "ge", "ne", "approx", "in"))
 
 
@@ -55,13 +57,26 @@ class _Parser(Commands):
         return items
 
     def relation(self) -> Tree:
-        sides, operators = [self.union()], []
+        sides, operators = [self.ratio()], []
         while self.peek() in RELATIONS or (self.peek() == "!" and self.peek(1) == "="):
             name = "ne" if self.skip("!") else self.peek()
             self.next += 1
-            operators.append("=" if name == "approx" else name)
-            sides.append(self.union())
+            sides.append(self.ratio())
+            is_definition = name == "approx" and any(map(has_symbols, sides[-2:]))
+            operators.append("=" if is_definition else name)
+        if len(operators) > 1 and set(operators) <= {">", "ge"}:
+            operators, sides = [{">": "<", "ge": "le"}[name] for name in reversed(operators)], sides[::-1]
         return sides[0] if not operators else ("rel", " ".join(operators), *sides)
+
+    def ratio(self) -> Tree:
+        """Values with colons between them, or with the `\\over` and `\\choose` of plain TeX."""
+        parts = [self.union()]
+        if self.peek() in ("over", "choose"):
+            kind = "/" if self.take().text == "over" else "binom"
+            return (kind, parts[0], self.union())
+        while self.skip(":"):
+            parts.append(self.union())
+        return ratio(parts)
 
     def union(self) -> Tree:
         tree = self.sum()
@@ -80,7 +95,7 @@ class _Parser(Commands):
             if sign == "pm":
                 tree, terms = ("pm", _joined(tree, terms), self.term()), []
             else:
-                terms.append(("neg", self.term()) if sign == "-" else self.term())
+                terms.append(negated(self.term()) if sign == "-" else self.term())
         return _joined(tree, terms)
 
     def term(self) -> Tree:
@@ -91,7 +106,7 @@ class _Parser(Commands):
                 raise Unreadable("it is nested too deeply")
             term = self.term()
             self.depth -= 1
-            return ("neg", term) if sign == "-" else term
+            return negated(term) if sign == "-" else term
         factors, over = [self.factor()], False
         while True:
             sign = self.peek() if self.peek() in ("*", "/") else ""
@@ -102,7 +117,7 @@ class _Parser(Commands):
             negative = bool(sign) and self.skip("-")
             factor = self.factor()
             over = over or sign == "/"
-            factor = ("neg", factor) if negative else factor
+            factor = negated(factor) if negative else factor
             if sign == "/":
                 factors = [quotient(factors, factor)]
             else:
@@ -119,7 +134,7 @@ class _Parser(Commands):
         if kind in ("text", "begin"):
             return True
         if kind == "name":
-            return text not in RELATIONS | {"cup", "cap", "setminus", "pm", "rfloor", "rceil", "rset", "rangle"}
+            return text not in RELATIONS | NO_FACTORS
         return text in ("(", "[", "{") or (text == "|" and not self.bars)
 
     bars = 0

@@ -3,9 +3,10 @@ r"""A tree as LaTeX that math-verify reads as it is meant, with symbols renamed:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 
 from echorl.tasks.verify.latex.product import Tree
-from echorl.tasks.verify.latex.rational import symbols_of
+from echorl.tasks.verify.latex.rational import rational, symbols_of
 
 _RELATIONS = {"=": "=", "<": "<", ">": ">", "le": r"\le", "ge": r"\ge", "ne": r"\ne", "in": r"\in"}
 _AROUND = {
@@ -34,6 +35,17 @@ def without_plus_or_minus(tree: Tree) -> Tree:
         return (*tree[:head], *(value for item in tree[head:] for value in _both(item)))
     values = _both(tree)
     return values[0] if len(values) == 1 else ("list", *values)
+
+
+def without_approximation(tree: Tree, value: Fraction | None) -> Tree:
+    r"""Of `\sqrt2 \approx 1.414` the root; the rounded number if it is the value that is asked for."""
+    operators = tree[1].split() if tree[0] == "rel" else []
+    if "approx" not in operators:
+        return tree
+    if value is not None and rational(tree[-1]) == value:
+        return tree[-1]
+    place = operators.index("approx")
+    return ("rel", " ".join(operators[:place]), *tree[2 : place + 3]) if place else tree[2]
 
 
 def _both(tree: Tree) -> list[Tree]:
@@ -87,6 +99,8 @@ def to_latex(tree: Tree, names: Mapping[str, str]) -> str:
             return f"\\binom{{{printed[0]}}}{{{printed[1]}}}"
         case "root":
             return f"\\sqrt{'' if parts[0] == ('num', '2') else f'[{printed[0]}]'}{{{printed[1]}}}"
+        case "fn" if parts[1][0] == "seq":
+            return f"\\{parts[0]}{printed[1]}"
         case "fn":
             return f"\\{parts[0]}\\left({printed[1]}\\right)"
         case "log":

@@ -2,7 +2,11 @@ r"""What stands beside each other in an answer: factors, a mixed number, a unit 
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
+
+from echorl.tasks.verify.hedges import is_hedged
 
 Tree = tuple[Any, ...]
 
@@ -10,10 +14,12 @@ HARMLESS_BEFORE = frozenset(
     ("the answer is", "answer", "answer:", "approximately", "about", "approx", "approx.", "exactly", "is", "rs", "rs.")
 )
 """Words that may stand before a value, besides those that are a unit."""
-HEDGES = frozenset(
-    "not no or and if but maybe perhaps possibly unless between either neither nor than least most over under except "
-    "without never wrong false incorrect versus vs".split()
-)
+HEDGES = frozenset("no and but between than least most over under below minus zero fails".split())
+"""Words that may not stand behind a value, besides those of `hedges`."""
+_ORDER_WORDS = frozenset("十百千万萬亿億以上下多余餘倍半至到")
+"""Signs of other scripts that change the number before them: 5 of \u4e07 are 50000."""
+_POWER = re.compile(r"(?<=[A-Za-z])\s*(?:\^\s*\{?\s*-?[1-4]\s*\}?|-?[1-4](?![0-9]))")
+"""Of a unit inside its own text: m^2, s^{-1}."""
 _UNIT_POWERS = [power for n in "1234" for power in (("num", n), ("neg", ("num", n)))]
 
 
@@ -25,6 +31,8 @@ def quotient(factors: list[Tree], under: Tree) -> Tree:
     """The factors over `under`; of a whole number and one more, a mixed number: 4 2/3."""
     if len(factors) == 2 and _is_proper(factors[0], factors[1], under):
         return ("+", factors[0], ("/", factors[1], under))
+    if under[0] == "pct":  # 1/3 %
+        return ("pct", quotient(factors, under[1]))
     return ("/", product(factors), under) if not is_text(under) else product([*factors, under])
 
 
@@ -41,9 +49,32 @@ def product(factors: list[Tree]) -> Tree:
     """
     if any(is_text(factor) for factor in factors):
         factors = _without_words(factors)
+    if factors[-1][0] == "pct" and len(factors) > 1:  # 33 1/3 %
+        return ("pct", product([*factors[:-1], factors[-1][1]]))
     if len(factors) == 2 and factors[1][0] == "/" and _is_proper(factors[0], *factors[1][1:]):
         return ("+", *factors)
     return factors[0] if len(factors) == 1 else ("*", *factors)
+
+
+def negated(tree: Tree) -> Tree:
+    """Of a percentage a percentage."""
+    return ("pct", ("neg", tree[1])) if tree[0] == "pct" else ("neg", tree)
+
+
+def ratio(parts: list[Tree]) -> Tree:
+    """3 : 4 as a quotient, of more parts the quotients by the first one; equal ratios have equal values.
+
+    Raises:
+        Unreadable: it may be a time of day, as 3:30 and 12:00.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    digits = [part[1] if part[0] == "num" and part[1].isdigit() else "" for part in parts]
+    if all(digits) and len(digits[1]) == 2 and math.gcd(*map(int, digits)) != 1:
+        raise Unreadable("a time of day")
+    if len(parts) == 2:
+        return ("/", *parts)
+    return ("seq", "(", ")", *(("/", part, parts[0]) for part in parts))
 
 
 def _without_words(factors: list[Tree]) -> list[Tree]:
@@ -60,9 +91,19 @@ def _without_words(factors: list[Tree]) -> list[Tree]:
         if factor[0] == "^" and factor[2] not in _UNIT_POWERS:
             raise Unreadable("a power that no unit has")
         words = factor[1] if factor[0] == "text" else factor[1][1]
-        if any(character.isdigit() for character in words) or HEDGES & set(str(words).lower().split()):
+        if not _may_be_unit(words):
             raise Unreadable("words behind a value that are no unit")
     return values
+
+
+def _may_be_unit(words: str) -> bool:
+    words = _POWER.sub("", words)
+    return not (
+        any(character.isdigit() for character in words)
+        or HEDGES & set(words.lower().split())
+        or _ORDER_WORDS & set(words)
+        or is_hedged(f"1 {words}")
+    )
 
 
 def _is_proper(whole: Tree, over: Tree, under: Tree) -> bool:

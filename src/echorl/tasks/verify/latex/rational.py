@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -37,6 +38,8 @@ def rational(tree: Tree) -> Fraction | None:
     kind, *parts = tree
     if kind == "num":
         return _fraction(parts[0])
+    if kind == "fn" and parts[0] in ("gcd", "lcm", "max", "min"):
+        return _of_list(parts[0], parts[1])
     if kind not in ("+", "neg", "*", "/", "^"):
         return None
     values = [rational(part) for part in parts]
@@ -44,6 +47,18 @@ def rational(tree: Tree) -> Fraction | None:
         return None
     value = _combined(kind, [value for value in values if value is not None])
     return value if value is not None and max(map(abs, value.as_integer_ratio())) < 10**MAX_DIGITS else None
+
+
+def _of_list(name: str, items: Tree) -> Fraction | None:
+    values = [rational(item) for item in items[3:]] if items[0] == "seq" else []
+    numbers = [value for value in values if value is not None]
+    if not numbers or len(numbers) < len(values):
+        return None
+    if name in ("max", "min"):
+        return max(numbers) if name == "max" else min(numbers)
+    if any(number.denominator != 1 for number in numbers):
+        return None
+    return Fraction((math.gcd if name == "gcd" else math.lcm)(*map(int, numbers)))
 
 
 def _fraction(digits: str) -> Fraction | None:

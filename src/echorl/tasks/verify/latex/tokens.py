@@ -14,11 +14,14 @@ FUNCTIONS = frozenset(
 )
 SYNONYMS = {
     "infinity": "infty", "inf": "infty", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "imath": "i",
-    "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom",
+    "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "nicefrac": "frac", "sfrac": "frac", "xfrac": "frac",
+    "dbinom": "binom", "tbinom": "binom",
     "leqslant": "le", "leq": "le", "lt": "<", "geqslant": "ge", "geq": "ge", "gt": ">", "neq": "ne",
     "simeq": "approx", "cong": "approx", "sim": "approx", "cdotp": "*", "cdot": "*", "times": "*", "ast": "*",
     "div": "/", "varepsilon": "epsilon", "varphi": "phi", "vartheta": "theta", "varrho": "rho", "degree": "circ",
-    "emptyset": "varnothing", "lvert": "|", "rvert": "|", "vert": "|", "lbrack": "[", "rbrack": "]",
+    "emptyset": "varnothing", "lvert": "|", "rvert": "|", "vert": "|", "lVert": "|",
+    "rVert": "|", "Vert": "|", "backslash": "setminus", "smallsetminus": "setminus", "dots": "ldots", "cdots": "ldots",
+    "dotsc": "ldots", "lbrack": "[", "rbrack": "]",
     "lbrace": "lset", "rbrace": "rset", "{": "lset", "}": "rset", "bigcup": "cup", "bigcap": "cap", "mp": "pm",
     "ceiling": "ceil", "(": "", ")": "", "[": "", "]": "",
 }  # fmt: skip
@@ -26,7 +29,8 @@ SYNONYMS = {
 TEXT = frozenset("text mbox hbox textrm textbf textit textnormal mathrm operatorname".split())
 LOOKS = frozenset(
     "mathbf mathit mathsf boldsymbol bm bf rm it pmb underline displaystyle textstyle limits left right big Big bigg "
-    "Bigg bigl bigr Bigl Bigr biggl biggr middle angle boxed fbox".split()
+    "Bigg bigl bigr Bigl Bigr biggl biggr middle angle boxed fbox large Large LARGE huge Huge "
+    "small normalsize checkmark".split()
 )
 """Commands that change the look alone."""
 
@@ -35,6 +39,7 @@ _COMMA_IN_NUMBER = re.compile(r"(?<=[0-9]),\s*\\!\s*(?=[0-9])")
 _LETTER_X = re.compile(r"(?<=[0-9}])\s*[xX]\s*(?=10\s*\^)")
 _CURRENCY = re.compile(r"\\?\$|[£€]")
 _MODULE = re.compile(r"(?<![A-Za-z\\])(?:np|numpy|math|sympy)\.(?=[a-z])")
+_COLOR = re.compile(r"\\(?:text)?color\s*\{[A-Za-z]+\}")
 _PERCENT = re.compile(r"\\?%|\\text\s*\{\s*(?:percent|pct)\s*\}|(?<![A-Za-z])percent(?![A-Za-z])")
 _MARKDOWN = re.compile(r"\s*(\*\*|__)(.*)\1\s*", re.DOTALL)
 
@@ -47,13 +52,13 @@ _TOKENS = {
         r"|(?P<number>(?:[0-9]+\{,\}(?![0-9]{3}(?![0-9]))[0-9]+|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
         r"(?:[eE][+-]?[0-9]{1,4}(?![A-Za-z0-9]))?)"
         r"|\\(?P<part>begin|end)\s*\{(?P<environment>[a-z]*)\*?\}"
-        r"|\\(?P<command>[A-Za-z]+|.)|(?P<word>[A-Za-z]+)|(?P<sign><=|>=|==|\*\*|\S)",
+        r"|\\(?P<command>[A-Za-z]+|.)|(?P<word>[A-Za-z]+)|(?P<foreign>[\u0400-\u04ff\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]+)|(?P<sign><=|>=|==|\*\*|\S)",
         re.DOTALL,
     )
     for commas in (True, False)
 }
-_BODY = re.compile(r"\s*\{([^{}]*)\}")
-_FORMULA = re.compile(r"[-+0-9.,/ ^()=*:]*")
+_BODY = re.compile(r"\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
+_FORMULA = re.compile(r"[-+0-9.,/ ^()=*:]*|[A-Z](?:(?:,| and|, and) [A-Z])+")
 _SIGNS = {"<=": "le", ">=": "ge", "==": "=", "**": "^"}
 
 ORDERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
@@ -89,7 +94,7 @@ def _without_layout(answer: str) -> str:
     text = plain_characters(answer)
     if bold := _MARKDOWN.fullmatch(text):
         text = bold[2]
-    text = _SPACES.sub(" ", _COMMA_IN_NUMBER.sub("{,}", text))
+    text = _SPACES.sub(" ", _COLOR.sub(" ", _COMMA_IN_NUMBER.sub("{,}", text)))
     text = _PERCENT.sub(r"\\%", _CURRENCY.sub(" ", _MODULE.sub("", text)))
     return _LETTER_X.sub(r"\\cdot ", text).rstrip(" .\n")
 
@@ -108,6 +113,8 @@ def _tokens(text: str, commas: bool) -> Iterator[Token]:
             yield from _named(command, spaced)
         elif found["word"]:
             yield from _word_tokens(found["word"], spaced)
+        elif found["foreign"]:
+            yield Token("text", found["foreign"], spaced)
         elif found["part"]:
             yield Token("begin" if found["part"] == "begin" else "end", found["environment"], spaced)
         elif found["sign"]:
@@ -153,7 +160,7 @@ def _text_tokens(body: str, command: str, commas: bool) -> Iterator[Token]:
         yield Token("sign", ",", True)
     elif words.lower() in ORDERS:
         yield from _order(words)
-    elif _FORMULA.fullmatch(body) or words in FUNCTIONS or is_letter:
+    elif _FORMULA.fullmatch(body) or words in FUNCTIONS | {"infinity"} or is_letter:
         yield from _tokens(words, commas)
     else:
         yield Token("text", words, True)
