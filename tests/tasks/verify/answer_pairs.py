@@ -34,6 +34,8 @@ RIGHT = {
         ("15", "15\\text{ inches squared}"),
         ("5", "5元"),
         ("12", "12 厘米"),
+        *[("10", text) for text in ("10 apples", "10 \\; bags of rice", "10°C", "10\\,\\Omega", "10 \\mu m")],
+        ("1500000", "1.5 \\text{ million dollars}"),
     ],
     "real numbers": [
         ("(-\\infty,0)\\cup(0,\\infty)", "\\mathbb{R}\\setminus\\{0\\}"),
@@ -42,6 +44,13 @@ RIGHT = {
         ("\\mathbb{R}", "(-\\infty,\\infty)"),
         ("x\\in\\mathbb{R}", "(-\\infty,+\\infty)"),
         ("\\mathbb{R}^3", "\\mathbb R^3"),
+    ],
+    "logarithms": [
+        ("2", "\\log 100"),
+        ("\\log 2", "\\log_{10}2"),
+        ("\\ln 2", "\\log 2"),
+        ("\\log_2 3", "\\frac{\\log 3}{\\log 2}"),
+        ("1", "\\log e"),
     ],
     "functions": [
         ("12", "\\operatorname{lcm}(4,6)"),
@@ -73,6 +82,10 @@ RIGHT = {
         ("x=2,y=3", "(2,3)"),
         ("x=2,y=3", "y=3, x=2"),
         ("x=2,x=3", "3,2"),
+        ("x_{1}=1,x_{2}=2", "2,1"),
+        ("Carla", "\\text{carla}"),
+        ("Mgh", "ghM"),
+        ("\\overrightarrow{AB}", "\\vec{AB}"),
         ("0<x<1", "1>x>0"),
         ("\\text{A, C}", "\\text{A and C}"),
         ("\\text{A, B, C}", "\\text{A, B, and C}"),
@@ -105,7 +118,8 @@ WRONG = {
         for text in (
             "5\\text{ squared}", "5\\text{ thirds}", "5\\text{ plus one}", "5\\text{ minus one}", "5\\text{ factorial}",
             "5\\text{?}", "5\\text{ below zero}", "5\\text{ times six}", "5\\text{ in base six}", "5\\text{以上}",
-            "5万", "5或6", "不是5", "5\\text{m^5}", "5 \\mathrm{cm^2 3}",
+            "5万", "5或6", "不是5", "5 squared", "5 log xy", "5abc", "5 thousand people", "5\\text{ k}",
+            "5\\text{m^5}", "5 \\mathrm{cm^2 3}",
         )
     ],
     "real numbers": [
@@ -120,6 +134,7 @@ WRONG = {
         ("12", "\\operatorname{lcm}(4,5)"), ("4", "\\min(2,4)"), ("\\gcd(a,b)", "\\gcd(a,c)"),
         ("\\operatorname{lcm}(a,b)", "\\gcd(a,b)"), ("\\sin 30^\\circ", "\\sin 30"), ("-2", "\\sqrt[3]{8}"),
     ],
+    "logarithms": [("\\ln 2", "\\log_{10}2"), ("2", "\\ln 100"), ("2", "\\log 10")],
     "plain TeX": [("\\frac12", "2\\over1"), ("{n\\choose k}", "{k\\choose n}")],
     "matrices": [
         ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "2\\begin{pmatrix}1\\\\2\\end{pmatrix}"),
@@ -127,7 +142,8 @@ WRONG = {
     ],
     "named values": [
         ("x=2,y=3", "(3,2)"), ("x=2,y=3", "3,2"), ("(2,3)", "\\{3,2\\}"), ("(2,3)", "\\{2,3\\}"), ("1>x>0", "0>x>1"),
-        ("\\text{A, C}", "A, B"), ("\\text{A, C}", "A"),
+        ("\\text{A, C}", "A, B"), ("Carla", "Clara"),
+        ("\\text{A, C}", "A"),
     ],
     "dots": [("\\{1,2,\\ldots,10\\}", "\\{1,2,10\\}"), ("\\{1,2,\\ldots,10\\}", "\\{1,2,\\ldots,11\\}")],
     "no reading": [

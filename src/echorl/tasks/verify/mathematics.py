@@ -11,10 +11,12 @@ from typing import Any, ClassVar
 
 from echorl.tasks.verify.base import AnswerGrader, Verdict, Written, refusal
 from echorl.tasks.verify.latex import (
+    FUNCTIONS,
     Tree,
     Unreadable,
     has_decimals,
     has_symbols,
+    logarithms,
     rational,
     read_tree,
     symbol_names,
@@ -35,12 +37,22 @@ _LAYOUT = re.compile(r"(?<!\\)\\[,!;: ]|\\(?:left|right|displaystyle)(?![A-Za-z]
 _TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 _SPACE = re.compile(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9\s])")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
+_SPACING = r"(?:\s|~|\\[,;:! ])"
 _UNIT = re.compile(
-    r"(?<=[0-9}).])\s*(?:m|cm|mm|km|ft|in|g|kg|mg|s|sec|min|h|hr|N|J|kJ|W|kW|V|A|Hz|Pa|K|mol|L|l|mL|eV|inch|inches|foot|"
+    rf"(?<=[0-9}}).]){_SPACING}*"
+    r"(?:m|cm|mm|km|ft|in|g|kg|mg|s|sec|min|h|hr|N|J|kJ|W|kW|V|A|Hz|Pa|K|mol|L|l|mL|eV|inch|inches|foot|"
     r"feet|yards?|miles?|met(?:er|re)s?|lit(?:er|re)s?|grams?|pounds?|seconds?|minutes?|hours?|days?|weeks?|months?|"
-    r"years?|units?|cents?|dollars?|degrees?|points?|people|students?|ways|mph|square\s[a-z]{2,12}|cubic\s[a-z]{2,12})"
+    r"years?|units?|cents?|dollars?|degrees?|points?|people|students?|ways|mph|square\s[a-z]{2,12}|cubic\s[a-z]{2,12}"
+    r"|\\Omega|\\mu\s*[mgsAVFCL]|(?:°|\^\s*\{?\s*\\circ\s*\}?)\s*[CF])"
     r"(?:\s*\^\s*\{?-?[1-3]\}?|/(?:s|h|hr|min|m|kg|mol|L)(?:\^\{?[1-3]\}?)?)?\s*\.?\s*$"
 )
+_WORDS = re.compile(
+    rf"(?<=[0-9}}).]){_SPACING}+(?!(?:{'|'.join(sorted(FUNCTIONS))})\b)"
+    r"([A-Za-z]{3,20}(?: [A-Za-z]{2,20}){0,5})\s*$"
+)
+"""Words behind a number, outside of `\\text{}`."""
+_NAME = re.compile(r"[A-Z][a-z]{3,}")
+"""A gold answer of which the letters are no factors."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +141,9 @@ def comparison(answer: str, gold: str) -> tuple[Any, ...]:
     given = None if wanted is None else answer_reading(answer, wanted)
     if wanted is None or given is None:
         return gold, answer
-    if "text" in (wanted[0], given[0]):
+    if "text" in (wanted[0], given[0]) or (_NAME.fullmatch(gold) and words(given)):
         return tuple(f"\\text{{{words(tree) or n}}}" for n, tree in enumerate((wanted, given)))
-    wanted = without_approximation(wanted, None)
+    wanted, given = logarithms(without_approximation(wanted, None), given)
     wanted, given = without_plus_or_minus(wanted), without_plus_or_minus(given)
     names = symbol_names(wanted, given)
     compared = without_approximation(given, rational(wanted))
@@ -152,7 +164,8 @@ def answer_reading(answer: str, gold: Tree) -> Tree | None:
     commas = gold[0] not in ("list", "seq", "cup")
     tree = reading(answer, commas=commas)
     if tree is not None and has_symbols(tree) and not has_symbols(gold):
-        return reading(_UNIT.sub("", answer.replace("\\mathrm", "\\text")), commas=commas)
+        answer = _UNIT.sub("", answer.replace("\\mathrm", "\\text"))
+        return reading(_WORDS.sub(r"\\text{ \1 }", answer), commas=commas)
     return tree
 
 

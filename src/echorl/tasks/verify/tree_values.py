@@ -192,8 +192,8 @@ def _without_names(items: list[Tree]) -> list[Tree]:
 
 
 def _have_names(items: list[Tree]) -> bool:
-    """Whether each is the value of a symbol of its own."""
-    names = [str(item[2]) for item in items if item[0] == "rel" and _is_definition(item)]
+    """Whether each is the value of a letter of its own; x_1 and x_2 are two values of x."""
+    names = [str(item[2]).partition("_")[0] for item in items if item[0] == "rel" and _is_definition(item)]
     return len(set(names)) == len(items) > 1
 
 

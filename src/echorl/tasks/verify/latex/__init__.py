@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from echorl.tasks.verify.latex.parser import read_tree
 from echorl.tasks.verify.latex.printing import (
+    logarithms,
     symbol_names,
     to_latex,
     without_approximation,
@@ -12,13 +13,15 @@ from echorl.tasks.verify.latex.printing import (
 )
 from echorl.tasks.verify.latex.product import Tree, Unreadable
 from echorl.tasks.verify.latex.rational import has_decimals, has_symbols, rational
-from echorl.tasks.verify.latex.tokens import tokenize
+from echorl.tasks.verify.latex.tokens import FUNCTIONS, tokenize
 
 __all__ = [
+    "FUNCTIONS",
     "Tree",
     "Unreadable",
     "has_decimals",
     "has_symbols",
+    "logarithms",
     "rational",
     "read_tree",
     "symbol_names",

@@ -187,7 +187,7 @@ class Commands(Cursor, ABC):
             return ("log", base or ("num", "10"), argument)
         if base:
             raise Unreadable("a base of a function without one")
-        return ("fn", "ln" if name == "log" else name, argument)
+        return ("fn", name, argument)
 
     def function_argument(self) -> Tree:
         """A group; or else the factors that stand beside each other, up to the next function."""

@@ -37,6 +37,23 @@ def without_plus_or_minus(tree: Tree) -> Tree:
     return values[0] if len(values) == 1 else ("list", *values)
 
 
+def logarithms(*trees: Tree) -> list[Tree]:
+    r"""The trees with `\log` as the natural logarithm if one of them has `\ln` or e, else as that of base 10."""
+    is_natural = any(_has(tree, ("fn", "ln")) or _has(tree, ("const", "e")) for tree in trees)
+    return [_with_base(tree, natural=is_natural) for tree in trees]
+
+
+def _has(tree: Tree, beginning: tuple[str, str]) -> bool:
+    return tree[:2] == beginning or any(_has(part, beginning) for part in tree[1:] if isinstance(part, tuple))
+
+
+def _with_base(tree: Tree, *, natural: bool) -> Tree:
+    parts = tuple(_with_base(part, natural=natural) if isinstance(part, tuple) else part for part in tree)
+    if parts[:2] != ("fn", "log"):
+        return parts
+    return ("fn", "ln", parts[2]) if natural else ("log", ("num", "10"), parts[2])
+
+
 def without_approximation(tree: Tree, value: Fraction | None) -> Tree:
     r"""Of `\sqrt2 \approx 1.414` the root; the rounded number if it is the value that is asked for."""
     operators = tree[1].split() if tree[0] == "rel" else []

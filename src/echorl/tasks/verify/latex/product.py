@@ -14,7 +14,9 @@ HARMLESS_BEFORE = frozenset(
     ("the answer is", "answer", "answer:", "approximately", "about", "approx", "approx.", "exactly", "is", "rs", "rs.")
 )
 """Words that may stand before a value, besides those that are a unit."""
-HEDGES = frozenset("no and but between than least most over under below minus zero fails".split())
+HEDGES = frozenset(
+    "no and but between than least most over under below minus zero fails bn lakh crore millionen".split()
+)
 """Words that may not stand behind a value, besides those of `hedges`."""
 _ORDER_WORDS = frozenset("十百千万萬亿億以上下多余餘倍半至到")
 """Signs of other scripts that change the number before them: 5 of \u4e07 are 50000."""
@@ -102,6 +104,7 @@ def _may_be_unit(words: str) -> bool:
         any(character.isdigit() for character in words)
         or HEDGES & set(words.lower().split())
         or _ORDER_WORDS & set(words)
+        or words.strip() == "k"
         or is_hedged(f"1 {words}")
     )
 

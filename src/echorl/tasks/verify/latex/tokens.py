@@ -21,7 +21,8 @@ SYNONYMS = {
     "div": "/", "varepsilon": "epsilon", "varphi": "phi", "vartheta": "theta", "varrho": "rho", "degree": "circ",
     "emptyset": "varnothing", "lvert": "|", "rvert": "|", "vert": "|", "lVert": "|",
     "rVert": "|", "Vert": "|", "backslash": "setminus", "smallsetminus": "setminus", "dots": "ldots", "cdots": "ldots",
-    "dotsc": "ldots", "lbrack": "[", "rbrack": "]",
+    "dotsc": "ldots", "overrightarrow": "vec", "widehat": "hat", "widetilde": "tilde", "to": "rightarrow",
+    "lbrack": "[", "rbrack": "]",
     "lbrace": "lset", "rbrace": "rset", "{": "lset", "}": "rset", "bigcup": "cup", "bigcap": "cap", "mp": "pm",
     "ceiling": "ceil", "(": "", ")": "", "[": "", "]": "",
 }  # fmt: skip
@@ -158,8 +159,9 @@ def _text_tokens(body: str, command: str, commas: bool) -> Iterator[Token]:
     is_letter = len(words) == 1 and words.isalpha() and command in ("mathrm", "operatorname")
     if words.strip(" ,").lower() in ("and", "or"):
         yield Token("sign", ",", True)
-    elif words.lower() in ORDERS:
-        yield from _order(words)
+    elif (first := words.partition(" "))[0].lower() in ORDERS:  # million, million dollars
+        yield from _order(first[0])
+        yield from [Token("text", first[2], True)] if first[2] else []
     elif _FORMULA.fullmatch(body) or words in FUNCTIONS | {"infinity"} or is_letter:
         yield from _tokens(words, commas)
     else:
