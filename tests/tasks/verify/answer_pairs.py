@@ -63,6 +63,7 @@ RIGHT = {
         ("-2", "\\sqrt[3]{-8}"),
         ("\\|v\\|", "\\lVert v\\rVert"),
     ],
+    "arithmetic": [("512", "2^3^2"), ("120", "5!"), ("\\frac{10!}{3!7!}", "120")],
     "plain TeX": [
         ("\\frac12", "{1 \\over 2}"),
         ("2\\frac12", "2{1\\over 2}"),
@@ -135,6 +136,7 @@ WRONG = {
         ("\\operatorname{lcm}(a,b)", "\\gcd(a,b)"), ("\\sin 30^\\circ", "\\sin 30"), ("-2", "\\sqrt[3]{8}"),
     ],
     "logarithms": [("\\ln 2", "\\log_{10}2"), ("2", "\\ln 100"), ("2", "\\log 10")],
+    "arithmetic": [("64", "2^3^2"), ("720", "3!!"), ("7.5", "3 5/2"), ("\\frac52", "3 5/2")],
     "plain TeX": [("\\frac12", "2\\over1"), ("{n\\choose k}", "{k\\choose n}")],
     "matrices": [
         ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "2\\begin{pmatrix}1\\\\2\\end{pmatrix}"),

@@ -5,15 +5,13 @@ The values are fractions. Powers and factorials have a largest size, so a text's
 
 from __future__ import annotations
 
-import math
 import re
 from fractions import Fraction
 
+from echorl.tasks.verify.latex import Tree, Unreadable, rational, read_tree
 from echorl.tasks.verify.reading import depth
 
 MAX_CHARS, MAX_DEPTH = 2000, 20
-MAX_BITS = 20_000
-"""A power or a factorial of more bits is no value: no answer of a benchmark is near it."""
 
 GAP = "§"
 """Stands for something between two values that isn't part of either, a word for example; it is skipped."""
@@ -25,20 +23,13 @@ NUMBER = (
 )
 """A decimal, with thousands separated all by commas, by single spaces or by apostrophes, or with repeating digits."""
 
-_TOKEN = re.compile(rf"(?P<number>{NUMBER})|(?P<sign>\\frac|[-+*/^!%()\[\]{{}}])|(?P<name>\\?[A-Za-z]+)|(?P<gap>[ §]+)")
-_MIXED = re.compile(
-    r"([0-9]+)(?: ?\\frac ?\{ ?([0-9]+) ?\} ?\{ ?([0-9]+) ?\}| ([0-9]{1,2}|[0-9]{4,}) ?/ ?([0-9]+)(?![0-9.,]))"
-)
-_DIGIT_FRACTION = re.compile(r"\\frac ?([0-9])(?: ?([0-9])(?![0-9])|(?=\{))")
-_CLOSING = {"(": ")", "[": "]", "{": "}"}
+_APOSTROPHE = re.compile("(?<=[0-9])'(?=[0-9]{3})")
+_BEFORE_VALUE = re.compile(rf"(^|[-+*/^(\[{{]) *{GAP}[ {GAP}]*")
+_NAMED = frozenset(("sym", "const", "root", "fn", "log", "abs", "floor", "ceil", "binom", "pm"))
 
 
 class NotRational(ValueError):
     """The text has roots, functions, names or broken exponents: its value is not found here."""
-
-
-class _Unreadable(ValueError):
-    pass
 
 
 def evaluate(text: str) -> Fraction | None:
@@ -52,10 +43,27 @@ def evaluate(text: str) -> Fraction | None:
     """
     if len(text) > MAX_CHARS or depth(text) > MAX_DEPTH:
         return None
+    text = _BEFORE_VALUE.sub(r"\1", _APOSTROPHE.sub(",", text))
     try:
-        return _Parser(text).value()
-    except (_Unreadable, ZeroDivisionError):
+        tree = read_tree(text.replace(GAP, r"\text{ }"))
+    except Unreadable:
         return None
+    if _has_names(tree):
+        raise NotRational(f"{text[:80]!r} is no arithmetic of fractions")
+    return rational(_without_percent(tree))
+
+
+def _has_names(tree: Tree) -> bool:
+    if tree[0] == "^":
+        exponent = rational(tree[2])
+        if exponent is not None and exponent.denominator != 1:
+            return True
+    return tree[0] in _NAMED or any(_has_names(part) for part in tree[1:] if isinstance(part, tuple))
+
+
+def _without_percent(tree: Tree) -> Tree:
+    parts = tuple(_without_percent(part) if isinstance(part, tuple) else part for part in tree)
+    return ("/", parts[1], ("num", "100")) if parts[0] == "pct" else parts
 
 
 def decimal(number: str) -> Fraction:
@@ -72,128 +80,3 @@ def decimal(number: str) -> Fraction:
         places = len(finite.partition(".")[2])
         value += Fraction(int(period), (10 ** len(period) - 1) * 10**places)
     return value
-
-
-class _Parser:
-    """Reads one expression from left to right; its depth is that of the brackets."""
-
-    def __init__(self, text: str) -> None:
-        self._text = _DIGIT_FRACTION.sub(_with_braces, text)
-        self._place = 0
-
-    def value(self) -> Fraction:
-        value = self._sum()
-        if self._next():
-            raise _Unreadable
-        return value
-
-    def _next(self) -> str:
-        """The sign at this place, "number" for a number, "" at the end; gaps are passed over."""
-        while found := _TOKEN.match(self._text, self._place):
-            if found["name"]:
-                raise NotRational(f"{found['name']!r} is no number")
-            if not found["gap"]:
-                return found["sign"] or "number"
-            self._place = found.end()
-        if self._place < len(self._text):
-            raise _Unreadable
-        return ""
-
-    def _take(self, *signs: str) -> str:
-        sign = self._next()
-        if sign not in signs:
-            return ""
-        self._place += len(sign)
-        return sign
-
-    def _sum(self) -> Fraction:
-        value = self._product()
-        while sign := self._take("+", "-"):
-            value += self._product() * (1 if sign == "+" else -1)
-        return value
-
-    def _product(self) -> Fraction:
-        value = self._signed()
-        while (sign := self._take("*", "/")) or self._opens_at_once():
-            factor = self._signed()
-            value = value / factor if sign == "/" else value * factor
-        return value
-
-    def _opens_at_once(self) -> bool:
-        """Whether a round bracket follows a number or a bracket without a gap: a product, as in 2(21)."""
-        return self._text[self._place : self._place + 1] == "(" and self._text[self._place - 1] not in " §"
-
-    def _signed(self) -> Fraction:
-        factor = 1
-        while sign := self._take("+", "-"):
-            factor *= 1 if sign == "+" else -1
-        return factor * self._power()
-
-    def _power(self) -> Fraction:
-        values = [self._postfixed()]
-        while self._take("^"):
-            factor = -1 if self._take("-") else 1
-            values.append(factor * self._postfixed())
-        value = values.pop()
-        while values:
-            value = _raised(values.pop(), value)
-        return value
-
-    def _postfixed(self) -> Fraction:
-        value = self._primary()
-        while sign := self._take("!", "%"):
-            if sign == "%":
-                value /= 100
-            elif value.denominator != 1 or not 0 <= value <= 1000 or self._next() == "!":
-                raise _Unreadable
-            else:
-                value = Fraction(math.factorial(int(value)))
-        return value
-
-    def _primary(self) -> Fraction:
-        sign = self._next()
-        if sign == "number":
-            return self._number()
-        self._place += len(sign)
-        if sign == "\\frac":
-            over, under = self._group(), self._group()
-            return over / under
-        if sign not in _CLOSING:
-            raise _Unreadable
-        return self._inside(_CLOSING[sign])
-
-    def _group(self) -> Fraction:
-        if not self._take("{"):
-            raise _Unreadable
-        return self._inside("}")
-
-    def _inside(self, closing: str) -> Fraction:
-        value = self._sum()
-        if not self._take(closing):
-            raise _Unreadable
-        return value
-
-    def _number(self) -> Fraction:
-        if mixed := _MIXED.match(self._text, self._place):
-            whole, over, under = (int(part) for part in mixed.groups() if part)
-            if not 0 < over < under:
-                raise _Unreadable
-            self._place = mixed.end()
-            return whole + Fraction(over, under)
-        found = _TOKEN.match(self._text, self._place)
-        assert found is not None
-        self._place = found.end()
-        return decimal(found["number"])
-
-
-def _with_braces(found: re.Match[str]) -> str:
-    return rf"\frac{{{found[1]}}}" + (f"{{{found[2]}}}" if found[2] else "")
-
-
-def _raised(base: Fraction, exponent: Fraction) -> Fraction:
-    if exponent.denominator != 1:
-        raise NotRational("the exponent is not whole")
-    bits = max(base.numerator.bit_length(), base.denominator.bit_length())
-    if abs(exponent) * bits > MAX_BITS:
-        raise _Unreadable
-    return Fraction(base ** int(exponent))

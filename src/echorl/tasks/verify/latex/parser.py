@@ -142,7 +142,8 @@ class _Parser(Commands):
 
     def is_mixed(self, before: Tree) -> bool:
         """Whether `3/4` stands behind the whole number, which makes 2 3/4 of them."""
-        return before[1].isdigit() and self.peek(1) == "/" and self.kind(2) == "number" and self.peek(2).isdigit()
+        digits = before[1], self.peek(), self.peek(2)
+        return self.peek(1) == "/" and all(map(str.isdigit, digits)) and 0 < int(digits[1]) < int(digits[2])
 
     def factor(self) -> Tree:
         tree = self.atom()
@@ -153,6 +154,8 @@ class _Parser(Commands):
                 tree = self.power(tree)
             elif text == "!" and (self.peek(1) != "=" or tree[0] == "num"):  # 4!=24, but not x != 4
                 self.next += 1
+                if self.peek() == "!":
+                    raise Unreadable("a double factorial")
                 tree = ("fact", tree)
             elif text == "%":
                 self.next += 1
@@ -180,7 +183,8 @@ class _Parser(Commands):
             if self.peek() == "{" and self.peek(1) == "circ" and self.peek(2) == "}":
                 self.next += 3
                 return base
-        return ("^", base, self.argument(whole=True))
+        exponent = self.argument(whole=True)
+        return ("^", base, self.power(exponent) if self.skip("^") else exponent)  # 2^3^2 is 2^9
 
     def subscript(self, tree: Tree) -> Tree:
         name = "".join(token.text for token in self.raw_argument()).rstrip(".")

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from echorl.tasks.verify.latex.product import Tree
 
-MAX_DIGITS = 400
+MAX_DIGITS = 1200
 """Of a number that is computed exactly."""
 
 
@@ -40,7 +40,7 @@ def rational(tree: Tree) -> Fraction | None:
         return _fraction(parts[0])
     if kind == "fn" and parts[0] in ("gcd", "lcm", "max", "min"):
         return _of_list(parts[0], parts[1])
-    if kind not in ("+", "neg", "*", "/", "^"):
+    if kind not in ("+", "neg", "*", "/", "^", "fact"):
         return None
     values = [rational(part) for part in parts]
     if any(value is None for value in values):
@@ -72,6 +72,9 @@ def _combined(kind: str, values: list[Fraction]) -> Fraction | None:
         return -first
     if kind == "/":
         return first / rest[0] if rest[0] else None
+    if kind == "fact":
+        is_small = first.denominator == 1 and 0 <= first <= MAX_DIGITS
+        return Fraction(math.factorial(int(first))) if is_small else None
     if kind == "^":
         exponent = rest[0]
         size = max(map(abs, first.as_integer_ratio())).bit_length() * abs(exponent)
