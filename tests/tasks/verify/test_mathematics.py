@@ -89,3 +89,10 @@ def test_real_rollouts_agree_with_their_labels(shared_data: Path) -> None:
     wrong = [row for row, verdict in zip(rows, verdicts, strict=True) if (verdict.score == 1.0) != row["correct"]]
     assert len(wrong) <= 1
     assert all("{,}" in row["solution"] for row in wrong)
+
+
+@pytest.mark.parametrize("unit", ["^1", "\\%", "/1", " 1/2", "^x", "/x", ":1", "\\over 1", "\\cup 1"])
+def test_trees_without_brackets_are_not_too_deep(unit: str) -> None:
+    """Whoever reads a tree recurses: one that grows with the answer's length would end the run."""
+    completion = f"\\boxed{{2{unit * (990 // len(unit))}}}"
+    assert [verdict.score for verdict in GRADER.grade([completion] * 2, ["42", "x+1"])] == [0.0, 0.0]

@@ -25,6 +25,10 @@ NUMBER = (
 
 _APOSTROPHE = re.compile("(?<=[0-9])'(?=[0-9]{3})")
 _BEFORE_VALUE = re.compile(rf"(^|[-+*/^(\[{{]) *{GAP}[ {GAP}]*")
+_BESIDE = re.compile(
+    rf"[)\]}}%!][ {GAP}]+[0-9.]|[0-9)\]}}%!][ {GAP}]+[(\[]|[/^] *[0-9.]+[ {GAP}]+(?![0-9]{{3}}(?![0-9]))[0-9.]"
+)
+"""Two values beside each other, which are no product here: 21 (2)."""
 _NAMED = frozenset(("sym", "const", "root", "fn", "log", "abs", "floor", "ceil", "binom", "pm"))
 
 
@@ -41,7 +45,7 @@ def evaluate(text: str) -> Fraction | None:
     >>> print(evaluate("3 1/2"), evaluate(r"-\frac{48}{2}"), evaluate("10 000 * 5%"), evaluate("42 43"))
     7/2 -24 500 None
     """
-    if len(text) > MAX_CHARS or depth(text) > MAX_DEPTH:
+    if len(text) > MAX_CHARS or depth(text) > MAX_DEPTH or _BESIDE.search(text):
         return None
     text = _BEFORE_VALUE.sub(r"\1", _APOSTROPHE.sub(",", text))
     try:

@@ -155,7 +155,7 @@ def reading(answer: str, *, commas: bool = True) -> Tree | None:
     """The answer's tree; None if it has none. `commas`: whether one may stand between a number's thousands."""
     try:
         return read_tree(answer, commas=commas)
-    except (Unreadable, RecursionError):
+    except Unreadable:
         return None
 
 

@@ -9,12 +9,16 @@ A tree is a tuple: its kind, then trees or strings. `("num", "0.5")`, `("sym", "
 
 from __future__ import annotations
 
+from functools import reduce
+
 from echorl.tasks.verify.latex.commands import Commands
 from echorl.tasks.verify.latex.product import Tree, Unreadable, negated, product, quotient, ratio
 from echorl.tasks.verify.latex.rational import has_symbols
 from echorl.tasks.verify.latex.tokens import Token, tokenize
 
 MAX_NESTING = 40
+MAX_DEPTH = 100
+"""Of a tree: 1/2/2/2/2 has no brackets, but a tree that grows with its length. Each reader of trees recurses."""
 NO_FACTORS = frozenset("cup cap setminus pm rfloor rceil rset rangle over choose".split())
 RELATIONS = frozenset(("=", "<", ">", "le", "ge", "ne", "approx", "in"))
 
@@ -28,8 +32,20 @@ def read_tree(answer: str, *, commas: bool = True) -> Tree:
     >>> read_tree(r"x = 4\frac{2}{3}")
     ('rel', '=', ('sym', 'x'), ('+', ('num', '4'), ('/', ('num', '2'), ('num', '3'))))
     """
-    parser = _Parser(tokenize(answer, commas=commas))
-    return parser.whole()
+    try:
+        tree = _Parser(tokenize(answer, commas=commas)).whole()
+    except RecursionError:
+        raise Unreadable("it is nested too deeply") from None
+    if _depth(tree) > MAX_DEPTH:
+        raise Unreadable("it is nested too deeply")
+    return tree
+
+
+def _depth(tree: Tree) -> int:
+    depth, level = 0, [tree]
+    while level:
+        depth, level = depth + 1, [part for node in level for part in node if isinstance(part, tuple)]
+    return depth
 
 
 class _Parser(Commands):
@@ -130,7 +146,7 @@ class _Parser(Commands):
         if text == "U" and before[0] == "seq":
             return False
         if kind == "number":
-            return before[0] != "num" or self.is_mixed(before)
+            return before[0] not in ("num", "pct") or (before[0] == "num" and self.is_mixed(before))
         if kind in ("text", "begin"):
             return True
         if kind == "name":
@@ -183,8 +199,10 @@ class _Parser(Commands):
             if self.peek() == "{" and self.peek(1) == "circ" and self.peek(2) == "}":
                 self.next += 3
                 return base
-        exponent = self.argument(whole=True)
-        return ("^", base, self.power(exponent) if self.skip("^") else exponent)  # 2^3^2 is 2^9
+        values = [base, self.argument(whole=True)]
+        while self.skip("^"):
+            values.append(self.argument(whole=True))
+        return reduce(lambda power, value: ("^", value, power), reversed(values))  # 2^3^2 is 2^9
 
     def subscript(self, tree: Tree) -> Tree:
         name = "".join(token.text for token in self.raw_argument()).rstrip(".")
