@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from echorl.tasks.verify import GRADERS, make_reward
+from echorl.tasks.verify import GRADERS, Verdict, make_reward
 
 GRADER = GRADERS["math"]
 
@@ -89,6 +89,14 @@ def test_real_rollouts_agree_with_their_labels(shared_data: Path) -> None:
     wrong = [row for row, verdict in zip(rows, verdicts, strict=True) if (verdict.score == 1.0) != row["correct"]]
     assert len(wrong) <= 1
     assert all("{,}" in row["solution"] for row in wrong)
+
+
+@pytest.mark.parametrize(
+    "answer", ["1.5e3\\overline{3}", "\\frac12e5", "\\sqrt3. \\text{ million}", "\\frac1e-9999", "\\sin(1 \\approx x)"]
+)
+def test_broken_numbers_are_wrong_answers(answer: str) -> None:
+    assert GRADER.grade([f"\\boxed{{{answer}}}"] * 2, ["42", "x+1"]) == [Verdict(0.0, "unreadable")] * 2
+    assert GRADERS["number"].grade([f"#### {answer}"], ["42"])[0].score == 0.0
 
 
 @pytest.mark.parametrize("unit", ["^1", "\\%", "/1", " 1/2", "^x", "/x", ":1", "\\over 1", "\\cup 1"])

@@ -52,7 +52,7 @@ class Commands(Cursor, ABC):
             return ("num", number)
         self.next += 1
         digits = "".join(token.text for token in self.raw_argument())
-        if not digits.isdigit():
+        if not digits.isdigit() or "e" in number.lower():
             raise Unreadable("a line over what is no digit")
         decimals = len(number.partition(".")[2])
         whole = int((number.replace(".", "") + digits) or 0) - int(number.replace(".", "") or 0)

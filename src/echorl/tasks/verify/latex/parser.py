@@ -9,6 +9,7 @@ A tree is a tuple: its kind, then trees or strings. `("num", "0.5")`, `("sym", "
 
 from __future__ import annotations
 
+import re
 from functools import reduce
 
 from echorl.tasks.verify.latex.commands import Commands
@@ -225,6 +226,8 @@ class _Parser(Commands):
             self.next += 1
             return ("neg", self.atom()) if token.text == "-" else self.atom()
         if token.kind == "number" and not whole and len(token.text) > 1:
+            if not re.fullmatch(r"[0-9](?:[0-9]*\.?[0-9]+|[0-9]+\.)", token.text):
+                raise Unreadable("what follows the digit is no number")
             self.tokens[self.next] = Token("number", token.text[1:])
             return ("num", token.text[0])
         return self.atom()

@@ -8,7 +8,16 @@ from fractions import Fraction
 from echorl.tasks.verify.latex.product import Tree
 from echorl.tasks.verify.latex.rational import rational, symbols_of
 
-_RELATIONS = {"=": "=", "<": "<", ">": ">", "le": r"\le", "ge": r"\ge", "ne": r"\ne", "in": r"\in"}
+_RELATIONS = {
+    "=": "=",
+    "<": "<",
+    ">": ">",
+    "le": r"\le",
+    "ge": r"\ge",
+    "ne": r"\ne",
+    "approx": r"\approx",
+    "in": r"\in",
+}
 _AROUND = {
     "abs": (r"\left|", r"\right|"),
     "floor": (r"\left\lfloor ", r"\right\rfloor "),
