@@ -102,7 +102,7 @@ def _problem_of_text(text: str, name: str) -> str | None:
     if not text.strip():
         return "is blank: give a value, or leave the option out"
     if "\0" in text or not is_text(text):
-        return "holds NUL or what is no UTF-8: write it without"
+        return "holds a NUL character or text that is not UTF-8: remove it"
     if name not in NOT_NAMES and max(len(part.encode()) for part in text.split("/")) > LONGEST:
         return f"has a part of more than {LONGEST} bytes, which no file system takes: give a shorter name"
     return None

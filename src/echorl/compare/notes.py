@@ -29,7 +29,9 @@ def check_notes(notes: Any, arms: Iterable[str]) -> None:
         raise ValueError(f"notes: {unknown[0]!r} is no arm; there are {', '.join(arms)}.")
     for table in notes.get("tables", []):
         if not table["head"] or any(len(row) != len(table["head"]) for row in table["rows"]):
-            raise ValueError(f"notes: {table['title']!r} has no head, or a row that is not as wide.")
+            raise ValueError(
+                f"notes: the table {table['title']!r} has an empty head, or a row of another length than its head."
+            )
 
 
 def headings(notes: Mapping[str, Any]) -> list[str]:

@@ -101,6 +101,6 @@ def _next_batch(new: ResumeSettings, step: int) -> int:
 def other_method(writer: str | None, method: str | None) -> str:
     """Return the error sentence for a checkpoint that holds the memory of another method, `writer`."""
     return (
-        f"it holds what method={writer!r} remembers, which method={method!r} cannot go on from; resume with "
+        f"it holds the memory of method={writer!r}, which method={method!r} cannot use; resume with "
         f"method={writer!r}, or start a new run from the checkpoint's weights."
     )
