@@ -48,6 +48,7 @@ Written by `make rivals` from `benchmarks/studies`; read in [rivals-study.md](ri
 of a table has means, the others paired differences (the reference stands behind the arm) with Student's 95 % intervals
 over the seeds; a star: p < 0.05 after Holm's correction over the column. Only pass@1 was named as primary beforehand.
 Intervals by bootstrap over seeds and prompts, single levels, and p-values: `runs/rivals/*/results.md`.
+The methods `skip_solved`, `hold_step` and `clip_prefix` are no longer in the package; commit cd0548b has them.
 """
 
 

@@ -1,4 +1,4 @@
-"""Reading files that a command wrote: a file has the declared shape, or one sentence says where it has not.
+"""Readers of files that a command wrote: a file has its declared shape, or a ValueError names the place where not.
 
 A shape is a type (`float`: a number, NaN included, within `LARGEST`), a list of one shape, a mapping of names to shapes
 (further names may be there; one that ends in "?" may be missing), `Each` (a mapping of any names) or `Maybe` (or null).
@@ -13,7 +13,7 @@ from typing import Any
 from echorl.texts import parse_json
 
 LARGEST = 1e100
-"""Numbers beyond it are none that a trainer logs, and their squares are more than a float can hold."""
+"""The largest number that is accepted: the square of a far larger one is more than a float can hold."""
 NAMES = {str: "text", float: "a number (up to 1e100)", int: "a whole number", bool: "true or false", dict: "an object"}
 FIX = "run that command again, or give another folder"
 
@@ -27,7 +27,7 @@ class Each:
 
 @dataclass(frozen=True)
 class Maybe:
-    """The shape of what has this one, or is null."""
+    """The shape of a value that is null or has this shape."""
 
     shape: Any
 
@@ -52,7 +52,7 @@ def read_object(path: Path, shape: Any = dict, by: str = "echorl") -> dict[str, 
 
 
 def peek(path: Path) -> dict[str, Any]:
-    """The object in a JSON file, empty where it has none that can be read: to tell what kind of folder this is."""
+    """The object in a JSON file, to recognise a folder by it; an empty one where no object can be read."""
     try:
         return read_object(path) or {}
     except ValueError:
@@ -60,8 +60,13 @@ def peek(path: Path) -> dict[str, Any]:
 
 
 def check(value: Any, shape: Any, place: str = "") -> None:
-    """Raises:
-    ValueError: the value has another shape; the message says where.
+    """Check that a value has a shape.
+
+    Args:
+        place: where the value stands, for the message; "" for the whole file.
+
+    Raises:
+        ValueError: it has another shape; the message says where.
     """
     if isinstance(shape, Maybe):
         if value is not None:
@@ -101,5 +106,5 @@ def _is(value: Any, kind: type) -> bool:
 
 
 def is_drawable(value: Any) -> bool:
-    """Whether it is a number, finite and not beyond `LARGEST`."""
+    """Whether a value is a number (not true or false), finite and at most `LARGEST` in size."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST

@@ -1,4 +1,4 @@
-"""Whether a command may write to a folder: only where it is empty, or the same command's with the same settings."""
+"""Checks of an output folder: a command writes to an empty one, or to its own one with the same settings."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ def contents(folder: Path) -> list[str]:
 
 
 def check_empty(folder: Path, command: str) -> None:
-    """See that nobody's files are in the folder.
+    """Check that the folder is empty, or does not exist yet.
 
     Raises:
-        ValueError: it holds some; the message names one of them.
+        ValueError: it holds files; the message names one of them.
     """
     if names := contents(folder):
         raise ValueError(f"{folder} holds files that {command} did not write ({names[0]}): give another output_dir.")
 
 
 def check_same(folder: Path, holds: str, before: Mapping[str, Any], now: Mapping[str, Any], place: str = "") -> None:
-    """See that what the folder holds was made with the settings of now.
+    """Check that the content of the folder was made with the present settings.
 
     Args:
-        holds: what that is, in a message.
-        place: what stands before a setting's name in a message.
+        holds: name of that content for the message, such as "an evaluation".
+        before, now: settings of then and of now, by name.
+        place: text before a setting's name in the message.
 
     Raises:
         ValueError: a setting differs; the message names the first.
@@ -48,10 +49,10 @@ def check_same(folder: Path, holds: str, before: Mapping[str, Any], now: Mapping
 
 
 def claim(folder: Path, settings: Mapping[str, Any], *, command: str, holds: str) -> None:
-    """Make the folder these settings', which are recorded in its settings.json.
+    """Create the folder if there is none, and record the settings in its settings.json.
 
     Raises:
-        ValueError: it holds something else, or what the command made with other settings.
+        ValueError: it holds files of something else, or the command's own with other settings.
     """
     path = folder / SETTINGS
     before: Any = read_json(path)
@@ -64,9 +65,9 @@ def claim(folder: Path, settings: Mapping[str, Any], *, command: str, holds: str
 
 
 def remove_scratch(folder: Path) -> None:
-    """Delete the scratch files that killed commands have left in the folder, whose lock the caller must hold.
+    """Delete the scratch files that killed commands have left in the folder. The caller must hold its lock.
 
-    Folders below it go along, except those with locks of their own, where another command may be at work.
+    The same holds for folders below it, except those with a lock of their own: another command may work there.
     """
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not Path(place, name, LOCK).exists()]

@@ -1,4 +1,4 @@
-"""Files written in one move, and results kept in JSON files under their settings, so that nothing is computed twice."""
+"""Files that are written in one move, and JSON files that keep results together with their settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCRATCH = re.compile(r"\.echorl-[0-9a-f]{16}\.tmp")
 """Names of scratch files; no other program and no user gives such a name to a file."""
 
 TAIL_BYTES = 1 << 18
-"""How much of a metrics file's end is looked at: a line has some kilobytes."""
+"""Bytes that are read from the end of a metrics file; a line has some kilobytes."""
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -38,7 +38,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def scratch_in(folder: Path) -> Iterator[Path]:
-    """Within, a new and empty file in the folder, under a name that nothing there has had; deleted at the end."""
+    """Yield a new, empty file in the folder, under a random name; it is deleted at the end."""
     path = folder / f".echorl-{secrets.token_hex(8)}.tmp"
     path.touch(exist_ok=False)  # O_EXCL: it neither takes a file that is there nor follows a link
     try:
@@ -58,7 +58,7 @@ def is_scratch(name: str) -> bool:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Within, a new file to be written; at the end it takes the place of `path` in one move.
+    """Yield a new file to be written, which replaces `path` in one move at the end.
 
     A kill or a power cut leaves the old file or the new one, and an exception the old one. A link at `path` is
     replaced, not followed.
@@ -72,7 +72,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Within, a new folder to be filled; at the end it becomes `path`, where there is none, in one move."""
+    """Yield a new folder to be filled, which becomes `path` in one move at the end; `path` must not exist yet."""
     scratch = path.parent / f".echorl-{secrets.token_hex(8)}.tmp"
     scratch.mkdir(parents=True)
     try:
@@ -100,7 +100,7 @@ def stored(path: Path, key: Mapping[str, Any]) -> Any:
 
 
 def cached(path: Path, key: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-    """The value stored at `path` under the same key, else what `make` gives, stored there. Values: JSON, not None."""
+    """The value stored at `path` under the same key; else that of `make()` (JSON, not None), stored there."""
     value = stored(path, key)
     if value is None:
         value = make()

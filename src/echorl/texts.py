@@ -1,4 +1,4 @@
-"""JSON and YAML that somebody else wrote: a text's value, or a ValueError with the reason why there is none."""
+"""Parsers of JSON and YAML from outside: they return the value of a text, or raise a ValueError with the reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 MOST_NESTED = 100
-"""Lists and objects within each other, at most: far deeper ones are more than Python's own functions can walk."""
+"""The deepest nesting of lists and objects that is read; Python's own functions fail on far deeper ones."""
 
 
 TOO_DEEP = f"nested more than {MOST_NESTED} deep"
@@ -19,7 +19,7 @@ def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text; bytes are UTF-8.
 
     Raises:
-        ValueError: it is not UTF-8, not JSON, or nested too deep; the message is the reason alone, without an end.
+        ValueError: it is not UTF-8, not JSON, or nested too deep; the message is the reason alone, without a full stop.
 
     >>> parse_json('{"a": [1]}')
     {'a': [1]}
@@ -32,7 +32,10 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_yaml(text: str | bytes) -> Any:
-    """The value of a YAML text; otherwise as `parse_json`.
+    """The value of a YAML text; bytes are UTF-8.
+
+    Raises:
+        ValueError: it is not UTF-8, not YAML, has a key twice, or is nested too deep; the message as in `parse_json`.
 
     >>> parse_yaml("a: [1]")
     {'a': [1]}
@@ -68,7 +71,7 @@ def _is_deep(value: Any) -> bool:
 
 
 def is_text(value: Any) -> bool:
-    """Whether it is a string that can be written as UTF-8: JSON can hold half of a character, a lone surrogate.
+    """Whether a value is a string without lone surrogates (halves of characters), so that UTF-8 can hold it.
 
     >>> is_text("a"), is_text("a\\ud83d"), is_text(5)
     (True, False, False)
@@ -83,7 +86,7 @@ def is_text(value: Any) -> bool:
 
 
 def finite_number(value: Any) -> float | None:
-    """A finite number as a float, also one that is written as text or true and false; None for anything else.
+    """The finite float that a number, a number written as text, true or false stands for; None for anything else.
 
     >>> finite_number(True), finite_number("0.5"), finite_number(10**400), finite_number("nan"), finite_number([1.0])
     (1.0, 0.5, None, None, None)

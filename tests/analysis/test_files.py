@@ -54,7 +54,7 @@ def test_parquet_from_a_pipe_is_refused(tmp_path):
     pq.write_table(pa.Table.from_pylist(rows(4)), tmp_path / "rows.parquet")
     pipe = tmp_path / "pipe"
     through(pipe, (tmp_path / "rows.parquet").read_bytes())
-    with pytest.raises(ValueError, match="parquet from a pipe, which can't be read from its end: write it to a file"):
+    with pytest.raises(ValueError, match="parquet from a pipe, but parquet is read from its end: write it to a file"):
         read(pipe)
 
 

@@ -81,7 +81,7 @@ GOOD = {"prompt": "1", "response": "2", "reward": 1}
     [
         ([GOOD, {"prompt": "1", "response": "2"}], 2, "there is no reward (column 'reward')"),
         ([GOOD, GOOD, {"prompt": "1", "response": "2"}], 3, "there is no reward"),
-        ([{**GOOD, "reward": "good"}], 1, "the reward 'good' (column 'reward') is no number"),
+        ([{**GOOD, "reward": "good"}], 1, "the reward 'good' (column 'reward') is neither a finite number"),
         ([{**GOOD, "reward": float("nan")}], 1, "the reward nan"),
         ([{"prompt": "1", "response": "2"}], 1, "there is no reward among the columns 'prompt', 'response'"),
         ([{"text": "1"}], 1, "no layout that is known: known are TRL's"),

@@ -281,8 +281,11 @@ def test_what_is_packed_with_other_settings_is_refused(write_study, jobs, fails)
 
 
 def test_options_that_a_pack_does_not_take(write_study, fails):
-    fails(["compare", write_study(), "--pack", "--num_seeds", "1"], "--pack packs every finished run of the study")
-    fails(["compare", "x.jsonl.gz", "--pack"], "--pack and --parallel are for a study's YAML: x.jsonl.gz is packed")
+    fails(
+        ["compare", write_study(), "--pack", "--num_seeds", "1"],
+        "--pack cannot be combined with --dry_run or --num_seeds: it packs every finished run",
+    )
+    fails(["compare", "x.jsonl.gz", "--pack"], "--pack and --parallel cannot be used with the packed study x.jsonl.gz")
     fails(["compare", "x.jsonl.gz"], "x.jsonl.gz: there is no such file")
 
 
@@ -303,7 +306,7 @@ def test_the_tables_of_a_pack_overwrite_nobody_s_results(write_study, jobs, fail
         ({"advice": []}, "notes has no 'advice': it has arms, note and tables"),
         (
             {"tables": [{"title": "t", "head": ["a"], "rows": [["1", "2"]]}]},
-            "notes: 't' has no head, or a row that is not as wide",
+            "notes: the table 't' has an empty head, or a row of another length than its head",
         ),
         ("nope.yaml", "nope.yaml: there is no such file"),
     ],

@@ -59,7 +59,7 @@ def test_a_worker_trains_and_scores(work):
 
 def test_a_worker_notes_that_a_run_diverged(work):
     folder, given = work()
-    given["options"].update(learning_rate=1e300, max_rollout_tokens=2000)
+    given["options"].update(learning_rate=1e12, max_rollout_tokens=2000)
     assert compare_worker.run_and_score(folder, given) == 0
     value = read_json(folder / "run.json")["value"]
     assert value["diverged"]

@@ -130,7 +130,7 @@ def test_a_resumed_run_has_what_was_stored_and_other_rows_are_refused(tmp_path):
     assert resumed.part.stored == whole.part.stored != {}
     other = build(tmp_path, by_prompt, dataset=make_dataset(5), **changes)
     with pytest.raises(
-        ValueError, match="method='failure_prefix' remembers in this checkpoint is of other training rows"
+        ValueError, match="the memory of method='failure_prefix' in this checkpoint is of other training rows"
     ):
         other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
 

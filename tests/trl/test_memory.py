@@ -123,7 +123,7 @@ def test_a_resumed_run_remembers_and_other_rows_are_refused(tmp_path):
     assert resumed.part.entries == whole.part.entries
     assert len(whole.part.entries) == 8
     other = build(tmp_path, easy_first, **changes, dataset=make_dataset(9))
-    with pytest.raises(ValueError, match="method='spo' remembers in this checkpoint is of other training rows"):
+    with pytest.raises(ValueError, match="the memory of method='spo' in this checkpoint is of other training rows"):
         other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
 
 
@@ -138,7 +138,7 @@ def test_the_memory_of_another_method_is_refused(tmp_path):
     own = dict(echo_coef=0.0, dataset=make_dataset(8), max_steps=4, save_strategy="steps", save_steps=2)
     run(tmp_path, easy_first, method="spo", **own)
     other = build(tmp_path, easy_first, method="failure_prefix", **own)
-    refusal = r"method='spo' remembers, which method='failure_prefix' cannot go on from"
+    refusal = r"the memory of method='spo', which method='failure_prefix' cannot use"
     with pytest.raises(ValueError, match=refusal):
         other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     path = tmp_path / "checkpoint-2" / "echorl_state_0.pt"

@@ -88,7 +88,7 @@ def test_sgd_keeps_the_coefficient(tmp_path, warm):
 
 @pytest.mark.parametrize("changes", [dict(entropy_coef=0.01), dict(use_adaptive_entropy=True)])
 def test_skip_with_an_entropy_bonus_is_refused(tmp_path, changes):
-    refusal = "echo_without_policy_gradient='skip' cannot be kept with an entropy bonus"
+    refusal = "echo_without_policy_gradient='skip' cannot be combined with an entropy bonus"
     with pytest.raises(ValueError, match=refusal):
         build(tmp_path, echo_without_policy_gradient="skip", **changes)
 

@@ -201,18 +201,23 @@ def _text(message: dict[str, Any], column: str) -> str:
 
 def _whole(text: str, column: str) -> str:
     if not is_text(text):
-        raise ValueError(f"{column!r} holds half of a character (a lone surrogate): write the whole one.")
+        raise ValueError(
+            f"{column!r} holds half of a character (a lone surrogate): remove it, or write the whole character."
+        )
     return text
 
 
 def _reward(row: Row, column: str) -> float | None:
     if column not in row:
-        raise ValueError(f"there is no reward (column {column!r}): give one, null where there is no verdict.")
+        raise ValueError(f"there is no reward (column {column!r}): give one, or null where there is no verdict.")
     value = row[column]
     number = finite_number(value)
     if number is None and value is not None:
         shown = reprlib.repr(value)
-        raise ValueError(f"the reward {shown} (column {column!r}) is no number (a finite one) and no true or false.")
+        raise ValueError(
+            f"the reward {shown} (column {column!r}) is neither a finite number nor true or false: write one, or null "
+            "where there is no verdict."
+        )
     return number
 
 

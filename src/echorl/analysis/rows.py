@@ -107,7 +107,7 @@ def _read(path: Path) -> Numbered:
                 return
             if not file.seekable():
                 raise ValueError(
-                    f"{path} is parquet from a pipe, which can't be read from its end: write it to a file."
+                    f"{path} is parquet from a pipe, but parquet is read from its end: write it to a file."
                 )
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}): give another file of rollouts.") from None

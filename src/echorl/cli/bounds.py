@@ -1,4 +1,4 @@
-"""What an option may be: bounds, declared with it; checked in one place, before a command does anything."""
+"""Bounds of options, declared with each option and checked in one place before a command starts."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from echorl.cli.errors import UserError
 from echorl.texts import is_text
 
 LONGEST = 255
-"""Bytes in the name of a file or folder, at most, on every common file system."""
+"""The most bytes that the name of a file or folder can have on common file systems."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """The least and the most that a number may be, and whether 0 is allowed besides."""
+    """The range of a number, ends included, and whether 0 is also allowed."""
 
     least: float = -math.inf
     most: float = math.inf
     or_zero: bool = False
 
     def problem(self, value: float) -> str | None:
-        """What to give instead of this value; None where it is allowed."""
+        """Advice for a value that is not allowed, such as "give 1 or more"; None for one that is."""
         if self.least <= value <= self.most or (self.or_zero and value == 0):
             return None
         if self.least == -math.inf:
@@ -41,24 +41,24 @@ def _shown(value: float) -> str:
 
 
 ANY = Bounds(-(10**12), 10**12)
-"""Of numbers for which nothing else is declared."""
+"""Bounds of numbers for which no others are declared."""
 COUNT = Bounds(1, 10**7)
 TOKENS = Bounds(1, 10**9)
 SEED = Bounds(0, 2**32 - 1)
 TEMPERATURE = Bounds(1e-6, 10**6)
-"""Below, all logits but the largest overflow; above, none differs from the others."""
+"""Below this range all logits but the largest overflow; above it all logits are equal."""
 
 SAMPLING_TEMPERATURE = Bounds(1e-6, 10**6, or_zero=True)
 """0 takes the likeliest token each time."""
 
 
 def add_option(parser: Any, *names: str, bounds: Bounds = ANY, **options: Any) -> None:
-    """`parser.add_argument`, for a number with its bounds."""
+    """Call `parser.add_argument` for a number, and keep its bounds for `check_options`."""
     parser.add_argument(*names, **options).bounds = bounds
 
 
 def actions_of(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Iterator[argparse.Action]:
-    """The options of a command as they were declared: the parser's, and those of the subcommand that was called."""
+    """Yield the declared options of a command: the parser's, and those of the subcommand that was called."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             called = action.choices.get(getattr(args, action.dest))
@@ -68,10 +68,10 @@ def actions_of(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Ite
 
 
 def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """See that every option that was given is one that some command could use.
+    """Check the value of every option that was given.
 
     Raises:
-        UserError: a number is out of its bounds, a text is blank, or no file could have such a name.
+        UserError: a number is out of its bounds, or a text is blank or cannot be the name of a file.
     """
     for action in actions_of(parser, args):
         value = getattr(args, action.dest)
@@ -80,10 +80,13 @@ def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
 
 
 def check_value(name: str, value: Any, bounds: Bounds = ANY) -> None:
-    """See that a value is finite, within bounds and, where it is text, a name that a file could have.
+    """Check that a number is finite and within bounds, and that a text is not blank and could be the name of a file.
+
+    Args:
+        value: one value, or a list of values.
 
     Raises:
-        UserError: it is not; the message names option and value.
+        UserError: it is not; the message names the option and the value.
     """
     for each in value if isinstance(value, (list, tuple)) else [value]:
         if isinstance(each, bool):
@@ -99,11 +102,11 @@ def _problem_of_text(text: str, name: str) -> str | None:
     if not text.strip():
         return "is blank: give a value, or leave the option out"
     if "\0" in text or not is_text(text):
-        return "holds NUL or what is no UTF-8: write it without"
+        return "holds a NUL character or text that is not UTF-8: remove it"
     if name not in NOT_NAMES and max(len(part.encode()) for part in text.split("/")) > LONGEST:
         return f"has a part of more than {LONGEST} bytes, which no file system takes: give a shorter name"
     return None
 
 
 NOT_NAMES = ("parameters",)
-"""Options whose text names no file, model, column or benchmark."""
+"""Options whose text is not the name of a file, model, column or benchmark."""

@@ -62,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
     if is_pack(args.study):
         return _show_packed(args)
     if args.pack and (args.dry_run or args.num_seeds is not None):
-        raise UserError("--pack packs every finished run of the study: give it without --dry_run and --num_seeds.")
+        raise UserError(
+            "--pack cannot be combined with --dry_run or --num_seeds: it packs every finished run of the study."
+        )
     changes = {"output_dir": args.output_dir, "parallel": args.parallel}
     comparison = read_comparison(args.study, _with_files(args.study, read_recipe(args.study, "")), changes)
     comparison = _with_seeds(comparison, args.num_seeds)
@@ -86,7 +88,10 @@ def _show_packed(args: argparse.Namespace) -> int:
     from echorl.compare.results import make_results, results_markdown
 
     if args.pack or args.parallel is not None:
-        raise UserError(f"--pack and --parallel are for a study's YAML: {args.study} is packed, and nothing is run.")
+        raise UserError(
+            f"--pack and --parallel cannot be used with the packed study {args.study}, which runs nothing: give the "
+            "study's YAML."
+        )
     study = open_pack(args.study)
     study = replace(study, comparison=_with_seeds(study.comparison, args.num_seeds))
     if args.dry_run:

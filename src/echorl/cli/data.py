@@ -173,7 +173,7 @@ def _read_row(line: bytes, place: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise UserError(f"{place}: not an object; each line is one object with a 'prompt'.")
     if b"\\u" in line and not is_text(json.dumps(row, ensure_ascii=False)):
-        raise UserError(f"{place}: a text holds half of a character (a lone surrogate); write the whole one.")
+        raise UserError(f"{place}: a text holds half of a character (a lone surrogate): remove it.")
     return row
 
 

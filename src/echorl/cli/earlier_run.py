@@ -1,4 +1,4 @@
-"""What a run of `echorl train` or `echorl sft` left in its folder, and whether another may take its place."""
+"""Files of an earlier run of `echorl train` or `echorl sft`, and the check whether a new run may replace them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ FILES = (
     "additional_chat_templates/*.jinja", "processor_config.json", "preprocessor_config.json",
     "image_processor_config.json", "video_preprocessor_config.json",
 )  # fmt: skip
-"""What a run writes besides its checkpoints and its config.yaml, by echorl, TRL and transformers; other files stay."""
+"""Files that a run writes (by echorl, TRL, transformers) besides checkpoints and config.yaml; other files stay."""
 RECORDED = b"# echorl "
-"""How the config.yaml of a run begins; it is the first file that a run writes, and is replaced, never deleted."""
+"""First bytes of a run's config.yaml, which is the first file that a run writes and is replaced, never deleted."""
 
 
 def outdated(settings: Settings, checkpoint: Path | None) -> list[Path]:
-    """What a run takes the place of: an earlier run's files; where one is resumed, those behind its checkpoint.
+    """Files that a run replaces: those of an earlier run, or of a resumed run those written after its checkpoint.
 
     Raises:
         UserError: as `earlier_run`.
@@ -49,15 +49,16 @@ def outdated(settings: Settings, checkpoint: Path | None) -> list[Path]:
 
 
 def earlier_run(folder: str | Path, *, overwrite: bool, restart: bool, model: str) -> list[Path]:
-    """The files of the run in this folder, to be deleted before another one begins there.
+    """The files of the run in this folder, to be deleted before another run begins there; empty without a run.
 
     Args:
-        overwrite: the user has said that they may go.
-        restart: the run was to be resumed and has no complete checkpoint; if it came to no model, it begins anew.
+        overwrite: whether the user allows it (`--overwrite_output_dir`).
+        restart: whether the user asked for a resume of a run without a complete checkpoint: without a final model it
+            begins again.
         model: the model that the new run starts from.
 
     Raises:
-        UserError: the user has not said so, or the new run would need one of them.
+        UserError: the user does not allow it, or the new run starts from a model in this folder.
     """
     config, files = Path(folder, "config.yaml"), [*checkpoints(folder), *_written(Path(folder))]
     begun = config.is_file() and config.read_bytes().startswith(RECORDED)
@@ -79,7 +80,7 @@ def earlier_run(folder: str | Path, *, overwrite: bool, restart: bool, model: st
 
 
 def delete(paths: Iterable[Path], folder: str | Path) -> None:
-    """Delete what `earlier_run` named, and its folders that are then empty."""
+    """Delete these files and checkpoints, and folders below `folder` that are then empty."""
     for path in paths:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -90,9 +91,10 @@ def delete(paths: Iterable[Path], folder: str | Path) -> None:
 
 
 def written_after(folder: str | Path, step: int) -> list[Path]:
-    """Stored rollouts of the steps that a run resumed at `step` has still before it.
+    """Stored rollouts of steps that a run resumed at `step` will make again.
 
-    A generation batch is stored under the number of steps before it, TRL's completions are under that of those done.
+    The name of a dump has the number of optimiser steps before its batch, that of TRL's completions the number of
+    steps done.
     """
     found = [path for path in Path(folder).glob("rollouts/step-*-process-*.parquet") if _number(path, 1) >= step]
     return found + [path for path in Path(folder).glob("completions/completions_*.parquet") if _number(path, 1) > step]

@@ -161,7 +161,7 @@ def _check_values(parser: TrlParser, written: dict[str, Any]) -> None:
         if name in NAMES or not isinstance(value, str):
             check_value(name, value, BOUNDS.get(name, ANY))
         elif "\0" in value or not is_text(value):
-            raise UserError(f"{name}={value[:60]!r} holds NUL or what is no UTF-8: write it without.")
+            raise UserError(f"{name}={value[:60]!r} holds a NUL character or text that is not UTF-8: remove it.")
 
 
 def _as_number(name: str, text: str) -> float:

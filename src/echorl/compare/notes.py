@@ -1,4 +1,4 @@
-"""What a study says in words beside its numbers: cells of its summary, a sentence under it, and tables of its own."""
+"""Notes of a study, its text beside the numbers: cells of the summary, a sentence under it, and further tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHAPE = {"arms?": Each(Each(str)), "note?": str, "tables?": [TABLE]}
 
 
 def check_notes(notes: Any, arms: Iterable[str]) -> None:
-    """See that the notes of a study have their shape and name its arms.
+    """Check that the notes of a study have their shape and name its arms.
 
     Raises:
         ValueError: they do not; the message names the place.
@@ -29,7 +29,9 @@ def check_notes(notes: Any, arms: Iterable[str]) -> None:
         raise ValueError(f"notes: {unknown[0]!r} is no arm; there are {', '.join(arms)}.")
     for table in notes.get("tables", []):
         if not table["head"] or any(len(row) != len(table["head"]) for row in table["rows"]):
-            raise ValueError(f"notes: {table['title']!r} has no head, or a row that is not as wide.")
+            raise ValueError(
+                f"notes: the table {table['title']!r} has an empty head, or a row of another length than its head."
+            )
 
 
 def headings(notes: Mapping[str, Any]) -> list[str]:
@@ -42,6 +44,6 @@ def headings(notes: Mapping[str, Any]) -> list[str]:
 
 
 def cells(notes: Mapping[str, Any], arm: str) -> Sequence[str]:
-    """The arm's cells under `headings`, empty where the notes say nothing."""
+    """The arm's cells, one for each of `headings`; "" where the notes have none."""
     texts = notes.get("arms", {}).get(arm, {})
     return [" ".join(texts.get(heading, "").split()) for heading in headings(notes)]

@@ -1,4 +1,4 @@
-"""A study in one file, NAME.jsonl.gz: its plan, and of every finished run the JSON files that the tables need.
+"""A study in one file, NAME.jsonl.gz: its plan, and the JSON files of every finished run that the tables need.
 
 The first line is the header, every other line a run: {"run": "ARM/rate-*/seed-*", "files": {"run.json": ..., ...}}.
 """
@@ -23,7 +23,7 @@ ENDING = ".jsonl.gz"
 KIND = "packed study"
 FORMAT = 1
 FILE = re.compile(r"run\.json|scores-[\w.-]+\.json")
-"""Names of a run's files in a pack: all that the tables are made of."""
+"""Names of a run's files in a pack, from which the tables are made."""
 HEADER = {"echorl": str, "format": int, "runs": int, "plan": dict, "methods": Each(dict)}
 KEPT = {"key": dict, "value": Maybe(dict)}
 RUN = {"run": str, "files": Each(KEPT)}
@@ -39,7 +39,7 @@ class Pack:
     Attributes:
         path: the file.
         plan: the options of the comparison.
-        methods: arm -> its method and EchoRL's options, as the training read them.
+        methods: arm -> `method`, `echo_coef` and `echo_select`, as the training read them.
         runs: name of a run -> its files.
     """
 
@@ -49,7 +49,7 @@ class Pack:
     runs: Mapping[str, Files] = field(default_factory=dict)
 
     def write(self) -> None:
-        """Write the file in one move. The same runs give the same bytes, in whatever order they are."""
+        """Write the file in one move. The same runs give the same bytes, in any order."""
         header = {"echorl": KIND, "format": FORMAT, "runs": len(self.runs), "plan": self.plan, "methods": self.methods}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with (
@@ -63,7 +63,7 @@ class Pack:
 
 
 def pack_path(folder: str | Path) -> Path:
-    """The pack of the study in a folder: beside it, under its name."""
+    """The path of the pack for a study's output folder: beside the folder, under its name."""
     place = Path(os.path.abspath(folder)) if Path(folder).name in ("", "..") else Path(folder)
     return place.with_name(place.name + ENDING)
 
@@ -94,10 +94,10 @@ def read_pack(path: Path) -> Pack:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The header, then the runs, each read when it is asked for.
+    """Yield the header, then the runs, and read each line only when it is needed.
 
     Raises:
-        ValueError: there is no such file, or as far as it was read it is no packed study or damaged.
+        ValueError: there is no such file, it is not a packed study, or the part read so far is damaged.
     """
     expected = number = 0
     try:

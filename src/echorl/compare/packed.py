@@ -1,4 +1,4 @@
-"""From a study to its pack, and from a pack to a study whose tables need no recipe and no option of today."""
+"""Packing of a study, and a study read from a pack, whose tables need no recipe and no present option."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from echorl.compare.run import MARK, scores_path
 from echorl.compare.study import Study
 
 OF_THE_MACHINE = ("output_dir", "parallel", "threads")
-"""Options of a comparison that no number depends on, and that a pack does not hold."""
+"""Options of a comparison that change no number; a pack does not hold them."""
 
 
 @dataclass(frozen=True)
 class PackedStudy(Study):
-    """A study as its pack records it; what is packed is taken as it is, whatever echorl's options are called today."""
+    """A study as its pack records it; its runs are used as they are, also if echorl's options have changed since."""
 
     def training(self, run: Run) -> Any:
         return (self.file(run, MARK) or {}).get("value")
@@ -36,7 +36,7 @@ def open_pack(path: Path) -> PackedStudy:
     """The study in a pack.
 
     Raises:
-        ValueError: there is no such file, it is damaged, or another version's.
+        ValueError: there is no such file, it is damaged, or its plan is that of another version of echorl.
     """
     pack = read_pack(path)
     fields = {option.name for option in dataclasses.fields(Comparison)} - set(OF_THE_MACHINE)
@@ -54,7 +54,7 @@ def open_pack(path: Path) -> PackedStudy:
 
 
 def pack_study(study: Study, methods: Mapping[str, Mapping[str, Any]]) -> Pack:
-    """The study's finished runs, with those of the pack that is there, in a pack that is not written yet."""
+    """A pack of the study's finished runs and those of its earlier pack, if there is one; it is not written yet."""
     plan = dataclasses.asdict(study.comparison)
     for name in OF_THE_MACHINE:
         del plan[name]

@@ -26,13 +26,15 @@ def make_results(study: Study, methods: Mapping[str, Any]) -> dict[str, Any]:
     """
     comparison, validation = study.comparison, study.validation()
     if validation is None:
-        raise ValueError(f"{comparison.output_dir}: runs of the grid are missing; `echorl compare STUDY.yaml` goes on.")
+        raise ValueError(
+            f"{comparison.output_dir}: runs of the grid are missing: `echorl compare STUDY.yaml` makes them."
+        )
     rates = comparison.chosen(validation)
     states = {run: study.state(run, list(comparison.tests)) for run in comparison.final(rates)}
     if missing := [run.name for run, state in states.items() if not state]:
         raise ValueError(
-            f"{comparison.output_dir}: {len(missing)} of {len(states)} runs are missing ({missing[0]}); "
-            "`echorl compare STUDY.yaml` goes on."
+            f"{comparison.output_dir}: {len(missing)} of {len(states)} runs are missing ({missing[0]}): "
+            "`echorl compare STUDY.yaml` makes them."
         )
     diverged = [run for run, state in states.items() if state == "diverged"]
     without = {run.arm for run in diverged}

@@ -72,7 +72,9 @@ def number_groups(group_ids: Tensor) -> tuple[Tensor, int]:
         ValueError: an id is NaN, which equals no other, so that no two rollouts would share a group.
     """
     if group_ids.is_floating_point() and bool(group_ids.isnan().any()):
-        raise ValueError("a group id is NaN, and NaN equals nothing: give each prompt's rollouts one whole number.")
+        raise ValueError(
+            "a group id is NaN, which equals no other id: give the rollouts of a prompt the same whole number."
+        )
     ids, group = torch.unique(group_ids, return_inverse=True)
     return group, ids.numel()
 

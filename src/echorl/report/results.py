@@ -63,7 +63,7 @@ def _required(path: Path, shape: Any, command: str) -> dict[str, Any]:
     """The object in a JSON file that was there when the kind of folder was told."""
     found = read_object(path, shape, f"echorl {command}")
     if found is None:
-        raise ValueError(f"{path} has just gone: give another folder.")
+        raise ValueError(f"{path} was deleted while it was read: give another folder.")
     return found
 
 

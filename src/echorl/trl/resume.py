@@ -1,4 +1,4 @@
-"""Whether a resumed run can go on with the generation batch of its checkpoint, decided from settings alone."""
+"""The plan of a resumed run: whether it goes on with its checkpoint's generation batch, from settings alone."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ BATCHING = (
     "num_iterations",
     "num_processes",
 )
-"""Settings that decide which micro-batch of which generation batch comes next."""
+"""Settings that determine the next micro-batch and its generation batch."""
 
 SWITCHES = ("echo_coef", "echo_mine_only", "beta", "vllm_importance_sampling_correction")
-"""Settings that, where they are on, make the loss read tensors that are made with the generation batch."""
+"""Settings that make the loss read further tensors of the generation batch, if they are on (not 0 or False)."""
 
 _NEW_BATCH = "a new generation batch begins, and the rest of the last one is not trained on"
 
 
 @dataclass(frozen=True)
 class ResumeSettings:
-    """The settings that decide how a run can be resumed, under their names in `EchoGRPOConfig`; plain values.
+    """The settings that decide how a run can be resumed, mostly under their names in `EchoGRPOConfig`.
 
     Attributes:
         has_memory: whether the method remembers something beyond a generation batch (prompts, a stream's place, ...).
-        vllm_importance_sampling_correction: with `use_vllm`.
+        vllm_importance_sampling_correction: whether it is on and vLLM is used.
     """
 
     per_device_train_batch_size: int
@@ -99,8 +99,8 @@ def _next_batch(new: ResumeSettings, step: int) -> int:
 
 
 def other_method(writer: str | None, method: str | None) -> str:
-    """Return the sentence that refuses what another method, `writer`, remembers."""
+    """Return the error sentence for a checkpoint that holds the memory of another method, `writer`."""
     return (
-        f"it holds what method={writer!r} remembers, which method={method!r} cannot go on from; resume with "
+        f"it holds the memory of method={writer!r}, which method={method!r} cannot use; resume with "
         f"method={writer!r}, or start a new run from the checkpoint's weights."
     )

@@ -25,7 +25,7 @@ def check_skip(trainer: EchoGRPOTrainer) -> None:
     for obstacle, present in obstacles.items():
         if present:
             raise ValueError(
-                f"echo_without_policy_gradient='skip' cannot be kept with {obstacle}: use 'allow' or drop that."
+                f"echo_without_policy_gradient='skip' cannot be combined with {obstacle}: use 'allow', or turn it off."
             )
 
 

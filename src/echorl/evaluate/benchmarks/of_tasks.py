@@ -45,7 +45,7 @@ class TaskGrader:
         except ValueError:
             row = None
         if not isinstance(row, dict):
-            raise ValueError(f"the gold {gold[:60]!r} is none of the task {self.name!r}: it must be a JSON object.")
+            raise ValueError(f"the gold {gold[:60]!r} is not one of the task {self.name!r}: it must be a JSON object.")
         return row
 
     def answer(self, text: str) -> str:

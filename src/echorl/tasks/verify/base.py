@@ -24,8 +24,9 @@ class Verdict:
     Attributes:
         score: 1.0 a success, 0.0 a failure; between them where a scorer of reasoning-gym gives part of the credit.
         reason: "" if the answer was read and compared; else why it scores 0: "no answer", "too long", "too deep" (its
-            brackets), "timeout", "memory", "died" (its worker process ended), "tampered" (the call changed
-            its scorer or wrote to the pipe of replies), or "error " and the exception's name.
+            brackets), "unreadable" (mathematics without a tree), "timeout", "memory", "died" (its worker process
+            ended), "tampered" (the call changed its scorer or wrote to the pipe of replies), or "error " and the
+            exception's name.
     """
 
     score: float

@@ -1,7 +1,7 @@
 r"""One number with words, units, currency and marks around it: "It costs \$42.", "20 + 22 = 42 apples".
 
-Two numbers are none, unless they stand in an equation that is true. Neither is a number that a word or a sign denies or
-blurs ("not 42", "43 or 42", "at least 42", "42?").
+There is no such number if there are two numbers without a true equation between them, or if a word or a sign denies the
+number or makes it vague ("not 42", "43 or 42", "at least 42", "42?").
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from echorl.tasks.verify.hedges import is_hedged
 from echorl.tasks.verify.reading import plain_characters
 
 UNITS = frozenset("mgshlLJNVWCF")
-"""Single letters that count as a unit behind a number; others are variables: 42x is no number."""
+"""Single letters that count as a unit behind a number; any other letter is a variable: 42x is not a number."""
 
 _ANGLES = ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan")
 FUNCTIONS = frozenset(("sqrt", "log", "ln", "lg", "exp", *_ANGLES, "pi", "binom", "tbinom", "dbinom"))
-"""Names that make an expression one for math-verify."""
+"""Names whose expressions only math-verify can compare."""
 
 _LAYOUT = (
     (re.compile(r"</?[a-z]+>|`|(?<![0-9)\]}])\*\*|\*\*(?![0-9(])|__"), " "),  # marks of HTML and Markdown
@@ -64,11 +64,11 @@ VALUE_ENDS = tuple("0123456789)}]%")
 
 @dataclass(frozen=True)
 class Quantity:
-    """What an answer says: its possible values, or expressions that only math-verify can compare.
+    """The number of an answer: its possible values, or expressions that only math-verify can compare.
 
     Attributes:
-        values: the value; of "42 %" both 42 and 0.42. Empty where `sides` are for math-verify.
-        sides: the sides of the equation in LaTeX; the last one is the answer.
+        values: the value; for "42 %" both 42 and 0.42. Empty where only math-verify can compare `sides`.
+        sides: the sides of the equation in LaTeX, one without an equation; the last one is the answer.
     """
 
     values: frozenset[Fraction]
@@ -76,7 +76,7 @@ class Quantity:
 
 
 def read_quantity(answer: str) -> Quantity | None:
-    """The one number of an answer of bounded length; None if there is none, or more than one, or one denied.
+    """The one number of an answer, whose length the caller limits; None for none, several, or a denied or vague one.
 
     >>> [print(*read_quantity(text).values) for text in ("20 + 22 = $42", "x = 3 1/2 cups")]
     42

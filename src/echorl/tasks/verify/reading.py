@@ -7,6 +7,9 @@ import unicodedata
 from functools import lru_cache
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BARE_BOX = re.compile(
+    r"\\(?:boxed|fbox)(?:\s*([-+]?[0-9]+(?:[.,/][0-9]+)*)|\s+([A-Za-z](?![A-Za-z]))|\s*(\\[A-Za-z]+(?:\{[^{}]*\})*))"
+)
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁱⁿˣʸ", "0123456789+-=()inxy")
@@ -64,14 +67,20 @@ def after_thinking(text: str) -> str:
 def last_box(text: str) -> str | None:
     r"""What the last `\boxed{...}` holds, stripped; None if there is none.
 
-    A box that never closes is passed over for the one before it; of boxes in each other the inner one counts.
+    A box that never closes is passed over for the one before it; of boxes in each other the inner one counts. A box
+    without braces holds one number, letter or command.
 
     >>> last_box(r"\boxed{1} so \boxed{\frac{1}{2}}."), last_box(r"\boxed{1} or \boxed{2"), last_box("1")
     ('\\frac{1}{2}', '1', None)
+    >>> last_box(r"\boxed{1}, no: $\boxed 42$.")
+    '42'
     """
     starts = [found.end() for found in _BOX.finditer(text)]
     ends = _closing_braces(text, starts[0] - 1) if starts else {}
     start = next((start for start in reversed(starts) if start in ends), None)
+    bare = next((found for found in reversed(list(_BARE_BOX.finditer(text)))), None)
+    if bare is not None and (start is None or bare.start() > start):
+        return next(group for group in bare.groups() if group)
     return None if start is None else text[start : ends[start]].strip()
 
 

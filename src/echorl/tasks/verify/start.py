@@ -1,4 +1,4 @@
-"""How a worker process starts: from one thread, in an empty folder, without most of this process' environment."""
+"""Starts worker processes: from one thread, in an empty folder, without most of this process's environment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from echorl.tasks.verify.watch import Watch
 
 ATTEMPTS = 3
 START_SECONDS = 300.0
-"""Wall time after which a worker that is not ready counts as dead: it was stopped, or its files do not come."""
+"""Wall time after which a worker that is not ready counts as dead: it was stopped, or its files cannot be read."""
 
 KEPT = frozenset(
     {
@@ -30,20 +30,20 @@ KEPT = frozenset(
         *("VECLIB_MAXIMUM_THREADS", "SYMPY_GROUND_TYPES", "SYMPY_USE_CACHE", "SYMPY_CACHE_SIZE"),
     }
 )
-"""Variables that a worker gets, besides LC_* and those below. Tokens, keys and proxies are not among them."""
+"""Environment variables that a worker gets, besides LC_* and those below; no tokens, keys and proxies."""
 SEARCH_PATHS = ("PATH", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 OWN_FOLDER = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP")
 
 
 @dataclass(frozen=True)
 class Started:
-    """A worker process and its folder, which is removed once it is ready: no call can write there."""
+    """A worker process and its folder, which is removed once the worker is ready, so that no call can write there."""
 
     process: subprocess.Popen[bytes]
     folder: str
 
     def end(self) -> int:
-        """Kill it and return its exit status; one that had ended before keeps its own."""
+        """Kill the process and return its exit status; a process that has ended before keeps its status."""
         self.process.kill()
         status = self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
@@ -53,10 +53,10 @@ class Started:
 
 
 def start(command: Sequence[str]) -> Started:
-    """A worker that has imported what it needs; one that dies before is started again, up to `ATTEMPTS` times.
+    """Start a worker and wait until it has imported its package; up to `ATTEMPTS` attempts if it dies before.
 
     Raises:
-        RuntimeError: it never got ready; says how the last attempt ended.
+        RuntimeError: no attempt succeeded; the message says how the last one ended.
     """
     for _ in range(ATTEMPTS):
         started = _launch(command)
@@ -97,7 +97,7 @@ def _launch(command: Sequence[str]) -> Started:
 
 
 def worker_environment(environment: Mapping[str, str], folder: str) -> dict[str, str]:
-    """What a worker gets of this environment: what Python needs to find its packages, and `folder` as its home."""
+    """The environment of a worker: the variables with which Python finds its packages, and `folder` as its home."""
     kept = {name: value for name, value in environment.items() if name in KEPT or name.startswith("LC_")}
     for name in SEARCH_PATHS:
         if value := environment.get(name):
@@ -107,9 +107,10 @@ def worker_environment(environment: Mapping[str, str], folder: str) -> dict[str,
 
 
 class _Starter:
-    """A thread that lives as long as this process and starts all workers.
+    """A thread that starts all workers and lives as long as this process.
 
-    Linux ends a worker with the thread that started it, as `worker` asks for: no thread of a call may be that one.
+    `worker` asks Linux to end it with its parent, and Linux takes the thread that started it for the parent. So a
+    worker must not be started by a thread that ends after a call.
     """
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 Tree = Sequence[Any]
 
 NUM_POINTS = 2
-"""How many sets of values the symbols get."""
+"""Number of points at which symbols are evaluated."""
 
 
 class Unknown(Exception):
@@ -51,7 +51,11 @@ def symbols(tree: Tree) -> set[str]:
 
 
 def evaluate(tree: Tree, point: Mapping[str, Any]) -> Any:
-    """The tree's value, with the symbols' values from `point`; Unknown if it has none."""
+    """The tree's value, an mpmath number, with the symbols' values from `point`.
+
+    Raises:
+        Unknown: it has no value here.
+    """
     import mpmath
 
     kind, *parts = tree

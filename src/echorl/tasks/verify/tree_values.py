@@ -1,6 +1,6 @@
 """Whether two trees of `latex.parser` have different values. Runs in a worker and imports nothing of echorl.
 
-What this module can't evaluate it calls no difference: math-verify alone decides then.
+Trees that this module can't evaluate count as not different; math-verify alone decides on them.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ DIGITS = 60
 EXACT, ROUNDED = 1e-25, 1e-6
 """Relative difference that two equal values may have, and that a rounded one may have to an exact one."""
 NOTHING = 1e-45
-"""The size of what is 0 but for rounding."""
+"""A number below this size is 0 up to rounding."""
 SIGNIFICANT = 5
-"""Significant digits from which on a decimal number may stand for whatever rounds to it."""
+"""A decimal number with at least so many significant digits may stand for any value that rounds to it."""
 
 _FLIPPED = {"<": ">", ">": "<", "le": "ge", "ge": "le", "=": "=", "ne": "ne"}
 _OPEN = {"<": True, ">": True, "le": False, "ge": False}
 
 
 def differ(gold: Tree, answer: Tree) -> bool:
-    """Whether the answer is certainly not the gold one."""
+    """Whether the answer certainly differs from the gold one; False where that can't be decided."""
     import mpmath
 
     try:
@@ -35,7 +35,11 @@ def differ(gold: Tree, answer: Tree) -> bool:
 
 
 def same(gold: Tree, answer: Tree) -> bool:
-    """Whether both have equal values; Unknown where that can't be told."""
+    """Whether both have equal values.
+
+    Raises:
+        Unknown: this can't be decided.
+    """
     if "rel" in (gold[0], answer[0]):
         return _same_relation(gold, answer)
     if _is_collection(gold) or _is_collection(answer):

@@ -9,10 +9,13 @@ LOOKS = 20
 
 
 class Watch:
-    """Kills the process if `next` is not called for `seconds`.
+    """A thread that kills the process if `next` is not called for `seconds` of wall time.
 
-    The time is counted in `LOOKS` waits: one in which this process itself was stopped counts as a single one, so the
-    worker can answer before its time is over.
+    The time is counted as `LOOKS` short waits. If this process itself is stopped for long, that counts as a single
+    wait, so the worker still has time to answer.
+
+    Attributes:
+        is_late: whether the process was killed.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
@@ -24,10 +27,11 @@ class Watch:
         self._thread.start()
 
     def next(self) -> None:
-        """Begin to count anew."""
+        """Start the count again."""
         self._calls += 1
 
     def end(self) -> None:
+        """Stop the thread; the process is not killed after this returns."""
         self._over.set()
         self._thread.join()
 

@@ -16,7 +16,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 MAX_ANSWER_CHARS = 20_000
-"""A longer answer is a failure; no scorer of reasoning-gym sees it."""
+"""A longer answer scores 0; no scorer of reasoning-gym sees it."""
 
 
 def _load(name: str) -> ModuleType:
@@ -31,15 +31,21 @@ def _load(name: str) -> ModuleType:
 _CHECKS = _load("worker_gym_checks")
 CHECKED_SCORERS: frozenset[str] = _CHECKS.CHECKED_SCORERS
 IN_PROCESS = frozenset({"chain_sum", "decimal_chain_sum", "products"})
-"""Datasets whose own scorer compares two decimals: it takes a bounded time on any text, as the base class' does."""
+"""Datasets whose own scorer compares two decimals, in a bounded time on any text, as the base class's scorer does."""
 
 
 def reasoning_gym_score(
     generator: str, config: str, answer: str, instance: str, trust_scorers: bool = False
 ) -> float | None:
-    """The score that the dataset's scorer gives; 0.0 for an answer that is too long or breaks the question's rules.
+    """The score by the dataset's scorer; 0.0 for an answer that is too long or breaks the question's rules.
 
-    A scorer that was not read is refused, unless the user trusts it: then it runs as it is.
+    Args:
+        config, instance: the dataset's settings and the instance, as texts by `encode`.
+        trust_scorers: whether a scorer that nobody here has read runs as it is.
+
+    Raises:
+        PermissionError: the scorer was not read and is not trusted, or may evaluate answers and `warm_up` was not
+            called.
     """
     if len(answer) > MAX_ANSWER_CHARS:
         return 0.0
@@ -59,7 +65,7 @@ def reasoning_gym_score(
 
 
 def is_checked(generator: str) -> bool:
-    """Whether the dataset's scorer was read, or is the base class' comparison with the gold answer."""
+    """Whether we have read the dataset's scorer, or it is the base class's comparison with the gold answer."""
     return generator in CHECKED_SCORERS or _compares_with_gold(generator)
 
 
@@ -84,12 +90,12 @@ def _dataset(generator: str, config: str) -> Any:
 
 
 def encode(value: Any) -> str:
-    """The value as JSON with tuples marked: scorers compare them, and plain JSON would make them lists."""
+    """The value as JSON in which tuples are marked, since plain JSON makes them lists and scorers compare them."""
     return json.dumps(_mark(value))
 
 
 def decode(text: str) -> Any:
-    """What `encode` was given.
+    """The value from which `encode` made the text.
 
     >>> decode(encode({"board": ((1, 2), [3])}))
     {'board': ((1, 2), [3])}
@@ -111,7 +117,7 @@ _is_guarded = False
 
 
 def warm_up() -> None:
-    """Import what every call needs, and put the parsers in the place of `eval` and `parse_expr`."""
+    """Import what every call needs, and replace `eval` and `parse_expr` by the parsers."""
     global _is_guarded
     import reasoning_gym  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""The datasets of reasoning-gym whose scorers were read, with checks of answers where a scorer accepts wrong ones.
+"""List of the datasets of reasoning-gym whose scorers we have read, and checks for scorers that accept wrong answers.
 
 This file imports nothing of echorl: `worker_gym` loads it by its path. The scorers are those of version 0.1.25.
 """
@@ -24,7 +24,7 @@ self_reference sentence_reordering shortest_path simple_integration sokoban spel
 string_insertion sudoku survo time_intervals tower_of_hanoi tsumego word_ladder word_sorting zebra_puzzles
 """
 CHECKED_SCORERS = frozenset(_NAMES.split())
-"""Datasets with a scorer of their own that was read. Those with the base class' comparison need no entry."""
+"""Datasets with a scorer of their own that we have read; those with the base class's comparison need no entry."""
 
 Check = Callable[[str, Mapping[str, Any]], bool]
 """(answer, instance) -> whether the answer passes."""

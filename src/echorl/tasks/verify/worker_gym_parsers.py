@@ -15,7 +15,7 @@ MAX_BITS = 20_000
 MAX_EXPONENT, MAX_COMPOUND_EXPONENT = 1_000, 100
 """The largest exponent of a variable or number, and of a sum, product or function, which sympy may expand."""
 MAX_NESTED_CALLS = 5
-"""Functions of functions; sympy's time to simplify them grows steeply."""
+"""The deepest nesting of function calls: sympy's time to simplify them grows steeply."""
 
 INTEGER_OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -30,7 +30,7 @@ FUNCTIONS: Mapping[str, int] = {
     **dict.fromkeys(("sinh", "cosh", "tanh", "coth", "asinh", "acosh", "atanh"), 1),
     **dict.fromkeys(("log", "Rational"), 2),
 }
-"""The functions of sympy that an expression may call -> the most arguments. `Integral` would restate the question."""
+"""Functions of sympy that an expression may call -> most arguments. `Integral` would only repeat the question."""
 CONSTANTS = ("E", "I", "pi")
 
 _EXPRESSION = re.compile(r"[A-Za-z0-9_+\-*/(),.\s]*", re.ASCII)
@@ -40,7 +40,7 @@ _DECIMAL = re.compile(r"(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d{1,2})?", re.ASCII)
 
 
 def evaluate_literal(text: str, *_: Any) -> Any:
-    """Return what the Python literal in `text` means, or the value of arithmetic with integers.
+    """Return the value of the Python literal, or of the arithmetic with integers, in `text`.
 
     >>> evaluate_literal("[[1, 2], ['a']]"), evaluate_literal("(0x10 + 2) << 1")
     ([[1, 2], ['a']], 36)

@@ -13,7 +13,7 @@ Tree = Sequence[Any]
 
 
 def math_equal(gold: str, answer: str, gold_tree: Tree | None = None, answer_tree: Tree | None = None) -> bool:
-    """Whether math-verify finds both equal, LaTeX without delimiters, and their trees show no difference.
+    """Whether math-verify finds both texts (LaTeX without delimiters) equal, and their trees show no difference.
 
     Where a text has no tree, math-verify alone decides.
     """
@@ -56,7 +56,7 @@ def latex_value(answer: str) -> float | None:
 
 
 def differ(gold: Tree, answer: Tree) -> bool:
-    """Whether the trees certainly say different things: other values, another number of them, other brackets."""
+    """Whether the trees certainly differ: in values, in the number of items, or in brackets."""
     import importlib
     import os
     import sys

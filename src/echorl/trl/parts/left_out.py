@@ -34,7 +34,7 @@ def tokens_in_loss(trainer: EchoGRPOTrainer, batch: dict[str, Any]) -> Tensor:
 
 
 def leave_out(trainer: EchoGRPOTrainer, out: dict[str, Any], left_out: Tensor, own_rows: slice) -> None:
-    """Take the rollouts `left_out`, bool [N] over all processes, out of the loss of TRL's batch.
+    """Exclude the rollouts `left_out`, bool [N] over all processes, from the loss of TRL's batch.
 
     Their EchoClips stay: the echo's term has weights and a denominator of its own.
     """
@@ -61,7 +61,7 @@ def log_advantages(trainer: EchoGRPOTrainer, advantages: Tensor) -> None:
 
 
 def check_left_out(trainer: EchoGRPOTrainer) -> None:
-    """Refuse a loss or a KL term whose denominator would count the rollouts that are left out.
+    """Refuse a loss or a KL term whose denominator would count the excluded rollouts.
 
     Raises:
         ValueError: names the settings and the way out.
@@ -70,12 +70,12 @@ def check_left_out(trainer: EchoGRPOTrainer) -> None:
         return
     if trainer.loss_type == "bnpo":
         raise ValueError(
-            f"method={trainer.args.method!r} does not go with loss_type='bnpo', a mean over each micro-batch: those of "
-            "rollouts that are left out would still count. Use loss_type='dapo'."
+            f"method={trainer.args.method!r} does not go with loss_type='bnpo', a mean over each micro-batch: "
+            "micro-batches of excluded rollouts would still count. Use loss_type='dapo'."
         )
     if trainer.args.beta != 0.0 and trainer.loss_type in MEAN_OVER_ROWS:
         raise ValueError(
             f"method={trainer.args.method!r} does not go with beta={trainer.args.beta} and loss_type="
-            f"{trainer.loss_type!r}, a mean over rows that would count the rollouts left out in the KL: use "
+            f"{trainer.loss_type!r}, a mean over rows, whose KL would count the excluded rollouts: use "
             "loss_type='dapo', or beta 0."
         )

@@ -39,7 +39,7 @@ class RowKeys:
         """ValueError if what was remembered is of other rows."""
         if fingerprint != self.fingerprint:
             raise ValueError(
-                f"what method={self.trainer.args.method!r} remembers in this checkpoint is of other training rows: "
+                f"the memory of method={self.trainer.args.method!r} in this checkpoint is of other training rows: "
                 "resume with the rows that the run began with, or start a new run from the checkpoint's weights."
             )
 

@@ -1,4 +1,4 @@
-"""Values that begin with a command, a bracket or a bar."""
+"""Parser of values that begin with a command, a bracket or a bar."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ACCENTS = frozenset("dot ddot hat bar vec tilde overline widehat widetilde overr
 
 
 class Commands(Cursor, ABC):
-    """The part of the parser that reads them; what stands in them is read by the rest."""
+    """The part of the parser that reads such values; `parser` has the methods for what stands inside them."""
 
     @abstractmethod
     def items(self) -> list[Tree]:
@@ -32,7 +32,7 @@ class Commands(Cursor, ABC):
 
     @abstractmethod
     def factor(self) -> Tree:
-        """A value with what stands behind it: powers, subscripts, ..."""
+        """A value with its powers, subscripts, factorials, ..."""
 
     @abstractmethod
     def atom(self) -> Tree:
@@ -40,14 +40,14 @@ class Commands(Cursor, ABC):
 
     @abstractmethod
     def argument(self, *, whole: bool = False) -> Tree:
-        """What a command takes."""
+        """The argument of a command: a group in braces, or one token."""
 
     @abstractmethod
     def begins_factor(self, before: Tree) -> bool:
-        """Whether the next token goes on with the product."""
+        """Whether the next token begins another factor of the product."""
 
     def repeating(self, number: str) -> Tree:
-        r"""The number; with `\overline{3}` behind its decimals a fraction."""
+        r"""The number; a fraction if `\overline{3}` follows its decimals."""
         if "." not in number or self.peek() not in ("overline", "dot", "bar"):
             return ("num", number)
         self.next += 1
@@ -59,7 +59,7 @@ class Commands(Cursor, ABC):
         return ("/", ("num", str(whole)), ("num", str((10 ** len(digits) - 1) * 10**decimals)))
 
     def sequence(self, opening: str) -> Tree:
-        """A bracket: an expression, or a tuple, an interval, a set."""
+        """The content of a bracket that was opened: an expression, a tuple, an interval or a set."""
         bars, self.bars = self.bars, 0
         if opening == "lset" and self.skip("rset"):
             return ("seq", "{", "}")
@@ -75,6 +75,7 @@ class Commands(Cursor, ABC):
         return ("seq", opening, closing, *items)
 
     def absolute(self) -> Tree:
+        """The absolute value whose first bar was read."""
         self.bars += 1
         tree = self.sum()
         self.bars -= 1
@@ -82,6 +83,7 @@ class Commands(Cursor, ABC):
         return ("abs", tree)
 
     def matrix(self, environment: str) -> Tree:
+        """The matrix whose beginning was read."""
         if environment == "array":
             self.raw_argument()
         elif environment not in ("matrix", "pmatrix", "bmatrix", "smallmatrix"):
@@ -99,6 +101,7 @@ class Commands(Cursor, ABC):
         return ("matrix", *(("row", *row) for row in rows))
 
     def named(self, name: str) -> Tree:
+        """The value that begins with this command, word or letter, which was read."""
         if name in ("frac", "binom"):
             over, under = self.argument(), self.argument()
             return ("binom", over, under) if name == "binom" else derivative(over, under) or ("/", over, under)
@@ -142,13 +145,14 @@ class Commands(Cursor, ABC):
         return found
 
     def symbol(self, name: str) -> Tree:
-        """A letter; I(0) is one thing, the value of I at 0."""
+        """A letter as a symbol; `I(0)` is one symbol, the value of I at 0."""
         if self.peek() == "(" and self.peek(1) == "0" and self.peek(2) == ")":
             self.next += 3
             return ("sym", f"{name}(0)")
         return ("sym", name)
 
     def root(self) -> Tree:
+        """The root behind the command sqrt, with its degree."""
         degree: Tree = ("num", "2")
         if self.skip("["):
             degree = self.sum()
@@ -159,6 +163,7 @@ class Commands(Cursor, ABC):
         return ("root", degree, under)
 
     def function(self, name: str) -> Tree:
+        """The function with its base, its exponent and its argument."""
         base: Tree | None = None
         exponent: Tree | None = None
         while self.peek() in ("_", "^"):
@@ -174,6 +179,7 @@ class Commands(Cursor, ABC):
         return tree if exponent is None else ("^", tree, exponent)
 
     def applied(self, name: str, base: Tree | None) -> Tree:
+        """The function of the argument that comes next; exp, log and lg as powers and logarithms."""
         start = self.next
         argument = self.function_argument()
         in_degrees = any(token.text == "circ" for token in self.tokens[start : self.next])
@@ -190,7 +196,7 @@ class Commands(Cursor, ABC):
         return ("fn", name, argument)
 
     def function_argument(self) -> Tree:
-        """A group; or else the factors that stand beside each other, up to the next function."""
+        """The argument of a function: a group, or else the adjacent factors up to the next function."""
         if self.peek() in ("(", "[", "{"):
             return self.factor() if self.peek() == "{" else self.atom()
         factors = [self.factor()]

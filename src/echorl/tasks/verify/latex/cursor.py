@@ -1,4 +1,4 @@
-"""A place in a list of tokens, and the simple steps from it."""
+"""A position in a list of tokens, and the simple steps from it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from echorl.tasks.verify.latex.tokens import Token
 
 
 class Cursor:
-    """`next` is the index of the first token that is not used up."""
+    """A position in a list of tokens.
+
+    Attributes:
+        next: index of the first token that is not read yet.
+    """
 
     def __init__(self, tokens: list[Token]) -> None:
         while tokens and tokens[-1].text in (".", ",", ";", ":"):
@@ -19,26 +23,30 @@ class Cursor:
         """How many bars are open."""
 
     def peek(self, ahead: int = 0) -> str:
-        """The text of a token; "" behind the end, and for words in `\\text{}`, which are no signs."""
+        """The text of a token that is not read yet; "" after the end, and for words in `\\text{}`."""
         at = self.next + ahead
         return self.tokens[at].text if at < len(self.tokens) and self.tokens[at].kind != "text" else ""
 
     def kind(self, ahead: int = 0) -> str:
+        """The kind of a token that is not read yet; "" after the end."""
         at = self.next + ahead
         return self.tokens[at].kind if at < len(self.tokens) else ""
 
     def take(self) -> Token:
+        """Read the next token; Unreadable after the end."""
         if self.next >= len(self.tokens):
             raise Unreadable("it ends too early")
         self.next += 1
         return self.tokens[self.next - 1]
 
     def skip(self, text: str) -> bool:
+        """Read the next token if it has this text, and return whether it had."""
         found = self.peek() == text
         self.next += found
         return found
 
     def expect(self, *texts: str) -> str:
+        """Read the next token and return its text, which must be one of these; Unreadable if it is another."""
         if self.peek() not in texts:
             raise Unreadable(f"{self.peek()!r} where {texts[0]!r} belongs")
         return self.take().text
@@ -54,7 +62,7 @@ class Cursor:
         return self.tokens[start : self.next - 1]
 
     def primes(self) -> str:
-        """The primes that come next, alone or in braces; "" if something else does."""
+        """Read the primes that come next, alone or in braces; "" if there are none."""
         braced = self.skip("{")
         found = ""
         while self.peek() in ("'", "prime"):

@@ -1,4 +1,4 @@
-r"""What an answer in LaTeX or plain text says, as a tree: numbers, symbols, operations, lists, intervals, relations.
+r"""Parser of an answer in LaTeX or plain text into a tree: numbers, symbols, operations, lists, intervals, relations.
 
 A tree is a tuple: its kind, then trees or strings. `("num", "0.5")`, `("sym", "x_1")`, `("const", "pi" | "e" | "i" |
 "infty")`, `("+" | "*", ...)`, `("neg" | "fact" | "abs" | "floor" | "ceil" | "pct", x)`, `("/" | "^" | "binom", x, y)`,
@@ -28,7 +28,7 @@ def read_tree(answer: str, *, commas: bool = True) -> Tree:
     r"""The answer's tree; `commas`: whether a comma may stand between the thousands of a number.
 
     Raises:
-        Unreadable: it has none.
+        Unreadable: it has no tree, as an empty answer.
 
     >>> read_tree(r"x = 4\frac{2}{3}")
     ('rel', '=', ('sym', 'x'), ('+', ('num', '4'), ('/', ('num', '2'), ('num', '3'))))
@@ -50,7 +50,7 @@ def _depth(tree: Tree) -> int:
 
 
 class _Parser(Commands):
-    """Recursive descent."""
+    """A parser by recursive descent; each method reads its tokens and returns their tree."""
 
     def whole(self) -> Tree:
         if self.peek() in ("=", "approx"):
@@ -142,7 +142,7 @@ class _Parser(Commands):
         return product(factors)
 
     def begins_factor(self, before: Tree) -> bool:
-        """Whether the next token goes on with the product by standing beside it."""
+        """Whether the next token begins another factor of the product, without a sign between them."""
         text, kind = self.peek(), self.kind()
         if text == "U" and before[0] == "seq":
             return False
@@ -158,7 +158,7 @@ class _Parser(Commands):
     """How many bars are open."""
 
     def is_mixed(self, before: Tree) -> bool:
-        """Whether `3/4` stands behind the whole number, which makes 2 3/4 of them."""
+        """Whether a whole number is followed by a fraction such as `3/4`, so that both are a mixed number: 2 3/4."""
         digits = before[1], self.peek(), self.peek(2)
         return self.peek(1) == "/" and all(map(str.isdigit, digits)) and 0 < int(digits[1]) < int(digits[2])
 
@@ -214,7 +214,7 @@ class _Parser(Commands):
         raise Unreadable("a subscript of neither a letter nor a number")
 
     def argument(self, *, whole: bool = False) -> Tree:
-        """What a command takes: a group in braces, or one token; of a number its first digit, unless `whole`."""
+        """The argument of a command: a group in braces, or one token; only a number's first digit, unless `whole`."""
         if self.skip("{"):
             items = self.items()
             self.expect("}")

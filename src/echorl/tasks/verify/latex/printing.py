@@ -1,4 +1,4 @@
-r"""A tree as LaTeX that math-verify reads as it is meant, with symbols renamed: it folds and drops some names."""
+r"""Printer of trees as LaTeX for math-verify, with renamed symbols, since math-verify confuses or drops some names."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _CONSTANTS = {"pi": r"\pi ", "e": "e", "i": " i ", "infty": r"\infty "}
 
 
 def symbol_names(*trees: Tree) -> dict[str, str]:
-    """New names for the symbols of all trees together."""
+    """New names for the symbols of all trees together: symbol -> name in LaTeX."""
     symbols = sorted({symbol for tree in trees for symbol in symbols_of(tree)})
     return {symbol: f"x_{{{n}}}" for n, symbol in enumerate(symbols)}
 
 
 def without_plus_or_minus(tree: Tree) -> Tree:
-    r"""The tree with `1 \pm x` as the list of both values, in lists and sets, too.
+    r"""The tree with `1 \pm x` replaced by both values, as a list or as items of its list or set.
 
-    Of the list `x = 1, 2` both values, since the name is that of both.
+    The list `x = 1, 2` becomes the list of both values, since both belong to the name.
     """
     if tree[0] == "list" and tree[1][:2] == ("rel", "=") and all(item[0] != "rel" for item in tree[2:]):
         tree = ("list", tree[1][-1], *tree[2:])
@@ -93,7 +93,7 @@ def _signed(tree: Tree, sign: str) -> Tree:
 
 
 def to_latex(tree: Tree, names: Mapping[str, str]) -> str:
-    r"""The tree in LaTeX, its symbols by their new names.
+    r"""The tree in LaTeX, with the symbols' new names.
 
     >>> to_latex(("*", ("num", "2"), ("+", ("sym", "a"), ("neg", ("num", "1")))), {"a": "x_{0}"})
     '2 \\cdot \\left(x_{0}-1\\right)'
@@ -176,7 +176,7 @@ def _grouped(tree: Tree, printed: str, *, power: bool = False) -> str:
 
 
 def words(tree: Tree) -> str:
-    """Its letters and digits in lower case, if it is words or a product of letters; else ""."""
+    """The letters and digits of a tree in lower case, if it is words or a product of letters; else ""."""
     kind, *parts = tree
     if kind in ("text", "sym", "const"):
         return "".join(filter(str.isalnum, parts[0])).casefold()

@@ -1,4 +1,4 @@
-r"""What stands beside each other in an answer: factors, a mixed number, a unit or other words, a derivative."""
+r"""Trees of adjacent parts of an answer: products, mixed numbers, units or other words, derivatives."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _UNIT_POWERS = [power for n in "1234" for power in (("num", n), ("neg", ("num", 
 
 
 class Unreadable(ValueError):
-    """The text is no formula of the kinds above."""
+    """The answer has no tree; the message gives the reason."""
 
 
 def quotient(factors: list[Tree], under: Tree) -> Tree:
-    """The factors over `under`; of a whole number and one more, a mixed number: 4 2/3."""
+    """The factors over `under`; a mixed number if they are a whole number and a numerator: 4 2/3."""
     if len(factors) == 2 and _is_proper(factors[0], factors[1], under):
         return ("+", factors[0], ("/", factors[1], under))
     if under[0] == "pct":  # 1/3 %
@@ -39,12 +39,12 @@ def quotient(factors: list[Tree], under: Tree) -> Tree:
 
 
 def is_text(tree: Tree) -> bool:
-    """Words, or a power of them."""
+    """Whether a tree is words, or a power of words."""
     return tree[0] == "text" or (tree[0] == "^" and is_text(tree[1]))
 
 
 def product(factors: list[Tree]) -> Tree:
-    """The factors as one tree, without a unit behind them; a whole number and a proper fraction are added.
+    """The factors as one tree, without a unit at their end; a whole number and a proper fraction are added.
 
     Raises:
         Unreadable: words stand between values, before them, or say more than a unit does.
@@ -116,7 +116,7 @@ def _is_proper(whole: Tree, over: Tree, under: Tree) -> bool:
 
 
 def derivative(over: Tree, under: Tree) -> Tree | None:
-    r"""`\frac{d x}{d t}` as a symbol; None for another fraction."""
+    r"""The symbol for a derivative such as `\frac{d x}{d t}`; None for any other fraction."""
     above, below = (tree[1:] if tree[0] == "*" else (tree,) for tree in (over, under))
     if len(below) != 2 or len(above) > 2 or not (_is_d(above[0]) and _is_d(below[0])):
         return None

@@ -1,4 +1,4 @@
-"""Which trees are numbers, and the exact values of the rational ones."""
+"""Exact values of trees that are rational numbers, and the symbols and decimals in a tree."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from fractions import Fraction
 from echorl.tasks.verify.latex.product import Tree
 
 MAX_DIGITS = 1200
-"""Of a number that is computed exactly."""
+"""The most digits of a number that is computed exactly."""
 
 
 def has_symbols(tree: Tree) -> bool:
-    """Whether a letter that is no constant stands in it."""
+    """Whether a tree has a letter that is not a constant."""
     return any(True for _ in symbols_of(tree))
 
 
 def symbols_of(tree: Tree) -> Iterator[str]:
-    """The names of its symbols, some more than once."""
+    """Yield the names of a tree's symbols, one for each place."""
     if tree[0] == "sym":
         yield tree[1]
     for part in tree[1:]:
@@ -27,7 +27,7 @@ def symbols_of(tree: Tree) -> Iterator[str]:
 
 
 def has_decimals(tree: Tree) -> bool:
-    """Whether a number in it has a decimal point."""
+    """Whether a number in the tree has a decimal point."""
     if tree[0] == "num":
         return "." in tree[1]
     return any(has_decimals(part) for part in tree[1:] if isinstance(part, tuple))

@@ -1,4 +1,4 @@
-r"""Tokens of an answer in LaTeX or plain text, without its layout. Takes time linear in the text's length."""
+r"""Tokenizer of an answer in LaTeX or plain text, without layout, in time linear in the text's length."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SYNONYMS = {
     "lbrace": "lset", "rbrace": "rset", "{": "lset", "}": "rset", "bigcup": "cup", "bigcap": "cap", "mp": "pm",
     "ceiling": "ceil", "(": "", ")": "", "[": "", "]": "",
 }  # fmt: skip
-"""A command or word -> the one that says the same; "" says nothing."""
+"""A command or word -> its synonym; "" for one without a meaning."""
 TEXT = frozenset("text mbox hbox textrm textbf textit textnormal mathrm operatorname".split())
 LOOKS = frozenset(
     "mathbf mathit mathsf boldsymbol bm bf rm it pmb underline displaystyle textstyle limits left right big Big bigg "
     "Bigg bigl bigr Bigl Bigr biggl biggr middle angle boxed fbox large Large LARGE huge Huge "
     "small normalsize checkmark".split()
 )
-"""Commands that change the look alone."""
+"""Commands that change only the look."""
 
 _SPACES = re.compile(r"(?<!\\)\\(?:[,;:> !]|(?:quad|qquad|enspace|thinspace)(?![A-Za-z]))|~")
 _COMMA_IN_NUMBER = re.compile(r"(?<=[0-9]),\s*\\!\s*(?=[0-9])")
@@ -67,7 +67,7 @@ PLAIN_NAMES = frozenset(
     "pi infinity inf infty asin acos atan floor ceil ceiling binomial alpha beta gamma delta epsilon zeta theta iota "
     "kappa lambda sigma tau rho phi psi upsilon omega Gamma Delta Theta Lambda Sigma Upsilon Omega".split()
 )
-"""Words that are names without a backslash, too, besides the functions."""
+"""Words that count as names also without a backslash, besides the functions."""
 
 Kind = Literal["number", "name", "text", "sign", "begin", "end"]
 
