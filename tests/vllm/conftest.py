@@ -49,6 +49,19 @@ def share_engines(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(vllm_generation, "LLM", get)
 
 
+def keep_engines(patch: pytest.MonkeyPatch) -> None:
+    """Keep the engines of `echorl eval`: one that is collected takes the process groups of the others along."""
+    import vllm
+
+    start, kept = vllm.LLM, []
+
+    def get(*args, **settings):
+        kept.append(start(*args, **settings))
+        return kept[-1]
+
+    patch.setattr(vllm, "LLM", get)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def engines():
     reason = missing()
@@ -57,6 +70,7 @@ def engines():
     with pytest.MonkeyPatch.context() as patch:
         keep_weights(patch)
         share_engines(patch)
+        keep_engines(patch)
         yield
 
 
