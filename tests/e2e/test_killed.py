@@ -1,6 +1,6 @@
 """kill -9 at random moments of `train`, `probe`, `report` and `compare`: the same command then ends as undisturbed.
 
-ECHORL_TEST_KILLS says how often each is killed: a few times in `make test`, twenty times in `make test-kill`.
+ECHORL_TEST_KILLS says how often each is killed: once in `make test`, twenty times in `make test-kill`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.e2e.test_compare_killed import make_study, numbers
 from tests.evaluate.kills import command, start, whole
 from tests.report import made
 
-KILLS = int(os.environ.get("ECHORL_TEST_KILLS", "2"))
+KILLS = int(os.environ.get("ECHORL_TEST_KILLS", "1"))
 REWARDS = Path(__file__).parents[1] / "cli" / "rewards.py"
 RECIPE = {
     "num_generations": 4, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 2, "num_iterations": 2,
