@@ -106,5 +106,5 @@ def _is(value: Any, kind: type) -> bool:
 
 
 def is_drawable(value: Any) -> bool:
-    """Whether a value is a number (not true or false), finite and at most `LARGEST` in size."""
+    """Return whether a value is a number (not true or false), finite and at most `LARGEST` in size."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST

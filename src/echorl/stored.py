@@ -48,7 +48,7 @@ def scratch_in(folder: Path) -> Iterator[Path]:
 
 
 def is_scratch(name: str) -> bool:
-    """Whether a file of this name is a scratch file, which a kill may have left.
+    """Return whether a file of this name is a scratch file, which a kill may have left.
 
     >>> is_scratch(".echorl-0123456789abcdef.tmp"), is_scratch("notes.tmp")
     (True, False)

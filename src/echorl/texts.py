@@ -71,7 +71,7 @@ def _is_deep(value: Any) -> bool:
 
 
 def is_text(value: Any) -> bool:
-    """Whether a value is a string without lone surrogates (halves of characters), so that UTF-8 can hold it.
+    """Return whether a value is a string without lone surrogates (halves of characters), so that UTF-8 can hold it.
 
     >>> is_text("a"), is_text("a\\ud83d"), is_text(5)
     (True, False, False)

@@ -69,7 +69,7 @@ def pack_path(folder: str | Path) -> Path:
 
 
 def is_pack(path: Path) -> bool:
-    """Whether a path has the name of a packed study.
+    """Return whether a path has the name of a packed study.
 
     >>> is_pack(Path("runs/study.jsonl.gz")), is_pack(Path("study.yaml"))
     (True, False)

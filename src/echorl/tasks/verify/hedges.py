@@ -32,7 +32,7 @@ _SIGNS = re.compile(r"\?|!=|[<>|]|\\(?:neq?|pm|mp|lt|gt|leq?|geq?|sim|not|neg|lo
 
 
 def is_hedged(text: str) -> bool:
-    """Whether a word or a sign denies the number, makes it vague, or adds another one.
+    """Return whether a word or a sign denies the number, makes it vague, or adds another one.
 
     >>> is_hedged("not 42"), is_hedged("42 or more"), is_hedged("exactly 42")
     (True, True, False)

@@ -136,7 +136,7 @@ def _judge_rationals(gold: Tree, answer: Tree) -> Verdict | None:
 
 
 def comparison(answer: str, gold: str) -> tuple[Any, ...]:
-    """What a worker's `math_equal` is asked: both in LaTeX that math-verify reads as meant, and both trees."""
+    """Arguments of a worker's `math_equal`: both in LaTeX that math-verify reads as meant, and both trees."""
     wanted = reading(gold)
     given = None if wanted is None else answer_reading(answer, wanted)
     if wanted is None or given is None:

@@ -53,7 +53,7 @@ _ROOT = re.compile(
 
 
 def after_thinking(text: str) -> str:
-    """What follows the last `</think>`; "" if thinking began and never ended; else the text.
+    """Return what follows the last `</think>`; "" if thinking began and never ended; else the text.
 
     >>> after_thinking("<think>1</think> 2"), after_thinking("<think> 1"), after_thinking("1")
     (' 2', '', '1')
@@ -65,7 +65,7 @@ def after_thinking(text: str) -> str:
 
 
 def last_box(text: str) -> str | None:
-    r"""What the last `\boxed{...}` holds, stripped; None if there is none.
+    r"""Return what the last `\boxed{...}` holds, stripped; None if there is none.
 
     A box that never closes is passed over for the one before it; of boxes in each other the inner one counts. A box
     without braces holds one number, letter or command.
@@ -78,14 +78,14 @@ def last_box(text: str) -> str | None:
     starts = [found.end() for found in _BOX.finditer(text)]
     ends = _closing_braces(text, starts[0] - 1) if starts else {}
     start = next((start for start in reversed(starts) if start in ends), None)
-    bare = next((found for found in reversed(list(_BARE_BOX.finditer(text)))), None)
+    bare = next(reversed(list(_BARE_BOX.finditer(text))), None)
     if bare is not None and (start is None or bare.start() > start):
         return next(group for group in bare.groups() if group)
     return None if start is None else text[start : ends[start]].strip()
 
 
 def last_tag(text: str) -> str | None:
-    """What stands between the last `<answer>` and its `</answer>`, stripped; None if there is none that closes.
+    """Return what stands between the last `<answer>` and its `</answer>`, stripped; None if there is none that closes.
 
     >>> last_tag("<answer>1</answer> or <answer> 2 </answer>"), last_tag("<answer>1"), last_tag("1")
     ('2', None, None)
@@ -96,7 +96,7 @@ def last_tag(text: str) -> str | None:
 
 
 def depth(text: str) -> int:
-    """How deep its brackets are nested; those that never close count.
+    """Return how deep its brackets are nested; those that never close count.
 
     >>> depth("f(x[1], {2})"), depth("((("), depth("1")
     (2, 3, 0)

@@ -38,7 +38,7 @@ def _whole_number(generator: random.Random) -> int:
 
 
 def _has_divisors(tree: Tree) -> bool:
-    """Whether it holds a greatest common divisor or a least common multiple."""
+    """Return whether it holds a greatest common divisor or a least common multiple."""
     if tree[0] == "fn" and tree[1] in ("gcd", "lcm"):
         return True
     return any(_has_divisors(part) for part in tree[1:] if not isinstance(part, str))

@@ -24,7 +24,7 @@ _OPEN = {"<": True, ">": True, "le": False, "ge": False}
 
 
 def differ(gold: Tree, answer: Tree) -> bool:
-    """Whether the answer certainly differs from the gold one; False where that can't be decided."""
+    """Return whether the answer certainly differs from the gold one; False where that can't be decided."""
     import mpmath
 
     try:
@@ -35,7 +35,7 @@ def differ(gold: Tree, answer: Tree) -> bool:
 
 
 def same(gold: Tree, answer: Tree) -> bool:
-    """Whether both have equal values.
+    """Return whether both have equal values.
 
     Raises:
         Unknown: this can't be decided.
@@ -105,7 +105,7 @@ def _is_rounded(value: Tree, rounded: Tree) -> bool:
 
 
 def _is_definition(tree: Tree) -> bool:
-    """Whether it is an equation of a symbol, or of a function of symbols, with something else."""
+    """Return whether it is an equation of a symbol, or of a function of symbols, with something else."""
     left = tree[2]
     return set(tree[1].split()) == {"="} and (
         left[0] == "sym" or (left[0] == "*" and all(part[0] == "sym" for part in left[1:]))
@@ -196,7 +196,7 @@ def _without_names(items: list[Tree]) -> list[Tree]:
 
 
 def _have_names(items: list[Tree]) -> bool:
-    """Whether each is the value of a letter of its own; x_1 and x_2 are two values of x."""
+    """Return whether each is the value of a letter of its own; x_1 and x_2 are two values of x."""
     names = [str(item[2]).partition("_")[0] for item in items if item[0] == "rel" and _is_definition(item)]
     return len(set(names)) == len(items) > 1
 
@@ -206,7 +206,7 @@ def _is_ordered(tree: Tree) -> bool:
 
 
 def _match(items: list[Tree], others: list[Tree]) -> bool:
-    """Whether each item has an equal one of its own among the others."""
+    """Return whether each item has an equal one of its own among the others."""
     rest = list(others)
     for item in items:
         equal = next((n for n, other in enumerate(rest) if same(item, other)), None)
@@ -248,7 +248,7 @@ def _same_percentage(gold: Tree, answer: Tree) -> bool:
 
 
 def _is_plain(tree: Tree) -> bool:
-    """Whether it is a number as it is written, a power of ten beside it or not."""
+    """Return whether it is a number as it is written, a power of ten beside it or not."""
     if tree[0] == "*" and len(tree) == 3 and tree[2][0] == "^" and list(tree[2][1]) == ["num", "10"]:
         tree = tree[1]
     return tree[0] == "num" or (tree[0] == "neg" and tree[1][0] == "num")

@@ -108,6 +108,7 @@ class _Builder:
         self.open_calls = 0
 
     def build(self, node: ast.expr) -> Any:
+        """The value of an allowed node; ValueError for any other."""
         match node:
             case ast.Constant():
                 return self._number(node)

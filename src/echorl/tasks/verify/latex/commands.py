@@ -44,7 +44,7 @@ class Commands(Cursor, ABC):
 
     @abstractmethod
     def begins_factor(self, before: Tree) -> bool:
-        """Whether the next token begins another factor of the product."""
+        """Return whether the next token begins another factor of the product."""
 
     def repeating(self, number: str) -> Tree:
         r"""The number; a fraction if `\overline{3}` follows its decimals."""
@@ -137,7 +137,7 @@ class Commands(Cursor, ABC):
         raise Unreadable(f"the command {name!r}")
 
     def has_power(self) -> bool:
-        """Whether a power or a subscript stands behind the next group."""
+        """Return whether a power or a subscript stands behind the next group."""
         start = self.next
         self.raw_argument()
         found = self.peek() in ("^", "_")

@@ -20,7 +20,7 @@ class Cursor:
         self.next = 0
         self.depth = 0
         self.bars = 0
-        """How many bars are open."""
+        """Number of open bars."""
 
     def peek(self, ahead: int = 0) -> str:
         """The text of a token that is not read yet; "" after the end, and for words in `\\text{}`."""

@@ -116,6 +116,7 @@ class _Parser(Commands):
         return _joined(tree, terms)
 
     def term(self) -> Tree:
+        """Factors with `*`, `/` or nothing between them."""
         if self.peek() in ("+", "-"):  # 2 \cdot -3, --1
             sign = self.take().text
             self.depth += 1
@@ -142,7 +143,7 @@ class _Parser(Commands):
         return product(factors)
 
     def begins_factor(self, before: Tree) -> bool:
-        """Whether the next token begins another factor of the product, without a sign between them."""
+        """Return whether the next token begins another factor of the product, without a sign between them."""
         text, kind = self.peek(), self.kind()
         if text == "U" and before[0] == "seq":
             return False
@@ -154,15 +155,13 @@ class _Parser(Commands):
             return text not in RELATIONS | NO_FACTORS
         return text in ("(", "[", "{") or (text == "|" and not self.bars)
 
-    bars = 0
-    """How many bars are open."""
-
     def is_mixed(self, before: Tree) -> bool:
-        """Whether a whole number is followed by a fraction such as `3/4`, so that both are a mixed number: 2 3/4."""
+        """Return whether a fraction such as `3/4` follows a whole number, so that both are a mixed number."""
         digits = before[1], self.peek(), self.peek(2)
         return self.peek(1) == "/" and all(map(str.isdigit, digits)) and 0 < int(digits[1]) < int(digits[2])
 
     def factor(self) -> Tree:
+        """A value with its powers, factorials, percent signs, primes and subscripts."""
         tree = self.atom()
         while True:
             text = self.peek()
@@ -189,6 +188,7 @@ class _Parser(Commands):
                 return tree
 
     def power(self, base: Tree) -> Tree:
+        """The base with the exponent that comes next; degrees and primes are no exponents."""
         if self.skip("circ"):
             return base
         start = self.next
@@ -233,6 +233,7 @@ class _Parser(Commands):
         return self.atom()
 
     def atom(self) -> Tree:
+        """A number, a symbol, words, a command, or what stands in brackets or bars."""
         token = self.take()
         text = token.text
         if token.kind == "number":

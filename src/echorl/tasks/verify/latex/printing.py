@@ -64,7 +64,7 @@ def _with_base(tree: Tree, *, natural: bool) -> Tree:
 
 
 def without_approximation(tree: Tree, value: Fraction | None) -> Tree:
-    r"""Of `\sqrt2 \approx 1.414` the root; the rounded number if it is the value that is asked for."""
+    r"""Return the root of `\sqrt2 \approx 1.414`; the rounded number if it is the value that is asked for."""
     operators = tree[1].split() if tree[0] == "rel" else []
     if "approx" not in operators:
         return tree

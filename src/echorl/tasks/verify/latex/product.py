@@ -39,7 +39,7 @@ def quotient(factors: list[Tree], under: Tree) -> Tree:
 
 
 def is_text(tree: Tree) -> bool:
-    """Whether a tree is words, or a power of words."""
+    """Return whether a tree is words, or a power of words."""
     return tree[0] == "text" or (tree[0] == "^" and is_text(tree[1]))
 
 
@@ -59,7 +59,7 @@ def product(factors: list[Tree]) -> Tree:
 
 
 def negated(tree: Tree) -> Tree:
-    """Of a percentage a percentage."""
+    """Return the tree with the other sign; the negative of a percentage is a percentage."""
     return ("pct", ("neg", tree[1])) if tree[0] == "pct" else ("neg", tree)
 
 
@@ -110,7 +110,7 @@ def _may_be_unit(words: str) -> bool:
 
 
 def _is_proper(whole: Tree, over: Tree, under: Tree) -> bool:
-    """Whether the three are the parts of a mixed number."""
+    """Return whether the three are the parts of a mixed number."""
     digits = [tree[1] for tree in (whole, over, under) if tree[0] == "num"]
     return len(digits) == 3 and all(map(str.isdigit, digits)) and 0 < int(digits[1]) < int(digits[2])
 

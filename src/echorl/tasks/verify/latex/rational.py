@@ -13,7 +13,7 @@ MAX_DIGITS = 1200
 
 
 def has_symbols(tree: Tree) -> bool:
-    """Whether a tree has a letter that is not a constant."""
+    """Return whether a tree has a letter that is not a constant."""
     return any(True for _ in symbols_of(tree))
 
 
@@ -27,7 +27,7 @@ def symbols_of(tree: Tree) -> Iterator[str]:
 
 
 def has_decimals(tree: Tree) -> bool:
-    """Whether a number in the tree has a decimal point."""
+    """Return whether a number in the tree has a decimal point."""
     if tree[0] == "num":
         return "." in tree[1]
     return any(has_decimals(part) for part in tree[1:] if isinstance(part, tuple))
