@@ -15,7 +15,7 @@ from echorl.cli import main
 from echorl.lab.evaluate import pass_at_1
 from echorl.lab.quickstart import arm_folder, run, summary
 from echorl.lab.quickstart.study import ARMS, TINY
-from echorl.support.output_folder import contents
+from echorl.support.folder import contents
 
 STEPS = TINY.num_steps
 

@@ -193,6 +193,7 @@ def _draw(curves: Sequence[Mapping[str, Any]], folder: Path, what: str) -> list[
 
     from echorl.lab.report.charts import Chart
     from echorl.lab.report.plots import draw
+    from echorl.support.files import write_bytes
 
     rows = [curves[start : start + A_ROW] for start in range(0, len(curves), A_ROW)]
     paths = []
@@ -200,6 +201,6 @@ def _draw(curves: Sequence[Mapping[str, Any]], folder: Path, what: str) -> list[
         panels = [partial(Chart.from_json(curve).draw, legend=True) for curve in row]
         path = folder / (f"{what}-{number}.png" if len(rows) > 1 else f"{what}.png")
         for each in (path, path.with_suffix(".svg")):
-            each.write_bytes(draw(panels, size=(4.4, 3.3), suffix=each.suffix[1:]))
+            write_bytes(each, draw(panels, size=(4.4, 3.3), suffix=each.suffix[1:]))
         paths.append(path)
     return paths

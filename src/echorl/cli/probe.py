@@ -119,7 +119,7 @@ def _work(args: argparse.Namespace, plan: Plan, checkpoint: Checkpoint) -> Work:
 def show_result(result: Mapping[str, Any], folder: Path) -> None:
     """Print the sizes, a row a rule, and the verdict."""
     from echorl.cli.eval_table import print_table
-    from echorl.lab.probe.folder import RESULT
+    from echorl.lab.probe.run import RESULT
 
     sizes, solved = result["sizes"], result["pass_at_1"]
     shares = ", ".join(f"{share:.0%} {kind.replace('_', '-')}" for kind, share in result["groups"].items())

@@ -16,7 +16,7 @@ from trl.trainer.utils import strip_images_from_messages
 
 from echorl.core.ledger import KINDS
 from echorl.core.mining import EchoClips
-from echorl.support.stored import replacing
+from echorl.support.files import replacing
 from echorl.support.visible import visible
 from echorl.tasks.base import completion_text
 from echorl.trl.sources import GenerationCapture

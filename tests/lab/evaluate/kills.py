@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from echorl.lab.evaluate.store import Store
 from tests.lab.evaluate.fakes import run, work
 
 TIMES = 10
@@ -66,9 +67,9 @@ def start(target: Callable[..., None], *args: Any) -> Any:
 
 
 def parts(folder: Path) -> dict[Path, int]:
-    """Chunk's file -> when it was written."""
+    """Return when the note of each finished chunk was written, which is after the chunk's file."""
     found = {}
-    for path in folder.glob("parts/*/*.parquet"):
+    for path in folder.glob("parts/*/*.key.json"):
         with suppress(FileNotFoundError):  # all are scored, and the files go
             found[path] = path.stat().st_mtime_ns
     return found
@@ -79,7 +80,8 @@ def scripted(folder: Path, log: Path) -> None:
     from echorl.lab.evaluate import grading
 
     grading.SLICE = 8
-    run(folder, work(size=12, seconds=0.02), log=log, seconds=0.03)
+    with Store(folder).locked():  # as the command does: what killed calls left of scratch files goes
+        run(folder, work(size=12, seconds=0.02), log=log, seconds=0.03)
 
 
 def command(argv: list[str], log: Path) -> None:

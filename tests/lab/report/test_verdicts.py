@@ -6,7 +6,7 @@ import shutil
 
 from echorl.lab.report.sources import read_source
 from echorl.lab.report.verdicts import note_tables, verdict_table
-from echorl.support.stored import read_json, write_json
+from echorl.support.files import read_json, write_json
 from tests.lab.report.made import make_comparison
 
 

@@ -24,8 +24,8 @@ from echorl.lab.jobs import View
 from echorl.lab.mine.layouts import Columns
 from echorl.lab.mine.rows import read_rollouts
 from echorl.lab.mine.scorer import Scorer
-from echorl.support.output_folder import claim
-from echorl.support.stored import write_json
+from echorl.support.files import write_json
+from echorl.support.folder import ResultFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ def _score_all(
 ) -> tuple[list[Trace], list[Scores | None], dict[str, Any]]:
     """All traces with their scores, and the settings that they were made with."""
     settings = _settings(plan)
-    claim(folder, settings, command="`echorl analyze`", holds="an analysis")
+    ResultFolder(folder, "analyze", holds="an analysis").claim(settings)
     traces = _collect(folder / "rollouts", plan, load, view)
     key = {name: settings[name] for name in ("model", "prompts", "temperature")}
     start, size = partial(load.scorer, plan.sampling.temperature or 1.0), plan.sampling.batch_size

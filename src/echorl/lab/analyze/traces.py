@@ -22,7 +22,7 @@ from echorl.lab.jobs import View
 from echorl.lab.mine.layouts import Rollout
 from echorl.lab.mine.scorer import Reading, Scorer, Tokens, tokenize
 from echorl.models.loading import tokenizer_of
-from echorl.support.stored import cached
+from echorl.support.folder import json_parts
 
 EXPERT, RIGHT, WRONG = KINDS = ("demonstration", "right", "wrong")
 """Whose solution: the expert's, or the policy's own by the verifier's verdict."""
@@ -76,22 +76,21 @@ def score_traces(
     size: int,
     view: View,
 ) -> list[Scores | None]:
-    """The scores of all traces, a part of `size` at a time; parts that are in `folder` are not made again.
+    """Return the scores of all traces, made a part of `size` at a time; parts that are in `folder` are not made again.
 
     None for a trace that is too long for the model's context or has no step (white space alone). `start` loads the
     model, for the first part that is not there. `key` holds what the scores depend on besides the traces.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    reader = _Reader(checkpoint, start)
+    parts, reader = json_parts(folder), _Reader(checkpoint, start)
     advance = view.begin("scoring solutions", len(traces))
-    found: list[Scores | None] = []
+    scores: list[Scores | None] = []
     for index, begin in enumerate(range(0, len(traces), size)):
         part = traces[begin : begin + size]
         digest = short_hash(*(json.dumps([trace.item.id, trace.kind, trace.text, trace.ended]) for trace in part))
-        made = cached(folder / f"{index:06d}.json", {**key, "traces": digest}, partial(reader.read, part))
-        found += [None if one is None else Scores(**one) for one in made]
-        advance(len(found))
-    return found
+        parts.ensure(index, {**key, "traces": digest}, partial(reader.read, part))
+        scores += [None if row is None else Scores(**row) for row in parts.load(index)]
+        advance(len(scores))
+    return scores
 
 
 class _Reader:

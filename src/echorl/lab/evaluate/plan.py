@@ -69,6 +69,10 @@ class Chunk:
     seed: int
     requests: tuple[Request, ...]
 
+    def key(self) -> dict[str, Any]:
+        """Return what its file must be of; ready for JSON."""
+        return {"requests": [[request.item.id, request.sample] for request in self.requests]}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Work:

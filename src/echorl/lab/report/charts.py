@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from echorl.lab.report.looks import COLOUR_NAMES, DASHES
 from echorl.lab.report.plots import BLUE, COLOURS, GREY, as_percent, draw, embeddable, whole_numbers
+from echorl.support.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,8 +116,8 @@ def svg(chart: Drawn) -> str:
 
 
 def write_png(chart: Drawn, path: Path) -> None:
-    """One chart with its legend, on white."""
-    path.write_bytes(draw([lambda ax: chart.draw(ax, legend=True)], size=chart.size, suffix="png"))
+    """Write one chart with its legend, on white, in one move."""
+    write_bytes(path, draw([lambda ax: chart.draw(ax, legend=True)], size=chart.size, suffix="png"))
 
 
 def _draw_line(ax: Axes, line: Line, *, log: bool) -> None:
