@@ -16,11 +16,11 @@ from trl.trainer.utils import strip_images_from_messages
 
 from echorl.core.ledger import KINDS
 from echorl.core.mining import EchoClips
-from echorl.stored import replacing
+from echorl.support.stored import replacing
+from echorl.support.visible import visible
 from echorl.tasks.base import completion_text
 from echorl.trl.sources import GenerationCapture
 from echorl.trl.verdicts import Verdicts
-from echorl.visible import visible
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
