@@ -122,7 +122,7 @@ def _plan(args: argparse.Namespace, files: list[Path], checkpoint: Checkpoint) -
 def show_summary(found: Mapping[str, Any], folder: Path, format: str) -> None:
     """Print the groups by kind, and a column of numbers for each kind whose groups gave clips."""
     from echorl.analysis.mine_summary import table_rows
-    from echorl.core.ledger import MEANING
+    from echorl.core.statistics import MEANING
 
     total = found["all"]
     print(f"{total['rollouts']} rollouts in {total['groups']} groups, {total['degenerate']:.1%} of them degenerate")

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from echorl.core.ledger import KINDS, GroupKinds
+from echorl.core.groups import Groups
+from echorl.core.statistics import KINDS
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -21,18 +22,18 @@ class Batch:
     Attributes:
         rewards: float [N], the weighted sums of all reward functions; NaN where there is none.
         success: bool [N], the verdict; scored: bool [N], false where no verifier gave one.
-        kinds: the groups by kind; `kinds.group` int64 [N] is each rollout's group.
+        kinds: the groups by kind; `kinds.index` int64 [N] is each rollout's group.
     """
 
     rewards: Tensor
     success: Tensor
     scored: Tensor
-    kinds: GroupKinds
+    kinds: Groups
 
     @property
     def groups(self) -> Tensor:
         """int64 [N]: each rollout's group, from 0."""
-        return self.kinds.group
+        return self.kinds.index
 
     @property
     def degenerate(self) -> Tensor:
@@ -53,7 +54,7 @@ class Batch:
 
     def rows(self, own: slice) -> Batch:
         """A part of the rollouts; what is known of their groups stays."""
-        kinds = replace(self.kinds, group=self.groups[own])
+        kinds = replace(self.kinds, index=self.groups[own])
         return Batch(rewards=self.rewards[own], success=self.success[own], scored=self.scored[own], kinds=kinds)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from echorl.checked import is_drawable
-from echorl.core.ledger import KINDS, MEANING
+from echorl.core.statistics import KINDS, MEANING
 from echorl.report.charts import Chart, Line
 from echorl.report.page import Table
 from echorl.report.plots import smooth

@@ -38,7 +38,7 @@ def read_mined(folder: Path) -> Source:
         ValueError: the summary is not `echorl mine`'s.
     """
     from echorl.analysis.mine_summary import table_rows
-    from echorl.core.ledger import KINDS, MEANING
+    from echorl.core.statistics import KINDS, MEANING
 
     kinds = {"all": MINED, **{f"{kind}?": MINED for kind in KINDS}}
     found = _required(folder / "summary.json", {"value": kinds}, "mine")["value"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.checked import Maybe, check
-from echorl.core.ledger import MEANING
+from echorl.core.statistics import MEANING
 from echorl.report.gallery import EDGES, Exhibit, Rollout, Row, Step, choose_exhibits, make_rollout
 from echorl.texts import parse_json
 from echorl.visible import prompt_text, visible
