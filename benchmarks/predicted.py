@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scatter import Dots, Scatter
-from echorl.checked import Maybe, is_drawable, read_object
-from echorl.evaluate import mean_of_runs
-from echorl.report.charts import svg
-from echorl.report.page import Section, Table
-from echorl.report.verdicts import PASS, parts_of
+from echorl.lab.checked import Maybe, is_drawable, read_object
+from echorl.lab.evaluate import mean_of_runs
+from echorl.lab.report.charts import svg
+from echorl.lab.report.page import Section, Table
+from echorl.lab.report.verdicts import PASS, parts_of
 
 VANISHING = 1e-9
 """Up to this EchoRL's coefficient only switches its mining on."""

@@ -15,13 +15,13 @@ from typing import Any
 import yaml
 
 from benchmarks.predicted import make_sections, read_points, spearman
-from echorl.compare.packed import PackedStudy, open_pack
-from echorl.compare.results import make_results, results_markdown
-from echorl.compare.table import markdown_rows, number
-from echorl.report.assemble import Report, assemble
-from echorl.report.compared import of_results
-from echorl.report.page import write
-from echorl.report.verdicts import PASS, verdict_table
+from echorl.lab.compare.packed import PackedStudy, open_pack
+from echorl.lab.compare.results import make_results, results_markdown
+from echorl.lab.compare.table import markdown_rows, number
+from echorl.lab.report.assemble import Report, assemble
+from echorl.lab.report.compared import of_results
+from echorl.lab.report.page import write
+from echorl.lab.report.verdicts import PASS, verdict_table
 
 MAIN = ("chain_sum", "products")
 OTHERS = (

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from echorl.report.charts import plain_text
-from echorl.report.looks import COLOUR_NAMES
-from echorl.report.plots import COLOURS, GREY
+from echorl.lab.report.charts import plain_text
+from echorl.lab.report.looks import COLOUR_NAMES
+from echorl.lab.report.plots import COLOURS, GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

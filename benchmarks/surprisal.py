@@ -33,11 +33,11 @@ from torch import Tensor
 from benchmarks.results import write_csv
 from echorl import EchoConfig, StepDelimiters, logp_and_entropy, mine_echo_clips, segment_steps, step_entropy
 from echorl.core.entropy import step_lengths
-from echorl.evaluate import sample
-from echorl.evaluate.loading import load_policy
-from echorl.pretrained import fetch
-from echorl.quickstart import POLICY
-from echorl.quickstart.score import roll_out
+from echorl.lab.evaluate import sample
+from echorl.lab.quickstart.score import roll_out
+from echorl.models import POLICY
+from echorl.models.loading import load_policy
+from echorl.models.smollm2 import fetch
 
 GROUP_SIZE, SET_SIZES, MIN_STEP_TOKENS = 8, (1, 2, 4, 8), (1, 8)
 INSTRUCTION = "\n\nReason step by step, one step a line."

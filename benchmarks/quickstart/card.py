@@ -21,8 +21,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
-from echorl.quickstart import MAX_NEW_TOKENS, POLICY, TASK
+from echorl.models import POLICY
 from echorl.tasks import load_task
+from echorl.tasks.quickstart import MAX_NEW_TOKENS, TASK
 from echorl.tasks.solutions import read_terms
 
 SPLITS = ("validation", "test", "harder")

@@ -22,8 +22,8 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from echorl.quickstart import TASK
 from echorl.tasks import load_task
+from echorl.tasks.quickstart import TASK
 from echorl.tasks.solutions import chain_sum_solution
 
 IGNORED = -100

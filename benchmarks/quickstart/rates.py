@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from echorl.evaluate import pass_at_1
-from echorl.quickstart.study import Study
-from echorl.stored import cached
+from echorl.lab.evaluate import pass_at_1
+from echorl.lab.quickstart.study import Study
+from echorl.support.stored import cached
 
 RATES = (3e-5, 1e-4, 3e-4, 1e-3)
 SEEDS = (0, 1)
@@ -38,7 +38,7 @@ def run_grid(output: Path, study: Study, *, rates: Sequence[float], seeds: Seque
 
 def run_cell(folder: Path, study: Study) -> float:
     """Validation pass@1 of plain GRPO after training with these settings."""
-    from echorl.quickstart.arm import train_arm
+    from echorl.lab.quickstart.arm import train_arm
 
     train_arm(study, 0.0, folder)
     return cached(folder / "validation.json", study.key("validation"), lambda: validate(folder / "policy", study))
@@ -46,8 +46,8 @@ def run_cell(folder: Path, study: Study) -> float:
 
 def validate(policy: Path, study: Study) -> float:
     """pass@1 on the validation split."""
-    from echorl.evaluate.loading import load_policy
-    from echorl.quickstart.score import roll_out
+    from echorl.lab.quickstart.score import roll_out
+    from echorl.models.loading import load_policy
 
     size = {"num_prompts": study.test_prompts, "group_size": study.samples_per_prompt}
     return pass_at_1(roll_out(*load_policy(policy), "validation", seed=study.seed, **size)[2]).value
@@ -84,7 +84,7 @@ def main() -> None:
 
     import torch
 
-    from echorl.quickstart import POLICY
+    from echorl.models import POLICY
 
     torch.set_num_threads(options.threads)
     study = Study()

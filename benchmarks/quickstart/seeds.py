@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from echorl.evaluate import mean_of_runs
-from echorl.quickstart.study import SPLITS
-from echorl.quickstart.summary import points
-from echorl.stored import read_json
+from echorl.lab.evaluate import mean_of_runs
+from echorl.lab.quickstart.study import SPLITS
+from echorl.lab.quickstart.summary import points
+from echorl.support.stored import read_json
 
 MEASURES = ("accuracy", "pass_at_k")
 

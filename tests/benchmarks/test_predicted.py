@@ -14,8 +14,8 @@ from benchmarks.predicted import (
     spearman,
 )
 from benchmarks.scatter import _apart
-from echorl.stored import write_json
-from tests.report.made import make_probe
+from echorl.support.stored import write_json
+from tests.lab.report.made import make_probe
 
 COSINES = {
     ("echo", "verified"): 0.9,

@@ -12,9 +12,9 @@ from benchmarks.quickstart import seeds
 from benchmarks.quickstart.card import group_kinds, mean_and_margin, means_by, sample, token_kinds, way_taken
 from benchmarks.quickstart.policy import Phase, make_tokenizer, warm_start
 from benchmarks.quickstart.rates import best_rate, markdown
-from echorl.evaluate.loading import load_policy
-from echorl.quickstart import POLICY
-from echorl.stored import write_json
+from echorl.models import POLICY
+from echorl.models.loading import load_policy
+from echorl.support.stored import write_json
 from echorl.tasks.solutions import WAYS, chain_sum_solution
 
 QUESTION = "State the final answer to the following arithmetic problem: {} ="

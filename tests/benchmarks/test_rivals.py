@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.rivals import MAIN, OTHERS, STORED, TABLES, document, read_notes
-from echorl.compare.packed import open_pack
-from echorl.compare.results import make_results
+from echorl.lab.compare.packed import open_pack
+from echorl.lab.compare.results import make_results
 
 ROOT = Path(__file__).parents[2]
 NUMBER = re.compile(r"[-+]?[0-9][0-9.,]*[0-9]|[-+]?[0-9]|diverged")
@@ -33,7 +33,7 @@ def test_every_run_of_every_plan_is_there(studies):
 
 
 def test_the_packs_give_every_number_of_the_committed_tables(studies, monkeypatch):
-    monkeypatch.setattr("echorl.compare.table.paired_runs", lambda *_: NO_BOOTSTRAP)
+    monkeypatch.setattr("echorl.lab.compare.table.paired_runs", lambda *_: NO_BOOTSTRAP)
     results = {name: make_results(studies[name], studies[name].pack.methods) for name in MAIN}
     assert cells(document(results)) == cells((ROOT / TABLES).read_text(encoding="utf-8"))
 

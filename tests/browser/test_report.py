@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from echorl.report.assemble import make_report
-from echorl.report.page import Page, write
-from echorl.report.viewer import from_dumps, gallery_json
-from echorl.visible import visible
-from tests.report import made
+from echorl.lab.report.assemble import make_report
+from echorl.lab.report.page import Page, write
+from echorl.lab.report.viewer import from_dumps, gallery_json
+from echorl.support.visible import visible
+from tests.lab.report import made
 
 MANY = 2000
 
@@ -213,8 +213,8 @@ def _as_seen(text: str) -> str:
 def test_a_lone_surrogate(tmp_path, watched):
     """JSON can hold one and HTML can't: it is shown as its number."""
     text = json.loads('"a\\ud800b"')
-    from echorl.report.gallery import make_rollout
-    from echorl.report.viewer import _shown  # parquet can't hold it: from the row on
+    from echorl.lab.report.gallery import make_rollout
+    from echorl.lab.report.viewer import _shown  # parquet can't hold it: from the row on
 
     [row, *_] = made.group_rows(0, 0, completion=text, tokens=[text], entropy=[0.7], step_ids=[0])
     group = {

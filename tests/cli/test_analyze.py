@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 from echorl.cli import main
-from tests.analysis.conftest import write
+from tests.lab.conftest import write
 
 QUICK = ["--model", "quickstart", "--benchmark", "quickstart", "--prompts", "6", "--samples", "3", "--device", "cpu"]
 SHORT = [*QUICK, "--max_new_tokens", "40", "--batch_size", "9", "--output_dir", "out"]
@@ -76,7 +76,7 @@ def test_numbers_hang_together(analysed):
 def test_stored_rollouts_take_the_place_of_sampling(tmp_path, analysed):
     import pyarrow.parquet as pq
 
-    from echorl.evaluate.benchmarks import load_benchmark
+    from echorl.lab.evaluate.benchmarks import load_benchmark
 
     prompts = {item.id: item.prompt for item in load_benchmark("quickstart").items()}
     rows = pq.read_table(analysed / "rollouts/samples/quickstart.parquet").to_pylist()

@@ -12,9 +12,9 @@ import pytest
 from filelock import FileLock
 
 from echorl.cli import main
-from echorl.compare.run import scores_path
-from echorl.processes import JobsFailed
-from echorl.stored import write_json
+from echorl.lab.compare.run import scores_path
+from echorl.lab.jobs import JobsFailed
+from echorl.support.stored import write_json
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_a_dry_run_checks_too(write_study, fails):
 
 
 def test_the_env_of_the_recipe_holds_while_arms_are_checked_and_no_longer(write_study, monkeypatch):
-    from echorl.cli import parsing
+    from echorl.train import parsing
 
     parse, seen = parsing.parse, []
     monkeypatch.setattr(parsing, "parse", lambda *args: seen.append(os.environ.get("ECHORL_X")) or parse(*args))

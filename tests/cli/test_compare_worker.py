@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from echorl.cli import compare_worker
-from echorl.compare.plan import Run
-from echorl.compare.read import read_comparison
-from echorl.compare.run import scores_key
-from echorl.compare.study import Study
-from echorl.quickstart import POLICY
-from echorl.stored import read_json, write_json
+from echorl.lab.compare import worker
+from echorl.lab.compare.plan import Run
+from echorl.lab.compare.read import read_comparison
+from echorl.lab.compare.run import scores_key
+from echorl.lab.compare.study import Study
+from echorl.models import POLICY
+from echorl.support.stored import read_json, write_json
 from tests.cli.conftest import RECIPE, REWARDS
 
 
@@ -40,7 +40,7 @@ def work(write_study, tmp_path):
 
 def test_a_worker_trains_and_scores(work):
     folder, given = work()
-    assert compare_worker.run_and_score(folder, given) == 0
+    assert worker.run_and_score(folder, given) == 0
     value = read_json(folder / "run.json")["value"]
     assert value["rollout_tokens"] >= 200
     assert value["updates"] >= 1
@@ -60,7 +60,7 @@ def test_a_worker_trains_and_scores(work):
 def test_a_worker_notes_that_a_run_diverged(work):
     folder, given = work()
     given["options"].update(learning_rate=1e12, max_rollout_tokens=2000)
-    assert compare_worker.run_and_score(folder, given) == 0
+    assert worker.run_and_score(folder, given) == 0
     value = read_json(folder / "run.json")["value"]
     assert value["diverged"]
     assert value["updates"] >= 1
@@ -71,7 +71,7 @@ def test_a_worker_notes_that_a_run_diverged(work):
 def test_a_worker_does_not_take_other_errors_for_divergence(work):
     folder, given = work(reward_funcs=[f"{REWARDS}:broken"])
     with pytest.raises(Exception, match="broken"):
-        compare_worker.run_and_score(folder, given)
+        worker.run_and_score(folder, given)
     assert read_json(folder / "run.json") is None
 
 
@@ -84,10 +84,10 @@ def test_a_run_is_recorded_before_its_checkpoints_go(work, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
-            compare_worker.run_and_score(folder, given)
+            worker.run_and_score(folder, given)
     assert read_json(folder / "run.json")["value"]["updates"] >= 1
     assert list((folder / "policy").glob("checkpoint-*"))
-    assert compare_worker.run_and_score(folder, given) == 0
+    assert worker.run_and_score(folder, given) == 0
     assert not list((folder / "policy").glob("checkpoint-*"))
 
 
@@ -95,7 +95,7 @@ def test_a_run_that_is_only_scored_has_the_recipes_env_and_template_options(work
     folder, given = work(env={"ECHORL_X": "1"}, chat_template_kwargs={"enable_thinking": False})
     write_json(folder / "run.json", {"key": given["key"], "value": {"diverged": None}})
     shutil.copytree(POLICY, folder / "policy")
-    from echorl.compare.score import Policy
+    from echorl.lab.compare.score import Policy
 
     load, seen = Policy.load, []
     monkeypatch.setattr(
@@ -103,7 +103,7 @@ def test_a_run_that_is_only_scored_has_the_recipes_env_and_template_options(work
         "load",
         lambda *a, **settings: seen.append((os.environ.get("ECHORL_X"), settings)) or load(*a, **settings),
     )
-    assert compare_worker.run_and_score(folder, given) == 0
+    assert worker.run_and_score(folder, given) == 0
     [(variable, settings)] = seen
     assert variable == "1"
     assert settings["chat_template_kwargs"] == {"enable_thinking": False}
@@ -118,8 +118,8 @@ def test_a_policy_that_diverged_with_its_last_update_is_noted_when_it_is_scored(
     def score(*_):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
 
-    monkeypatch.setattr(compare_worker, "_score", score)
-    assert compare_worker.run_and_score(folder, given) == 0
+    monkeypatch.setattr(worker, "_score", score)
+    assert worker.run_and_score(folder, given) == 0
     value = read_json(folder / "run.json")["value"]
     assert value["updates"] == 7
     assert "probability tensor" in value["diverged"]
@@ -136,21 +136,21 @@ def lose_policy(folder: Path, *scores: str) -> dict[str, bytes]:
 
 def test_a_run_whose_policy_is_gone_is_trained_again_where_scores_are_missing(work, monkeypatch):
     folder, given = work()
-    compare_worker.run_and_score(folder, given)
+    worker.run_and_score(folder, given)
     before = lose_policy(folder, "scores-long.json")
     kept = (folder / "scores-validation.json").stat().st_mtime_ns
-    assert compare_worker.run_and_score(folder, given) == 0
+    assert worker.run_and_score(folder, given) == 0
     assert {path.name: path.read_bytes() for path in folder.glob("*.json")} == before
     assert (folder / "scores-validation.json").stat().st_mtime_ns == kept
     assert not list((folder / "policy").glob("checkpoint-*"))
     lose_policy(folder)
-    assert compare_worker.run_and_score(folder, given) == 0  # nothing is missing
+    assert worker.run_and_score(folder, given) == 0  # nothing is missing
     assert not (folder / "policy").exists()
 
 
 def test_a_kill_while_a_run_is_trained_again_leaves_no_half_policy_to_be_scored(work, monkeypatch):
     folder, given = work()
-    compare_worker.run_and_score(folder, given)
+    worker.run_and_score(folder, given)
     before = lose_policy(folder, "scores-long.json")
 
     def killed(training):
@@ -158,17 +158,17 @@ def test_a_kill_while_a_run_is_trained_again_leaves_no_half_policy_to_be_scored(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(compare_worker.Training, "run", killed)
+        patch.setattr(worker.Training, "run", killed)
         with pytest.raises(KeyboardInterrupt):
-            compare_worker.run_and_score(folder, given)
+            worker.run_and_score(folder, given)
     assert read_json(folder / "run.json")["value"] == json.loads(before["run.json"])["value"]
-    assert compare_worker.run_and_score(folder, given) == 0
+    assert worker.run_and_score(folder, given) == 0
     assert {path.name: path.read_bytes() for path in folder.glob("*.json")} == before
 
 
 def test_a_run_that_diverges_when_it_is_trained_again_keeps_its_record(work, monkeypatch):
     folder, given = work()
-    compare_worker.run_and_score(folder, given)
+    worker.run_and_score(folder, given)
     before = read_json(folder / "run.json")["value"]
     lose_policy(folder, "scores-long.json")
 
@@ -176,23 +176,23 @@ def test_a_run_that_diverges_when_it_is_trained_again_keeps_its_record(work, mon
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
 
     with monkeypatch.context() as patch:
-        patch.setattr(compare_worker.Training, "run", diverge)
+        patch.setattr(worker.Training, "run", diverge)
         with pytest.raises(
             ValueError, match="was trained again, since its policy is gone, and diverged, not as before"
         ):
-            compare_worker.run_and_score(folder, given)
+            worker.run_and_score(folder, given)
     assert read_json(folder / "run.json")["value"] == before
-    assert compare_worker.run_and_score(folder, given) == 0
+    assert worker.run_and_score(folder, given) == 0
     assert read_json(folder / "run.json") == {"key": given["key"], "value": before}
 
 
 def test_a_run_that_does_not_repeat_itself_is_not_scored(work):
     folder, given = work()
-    compare_worker.run_and_score(folder, given)
+    worker.run_and_score(folder, given)
     lose_policy(folder, "scores-long.json")
     record = read_json(folder / "run.json")
     write_json(folder / "run.json", {**record, "value": {**record["value"], "updates": 99}})
     for _ in range(2):
         with pytest.raises(ValueError, match=r"tokens in \d+ updates, not \d+ rollout tokens in 99 updates as before"):
-            compare_worker.run_and_score(folder, given)
+            worker.run_and_score(folder, given)
     assert not (folder / "scores-long.json").exists()

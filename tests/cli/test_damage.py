@@ -11,15 +11,15 @@ import pytest
 import yaml
 
 from echorl.cli import main
-from echorl.cli.errors import is_for_the_user
-from echorl.report import assemble, charts
-from echorl.report.assemble import make_report
-from echorl.report.page import Page
-from tests.analysis.conftest import rows, run, save_model, write
+from echorl.lab.report import assemble, charts
+from echorl.lab.report.assemble import make_report
+from echorl.lab.report.page import Page
+from echorl.support.errors import is_for_the_user
 from tests.cli import damage
-from tests.evaluate.fakes import run as evaluate
-from tests.evaluate.fakes import work
-from tests.report import made
+from tests.lab.conftest import rows, run, save_model, write
+from tests.lab.evaluate.fakes import run as evaluate
+from tests.lab.evaluate.fakes import work
+from tests.lab.report import made
 
 FEW = ("step", "reward", "grad_norm", "echo/groups/mixed", "echo/tokens/mixed", "echo/rollout_tokens")
 

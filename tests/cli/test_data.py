@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from echorl.cli.data import _guarded, make_dataset
-from echorl.cli.errors import UserError
-from echorl.cli.options import TrainArguments
+from echorl.support.errors import UserError
+from echorl.train.data import _guarded, make_dataset
+from echorl.train.options import TrainArguments
 
 GOOD = {"prompt": "1+1?"}
 CHAT = {"role": "user", "content": "1"}

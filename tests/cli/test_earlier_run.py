@@ -6,8 +6,8 @@ import pytest
 from filelock import FileLock
 
 from echorl.cli import main
-from echorl.cli.earlier_run import delete, earlier_run, written_after
-from echorl.cli.errors import UserError
+from echorl.support.errors import UserError
+from echorl.train.earlier_run import delete, earlier_run, written_after
 
 FINISHED = ("model.safetensors", "metrics.jsonl", "rollouts/step-000000-process-0.parquet", "tokenizer.json")
 USERS = ("notes.txt", "rollouts/mine.txt", "run.json", "data.jsonl")

@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 from echorl.cli import main
-from echorl.evaluate.store import read_samples, write_samples
+from echorl.lab.evaluate.store import read_samples, write_samples
 
 QUICK = "--model quickstart --benchmarks quickstart --limit 4 --samples 2 --max_new_tokens 40 --device cpu"
 
@@ -107,7 +107,7 @@ def test_scoring_again_a_file_in_this_folder(capsys, monkeypatch, folder):
 
 
 def test_a_model_in_this_folder(capsys, monkeypatch, tmp_path):
-    from echorl.quickstart import POLICY
+    from echorl.models import POLICY
 
     monkeypatch.chdir(shutil.copytree(POLICY, tmp_path / "mine"))
     assert main(["eval", *QUICK.split(), "--model", "."]) == 0
@@ -209,7 +209,7 @@ def test_ctrl_c_says_how_to_go_on(capsys, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("echorl.evaluate.engines.Transformers.generate", stop)
+    monkeypatch.setattr("echorl.lab.evaluate.engines.Transformers.generate", stop)
     assert main(call()) == 130
     assert "the same command goes on from there" in capsys.readouterr().err
 
@@ -250,5 +250,5 @@ def long_context(tmp_path, model):
 
 
 def test_vllm_is_missing(fails, monkeypatch):
-    monkeypatch.setattr("echorl.evaluate.engines.find_spec", lambda name: None)
+    monkeypatch.setattr("echorl.lab.evaluate.engines.find_spec", lambda name: None)
     fails(["eval", "--model", "quickstart", "--benchmarks", "quickstart", "--backend", "vllm"], "vLLM", "not installed")

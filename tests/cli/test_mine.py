@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 from echorl.cli import main
-from tests.analysis.conftest import rows, save_model, write
+from tests.lab.conftest import rows, save_model, write
 from tests.trl import tiny
 
 
@@ -101,7 +101,7 @@ def test_a_device_that_torch_was_not_built_for(tmp_path, scorer, fails, monkeypa
     def load(folder, device):
         raise AssertionError("Torch not compiled with CUDA enabled")  # what torch raises
 
-    monkeypatch.setattr("echorl.evaluate.loading.load_policy", load)
+    monkeypatch.setattr("echorl.models.loading.load_policy", load)
     write(tmp_path / "rows.jsonl", rows(8))
     fails(call(scorer, "--device", "cuda"), "cannot be loaded on cuda: Torch not compiled with CUDA enabled")
 

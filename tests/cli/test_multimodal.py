@@ -19,10 +19,10 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import is_torchvision_available
 
 from echorl.cli import main
-from echorl.cli.data import read_rows
-from echorl.cli.errors import UserError
-from echorl.evaluate import sample
-from echorl.evaluate.loading import load_policy
+from echorl.lab.evaluate import sample
+from echorl.models.loading import load_policy
+from echorl.support.errors import UserError
+from echorl.train.data import read_rows
 from echorl.trl.metrics_file import read_metrics
 from tests.cli.conftest import REWARDS
 from tests.trl import tiny_vision

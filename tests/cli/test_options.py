@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from echorl.cli import COMMANDS, main
-from echorl.cli.bounds import Bounds
 from echorl.cli.dispatch import _parser
-from echorl.cli.errors import UserError
-from echorl.cli.parsing import BOUNDS, make_parser, parse
-from echorl.cli.recipe import Recipe
-from echorl.cli.sft import sft_command
-from echorl.cli.train import train_command
-from tests.analysis.conftest import rows, write
+from echorl.support.bounds import Bounds
+from echorl.support.errors import UserError
+from echorl.train.parsing import BOUNDS, make_parser, parse
+from echorl.train.recipe import Recipe
+from echorl.train.run import train_command
+from echorl.train.sft import sft_command
+from tests.lab.conftest import rows, write
 
 NEEDED = {
     "mine": ["mine", "rows.jsonl", "--model", "nowhere"],
@@ -194,14 +194,14 @@ def test_the_environment_of_a_launcher(value, status, monkeypatch, capsys):
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("module", ["echorl.cli.dispatch", "echorl.cli.errors", "echorl.cli.env"])
+@pytest.mark.parametrize("module", ["echorl.cli.dispatch", "echorl.support.errors", "echorl.cli.env"])
 def test_ctrl_c_during_the_imports(module, monkeypatch, capsys):
     class Interrupting:
         def find_spec(self, name, path=None, target=None):
             if name == module:
                 raise KeyboardInterrupt
 
-    for name in ("echorl.cli.dispatch", "echorl.cli.errors", "echorl.cli.env"):
+    for name in ("echorl.cli.dispatch", "echorl.support.errors", "echorl.cli.env"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
     assert main(["env"]) == 130
@@ -209,7 +209,7 @@ def test_ctrl_c_during_the_imports(module, monkeypatch, capsys):
 
 
 def test_a_terminal_of_ascii_alone(monkeypatch, tmp_path):
-    from tests.report import made
+    from tests.lab.report import made
 
     made.make_evaluation(tmp_path / "lauf-ü")
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
@@ -249,7 +249,7 @@ def test_a_full_disk(error, monkeypatch, fails):
     ],
 )
 def test_a_folder_in_the_place_of_a_file(words, tmp_path, capsys):
-    from tests.report import made
+    from tests.lab.report import made
 
     (tmp_path / "place.jsonl").mkdir()
     (tmp_path / "place.html").mkdir()

@@ -15,11 +15,11 @@ from datasets import Dataset
 from transformers import AutoProcessor, LlamaConfig, LlamaForCausalLM
 
 from echorl.cli import main
-from echorl.cli.data import find_function
-from echorl.cli.errors import UserError
-from echorl.cli.parsing import parse
-from echorl.cli.recipe import read_recipes
-from echorl.cli.train import _make_trainer, train_command
+from echorl.support.errors import UserError
+from echorl.train.data import find_function
+from echorl.train.parsing import parse
+from echorl.train.recipe import read_recipes
+from echorl.train.run import _make_trainer, train_command
 from echorl.trl.metrics_file import read_metrics
 from tests.trl import tiny, tiny_vision
 
@@ -136,7 +136,7 @@ def make(folders, monkeypatch, tmp_path):
 
     def make(model: str, method: str, rows: Dataset):
         vision = model == "qwen2.5-vl-7b"
-        monkeypatch.setattr("echorl.cli.data._from_hub", lambda name, config, split: rows)
+        monkeypatch.setattr("echorl.train.data._from_hub", lambda name, config, split: rows)
         if vision:
             monkeypatch.setattr(AutoProcessor, "from_pretrained", lambda *a, **k: tiny_vision.make_processor())
         folder = str(folders / MODELS[model][1])
@@ -180,7 +180,7 @@ def test_openr1s_target_is_a_trace(make):
 
 def test_one_of_them_runs(make, folders, tmp_path, monkeypatch):
     """A step of LUFFY with EchoRL by the command line: the traces are verified and used."""
-    monkeypatch.setattr("echorl.cli.data._from_hub", lambda name, config, split: openr1())
+    monkeypatch.setattr("echorl.train.data._from_hub", lambda name, config, split: openr1())
     monkeypatch.chdir(ROOT)
     parts = ["base.yaml", "methods/luffy.yaml", "models/qwen2.5-7b.yaml", "echorl.yaml"]
     size = "--max_steps 1 --steps_per_generation 4 --gradient_accumulation_steps 4 --max_completion_length 32"

@@ -9,9 +9,9 @@ import yaml
 from datasets import Dataset
 
 from echorl.cli import main
-from echorl.cli.parsing import parse
-from echorl.cli.recipe import read_recipes
-from echorl.cli.train import train_command
+from echorl.train.parsing import parse
+from echorl.train.recipe import read_recipes
+from echorl.train.run import train_command
 from echorl.trl.metrics_file import read_metrics
 
 CPU = ["--use_cpu", "true", "--bf16", "false"]
@@ -131,7 +131,7 @@ def test_row_func_beside_a_task(recipe, fails):
 
 def test_row_func_for_a_data_set_of_the_hub(recipe, questions, monkeypatch):
     rows = Dataset.from_list([{"question": "1+1=?"}] * 8)
-    monkeypatch.setattr("echorl.cli.data._from_hub", lambda name, config, split: rows)
+    monkeypatch.setattr("echorl.train.data._from_hub", lambda name, config, split: rows)
     path = recipe(train_file=None, dataset_name="a/b", row_func="functions.py:to_prompt", max_steps=1)
     assert main(["train", "--config", path]) == 0
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from echorl.analysis.mined import MinedFolder
 from echorl.cli import main
 from echorl.core.config import EchoConfig
-from tests.analysis.conftest import rows, run, save_model, write
-from tests.report import made
+from echorl.lab.mine.folder import MinedFolder
+from tests.lab.conftest import rows, run, save_model, write
+from tests.lab.report import made
 
 
 @pytest.fixture

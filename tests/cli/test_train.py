@@ -16,11 +16,12 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from echorl.cli import main, run_folder
-from echorl.cli.parsing import Settings, parse
-from echorl.cli.recipe import read_recipes
-from echorl.cli.sft import sft_command
-from echorl.cli.train import train_command
+from echorl.cli import main
+from echorl.train import run_folder
+from echorl.train.parsing import Settings, parse
+from echorl.train.recipe import read_recipes
+from echorl.train.run import train_command
+from echorl.train.sft import sft_command
 from echorl.trl.metrics_file import read_metrics
 from tests.cli.conftest import REWARDS
 
@@ -173,13 +174,13 @@ def test_resume_without_a_checkpoint_starts_from_the_beginning(recipe, capsys):
 
 def test_smollm2_is_recorded_by_its_name(tmp_path, recipe, model, monkeypatch):
     """So that a run goes on on another machine, or after the cache has moved."""
-    monkeypatch.setattr("echorl.pretrained.fetch", lambda: model)
+    monkeypatch.setattr("echorl.models.smollm2.fetch", lambda: model)
     path = recipe(model_name_or_path="smollm2", save_strategy="steps", save_steps=1, max_steps=1)
     assert main(["train", "--config", path]) == 0
     recorded = tmp_path / "run" / "config.yaml"
     assert yaml.safe_load(recorded.read_text())["model_name_or_path"] == "smollm2"
     moved = shutil.copytree(model, tmp_path / "moved")
-    monkeypatch.setattr("echorl.pretrained.fetch", lambda: moved)
+    monkeypatch.setattr("echorl.models.smollm2.fetch", lambda: moved)
     again = ["train", "--config", str(recorded), "--max_steps", "2", "--resume_from_checkpoint", "true"]
     assert main(again) == 0
     assert [line["step"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "loss" in line] == [1, 2]

@@ -94,7 +94,7 @@ def test_a_second_run_computes_nothing(finished, monkeypatch, capsys):
     def refuse(*args):
         raise AssertionError("done already")
 
-    monkeypatch.setattr("echorl.processes._start", refuse)
+    monkeypatch.setattr("echorl.lab.jobs._start", refuse)
     assert main(["compare", str(finished / "study.yaml")]) == 0
     assert "| less |" in capsys.readouterr().out
 

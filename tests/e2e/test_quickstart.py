@@ -12,10 +12,10 @@ import pytest
 from filelock import FileLock
 
 from echorl.cli import main
-from echorl.evaluate import pass_at_1
-from echorl.output_folder import contents
-from echorl.quickstart import arm_folder, run, summary
-from echorl.quickstart.study import ARMS, TINY
+from echorl.lab.evaluate import pass_at_1
+from echorl.lab.quickstart import arm_folder, run, summary
+from echorl.lab.quickstart.study import ARMS, TINY
+from echorl.support.output_folder import contents
 
 STEPS = TINY.num_steps
 
@@ -87,7 +87,7 @@ def test_a_second_run_computes_nothing(finished, monkeypatch):
 
 
 def test_a_killed_arm_goes_on_where_it_was(finished, tmp_path, monkeypatch):
-    from echorl.quickstart.arm import train_arm
+    from echorl.lab.quickstart.arm import train_arm
     from echorl.trl import EchoGRPOTrainer
 
     steps: list[int] = []

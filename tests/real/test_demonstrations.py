@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 
-from echorl.pretrained import cache_folder
+from echorl.models.smollm2 import cache_folder
 from echorl.tasks import load_task
 from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
 

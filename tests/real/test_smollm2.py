@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from echorl import StepDelimiters, segment_steps
-from echorl.pretrained import cache_folder
-from echorl.report.gallery import read_rollouts
+from echorl.lab.report.gallery import read_rollouts
+from echorl.models.smollm2 import cache_folder
 from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
 from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
 from tests.trl.tiny import Gradients, all_right

@@ -4,8 +4,9 @@ import sys
 import pytest
 import torch
 
-from echorl.quickstart import MAX_NEW_TOKENS, POLICY, TASK
+from echorl.models import POLICY
 from echorl.tasks import load_task
+from echorl.tasks.quickstart import MAX_NEW_TOKENS, TASK
 
 FILES = ["README.md", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json"]
 
@@ -24,7 +25,7 @@ def policy():
 
 def test_importing_the_quickstart_is_cheap() -> None:
     heavy = "{'transformers', 'trl', 'datasets', 'reasoning_gym', 'math_verify', 'pebble'}"
-    code = f"import sys, echorl.quickstart, echorl.tasks; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, echorl.lab.quickstart, echorl.tasks; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
@@ -56,8 +57,8 @@ def test_the_tokenizer_keeps_every_text_of_the_task(policy, task) -> None:
 
 @pytest.mark.parametrize(("split", "low", "high"), [("validation", 0.4, 0.75), ("harder", 0.1, 0.4)])
 def test_pass_at_1(policy, split: str, low: float, high: float) -> None:
-    from echorl.evaluate import pass_at_1
-    from echorl.quickstart.score import roll_out
+    from echorl.lab.evaluate import pass_at_1
+    from echorl.lab.quickstart.score import roll_out
 
     _, completions, verdicts = roll_out(*policy, split, num_prompts=48, group_size=8, seed=0)
     assert low < pass_at_1(verdicts).value < high

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from echorl.cli import main
-from echorl.evaluate.benchmarks import Item
-from echorl.evaluate.checkpoint import Checkpoint
-from echorl.evaluate.engines import Transformers, Vllm
-from echorl.evaluate.plan import Chunk, Request, Sampling
-from tests.evaluate.test_engines import TEMPLATE, save
+from echorl.lab.evaluate.benchmarks import Item
+from echorl.lab.evaluate.checkpoint import Checkpoint
+from echorl.lab.evaluate.engines import Transformers, Vllm
+from echorl.lab.evaluate.plan import Chunk, Request, Sampling
+from tests.lab.evaluate.test_engines import TEMPLATE, save
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII alone, say, and a folder named runs/ü
     try:  # imports take a second, in which Ctrl-C comes, too
         from echorl.cli.dispatch import dispatch
-        from echorl.cli.errors import guard
+        from echorl.support.errors import guard
 
         return guard(lambda: dispatch(argv))
     except KeyboardInterrupt:

@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.bounds import COUNT, SAMPLING_TEMPERATURE, SEED, TOKENS, add_option
-from echorl.cli.errors import UserError, as_user_error, resumable
 from echorl.cli.options import add_device, as_path, spellings
-from echorl.installed import check_installed
+from echorl.support.bounds import COUNT, SAMPLING_TEMPERATURE, SEED, TOKENS, add_option
+from echorl.support.errors import UserError, as_user_error, resumable
+from echorl.support.installed import check_installed
 
 if TYPE_CHECKING:
-    from echorl.analysis.golden.run import Loaders, Plan
-    from echorl.analysis.golden.source import Source
-    from echorl.analysis.scorer import Scorer
-    from echorl.evaluate.checkpoint import Checkpoint
-    from echorl.evaluate.engines import Engine
-    from echorl.evaluate.plan import Sampling, Work
+    from echorl.lab.analyze.run import Loaders, Plan
+    from echorl.lab.analyze.source import Source
+    from echorl.lab.evaluate.checkpoint import Checkpoint
+    from echorl.lab.evaluate.engines import Engine
+    from echorl.lab.evaluate.plan import Sampling, Work
+    from echorl.lab.mine.scorer import Scorer
 
 NEEDED = ("transformers", "datasets", "pyarrow", "filelock", "rich", "matplotlib")
 WHAT = {
@@ -99,17 +99,17 @@ def run(args: argparse.Namespace) -> int:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
-    check_installed("`echorl analyze`", NEEDED, "trl,tasks,report")
+    check_installed("`echorl analyze`", NEEDED, "trl,lab")
     with resumable():
         return _analyze(args)
 
 
 def _analyze(args: argparse.Namespace) -> int:
-    from echorl.analysis.golden.run import analyze_deletion, analyze_entropy
     from echorl.cli.bars import Bars
-    from echorl.cli.lock import alone
     from echorl.cli.models import find_checkpoint
-    from echorl.evaluate.store import slug
+    from echorl.lab.analyze.run import analyze_deletion, analyze_entropy
+    from echorl.lab.evaluate.store import slug
+    from echorl.support.lock import alone
 
     source = _source(args)
     plan = _plan(args, source, find_checkpoint(args.model))
@@ -123,7 +123,7 @@ def _analyze(args: argparse.Namespace) -> int:
 
 
 def _source(args: argparse.Namespace) -> Source:
-    from echorl.analysis.golden.source import from_file, from_task, limit
+    from echorl.lab.analyze.source import from_file, from_task, limit
 
     if (args.benchmark is None) == (args.file is None):
         raise UserError("give one of --benchmark (a task with demonstrations) and --file (rows with demonstrations).")
@@ -138,11 +138,11 @@ def _source(args: argparse.Namespace) -> Source:
 
 
 def _plan(args: argparse.Namespace, source: Source, checkpoint: Checkpoint) -> Plan:
-    from echorl.analysis.golden.run import Plan
-    from echorl.analysis.layouts import Columns
-    from echorl.analysis.rows import find_files
     from echorl.cli.models import default_device
-    from echorl.evaluate.plan import Sampling
+    from echorl.lab.analyze.run import Plan
+    from echorl.lab.evaluate.plan import Sampling
+    from echorl.lab.mine.layouts import Columns
+    from echorl.lab.mine.rows import find_files
 
     own = {name: getattr(args, name) for name in OWN.get(args.what, {})}
     return Plan(
@@ -157,17 +157,17 @@ def _plan(args: argparse.Namespace, source: Source, checkpoint: Checkpoint) -> P
 
 
 def _loaders(plan: Plan, tokens_at_once: int) -> Loaders:
-    from echorl.analysis.golden.run import Loaders
     from echorl.cli.models import load_model, loading
+    from echorl.lab.analyze.run import Loaders
 
     def engine(works: Sequence[Work], sampling: Sampling) -> Engine:
-        from echorl.evaluate.engines import start
+        from echorl.lab.evaluate.engines import start
 
         with loading(plan.checkpoint, plan.device):
             return start("transformers", plan.checkpoint, sampling, works, plan.device)
 
     def scorer(temperature: float) -> Scorer:
-        from echorl.analysis.scorer import Scorer
+        from echorl.lab.mine.scorer import Scorer
 
         model = load_model(plan.checkpoint, plan.device)[0]
         return Scorer(model, temperature=temperature, tokens_at_once=tokens_at_once)
@@ -191,8 +191,8 @@ def _draw(curves: Sequence[Mapping[str, Any]], folder: Path, what: str) -> list[
     """Pictures of `A_ROW` curves each, as PNG and as SVG. Returns the PNGs' paths."""
     from functools import partial
 
-    from echorl.report.charts import Chart
-    from echorl.report.plots import draw
+    from echorl.lab.report.charts import Chart
+    from echorl.lab.report.plots import draw
 
     rows = [curves[start : start + A_ROW] for start in range(0, len(curves), A_ROW)]
     paths = []

@@ -9,17 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from echorl.cli.bounds import COUNT, Bounds, add_option
-from echorl.cli.errors import UserError, resumable
 from echorl.cli.options import as_path
-from echorl.compare.pack import is_pack, pack_path, read_pack
-from echorl.compare.packed import open_pack, pack_study
-from echorl.compare.plan import Comparison, Run
-from echorl.compare.read import read_comparison
-from echorl.compare.run import check_study, scores_key
-from echorl.compare.study import Study
-from echorl.processes import Job, JobsFailed, run_jobs, visible_gpus
-from echorl.stored import last_value, write_json, write_text
+from echorl.lab.compare.pack import is_pack, pack_path, read_pack
+from echorl.lab.compare.packed import open_pack, pack_study
+from echorl.lab.compare.plan import Comparison, Run
+from echorl.lab.compare.read import read_comparison
+from echorl.lab.compare.run import check_study, scores_key
+from echorl.lab.compare.study import Study
+from echorl.lab.jobs import Job, JobsFailed, run_jobs, visible_gpus
+from echorl.support.bounds import COUNT, Bounds, add_option
+from echorl.support.errors import UserError, resumable
+from echorl.support.stored import last_value, write_json, write_text
 
 SHOWN = ("method", "echo_coef", "echo_select")
 """Options of an arm that results.json keeps, for a report."""
@@ -55,9 +55,9 @@ def run(args: argparse.Namespace) -> int:
         UserError: the study or a run's recipe has something wrong, a run failed, or another process is at the study.
         Interrupted: Ctrl-C.
     """
-    from echorl.cli.compare_checks import check_arms
-    from echorl.cli.lock import alone
-    from echorl.cli.recipe import read_recipe, read_recipes
+    from echorl.lab.compare.checks import check_arms
+    from echorl.support.lock import alone
+    from echorl.train.recipe import read_recipe, read_recipes
 
     if is_pack(args.study):
         return _show_packed(args)
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _show_packed(args: argparse.Namespace) -> int:
     """Print the tables of a packed study; with an --output_dir leave them there."""
-    from echorl.compare.results import make_results, results_markdown
+    from echorl.lab.compare.results import make_results, results_markdown
 
     if args.pack or args.parallel is not None:
         raise UserError(
@@ -102,7 +102,7 @@ def _show_packed(args: argparse.Namespace) -> int:
     if args.output_dir is None:
         print(results_markdown(study.comparison, results))
     else:
-        from echorl.cli.run_folder import check_writable
+        from echorl.support.lock import check_writable
 
         check_study(Path(args.output_dir))
         check_writable(Path(args.output_dir))
@@ -125,7 +125,7 @@ def _pack(study: Study, methods: Mapping[str, Any]) -> None:
 
 def _with_files(path: Path, mapping: dict[str, Any]) -> dict[str, Any]:
     """The study's mapping, its arms and notes read from files (relative to the study's) where it names some."""
-    from echorl.cli.recipe import read_recipe
+    from echorl.train.recipe import read_recipe
 
     named = {name: mapping[name] for name in ("arms", "notes") if isinstance(mapping.get(name), str)}
     return {**mapping, **{name: read_recipe(path.parent / file, f"{name} ") for name, file in named.items()}}
@@ -160,7 +160,7 @@ def _state(study: Study, run: Run, tests: Sequence[str]) -> str:
 
 
 def _compare(study: Study, methods: Mapping[str, Any]) -> None:
-    from echorl.compare.results import make_results
+    from echorl.lab.compare.results import make_results
 
     comparison = study.comparison
     _work(study, comparison.grid(), ["validation"])
@@ -172,7 +172,7 @@ def _compare(study: Study, methods: Mapping[str, Any]) -> None:
 
 def _show(comparison: Comparison, results: Mapping[str, Any], folder: Path) -> None:
     """Print the tables, and leave them as results.json and results.md in the folder."""
-    from echorl.compare.results import results_markdown
+    from echorl.lab.compare.results import results_markdown
 
     write_json(folder / "results.json", results)
     text = results_markdown(comparison, results)
@@ -205,7 +205,7 @@ def _job(study: Study, run: Run, tests: Sequence[str]) -> Job:
     return Job(
         text=run.name,
         name=run.name,
-        module="echorl.cli.compare_worker",
+        module="echorl.lab.compare.worker",
         arguments=(str(folder), json.dumps(work)),
         log=folder / "log",
         total=comparison.rollout_tokens,

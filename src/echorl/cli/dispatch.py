@@ -7,8 +7,8 @@ import os
 from importlib import import_module
 
 from echorl.cli import COMMANDS
-from echorl.cli.bounds import check_options
-from echorl.cli.errors import UserError
+from echorl.support.bounds import check_options
+from echorl.support.errors import UserError
 
 QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
 """Of all commands but those that train, whose recipes may set them; what the user has set stays."""

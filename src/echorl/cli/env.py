@@ -7,7 +7,7 @@ import os
 import platform
 import warnings
 
-from echorl.installed import versions
+from echorl.support.installed import versions
 
 PACKAGES = (
     *("echorl", "torch", "trl", "transformers", "peft", "accelerate", "datasets", "deepspeed"),

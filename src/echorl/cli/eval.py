@@ -7,15 +7,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echorl.cli.bounds import COUNT, SAMPLING_TEMPERATURE, SEED, Bounds, add_option
-from echorl.cli.errors import UserError, as_user_error, resumable
 from echorl.cli.options import add_device, as_path, spellings
-from echorl.installed import check_installed
+from echorl.support.bounds import COUNT, SAMPLING_TEMPERATURE, SEED, Bounds, add_option
+from echorl.support.errors import UserError, as_user_error, resumable
+from echorl.support.installed import check_installed
 
 if TYPE_CHECKING:
-    from echorl.evaluate.checkpoint import Checkpoint
-    from echorl.evaluate.engines import Engine
-    from echorl.evaluate.plan import Sampling, Work
+    from echorl.lab.evaluate.checkpoint import Checkpoint
+    from echorl.lab.evaluate.engines import Engine
+    from echorl.lab.evaluate.plan import Sampling, Work
 
 NEEDED = ("transformers", "pyarrow", "filelock", "rich")
 DEFAULTS = {
@@ -99,12 +99,12 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     from echorl.cli.bars import Bars
     from echorl.cli.eval_table import show_results
-    from echorl.cli.lock import alone
     from echorl.cli.models import default_device, find_checkpoint
-    from echorl.evaluate.engines import BATCH_SIZES, check_vllm
-    from echorl.evaluate.plan import Sampling
-    from echorl.evaluate.run import evaluate, prepare, settings_of
-    from echorl.evaluate.store import Store
+    from echorl.lab.evaluate.engines import BATCH_SIZES, check_vllm
+    from echorl.lab.evaluate.plan import Sampling
+    from echorl.lab.evaluate.run import evaluate, prepare, settings_of
+    from echorl.lab.evaluate.store import Store
+    from echorl.support.lock import alone
 
     given = {name: getattr(args, name) for name in DEFAULTS if getattr(args, name) is not None}
     sampling = Sampling(**{"batch_size": BATCH_SIZES[args.backend], **given})
@@ -124,7 +124,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _start(backend: str, checkpoint: Checkpoint, sampling: Sampling, works: list[Work], device: str) -> Engine:
     from echorl.cli.models import loading
-    from echorl.evaluate.engines import start
+    from echorl.lab.evaluate.engines import start
 
     with loading(checkpoint, device):
         return start(backend, checkpoint, sampling, works, device)
@@ -136,10 +136,10 @@ def _grade(args: argparse.Namespace) -> int:
 
     from echorl.cli.bars import Bars
     from echorl.cli.eval_table import show_results
-    from echorl.cli.lock import alone
-    from echorl.evaluate.grading import score_again
-    from echorl.evaluate.run import sum_up
-    from echorl.evaluate.store import SETTINGS, Store
+    from echorl.lab.evaluate.grading import score_again
+    from echorl.lab.evaluate.run import sum_up
+    from echorl.lab.evaluate.store import SETTINGS, Store
+    from echorl.support.lock import alone
 
     files: dict[Path, list[Path]] = {}
     for path in _sample_files(args.grade):
@@ -170,7 +170,7 @@ def _sample_files(places: list[Path]) -> list[Path]:
 
 def _compare(args: argparse.Namespace) -> int:
     from echorl.cli.eval_table import show_contrast
-    from echorl.evaluate.contrast import contrast
+    from echorl.lab.evaluate.contrast import contrast
 
     show_contrast(contrast(args.compare, args.benchmarks), *args.compare)
     return 0

@@ -7,16 +7,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.bounds import ANY, COUNT, SEED, TEMPERATURE, TOKENS, add_option
-from echorl.cli.errors import resumable
 from echorl.cli.options import add_device, as_path, spellings
-from echorl.installed import check_installed
+from echorl.support.bounds import ANY, COUNT, SEED, TEMPERATURE, TOKENS, add_option
+from echorl.support.errors import resumable
+from echorl.support.installed import check_installed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from echorl.analysis.mine import Plan
-    from echorl.evaluate.checkpoint import Checkpoint
+    from echorl.lab.evaluate.checkpoint import Checkpoint
+    from echorl.lab.mine.run import Plan
 
 NEEDED = ("transformers", "pyarrow", "filelock", "rich")
 ECHO = {
@@ -88,11 +88,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _mine(args: argparse.Namespace) -> int:
-    from echorl.analysis.mine import mine
-    from echorl.analysis.rows import find_files
     from echorl.cli.bars import Bars
-    from echorl.cli.lock import alone
     from echorl.cli.models import find_checkpoint, load_model
+    from echorl.lab.mine.rows import find_files
+    from echorl.lab.mine.run import mine
+    from echorl.support.lock import alone
 
     files = find_files(args.rollouts)
     checkpoint = find_checkpoint(args.model)
@@ -105,10 +105,10 @@ def _mine(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace, files: list[Path], checkpoint: Checkpoint) -> Plan:
-    from echorl.analysis.layouts import Columns
-    from echorl.analysis.mine import Plan
-    from echorl.analysis.scorer import Reading
     from echorl.core.config import EchoConfig
+    from echorl.lab.mine.layouts import Columns
+    from echorl.lab.mine.run import Plan
+    from echorl.lab.mine.scorer import Reading
 
     return Plan(
         files=files,
@@ -121,8 +121,8 @@ def _plan(args: argparse.Namespace, files: list[Path], checkpoint: Checkpoint) -
 
 def show_summary(found: Mapping[str, Any], folder: Path, format: str) -> None:
     """Print the groups by kind, and a column of numbers for each kind whose groups gave clips."""
-    from echorl.analysis.mine_summary import table_rows
     from echorl.core.statistics import MEANING
+    from echorl.lab.mine.summary import table_rows
 
     total = found["all"]
     print(f"{total['rollouts']} rollouts in {total['groups']} groups, {total['degenerate']:.1%} of them degenerate")

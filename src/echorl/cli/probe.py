@@ -7,17 +7,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.bounds import ANY, COUNT, SEED, TEMPERATURE, Bounds, add_option
-from echorl.cli.errors import as_user_error, resumable
 from echorl.cli.options import add_device, spellings
-from echorl.installed import check_installed
+from echorl.support.bounds import ANY, COUNT, SEED, TEMPERATURE, Bounds, add_option
+from echorl.support.errors import as_user_error, resumable
+from echorl.support.installed import check_installed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from echorl.analysis.probe import Plan
-    from echorl.evaluate.checkpoint import Checkpoint
-    from echorl.evaluate.plan import Work
+    from echorl.lab.evaluate.checkpoint import Checkpoint
+    from echorl.lab.evaluate.plan import Work
+    from echorl.lab.probe import Plan
 
 NEEDED = ("transformers", "pyarrow", "filelock", "rich")
 PLAN = {
@@ -44,7 +44,7 @@ HEAD += ["coef 10 %", "saves", "z"]
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the command and its options."""
-    from echorl.analysis.probe import Plan
+    from echorl.lab.probe import Plan
 
     parser = subparsers.add_parser(
         "probe",
@@ -90,10 +90,10 @@ def run(args: argparse.Namespace) -> int:
 def _probe(args: argparse.Namespace) -> int:
     from functools import partial
 
-    from echorl.analysis.probe import Plan, probe
     from echorl.cli.bars import Bars
-    from echorl.cli.lock import alone
     from echorl.cli.models import find_checkpoint, load_model
+    from echorl.lab.probe import Plan, probe
+    from echorl.support.lock import alone
 
     plan = Plan(**{name: getattr(args, name) for name in PLAN})
     checkpoint = find_checkpoint(args.model)
@@ -106,9 +106,9 @@ def _probe(args: argparse.Namespace) -> int:
 
 
 def _work(args: argparse.Namespace, plan: Plan, checkpoint: Checkpoint) -> Work:
-    from echorl.analysis.probe.run import draw_items
-    from echorl.evaluate.plan import Sampling
-    from echorl.evaluate.run import prepare
+    from echorl.lab.evaluate.plan import Sampling
+    from echorl.lab.evaluate.run import prepare
+    from echorl.lab.probe.run import draw_items
 
     sampling = Sampling(samples=args.samples, max_new_tokens=args.max_new_tokens, temperature=plan.temperature)
     with as_user_error(ImportError, doing="a benchmark needs a package (pip install 'echorl[tasks]')"):
@@ -118,8 +118,8 @@ def _work(args: argparse.Namespace, plan: Plan, checkpoint: Checkpoint) -> Work:
 
 def show_result(result: Mapping[str, Any], folder: Path) -> None:
     """Print the sizes, a row a rule, and the verdict."""
-    from echorl.analysis.probe.folder import RESULT
     from echorl.cli.eval_table import print_table
+    from echorl.lab.probe.folder import RESULT
 
     sizes, solved = result["sizes"], result["pass_at_1"]
     shares = ", ".join(f"{share:.0%} {kind.replace('_', '-')}" for kind, share in result["groups"].items())

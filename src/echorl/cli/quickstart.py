@@ -8,9 +8,9 @@ import time
 import warnings
 from pathlib import Path
 
-from echorl.cli.errors import resumable
 from echorl.cli.options import as_path, spellings
-from echorl.installed import check_installed
+from echorl.support.errors import resumable
+from echorl.support.installed import check_installed
 
 NEEDED = ("trl", "transformers", "datasets", "reasoning_gym", "pyarrow", "matplotlib", "jinja2", "rich")
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         Interrupted: Ctrl-C.
     """
     started = time.monotonic()
-    check_installed("the quickstart", NEEDED, "trl,tasks,report")
+    check_installed("the quickstart", NEEDED, "trl,lab")
     _be_quiet()
     with resumable():
         return _run(args, started)
@@ -54,10 +54,10 @@ def _run(args: argparse.Namespace, started: float) -> int:
     from dataclasses import replace
 
     from echorl.cli.bars import Bars
-    from echorl.cli.lock import alone
-    from echorl.quickstart.run import quickstart
-    from echorl.quickstart.study import TINY, Study
-    from echorl.quickstart.terminal import show
+    from echorl.lab.quickstart.run import quickstart
+    from echorl.lab.quickstart.study import TINY, Study
+    from echorl.lab.quickstart.terminal import show
+    from echorl.support.lock import alone
 
     study = replace(TINY if args.tiny else Study(), seed=args.seed)
     with alone(args.output_dir, "quickstart"), Bars() as bars:

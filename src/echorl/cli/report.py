@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from echorl.cli.bounds import Bounds, add_option
-from echorl.cli.errors import UserError
 from echorl.cli.options import as_path
-from echorl.installed import check_installed
+from echorl.support.bounds import Bounds, add_option
+from echorl.support.errors import UserError
+from echorl.support.installed import check_installed
 
 NEEDED = ("matplotlib", "jinja2", "yaml", "pyarrow")
 
@@ -36,9 +36,9 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError, ValueError: something that the user can fix.
     """
-    check_installed("`echorl report`", NEEDED, "trl,report")
-    from echorl.report.assemble import make_report
-    from echorl.report.page import write
+    check_installed("`echorl report`", NEEDED, "trl,lab")
+    from echorl.lab.report.assemble import make_report
+    from echorl.lab.report.page import write
 
     if args.rollouts < 1:
         raise UserError(f"--rollouts {args.rollouts} is not allowed: it must be a positive whole number.")
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _output(args: argparse.Namespace) -> Path:
-    from echorl.report.sources import name_of
+    from echorl.lab.report.sources import name_of
 
     if args.output is None:
         return Path("runs/report", f"{name_of(args.runs[0])}{'-and-others' if len(args.runs) > 1 else ''}.html")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from echorl.installed import check_installed
+from echorl.support.installed import check_installed
 from echorl.tasks.base import (
     Verifier,
     check_size,

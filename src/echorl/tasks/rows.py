@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from echorl.texts import parse_json
+from echorl.support.texts import parse_json
 
 Row = dict[str, Any]
 

@@ -25,7 +25,7 @@ class TokenBudget(TrainerCallback):
     """Ends training with the generation batch that reaches `max_rollout_tokens`, on every process alike.
 
     It looks after a step, as the Trainer does for `max_steps`: who resumes a run that had reached it trains one batch
-    more. `echorl train` sees it beforehand (`echorl.cli.run_folder.reached`).
+    more. `echorl train` sees it beforehand (`echorl.train.run_folder.reached`).
     """
 
     def __init__(self, trainer: EchoGRPOTrainer) -> None:

@@ -17,10 +17,10 @@ from trl.trainer.utils import strip_images_from_messages
 from echorl.core.miner import Mined
 from echorl.core.rollouts import Rollouts
 from echorl.core.statistics import KINDS
-from echorl.stored import replacing
+from echorl.support.stored import replacing
+from echorl.support.visible import visible
 from echorl.tasks.base import completion_text
 from echorl.trl.sources import GenerationCapture
-from echorl.visible import visible
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echorl.cli.data import find_function
 from echorl.tasks import load_task
 from echorl.tasks.verify import GRADERS, NumberGrader, ReasoningGymGrader, Verdict, geometry_gold, make_reward
 from echorl.tasks.verify.rewards import FAILURES, TIMEOUTS
+from echorl.train.data import find_function
 from echorl.verl.reward import compute_score
 
 

@@ -15,7 +15,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from echorl.quickstart import POLICY
+from echorl.models import POLICY
 
 INSTEAD = {
     "State the final answer to the following arithmetic problem: ": "Solve the following multiplication: ",

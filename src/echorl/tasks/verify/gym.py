@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from echorl.installed import check_installed
+from echorl.support.installed import check_installed
 from echorl.tasks.base import final_answer
 from echorl.tasks.verify.base import TOO_LONG, AnswerGrader, Verdict, Written
 from echorl.tasks.verify.pool import Pool, shared_pool

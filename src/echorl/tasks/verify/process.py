@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from echorl.installed import check_installed
+from echorl.support.installed import check_installed
 from echorl.tasks.verify import worker
 from echorl.tasks.verify.base import Verdict
 from echorl.tasks.verify.start import Started, start

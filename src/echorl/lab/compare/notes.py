@@ -1,0 +1,49 @@
+"""Notes of a study, its text beside the numbers: cells of the summary, a sentence under it, and further tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from echorl.lab.checked import Each, check
+
+TABLE = {"title": str, "head": [str], "rows": [[str]], "note?": str}
+SHAPE = {"arms?": Each(Each(str)), "note?": str, "tables?": [TABLE]}
+
+
+def check_notes(notes: Any, arms: Iterable[str]) -> None:
+    """Check that the notes of a study have their shape and name its arms.
+
+    Raises:
+        ValueError: they do not; the message names the place.
+    """
+    try:
+        check(notes, SHAPE, "notes")
+    except ValueError as error:
+        raise ValueError(
+            f"{error}: notes are {{arms: {{ARM: {{HEADING: TEXT}}}}, note: TEXT, tables: [...]}}."
+        ) from None
+    if unknown := [name for name in notes if f"{name}?" not in SHAPE]:
+        raise ValueError(f"notes has no {unknown[0]!r}: it has arms, note and tables.")
+    if unknown := [arm for arm in notes.get("arms", {}) if arm not in set(arms)]:
+        raise ValueError(f"notes: {unknown[0]!r} is no arm; there are {', '.join(arms)}.")
+    for table in notes.get("tables", []):
+        if not table["head"] or any(len(row) != len(table["head"]) for row in table["rows"]):
+            raise ValueError(
+                f"notes: the table {table['title']!r} has an empty head, or a row of another length than its head."
+            )
+
+
+def headings(notes: Mapping[str, Any]) -> list[str]:
+    """The headings of the arms' cells, each once, in the order in which they first occur.
+
+    >>> headings({"arms": {"a": {"costs": "none"}, "b": {"claim": "2 points", "costs": "none"}}})
+    ['costs', 'claim']
+    """
+    return list(dict.fromkeys(heading for cells in notes.get("arms", {}).values() for heading in cells))
+
+
+def cells(notes: Mapping[str, Any], arm: str) -> Sequence[str]:
+    """The arm's cells, one for each of `headings`; "" where the notes have none."""
+    texts = notes.get("arms", {}).get(arm, {})
+    return [" ".join(texts.get(heading, "").split()) for heading in headings(notes)]

@@ -1,0 +1,71 @@
+"""The results of a study whose runs are finished: what results.json holds, and results.md's text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from echorl.lab.compare import table
+from echorl.lab.compare.plan import Comparison
+from echorl.lab.compare.study import Study
+
+DIVERGED = (
+    "{} diverged (numbers that are not finite), so its arm has no result: lower the learning rate, or try the rates "
+    "with more grid_seeds.\n"
+)
+
+
+def make_results(study: Study, methods: Mapping[str, Any]) -> dict[str, Any]:
+    """The results, ready for JSON.
+
+    Args:
+        methods: arm -> the options that make its method, for those who read the results.
+
+    Raises:
+        ValueError: a run is missing, or every arm has one that diverged.
+    """
+    comparison, validation = study.comparison, study.validation()
+    if validation is None:
+        raise ValueError(
+            f"{comparison.output_dir}: runs of the grid are missing: `echorl compare STUDY.yaml` makes them."
+        )
+    rates = comparison.chosen(validation)
+    states = {run: study.state(run, list(comparison.tests)) for run in comparison.final(rates)}
+    if missing := [run.name for run, state in states.items() if not state]:
+        raise ValueError(
+            f"{comparison.output_dir}: {len(missing)} of {len(states)} runs are missing ({missing[0]}): "
+            "`echorl compare STUDY.yaml` makes them."
+        )
+    diverged = [run for run, state in states.items() if state == "diverged"]
+    without = {run.arm for run in diverged}
+    results = study.results([run for run in states if run.arm not in without])
+    if not results:
+        raise ValueError("every arm has a run that diverged (numbers that are not finite): lower the learning rates.")
+    return {
+        "learning_rates": rates,
+        "validation": {run.name: value for run, value in validation.items()},
+        "averages": list(comparison.averages),
+        "tests": table.compare(comparison, {run.arm: rates[run.arm] for run in results}, results),
+        "seeds": list(comparison.seeds),
+        "methods": methods,
+        "notes": comparison.notes,
+        "diverged": [run.name for run in diverged],
+    }
+
+
+def results_markdown(comparison: Comparison, results: Mapping[str, Any]) -> str:
+    """The results as Markdown: the diverged runs, the summary, the grid, and a table a test."""
+    validation = {run: results["validation"][run.name] for run in comparison.grid()}
+    rates = results["learning_rates"]
+    parts = [_summary(results), table.grid_markdown(comparison, validation, rates) if validation else ""]
+    return "\n".join([*filter(None, parts), table.markdown(rates, results["tests"])])
+
+
+def _summary(results: Mapping[str, Any]) -> str:
+    from echorl.lab.report.verdicts import verdict_table
+
+    parts = [DIVERGED.format(", ".join(results["diverged"]))] if results["diverged"] else []
+    if summary := verdict_table(results):
+        rows = table.markdown_rows([summary.head, *summary.rows])
+        parts.append(f"**{summary.title}**\n\n{rows}\n\n{summary.note}\n")
+    return "\n".join(parts)

@@ -1,0 +1,135 @@
+"""One run of a comparison: its folder, and what is stored there when it is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import echorl
+from echorl.lab.compare.plan import RESULTS, Comparison, Run
+from echorl.models.fingerprint import hash_files, hash_model
+from echorl.support.output_folder import check_empty
+from echorl.support.stored import read_json, write_json
+
+MARK = "run.json"
+"""The file that makes a folder a run's: the settings it was made with and, once trained, what that took."""
+
+WITHOUT_EFFECT = frozenset({
+    "output_dir", "resume_from_checkpoint", "overwrite_output_dir", "run_name", "project", "disable_tqdm",
+    "report_to", "log_level", "log_level_replica", "log_on_each_node", "logging_dir", "logging_strategy",
+    "logging_steps", "logging_first_step", "logging_nan_inf_filter", "log_completions", "log_multimodal",
+    "log_unique_prompts", "log_completions_hub_repo", "num_completions_to_print", "include_num_input_tokens_seen",
+    "skip_memory_metrics", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id", "save_strategy",
+    "save_steps", "save_total_limit", "save_on_each_node", "enable_jit_checkpoint", "push_to_hub", "hub_token",
+    "hub_model_id", "hub_strategy", "hub_private_repo", "hub_always_push", "hub_revision", "echo_rollouts_every",
+})  # fmt: skip
+"""Options that only log or save: the policy is the same with them and without."""
+
+
+def run_options(comparison: Comparison, recipe: Mapping[str, Any], run: Run, folder: Path) -> dict[str, Any]:
+    """The options of `echorl train` for this run: the recipe's, the arm's, and what the comparison sets."""
+    rate = {} if run.rate is None else {"learning_rate": run.rate}
+    return {
+        **recipe,
+        **comparison.arms[run.arm],
+        **rate,
+        "seed": run.seed,
+        "max_rollout_tokens": comparison.rollout_tokens,
+        "max_steps": comparison.rollout_tokens,  # never reached: a step samples more than one token
+        "output_dir": str(folder / "policy"),
+        "resume_from_checkpoint": "true",
+    }
+
+
+def run_key(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be equal for a finished run to be used again."""
+    return {
+        "version": echorl.__version__,
+        "model": hash_model(str(options.get("model_name_or_path"))),
+        "files": hash_files(options),
+        "options": with_effect(options),
+    }
+
+
+def kept_key(mark: Mapping[str, Any] | None, key: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The key; for a finished run that differs from it in echorl's version alone, the one in the run's mark.
+
+    So a stored study gives its tables with later versions, too.
+    """
+    found = mark or {}
+    own = found.get("key") or {}
+    return own if found.get("value") and {**own, "version": key["version"]} == key else key
+
+
+def with_effect(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that the policy may depend on."""
+    return {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
+
+
+def claim(folder: Path, key: Mapping[str, Any]) -> None:
+    """Make the folder this run's.
+
+    Raises:
+        ValueError: it holds something else, or a run with other settings; the message names the first that differs.
+    """
+    found = read_json(folder / MARK)
+    if found is None:
+        check_empty(folder, "`echorl compare`")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / MARK, {"key": key, "value": None})
+    else:
+        check_key(found, key, f"{folder} holds a run", "remove that folder")
+
+
+def check_key(mark: Mapping[str, Any], key: Mapping[str, Any], holds: str, instead: str) -> None:
+    """See that a run's mark has the key.
+
+    Args:
+        holds, instead: in a message, what has the mark, and what to do instead of choosing another output_dir.
+
+    Raises:
+        ValueError: it has another; the message names the first setting that differs.
+    """
+    if mark.get("key") != key:
+        difference = _difference(mark.get("key") or {}, key)
+        raise ValueError(f"{holds} with other settings ({difference}): choose another output_dir, or {instead}.")
+
+
+def check_study(folder: Path) -> None:
+    """See that the results in a comparison's folder, which will be written anew, are a comparison's.
+
+    Raises:
+        ValueError: there are some, and no run of a comparison (whose runs may all be packed).
+    """
+    if any(folder.glob(f"*/rate-*/seed-*/{MARK}")) or "learning_rates" in (read_json(folder / RESULTS[0]) or {}):
+        return
+    for name in RESULTS:
+        if (folder / name).exists():
+            raise ValueError(f"{folder} holds {name}, which no comparison wrote: give another output_dir.")
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    for name in ("version", "model"):
+        if before.get(name) != now[name]:
+            return f"{name} {before.get(name)!r} then, {now[name]!r} now"
+    for part in ("files", "options"):
+        old, new = before.get(part, {}), now[part]
+        for name in {**old, **new}:
+            if old.get(name) != new.get(name):
+                return f"{name} {old.get(name)!r} then, {new.get(name)!r} now"
+    return "another version's"
+
+
+def scores_path(folder: Path, test: str) -> Path:
+    return folder / f"scores-{test}.json"
+
+
+def scores_key(key: Mapping[str, Any], comparison: Comparison, test: str) -> dict[str, Any]:
+    """What must be equal for scores to be used again; of the run's key a digest, to keep the files small."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    task = {"split": comparison.split_of(test), "task_options": comparison.task_options_of(test)}
+    files = hash_files({"task_options": task["task_options"]})
+    return {"run": digest, **task, **({"files": files} if files else {}), **comparison.size_of(test)}

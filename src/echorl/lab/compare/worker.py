@@ -1,0 +1,233 @@
+"""One run of a comparison in a process of its own: train with `echorl train`, then score the policy.
+
+python -m echorl.lab.compare.worker FOLDER WORK PARENT
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from echorl.lab.compare.run import MARK, scores_path
+from echorl.lab.jobs import end_with_parent
+from echorl.models.fingerprint import NO_MODEL
+from echorl.support.stored import cached, last_value, read_json, stored, write_json, write_text
+
+SAMPLER = "probability tensor contains either"
+"""What torch says when it is to draw from a distribution that is none."""
+SECONDS_TO_END = 60
+"""How long to wait for another worker of the same run; it ends a second after its comparison was killed."""
+WEIGHTS = (".safetensors", ".bin")
+"""Endings of the files that hold a model or an adapter."""
+
+
+def main() -> int:
+    """Do what is not done yet. Returns the exit code of `guard`."""
+    from echorl.support.errors import guard
+
+    folder, work, parent = sys.argv[1:]
+    end_with_parent(int(parent))
+    return guard(lambda: _alone(Path(folder), json.loads(work)))
+
+
+def _alone(folder: Path, work: Mapping[str, Any]) -> int:
+    """Work when the worker of a killed comparison, if there was one, has ended."""
+    from echorl.support.lock import alone
+
+    with alone(folder, "compare", wait=SECONDS_TO_END):
+        return run_and_score(folder, work)
+
+
+def run_and_score(folder: Path, work: Mapping[str, Any]) -> int:
+    """Train and score; a run that failed because its numbers are no longer finite is recorded as such. Returns 0."""
+    from echorl.train.recipe import environment
+
+    trained = Training(folder, work["options"])
+    with environment(work["options"].get("env", {})):
+        try:
+            value = _trained(folder, work, trained)
+            trained.clean()
+            if not value["diverged"]:
+                _score(folder, work)
+        except Exception as error:
+            if not trained.has_diverged(error):
+                raise
+            if (read_json(folder / MARK) or {}).get("again"):
+                raise _not_repeated(folder, "diverged", "as") from error
+            value = stored(folder / MARK, work["key"]) or trained.summary()
+            write_json(folder / MARK, {"key": work["key"], "value": {**value, "diverged": _words(error)}})
+            trained.clean()
+    return 0
+
+
+def _trained(folder: Path, work: Mapping[str, Any], trained: Training) -> dict[str, Any]:
+    """What the training took. It is done again where scores are missing and the policy is (of a study of which only
+    `run.json` and scores were kept); the record stays, and "again" in it says that a policy may be half written.
+    """
+    mark, key = folder / MARK, work["key"]
+    before = stored(mark, key)
+    if before is None:
+        return cached(mark, key, trained.run)
+    again = (read_json(mark) or {}).get("again") or not trained.left_a_model()
+    if again and not before["diverged"] and _missing(folder, work):
+        write_json(mark, {"key": key, "value": before, "again": True})
+        _check_same(folder, before, trained.run())
+        write_json(mark, {"key": key, "value": before})
+    return before
+
+
+def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """ValueError where the run did not repeat itself: its stored scores would be another policy's than the new ones."""
+    if now["diverged"]:
+        raise _not_repeated(folder, "diverged", "as")
+    took = [f"{value['rollout_tokens']} rollout tokens in {value['updates']} updates" for value in (before, now)]
+    if took[0] != took[1]:
+        raise _not_repeated(folder, f"took {took[1]}", f"{took[0]} as")
+
+
+def _not_repeated(folder: Path, now: str, before: str) -> ValueError:
+    return ValueError(
+        f"{folder} was trained again, since its policy is gone, and {now}, not {before} before: other hardware or "
+        "libraries give another policy, so remove that folder to train and score it anew."
+    )
+
+
+class Training:
+    """A run by a recipe that is left in its folder; it resumes if it was stopped."""
+
+    def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
+        self.folder, self.policy, self.options = folder, folder / "policy", options
+        self.trainer: Any = None
+
+    def run(self) -> dict[str, Any]:
+        """Train. Returns the summary."""
+        from dataclasses import replace
+
+        import yaml
+
+        from echorl.train.run import launch, train_command
+
+        recipe = self.folder / "recipe.yaml"
+        write_text(recipe, yaml.safe_dump(dict(self.options), sort_keys=False))
+        command = train_command()
+
+        def make_trainer(*args: Any) -> Any:
+            self.trainer = command.make_trainer(*args)
+            return self.trainer
+
+        ours = ["--disable_tqdm", "true", "--overwrite_output_dir", "true"]  # the folder is this run's own
+        launch(replace(command, make_trainer=make_trainer), ["--config", str(recipe), *ours])
+        finite = self.trainer is None or _is_finite(self.trainer)  # none: an earlier session had finished
+        self.trainer = None  # its memory is needed for scoring
+        return {**self.summary(), "diverged": None if finite else "weights that are not finite"}
+
+    def summary(self) -> dict[str, Any]:
+        """What the training took."""
+        from echorl.train.run_folder import checkpoints, is_complete, progress
+
+        metrics = self.policy / "metrics.jsonl"
+        updates, tokens = (int(last_value(metrics, name) or 0) for name in ("step", "echo/rollout_tokens"))
+        for checkpoint in filter(is_complete, checkpoints(self.policy)[:1]):  # the metrics may be behind it
+            found = progress(checkpoint)
+            updates, tokens = max(updates, found["updates"]), max(tokens, found["rollout_tokens"])
+        finished = datetime.now(timezone.utc).isoformat(timespec="minutes")
+        return {
+            "updates": updates,
+            "rollout_tokens": tokens,
+            **_course(metrics),
+            "finished": finished,
+            "diverged": None,
+        }
+
+    def left_a_model(self) -> bool:
+        return any(path.suffix in WEIGHTS and path.name not in NO_MODEL for path in self.policy.glob("*"))
+
+    def clean(self) -> None:
+        """Remove the checkpoints, which only a resumed run needs."""
+        for checkpoint in self.policy.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+
+    def has_diverged(self, error: Exception) -> bool:
+        """Whether numbers that are no longer finite are behind the error."""
+        if SAMPLER in str(error):
+            return True
+        try:
+            return self.trainer is not None and not _is_finite(self.trainer)
+        except RuntimeError:  # a GPU whose sampler has failed answers nothing any more
+            norm = last_value(self.policy / "metrics.jsonl", "grad_norm")
+            return norm is not None and not math.isfinite(norm)
+
+
+def _course(metrics: Path) -> dict[str, float]:
+    """Minutes of training, and the shares of degenerate groups and of tokens outside mixed groups; {} unlogged."""
+    from echorl.trl.metrics_file import read_metrics
+
+    rows = [row for row in read_metrics(metrics) if "echo/tokens/mixed" in row]
+    if not rows:
+        return {}
+    steps, tokens = (_increments([row[name] for row in rows]) for name in ("step", "echo/rollout_tokens"))
+    return {
+        "minutes": sum(n * row.get("step_time", 0.0) for n, row in zip(steps, rows, strict=True)) / 60,
+        "degenerate": _mean([row["echo/frac_degenerate"] for row in rows], steps),
+        "uniform_tokens": 1 - _mean([row["echo/tokens/mixed"] for row in rows], tokens),
+    }
+
+
+def _mean(values: list[float], weights: list[float]) -> float:
+    return sum(w * value for w, value in zip(weights, values, strict=True)) / sum(weights)
+
+
+def _increments(values: list[float]) -> list[float]:
+    return [now - before for before, now in zip([0, *values], values, strict=False)]
+
+
+def _is_finite(trainer: Any) -> bool:
+    return all(bool(parameter.isfinite().all()) for parameter in trainer.model.parameters())
+
+
+def _words(error: Exception) -> str:
+    from echorl.support.errors import one_line
+
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
+def _missing(folder: Path, work: Mapping[str, Any]) -> dict[str, Any]:
+    """Test -> its scores' key, of the tests that are not done."""
+    return {test: key for test, key in work["tests"].items() if not stored(scores_path(folder, test), key)}
+
+
+def _score(folder: Path, work: Mapping[str, Any]) -> None:
+    """Score the tests that are not done; the policy is loaded when it is first needed."""
+    from echorl.lab.compare.score import Policy
+    from echorl.train.data import make_task
+    from echorl.train.parsing import parse
+    from echorl.train.recipe import Recipe
+    from echorl.train.run import train_command
+
+    missing = _missing(folder, work)
+    if not missing:
+        return
+    options = {name: value for name, value in work["options"].items() if name != "env"}
+    settings = parse(train_command(), Recipe(options=options), [])
+    training = settings.training
+    policy = Policy.load(
+        folder / "policy",
+        device="cpu" if training.use_cpu else str(training.device),
+        max_new_tokens=training.max_completion_length,
+        chat_template_kwargs=training.chat_template_kwargs,
+    )
+    for test, key in missing.items():
+        task = make_task(settings.own, **key["task_options"])
+        rows = task.dataset(key["split"], size=key["prompts"])
+        size = {name: key[name] for name in ("samples", "temperature", "greedy")}
+        write_json(scores_path(folder, test), {"key": key, "value": policy.score(rows, task.verifier, **size)})
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

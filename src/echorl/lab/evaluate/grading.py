@@ -1,0 +1,108 @@
+"""Scores for stored samples: a step of its own, so that it can be done again without the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echorl.lab.evaluate.plan import hash_prompts
+from echorl.lab.evaluate.store import Rows, read_samples, write_samples
+from echorl.lab.jobs import View
+
+if TYPE_CHECKING:
+    from echorl.lab.evaluate.benchmarks import Benchmark, Item, TaskGrader
+    from echorl.lab.evaluate.engines import Response
+    from echorl.lab.evaluate.plan import Request, Work
+    from echorl.tasks.verify import Grader
+
+SLICE = 512
+"""Samples that are scored at once, so that progress shows."""
+Show = Callable[[int], None]
+
+
+def sampled_row(benchmark: Benchmark, request: Request, response: Response) -> dict[str, Any]:
+    """What is stored of a completion; of a private benchmark's only the answer that its grader reads."""
+    row = {"benchmark": benchmark.name, "item": request.item.id, "sample": request.sample}
+    if benchmark.private:
+        row["answer"] = benchmark.get_grader().answer(response.text)
+    else:
+        row["response"] = response.text
+    return {**row, "tokens": response.tokens, "truncated": response.truncated}
+
+
+def score(rows: Rows, golds: Sequence[str], grader: Grader | TaskGrader, show: Show = lambda done: None) -> Rows:
+    """The rows with answer, score, reason and gold; `show` is called with the number of rows done.
+
+    Rows without a response, those of private benchmarks, are scored by their answers, and get no gold.
+    """
+    scored: Rows = []
+    for start in range(0, len(rows), SLICE):
+        part = rows[start : start + SLICE]
+        own = golds[start : start + SLICE]
+        verdicts = grader.grade([_text(row) for row in part], own)
+        for row, gold, verdict in zip(part, own, verdicts, strict=True):
+            given = {"score": float(verdict.score), "reason": verdict.reason}
+            open_to_all = {"answer": grader.answer(row["response"]), "gold": gold} if "response" in row else {}
+            scored.append({**row, **open_to_all, **given})
+        show(len(scored))
+    return scored
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    if "response" in row:
+        return row["response"]
+    return f"\\boxed{{{row['answer']}}}" if row["answer"] else ""
+
+
+def golds_of(rows: Rows, items: Sequence[Item]) -> list[str]:
+    """Each row's gold; `items` are those that were sampled."""
+    golds = {item.id: item.gold for item in items}
+    return [golds[row["item"]] for row in rows]
+
+
+def describe(work: Work, common: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file of scored samples says of itself: its benchmark, and how it was sampled."""
+    benchmark = work.benchmark
+    about = {name: getattr(benchmark, name) for name in ("name", "title", "grader", "distribution", "private")}
+    return {"benchmark": about, "settings": {**common, **work.key()}}
+
+
+def score_again(path: Path, data: str | None, view: View) -> int:
+    """Score the samples in a file anew, in place. Returns how many scores changed.
+
+    Raises:
+        ValueError: the file is not readable or not scored samples, its benchmark is not known, or a private benchmark's
+            items, whose golds are not in the file, cannot be had.
+    """
+    from echorl.lab.evaluate.benchmarks import load_benchmark
+
+    rows, meta = read_samples(path)
+    about = meta.get("benchmark")
+    if not rows:
+        raise ValueError(f"{path} holds no samples: give the samples of an evaluation.")
+    if about is None:
+        raise ValueError(f"{path} is a part of an evaluation that is not finished: run its command again first.")
+    benchmark = load_benchmark(about["name"])
+    settings = meta["settings"]
+    golds = _private_golds(path, rows, benchmark, settings, data) if about["private"] else [r["gold"] for r in rows]
+    bare = [{name: value for name, value in row.items() if name not in ("score", "reason")} for row in rows]
+    show = view.begin(f"{about['name']}: scoring", len(rows))
+    scored = score(bare, golds, benchmark.get_grader(), show)
+    write_samples(path, scored, meta)
+    return sum(old["score"] != new["score"] for old, new in zip(rows, scored, strict=True))
+
+
+def _private_golds(
+    path: Path, rows: Rows, benchmark: Benchmark, settings: Mapping[str, Any], data: str | None
+) -> list[str]:
+    try:
+        items = benchmark.items(data)[: settings["items"]]
+    except (ValueError, OSError, ImportError) as error:
+        raise ValueError(
+            f"{path} holds no golds, since items of {benchmark.title} are not to be published, and the items cannot be "
+            f"had here ({error}): name their file with --data."
+        ) from None
+    if hash_prompts(items) != settings["prompts"]:  # other choices, or in another order: the letters mean others
+        raise ValueError(f"{path} was sampled from other items of {benchmark.title}: name their file with --data.")
+    return golds_of(rows, items)

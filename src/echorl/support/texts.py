@@ -1,0 +1,100 @@
+"""Parsers of JSON and YAML from outside: they return the value of a text, or raise a ValueError with the reason."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+MOST_NESTED = 100
+"""The deepest nesting of lists and objects that is read; Python's own functions fail on far deeper ones."""
+
+
+TOO_DEEP = f"nested more than {MOST_NESTED} deep"
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text; bytes are UTF-8.
+
+    Raises:
+        ValueError: it is not UTF-8, not JSON, or nested too deep; the message is the reason alone, without a full stop.
+
+    >>> parse_json('{"a": [1]}')
+    {'a': [1]}
+    """
+    value = _parse(text, json.loads)
+    brackets = ("[", "{") if isinstance(text, str) else (b"[", b"{")
+    if sum(map(text.count, brackets)) > MOST_NESTED and _is_deep(value):  # type: ignore[arg-type]
+        raise ValueError(TOO_DEEP)
+    return value
+
+
+def parse_yaml(text: str | bytes) -> Any:
+    """The value of a YAML text; bytes are UTF-8.
+
+    Raises:
+        ValueError: it is not UTF-8, not YAML, has a key twice, or is nested too deep; the message as in `parse_json`.
+
+    >>> parse_yaml("a: [1]")
+    {'a': [1]}
+    """
+    import yaml
+
+    from echorl.support.yaml_file import load_yaml
+
+    try:
+        value = _parse(text, load_yaml)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    if _is_deep(value):
+        raise ValueError(TOO_DEEP)
+    return value
+
+
+def _parse(text: str | bytes, load: Callable[[str], Any]) -> Any:
+    try:
+        return load(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MOST_NESTED + 1):
+        inside = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list))]
+        level = list({id(child): child for each in inside for child in each}.values())  # YAML may repeat one by alias
+    return bool(level)
+
+
+def is_text(value: Any) -> bool:
+    """Return whether a value is a string without lone surrogates (halves of characters), so that UTF-8 can hold it.
+
+    >>> is_text("a"), is_text("a\\ud83d"), is_text(5)
+    (True, False, False)
+    """
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def finite_number(value: Any) -> float | None:
+    """The finite float that a number, a number written as text, true or false stands for; None for anything else.
+
+    >>> finite_number(True), finite_number("0.5"), finite_number(10**400), finite_number("nan"), finite_number([1.0])
+    (1.0, 0.5, None, None, None)
+    """
+    if not isinstance(value, (int, float, str, Decimal)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,1 @@
+"""`echorl train` and `echorl sft`: a recipe -> a trainer -> a run folder."""

@@ -1,0 +1,114 @@
+"""Files of an earlier run of `echorl train` or `echorl sft`, and the check whether a new run may replace them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from echorl.support.errors import UserError
+from echorl.train.run_folder import checkpoints, progress
+
+if TYPE_CHECKING:
+    from echorl.train.parsing import Settings
+
+METRICS = "metrics.jsonl"
+MODEL = ("model*.safetensors", "pytorch_model*.bin", "adapter_model.*")
+"""The weights of a finished run."""
+FILES = (
+    *MODEL, METRICS, "rollouts/step-*-process-*.parquet", "completions/completions_*.parquet",
+    "model.safetensors.index.json", "pytorch_model.bin.index.json", "adapter_config.json", "config.json",
+    "generation_config.json", "training_args.bin", "trainer_state.json", "README.md", "tokenizer.json",
+    "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "vocab.txt", "merges.txt", "spiece.model", "chat_template.jinja", "chat_template.json",
+    "additional_chat_templates/*.jinja", "processor_config.json", "preprocessor_config.json",
+    "image_processor_config.json", "video_preprocessor_config.json",
+)  # fmt: skip
+"""Files that a run writes (by echorl, TRL, transformers) besides checkpoints and config.yaml; other files stay."""
+RECORDED = b"# echorl "
+"""First bytes of a run's config.yaml, which is the first file that a run writes and is replaced, never deleted."""
+
+
+def outdated(settings: Settings, checkpoint: Path | None) -> list[Path]:
+    """Files that a run replaces: those of an earlier run, or of a resumed run those written after its checkpoint.
+
+    Raises:
+        UserError: as `earlier_run`.
+    """
+    folder = Path(settings.training.output_dir)
+    if checkpoint is not None and checkpoint.resolve().parent == folder.resolve():
+        return written_after(folder, progress(checkpoint)["updates"])
+    return earlier_run(
+        folder,
+        overwrite=settings.own.overwrite_output_dir,
+        restart=str(settings.training.resume_from_checkpoint).lower() == "true",
+        model=settings.model.model_name_or_path,
+    )
+
+
+def earlier_run(folder: str | Path, *, overwrite: bool, restart: bool, model: str) -> list[Path]:
+    """The files of the run in this folder, to be deleted before another run begins there; empty without a run.
+
+    Args:
+        overwrite: whether the user allows it (`--overwrite_output_dir`).
+        restart: whether the user asked for a resume of a run without a complete checkpoint: without a final model it
+            begins again.
+        model: the model that the new run starts from.
+
+    Raises:
+        UserError: the user does not allow it, or the new run starts from a model in this folder.
+    """
+    config, files = Path(folder, "config.yaml"), [*checkpoints(folder), *_written(Path(folder))]
+    begun = config.is_file() and config.read_bytes().startswith(RECORDED)
+    to_lose = [path for path in files if path.name != METRICS or path.stat().st_size]
+    to_lose += [config] if config.is_file() and not begun else []
+    finished = any(path.match(pattern) for path in files for pattern in MODEL)
+    if to_lose and not overwrite and not (restart and begun and not finished):
+        resume = "go on with --resume_from_checkpoint true, " if checkpoints(folder) and not restart else ""
+        raise UserError(
+            f"output_dir={str(folder)!r} holds {to_lose[0].relative_to(folder)} of an earlier run: {resume}give "
+            "another --output_dir, or start anew with --overwrite_output_dir, which deletes that run's files."
+        )
+    if files and _lies_in(model, [Path(folder), *checkpoints(folder)]):
+        raise UserError(
+            f"model_name_or_path={model!r} lies in output_dir={str(folder)!r}, where a new run takes the place of an "
+            "earlier one's files: give another --output_dir."
+        )
+    return files
+
+
+def delete(paths: Iterable[Path], folder: str | Path) -> None:
+    """Delete these files and checkpoints, and folders below `folder` that are then empty."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        if path.parent != Path(folder) and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+
+
+def written_after(folder: str | Path, step: int) -> list[Path]:
+    """Stored rollouts of steps that a run resumed at `step` will make again.
+
+    The name of a dump has the number of optimiser steps before its batch, that of TRL's completions the number of
+    steps done.
+    """
+    found = [path for path in Path(folder).glob("rollouts/step-*-process-*.parquet") if _number(path, 1) >= step]
+    return found + [path for path in Path(folder).glob("completions/completions_*.parquet") if _number(path, 1) > step]
+
+
+def _number(path: Path, index: int) -> int:
+    digits = path.stem.replace("_", "-").split("-")[index]
+    return int(digits) if digits.isdigit() else -1
+
+
+def _written(folder: Path) -> Iterator[Path]:
+    for pattern in FILES:
+        yield from sorted(folder.glob(pattern))
+
+
+def _lies_in(model: str, folders: list[Path]) -> bool:
+    return os.path.isdir(model) and any(os.path.samefile(model, folder) for folder in folders)

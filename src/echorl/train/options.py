@@ -1,0 +1,80 @@
+"""Options of `echorl train` and `echorl sft`: what they train on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from echorl.support.errors import UserError
+from echorl.tasks import TASKS
+
+NAMES = ("quickstart", *TASKS)
+"""The tasks that `task` can name."""
+
+
+def option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass
+class DataArguments:
+    """The task or the data, and what to do with an earlier run in the same folder."""
+
+    task: str | None = option(None, f"A task of echorl: {', '.join(NAMES)}.")
+    task_options: dict | str | None = field(
+        default=None, metadata={"help": "The task's options, a mapping (JSON on the command line)."}
+    )
+    train_split: str = option("train", "Split of the task or the hub's data set to train on.")
+    eval_split: str = option("validation", "Split to evaluate on, if eval_strategy asks for it.")
+    train_size: int | None = option(None, "Rows to train on; default: the task's.")
+    eval_size: int | None = option(None, "Rows to evaluate on; default: the task's.")
+    task_seed: int = option(0, "Seed that draws the task's rows.")
+    train_file: str | None = option(None, "Instead of a task: a JSONL file with a 'prompt' in every line.")
+    eval_file: str | None = option(None, "The same, to evaluate on.")
+    dataset_name: str | None = option(None, "Instead of a task: a data set of the Hugging Face hub, with a 'prompt'.")
+    dataset_config: str | None = option(None, "Its configuration.")
+    row_func: str | None = option(
+        None,
+        "For the rows of train_file or dataset_name: a function from a row to the columns that it adds or replaces, "
+        "'prompt' say: module.function or file.py:function.",
+    )
+    overwrite_output_dir: bool = option(False, "Delete the files that an earlier run left in output_dir.")
+
+    def __post_init__(self) -> None:
+        self.task_options = _mapping(self.task_options)
+        given = [name for name in ("task", "train_file", "dataset_name") if getattr(self, name)]
+        if len(given) != 1:
+            raise UserError(
+                f"{' and '.join(given) or 'nothing'} given to train on: set exactly one of task, train_file "
+                "and dataset_name."
+            )
+        if self.task and self.row_func:
+            raise UserError(f"row_func={self.row_func!r}: task {self.task!r} makes its own rows; leave one out.")
+
+
+@dataclass
+class TrainArguments(DataArguments):
+    """What RL needs besides: reward functions."""
+
+    reward_funcs: list[str] | None = field(
+        default=None,
+        metadata={"help": "Reward functions besides the task's verifier: module.function, file.py:function or trl's."},
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.task is None and not self.reward_funcs:
+            place = "train_file" if self.train_file else "dataset_name"
+            raise UserError(f"{place} comes without a verifier: name at least one function in reward_funcs.")
+
+
+def _mapping(value: dict | str | None) -> dict:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise UserError(f"task_options={value!r} is not JSON ({error}): write e.g. '{{\"chat\": true}}'.") from None
+    if value is not None and not isinstance(value, dict):
+        raise UserError(f"task_options={value!r} is not a mapping of option names to values.")
+    return value or {}

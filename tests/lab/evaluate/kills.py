@@ -1,0 +1,94 @@
+"""Commands in processes that are killed; imported by a fork server, so that each attempt starts at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.lab.evaluate.fakes import run, work
+
+TIMES = 10
+PRELOAD = [
+    "tests.lab.evaluate.kills",
+    "transformers.models.llama.modeling_llama",
+    "reasoning_gym.factory",
+    "echorl.trl",
+]
+
+
+def killed(target: Callable[..., None], *args: Any, folder: Path, chunks: int, longest: float) -> list[int]:
+    """Start `target` and kill it, ten times, then let it end. Returns how many chunks were there after each kill.
+
+    Each kill but the first waits for an eighth of the chunks more than the last one left, so that machines of any speed
+    are hit at many stages; then for a random time up to `longest` seconds, ten times that once only the scoring is
+    left. A chunk's file that is there may vanish, when all are scored, but is never written again.
+    """
+    rng, seen, kept, wanted = random.Random(0), {}, [], 0
+    for _ in range(TIMES):
+        process = start(target, *args)
+        only_scoring = len(seen) == chunks
+        while process.is_alive() and len(parts(folder)) < wanted:
+            time.sleep(0.002)
+        process.join(rng.uniform(0, 10 * longest if only_scoring else longest))
+        kept += [len(parts(folder))] if process.is_alive() else []
+        process.kill()
+        process.join()
+        now = parts(folder)
+        assert all(now[path] == when for path, when in seen.items() if path in now)
+        seen = {**seen, **now}
+        wanted = min(len(now) + -(-chunks // 8), chunks)
+    whole(target, *args)
+    return kept
+
+
+def whole(target: Callable[..., None], *args: Any) -> None:
+    """Start `target` and let it end."""
+    process = start(target, *args)
+    process.join()
+    assert process.exitcode == 0
+
+
+def start(target: Callable[..., None], *args: Any) -> Any:
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(PRELOAD)
+    process = processes.Process(target=target, args=args)
+    process.start()
+    return process
+
+
+def parts(folder: Path) -> dict[Path, int]:
+    """Chunk's file -> when it was written."""
+    found = {}
+    for path in folder.glob("parts/*/*.parquet"):
+        with suppress(FileNotFoundError):  # all are scored, and the files go
+            found[path] = path.stat().st_mtime_ns
+    return found
+
+
+def scripted(folder: Path, log: Path) -> None:
+    """Twelve slow chunks, slowly scored."""
+    from echorl.lab.evaluate import grading
+
+    grading.SLICE = 8
+    run(folder, work(size=12, seconds=0.02), log=log, seconds=0.03)
+
+
+def command(argv: list[str], log: Path) -> None:
+    """`echorl ARGV ...`, with its output in a file."""
+    from echorl.cli import main
+
+    os.environ.update(HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="")
+    torch.set_num_threads(1)
+    with log.open("a") as file:
+        sys.stdout = sys.stderr = file
+        code = main(argv)
+    os._exit(code)

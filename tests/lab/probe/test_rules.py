@@ -1,0 +1,100 @@
+"""Rules as weights, and the few backward passes that they need."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from echorl.lab.probe.rules import RULES, Group, factor, leave_one_out, policy_loss, vector_names, weigh_all
+
+
+def make_group(success, tracked=0.5, index=0):
+    """Rollouts of 6, 4 and 5 tokens in steps of two; the second one's first step is the most uncertain."""
+    lengths, generator = torch.tensor([6, 4, 5]), torch.Generator().manual_seed(index)
+    mask = torch.arange(6) < lengths.unsqueeze(1)
+    entropy = torch.rand(3, 6, generator=generator) * mask
+    entropy[1, :2] = 2.0
+    return Group(
+        index=index,
+        mask=mask,
+        logp=-torch.rand(3, 6, generator=generator) * mask,
+        entropy=entropy,
+        steps=torch.where(mask, torch.arange(6) // 2, -1),
+        success=torch.tensor(success),
+        tracked=tracked,
+        max_new_tokens=10,
+    )
+
+
+def test_leave_one_out():
+    assert torch.allclose(leave_one_out(torch.tensor([1.0, 0.0, 0.0])), torch.tensor([1.0, -0.5, -0.5]))
+
+
+def test_clips_are_those_of_the_trainers():
+    group = make_group([True, True, True])
+    echo, constant = RULES["echo"].weigh(group), RULES["echo_constant"].weigh(group)
+    assert echo.nonzero().tolist() == [[1, 0], [1, 1]]
+    assert echo[1, 0] == 0.5
+    assert torch.allclose(constant, echo * 2 / 10)
+    only_last = RULES["echo"].weigh(make_group([False, False, True]))
+    assert set(only_last.nonzero()[:, 0].tolist()) == {2}
+    assert not RULES["echo"].weigh(make_group([False, False, False])).any()
+    whole = RULES["full"].weigh(group)
+    [row] = set(whole.nonzero()[:, 0].tolist())
+    assert torch.equal(whole[row], group.mask[row] / group.lengths[row])
+
+
+def test_surprisal_takes_the_least_likely_step():
+    group = make_group([True, True, True])
+    weights = RULES["surprisal"].weigh(group)
+    row = int(weights.any(1).nonzero())
+    end = int(weights[row].nonzero().max())
+    steps = [(b, k) for b in range(3) for k in range(int(group.steps[b].max()) + 1)]
+    means = {(b, k): -group.logp[b][group.steps[b] == k].mean() for b, k in steps}
+    assert max(means, key=means.get) == (row, int(group.steps[row, end]))
+
+
+def test_random_rules_agree_within_a_prompt_and_differ_between_prompts():
+    def ends(rule):
+        return [RULES[rule].weigh(make_group([True] * 3, index=i)).nonzero()[-1].tolist() for i in range(30)]
+
+    assert ends("random") == ends("random_constant")
+    assert len({tuple(end) for end in ends("random")}) > 4
+
+
+def test_the_null_check_looks_at_nothing():
+    for index in range(20):
+        weights = [RULES["null"].weigh(make_group(success, index=index)) for success in ([True] * 3, [False] * 3)]
+        assert torch.equal(*weights)
+        assert set(weights[0].unique().tolist()) <= {0.0, float(torch.tensor(0.1))}
+
+
+def test_tracked_baseline_and_losses():
+    group = make_group([True, True, False], tracked=0.25)
+    assert RULES["tracked"].weigh(group)[:, 0].tolist() == pytest.approx([0.25, 0.25, -1 / 12])
+    std = torch.tensor([1.0, 1.0, 0.0]).std() + 1e-4
+    grpo, dapo, plain = (policy_loss(name)(group) for name in ("grpo", "dapo", "dr_grpo"))
+    assert torch.allclose(dapo[:, 0], torch.tensor([1 / 3, 1 / 3, -2 / 3]) / 3 / std)
+    assert torch.allclose(grpo, dapo / group.lengths.unsqueeze(1))
+    assert plain[0, 0] == pytest.approx(1 / 3 / 3 / 10)
+    assert "tracked" not in vector_names(tracked=False)
+    assert len(weigh_all(make_group([True] * 3, tracked=None), "dapo")) == len(vector_names(tracked=False))
+    assert len(weigh_all(make_group([True] * 3, tracked=0.0), "dapo")) == len(vector_names(tracked=True))
+
+
+@pytest.mark.parametrize("success", [[True] * 3, [True, False, True], [False] * 3])
+def test_patterns_add_up_to_the_weights_and_are_few(success):
+    weights = weigh_all(make_group(success), "grpo")
+    patterns, mix = factor(weights)
+    found = torch.zeros_like(weights)
+    for place, pattern in enumerate(patterns):
+        found[:, pattern.row] += mix[:, place].unsqueeze(1) * pattern.weights
+    assert torch.allclose(found, weights, atol=1e-7)
+    assert len(patterns) <= 3 + 5  # a pass a rollout, and one a prefix: not one a rule and rollout
+    assert all(float(pattern.weights.max()) == 1 for pattern in patterns)
+
+
+def test_no_weight_at_all_needs_no_pass():
+    patterns, mix = factor(torch.zeros(2, 3, 4))
+    assert patterns == []
+    assert mix.shape == (2, 0)
