@@ -16,7 +16,7 @@ from pathlib import Path
 
 from echorl.lab.evaluate import pass_at_1
 from echorl.lab.quickstart.study import Study
-from echorl.support.stored import cached
+from echorl.support.files import cached
 
 RATES = (3e-5, 1e-4, 3e-4, 1e-3)
 SEEDS = (0, 1)

@@ -16,7 +16,7 @@ from typing import Any
 from echorl.lab.evaluate import mean_of_runs
 from echorl.lab.quickstart.study import SPLITS
 from echorl.lab.quickstart.summary import points
-from echorl.support.stored import read_json
+from echorl.support.files import read_json
 
 MEASURES = ("accuracy", "pass_at_k")
 

@@ -14,7 +14,7 @@ from benchmarks.quickstart.policy import Phase, make_tokenizer, warm_start
 from benchmarks.quickstart.rates import best_rate, markdown
 from echorl.models import POLICY
 from echorl.models.loading import load_policy
-from echorl.support.stored import write_json
+from echorl.support.files import write_json
 from echorl.tasks.solutions import WAYS, chain_sum_solution
 
 QUESTION = "State the final answer to the following arithmetic problem: {} ="

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from echorl.cli.options import add_device, as_path, spellings
 from echorl.support.bounds import COUNT, SAMPLING_TEMPERATURE, SEED, TOKENS, add_option
 from echorl.support.errors import UserError, as_user_error, resumable
+from echorl.support.folder import ResultFolder
 from echorl.support.installed import check_installed
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from echorl.lab.evaluate.plan import Sampling, Work
     from echorl.lab.mine.scorer import Scorer
 
-NEEDED = ("transformers", "datasets", "pyarrow", "filelock", "rich", "matplotlib")
+NEEDED = ("transformers", "datasets", "pyarrow", "filelock", "rich", "matplotlib", "scipy")
 WHAT = {
     "entropy": "entropies of demonstrations against those of the policy's own right rollouts on the same prompts",
     "deletion": "delete steps by entropy, let the policy go on from what is left, and see how accuracy falls",
@@ -109,14 +110,13 @@ def _analyze(args: argparse.Namespace) -> int:
     from echorl.cli.models import find_checkpoint
     from echorl.lab.analyze.run import analyze_deletion, analyze_entropy
     from echorl.lab.evaluate.store import slug
-    from echorl.support.lock import alone
 
     source = _source(args)
     plan = _plan(args, source, find_checkpoint(args.model))
     model = Path(os.path.abspath(args.model)).name  # "." has no name
     folder = Path(args.output_dir or Path("runs/analyze", f"{model}-{slug(source.benchmark.name)}"))
     analysis = {"entropy": analyze_entropy, "deletion": analyze_deletion}[args.what]
-    with alone(folder, "analyze"), Bars() as bars:
+    with ResultFolder(folder, "analyze").locked(), Bars() as bars:
         found = analysis(folder, plan, _loaders(plan, args.tokens_at_once), bars)
     _show(found, folder, args.what)
     return 0

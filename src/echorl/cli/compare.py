@@ -19,8 +19,11 @@ from echorl.lab.compare.study import Study
 from echorl.lab.jobs import Job, JobsFailed, run_jobs, visible_gpus
 from echorl.support.bounds import COUNT, Bounds, add_option
 from echorl.support.errors import UserError, resumable
-from echorl.support.stored import last_value, write_json, write_text
+from echorl.support.files import last_value, write_json, write_text
+from echorl.support.folder import ResultFolder
+from echorl.support.installed import check_installed
 
+NEEDED = ("transformers", "datasets", "filelock", "rich", "scipy")
 SHOWN = ("method", "echo_coef", "echo_select")
 """Options of an arm that results.json keeps, for a report."""
 
@@ -55,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
         UserError: the study or a run's recipe has something wrong, a run failed, or another process is at the study.
         Interrupted: Ctrl-C.
     """
+    check_installed("`echorl compare`", NEEDED, "trl,lab")
     from echorl.lab.compare.checks import check_arms
-    from echorl.support.lock import alone
     from echorl.train.recipe import read_recipe, read_recipes
 
     if is_pack(args.study):
@@ -78,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         _list(study)
         return 0
     methods = {arm: {name: own.get(name) for name in SHOWN} for arm, own in options.items()}
-    with resumable(), alone(Path(comparison.output_dir), "compare"):
+    with resumable(), ResultFolder(comparison.output_dir, "compare").locked():
         _pack(study, methods) if args.pack else _compare(study, methods)
     return 0
 
@@ -102,10 +105,8 @@ def _show_packed(args: argparse.Namespace) -> int:
     if args.output_dir is None:
         print(results_markdown(study.comparison, results))
     else:
-        from echorl.support.lock import check_writable
-
         check_study(Path(args.output_dir))
-        check_writable(Path(args.output_dir))
+        ResultFolder(args.output_dir, "compare").check_writable()
         _show(study.comparison, results, Path(args.output_dir))
     return 0
 

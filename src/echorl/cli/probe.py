@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from echorl.cli.options import add_device, spellings
 from echorl.support.bounds import ANY, COUNT, SEED, TEMPERATURE, Bounds, add_option
 from echorl.support.errors import as_user_error, resumable
+from echorl.support.folder import ResultFolder
 from echorl.support.installed import check_installed
 
 if TYPE_CHECKING:
@@ -93,13 +94,12 @@ def _probe(args: argparse.Namespace) -> int:
     from echorl.cli.bars import Bars
     from echorl.cli.models import find_checkpoint, load_model
     from echorl.lab.probe import Plan, probe
-    from echorl.support.lock import alone
 
     plan = Plan(**{name: getattr(args, name) for name in PLAN})
     checkpoint = find_checkpoint(args.model)
     work = _work(args, plan, checkpoint)
     folder = Path(args.output_dir or Path("runs/probe", Path(os.path.abspath(args.model)).name))
-    with alone(folder, "probe"), Bars() as bars:
+    with ResultFolder(folder, "probe").locked(), Bars() as bars:
         result = probe(folder, work, plan, checkpoint, partial(load_model, checkpoint, args.device), bars)
     show_result(result, folder)
     return 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from echorl.cli.options import as_path, spellings
 from echorl.support.errors import resumable
+from echorl.support.folder import ResultFolder
 from echorl.support.installed import check_installed
 
 NEEDED = ("trl", "transformers", "datasets", "reasoning_gym", "pyarrow", "matplotlib", "jinja2", "rich")
@@ -57,10 +58,9 @@ def _run(args: argparse.Namespace, started: float) -> int:
     from echorl.lab.quickstart.run import quickstart
     from echorl.lab.quickstart.study import TINY, Study
     from echorl.lab.quickstart.terminal import show
-    from echorl.support.lock import alone
 
     study = replace(TINY if args.tiny else Study(), seed=args.seed)
-    with alone(args.output_dir, "quickstart"), Bars() as bars:
+    with ResultFolder(args.output_dir, "quickstart").locked(), Bars() as bars:
         summary = quickstart(args.output_dir, study, fresh=args.fresh, view=bars)
     show(summary, args.output_dir, time.monotonic() - started)
     return 0

@@ -14,7 +14,7 @@ from echorl.lab.quickstart.arm_folder import MARK, prepare_folder
 from echorl.lab.quickstart.study import Study
 from echorl.models import POLICY
 from echorl.models.loading import load_policy
-from echorl.support.stored import cached
+from echorl.support.files import cached
 from echorl.tasks import load_task
 from echorl.tasks.quickstart import MAX_NEW_TOKENS, TASK
 from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from echorl.support.output_folder import check_empty
-from echorl.support.stored import read_json, write_json
+from echorl.support.files import read_json, write_json
+from echorl.support.folder import ResultFolder
 
 MARK = "arm.json"
 """The file that makes a folder an arm's; it holds the settings and, once the arm is done, its result."""
@@ -20,8 +20,7 @@ def prepare_folder(folder: Path, key: dict[str, Any]) -> None:
         ValueError: `folder` holds something that no quickstart wrote.
     """
     found = read_json(folder / MARK)
-    if found is None:
-        check_empty(folder, "`echorl quickstart`")
+    ResultFolder(folder, "quickstart", mark=MARK).check_owner()
     if found is not None and found.get("key") != key:
         shutil.rmtree(folder)
         found = None

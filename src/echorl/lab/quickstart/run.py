@@ -13,7 +13,7 @@ from echorl.lab.quickstart.arm_folder import prepare_folder
 from echorl.lab.quickstart.study import ARMS, LABELS, Study
 from echorl.lab.quickstart.summary import summarize
 from echorl.lab.quickstart.worker import result_of, scores_of
-from echorl.support.stored import read_json, scratch_in, write_json
+from echorl.support.files import read_json, scratch_in, write_json
 
 PICTURES = ("index.html", "quickstart.png")
 OWN = ("start.json", "results.json", *PICTURES, *ARMS)

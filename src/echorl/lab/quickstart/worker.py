@@ -18,7 +18,7 @@ from echorl.lab.jobs import end_with_parent
 from echorl.lab.quickstart.arm_folder import MARK
 from echorl.lab.quickstart.study import ARMS, Study
 from echorl.models import POLICY
-from echorl.support.stored import cached, stored
+from echorl.support.files import cached, stored
 
 
 def scores_path(name: str, output: Path) -> Path:
