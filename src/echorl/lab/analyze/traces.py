@@ -31,7 +31,7 @@ TENTHS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """A solution of an item; `number` counts those of its kind from 0. `ended`: it was not cut off at a limit."""
+    """Solution of an item; `number` counts those of its kind from 0. `ended`: it was not cut off at a limit."""
 
     item: Item
     kind: str
@@ -42,7 +42,7 @@ class Trace:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What the policy says of a trace; K steps.
+    """Entropies and log-probabilities of a trace under the policy; K steps.
 
     Attributes:
         texts: of the steps.
@@ -110,7 +110,7 @@ class _Reader:
         return [self._one(one, *next(scores)) if ok else None for one, ok in zip(tokens, fits, strict=True)]
 
     def _tokens(self, trace: Trace) -> Tokens:
-        """With the end token, unless the policy did not come to it."""
+        """Return the tokens, with the end token unless the policy did not come to it."""
         rollout, reading = _as_rollout(trace, self.checkpoint), Reading(end=trace.ended)
         return tokenize([rollout], self.checkpoint.processing_class, reading)[0]
 

@@ -16,12 +16,12 @@ Z_95 = 1.959963984540054
 """The normal distribution's 97.5 % quantile."""
 
 MAX_DRAWS = 1 << 22
-"""Of a bootstrap: 64 MB."""
+"""Numbers that a bootstrap holds at once: 64 MB."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its 95 % interval."""
+    """Number with its 95 % interval."""
 
     value: float
     low: float
@@ -29,7 +29,7 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval lies on one side of 0; false for NaN."""
+        """Return whether the interval lies on one side of 0; false for NaN."""
         return self.low > 0 or self.high < 0
 
 
@@ -65,7 +65,7 @@ def mean_of_items(values: Sequence[float]) -> Estimate:
 
 
 def standard_error(values: Sequence[float]) -> float | None:
-    """Of the mean over items, sd(values) / sqrt(N); None for fewer than two items.
+    """Return the standard error of the mean over items, sd(values) / sqrt(N); None for fewer than two items.
 
     >>> round(standard_error([1.0, 0.5, 0.0, 0.5]), 4)
     0.2041
@@ -281,7 +281,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def item_means(verdicts: Verdicts) -> list[float]:
-    """Each item's share of successes.
+    """Return each item's share of successes.
 
     Raises:
         ValueError: no item, or an item without a completion.

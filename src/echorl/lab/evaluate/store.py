@@ -1,4 +1,4 @@
-"""An evaluation's folder: settings, one file a chunk of samples, one file of scored samples a benchmark."""
+"""Folder of an evaluation: settings, one file a chunk of samples, one file of scored samples a benchmark."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = {
     "benchmark": "string", "item": "string", "sample": "int32", "response": "string", "tokens": "int32",
     "truncated": "bool", "answer": "string", "score": "float64", "reason": "string", "gold": "string",
 }  # fmt: skip
-"""Of a file of samples; a chunk's has no scores yet, and a private benchmark's never has `response` or `gold`."""
+"""Columns of a file of samples. A chunk's has no scores yet; a private benchmark's never has `response` or `gold`."""
 META = b"echorl"
 Rows = list[dict[str, Any]]
 

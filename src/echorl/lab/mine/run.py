@@ -1,4 +1,4 @@
-"""`echorl mine`: EchoClips of stored rollouts, scored part by part; a part that is there is not made again."""
+"""`echorl mine`: EchoClips of stored rollouts, scored part by part; a finished part is not made again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Part = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to mine, and how.
+    """Rollouts to mine, and how.
 
     Attributes:
         files: JSONL or parquet, in order.
