@@ -5,8 +5,9 @@
 
 `rollouts`: JSON lines with `solution`, `answer` and `correct`; each is a pair for math-verify, with one more space than
 the one before, so that no cache of the pool answers. The workers are started before the clock. `golds`: a folder with
-the files that `tests/tasks/verify/golds.py` reads; all are validated. Without both the hostile part alone is run: each
-text of `tests/tasks/verify/hostile.py` between right answers that only math-verify finds right.
+the files that `tests/tasks/verify/golds.py` reads; all are validated, and those that take 1 ms or more are timed.
+Without both the hostile part alone is run: each text of `tests/tasks/verify/hostile.py` between right answers that only
+math-verify finds right.
 """
 
 from __future__ import annotations
@@ -42,7 +43,22 @@ def read_pairs(path: Path) -> list[Pair]:
     return [(gold, answer + " " * n) for n, (gold, answer) in enumerate(pairs) if answer]
 
 
-def time_rollouts(pairs: list[Pair], repeats: int) -> list[Row]:
+def slow_pairs(folder: Path, milliseconds: float = 1.0) -> list[Pair]:
+    """Return golds of OlympiadBench against themselves and each other that take so long in this process, or longer."""
+    golds = golds_of(folder)["olympiad_bench"][1]
+    pairs = [(gold, other + " " * n) for n, gold in enumerate(golds) for other in (gold, golds[n - 1])]
+    for pair in pairs:
+        math_equal(*pair)  # what the first call alone takes is not timed
+    return [pair for pair in pairs if milliseconds_of(pair) >= milliseconds]
+
+
+def milliseconds_of(pair: Pair) -> float:
+    start = time.process_time()
+    math_equal(*pair)
+    return 1000 * (time.process_time() - start)
+
+
+def time_pairs(pairs: list[Pair], repeats: int, label: str) -> list[Row]:
     """Serial, in two halves, with one worker and with two, in turn, `repeats` times; all give the same verdicts."""
     pools = {count: Pool("math_verify", num_workers=count, cache_size=0) for count in (1, 2)}
     ways: dict[str, Callable[[], list[bool]]] = {"serial": lambda: [math_equal(*pair) for pair in pairs]}
@@ -64,7 +80,7 @@ def time_rollouts(pairs: list[Pair], repeats: int) -> list[Row]:
     serial = statistics.median(seconds["serial"])
     return [
         {
-            "what": name,
+            "what": f"{label}, {name}",
             "texts": len(pairs),
             "seconds": round(statistics.median(times), 3),
             "serial_over_this": round(serial / statistics.median(times), 3),
@@ -224,8 +240,10 @@ def main() -> None:
     args = parser.parse_args()
     rows: list[Row] = []
     if args.rollouts is not None:
-        rows += [*time_rollouts(read_pairs(args.rollouts), args.repeats), time_grader(args.rollouts), time_overhead()]
+        rows += time_pairs(read_pairs(args.rollouts), args.repeats, "rollouts")
+        rows += [time_grader(args.rollouts), time_overhead()]
     if args.golds is not None:
+        rows += time_pairs(slow_pairs(args.golds), args.repeats, "1 ms and more")
         rows += validate_golds(args.golds)
     rows += grade_hostile(args.timeout, args.memory_mb * 2**20)
     for row in rows:

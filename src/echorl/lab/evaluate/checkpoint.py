@@ -57,7 +57,7 @@ class Checkpoint:
         return getattr(self.processing_class, "chat_template", None) is not None
 
     def fingerprint(self) -> str:
-        """Return a hash of weights, configuration, tokenizer (and an adapter's base); for a model of the hub its name."""
+        """Return a hash of weights, configuration, tokenizer (and an adapter's base); a hub's model is its name."""
         return "+".join(hash_model(path) for path in (self.path, self.base) if path)
 
     def prompt(self, item: Item) -> str | list[dict[str, Any]]:

@@ -16,9 +16,10 @@ import queue
 import threading
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from echorl.tasks.verify.process import MEMORY_LIMIT, Outcome, Worker
@@ -27,10 +28,8 @@ NUM_WORKERS = min(4, os.cpu_count() or 1)
 CACHE_SIZE = 20_000
 MAX_KEPT_CHARS = 2_000
 """Longer requests (JSON) are not remembered: they would fill the memory, and seldom come again."""
-MAX_AT_ONCE = 256
-"""Requests that a worker is sent at once."""
-MAX_CHARS_AT_ONCE = 32_000
-"""Of these (JSON, so bytes), but for a single one: they fit a pipe, so that sending ends while the first is graded."""
+TURN = 64
+"""Requests that a thread gives one worker before it asks for a free one again, so that every caller gets its turn."""
 
 
 class Pool:
@@ -68,8 +67,8 @@ class Pool:
         self._known: OrderedDict[str, Outcome] = OrderedDict()
         self._all = [Worker(self._package, memory_limit=self._memory_limit) for _ in range(self.num_workers)]
         self._free: queue.LifoQueue[Worker] = queue.LifoQueue()
-        for one in reversed(self._all):
-            self._free.put(one)
+        for worker in reversed(self._all):
+            self._free.put(worker)
 
     def call_each(self, function: str, rows: Sequence[Sequence[Any]], *, timeout: float) -> list[Outcome]:
         """`function(*row)` for each row, in order; equal rows are called once.
@@ -89,11 +88,11 @@ class Pool:
 
     def close(self) -> None:
         """End the workers, those that work too; the next call starts new ones."""
-        for one in self._all:
-            one.end()
+        for worker in self._all:
+            worker.end()
 
     def _call_all(self, requests: list[str], timeout: float) -> dict[str, Outcome]:
-        work = _Work(requests, share=1 if self.num_workers == 1 else 2 * self.num_workers)
+        work = _Work(requests)
         num_threads = min(self.num_workers, len(requests))
         if num_threads == 1:
             self._do(work, timeout)
@@ -103,26 +102,26 @@ class Pool:
                     for thread in [threads.submit(self._do, work, timeout) for _ in range(num_threads)]:
                         thread.result()
                 except BaseException:  # also Ctrl-C, which else would wait for all of the work
-                    work.stop()
+                    work.waiting.clear()
                     raise
         self._remember(work.outcomes)
         return work.outcomes
 
     def _do(self, work: _Work, timeout: float) -> None:
-        while requests := work.take():
-            free = self._free.get()
+        while work.waiting:
+            worker = self._free.get()
             try:
-                outcomes = free.call_each(requests, timeout=timeout)
+                for request, outcome in worker.call_each(islice(work, TURN), timeout=timeout):
+                    work.finish(request, outcome)
             finally:
-                self._free.put(free)
-            work.give_back(requests, outcomes)
+                self._free.put(worker)
 
     def _recall(self, requests: list[str]) -> dict[str, Outcome]:
         with self._lock:
-            found = {request: self._known[request] for request in requests if request in self._known}
-            for request in found:
+            outcomes = {request: self._known[request] for request in requests if request in self._known}
+            for request in outcomes:
                 self._known.move_to_end(request)
-        return found
+        return outcomes
 
     def _remember(self, outcomes: Mapping[str, Outcome]) -> None:
         with self._lock:
@@ -135,42 +134,32 @@ class Pool:
 
 
 class _Work:
-    """Requests that several workers share: each takes a few at a time, which makes a call cheap, fewer near the end."""
+    """Requests that several threads share; each takes one at a time."""
 
-    def __init__(self, requests: Sequence[str], *, share: int) -> None:
+    def __init__(self, requests: Iterable[str]) -> None:
         self.outcomes: dict[str, Outcome] = {}
-        self._waiting = deque(requests)
+        self.waiting = deque(requests)
         self._lost: set[str] = set()
-        self._stopped = False
-        self._share = share
-        self._lock = threading.Lock()
 
-    def take(self) -> list[str]:
-        with self._lock:
-            size = 0 if self._stopped else min(MAX_AT_ONCE, -(-len(self._waiting) // self._share))
-            taken: list[str] = []
-            room = MAX_CHARS_AT_ONCE
-            while len(taken) < size and (not taken or len(self._waiting[0]) <= room):
-                taken.append(self._waiting.popleft())
-                room -= len(taken[-1])
-            return taken
+    def __iter__(self) -> Iterator[str]:
+        return self
 
-    def give_back(self, requests: Sequence[str], outcomes: Sequence[Outcome]) -> None:
-        """Outcomes of the first requests; the others wait again, and so does one whose worker was lost, for once.
+    def __next__(self) -> str:
+        try:
+            return self.waiting.popleft()
+        except IndexError:
+            raise StopIteration from None
+
+    def finish(self, request: str, outcome: Outcome) -> None:
+        """Keep an outcome; a request whose worker was lost waits again, for once.
 
         Another may have been the cause: the system when memory is short, or a call before that left a thread behind.
         """
-        with self._lock:
-            last = requests[len(outcomes) - 1]
-            if outcomes[-1].reason in ("died", "tampered") and last not in self._lost:
-                self._lost.add(last)
-                outcomes = outcomes[:-1]
-            self.outcomes.update(zip(requests, outcomes, strict=False))
-            self._waiting.extendleft(reversed(requests[len(outcomes) :]))
-
-    def stop(self) -> None:
-        with self._lock:
-            self._stopped = True
+        if outcome.reason in ("died", "tampered") and request not in self._lost:
+            self._lost.add(request)
+            self.waiting.appendleft(request)
+        else:
+            self.outcomes[request] = outcome
 
 
 @cache
