@@ -56,7 +56,7 @@ REFUSED = {
         "trainer.v1.sampler.custom_sampler.path=mine.py",
         "trainer.v1.sampler.custom_sampler.name=Mine",
     ],
-    "actor.shuffle=True would deal": ["algorithm.filter_groups.enable=True", "actor_rollout_ref.actor.shuffle=True"],
+    "actor.shuffle=True would spread": ["algorithm.filter_groups.enable=True", "actor_rollout_ref.actor.shuffle=True"],
     "skip.rollout_tq.enable=True replays": ["algorithm.filter_groups.enable=True", "skip.rollout_tq.enable=True"],
     "micro-batches of a fixed size": ["algorithm.filter_groups.enable=True"],
     "log_prob_use_dynamic_bsz=True.": [
