@@ -36,7 +36,7 @@ def test_coef_0_is_plain_verl_bit_for_bit(lab):
     for name, changes in (("plain", {}), ("off", {"trainer.v1.trainer_mode": "echo_sync", "+echo.coef": 0})):
         folder = lab.folder / name
         more = {"trainer.n_gpus_per_node": 2, "trainer.save_freq": 3, "trainer.default_local_dir": folder}
-        found, log = lab.run(STANDIN | more | changes, timeout=240, name=name, ECHORL_TEST_STANDIN="2")
+        found, log = lab.run(STANDIN | more | changes, timeout=1200, name=name, ECHORL_TEST_STANDIN="2")
         results.append((found, first_rank(folder), log))
     (plain, weights, _), (off, same, log) = results
     assert "EchoRL is off (echo.coef=0): this is plain verl." in log
@@ -60,7 +60,7 @@ def test_dynamic_sampling_echoes_what_it_drops(lab):
         "algorithm.filter_groups.metric": "acc",
         "algorithm.filter_groups.max_num_gen_batches": 2,
     }
-    found, log = lab.run(STANDIN | ECHO | changes, timeout=240, name="dapo", ECHORL_TEST_STANDIN="3")
+    found, log = lab.run(STANDIN | ECHO | changes, timeout=1200, name="dapo", ECHORL_TEST_STANDIN="3")
     assert len(found) == 2
     for step, accepted in zip(found, (3, 2), strict=True):
         assert (step["echo/filtered"], step["echo/missing"]) == (8 - accepted, 4 - accepted)
@@ -95,7 +95,7 @@ def test_sync_killed_and_resumed_in_colocate_async(lab, engine):
     log = lab.folder / "killed.log"
     process = lab.start(changes, module="echorl.verl", log=log)
     try:
-        wait_for(process, log, "step:2 - ", timeout=200)
+        wait_for(process, log, "step:2 - ", timeout=1000)
     finally:
         end(process)
     assert "EchoRL is active: coef=0.5" in log.read_text()
@@ -107,7 +107,7 @@ def test_sync_killed_and_resumed_in_colocate_async(lab, engine):
     changes |= {"trainer.v1.trainer_mode": "echo_colocate_async", "trainer.v1.colocate_async.num_warmup_batches": 0}
     changes |= {"algorithm.filter_groups.enable": True, "algorithm.filter_groups.metric": "acc"}
     changes["trainer.resume_mode"] = "auto"
-    found, text = lab.run(changes, module="echorl.verl", timeout=200, name="resumed")
+    found, text = lab.run(changes, module="echorl.verl", timeout=1000, name="resumed")
     assert [int(step["training/global_step"]) for step in found] == [3, 4]
     for step in found:
         check_step(step)
@@ -153,7 +153,7 @@ def test_separate_async_with_verl_s_vllm_rollout(lab, engine):
         "actor_rollout_ref.rollout.checkpoint_engine.backend": "file",
         "actor_rollout_ref.rollout.checkpoint_engine.custom_backend_module": "tests.verl.support.file_engine",
     }
-    found, log = lab.run(changes, timeout=300, name="separate")
+    found, log = lab.run(changes, timeout=1500, name="separate")
     assert len(found) == 3
     for step in found:
         check_step(step)
