@@ -8,7 +8,7 @@ import random
 import pytest
 import torch
 
-from echorl.core.ledger import KINDS, GroupLedger
+from echorl.core.statistics import KINDS, GroupStatistics
 from echorl.methods import METHODS, load_method
 from echorl.methods.agpo import AGPO
 from echorl.methods.avspo import AVSPO, count_collapsed
@@ -138,14 +138,15 @@ def test_rl_zvp_of_a_part_is_the_part_of_rl_zvp():
 
 def test_the_collapse_rate_the_ledger_and_the_all_success_share_by_hand():
     batch = make_batch(KIND_OF_EACH + [0.9] * 4 + [0.2, 0.4, 0.2, 0.4])
-    ledger = GroupLedger()
-    ledger.record(batch.kinds, torch.ones(24))
+    ledger, groups = GroupStatistics(), batch.kinds
+    columns = (groups.kind, groups.degenerate, groups.sum(torch.ones(24, dtype=torch.int64)))
+    shares = ledger.record(*(column.tolist() for column in columns))
     assert count_collapsed(batch) == (3, 5)  # the fourth group has no reward
     assert (sum(ledger.degenerate.values()), sum(ledger.groups.values())) == (4, 6)
-    assert batch.kinds.share("all_success") == pytest.approx(1 / 6)
+    assert shares["echo/groups/all_success"] == pytest.approx(1 / 6)
     assert {name: ledger.groups[name] for name in KINDS[:3]} == {"mixed": 1, "all_success": 1, "all_fail": 3}
-    shares = {name: count / 6 for name, count in ledger.groups.items()}
-    assert {name: batch.kinds.share(name) for name in KINDS} == pytest.approx(shares)
+    expected = {name: count / 6 for name, count in ledger.groups.items()}
+    assert {name: shares[f"echo/groups/{name}"] for name in KINDS} == pytest.approx(expected)
 
 
 def test_a_group_without_a_reward_counts_in_no_collapse_rate():

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from echorl.core.ledger import KINDS, GroupKinds
+from echorl.core.groups import Groups
 from echorl.core.options import check_options
+from echorl.core.statistics import KINDS
 
 NO_FILE = "no file"
 """`Method.source_hash` of a class that was typed into a notebook or an interpreter."""
@@ -24,18 +25,18 @@ class Batch:
     Attributes:
         rewards: float [N], the weighted sums of all reward functions; NaN where there is none.
         success: bool [N], the verdict; scored: bool [N], false where no verifier gave one.
-        kinds: the groups by kind; `kinds.group` int64 [N] is each rollout's group.
+        kinds: the groups by kind; `kinds.index` int64 [N] is each rollout's group.
     """
 
     rewards: Tensor
     success: Tensor
     scored: Tensor
-    kinds: GroupKinds
+    kinds: Groups
 
     @property
     def groups(self) -> Tensor:
         """int64 [N]: each rollout's group, from 0."""
-        return self.kinds.group
+        return self.kinds.index
 
     @property
     def degenerate(self) -> Tensor:
@@ -66,7 +67,7 @@ class Batch:
 
     def rows(self, own: slice) -> Batch:
         """A part of the rollouts; what is known of their groups stays."""
-        kinds = replace(self.kinds, group=self.groups[own])
+        kinds = replace(self.kinds, index=self.groups[own])
         return Batch(rewards=self.rewards[own], success=self.success[own], scored=self.scored[own], kinds=kinds)
 
 
