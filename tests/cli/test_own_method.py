@@ -35,7 +35,9 @@ def test_it_trains_and_an_edited_file_does_not_resume(rule, recipe, fails, tmp_p
     assert (state["settings"]["method"], len(state["settings"]["method_hash"])) == (METHOD, 16)
     rule.write_text(EXAMPLE.replace("0.1", "0.2"))
     resumed = ["train", "--config", str(run / "config.yaml"), "--max_steps", "3", "--resume_from_checkpoint", "true"]
-    fails(resumed, "cannot resume from", f"the file of method='{METHOD}' was edited since the checkpoint", "start a new")
+    fails(
+        resumed, "cannot resume from", f"the file of method='{METHOD}' was edited since the checkpoint", "start a new"
+    )
     rule.write_text(EXAMPLE)
     assert main(resumed) == 0
 
@@ -45,7 +47,9 @@ def test_its_errors_are_one_sentence(rule, recipe, fails):
     path = recipe(method=METHOD, method_options={"bonsu": 0.5})
     fails(["train", "--config", path], f"method '{METHOD}' has no option 'bonsu'; did you mean 'bonus'? It has bonus.")
     rule.write_text(EXAMPLE.replace("self.bonus, advantages)", "self.bonus, advantages / 0)"))
-    fails(["train", "--config", recipe(method=METHOD)], "SolvedBonus.advantages returned", "every number must be finite")
+    fails(
+        ["train", "--config", recipe(method=METHOD)], "SolvedBonus.advantages returned", "every number must be finite"
+    )
 
 
 def test_it_is_probed(rule, tmp_path, fails):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from echorl.core.ledger import classify_groups
+from echorl.core.groups import classify_groups
 from echorl.lab.probe.rules import Group, Rule, group_relative, loss_weights
 from echorl.methods import Method
 from echorl.methods.base import NO_FILE, Batch
