@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ PLAN = {
     "temperature": (float, "T", "of the sampling, and of the policy"),
     "batch_size": (int, "N", "rollouts sampled at once"),
     "seed": (int, "S", "of prompts, samples and projection"),
+    "method": (str, "NAME", "also measure a method: agpo, rl_zvp, file.py:Class ... (docs/own-method.md)"),
+    "method_options": (json.loads, "JSON", "the method's options, '{\"right\": 0.5}'"),
 }
 BOUNDS = {
     "prompts_per_batch": COUNT,
@@ -64,9 +67,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         ("max_new_tokens", "N", None, "default 8192, or less where the context is shorter"),
     ):
         add_option(parser, *spellings(name), bounds=COUNT, type=int, default=default, metavar=metavar, help=text)
+    defaults = vars(Plan())
     for name, (kind, metavar, text) in PLAN.items():
-        default = getattr(Plan, name)
-        shown = f"; default: {default}" if default != "" else ""
+        default = defaults[name]
+        shown = f"; default: {default}" if default not in ("", None) else ""
         bounds = BOUNDS.get(name, ANY)
         add_option(
             parser, *spellings(name), bounds=bounds, type=kind, default=default, metavar=metavar, help=text + shown

@@ -16,7 +16,7 @@ from typing import Any
 
 from echorl.lab.compare.run import MARK, scores_path
 from echorl.lab.jobs import end_with_parent
-from echorl.models.fingerprint import NO_MODEL
+from echorl.models.fingerprint import NO_MODEL, hash_files
 from echorl.support.stored import cached, last_value, read_json, stored, write_json, write_text
 
 SAMPLER = "probability tensor contains either"
@@ -73,13 +73,28 @@ def _trained(folder: Path, work: Mapping[str, Any], trained: Training) -> dict[s
     mark, key = folder / MARK, work["key"]
     before = stored(mark, key)
     if before is None:
+        _check_files(work)
         return cached(mark, key, trained.run)
     again = (read_json(mark) or {}).get("again") or not trained.left_a_model()
     if again and not before["diverged"] and _missing(folder, work):
+        _check_files(work)
         write_json(mark, {"key": key, "value": before, "again": True})
         _check_same(folder, before, trained.run())
         write_json(mark, {"key": key, "value": before})
     return before
+
+
+def _check_files(work: Mapping[str, Any]) -> None:
+    """Check that the code and the data that the options name are still those of the run's key.
+
+    Raises:
+        ValueError: a file was edited after the comparison had begun.
+    """
+    for path, digest in hash_files(work["options"]).items():
+        if digest != work["key"]["files"].get(path):
+            raise ValueError(
+                f"{path} was edited since the comparison began: undo the edit, or give another output_dir."
+            )
 
 
 def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

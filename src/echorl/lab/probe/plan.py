@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from echorl.lab.probe.methods import NAME, method_rule
+from echorl.lab.probe.rules import RULES, Rule
+from echorl.methods import find_method, load_method
 
 LOSS_TYPES = ("dapo", "grpo", "dr_grpo")
 
@@ -25,6 +31,8 @@ class Plan:
         temperature: of the sampling, and of the policy whose gradients these are.
         batch_size: rollouts sampled at once, unless one prompt has more.
         seed: of prompts, samples, random rules and the projection.
+        method: a method whose gradient is measured beside the rules: a name, or "my_rule.py:MyRule".
+        method_options: its options.
 
     Raises:
         ValueError: a value is out of range; the message says what is allowed.
@@ -38,6 +46,8 @@ class Plan:
     temperature: float = 1.0
     batch_size: int = 64
     seed: int = 0
+    method: str | None = None
+    method_options: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("prompts_per_batch", 1), ("baseline_samples", 0), ("projection", 0), ("batch_size", 1)):
@@ -53,3 +63,22 @@ class Plan:
             re.compile(self.parameters)
         except re.error as error:
             raise ValueError(f"parameters={self.parameters!r} is no regular expression: {error}.") from None
+        self.rules()
+
+    def rules(self) -> dict[str, Rule]:
+        """Return the rules to measure: without other rollouts there is no tracked baseline.
+
+        Raises:
+            ValueError: the method cannot be loaded, or not be probed.
+        """
+        rules = {name: rule for name, rule in RULES.items() if self.baseline_samples or name != "tracked"}
+        method = load_method(self.method, self.method_options)
+        return rules if self.method is None else {**rules, NAME: method_rule(method, self.method, self.loss_type)}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as a result shows them, those of a method only with one."""
+        settings = {name: value for name, value in vars(self).items() if not name.startswith("method")}
+        if self.method is None:
+            return settings
+        rule = {"method": self.method, "method_options": dict(self.method_options or {})}
+        return {**settings, **rule, "method_hash": find_method(self.method).source_hash}

@@ -105,7 +105,7 @@ def _check(work: Work) -> None:
 
 def _settings(work: Work, plan: Plan, checkpoint: Checkpoint) -> dict[str, Any]:
     """What gradients depend on; a second call has to have the same. How many prompts there are is none of it."""
-    own = {name: value for name, value in vars(plan).items() if name != "prompts_per_batch"}
+    own = {name: value for name, value in plan.settings().items() if name != "prompts_per_batch"}
     sampled = {"samples": work.samples, "max_new_tokens": work.max_new_tokens}
     return {"model": checkpoint.fingerprint(), "benchmark": work.benchmark.name, **sampled, **own}
 
@@ -144,6 +144,7 @@ class _Prober:
         self.work, self.plan, self.checkpoint, self.delimiters = work, plan, checkpoint, delimiters
         self._start, self._loaded = start, None
         self.size = work.samples + plan.baseline_samples
+        self.rules = plan.rules()
 
     @property
     def loaded(self) -> tuple[Any, Any, Gradients]:
@@ -193,7 +194,7 @@ class _Prober:
         count, limit, ends = self.work.samples, self.work.max_new_tokens, ends_of(*self.loaded[:2])
         own = responses[:count]
         group = self._group(index, own, success, *gradients.score(prompt, own, temperature))
-        weights = weigh_all(group, self.plan.loss_type)
+        weights = weigh_all(group, self.plan.loss_type, self.rules)
         patterns, mix = factor(weights)
         return {
             "vectors": mix @ gradients.read(prompt, own, patterns, temperature),
