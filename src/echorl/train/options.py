@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
+from echorl.core.options import argument
 from echorl.support.errors import UserError
 from echorl.tasks import TASKS
 
 NAMES = ("quickstart", *TASKS)
 """The tasks that `task` can name."""
-
-
-def argument(default: Any, text: str) -> Any:
-    """Return a dataclass field that TRL's parser reads, which takes no metadata but the help."""
-    return field(default=default, metadata={"help": text})
 
 
 @dataclass

@@ -60,7 +60,7 @@ class Command:
     about: str
     first: str
 
-    def dataclasses(self) -> tuple[type, ...]:
+    def dataclasses(self) -> tuple[Any, ...]:
         """Return the dataclasses whose fields are the options."""
         from echorl.trl.recipe import ModelConfig
 
