@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from echorl.support.errors import Interrupted, UserError, as_user_error, where
+from echorl.support.errors import Interrupted, UserError, as_user_error, bad_argument, where
 from echorl.support.lock import alone, check_writable
 from echorl.train import earlier_run, run_folder
 from echorl.train.options import TrainArguments
@@ -92,8 +92,8 @@ def launch(command: Command, argv: Sequence[str]) -> int:
 
 def _first_look(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> None:
-            raise UserError(message.replace("argument ", "") + ".")
+        def error(self, message: str) -> NoReturn:
+            raise bad_argument(message)
 
     parser = Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", nargs="+", action="extend", default=[])
