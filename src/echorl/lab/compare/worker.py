@@ -10,7 +10,7 @@ import math
 import shutil
 import sys
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,7 @@ class Training:
         for checkpoint in filter(is_complete, checkpoints(self.policy)[:1]):  # the metrics may be behind it
             found = progress(checkpoint)
             updates, tokens = max(updates, found["updates"]), max(tokens, found["rollout_tokens"])
-        finished = datetime.now(timezone.utc).isoformat(timespec="minutes")
+        finished = datetime.now(UTC).isoformat(timespec="minutes")
         return {
             "updates": updates,
             "rollout_tokens": tokens,
