@@ -7,7 +7,7 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from echorl.support.bounds import ANY, COUNT, SEED, TEMPERATURE, Bounds, check_value
 from echorl.support.errors import UserError, one_line
@@ -78,6 +78,12 @@ class Settings:
     given: dict[str, Any]
     defaults: dict[str, Any]
 
+    @property
+    def model_name(self) -> str:
+        """The model's name or path, once it was checked that there is one."""
+        assert self.model.model_name_or_path is not None
+        return self.model.model_name_or_path
+
 
 def make_parser(command: Command) -> TrlParser:
     """TRL's parser over the three dataclasses; it raises `UserError` where argparse would print its usage and exit."""
@@ -85,10 +91,11 @@ def make_parser(command: Command) -> TrlParser:
     from echorl.trl.recipe import ModelConfig, TrlParser
 
     class Parser(TrlParser):
-        def error(self, message: str) -> None:
+        def error(self, message: str) -> NoReturn:
             raise UserError(re.sub(r"argument (--\w+)\S*: ", r"\1: ", message) + ".")
 
-    return Parser((command.own, config_class, ModelConfig), prog=f"echorl {command.name}", allow_abbrev=False)
+    dataclasses: list[Any] = [command.own, config_class, ModelConfig]  # no class is of the type that transformers names
+    return Parser(dataclasses, prog=f"echorl {command.name}", allow_abbrev=False)
 
 
 def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:

@@ -157,7 +157,8 @@ class DroppedGroups:
 
 def read_dropped(buffer: Sparing, settings: EchoSettings) -> DroppedGroups:
     """Sort what was dropped for the last batch into groups with a success and others, which leave TransferQueue."""
-    rows, places = buffer.take_dropped(), {"missing": buffer.missing, "standing_in": buffer.standing_in}
+    rows = buffer.take_dropped()
+    places: dict[str, Any] = {"missing": buffer.missing, "standing_in": buffer.standing_in}
     if not rows:
         return DroppedGroups(**places)
     data = tq.kv_batch_get(keys=list(rows), partition_id=PARTITION, select_fields=list(FIELDS))

@@ -90,12 +90,13 @@ def _verifier(name: str, options: str) -> Verifier:
 
 @cache
 def _grader(name: str, options: str) -> Grader:
-    found, given = GRADERS[name], json.loads(options)
-    known = [field.name for field in dataclasses.fields(found) if field.name != "pool"]
+    grader: Any = GRADERS[name]  # every grader is a dataclass
+    given = json.loads(options)
+    known = [field.name for field in dataclasses.fields(grader) if field.name != "pool"]
     for option in given:
         if option not in known:
             raise ValueError(f"the grader {name!r} has no option {option!r}; it has {', '.join(known) or 'none'}")
-    return dataclasses.replace(found, **given)
+    return dataclasses.replace(grader, **given)
 
 
 def _as_text(options: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
@@ -38,7 +38,13 @@ from echorl.verl.versions import check_verl_version
 STATE_FILE = "echorl.json"
 
 
-class EchoTrainer:
+if TYPE_CHECKING:
+    Base: TypeAlias = PPOTrainer
+else:  # it stands before each of verl's three trainers
+    Base = object
+
+
+class EchoTrainer(Base):
     """What is the same in all three modes; `mode` is verl's name of the one it stands before."""
 
     mode: str
@@ -258,6 +264,8 @@ class DroppedLogProbs(PPOTrainer):
     By the order of inheritance it comes below verl's three trainers: `separate_async` puts old weights in place around
     this pass, and does so once for both.
     """
+
+    dropped: DroppedGroups
 
     def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         """After verl's, the same for the dropped groups that may give a clip."""

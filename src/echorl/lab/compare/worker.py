@@ -224,6 +224,7 @@ def _score(folder: Path, work: Mapping[str, Any]) -> None:
     )
     for test, key in missing.items():
         task = make_task(settings.own, **key["task_options"])
+        assert task is not None  # a comparison's recipe names one
         rows = task.dataset(key["split"], size=key["prompts"])
         size = {name: key[name] for name in ("samples", "temperature", "greedy")}
         write_json(scores_path(folder, test), {"key": key, "value": policy.score(rows, task.verifier, **size)})
