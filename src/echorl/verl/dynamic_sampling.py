@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync, _accumulate_eviction_metrics
 
+if TYPE_CHECKING:
+    Base: TypeAlias = ReplayBuffer
+else:  # it stands before each of verl's two buffers
+    Base = object
 
-class KeepsFiltered:
+
+class KeepsFiltered(Base):
     """The change to both of verl's buffers: the rollouts of a filtered group stay in TransferQueue.
 
     Attributes:

@@ -156,7 +156,8 @@ class FilteredGroups:
 
 def read_filtered(buffer: KeepsFiltered, settings: EchoSettings) -> FilteredGroups:
     """Return the groups filtered for the last batch; those without a success are cleared from TransferQueue."""
-    rows, places = buffer.take_filtered(), {"missing": buffer.missing, "standing_in": buffer.standing_in}
+    rows = buffer.take_filtered()
+    places: dict[str, Any] = {"missing": buffer.missing, "standing_in": buffer.standing_in}
     if not rows:
         return FilteredGroups(**places)
     data = tq.kv_batch_get(keys=list(rows), partition_id=PARTITION, select_fields=list(FIELDS))

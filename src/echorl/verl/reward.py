@@ -92,7 +92,8 @@ def _verifier(name: str, options: str) -> Verifier:
 
 @cache
 def _grader(name: str, options: str) -> Grader:
-    grader, values = GRADERS[name], json.loads(options)
+    grader: Any = GRADERS[name]  # every grader is a dataclass
+    values = json.loads(options)
     names = [field.name for field in dataclasses.fields(grader) if field.name != "pool"]
     for option in values:
         if option not in names:

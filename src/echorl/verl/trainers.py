@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
@@ -38,7 +38,13 @@ from echorl.verl.versions import check_verl_version
 STATE_FILE = "echorl.json"
 
 
-class EchoTrainer:
+if TYPE_CHECKING:
+    Base: TypeAlias = PPOTrainer
+else:  # it stands before each of verl's three trainers
+    Base = object
+
+
+class EchoTrainer(Base):
     """EchoRL's part of all three trainers; `mode` is verl's name of the trainer that it stands before."""
 
     mode: str
@@ -257,6 +263,8 @@ class FilteredLogProbs(PPOTrainer):
     By the order of inheritance it comes below verl's three trainers: `separate_async` puts old weights in place around
     this pass, and does so once for both.
     """
+
+    filtered: FilteredGroups
 
     def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         """Score verl's batch, then the filtered groups that may give a clip."""

@@ -10,7 +10,7 @@ import math
 import shutil
 import sys
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,7 @@ class Training:
         for checkpoint in filter(is_complete, checkpoints(self.policy)[:1]):  # the metrics may be behind it
             found = progress(checkpoint)
             updates, tokens = max(updates, found["updates"]), max(tokens, found["rollout_tokens"])
-        finished = datetime.now(timezone.utc).isoformat(timespec="minutes")
+        finished = datetime.now(UTC).isoformat(timespec="minutes")
         return {
             "updates": updates,
             "rollout_tokens": tokens,
@@ -239,6 +239,7 @@ def _score(folder: Path, work: Mapping[str, Any]) -> None:
     )
     for test, key in missing.items():
         task = make_task(settings.own, **key["task_options"])
+        assert task is not None  # a comparison's recipe names one
         rows = task.dataset(key["split"], size=key["prompts"])
         size = {name: key[name] for name in ("samples", "temperature", "greedy")}
         write_json(scores_path(folder, test), {"key": key, "value": policy.score(rows, task.verifier, **size)})

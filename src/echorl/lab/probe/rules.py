@@ -195,8 +195,8 @@ def factor(weights: Tensor) -> tuple[list[Pattern], Tensor]:
             patterns.append(Pattern(row, pattern))
         entries.append((rule, place, float(scale)))
     mix = torch.zeros(len(weights), len(patterns))
-    for rule, place, scale in entries:
-        mix[rule, place] = scale
+    for rule, place, value in entries:
+        mix[rule, place] = value
     return patterns, mix
 
 
