@@ -15,7 +15,7 @@ from typing import Any
 from echorl.support.installed import check_installed
 from echorl.tasks.verify import worker
 from echorl.tasks.verify.base import Verdict
-from echorl.tasks.verify.start import Started, start
+from echorl.tasks.verify.start import Started, pipes, start
 from echorl.tasks.verify.watch import Watch
 
 MEMORY_LIMIT = 2**30
@@ -89,10 +89,11 @@ def _ask(process: subprocess.Popen[bytes], request: str) -> dict[str, Any] | Non
     """
     token = secrets.token_hex(8)
     rest = memoryview(f"{token} {request}\n".encode())
+    stdin, stdout, _ = pipes(process)
     try:
         while rest:  # past the pipe's buffer: after a fork in another thread nothing in it could be sent twice
-            rest = rest[os.write(process.stdin.fileno(), rest) :]
-        line = process.stdout.readline()
+            rest = rest[os.write(stdin.fileno(), rest) :]
+        line = stdout.readline()
     except (OSError, ValueError):  # it died, or `close` closed its pipes
         return None
     if not line.endswith(b"\n"):
