@@ -83,6 +83,12 @@ class Settings:
     given: dict[str, Any]
     defaults: dict[str, Any]
 
+    @property
+    def model_name(self) -> str:
+        """The model's name or path, once it was checked that there is one."""
+        assert self.model.model_name_or_path is not None
+        return self.model.model_name_or_path
+
 
 def make_parser(command: Command) -> TrlParser:
     """Return TRL's parser over the three dataclasses; where argparse would print its usage and exit it raises."""
@@ -92,7 +98,8 @@ def make_parser(command: Command) -> TrlParser:
         def error(self, message: str) -> NoReturn:
             raise bad_argument(message)
 
-    return Parser(command.dataclasses(), prog=f"echorl {command.name}", allow_abbrev=False)
+    dataclasses: list[Any] = [*command.dataclasses()]  # no class is of the type that transformers names
+    return Parser(dataclasses, prog=f"echorl {command.name}", allow_abbrev=False)
 
 
 def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:

@@ -119,8 +119,7 @@ def _train(command: Command, settings: Settings, env: Mapping[str, str]) -> None
         name, config = _model(settings)
         checkpoint = run_folder.choose_checkpoint(training.resume_from_checkpoint, training.output_dir, _say)
         if checkpoint is not None:
-            model, using_peft = settings.model.model_name_or_path, settings.model.use_peft
-            run_folder.check_same_model(checkpoint, model, config, peft=using_peft)
+            run_folder.check_same_model(checkpoint, settings.model_name, config, peft=settings.model.use_peft)
         outdated = earlier_run.outdated(settings, checkpoint)
         if checkpoint is None:
             _train_from(None, command, settings, env, name, outdated)
@@ -169,7 +168,7 @@ def _run_to_the_end(trainer: Trainer, checkpoint: Path | None) -> None:
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     finally:
         logging.enable_progress_bar()
-        if (bar := trainer.pop_callback(ShortProgress)) is not None:
+        if isinstance(bar := trainer.pop_callback(ShortProgress), ShortProgress):
             bar.close()
 
 
@@ -263,7 +262,7 @@ def _peft_config(model: ModelConfig) -> Any:
     """TRL's, except that a single target module is a module's name, not a pattern that must match its whole path."""
     from echorl.trl.recipe import get_peft_config
 
-    config = get_peft_config(model)
+    config: Any = get_peft_config(model)  # a LoraConfig, though TRL says no more than PeftConfig
     target = getattr(config, "target_modules", None)
     if isinstance(target, str) and target.isidentifier():  # "all-linear" is none
         config.target_modules = {target}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -108,15 +109,11 @@ class _Miner:
         self, plan: Plan, checkpoint: Checkpoint, delimiters: StepDelimiters, start: Callable[[], Any]
     ) -> None:
         self.plan, self.checkpoint, self.delimiters = plan, checkpoint, delimiters
-        self._start, self._scorer = start, None
+        self._start = start
 
-    @property
+    @cached_property
     def scorer(self) -> Scorer:
-        if self._scorer is None:
-            self._scorer = Scorer(
-                self._start(), temperature=self.plan.temperature, tokens_at_once=self.plan.tokens_at_once
-            )
-        return self._scorer
+        return Scorer(self._start(), temperature=self.plan.temperature, tokens_at_once=self.plan.tokens_at_once)
 
     def part(self, spool: Spool, index: int, rows: slice) -> Part:
         """Score and mine some whole groups."""

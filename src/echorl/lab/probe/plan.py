@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from echorl.core.options import check_options, option
 from echorl.lab.options import COUNT, SEED, TEMPERATURE
+
+if TYPE_CHECKING:
+    from echorl.lab.probe.rules import Rule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,10 @@ class Plan:
     )
     batch_size: int = option(64, "Rollouts that are sampled at once, unless one prompt has more.", **COUNT)
     seed: int = option(0, "Seed of prompts, samples, random rules and projection.", **SEED)
+    method: str | None = option(
+        None, "A method whose gradient is measured beside the rules: agpo, rl_zvp, file.py:Class ... (own-method.md)."
+    )
+    method_options: dict | None = option(None, "The method's options, '{\"right\": 0.5}'.")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -53,3 +60,28 @@ class Plan:
             re.compile(self.parameters)
         except re.error as error:
             raise ValueError(f"parameters={self.parameters!r} is no regular expression: {error}.") from None
+        self.rules()
+
+    def rules(self) -> dict[str, Rule]:
+        """Return the rules to measure: without other rollouts there is no tracked baseline.
+
+        Raises:
+            ValueError: the method cannot be loaded, or not be probed.
+        """
+        from echorl.lab.probe.methods import NAME, method_rule  # here, since torch takes its time
+        from echorl.lab.probe.rules import RULES
+        from echorl.methods import load_method
+
+        rules = {name: rule for name, rule in RULES.items() if self.baseline_samples or name != "tracked"}
+        method = load_method(self.method, self.method_options)
+        return rules if self.method is None else {**rules, NAME: method_rule(method, self.method, self.loss_type)}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as a result shows them, those of a method only with one."""
+        settings = {name: value for name, value in vars(self).items() if not name.startswith("method")}
+        if self.method is None:
+            return settings
+        from echorl.methods import find_method
+
+        rule = {"method": self.method, "method_options": dict(self.method_options or {})}
+        return {**settings, **rule, "method_hash": find_method(self.method).source_hash}
