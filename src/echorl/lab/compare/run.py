@@ -32,13 +32,16 @@ WITHOUT_EFFECT = frozenset({
 def run_options(comparison: Comparison, recipe: Mapping[str, Any], run: Run, folder: Path) -> dict[str, Any]:
     """The options of `echorl train` for this run: the recipe's, the arm's, and what the comparison sets."""
     rate = {} if run.rate is None else {"learning_rate": run.rate}
+    steps, tokens = comparison.steps, comparison.rollout_tokens
+    if tokens is not None:
+        steps = tokens  # never reached: a step samples more than one token
     return {
         **recipe,
         **comparison.arms[run.arm],
         **rate,
         "seed": run.seed,
-        "max_rollout_tokens": comparison.rollout_tokens,
-        "max_steps": comparison.rollout_tokens,  # never reached: a step samples more than one token
+        **({} if tokens is None else {"max_rollout_tokens": tokens}),
+        "max_steps": steps if comparison.is_trained(run.arm) else 0,
         "output_dir": str(folder / "policy"),
         "resume_from_checkpoint": "true",
     }
