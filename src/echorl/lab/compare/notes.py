@@ -1,4 +1,4 @@
-"""Notes of a study, its text beside the numbers: title, introduction, findings, cells of the summary, further tables."""
+"""Notes of a study, its text beside the numbers: introduction, findings, cells of the summary, further tables."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,15 +101,15 @@ def check_key(mark: Mapping[str, Any], key: Mapping[str, Any], holds: str, inste
         raise ValueError(f"{holds} with other settings ({difference}): choose another output_dir, or {instead}.")
 
 
-def check_study(folder: Path) -> None:
-    """See that the results in a comparison's folder, which will be written anew, are a comparison's.
+def check_study(folder: Path, names: Sequence[str] = RESULTS) -> None:
+    """See that the files of these names in a comparison's folder, which will be written anew, are a comparison's.
 
     Raises:
         ValueError: there are some, and no run of a comparison (whose runs may all be packed).
     """
     if any(folder.glob(f"*/rate-*/seed-*/{MARK}")) or "learning_rates" in (read_json(folder / RESULTS[0]) or {}):
         return
-    for name in RESULTS:
+    for name in names:
         if (folder / name).exists():
             raise ValueError(f"{folder} holds {name}, which no comparison wrote: give another output_dir.")
 
