@@ -13,12 +13,16 @@ from filelock import FileLock
 
 from echorl.cli import main
 from echorl.lab import quickstart
+from echorl.lab.compare.plan import Run
 from echorl.lab.compare.score import verdicts_of
+from echorl.lab.compare.worker import Training
 from echorl.lab.evaluate import pass_at_1
 from echorl.lab.quickstart import solved
 from echorl.models import POLICY
+from echorl.support.errors import Interrupted
 from echorl.support.output_folder import contents
 from echorl.support.stored import write_json
+from echorl.trl import EchoGRPOTrainer
 from echorl.trl.metrics_file import read_metrics
 
 STEPS = quickstart.TINY["steps"]
@@ -110,6 +114,25 @@ def test_a_lost_page_is_drawn_again(finished, tmp_path, monkeypatch):
     (folder / "index.html").unlink()
     quickstart.quickstart(folder, tiny=True)
     assert drawn == [folder]
+
+
+def test_a_killed_arm_goes_on_where_it_was(tmp_path, monkeypatch):
+    steps: list[int] = []
+    whole = EchoGRPOTrainer.training_step
+
+    def step(self, *args, **kwargs):
+        steps.append(self.state.global_step)
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+        return whole(self, *args, **kwargs)
+
+    monkeypatch.setattr(EchoGRPOTrainer, "training_step", step)
+    study, run = quickstart.make_study(tmp_path, tiny=True), Run("GRPO+EchoRL", None, 0)
+    study.claim(run)
+    with pytest.raises(Interrupted):
+        Training(study.folder(run), study.options(run)).run()
+    assert Training(study.folder(run), study.options(run)).run()["updates"] == STEPS
+    assert steps == [0, 1, 2, 2, 3]
 
 
 @pytest.mark.parametrize("name", ["index.html", "quickstart.png", "results.json", "results.md"])

@@ -50,7 +50,7 @@ def arms_tables(results: Mapping[str, Any]) -> list[Table]:
     scored = [measure for measure in tests[parts[0]] if measure not in looks]
     arms = ["", *tests[parts[0]][PASS]]
     head = [*arms, *(f"{arm} − {reference}" for arm, reference in references.items())]
-    training = [[name, *_estimates(name, row)] for name, row in tests.get(TRAINING, {}).items()]
+    training = [[name.removesuffix(", %"), *_estimates(name, row)] for name, row in tests.get(TRAINING, {}).items()]
     return [
         Table("Accuracy", head, _rows(tests, parts, scored, list(references)), ONE_SEED),
         Table("How the answers look", arms, _rows(tests, parts, looks, [])),
