@@ -9,7 +9,7 @@ pytest.importorskip("verl", reason="verl is not installed: run `make test-verl`"
 
 from echorl import EchoConfig, mine_echo_clips, segment_steps
 from echorl.core.entropy import step_entropy
-from echorl.core.mining import FLOOR_DECAY, entropy_threshold
+from echorl.core.mining import QUANTILE_DECAY, entropy_threshold
 from echorl.verl.mine import clip_metrics, mine_rollouts, next_floor, token_metrics
 from tests.verl.batches import DELIMITERS, jagged, make_batch, read
 
@@ -110,7 +110,7 @@ def test_the_running_quantile_is_the_core_s():
     ids = segment_steps(rollouts.token_ids, rollouts.mask, DELIMITERS)
     now = entropy_threshold(step_entropy(rollouts.entropy, ids)[rollouts.success], 0.5)
     assert next_floor(rollouts, config, DELIMITERS, None) == now
-    assert next_floor(rollouts, config, DELIMITERS, 1.0) == pytest.approx(FLOOR_DECAY + (1 - FLOOR_DECAY) * now)
+    assert next_floor(rollouts, config, DELIMITERS, 1.0) == pytest.approx(QUANTILE_DECAY + (1 - QUANTILE_DECAY) * now)
     assert next_floor(rollouts, EchoConfig(), DELIMITERS, 1.0) is None
     clips, _ = mine_rollouts(rollouts, config, DELIMITERS, floor=now)
     assert float(clips.entropy.min()) >= now

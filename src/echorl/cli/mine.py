@@ -121,7 +121,7 @@ def _plan(args: argparse.Namespace, files: list[Path], checkpoint: Checkpoint) -
 
 def show_summary(found: Mapping[str, Any], folder: Path, format: str) -> None:
     """Print the groups by kind, and a column of numbers for each kind whose groups gave clips."""
-    from echorl.core.ledger import MEANING
+    from echorl.core.statistics import MEANING
     from echorl.lab.mine.summary import table_rows
 
     total = found["all"]

@@ -20,7 +20,7 @@ from torch import Tensor
 from transfer_queue import KVBatchMeta
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
-from echorl.core.ledger import GroupKinds
+from echorl.core.groups import Groups
 from echorl.verl.loss import WEIGHTS
 from echorl.verl.rollouts import FIELDS, Rollouts, read_rollouts
 from echorl.verl.settings import EchoSettings
@@ -47,7 +47,7 @@ class DroppedGroups:
     """
 
     batch: KVBatchMeta = field(default_factory=KVBatchMeta)
-    hopeless: tuple[GroupKinds, Tensor] | None = None
+    hopeless: tuple[Groups, Tensor] | None = None
     missing: int = 0
     standing_in: list[str] = field(default_factory=list)
     clips: list[tuple[str, Tensor]] = field(default_factory=list)
@@ -58,7 +58,7 @@ class DroppedGroups:
         """Groups without a success."""
         return self.hopeless[0].kind.numel() if self.hopeless else 0
 
-    def census(self, rollouts: Rollouts, keys: Sequence[str]) -> tuple[GroupKinds, Tensor, Tensor]:
+    def census(self, rollouts: Rollouts, keys: Sequence[str]) -> tuple[Groups, Tensor, Tensor]:
         """All groups of the step: kinds, response tokens of their rollouts [N], and bool [G], which were dropped.
 
         Args:
@@ -72,10 +72,10 @@ class DroppedGroups:
         if self.hopeless is None:
             return kinds, lengths, dropped
         more, tokens = self.hopeless
-        joined = GroupKinds(
+        joined = Groups(
             kind=torch.cat([kinds.kind, more.kind]),
             degenerate=torch.cat([kinds.degenerate, more.degenerate]),
-            group=torch.cat([kinds.group, more.group + rollouts.num_groups]),
+            index=torch.cat([kinds.index, more.index + rollouts.num_groups]),
         )
         return joined, torch.cat([lengths, tokens]), torch.cat([dropped, torch.ones_like(more.degenerate)])
 
@@ -171,8 +171,8 @@ def read_dropped(buffer: Sparing, settings: EchoSettings) -> DroppedGroups:
     if not lost.any():
         return DroppedGroups(batch=batch, **places)
     tq.kv_clear(keys=sorted(set(rows) - set(keys)), partition_id=PARTITION)
-    others = GroupKinds(
-        kind=kinds.kind[hopeless], degenerate=kinds.degenerate[hopeless], group=(hopeless.cumsum(0) - 1)[group[lost]]
+    others = Groups(
+        kind=kinds.kind[hopeless], degenerate=kinds.degenerate[hopeless], index=(hopeless.cumsum(0) - 1)[group[lost]]
     )
     return DroppedGroups(batch=batch, hopeless=(others, rollouts.mask.sum(1)[lost]), **places)
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from echorl.core.config import EchoConfig
 from echorl.core.entropy import step_entropy
-from echorl.core.ledger import KINDS
-from echorl.core.mining import EchoClips, eligible_rollouts, entropy_threshold, mine_echo_clips, running_floor
+from echorl.core.mining import EchoClips, eligible_rollouts, entropy_threshold, mine_echo_clips, running_quantile
+from echorl.core.statistics import KINDS
 from echorl.core.steps import StepDelimiters, segment_steps
 from echorl.verl.rollouts import Rollouts
 
@@ -32,7 +32,7 @@ def mine_rollouts(
         rollouts.success,
         rollouts.groups,
         config,
-        scored=rollouts.scored,
+        has_verdict=rollouts.scored,
         threshold=floor,
         draw=draw,
     )
@@ -45,10 +45,10 @@ def next_floor(
     """The running quantile of the step entropies of all rollouts that can give a clip; None if none is asked for."""
     if config.entropy_quantile is None:
         return None
-    possible = eligible_rollouts(rollouts.success, rollouts.groups, config, scored=rollouts.scored)
+    possible = eligible_rollouts(rollouts.success, rollouts.groups, config, has_verdict=rollouts.scored)
     step_ids = segment_steps(rollouts.token_ids, rollouts.mask, delimiters)[possible]
     means = step_entropy(_entropy(rollouts)[possible], step_ids)
-    return running_floor(before, entropy_threshold(means, config.entropy_quantile))
+    return running_quantile(before, entropy_threshold(means, config.entropy_quantile))
 
 
 def _entropy(rollouts: Rollouts) -> Tensor:
@@ -61,7 +61,7 @@ def _entropy(rollouts: Rollouts) -> Tensor:
 # a step; all of these are averages.
 def clip_metrics(rollouts: Rollouts, clips: EchoClips, step_ids: Tensor) -> dict[str, float]:
     """Clips of all-success and of other groups apart: what a clip is depends on the kind of its group."""
-    kinds = rollouts.kinds.kind[rollouts.kinds.group]
+    kinds = rollouts.kinds.kind[rollouts.kinds.index]
     alone = kinds[clips.rollout] == KINDS.index("all_success")
     share = clips.length / (step_ids >= 0).sum(1)[clips.rollout].clamp(min=1)
     metrics = {}

@@ -12,7 +12,7 @@ from tensordict import TensorDict
 from torch import Tensor
 from verl.utils import tensordict_utils as tu
 
-from echorl.core.ledger import GroupKinds, classify_groups
+from echorl.core.groups import Groups, classify_groups
 from echorl.verl.settings import EchoSettings
 
 FIELDS = ("uid", "responses", "response_mask", "rm_scores", "entropy", "token_level_rewards", "extra_fields")
@@ -40,7 +40,7 @@ class Rollouts:
     success: Tensor
     scored: Tensor
     groups: Tensor
-    kinds: GroupKinds
+    kinds: Groups
     offsets: Tensor
 
     @property

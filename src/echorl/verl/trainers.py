@@ -24,8 +24,8 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.utils.losses import ppo_loss
 
 from echorl.core.config import EchoConfig
-from echorl.core.ledger import GroupLedger
 from echorl.core.mining import EchoClips
+from echorl.core.statistics import GroupStatistics
 from echorl.core.steps import StepDelimiters
 from echorl.verl.dropped import DroppedGroups, read_dropped, with_sizes
 from echorl.verl.dynamic_sampling import spare_dropped
@@ -51,7 +51,7 @@ class EchoTrainer:
         with open_dict(config):  # verl compares with its own names, the replay buffer's choice for one
             config.trainer.v1.trainer_mode = self.mode
         print(self.settings.line(), flush=True)
-        self.ledger = GroupLedger()
+        self.ledger = GroupStatistics()
         self.entropy_floor: float | None = None
         self.mined_mass = 0.0
         self.dumped: dict[str, dict[str, Any]] = {}
@@ -107,9 +107,8 @@ class EchoTrainer:
 
     def _record(self, rollouts: Rollouts, keys: list[str], metrics: dict[str, Any]) -> None:
         kinds, lengths, dropped = self.dropped.census(rollouts, keys)
-        shares = self.ledger.record(kinds, lengths, dropped=dropped)
-        metrics.update({f"echo/{name}": share for name, share in shares.items()})
-        metrics["echo/frac_degenerate"] = float(kinds.degenerate.float().mean())
+        columns = (kinds.kind, kinds.degenerate, kinds.sum(lengths), dropped)
+        metrics.update(self.ledger.record(*(column.tolist() for column in columns)))
         metrics["echo/alone"] = float((kinds.degenerate | dropped).all())
         if self.sparing:
             metrics["echo/dropped"] = float(dropped.sum())

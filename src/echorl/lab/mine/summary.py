@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from echorl.core.ledger import KINDS
+from echorl.core.statistics import KINDS
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 MEASURES = ("end", "entropy", "other", "length", "first", "last")
