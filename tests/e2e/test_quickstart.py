@@ -148,7 +148,7 @@ def test_a_folder_of_other_settings_is_left_alone(finished, tmp_path, capsys):
     folder = Path(shutil.copytree(finished, tmp_path / "run"))
     write_json(folder / "gradients.json", {**gradients, "value": value(finished / "gradients.json")})
     assert main(["quickstart", "--output_dir", str(folder)]) == 2
-    assert "num_generations 4 then, 8 now" in capsys.readouterr().err
+    assert "train_size 16 then, 1920 now" in capsys.readouterr().err
 
 
 def test_another_one_at_work(tmp_path, capsys):

@@ -79,10 +79,10 @@ class OpenR1Math:
         place = self.data or HUB_ID
         rows = LOCATION.rows(self.data, own=True)
         check_columns(rows[0], [COLUMNS], place)
-        read = [_read(row, f"{place}, row {number}") for number, row in enumerate(rows)]
-        kept = [row for row in read if (hash_fraction(row["question"]) < VALIDATION_SHARE) == (split == "validation")]
+        items = [_read(row, f"{place}, row {number}") for number, row in enumerate(rows)]
+        kept = [item for item in items if (hash_fraction(item.question) < VALIDATION_SHARE) == (split == "validation")]
         some = draw(kept, size, seed, place=f"OpenR1-Math's split {split!r}")
-        return Dataset.from_list([{"prompt": self._prompt(row["question"]), **row} for row in some])
+        return Dataset.from_list([{"prompt": self._prompt(item.question), **vars(item)} for item in some])
 
     def _prompt(self, question: str) -> Prompt:
         text = self.template.replace("{question}", question)
@@ -95,7 +95,16 @@ class OpenR1Math:
 LOCATION = Location(hub_id=HUB_ID, split="train", stems=("openr1", "openr1_math"))
 
 
-def _read(row: Row, place: str) -> dict[str, str | None]:
+@dataclass(frozen=True)
+class _Item:
+    """The columns of a row."""
+
+    question: str
+    answer: str
+    demonstration: str | None
+
+
+def _read(row: Row, place: str) -> _Item:
     """Question, answer and demonstration; ValueError where the messages or the ground truth are not as expected."""
     try:
         question = [message["content"] for message in row["prompt"] if message["role"] == "user"][-1]
@@ -108,4 +117,4 @@ def _read(row: Row, place: str) -> dict[str, str | None]:
         demonstration = demonstration_text(row["target"])
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
-    return {"question": question, "answer": answer, "demonstration": demonstration}
+    return _Item(question, answer, demonstration)

@@ -7,7 +7,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +49,7 @@ def plain_text(text: str) -> str:
     return re.sub(r"^_", "\u2009_", text.replace("$", r"\$"))
 
 
-STYLE = {
+STYLE: dict[Any, Any] = {  # matplotlib's type of the keys is a list of all its settings
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",

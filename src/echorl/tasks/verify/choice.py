@@ -116,10 +116,16 @@ def read_label(text: str, labels: Labels = LETTERS) -> str:
 def leading_label(text: str, labels: Labels = LETTERS) -> str:
     r"""The one label that a text starts with: "C", "(C) Mars", "\text{Option C}"; "" for a word or for two labels."""
     text = _MARKUP.sub(" ", _OPERATOR.sub(" or ", _plain(text[:WINDOW])))
-    found = labels.first.match(text, _NOUN.match(text, _WRAPPING.match(text).end()).end())
+    found = labels.first.match(text, _end_of(_NOUN, text, _end_of(_WRAPPING, text)))
     if not found or not _END.match(text, found.end()) or labels.second.match(text, found.end()):
         return ""
     return found[1].upper()
+
+
+def _end_of(pattern: re.Pattern[str], text: str, start: int = 0) -> int:
+    """Where the pattern ends that begins at `start`; `start` itself where it does not match."""
+    found = pattern.match(text, start)
+    return found.end() if found else start
 
 
 def _plain(text: str) -> str:
@@ -140,5 +146,5 @@ def stated_label(text: str, labels: Labels = LETTERS) -> str:
 
 def _last_line_label(text: str, labels: Labels) -> str:
     line = _MARKUP.sub(" ", text.rstrip().rpartition("\n")[2][:WINDOW])
-    found = labels.first.match(line, _WRAPPING.match(line).end())
+    found = labels.first.match(line, _end_of(_WRAPPING, line))
     return leading_label(line, labels) if found and found[1] in labels.upper and _ALONE.match(line, found.end()) else ""

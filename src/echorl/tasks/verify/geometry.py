@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 from echorl.tasks.verify.base import NO_ANSWER, AnswerGrader, Verdict, Written, refusal
@@ -81,10 +82,7 @@ class GeometryGrader(AnswerGrader):
     def ask(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
         rows = [(answer,) for answer, _ in pairs]
         outcomes = self.pool.call_each("latex_value", rows, timeout=self.timeout)
-        return [
-            outcome.verdict(lambda value, gold=gold: value is not None and _is_right(value, gold))
-            for (_, gold), outcome in zip(pairs, outcomes, strict=True)
-        ]
+        return [outcome.verdict(partial(_score, gold)) for (_, gold), outcome in zip(pairs, outcomes, strict=True)]
 
     def write(self, gold: str) -> list[Written]:
         right = json.loads(gold)
@@ -124,6 +122,10 @@ def tolerance(value: float) -> float:
     decimals = len(repr(value).partition(".")[2])
     rounding = 0.5 * 10**-decimals if not value.is_integer() and decimals <= 3 else 0.0
     return max(TOLERANCE * abs(value), rounding)
+
+
+def _score(gold: str, value: float | None) -> float:
+    return float(value is not None and _is_right(value, gold))
 
 
 def _is_right(value: float, gold: str) -> bool:

@@ -64,7 +64,7 @@ class ReasoningGymGrader(AnswerGrader):
         return instance["generator"], encode(config), answer, gold
 
 
-def _outcome_here(call: tuple[str, ...]) -> Outcome:
+def _outcome_here(call: tuple[str, str, str, str]) -> Outcome:
     try:
         return Outcome(reasoning_gym_score(*call))
     except Exception as error:  # hostile input: whatever a scorer raises on it is a failure to score

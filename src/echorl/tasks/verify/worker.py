@@ -79,6 +79,8 @@ def _reply(result: Any, reason: str, last: bool) -> str:
 def _warm_up(package: str) -> ModuleType:
     """Import and compile what every call needs, before the clock runs."""
     spec = importlib.util.spec_from_file_location("functions", os.path.join(_FOLDER, FUNCTIONS_OF[package]))
+    assert spec is not None  # as of every path to a .py file
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.warm_up()
