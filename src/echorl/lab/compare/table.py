@@ -114,16 +114,19 @@ def against(
     """One measure's row: `values` holds one number a seed, `items` one a seed and prompt, in `blocks` of so many."""
     rows = {}
     for arm, own in values.items():
-        reference = references[arm]
-        apart = reference is not None and len(own) > 1
-        drawn = _bootstrap(items[reference], items[arm], blocks) if reference is not None and items else None
+        reference, difference, p, drawn = references[arm], None, None, None
+        if reference is not None and len(own) > 1:
+            differences = _differences(values[reference], own)
+            difference, p = vars(mean_of_runs(differences)), p_of_runs(differences)
+        if reference is not None and items:
+            drawn = _bootstrap(items[reference], items[arm], blocks)
         rows[arm] = {
             "values": list(own),
             "mean": statistics.fmean(own),
             "interval": _interval_of(own, items[arm][0] if items else None),
             "reference": reference,
-            "difference": vars(mean_of_runs(_differences(values[reference], own))) if apart else None,
-            "p": p_of_runs(_differences(values[reference], own)) if apart else None,
+            "difference": difference,
+            "p": p,
             "bootstrap": drawn,
         }
     return _corrected(rows)

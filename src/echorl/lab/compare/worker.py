@@ -239,7 +239,7 @@ def _score(folder: Path, work: Mapping[str, Any]) -> None:
     options = {name: value for name, value in work["options"].items() if name != "env"}
     settings = parse(train_command(), Recipe(options=options), [])
     training = settings.training
-    start = find_model(settings.model.model_name_or_path)[0]
+    start = find_model(str(options["model_name_or_path"]))[0]
     policy = Policy.load(
         folder / "policy" if options["max_steps"] else start,
         device="cpu" if training.use_cpu else str(training.device),
