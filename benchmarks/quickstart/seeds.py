@@ -61,6 +61,7 @@ def markdown(results: Sequence[dict[str, Any]]) -> str:
 
 
 def main() -> None:
+    """Print the table of several runs."""
     parser = argparse.ArgumentParser(description="The difference between the quickstart's arms over several seeds.")
     parser.add_argument("folders", type=Path, nargs="+", help="output folders of echorl quickstart")
     try:

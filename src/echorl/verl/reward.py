@@ -45,8 +45,8 @@ def compute_score(
         data_source: the row's task, unless `task` or `grader` names what scores it: a name in `echorl.tasks.TASKS`
             (`"reasoning_gym/chain_sum"` also names the generator), in `echorl.tasks.verify.GRADERS`, or in `SOURCES`.
         solution_str: the response's text.
-        ground_truth: the row's `reward_model.ground_truth`: the grader's gold, which for a task is its own column:
-            `answer` of gsm8k and word_problems, `instance` of reasoning_gym.
+        ground_truth: the row's `reward_model.ground_truth`: the grader's reference answer, which for a task is its
+            column: `answer` of gsm8k and word_problems, `instance` of reasoning_gym.
         task, grader, options: from `+reward.custom_reward_function.reward_kwargs.*`; options are those of the task or
             the grader.
         extra_info, reward_router_address, reward_model_tokenizer: what verl passes besides; not used.
@@ -74,12 +74,14 @@ def compute_score(
     }
 
 
-def _ask_task(name: str, options: str, text: str, gold: str) -> Verdict:
+def _ask_task(name: str, options: str, text: str, reference_answer: str) -> Verdict:
     logged: dict[str, float] = {}
-    columns = {"answer": [gold], "instance": [gold], "log_metric": logged.__setitem__}
+    columns = {"answer": [reference_answer], "instance": [reference_answer], "log_metric": logged.__setitem__}
     found = _verifier(name, options)(completions=[text], **columns)[0]
     if found is None:
-        raise ValueError(f"the verifier of {name} has no verdict on a row whose ground truth begins {gold[:80]!r}.")
+        raise ValueError(
+            f"the verifier of {name} has no verdict on a row whose ground truth begins {reference_answer[:80]!r}."
+        )
     return Verdict(found, "timeout" if logged.get(TIMEOUTS) else "")
 
 
