@@ -30,7 +30,7 @@ def write_csv(
     `name`.
     """
     header = {
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "commit": commit(sources),
         "device": device_name(device),
         "torch": torch.__version__,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from echorl.core.ledger import classify_groups
+from echorl.core.groups import classify_groups
 from echorl.methods.base import Batch
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echorl import EchoClips, EchoConfig, mine_echo_clips, segment_steps
-from echorl.core.ledger import classify_groups
+from echorl.core.groups import classify_groups
 from echorl.core.mining import candidate_steps, choose_candidates, cut_clips, eligible_rollouts
 from tests.properties.cases import Batch, batches, configs, delimiters
 from tests.properties.test_steps import tensors
@@ -60,7 +60,7 @@ def test_the_miner_is_the_loop(
     scored = None if all_scored else batch.scored
     options = {"threshold": threshold, "draw": draw}
     given_scores = None if scored is None else torch.tensor(scored, dtype=torch.bool)
-    clips = mine(batch, config, dtype, scored=given_scores, **options)
+    clips = mine(batch, config, dtype, has_verdict=given_scores, **options)
     assert_is_the_loop(batch, config, clips, dtype, scored, **options)
 
 

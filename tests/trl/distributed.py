@@ -77,7 +77,7 @@ def results(
             )
             trainer, gradients, _, _ = run(output_dir, reward, **{**changes, **make(), **options})
             logged = {k: v for k, v in trainer.state.log_history[0].items() if k.startswith(families)}
-            groups = {**trainer.ledger.groups, "dropped": trainer.ledger.dropped}
+            groups = {**trainer.statistics.groups, "filtered": trainer.statistics.filtered}
             found[name, size, accumulation] = (gradients[-1], logged, groups)
     return found
 
@@ -204,7 +204,7 @@ def resume_between_batches(folder):
     """Go on with a run that other processes began, from between two generation batches."""
     trainer = build(folder, **RESUME)
     trainer.train(resume_from_checkpoint=os.path.join(folder, "checkpoint-2"))
-    return {"steps": trainer.state.global_step, "groups": sum(trainer.ledger.groups.values())}
+    return {"steps": trainer.state.global_step, "groups": sum(trainer.statistics.groups.values())}
 
 
 if __name__ == "__main__":

@@ -98,4 +98,4 @@ def test_the_extra_forward_is_counted_by_that_hook(tmp_path):
 
 def test_reward_functions_without_a_verifier_are_fine_at_coef_0(tmp_path):
     trainer, *_ = run(tmp_path, [some_right, all_right], echo_coef=0.0)
-    assert sum(trainer.ledger.groups.values()) == 0
+    assert sum(trainer.statistics.groups.values()) == 0

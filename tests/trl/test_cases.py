@@ -133,8 +133,8 @@ def test_rows_masked_as_truncated_give_no_clip(tmp_path):
 def test_groups_that_are_masked_whole_are_in_the_ledger_as_truncated(tmp_path):
     model_never_stops = dict(generation_kwargs={"suppress_tokens": [0, 1]})
     trainer, *_ = run(tmp_path, all_right, mask_truncated_completions=True, max_steps=1, **model_never_stops)
-    assert trainer.ledger.groups["truncated"] == 4
-    assert trainer.ledger.tokens["truncated"] == 16 * 16
+    assert trainer.statistics.groups["truncated"] == 4
+    assert trainer.statistics.tokens["truncated"] == 16 * 16
 
 
 def tool_rollouts(prompts, trainer):
@@ -174,7 +174,12 @@ def test_rows_whose_sequence_ratio_is_zero_give_no_clip(tmp_path, monkeypatch):
 
     monkeypatch.setattr(mine, "annotate", with_ratio)
     seen = []
-    monkeypatch.setattr(mine, "_log_clips", lambda trainer, clips, *_: seen.append(clips))
+    metrics = trainer.miner.metrics
+    monkeypatch.setattr(
+        trainer.miner,
+        "metrics",
+        lambda rollouts, entropy, mined, comm: seen.append(mined.clips) or metrics(rollouts, entropy, mined, comm),
+    )
     with pytest.raises(RuntimeError, match="lost"):  # the batch itself was not annotated
         trainer.train()
     assert seen[0].rollout.min() >= 8
@@ -228,7 +233,7 @@ def test_evaluation_between_steps_leaves_the_miner_alone(tmp_path):
     logs = [entry for entry in trainer.state.log_history if "eval_reward" in entry]
     assert len(logs) == 2
     assert not any("echo/" in key for entry in logs for key in entry)
-    assert sum(trainer.ledger.groups.values()) == 2 * 4
+    assert sum(trainer.statistics.groups.values()) == 2 * 4
 
 
 def test_a_tokenizer_without_newlines_is_refused(tmp_path):
@@ -282,10 +287,10 @@ def test_every_option_reaches_the_miner(tmp_path, monkeypatch, options):
     """The trainer's weights are those of the pure function with the same settings."""
     trainer = build(tmp_path, some_right, max_steps=1, **options)
     entropy, _, _, batch = entropies_of(trainer, monkeypatch)
-    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.delimiters)
+    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.miner.delimiters)
     pairs = zip(batch["completion_ids"], batch["completion_mask"], strict=True)
     success = torch.tensor(some_right([ids[mask.bool()].tolist() for ids, mask in pairs])) == 1.0
-    threshold = trainer.entropy_floor
+    threshold = trainer.miner.threshold
     clips = mine_echo_clips(entropy, steps, success, torch.arange(16) // 4, trainer.echo, threshold=threshold)
     assert torch.equal(clips.weights, batch["echo_weights"])
     assert float(batch["echo_count"]) == (len(clips) if trainer.echo.average_over == "clip" else 4)
@@ -298,10 +303,10 @@ def test_warm_up_scales_lambda(tmp_path):
 
 def test_the_running_quantile_moves_slowly(tmp_path):
     trainer, *_ = run(tmp_path, all_right, echo_entropy_quantile=0.9, max_steps=3)
-    floors = [e["echo/entropy_floor"] for e in trainer.state.log_history if "echo/entropy_floor" in e]
-    fresh = [run(tmp_path, all_right, echo_entropy_quantile=0.9, max_steps=1)[0].entropy_floor]
+    floors = [e["echo/entropy_threshold"] for e in trainer.state.log_history if "echo/entropy_threshold" in e]
+    fresh = [run(tmp_path, all_right, echo_entropy_quantile=0.9, max_steps=1)[0].miner.threshold]
     assert floors[0] == fresh[0]
-    assert trainer.entropy_floor == floors[-1]
+    assert trainer.miner.threshold == floors[-1]
     assert 0 < abs(floors[1] - floors[0]) < 0.1
 
 
@@ -349,4 +354,4 @@ def test_blank_rollouts_count_in_the_blank_share(tmp_path):
 
 def test_a_tools_output_is_not_in_the_ledgers_tokens(tmp_path):
     trainer, *_ = run(tmp_path, all_right, rollout_func=tool_rollouts, max_steps=1)
-    assert sum(trainer.ledger.tokens.values()) == 16 * 7
+    assert sum(trainer.statistics.tokens.values()) == 16 * 7

@@ -21,7 +21,7 @@ def single(tmp_path_factory):
 
 def launch(folder, num_processes, job="results"):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, "-m", "tests.trl.distributed", str(folder), job],
         cwd=ROOT,

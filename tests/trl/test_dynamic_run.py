@@ -23,7 +23,7 @@ def test_a_vanishing_coefficient_and_mining_only_change_nothing(tmp_path, loss_t
     assert same(without, mined)
     assert without[2] == vanishing[2] == mined[2]
     assert mined[0].state.log_history[0]["echo/nll"] == vanishing[0].state.log_history[0]["echo/nll"]
-    assert vanishing[0].ledger.dropped["groups"] > 3
+    assert vanishing[0].statistics.filtered["groups"] > 3
 
 
 def test_coefficient_0_makes_no_forward_of_its_own(tmp_path, monkeypatch):
@@ -41,7 +41,7 @@ def test_without_dynamic_sampling_and_with_equal_clips_it_is_grpo(tmp_path):
     plain = {"dynamic_sampling": False, "epsilon_high": 0.2, "loss_type": "grpo"}
     one = run(tmp_path, some_right, **{**dapo(method_options=plain), "max_steps": 3})
     assert same(one, run(tmp_path, some_right, method="grpo", max_steps=3))
-    assert one[0].ledger.dropped["groups"] == 0
+    assert one[0].statistics.filtered["groups"] == 0
     assert "method/rounds" not in one[0].state.log_history[0]
 
 
@@ -60,21 +60,21 @@ def test_a_reference_model_goes_along(tmp_path):
     trainer, _, losses, weights = run(tmp_path, by_number, **{**changes, "max_steps": 3})
     assert all(math.isfinite(loss) for loss in losses)
     assert all(w.isfinite().all() for w in weights.values())
-    assert trainer.ledger.dropped["groups"] > 0
+    assert trainer.statistics.filtered["groups"] > 0
 
 
 # -- ledger, metrics, budget ------------------------------------------------------------------------------------------
 
 
-def test_the_ledger_counts_all_rounds_and_shows_what_was_dropped(tmp_path):
+def test_the_statistics_count_all_rounds_and_show_what_was_filtered(tmp_path):
     script = Script("m++-", "-m+", "mm")
     found = first_batch(tmp_path, script, echo_coef=0.0)
-    ledger = found.trainer.ledger
+    ledger = found.trainer.statistics
     assert (ledger.groups["mixed"], ledger.groups["all_success"], ledger.groups["all_fail"]) == (4, 3, 2)
     assert ledger.num_tokens == script.tokens
     dropped = rows_named(found.rounds, "m++--m+mm")
-    assert ledger.dropped == {"groups": 5, "tokens": sum(len(ids) for key in "+-" for ids in dropped[key])}
-    assert "dropped by dynamic sampling" in ledger.table()
+    assert ledger.filtered == {"groups": 5, "tokens": sum(len(ids) for key in "+-" for ids in dropped[key])}
+    assert "filtered by dynamic sampling" in ledger.table()
     assert ledger.table().splitlines()[-1].split()[2] == "5"
 
 
@@ -83,7 +83,7 @@ def test_the_token_budget_counts_what_was_dropped(tmp_path):
     changes = {**dapo(echo_coef=0.0, method_options={"max_rounds": 3}), "max_steps": 9}
     trainer, *_ = run(tmp_path, script, max_rollout_tokens=1, **changes)
     assert trainer.state.global_step == 1
-    assert trainer.ledger.num_tokens == script.tokens
+    assert trainer.statistics.num_tokens == script.tokens
 
 
 def test_metrics_weigh_each_prompt_alike(tmp_path):
@@ -109,18 +109,7 @@ def test_resumed_equals_undisturbed_bit_for_bit(tmp_path, changes, stop):
     resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{stop}"))
     assert all(torch.equal(weights[n], p) for n, p in resumed.model.named_parameters())
     assert resumed.part.stream.drawn == whole.part.stream.drawn > 0
-    assert resumed.ledger == whole.ledger
-
-
-def test_a_checkpoint_from_before_there_was_a_filter_can_be_resumed(tmp_path):
-    run(tmp_path, some_right, max_steps=1, save_strategy="steps", save_steps=1)
-    path = tmp_path / "checkpoint-1" / "echorl_state_0.pt"
-    state = torch.load(path)
-    del state["part"], state["ledger"]["dropped"]
-    torch.save(state, path)
-    trainer = build(tmp_path, by_number, **{**dapo(), "max_steps": 2})
-    trainer.train(resume_from_checkpoint=str(path.parent))
-    assert trainer.state.global_step == 2
+    assert resumed.statistics == whole.statistics
 
 
 # -- what is refused --------------------------------------------------------------------------------------------------

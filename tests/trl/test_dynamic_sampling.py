@@ -88,8 +88,8 @@ def test_a_group_is_accepted_by_its_verdicts_whatever_its_rewards(tmp_path):
 
     found = first_batch(tmp_path, [Script("++++", "mmmm"), evens_out], echo_success_reward_func=["verifier"])
     assert counts(found.log) == (2, 8, 4, 0)
-    assert found.trainer.ledger.groups["uniform_reward"] == 4
-    assert found.trainer.ledger.degenerate["all_success"] == 0
+    assert found.trainer.statistics.groups["uniform_reward"] == 4
+    assert found.trainer.statistics.degenerate["all_success"] == 0
 
 
 # -- the gradient -----------------------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def test_a_group_begins_with_half_of_the_first_failure_of_a_saturated_prompt(tmp
     assert not batch["tool_mask"][rows][:, : len(half)].any()
     assert batch["tool_mask"].sum() == 4 * 16 * batch["tool_mask"].shape[1] / 4 - 4 * len(half)
     own = (batch["completion_mask"] * batch["tool_mask"]).sum()
-    assert trainer.ledger.num_tokens == int(kept[0]["completion_mask"].sum() + own)
+    assert trainer.statistics.num_tokens == int(kept[0]["completion_mask"].sum() + own)
 
 
 def test_the_gradient_is_that_of_the_continuations(tmp_path):

@@ -50,7 +50,7 @@ def test_all_success_base_gradient_is_zero_and_echo_is_the_nll_by_hand(tmp_path,
     model = make_model()
     model.train()
     logp, entropy = logps_and_entropies(model, kept[0], temperature)
-    steps = segment_steps(kept[0]["completion_ids"], kept[0]["completion_mask"], trainer.delimiters)
+    steps = segment_steps(kept[0]["completion_ids"], kept[0]["completion_mask"], trainer.miner.delimiters)
     loss = 0.0
     for group in range(4):  # written out: the step with the largest mean entropy among the group's four rollouts
         rows = range(4 * group, 4 * group + 4)
@@ -69,7 +69,7 @@ def test_weights_are_those_of_the_core_miner(tmp_path):
     trainer.train()
     batch = kept[0]
     _, entropy = logps_and_entropies(make_model(), batch)
-    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.delimiters)
+    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.miner.delimiters)
     success = torch.tensor(some_right(_ids(batch))) == 1.0
     clips = mine_echo_clips(entropy, steps, success, torch.arange(16) // 4, EchoConfig())
     assert torch.equal(clips.weights, batch["echo_weights"])

@@ -63,7 +63,7 @@ def test_a_methods_settings_fill_what_was_left_at_the_default(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(method="lufy"), "method='lufy' does not exist; there are grpo, dr_grpo"),
+        (dict(method="lufy"), "method='lufy' does not exist; did you mean 'luffy'"),
         (
             dict(method="grpo", method_options={"gamma": 1}),
             "'grpo' has no option 'gamma'.*an option of luffy.*has none",
@@ -219,7 +219,7 @@ def test_the_tokens_spent_are_those_that_the_policy_sampled(tmp_path):
 
     plain, *_ = train(tmp_path, "dr_grpo", keep)
     traced, *_ = train(tmp_path, "luffy", keep)
-    assert traced.ledger.num_tokens == plain.ledger.num_tokens == lengths[0]
+    assert traced.statistics.num_tokens == plain.statistics.num_tokens == lengths[0]
 
 
 # -- hints --------------------------------------------------------------------------------------------------------
@@ -287,4 +287,4 @@ def test_evaluation_has_no_hint(tmp_path):
 def test_hint_tokens_are_not_spent(tmp_path):
     trainer, batch, _ = hinted(tmp_path)
     own = batch["completion_mask"] * batch["tool_mask"]
-    assert trainer.ledger.num_tokens == int(own.sum())
+    assert trainer.statistics.num_tokens == int(own.sum())

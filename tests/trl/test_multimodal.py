@@ -76,7 +76,7 @@ def hardest_steps(trainer, batch, entropy):
     """Written out: (row, bool [T]) of each group's clip, if all its rollouts succeed."""
     from echorl import segment_steps
 
-    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.delimiters)
+    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.miner.delimiters)
     for first in range(0, len(steps), 4):
         rows = range(first, first + 4)
         means = {(r, k): entropy[r][steps[r] == k].mean().item() for r in rows for k in range(int(steps[r].max()) + 1)}

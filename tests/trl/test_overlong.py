@@ -15,8 +15,8 @@ def punished(tmp_path, reward=all_right, buffer=16, **changes):
 
 def test_the_punishment_shapes_the_reward_and_not_the_verdict(tmp_path):
     found = punished(tmp_path)
-    assert found.trainer.ledger.groups["all_success"] == 4
-    assert found.trainer.ledger.degenerate["all_success"] < 4
+    assert found.trainer.statistics.groups["all_success"] == 4
+    assert found.trainer.statistics.degenerate["all_success"] < 4
     lengths = torch.tensor([float(len(ids)) for ids in tokens_of(found.batch)]).view(4, 4)
     rewards = 1 - lengths / 16
     expected = (rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)
@@ -48,4 +48,4 @@ def test_the_weights_of_the_user_stay_the_users(tmp_path):
 def test_a_rollout_without_any_verdict_is_not_rewarded_for_its_length(tmp_path):
     found = punished(tmp_path, Script("m?m?"))
     assert (found.batch["advantages"].view(4, 4)[[1, 3]] == 0).all()
-    assert found.trainer.ledger.groups["unscored"] == 2
+    assert found.trainer.statistics.groups["unscored"] == 2

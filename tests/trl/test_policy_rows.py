@@ -22,7 +22,7 @@ def test_a_policy_that_fails_everything_has_no_mixed_group(tmp_path):
     assert logged["echo/groups/all_fail"] == 1.0
     assert logged["echo/tokens/all_fail"] == 1.0
     assert logged["echo/frac_degenerate"] == 0.0  # the trace's reward differs: there is a policy gradient
-    assert (trainer.ledger.groups["all_fail"], trainer.ledger.degenerate["all_fail"]) == (4, 0)
+    assert (trainer.statistics.groups["all_fail"], trainer.statistics.degenerate["all_fail"]) == (4, 0)
     assert logged["reward"] == 0.25  # TRL's, with the traces
     assert logged["method/policy_reward"] == 0.0
 
@@ -41,7 +41,7 @@ def test_the_policys_reward_is_that_of_its_rows(tmp_path, method):
 
 def test_all_right_with_a_right_trace_is_all_success(tmp_path):
     trainer, *_ = train(tmp_path, "luffy", all_right)
-    assert trainer.ledger.degenerate["all_success"] == trainer.ledger.groups["all_success"] == 4
+    assert trainer.statistics.degenerate["all_success"] == trainer.statistics.groups["all_success"] == 4
 
 
 def test_the_policys_entropy_is_that_of_its_tokens(tmp_path):

@@ -29,7 +29,7 @@ def test_unbalanced_prompts_are_sampled_again_until_they_are_balanced(tmp_path):
     log = trainer.state.log_history[0]
     names = ("rounds", "num_sampled_groups", "balanced")
     assert [log[f"method/{name}"] for name in names] == [2.0, 6.0, 1.0]
-    assert trainer.ledger.num_tokens == script.tokens
+    assert trainer.statistics.num_tokens == script.tokens
     assert len(batch["completion_ids"]) == 16
     assert bool(batch["tool_mask"].bool().eq(1).any(1).all())
 
@@ -69,7 +69,7 @@ def test_two_groups_a_round_and_the_choice_of_one(tmp_path):
         pool = torch.tensor([1.0] * right + [0.0] * (total - right))
         expected += [float((r - pool.mean()) / (pool.std() + 1e-4)) for r in (1.0, 1.0, 0.0, 0.0)]
     assert sorted(batch["advantages"].tolist()) == pytest.approx(sorted(expected), rel=1e-5)
-    assert trainer.ledger.num_tokens == script.tokens
+    assert trainer.statistics.num_tokens == script.tokens
 
 
 def test_one_large_round_and_no_std(tmp_path):

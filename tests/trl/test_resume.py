@@ -23,8 +23,8 @@ def test_resumed_equals_undisturbed_bit_for_bit(tmp_path, case, stop):
     resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{stop}"))
     again = dict(resumed.model.named_parameters())
     assert all(torch.equal(weights[n], again[n]) for n in weights)
-    assert resumed.ledger.groups == whole.ledger.groups
-    assert resumed.entropy_floor == whole.entropy_floor
+    assert resumed.statistics.groups == whole.statistics.groups
+    assert resumed.miner.threshold == whole.miner.threshold
 
 
 def test_resume_in_a_later_epoch_sees_that_epochs_prompts(tmp_path):

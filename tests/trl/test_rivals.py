@@ -77,7 +77,7 @@ def test_reinforce_rej_is_reinforce_where_every_group_is_mixed(tmp_path):
 def test_groups_of_one_verdict_have_an_advantage_in_the_batch(tmp_path, method, right, wrong):
     """AVSPO: half of the groups collapsed, G = 4: one virtual reward, so 1 / sqrt(G + 1)."""
     trainer, batch, _ = first_batch(tmp_path, method)
-    log, ledger = trainer.state.log_history[0], trainer.ledger
+    log, ledger = trainer.state.log_history[0], trainer.statistics
     assert log["echo/frac_degenerate"] == sum(ledger.degenerate.values()) / sum(ledger.groups.values()) == 0.5
     assert log["echo/groups/all_success"] == ledger.groups["all_success"] / 4 == 0.25
     assert batch["advantages"][4:12].tolist() == pytest.approx([right] * 4 + [wrong] * 4, rel=1e-3)
@@ -138,7 +138,7 @@ def test_left_out_groups_have_no_kl_no_bonus_and_keep_their_clips(tmp_path, meth
     assert batch["tool_mask"].view(4, 4, -1).any(2).any(1).tolist() == [True, False, False, True]
     assert not batch["advantages"].view(4, 4)[1:3].any()
     assert batch["echo_weights"].view(4, 4, -1).any(2).any(1).tolist() == [True, True, False, True]
-    assert trainer.ledger.groups["all_success"] == trainer.ledger.degenerate["all_success"] == 1
+    assert trainer.statistics.groups["all_success"] == trainer.statistics.degenerate["all_success"] == 1
 
 
 def test_a_batch_of_degenerate_groups_alone_has_no_gradient_and_no_kl(tmp_path):

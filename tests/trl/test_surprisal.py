@@ -45,7 +45,7 @@ def weights_of(tmp_path, logprobs, **extra):
 def test_the_engines_log_probs_are_taken_as_they_are(tmp_path, monkeypatch):
     trainer = build(tmp_path, all_right, rollout_func=rollouts(LOGPS), temperature=0.7, **ASKED)
     entropy, source, _, batch = entropies_of(trainer, monkeypatch)
-    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.delimiters)
+    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.miner.delimiters)
     clips = mine_echo_clips(-torch.tensor(LOGPS), steps, torch.ones(16, dtype=torch.bool), torch.arange(16) // 4)
     assert source == "surprisal"
     assert torch.equal(entropy, -torch.tensor(LOGPS))

@@ -132,7 +132,7 @@ def test_all_groups_right_base_gradient_zero_echo_gradient_by_hand(tmp_path, vll
     trainer.train()
     model, batch = load(vllm), kept[0]
     logp, entropy = logps_and_entropies(model, batch)
-    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.delimiters)
+    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.miner.delimiters)
     right = torch.ones(16, dtype=torch.bool)
     clips = mine_echo_clips(entropy.detach(), steps, right, torch.arange(16) // 4, EchoConfig())
     assert len(clips) == 4
@@ -173,7 +173,7 @@ def test_resumed_equals_undisturbed_bit_for_bit(tmp_path, vllm, changes):
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
     again = dict(resumed.model.named_parameters())
     assert all(torch.equal(weights[name], again[name]) for name in weights)
-    assert resumed.ledger.groups == whole.ledger.groups
+    assert resumed.statistics.groups == whole.statistics.groups
 
 
 def test_logprobs_in_generation_kwargs_are_refused(tmp_path, vllm):
@@ -214,4 +214,4 @@ def test_evaluation_during_training_gives_no_clips(tmp_path, vllm):
     evaluated = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
     assert len(evaluated) == 2
     assert not any("echo/" in key for entry in evaluated for key in entry)
-    assert sum(trainer.ledger.groups.values()) == 8
+    assert sum(trainer.statistics.groups.values()) == 8

@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from echorl.cli.options import as_path, spellings
+from echorl.cli.parser import parse
+from echorl.core.options import option
+from echorl.lab.options import SEED
 from echorl.support.errors import resumable
 from echorl.support.installed import check_installed
 
 NEEDED = ("trl", "transformers", "datasets", "reasoning_gym", "pyarrow", "matplotlib", "jinja2", "rich")
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command and its options."""
-    parser = subparsers.add_parser(
-        "quickstart",
-        help="train a small policy with and without EchoRL on this machine's CPU and show what changed",
-        description="Train the shipped policy with GRPO and with GRPO + EchoRL, on the CPU; then show a table, and "
-        "leave a page and a picture. A second run with the same settings trains nothing again.",
-    )
-    parser.add_argument(
-        *spellings("output_dir"),
-        type=as_path,
-        default=Path("quickstart-run"),
-        metavar="DIR",
-        help="default: %(default)s",
-    )
-    parser.add_argument("--fresh", action="store_true", help="discard the results in DIR and start again")
-    parser.add_argument("--seed", type=_seed, default=0, help="of both runs, default: %(default)s")
-    parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
+@dataclass(frozen=True, kw_only=True)
+class QuickstartOptions:
+    """Train the shipped policy with GRPO and with GRPO + EchoRL, on the CPU; then show a table, and leave a page and a
+    picture. A second run with the same settings trains nothing again.
+    """
+
+    output_dir: Path = option(Path("quickstart-run"), "Folder of the results.")
+    fresh: bool = option(False, "Discard the results in the folder and start again.")
+    seed: int = option(0, "Seed of both runs.", **SEED)
+    tiny: bool = option(False, "A run of seconds, to see that everything works: too small to show a difference.")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(argv: Sequence[str]) -> int:
     """Run the quickstart. Returns 0.
 
     Raises:
@@ -43,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         ValueError: the output folder will not do.
         Interrupted: Ctrl-C.
     """
+    args = parse("quickstart", QuickstartOptions, argv)
     started = time.monotonic()
     check_installed("the quickstart", NEEDED, "trl,lab")
     _be_quiet()
@@ -50,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         return _run(args, started)
 
 
-def _run(args: argparse.Namespace, started: float) -> int:
+def _run(args: QuickstartOptions, started: float) -> int:
     from dataclasses import replace
 
     from echorl.cli.bars import Bars
@@ -72,9 +68,3 @@ def _be_quiet() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-
-
-def _seed(text: str) -> int:
-    if not text.isdigit() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
-    return int(text)

@@ -1,1 +1,1 @@
-"""Pure tensor functions: steps, entropies, mining, losses, the group ledger. Imports torch alone."""
+"""Pure tensor functions: steps, entropies, mining, losses, groups, their statistics. Imports torch alone."""

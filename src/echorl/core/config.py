@@ -2,84 +2,89 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Literal
 
-CHOICES = {
-    "scope": ("verified", "degenerate"),
-    "select": ("max_entropy", "min_entropy", "random", "full"),
-    "clip_per": ("prompt", "rollout"),
-    "average_over": ("prompt", "clip"),
-    "length_norm": ("clip", "constant"),
-    "without_policy_gradient": ("allow", "skip"),
-}
+from echorl.core.options import check_options, option
+
+LARGEST = 10**12
+"""The largest size of a number that is taken for one."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EchoConfig:
-    """Settings of EchoRL; the defaults are those of the paper (arXiv 2605.31228).
+class ClipConfig:
+    """Settings that say which EchoClips a batch of rollouts holds."""
 
-    Args:
-        coef: lambda in J = J_RLVR + lambda J_echo. 0 switches EchoRL off.
-        mine_only: find EchoClips and log them, at any `coef`, and add nothing to the loss.
-        scope: `"verified"` mines every group with a success, `"degenerate"` only groups whose rollouts all succeed.
-        select: the step that ends the clip. `"max_entropy"` is EchoRL; the others are controls: `"min_entropy"`,
-            `"random"` (any step of any success), `"full"` (a whole success that has an allowed step, chosen at random).
-        clip_per: `"prompt"` gives one clip a group, `"rollout"` one for each successful rollout.
-        average_over: what the sum over clips is divided by: `"prompt"` (all prompts, with a clip or not) or `"clip"`.
-            Where an optimiser step takes several generation batches, the mean of their means.
-        length_norm: a clip's tokens weigh `"clip"` = 1/L or `"constant"` = 1/`max_completion_length`.
-        max_completion_length: the constant of `length_norm="constant"`, in tokens.
-        top_k: clips a group (or a rollout); overlapping clips add their weights.
-        min_step_tokens: steps with fewer tokens cannot end a clip; they still count in the prefix.
-        entropy_quantile: in (0, 1): only steps at or above this (running) quantile of step entropies can end a clip.
-        max_step_entropy: in nats: a rollout with a step above this gives no clip. Against right answers that go on as
-            gibberish, of which a calmer step is no better than the wildest.
-        warmup_steps: optimiser steps over which lambda rises linearly from lambda/warmup_steps to lambda.
-        success_reward: a rollout succeeds when its verifier's reward is at least this.
-        without_policy_gradient: an optimiser step in which every group is degenerate has no policy gradient, and Adam
-            undoes the coefficient there: `"allow"` it (the paper), or `"skip"` EchoRL's part of that step.
-        seed: of the random choices.
+    scope: Literal["verified", "degenerate"] = option(
+        "verified", "Groups that are mined: 'verified', every group with a success; 'degenerate', all-success groups."
+    )
+    select: Literal["max_entropy", "min_entropy", "random", "full"] = option(
+        "max_entropy",
+        "The step that ends a clip: 'max_entropy' (EchoRL), or a control: 'min_entropy', 'random' (any step of any "
+        "success), 'full' (a whole success that has an allowed step, chosen at random).",
+    )
+    clip_per: Literal["prompt", "rollout"] = option(
+        "prompt", "One clip for each group ('prompt') or for each successful 'rollout'."
+    )
+    top_k: int = option(1, "Clips of a group (or a rollout); overlapping clips add their weights.", ge=1, le=10**7)
+    min_step_tokens: int = option(
+        1, "Steps with fewer tokens cannot end a clip; they still count in the prefix.", ge=1, le=10**7
+    )
+    entropy_quantile: float | None = option(
+        None, "Only steps at or above this (running) quantile of step entropies can end a clip.", gt=0, lt=1
+    )
+    max_step_entropy: float | None = option(
+        None,
+        "In nats: a rollout with a step above this gives no clip. Against right answers that go on as gibberish, of "
+        "which a calmer step is no better than the wildest.",
+        gt=0,
+        le=LARGEST,
+    )
+    success_reward: float = option(
+        1.0, "A rollout succeeds when its verifier's reward is at least this.", ge=-LARGEST, le=LARGEST
+    )
+    seed: int = option(0, "Seed of the random choices of the controls.", ge=0, le=2**63 - 1)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EchoConfig(ClipConfig):
+    """Settings of EchoRL; the defaults are those of the paper (arXiv 2605.31228).
 
     Raises:
         ValueError: a value is out of range; the message names it and what is allowed.
     """
 
-    coef: float = 0.001
-    mine_only: bool = False
-    scope: str = "verified"
-    select: str = "max_entropy"
-    clip_per: str = "prompt"
-    average_over: str = "prompt"
-    length_norm: str = "clip"
-    max_completion_length: int | None = None
-    top_k: int = 1
-    min_step_tokens: int = 1
-    entropy_quantile: float | None = None
-    max_step_entropy: float | None = None
-    warmup_steps: int = 0
-    success_reward: float = 1.0
-    without_policy_gradient: str = "allow"
-    seed: int = 0
+    coef: float = option(
+        0.001,
+        "lambda, the weight of the EchoClips' negative log-likelihood, in J = J_RLVR + lambda J_echo; 0 switches "
+        "EchoRL off.",
+        ge=0,
+    )
+    mine_only: bool = option(False, "Find EchoClips and log them, with any coefficient, and add nothing to the loss.")
+    average_over: Literal["prompt", "clip"] = option(
+        "prompt",
+        "The divisor of the sum over clips: all prompts, with a clip or not ('prompt'), or the number of clips "
+        "('clip'). Where an optimiser step takes several generation batches, their means are averaged.",
+    )
+    length_norm: Literal["clip", "constant"] = option(
+        "clip", "A clip's tokens weigh 1/L ('clip') or 1/max_completion_length ('constant')."
+    )
+    max_completion_length: int | None = option(None, "The constant of length_norm='constant', in tokens.", ge=1)
+    warmup_steps: int = option(
+        0, "Optimiser steps over which lambda rises linearly from lambda/warmup_steps to lambda.", ge=0
+    )
+    without_policy_gradient: Literal["allow", "skip"] = option(
+        "allow",
+        "In an optimiser step in which every group is degenerate there is no policy gradient, and Adam undoes the "
+        "coefficient: 'allow' it (the paper), or 'skip' EchoRL's part of that step.",
+    )
 
     def __post_init__(self) -> None:
-        for name, allowed in CHOICES.items():
-            _check(getattr(self, name) in allowed, name, getattr(self, name), f"one of {', '.join(map(repr, allowed))}")
-        _check(_is_number(self.coef) and self.coef >= 0, "coef", self.coef, "a finite number of at least 0")
-        _check(isinstance(self.mine_only, bool), "mine_only", self.mine_only, "true or false")
-        _check(_is_number(self.success_reward), "success_reward", self.success_reward, "a finite number")
-        for name, least in (("top_k", 1), ("min_step_tokens", 1), ("warmup_steps", 0), ("seed", 0)):
-            value = getattr(self, name)
-            _check(_is_whole(value) and value >= least, name, value, f"a whole number of at least {least}")
-        q = self.entropy_quantile
-        _check(q is None or (_is_number(q) and 0 < q < 1), "entropy_quantile", q, "None or a number between 0 and 1")
-        most = self.max_step_entropy
-        _check(most is None or (_is_number(most) and most > 0), "max_step_entropy", most, "None or a positive number")
-        length = self.max_completion_length
-        _check(
-            length is None or (_is_whole(length) and length > 0), "max_completion_length", length, "None or positive"
-        )
-        if self.length_norm == "constant" and length is None:
+        super().__post_init__()
+        if self.length_norm == "constant" and self.max_completion_length is None:
             raise ValueError("length_norm='constant' needs max_completion_length: give the longest response in tokens.")
 
     @property
@@ -101,16 +106,3 @@ class EchoConfig:
         if self.mine_only:
             return 0.0
         return self.coef * min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else self.coef
-
-
-def _check(ok: bool, name: str, value: object, allowed: str) -> None:
-    if not ok:
-        raise ValueError(f"{name}={value!r} is not allowed: it must be {allowed}.")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from echorl.core.config import EchoConfig
 from echorl.core.entropy import step_entropy, step_lengths
-from echorl.core.ledger import number_groups
+from echorl.core.groups import number_groups
 from echorl.core.steps import row_blocks
 
-FLOOR_DECAY = 0.9  # of the running quantile of step entropies, per generation batch (or round of one)
+QUANTILE_DECAY = 0.9  # of the running quantile of step entropies, per generation batch (or round of one)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ def mine_echo_clips(
     group_ids: Tensor,
     config: EchoConfig | None = None,
     *,
-    scored: Tensor | None = None,
+    has_verdict: Tensor | None = None,
     threshold: float | None = None,
     draw: int = 0,
 ) -> EchoClips:
@@ -83,7 +83,7 @@ def mine_echo_clips(
         success: bool [B], the verifier's verdict.
         group_ids: int [B], equal for the rollouts of one prompt; any values, any group sizes, any order.
         config: what to mine; the paper's settings if not given.
-        scored: bool [B], false where no verifier gave a verdict: such rows do not keep a group from being all-success.
+        has_verdict: bool [B], false where no verifier gave a verdict: such rows do not count in their group.
         threshold: for `entropy_quantile`, the least step entropy (a running one); this batch's quantile if not given.
         draw: mixed into the random choices, so that they differ from batch to batch.
 
@@ -105,7 +105,7 @@ def mine_echo_clips(
     _check_batch(entropy, step_ids, success, group_ids)
     config = config or EchoConfig()
     candidates = candidate_steps(entropy, step_ids, config, threshold=threshold, draw=draw)
-    chosen = choose_candidates(candidates.score, success, group_ids, config, scored=scored)
+    chosen = choose_candidates(candidates.score, success, group_ids, config, has_verdict=has_verdict)
     return cut_clips(step_ids, candidates, chosen, group_ids, config)
 
 
@@ -173,9 +173,9 @@ def entropy_threshold(means: Tensor, quantile: float) -> float:
     return float(values.kthvalue(rank).values) if values.numel() else -torch.inf
 
 
-def running_floor(before: float | None, now: float) -> float:
+def running_quantile(before: float | None, now: float) -> float:
     """The next running quantile from the one before (None: this batch is the first) and a batch's own."""
-    return now if before is None else FLOOR_DECAY * before + (1 - FLOOR_DECAY) * now
+    return now if before is None else QUANTILE_DECAY * before + (1 - QUANTILE_DECAY) * now
 
 
 def _scores(means: Tensor, config: EchoConfig, row_ids: Tensor, draw: int) -> Tensor:
@@ -218,10 +218,10 @@ def _best(scores: Tensor, means: Tensor, top_k: int) -> StepCandidates:
 
 
 def choose_candidates(
-    score: Tensor, success: Tensor, group_ids: Tensor, config: EchoConfig, *, scored: Tensor | None = None
+    score: Tensor, success: Tensor, group_ids: Tensor, config: EchoConfig, *, has_verdict: Tensor | None = None
 ) -> Tensor:
     """Which candidates become clips: bool [N, top_k] for the scores [N, top_k] of all processes' rollouts, in order."""
-    eligible = eligible_rollouts(success, group_ids, config, scored=scored)
+    eligible = eligible_rollouts(success, group_ids, config, has_verdict=has_verdict)
     score = score.masked_fill(~eligible.unsqueeze(1), -torch.inf)
     if config.clip_per == "rollout":
         return score > -torch.inf
@@ -230,14 +230,14 @@ def choose_candidates(
 
 
 def eligible_rollouts(
-    success: Tensor, group_ids: Tensor, config: EchoConfig, *, scored: Tensor | None = None
+    success: Tensor, group_ids: Tensor, config: EchoConfig, *, has_verdict: Tensor | None = None
 ) -> Tensor:
     """V, the rollouts that may give a clip: bool [N], the successes; of all-success groups only if `scope` says so."""
     success = success.bool()
     if config.scope == "verified":
         return success
     group, _ = number_groups(group_ids)
-    failed = ~success if scored is None else ~success & scored.bool()
+    failed = ~success if has_verdict is None else ~success & has_verdict.bool()
     num_failed = torch.zeros_like(group).scatter_add_(0, group, failed.long())
     return success & (num_failed[group] == 0)
 

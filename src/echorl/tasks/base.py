@@ -66,7 +66,8 @@ def reference_text(value: Any) -> str:
     if isinstance(value, Fraction):
         return str(value)
     if isinstance(value, (numbers.Real, Decimal)) and not isinstance(value, bool) and math.isfinite(value):
-        return str(int(value)) if value == int(value) and abs(value) < LARGEST_EXACT else str(value)
+        whole = int(float(value))
+        return str(whole) if value == whole and abs(whole) < LARGEST_EXACT else str(value)
     raise ValueError(
         f"{str(value)[:80]!r} of type {type(value).__name__} is neither a text nor a finite number; "
         "write the reference answer as a text"

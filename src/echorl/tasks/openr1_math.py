@@ -80,14 +80,12 @@ class OpenR1Math:
         place = self.data or HUB_ID
         rows = LOCATION.rows(self.data, dedicated=True)
         check_columns(rows[0], [COLUMNS], place)
-        problems = [_read(row, f"{place}, row {number}") for number, row in enumerate(rows)]
+        items = [_read(row, f"{place}, row {number}") for number, row in enumerate(rows)]
         in_split = [
-            problem
-            for problem in problems
-            if (hash_fraction(problem["question"]) < VALIDATION_SHARE) == (split == "validation")
+            item for item in items if (hash_fraction(item.question) < VALIDATION_SHARE) == (split == "validation")
         ]
         drawn = draw(in_split, size, seed, place=f"OpenR1-Math's split {split!r}")
-        return Dataset.from_list([{"prompt": self._prompt(problem["question"]), **problem} for problem in drawn])
+        return Dataset.from_list([{"prompt": self._prompt(item.question), **vars(item)} for item in drawn])
 
     def _prompt(self, question: str) -> Prompt:
         text = self.template.replace("{question}", question)
@@ -100,7 +98,16 @@ class OpenR1Math:
 LOCATION = Location(hub_id=HUB_ID, split="train", stems=("openr1", "openr1_math"))
 
 
-def _read(row: Row, place: str) -> dict[str, str | None]:
+@dataclass(frozen=True)
+class _Item:
+    """The columns of a row."""
+
+    question: str
+    answer: str
+    demonstration: str | None
+
+
+def _read(row: Row, place: str) -> _Item:
     """Question, answer and demonstration of a row; ValueError if a message or the answer is missing."""
     try:
         question = [message["content"] for message in row["prompt"] if message["role"] == "user"][-1]
@@ -115,4 +122,4 @@ def _read(row: Row, place: str) -> dict[str, str | None]:
         demonstration = demonstration_text(row["target"])
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
-    return {"question": question, "answer": answer, "demonstration": demonstration}
+    return _Item(question, answer, demonstration)

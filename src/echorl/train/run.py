@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from echorl.support.errors import Interrupted, UserError, as_user_error, where
+from echorl.support.errors import Interrupted, UserError, as_user_error, bad_argument, where
 from echorl.support.lock import alone, check_writable
 from echorl.train import earlier_run, run_folder
 from echorl.train.options import TrainArguments
@@ -92,8 +92,8 @@ def launch(command: Command, argv: Sequence[str]) -> int:
 
 def _first_look(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> None:
-            raise UserError(message.replace("argument ", "") + ".")
+        def error(self, message: str) -> NoReturn:
+            raise bad_argument(message)
 
     parser = Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", nargs="+", action="extend", default=[])
@@ -111,8 +111,7 @@ def _train(command: Command, settings: Settings, env: Mapping[str, str]) -> None
         name, config = _model(settings)
         checkpoint = run_folder.choose_checkpoint(training.resume_from_checkpoint, training.output_dir, _say)
         if checkpoint is not None:
-            model, using_peft = settings.model.model_name_or_path, settings.model.use_peft
-            run_folder.check_same_model(checkpoint, model, config, peft=using_peft)
+            run_folder.check_same_model(checkpoint, settings.model_name, config, peft=settings.model.use_peft)
         outdated = earlier_run.outdated(settings, checkpoint)
         if checkpoint is None:
             _train_from(None, command, settings, env, name, outdated)
@@ -161,7 +160,7 @@ def _run_to_the_end(trainer: Trainer, checkpoint: Path | None) -> None:
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     finally:
         logging.enable_progress_bar()
-        if (bar := trainer.pop_callback(ShortProgress)) is not None:
+        if isinstance(bar := trainer.pop_callback(ShortProgress), ShortProgress):
             bar.close()
 
 
@@ -255,7 +254,7 @@ def _peft_config(model: ModelConfig) -> Any:
     """TRL's, except that a single target module is a module's name, not a pattern that must match its whole path."""
     from echorl.trl.recipe import get_peft_config
 
-    config = get_peft_config(model)
+    config: Any = get_peft_config(model)  # a LoraConfig, though TRL says no more than PeftConfig
     target = getattr(config, "target_modules", None)
     if isinstance(target, str) and target.isidentifier():  # "all-linear" is none
         config.target_modules = {target}

@@ -98,7 +98,7 @@ def progress(checkpoint: Path) -> dict[str, int]:
 
 def _progress(checkpoint: Path, own: Mapping[str, Any]) -> dict[str, int]:
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    ledger = own.get("ledger", {"tokens": {}})
+    ledger = own.get("statistics", {"tokens": {}})
     return {"updates": state["global_step"], "rollout_tokens": sum(ledger["tokens"].values())}
 
 

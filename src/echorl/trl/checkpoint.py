@@ -51,8 +51,8 @@ def load(trainer: EchoGRPOTrainer, folder: str) -> None:
         return
     _restore_batch(trainer, state, folder)
     trainer._metrics["train"].update(state["metrics"])
-    trainer.ledger.load_state_dict(state["ledger"])
-    trainer.entropy_floor = state["entropy_floor"]
+    trainer.statistics.load_state_dict(state["statistics"])
+    trainer.miner.load_state_dict(state["miner"])
     trainer.last_dump = state["last_dump"]
     trainer.warned = set(state["warned"])
     trainer.part.load_state_dict(state.get("part", {}))
@@ -96,6 +96,7 @@ def resume_settings(trainer: EchoGRPOTrainer) -> ResumeSettings:
         num_iterations=args.num_iterations,
         num_processes=trainer.accelerator.num_processes,
         method=args.method,
+        method_hash=trainer.method.source_hash,
         has_memory=bool(trainer.part.state_dict()),
         echo_coef=args.echo_coef,
         echo_mine_only=args.echo_mine_only,
@@ -138,8 +139,8 @@ def _state(trainer: EchoGRPOTrainer) -> dict[str, Any]:
         "num_processes": settings.num_processes,
         "receipt": trainer.receipt.state_dict(),
         "metrics": dict(trainer._metrics["train"]),  # of the logging interval that is not over yet
-        "ledger": trainer.ledger.state_dict(),
-        "entropy_floor": trainer.entropy_floor,
+        "statistics": trainer.statistics.state_dict(),
+        "miner": trainer.miner.state_dict(),
         "last_dump": trainer.last_dump,
         "warned": sorted(trainer.warned),
         "part": trainer.part.state_dict(),

@@ -17,8 +17,8 @@ class LedgerCallback(TrainerCallback):
         self.trainer = trainer
 
     def on_train_end(self, args, state, control, **kwargs):
-        if state.is_world_process_zero and any(self.trainer.ledger.groups.values()):
-            print(f"\nWhere the rollouts went:\n{self.trainer.ledger.table()}", flush=True)
+        if state.is_world_process_zero and any(self.trainer.statistics.groups.values()):
+            print(f"\nWhere the rollouts went:\n{self.trainer.statistics.table()}", flush=True)
 
 
 class TokenBudget(TrainerCallback):
@@ -33,5 +33,5 @@ class TokenBudget(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         whole = self.trainer._step % (args.steps_per_generation * args.num_iterations) == 0
-        if whole and self.trainer.ledger.num_tokens >= args.max_rollout_tokens:
+        if whole and self.trainer.statistics.num_tokens >= args.max_rollout_tokens:
             control.should_training_stop = True

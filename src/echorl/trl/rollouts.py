@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 from torch import Tensor
 from trl.trainer.utils import strip_images_from_messages
 
-from echorl.core.ledger import KINDS
-from echorl.core.mining import EchoClips
+from echorl.core.miner import Mined
+from echorl.core.rollouts import Rollouts
+from echorl.core.statistics import KINDS
 from echorl.support.stored import replacing
 from echorl.support.visible import visible
 from echorl.tasks.base import completion_text
 from echorl.trl.sources import GenerationCapture
-from echorl.trl.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
@@ -32,28 +32,25 @@ NO_CLIP: LoggedRow = (None, None, None, None)
 
 
 @dataclass(frozen=True, eq=False)
-class Mined:
+class Scored:
     """A generation batch (or a round of one) of this process, B rollouts of N over all, when it has been mined.
 
     Attributes:
-        out: TRL's batch; capture: lengths and texts of its rollouts; verdicts: of all processes.
-        own_rows: this process's rows among the N.
-        step_ids, entropy: [B, T]; clips: this process's.
+        out: TRL's batch; capture: lengths and texts of its rollouts.
+        entropy: [B, T].
     """
 
     out: dict[str, Any]
     capture: GenerationCapture
-    verdicts: Verdicts
-    own_rows: slice
-    step_ids: Tensor
+    rollouts: Rollouts
     entropy: Tensor
-    clips: EchoClips
+    mined: Mined
 
     @cached_property
     def kinds(self) -> list[str]:
         """[B], of each rollout's group."""
-        kinds = self.verdicts.kinds
-        return [KINDS[kind] for kind in kinds.kind[kinds.group[self.own_rows]].tolist()]
+        groups = self.rollouts.groups
+        return [KINDS[kind] for kind in groups.kind[groups.index[self.rollouts.local]].tolist()]
 
     def ids(self, row: int) -> list[int]:
         """The response's tokens."""
@@ -65,7 +62,7 @@ class Mined:
         return messages if isinstance(messages, str) else json.dumps(messages, ensure_ascii=False, default=str)
 
 
-def dump_if_due(trainer: EchoGRPOTrainer, mined: Mined) -> None:
+def dump_if_due(trainer: EchoGRPOTrainer, mined: Scored) -> None:
     """Write this process's rollouts of the batch, one row each, `echo_rollouts_every` steps after the last dump.
 
     Of several clips of a rollout the row holds the longest.
@@ -91,20 +88,20 @@ def is_due(trainer: EchoGRPOTrainer) -> bool:
     return bool(every) and (last is None or trainer.state.global_step >= last + every)
 
 
-def _row(trainer: EchoGRPOTrainer, mined: Mined, i: int) -> dict[str, Any]:
-    verdicts, own, length = mined.verdicts, mined.own_rows, mined.capture.lengths[i]
-    written = bool(verdicts.written[own][i])
+def _row(trainer: EchoGRPOTrainer, mined: Scored, i: int) -> dict[str, Any]:
+    rollouts, own, length = mined.rollouts, mined.rollouts.local, mined.capture.lengths[i]
+    written = bool(rollouts.from_policy[own][i])
     return {
-        "group": int(verdicts.groups[own][i]),
+        "group": int(rollouts.groups.index[own][i]),
         "kind": mined.kinds[i],
         # A demonstration is used only if it is right, also where its reward is kept from its group.
-        "success": bool(verdicts.success[own][i]) or not written,
+        "success": bool(rollouts.success[own][i]) or not written,
         "written_by_policy": written,
         "prompt": mined.prompt(i),
         "completion": completion_text(mined.capture.texts[1][i]),
         "tokens": trainer._tokenizer.batch_decode([[t] for t in mined.ids(i)]),
         "entropy": mined.entropy[i, :length].float().tolist(),
-        "step_ids": mined.step_ids[i, :length].tolist(),
+        "step_ids": mined.mined.step_ids[i, :length].tolist(),
     }
 
 
@@ -112,22 +109,22 @@ def _clip(end: int, step: int, entropy: float | None) -> dict[str, Any]:
     return {"clip_end": end, "clip_step": step, "clip_entropy": entropy}
 
 
-def _clips(mined: Mined) -> dict[int, tuple[int, int, float]]:
+def _clips(mined: Scored) -> dict[int, tuple[int, int, float]]:
     """Row -> end, last step and that step's entropy, of the longest of its clips."""
-    clips = mined.clips
+    clips = mined.mined.clips
     columns = (x.tolist() for x in (clips.rollout, clips.end, clips.step, clips.entropy))
     return {row: clip for row, *clip in zip(*columns, strict=True)}
 
 
-def logged_rows(tokenizer: Any, mined: Mined) -> list[LoggedRow]:
+def logged_rows(tokenizer: Any, mined: Scored) -> list[LoggedRow]:
     """Return the values of `LOGGED_COLUMNS` for each rollout."""
     clips = _clips(mined)
     return [_logged_row(tokenizer, mined, row, *clips.get(row, (0, -1, None))) for row in range(len(mined.kinds))]
 
 
-def _logged_row(tokenizer: Any, mined: Mined, row: int, end: int, step: int, entropy: float | None) -> LoggedRow:
+def _logged_row(tokenizer: Any, mined: Scored, row: int, end: int, step: int, entropy: float | None) -> LoggedRow:
     if not end:
         return mined.kinds[row], *NO_CLIP[1:]
-    start, ids = mined.step_ids[row].tolist().index(step), mined.ids(row)
+    start, ids = mined.mined.step_ids[row].tolist().index(step), mined.ids(row)
     texts = (visible(tokenizer.decode(part)) for part in (ids[:start], ids[start:end]))
     return mined.kinds[row], *texts, entropy if math.isfinite(entropy) else None

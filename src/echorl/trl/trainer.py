@@ -12,11 +12,13 @@ from transformers.utils import logging
 from trl import GRPOTrainer
 
 from echorl.core.entropy import EntropyRecorder
-from echorl.core.ledger import GroupLedger
 from echorl.core.losses import echo_loss
+from echorl.core.miner import EchoMiner
+from echorl.core.statistics import GroupStatistics
 from echorl.core.steps import StepDelimiters
 from echorl.trl import checkpoint, mine, rollouts
 from echorl.trl.card import FolderInCard
+from echorl.trl.communication import AcceleratorCommunication
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.ledger import LedgerCallback, TokenBudget
 from echorl.trl.parts import Part, left_out, leftover, make_part, overlong
@@ -36,12 +38,12 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
     """TRL's `GRPOTrainer` with J = J_RLVR + lambda J_echo (arXiv 2605.31228).
 
     Takes the arguments of `GRPOTrainer`, with an `EchoGRPOConfig` as `args`. With `echo_coef=0` it is the base trainer,
-    bit for bit, plus the group ledger. Success is the verdict of the reward function(s) named in
+    bit for bit, plus the group statistics. Success is the verdict of the reward function(s) named in
     `echo_success_reward_func`. TRL's RLOO and asynchronous trainers are classes of their own and not covered.
 
     Attributes:
         echo: the run's `EchoConfig`.
-        ledger: groups and tokens by kind so far, printed as a table when training ends.
+        statistics: groups and tokens by kind so far, printed as a table when training ends.
 
     Raises:
         ValueError: a setting that EchoRL cannot keep; the message names it and the way out.
@@ -60,11 +62,10 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         self.method = args.load_method()
         self.wants_entropy = self.echo.mines or self.method.needs_entropy
         self.part = Part(self)
-        self.ledger = GroupLedger()
+        self.statistics = GroupStatistics()
         self.receipt = DeliveryReceipt()
         self.window = OptimizerWindow()
         self.window_is_alone = False
-        self.entropy_floor: float | None = None  # the running quantile of `entropy_quantile`
         self.last_dump: int | None = None  # the optimiser step of the last dump of rollouts
         self.warned: set[str] = set()
         self._echo_training = False
@@ -77,6 +78,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         check_chat_template(self)
         left_out.check_left_out(self)
         self._check_settings()
+        self.comm = AcceleratorCommunication(self.accelerator)
         self.part = make_part(self)
         self.add_callback(LedgerCallback(self))
         if args.max_rollout_tokens:
@@ -85,6 +87,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
             self.add_callback(SkipCallback(self))
 
     def _check_settings(self) -> None:
+        self.miner = EchoMiner(self.echo, None)
         own = [name for column, name in enumerate(self.reward_func_names) if column != self.punishment]
         names = self.args.success_reward_func_names() or own[: len(own) == 1]
         undecided = not names and len(own) > 1
@@ -101,7 +104,8 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
                 "generation_kwargs['logprobs'] corrupts the importance ratios under vLLM (TRL would keep the most "
                 "likely token's log-prob, not the sampled one's): take it out."
             )
-        self.delimiters = StepDelimiters.from_tokenizer(self._tokenizer).to(self.accelerator.device)
+        delimiters = StepDelimiters.from_tokenizer(self._tokenizer).to(self.accelerator.device)
+        self.miner = EchoMiner(self.echo, delimiters, mine_demonstrations=self.args.echo_mine_demonstrations)
 
     # -- training_step: tells training from evaluation (`model.training` does not, under continuous batching) and closes
     # the window when the gradients are complete.
@@ -278,8 +282,8 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
 
     # -- log: the tokens spent so far, which are a total and no mean over the logging interval.
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        if self.model.training and self.ledger.num_tokens:
-            logs = {**logs, "echo/rollout_tokens": self.ledger.num_tokens}
+        if self.model.training and self.statistics.num_tokens:
+            logs = {**logs, "echo/rollout_tokens": self.statistics.num_tokens}
         super().log(logs, *args, **kwargs)
 
     def log_columns(self, rows: list[rollouts.LoggedRow]) -> None:

@@ -4,41 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from echorl.core.ledger import GroupKinds, classify_groups
 from echorl.tasks.base import as_numbers
 
 if TYPE_CHECKING:
     from echorl.trl.trainer import EchoGRPOTrainer
-
-
-@dataclass(frozen=True, eq=False)
-class Verdicts:
-    """What the verifiers said of a generation batch, over all processes (N rollouts, in groups of equal size).
-
-    Attributes:
-        success: bool [N]; scored: bool [N], false where every verifier returned None.
-        written: bool [N], false for a demonstration in a rollout's place.
-        groups: int64 [N], the number of each rollout's group.
-        kinds: the groups by kind, by the verdicts of what the policy wrote; `degenerate` by all rewards, of which the
-            advantages are made.
-    """
-
-    success: Tensor
-    scored: Tensor
-    written: Tensor
-    groups: Tensor
-    kinds: GroupKinds
-
-    @property
-    def informative(self) -> Tensor:
-        """float [N]: 1 where the rollout's group has a policy gradient (its rewards differ)."""
-        return (~self.kinds.degenerate)[self.kinds.group].float()
 
 
 def resolve_verifiers(names: list[str], available: list[str]) -> list[int]:
@@ -91,7 +65,7 @@ def call_verifiers(trainer: EchoGRPOTrainer, example: dict[str, Any], completion
         name: [value] for name, value in example.items() if name not in ("prompt", "completion", "completion_ids")
     }
     columns |= {"trainer_state": trainer.state, "log_extra": _ignore, "log_metric": _ignore}
-    verdicts = []
+    given: list[float] = []
     for column in trainer.verifiers:
         function = trainer.reward_funcs[column]
         found = function(prompts=[example["prompt"]], completions=[completion], completion_ids=[ids], **columns)
@@ -99,35 +73,21 @@ def call_verifiers(trainer: EchoGRPOTrainer, example: dict[str, Any], completion
             found = asyncio.run_coroutine_threadsafe(found, trainer.async_loop).result()
         values = [value for value in as_numbers(found) if value is not None]
         check_finite(torch.tensor(values, dtype=torch.float32).unsqueeze(1), [trainer.reward_func_names[column]])
-        verdicts += values
-    return bool(verdicts) and all(value >= trainer.echo.success_reward for value in verdicts)
+        given += values
+    return bool(given) and all(value >= trainer.echo.success_reward for value in given)
 
 
 def _ignore(*args: Any) -> None:
     """Stands for TRL's logging of what a reward function reports, which is about rollouts."""
 
 
-def judge(
-    rewards_per_func: Tensor,
-    columns: list[int],
-    *,
-    success_reward: float,
-    num_generations: int,
-    advantages_from: Tensor,
-    written: Tensor,
-    kept: Tensor | None = None,
-) -> Verdicts:
-    """Verdicts from the gathered rewards [N, F] of all functions (NaN for None).
+def verdicts(rewards: Tensor, columns: list[int], success_reward: float) -> tuple[Tensor, Tensor]:
+    """Return bool [N] twice, success and whether there is a verdict, from the rewards [N, F] of all functions.
 
-    A rollout succeeds if at least one of the verifiers in `columns` judged it and all that did gave at least
-    `success_reward`. `advantages_from` is [N] or [N, F]: what the trainer makes advantages of. `written` is bool [N],
-    the rollouts that the policy wrote; `kept` too, those that are not masked as truncated.
+    NaN stands for None. A rollout succeeds if at least one of the verifiers in `columns` gave it a verdict and all
+    that did gave at least `success_reward`.
     """
-    chosen = rewards_per_func[:, columns]
-    judged = ~chosen.isnan()
-    scored = judged.any(1)
-    success = scored & ((chosen >= success_reward) | ~judged).all(1)
-    groups = torch.arange(len(scored), device=scored.device) // num_generations
-    kept = None if kept is None else kept & written
-    kinds = classify_groups(success & written, scored & written, advantages_from, groups, kept=kept)
-    return Verdicts(success=success, scored=scored, written=written, groups=groups, kinds=kinds)
+    chosen = rewards[:, columns]
+    given = ~chosen.isnan()
+    has_verdict = given.any(1)
+    return has_verdict & ((chosen >= success_reward) | ~given).all(1), has_verdict

@@ -138,7 +138,8 @@ class Comparison:
         if not self.tests:
             raise ValueError("tests=[] is not allowed: name a split, at least one.")
         _check_names("test", self.tests)
-        for name, test in self.tests.items():
+        for name in self.tests:
+            test = self._options_of(name)
             if name in (*CHOOSING, TRAINING):
                 raise ValueError(
                     f"tests={list(self.tests)} is not allowed: {name!r} is for training or for choosing the rates; use "
@@ -183,11 +184,15 @@ class Comparison:
 
     def split_of(self, test: str) -> str:
         """The task's split of a test, or of "validation"."""
-        return str(self.tests.get(test, {}).get("split", test))
+        return str(self._options_of(test).get("split", test))
 
     def task_options_of(self, test: str) -> dict[str, Any]:
         """The task's options that differ from the recipe's."""
-        return {name: value for name, value in self.tests.get(test, {}).items() if name != "split"}
+        return {name: value for name, value in self._options_of(test).items() if name != "split"}
+
+    def _options_of(self, test: str) -> Mapping[str, Any]:
+        assert isinstance(self.tests, Mapping)  # `_check_tests` made it one
+        return self.tests.get(test, {})
 
     def size_of(self, test: str) -> dict[str, Any]:
         """`prompts`, `samples`, `temperature` and `greedy` of a test, or of "validation"."""
@@ -220,9 +225,9 @@ class Comparison:
             if unknown := [name for name in (arm, reference) if name not in list(self.arms)]:
                 raise ValueError(f"references: {unknown[0]!r} is no arm; there are {', '.join(self.arms)}.")
             chain = [arm]
-            while (reference := self.reference_of(chain[-1])) is not None:
-                chain.append(reference)
-                if reference in chain[:-1]:
+            while (following := self.reference_of(chain[-1])) is not None:
+                chain.append(following)
+                if following in chain[:-1]:
                     raise ValueError(f"references: {' -> '.join(chain)} is a circle: name another arm.")
 
     def reference_of(self, arm: str) -> str | None:
@@ -263,14 +268,16 @@ class Comparison:
     def grid_mean(self, arm: str, rate: float, validation: Validation) -> float | None:
         """The mean over the grid's seeds; None where one of them diverged."""
         values = [validation[Run(arm, rate, seed)] for seed in self.grid_seeds]
-        return None if None in values else sum(values) / len(values)
+        scores = [value for value in values if value is not None]
+        return sum(scores) / len(scores) if len(scores) == len(values) else None
 
     def edges(self, rates: Mapping[str, float | None]) -> dict[str, str]:
         """Arm that tried the rates -> "lowest" or "highest", where its choice is the grid's."""
         if len(self.learning_rates) < 2:
             return {}
         ends = {min(self.learning_rates): "lowest", max(self.learning_rates): "highest"}
-        return {arm: ends[rates[arm]] for arm in self.grid_arms if rates[arm] in ends}
+        tried = {arm: rate for arm in self.grid_arms if (rate := rates[arm]) is not None}
+        return {arm: ends[rate] for arm, rate in tried.items() if rate in ends}
 
     def final(self, rates: Mapping[str, float | None]) -> list[Run]:
         """The runs that are compared: every arm at its rate with every seed."""

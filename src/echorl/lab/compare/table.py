@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from echorl.lab.compare.plan import TRAINING, Comparison, Run, Validation
@@ -30,16 +31,22 @@ SHARES = {"blank tokens, %": "blank_share", "truncated, %": "truncated"}
 
 def accuracies(ks: Sequence[int], greedy: bool) -> dict[str, Callable[[Scores], list[float]]]:
     """Measure -> one percentage a prompt."""
-    found: dict[str, Callable[[Scores], list[float]]] = {
-        f"pass@{k}, %": lambda s, k=k: [100 * v for v in item_pass_at_k(verdicts_of(s), k)] for k in ks
-    }
+    found: dict[str, Callable[[Scores], list[float]]] = {f"pass@{k}, %": partial(_pass_at_k, k) for k in ks}
     return {**found, **({"greedy, %": lambda s: [100.0 * v for v in s["greedy"]]} if greedy else {})}
 
 
 def behaviours() -> dict[str, Callable[[Scores], float]]:
     """Measure -> one number a run."""
-    plain = {name: lambda s, key=key: s[key] for name, key in BEHAVIOUR.items()}
-    return {**plain, **{name: lambda s, key=key: 100 * s[key] for name, key in SHARES.items()}}
+    plain = {name: partial(_measure, key, 1) for name, key in BEHAVIOUR.items()}
+    return {**plain, **{name: partial(_measure, key, 100) for name, key in SHARES.items()}}
+
+
+def _pass_at_k(k: int, scores: Scores) -> list[float]:
+    return [100 * value for value in item_pass_at_k(verdicts_of(scores), k)]
+
+
+def _measure(key: str, factor: float, scores: Scores) -> float:
+    return factor * scores[key]
 
 
 def compare(comparison: Comparison, rates: Mapping[str, float | None], results: Results) -> dict[str, Any]:

@@ -10,13 +10,13 @@ import math
 import shutil
 import sys
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from echorl.lab.compare.run import MARK, scores_path
 from echorl.lab.jobs import end_with_parent
-from echorl.models.fingerprint import NO_MODEL
+from echorl.models.fingerprint import NO_MODEL, hash_files
 from echorl.support.stored import cached, last_value, read_json, stored, write_json, write_text
 
 SAMPLER = "probability tensor contains either"
@@ -73,13 +73,28 @@ def _trained(folder: Path, work: Mapping[str, Any], trained: Training) -> dict[s
     mark, key = folder / MARK, work["key"]
     before = stored(mark, key)
     if before is None:
+        _check_files(work)
         return cached(mark, key, trained.run)
     again = (read_json(mark) or {}).get("again") or not trained.left_a_model()
     if again and not before["diverged"] and _missing(folder, work):
+        _check_files(work)
         write_json(mark, {"key": key, "value": before, "again": True})
         _check_same(folder, before, trained.run())
         write_json(mark, {"key": key, "value": before})
     return before
+
+
+def _check_files(work: Mapping[str, Any]) -> None:
+    """Check that the code and the data that the options name are still those of the run's key.
+
+    Raises:
+        ValueError: a file was edited after the comparison had begun.
+    """
+    for path, digest in hash_files(work["options"]).items():
+        if digest != work["key"]["files"].get(path):
+            raise ValueError(
+                f"{path} was edited since the comparison began: undo the edit, or give another output_dir."
+            )
 
 
 def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -136,7 +151,7 @@ class Training:
         for checkpoint in filter(is_complete, checkpoints(self.policy)[:1]):  # the metrics may be behind it
             found = progress(checkpoint)
             updates, tokens = max(updates, found["updates"]), max(tokens, found["rollout_tokens"])
-        finished = datetime.now(timezone.utc).isoformat(timespec="minutes")
+        finished = datetime.now(UTC).isoformat(timespec="minutes")
         return {
             "updates": updates,
             "rollout_tokens": tokens,
@@ -224,6 +239,7 @@ def _score(folder: Path, work: Mapping[str, Any]) -> None:
     )
     for test, key in missing.items():
         task = make_task(settings.own, **key["task_options"])
+        assert task is not None  # a comparison's recipe names one
         rows = task.dataset(key["split"], size=key["prompts"])
         size = {name: key[name] for name in ("samples", "temperature", "greedy")}
         write_json(scores_path(folder, test), {"key": key, "value": policy.score(rows, task.verifier, **size)})

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from echorl.core.config import EchoConfig
 from echorl.core.entropy import step_entropy
-from echorl.core.ledger import KINDS, GroupKinds, classify_groups
+from echorl.core.groups import Groups, classify_groups
 from echorl.core.mining import candidate_steps, eligible_rollouts, mine_echo_clips
+from echorl.core.statistics import KINDS
 from echorl.core.steps import StepDelimiters, segment_steps
 from echorl.lab.mine.layouts import Rollout
 from echorl.lab.mine.scorer import Tokens
@@ -53,12 +54,12 @@ class Scored:
     success: Tensor
     judged: Tensor
     blank: Tensor
-    kinds: GroupKinds
+    kinds: Groups
 
     @property
     def kind(self) -> list[str]:
         """[B], the kind of each rollout's group."""
-        return [KINDS[i] for i in self.kinds.kind[self.kinds.group].tolist()]
+        return [KINDS[i] for i in self.kinds.kind[self.kinds.index].tolist()]
 
 
 def combine(
@@ -73,11 +74,11 @@ def combine(
     """Put rollouts side by side; `scored` is false where a rollout was too long for the model."""
     pad = torch.nn.utils.rnn.pad_sequence
     lengths = torch.tensor([len(one.response) if ok else 0 for one, ok in zip(tokens, scored, strict=True)])
-    ids = [torch.tensor(one.response, dtype=torch.int64) for one in tokens]
-    ids = pad(ids, batch_first=True, padding_value=-1)  # which is not blank
+    responses = [torch.tensor(one.response, dtype=torch.int64) for one in tokens]
+    ids = pad(responses, batch_first=True, padding_value=-1)  # which is not blank
     mask = torch.arange(ids.shape[1]) < lengths.unsqueeze(1)
-    rewards = [torch.nan if one.reward is None else one.reward for one in rollouts]
-    rewards = torch.tensor(rewards, dtype=torch.float64)  # a reward of 1e300 is infinite in float32
+    given = [torch.nan if rollout.reward is None else rollout.reward for rollout in rollouts]
+    rewards = torch.tensor(given, dtype=torch.float64)  # a reward of 1e300 is infinite in float32
     success, judged = rewards >= success_reward, ~rewards.isnan()
     return Scored(
         rollouts=rollouts,
@@ -95,14 +96,14 @@ def combine(
 def clip_rows(scored: Scored, tokenizer: Any, config: EchoConfig, draw: int) -> list[dict[str, Any]]:
     """One row a clip (`COLUMNS`), by group, then by rollout, then by step."""
     batch = (scored.entropy, scored.step_ids, scored.success, scored.group)
-    clips = mine_echo_clips(*batch, config, scored=scored.judged, draw=draw)
+    clips = mine_echo_clips(*batch, config, has_verdict=scored.judged, draw=draw)
     ranks = _Ranks(scored, config, draw)
-    sizes = torch.bincount(scored.kinds.group)
-    wins = torch.bincount(scored.kinds.group, weights=scored.success.double()).long()
+    sizes = torch.bincount(scored.kinds.index)
+    wins = torch.bincount(scored.kinds.index, weights=scored.success.double()).long()
     rows, kinds = [], scored.kind
     columns = (clips.rollout, clips.step, clips.end, clips.length, clips.entropy, clips.group)
     for rollout, step, end, length, entropy, group in zip(*(column.tolist() for column in columns), strict=True):
-        source, response, at = scored.rollouts[rollout], scored.tokens[rollout].response, scored.kinds.group[rollout]
+        source, response, at = scored.rollouts[rollout], scored.tokens[rollout].response, scored.kinds.index[rollout]
         inside = [token for token, own in zip(response, scored.step_ids[rollout].tolist(), strict=False) if own == step]
         rows.append(
             {
@@ -148,7 +149,7 @@ class _Ranks:
         self.scored, self.means = scored, step_entropy(scored.entropy, scored.step_ids)
         every = replace(config, top_k=max(1, self.means.shape[1]))
         candidates = candidate_steps(scored.entropy, scored.step_ids, every, draw=draw)
-        eligible = eligible_rollouts(scored.success, scored.group, config, scored=scored.judged)
+        eligible = eligible_rollouts(scored.success, scored.group, config, has_verdict=scored.judged)
         rows, slots = ((candidates.score > -torch.inf) & eligible.unsqueeze(1)).nonzero(as_tuple=True)
         found = (scored.group[rows], candidates.entropy[rows, slots], rows, candidates.step[rows, slots])
         self._by_group: dict[int, list[tuple[float, int, int]]] = {}
@@ -193,7 +194,7 @@ def count(scored: Scored, was_scored: Sequence[bool]) -> dict[str, dict[str, Any
 
 
 def _groups(scored: Scored) -> Iterator[tuple[str, bool, int]]:
-    sizes = torch.bincount(scored.kinds.group).tolist()
+    sizes = torch.bincount(scored.kinds.index).tolist()
     columns = (scored.kinds.kind.tolist(), scored.kinds.degenerate.tolist(), sizes)
     return ((KINDS[kind], degenerate, size) for kind, degenerate, size in zip(*columns, strict=True))
 

@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,7 @@ def _check(work: Work) -> None:
 
 def _settings(work: Work, plan: Plan, checkpoint: Checkpoint) -> dict[str, Any]:
     """What gradients depend on; a second call has to have the same. How many prompts there are is none of it."""
-    own = {name: value for name, value in vars(plan).items() if name != "prompts_per_batch"}
+    own = {name: value for name, value in plan.settings().items() if name != "prompts_per_batch"}
     sampled = {"samples": work.samples, "max_new_tokens": work.max_new_tokens}
     return {"model": checkpoint.fingerprint(), "benchmark": work.benchmark.name, **sampled, **own}
 
@@ -142,20 +143,19 @@ class _Prober:
         start: Callable[[], tuple[Any, Any]],
     ) -> None:
         self.work, self.plan, self.checkpoint, self.delimiters = work, plan, checkpoint, delimiters
-        self._start, self._loaded = start, None
+        self._start = start
         self.size = work.samples + plan.baseline_samples
+        self.rules = plan.rules()
 
-    @property
+    @cached_property
     def loaded(self) -> tuple[Any, Any, Gradients]:
         """Model, processing class, and what reads gradients off the model."""
-        if self._loaded is None:
-            model, processing_class = self._start()
-            tokenizer = tokenizer_of(processing_class)
-            if tokenizer.pad_token is None:  # of Llama 3, say; what follows a completion's end is not read
-                tokenizer.pad_token = tokenizer.eos_token
-            chosen = {name: getattr(self.plan, name) for name in ("parameters", "projection", "seed")}
-            self._loaded = (model, processing_class, Gradients(model, **chosen))
-        return self._loaded
+        model, processing_class = self._start()
+        tokenizer = tokenizer_of(processing_class)
+        if tokenizer.pad_token is None:  # of Llama 3, say; what follows a completion's end is not read
+            tokenizer.pad_token = tokenizer.eos_token
+        chosen = {name: getattr(self.plan, name) for name in ("parameters", "projection", "seed")}
+        return model, processing_class, Gradients(model, **chosen)
 
     def part(self, chunk: _Chunk) -> Part:
         """Sample a chunk's prompts, grade the rollouts, and take every rule's gradient of each prompt."""
@@ -193,7 +193,7 @@ class _Prober:
         count, limit, ends = self.work.samples, self.work.max_new_tokens, ends_of(*self.loaded[:2])
         own = responses[:count]
         group = self._group(index, own, success, *gradients.score(prompt, own, temperature))
-        weights = weigh_all(group, self.plan.loss_type)
+        weights = weigh_all(group, self.plan.loss_type, self.rules)
         patterns, mix = factor(weights)
         return {
             "vectors": mix @ gradients.read(prompt, own, patterns, temperature),

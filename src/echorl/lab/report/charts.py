@@ -133,11 +133,14 @@ def _draw_line(ax: Axes, line: Line, *, log: bool) -> None:
         **(style if dashes else {**style, "linestyle": "-"}),
     )
     if line.low and line.high:
-        inside = [i for i in shown if line.low[i] is not None and line.high[i] is not None]
         least = min(y) if log and y else -math.inf  # a band that reaches 0 ends at the line's lowest point there
-        low, high = ([max(side[i], least) for i in inside] for side in (line.low, line.high))
-        band = {"color": colour, "alpha": 0.18, "linewidth": 0, "gid": f"look-{line.look}b"}
-        ax.fill_between([line.x[i] for i in inside], low, high, **band)
+        band = [
+            (line.x[i], max(low, least), max(high, least))
+            for i in shown
+            if (low := line.low[i]) is not None and (high := line.high[i]) is not None
+        ]
+        ends, lows, highs = ([values[column] for values in band] for column in range(3))
+        ax.fill_between(ends, lows, highs, color=colour, alpha=0.18, linewidth=0, gid=f"look-{line.look}b")
 
 
 def plain_text(text: str) -> str:

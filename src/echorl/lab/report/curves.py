@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from echorl.core.ledger import KINDS, MEANING
+from echorl.core.statistics import KINDS, MEANING
 from echorl.lab.checked import is_drawable
 from echorl.lab.report.charts import Chart, Line
 from echorl.lab.report.page import Table

@@ -7,7 +7,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,7 @@ def as_percent(ax: Axes, *, decimals: int | None) -> None:
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
 
 
-STYLE = {
+STYLE: dict[Any, Any] = {  # matplotlib's type of the keys is a list of all its settings
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",

@@ -37,7 +37,7 @@ def read_mined(folder: Path) -> Source:
     Raises:
         ValueError: the summary is not `echorl mine`'s.
     """
-    from echorl.core.ledger import KINDS, MEANING
+    from echorl.core.statistics import KINDS, MEANING
     from echorl.lab.mine.summary import table_rows
 
     kinds = {"all": MINED, **{f"{kind}?": MINED for kind in KINDS}}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from echorl.core.ledger import MEANING
+from echorl.core.statistics import MEANING
 from echorl.lab.checked import Maybe, check
 from echorl.lab.report.gallery import EDGES, Exhibit, Rollout, Row, Step, choose_exhibits, make_rollout
 from echorl.support.texts import parse_json

@@ -125,10 +125,16 @@ def read_label(text: str, labels: Labels = LETTERS) -> str:
 def leading_label(text: str, labels: Labels = LETTERS) -> str:
     r"""The label at the start of a text: "C", "(C) Mars", "\text{Option C}"; "" for a word or for two labels."""
     text = _MARKUP.sub(" ", _OPERATOR.sub(" or ", _plain(text[:WINDOW])))
-    label = labels.first.match(text, _NOUN.match(text, _WRAPPING.match(text).end()).end())
+    label = labels.first.match(text, _end_of(_NOUN, text, _end_of(_WRAPPING, text)))
     if not label or not _END.match(text, label.end()) or labels.second.match(text, label.end()):
         return ""
     return label[1].upper()
+
+
+def _end_of(pattern: re.Pattern[str], text: str, start: int = 0) -> int:
+    """End of the pattern's match at `start`; `start` itself if the pattern does not match there."""
+    match = pattern.match(text, start)
+    return match.end() if match else start
 
 
 def _plain(text: str) -> str:
@@ -149,6 +155,6 @@ def stated_label(text: str, labels: Labels = LETTERS) -> str:
 
 def _last_line_label(text: str, labels: Labels) -> str:
     line = _MARKUP.sub(" ", text.rstrip().rpartition("\n")[2][:WINDOW])
-    label = labels.first.match(line, _WRAPPING.match(line).end())
+    label = labels.first.match(line, _end_of(_WRAPPING, line))
     is_answer = label and label[1] in labels.upper and _ALONE.match(line, label.end())
     return leading_label(line, labels) if is_answer else ""

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 from echorl.tasks.verify.base import NO_ANSWER, AnswerGrader, Form, Verdict, refusal
@@ -91,8 +92,7 @@ class GeometryGrader(AnswerGrader):
         rows = [(answer,) for answer, _ in pairs]
         outcomes = self.pool.call_each("latex_value", rows, timeout=self.timeout)
         return [
-            outcome.verdict(lambda value, reference=reference: value is not None and _is_right(value, reference))
-            for (_, reference), outcome in zip(pairs, outcomes, strict=True)
+            outcome.verdict(partial(_score, reference)) for (_, reference), outcome in zip(pairs, outcomes, strict=True)
         ]
 
     def forms(self, reference: str) -> list[Form]:
@@ -134,6 +134,10 @@ def tolerance(value: float) -> float:
     decimals = len(repr(value).partition(".")[2])
     rounding = 0.5 * 10**-decimals if not value.is_integer() and decimals <= 3 else 0.0
     return max(TOLERANCE * abs(value), rounding)
+
+
+def _score(reference: str, value: float | None) -> float:
+    return float(value is not None and _is_right(value, reference))
 
 
 def _is_right(value: float, reference: str) -> bool:

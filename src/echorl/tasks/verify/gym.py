@@ -69,7 +69,7 @@ class ReasoningGymGrader(AnswerGrader):
         return instance["generator"], encode(config), answer, reference
 
 
-def _outcome_here(call: tuple[str, ...]) -> Outcome:
+def _outcome_here(call: tuple[str, str, str, str]) -> Outcome:
     try:
         return Outcome(reasoning_gym_score(*call))
     except Exception as error:  # hostile input can make a scorer raise anything

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import secrets
@@ -19,7 +20,7 @@ from typing import Any
 from echorl.support.installed import check_installed
 from echorl.tasks.verify import worker
 from echorl.tasks.verify.base import Verdict
-from echorl.tasks.verify.start import Started, start
+from echorl.tasks.verify.start import Started, pipes, start
 from echorl.tasks.verify.watch import Watch
 
 MEMORY_LIMIT = 2**30
@@ -105,7 +106,7 @@ def _send(process: subprocess.Popen[bytes], lines: Sequence[str]) -> None:
     unsent = memoryview("".join(lines).encode())
     with suppress(OSError, ValueError):  # it died, or `close` closed its pipes: there will be no reply
         while unsent:
-            unsent = unsent[os.write(process.stdin.fileno(), unsent) :]
+            unsent = unsent[os.write(pipes(process)[0].fileno(), unsent) :]
 
 
 def _why_ended(process: subprocess.Popen[bytes], watch: Watch) -> str:
@@ -118,6 +119,7 @@ class _Replies:
     """Replies of a process, in order; each read takes all replies that have arrived."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert isinstance(process.stdout, io.BufferedReader)  # as of every pipe of a Popen of bytes
         self._pipe = process.stdout
         self._lines: deque[bytes] = deque()
         self._partial_line = b""

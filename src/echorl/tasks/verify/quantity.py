@@ -94,8 +94,8 @@ def read_quantity(answer: str) -> Quantity | None:
     if equation is None:
         return None
     sides = [side for side in (part.strip(f" {GAP}") for part in re.split("[=≈]+", equation)) if side]
-    values = [_values(side) for side in sides]
-    if not sides or None in values:
+    values = [value for side in sides if (value := _values(side)) is not None]
+    if not sides or len(values) < len(sides):
         return None
     if _OPEN in values:
         return None if any(GAP in side for side in sides) else Quantity(frozenset(), tuple(sides))
@@ -158,10 +158,10 @@ def _values(side: str) -> frozenset[Fraction] | None:
         value = (-1 if percent["minus"] else 1) * decimal(percent["number"])
         return frozenset({value, value / 100})
     try:
-        value = evaluate(side)
+        number = evaluate(side)
     except NotRational:
         return _OPEN
-    return None if value is None else frozenset({value})
+    return None if number is None else frozenset({number})
 
 
 def _same(left: frozenset[Fraction], right: frozenset[Fraction], right_text: str, rounded: bool) -> bool:

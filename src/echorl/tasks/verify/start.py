@@ -13,7 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from echorl.tasks.verify.watch import Watch
 
@@ -46,10 +46,17 @@ class Started:
         """Kill the process and return its exit status; a process that has already ended keeps its status."""
         self.process.kill()
         status = self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+        for pipe in pipes(self.process):
             pipe.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         return status
+
+
+def pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
+    """The worker's standard input, output and error."""
+    pipes = (process.stdin, process.stdout, process.stderr)  # `_launch` asks for all three
+    stdin, stdout, stderr = (pipe for pipe in pipes if pipe is not None)
+    return stdin, stdout, stderr
 
 
 def start(command: Sequence[str]) -> Started:
@@ -62,7 +69,7 @@ def start(command: Sequence[str]) -> Started:
         started = _launch(command)
         watch = Watch(started.process, START_SECONDS)
         try:
-            if started.process.stdout.readline().strip() == b"ready":
+            if pipes(started.process)[1].readline().strip() == b"ready":
                 shutil.rmtree(started.folder, ignore_errors=True)  # Windows keeps it until the worker ends
                 return started
             end = _end_of(started, watch)
@@ -76,7 +83,7 @@ def start(command: Sequence[str]) -> Started:
 
 def _end_of(started: Started, watch: Watch) -> str:
     started.process.kill()  # it may only have closed its pipe
-    last_line = started.process.stderr.read().decode(errors="replace").strip().rpartition("\n")[2][-500:]
+    last_line = pipes(started.process)[2].read().decode(errors="replace").strip().rpartition("\n")[2][-500:]
     status = started.end()
     if watch.is_late:
         return f"was not ready after {START_SECONDS:g} s"

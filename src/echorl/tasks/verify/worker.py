@@ -79,6 +79,8 @@ def _reply(result: Any, reason: str, last: bool) -> str:
 def _warm_up(package: str) -> ModuleType:
     """Import and compile the code that every call needs, before any limit of time."""
     spec = importlib.util.spec_from_file_location("functions", os.path.join(_FOLDER, FUNCTIONS_OF[package]))
+    assert spec is not None  # as of every path to a .py file
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.warm_up()

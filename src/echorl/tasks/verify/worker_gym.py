@@ -23,6 +23,8 @@ def _load(name: str) -> ModuleType:
     """The module in the file of that name in this folder, which is not on a worker's path."""
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
     spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None  # as of every path to a .py file
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -139,7 +141,7 @@ def _replace_evaluation(parsers: ModuleType) -> None:
     for module in _gym_modules():
         for name in [name for name, value in vars(module).items() if value is original]:
             setattr(module, name, parsers.parse_expression)
-        module.eval = parsers.evaluate_literal
+        vars(module)["eval"] = parsers.evaluate_literal
         vars(module).setdefault("__warningregistry__", {})  # a warning adds it, which is no change of the scorers
     for module in (sympy, sympy.parsing, sympy.parsing.sympy_parser):
         module.parse_expr = parsers.parse_expression

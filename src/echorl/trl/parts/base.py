@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from echorl.core.ledger import GroupKinds
+from echorl.core.groups import Groups
 from echorl.methods.base import Batch
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ class Part:
         """Change the functions' rewards [N, F] over all processes before advantages are made of them."""
         return rewards
 
-    def dropped(self, kinds: GroupKinds) -> Tensor:
+    def dropped(self, groups: Groups) -> Tensor:
         """bool [G]: the groups that are left out of the policy loss."""
-        return torch.zeros_like(kinds.degenerate)
+        return torch.zeros_like(groups.degenerate)
 
     def judged(self, advantages: Tensor, batch: Batch) -> Tensor:
         """Change the method's advantages [N] of the rollouts of all processes, which have their verdicts."""

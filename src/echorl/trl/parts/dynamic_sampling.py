@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from datasets import IterableDataset
 from torch import Tensor
 
-from echorl.core.ledger import KINDS, GroupKinds
+from echorl.core.groups import Groups
 from echorl.trl.parts.left_out import MEAN_OVER_ROWS
 from echorl.trl.parts.rounds import Round, Rounds
 from echorl.trl.parts.stream import PromptStream
@@ -59,9 +58,8 @@ class DynamicSampling(Rounds):
             "still count (use 'dapo')": loss_type == "bnpo",
         }
 
-    def dropped(self, kinds: GroupKinds) -> Tensor:
-        codes = torch.tensor([KINDS.index(name) for name in ACCEPTED], device=kinds.kind.device)
-        self.kept_groups = torch.isin(kinds.kind, codes)
+    def dropped(self, groups: Groups) -> Tensor:
+        self.kept_groups = groups.of_kind(*ACCEPTED)
         return ~self.kept_groups
 
     def _next(self, rounds: list[Round], size: int, columns: list[str]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from echorl.core.ledger import GroupKinds
+from echorl.core.groups import Groups
 from echorl.methods.base import Batch
 from echorl.methods.reinforce_ada import balanced, choose, pool_advantages, unfinished
 from echorl.trl.parts.left_out import log_advantages
@@ -44,8 +44,8 @@ class ReinforceAda(Rounds):
         self.in_loss: list[Tensor] = []  # bool, its rollouts that the loss counts
         return super().collect(inputs, sample)
 
-    def dropped(self, kinds: GroupKinds) -> Tensor:
-        self.kept_groups = torch.ones_like(kinds.degenerate)  # which rollouts are chosen shows at the end
+    def dropped(self, groups: Groups) -> Tensor:
+        self.kept_groups = torch.ones_like(groups.degenerate)  # which rollouts are chosen shows at the end
         return ~self.kept_groups
 
     def judged(self, advantages: Tensor, batch: Batch) -> Tensor:

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from echorl.core.ledger import KINDS, GroupLedger, classify_groups
+from echorl.core.groups import Groups, classify_groups
+from echorl.core.statistics import KINDS, GroupStatistics
 
-# One group a kind, by id; success, scored and reward of its two rollouts.
+# One group a kind, by id; success, verdict and reward of its two rollouts.
 GROUPS = {
     5: ("mixed", (True, False), (True, True), (1.0, 0.0)),
     -2: ("all_success", (True, True), (True, True), (1.0, 1.0)),
@@ -20,11 +21,18 @@ GROUPS = {
 def classify(**changes: torch.Tensor):  # type: ignore[no-untyped-def]
     columns = {
         "success": torch.tensor([flag for group in GROUPS.values() for flag in group[1]]),
-        "scored": torch.tensor([flag for group in GROUPS.values() for flag in group[2]]),
+        "has_verdict": torch.tensor([flag for group in GROUPS.values() for flag in group[2]]),
         "rewards": torch.tensor([reward for group in GROUPS.values() for reward in group[3]]),
         "group_ids": torch.tensor([group for group in GROUPS for _ in range(2)]),
     }
     return classify_groups(**(columns | changes))
+
+
+def record(
+    statistics: GroupStatistics, groups: Groups, lengths: torch.Tensor, *filtered: list[bool]
+) -> dict[str, float]:
+    columns = (groups.kind, groups.degenerate, groups.sum(lengths))
+    return statistics.record(*(column.tolist() for column in columns), *filtered)
 
 
 def names(kinds) -> dict[int, str]:  # type: ignore[no-untyped-def]
@@ -36,7 +44,7 @@ def test_every_kind_is_told_apart() -> None:
     assert names(kinds) == {group: row[0] for group, row in GROUPS.items()}
     degenerate = dict(zip(sorted(GROUPS), kinds.degenerate.tolist(), strict=True))
     assert degenerate == {5: False, -2: True, 9: True, 0: True, 7: True}
-    assert kinds.share("mixed") == pytest.approx(0.2)
+    assert kinds.of_kind("mixed").tolist() == [group == 5 for group in sorted(GROUPS)]
 
 
 def test_an_all_success_group_with_different_rewards_is_not_degenerate() -> None:
@@ -64,47 +72,46 @@ def test_a_group_of_truncated_rollouts() -> None:
     assert names(classify(kept=kept)) == {group: row[0] for group, row in GROUPS.items()} | {5: "truncated"}
 
 
-def test_an_unscored_rollout_does_not_count() -> None:
-    scored = torch.ones(10, dtype=torch.bool)
-    scored[1] = False  # the failure of the mixed group
-    assert names(classify(scored=scored))[5] == "all_success"
+def test_a_rollout_without_verdict_does_not_count() -> None:
+    has_verdict = torch.ones(10, dtype=torch.bool)
+    has_verdict[1] = False  # the failure of the mixed group
+    assert names(classify(has_verdict=has_verdict))[5] == "all_success"
 
 
-def test_the_ledger_adds_up_and_survives_a_checkpoint() -> None:
-    ledger, lengths = GroupLedger(), torch.arange(10)
-    assert ledger.table() == "group ledger: no group was recorded"
-    shares = ledger.record(classify(), lengths)
-    assert shares["groups/all_success"] == pytest.approx(0.2)
-    assert shares["tokens/all_success"] == pytest.approx((2 + 3) / 45)
-    assert sum(value for name, value in shares.items() if name.startswith("tokens/")) == pytest.approx(1)
-    resumed = GroupLedger()
-    resumed.load_state_dict(ledger.state_dict())
-    resumed.record(classify(), lengths)
+def test_the_statistics_add_up_and_survive_a_checkpoint() -> None:
+    statistics, lengths = GroupStatistics(), torch.arange(10)
+    assert statistics.table() == "group statistics: no group was recorded"
+    shares = record(statistics, classify(), lengths)
+    assert shares["echo/groups/all_success"] == pytest.approx(0.2)
+    assert shares["echo/tokens/all_success"] == pytest.approx((2 + 3) / 45)
+    assert sum(value for name, value in shares.items() if name.startswith("echo/tokens/")) == pytest.approx(1)
+    resumed = GroupStatistics()
+    resumed.load_state_dict(statistics.state_dict())
+    record(resumed, classify(), lengths)
     assert resumed.groups == dict.fromkeys(KINDS, 2) | {"truncated": 0}
     assert resumed.tokens["all_success"] == 10
-    assert ledger.groups["mixed"] == 1
+    assert statistics.groups["mixed"] == 1
     lines = {line.split()[0]: line.split()[1:6] for line in resumed.table().splitlines()}
     assert lines["all_success"] == ["2", "20.0%", "2", "10", "11.1%"]
     assert "truncated" not in lines
 
 
-def test_what_a_filter_dropped_is_counted_and_shown() -> None:
-    ledger, plain = GroupLedger(), GroupLedger()
-    plain.record(classify(), torch.arange(10))
+def test_filtered_groups_are_counted_and_shown() -> None:
+    statistics, plain = GroupStatistics(), GroupStatistics()
+    record(plain, classify(), torch.arange(10))
     for _ in range(2):
-        ledger.record(classify(), torch.arange(10), dropped=torch.tensor([True, False, False, True, False]))
-    assert ledger.dropped == {"groups": 4, "tokens": 2 * (2 + 3 + 8 + 9)}  # ids -2 and 7
-    assert ledger.table().splitlines()[-1].split()[:7] == ["of", "these", "4", "40.0%", "4", "44", "48.9%"]
-    assert "dropped" not in plain.table()
-    resumed = GroupLedger()
-    resumed.load_state_dict(ledger.state_dict())
-    assert resumed == ledger
-    resumed.load_state_dict({k: v for k, v in plain.state_dict().items() if k != "dropped"})  # of an older version
+        record(statistics, classify(), torch.arange(10), [True, False, False, True, False])
+    assert statistics.filtered == {"groups": 4, "tokens": 2 * (2 + 3 + 8 + 9)}  # ids -2 and 7
+    assert statistics.table().splitlines()[-1].split()[:7] == ["of", "these", "4", "40.0%", "4", "44", "48.9%"]
+    assert "filtered" not in plain.table()
+    resumed = GroupStatistics()
+    resumed.load_state_dict(statistics.state_dict())
+    assert resumed == statistics
 
 
 def test_no_group_at_all() -> None:
     none, no_ids = torch.zeros(0, dtype=torch.bool), torch.zeros(0, dtype=torch.int64)
     kinds = classify_groups(none, none, torch.zeros(0), no_ids)
     assert kinds.kind.numel() == 0
-    assert kinds.share("mixed") == 0.0
-    assert GroupLedger().table() == "group ledger: no group was recorded"
+    assert record(GroupStatistics(), kinds, no_ids)["echo/groups/mixed"] == 0.0
+    assert GroupStatistics().table() == "group statistics: no group was recorded"
