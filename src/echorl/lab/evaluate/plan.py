@@ -85,7 +85,7 @@ def seed_of(*parts: object) -> int:
 
 
 def hash_prompts(items: Sequence[Item]) -> str:
-    """Return a hash of ids, prompts and images, which a model is given; golds may be corrected later."""
+    """Return a hash of ids, prompts and images; reference answers may be corrected without sampling anew."""
     digest = hashlib.sha256()
     for item in items:
         digest.update(json.dumps([item.id, item.prompt]).encode())

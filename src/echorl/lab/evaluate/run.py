@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from echorl.lab.evaluate.checkpoint import Checkpoint
-from echorl.lab.evaluate.grading import describe, golds_of, sampled_row, score
+from echorl.lab.evaluate.grading import describe, reference_answers_of, sampled_row, score
 from echorl.lab.evaluate.plan import Chunk, Work, room
 from echorl.lab.evaluate.store import RESULTS, Rows, Store, write_samples
 from echorl.lab.evaluate.summary import Scored, averages
@@ -99,7 +99,7 @@ def _sampled_rows(work: Work, chunk: Chunk, engine: Engine) -> Rows:
 
 def _score(rows: Rows, work: Work, view: View) -> Rows:
     show = view.begin(f"{work.benchmark.name}: scoring", work.total)
-    return score(rows, golds_of(rows, work.items), work.benchmark.get_grader(), show)
+    return score(rows, reference_answers_of(rows, work.items), work.benchmark.get_grader(), show)
 
 
 def sum_up(store: Store) -> dict[str, Any]:

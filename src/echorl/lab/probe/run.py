@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from echorl.core.steps import StepDelimiters, segment_steps
+from echorl.core.steps import StepDelimiters
 from echorl.lab.evaluate.benchmarks.layouts import short_hash
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.plan import Work, seed_of
@@ -21,7 +21,7 @@ from echorl.lab.evaluate.sampling import Completions, ends_of, sample
 from echorl.lab.jobs import Silent, View
 from echorl.lab.probe.gradients import Gradients
 from echorl.lab.probe.plan import Plan
-from echorl.lab.probe.rules import Group, factor, weigh_all
+from echorl.lab.probe.rules import Group, factor, make_group, weigh_all
 from echorl.lab.probe.summary import Part, sum_up
 from echorl.models.loading import tokenizer_of
 from echorl.support.files import write_text
@@ -129,7 +129,7 @@ class _Chunk:
     @property
     def ids(self) -> list[str]:
         """What tells the items: their names and contents, since another file may use the same names."""
-        return [f"{item.id} {short_hash(json.dumps([item.prompt, item.gold]))}" for item in self.items]
+        return [f"{item.id} {short_hash(json.dumps([item.prompt, item.reference_answer]))}" for item in self.items]
 
 
 def _chunks(work: Work, plan: Plan) -> Iterator[_Chunk]:
@@ -192,7 +192,7 @@ class _Prober:
         """bool [prompts, rollouts]."""
         items = [item for item in chunk.items for _ in range(self.size)]
         texts = [self.checkpoint.opening(item) + text for item, text in zip(items, completions.texts, strict=True)]
-        verdicts = self.work.benchmark.get_grader().grade(texts, [item.gold for item in items])
+        verdicts = self.work.benchmark.get_grader().grade(texts, [item.reference_answer for item in items])
         return torch.tensor([verdict.score >= 1.0 for verdict in verdicts]).view(-1, self.size)
 
     def _prompt(self, index: int, prompt: list[int], responses: list[list[int]], success: torch.Tensor) -> Part:
@@ -214,18 +214,7 @@ class _Prober:
     def _group(
         self, index: int, own: list[list[int]], success: torch.Tensor, logp: torch.Tensor, entropy: torch.Tensor
     ) -> Group:
-        pad = torch.nn.utils.rnn.pad_sequence
-        ids = pad([torch.tensor(one) for one in own], batch_first=True)
-        mask = torch.arange(ids.shape[1]) < torch.tensor([len(one) for one in own]).unsqueeze(1)
         others = success[len(own) :]
-        return Group(
-            index=index,
-            mask=mask,
-            logp=logp,
-            entropy=entropy,
-            steps=segment_steps(ids, mask, self.delimiters),
-            success=success[: len(own)],
-            tracked=float(others.float().mean()) if len(others) else None,
-            max_new_tokens=self.work.max_new_tokens,
-            seed=self.plan.seed,
-        )
+        group = make_group(index, own, success[: len(own)], logp, entropy, self.delimiters, self.work.max_new_tokens)
+        tracked = float(others.float().mean()) if len(others) else None
+        return dataclasses.replace(group, tracked=tracked, seed=self.plan.seed)

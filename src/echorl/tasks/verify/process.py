@@ -1,4 +1,4 @@
-"""One worker process: sent requests, watched, killed when it is late."""
+"""One worker process: gets requests, is watched, and is killed when it is late."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from echorl.tasks.verify.watch import Watch
 
 MEMORY_LIMIT = 2**30
 WALL_FACTOR = 20 if hasattr(signal, "setitimer") else 1
-"""A call's limit of wall time over its limit of CPU time: for a call that sleeps, or a worker that was stopped.
+"""Ratio of a call's limits of wall time and CPU time. The former ends a call that sleeps, or a stopped worker.
 
-Where the system has no timer of CPU time (Windows), there is the limit of wall time alone.
+A system without a timer of CPU time (Windows) has the limit of wall time alone.
 """
 SCRIPT = os.path.abspath(worker.__file__)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A call's result; or None, and the reason: "timeout", "memory", "died", "tampered", "error NAME"."""
+    """A call's result, or None and the reason: "timeout", "memory", "died", "tampered" or "error NAME"."""
 
     value: Any
     reason: str = ""
 
     def verdict(self, score: Callable[[Any], float] = float) -> Verdict:
-        """The value's score as a verdict."""
+        """The verdict with the value's score, or with 0 and the reason."""
         return Verdict(0.0, self.reason) if self.reason else Verdict(float(score(self.value)))
 
 
 class Worker:
-    """One process; a new one takes its place after a death. One caller at a time."""
+    """A process for one caller at a time; after its death a new process takes its place."""
 
     def __init__(self, package: str, *, memory_limit: int = MEMORY_LIMIT) -> None:
         self._package = package
@@ -77,6 +77,7 @@ class Worker:
         return self._started.process
 
     def end(self) -> None:
+        """End the process, if there is one."""
         started, self._started = self._started, None
         if started is not None:
             started.end()
@@ -103,6 +104,6 @@ def _ask(process: subprocess.Popen[bytes], request: str) -> dict[str, Any] | Non
 
 
 def _why_ended(process: subprocess.Popen[bytes], watch: Watch) -> str:
-    process.kill()  # it may have closed its pipe only; the status of one that has ended stays
+    process.kill()  # it may only have closed its pipe; a process that has ended keeps its status
     by_cpu_limit = process.wait() in worker.LATE
     return "timeout" if watch.is_late or by_cpu_limit else "died"
