@@ -1,7 +1,8 @@
 import pytest
 
 from echorl.tasks import TASKS, load_task
-from echorl.tasks.base import completion_text, final_answer, make_verifier
+from echorl.tasks.base import completion_text, make_verifier
+from echorl.tasks.verify.reading import final_answer
 
 
 @pytest.mark.parametrize(
