@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +13,10 @@ from echorl.lab.compare.pack import is_pack, pack_path, read_pack
 from echorl.lab.compare.packed import open_pack, pack_study
 from echorl.lab.compare.plan import Comparison, Run
 from echorl.lab.compare.read import read_comparison
-from echorl.lab.compare.run import check_study, scores_key
+from echorl.lab.compare.run import check_study
 from echorl.lab.compare.study import Study
-from echorl.lab.jobs import Job, JobsFailed, run_jobs, visible_gpus
 from echorl.lab.options import COUNT
 from echorl.support.errors import UserError, resumable
-from echorl.support.stored import last_value, write_json, write_text
 
 SHOWN = ("method", "echo_coef", "echo_select")
 """Options of an arm that results.json keeps, for a report."""
@@ -33,7 +30,7 @@ class CompareOptions:
     """
 
     study: Path = required(
-        "A YAML file with recipe, arms, rollout_tokens, seeds and more; or a packed study, NAME.jsonl.gz.",
+        "A YAML file with recipe, arms, rollout_tokens or steps, seeds and more; or a packed study, NAME.jsonl.gz.",
         positional=True,
     )
     output_dir: Path | None = option(None, "Folder of the runs and results, instead of the study's.")
@@ -81,6 +78,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _show_packed(args: CompareOptions) -> int:
     """Print the tables of a packed study; with an --output_dir leave them there."""
+    from echorl.lab.compare.conduct import write_results
     from echorl.lab.compare.results import make_results, results_markdown
 
     if args.pack or args.parallel is not None:
@@ -102,7 +100,7 @@ def _show_packed(args: CompareOptions) -> int:
 
         check_study(args.output_dir)
         check_writable(args.output_dir)
-        _show(study.comparison, results, args.output_dir)
+        print(write_results(study, results, args.output_dir))
     return 0
 
 
@@ -146,7 +144,8 @@ def _list(study: Study) -> None:
     else:
         for run in comparison.final(comparison.chosen(validation)):
             print(f"{'then' if grid else 'run ':6} {run.name}{_state(study, run, list(comparison.tests))}")
-    print(f"       {comparison.rollout_tokens} rollout tokens each, {comparison.parallel} at a time")
+    name, number = comparison.budget
+    print(f"       {number} {name.replace('_', ' ')} each, {comparison.parallel} at a time")
     print(f"       to the folder {comparison.output_dir}")
 
 
@@ -156,59 +155,9 @@ def _state(study: Study, run: Run, tests: Sequence[str]) -> str:
 
 
 def _compare(study: Study, methods: Mapping[str, Any]) -> None:
-    from echorl.lab.compare.results import make_results
-
-    comparison = study.comparison
-    _work(study, comparison.grid(), ["validation"])
-    validation = study.validation()
-    assert validation is not None, "the grid is done"
-    _work(study, comparison.final(comparison.chosen(validation)), list(comparison.tests))
-    _show(comparison, make_results(study, methods), Path(comparison.output_dir))
-
-
-def _show(comparison: Comparison, results: Mapping[str, Any], folder: Path) -> None:
-    """Print the tables, and leave them as results.json and results.md in the folder."""
-    from echorl.lab.compare.results import results_markdown
-
-    write_json(folder / "results.json", results)
-    text = results_markdown(comparison, results)
-    write_text(folder / "results.md", text)
-    print(text)
-
-
-def _work(study: Study, runs: Sequence[Run], tests: Sequence[str]) -> None:
-    """Train and score what is missing, in processes."""
     from echorl.cli.bars import Bars
+    from echorl.lab.compare.conduct import run_study, write_results
 
-    comparison = study.comparison
-    missing = [each for each in runs if not study.state(each, tests)]
-    if not missing:
-        return
-    for each in missing:
-        study.claim(each)
-    jobs, gpus = [_job(study, each, tests) for each in missing], visible_gpus()
-    try:
-        with Bars() as bars:
-            run_jobs(jobs, parallel=comparison.parallel, threads=comparison.threads, gpus=gpus, view=bars)
-    except JobsFailed as error:
-        raise UserError(f"{error}; what is finished is kept, and the same command tries the rest again.") from None
-
-
-def _job(study: Study, run: Run, tests: Sequence[str]) -> Job:
-    folder, comparison = study.folder(run), study.comparison
-    work = {"options": study.options(run), "key": study.key(run)}
-    work["tests"] = {test: scores_key(study.key(run), comparison, test) for test in tests}
-    return Job(
-        text=run.name,
-        name=run.name,
-        module="echorl.lab.compare.worker",
-        arguments=(str(folder), json.dumps(work)),
-        log=folder / "log",
-        total=comparison.rollout_tokens,
-        done=lambda: _tokens(folder / "policy" / "metrics.jsonl"),
-    )
-
-
-def _tokens(metrics: Path) -> int:
-    """Rollout tokens so far."""
-    return int(last_value(metrics, "echo/rollout_tokens") or 0)
+    with Bars() as bars:
+        results = run_study(study, methods, bars)
+    print(write_results(study, results, Path(study.comparison.output_dir)))

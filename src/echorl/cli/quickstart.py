@@ -8,12 +8,18 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from echorl.cli.parser import parse
 from echorl.core.options import option
 from echorl.lab.options import SEED
 from echorl.support.errors import resumable
 from echorl.support.installed import check_installed
+
+if TYPE_CHECKING:
+    import rich.table
+
+    from echorl.lab.report.page import Table
 
 NEEDED = ("trl", "transformers", "datasets", "reasoning_gym", "pyarrow", "matplotlib", "jinja2", "rich")
 
@@ -25,9 +31,10 @@ class QuickstartOptions:
     """
 
     output_dir: Path = option(Path("quickstart-run"), "Folder of the results.")
-    fresh: bool = option(False, "Discard the results in the folder and start again.")
     seed: int = option(0, "Seed of both runs.", **SEED)
-    tiny: bool = option(False, "A run of seconds, to see that everything works: too small to show a difference.")
+    tiny: bool = option(
+        False, "A run of 4 steps, in half a minute: it shows the page, and is too small to show a difference."
+    )
 
 
 def run(argv: Sequence[str]) -> int:
@@ -42,23 +49,13 @@ def run(argv: Sequence[str]) -> int:
     started = time.monotonic()
     check_installed("the quickstart", NEEDED, "trl,lab")
     _be_quiet()
-    with resumable():
-        return _run(args, started)
-
-
-def _run(args: QuickstartOptions, started: float) -> int:
-    from dataclasses import replace
-
     from echorl.cli.bars import Bars
-    from echorl.lab.quickstart.run import quickstart
-    from echorl.lab.quickstart.study import TINY, Study
-    from echorl.lab.quickstart.terminal import show
+    from echorl.lab.quickstart import quickstart
     from echorl.support.lock import alone
 
-    study = replace(TINY if args.tiny else Study(), seed=args.seed)
-    with alone(args.output_dir, "quickstart"), Bars() as bars:
-        summary = quickstart(args.output_dir, study, fresh=args.fresh, view=bars)
-    show(summary, args.output_dir, time.monotonic() - started)
+    with resumable(), alone(args.output_dir, "quickstart"), Bars() as bars:
+        quickstart(args.output_dir, seed=args.seed, tiny=args.tiny, view=bars)
+    _show(args.output_dir, time.monotonic() - started)
     return 0
 
 
@@ -68,3 +65,38 @@ def _be_quiet() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+
+def _show(folder: Path, seconds: float) -> None:
+    """Print the table of the arms, how the groups changed, the findings, and where the page is."""
+    from rich.console import Console
+
+    from echorl.lab.quickstart import PAGE, PICTURE
+    from echorl.lab.report.compared import read_comparison
+    from echorl.lab.report.curves import groups_table
+    from echorl.lab.report.training import group_by_seed
+
+    source = read_comparison(folder)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=118)
+    for table in (*source.tables[:2], *groups_table(group_by_seed(source.runs))):
+        console.print(_drawn(table))
+        if table.note:
+            console.print(f"{table.note}\n", style="dim", markup=False, highlight=False)
+    for text in source.findings:
+        console.print(f"• {text}", markup=False, highlight=False)
+    places = f"Page: {folder / PAGE}  Picture: {folder / PICTURE}"
+    console.print(f"\nDone in {seconds / 60:.1f} min. {places}", markup=False)
+
+
+def _drawn(table: Table) -> rich.table.Table:
+    import rich.table
+    from rich.text import Text
+
+    drawn = rich.table.Table(title=table.title, title_justify="left", title_style="bold")
+    for i, name in enumerate(table.head):
+        drawn.add_column(name, justify="right" if i else "left")
+    for row in table.rows:
+        drawn.add_row(*map(Text, row))
+    return drawn

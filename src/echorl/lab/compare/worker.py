@@ -121,7 +121,9 @@ class Training:
         self.trainer: Any = None
 
     def run(self) -> dict[str, Any]:
-        """Train. Returns the summary."""
+        """Train, if the run has a step at all. Returns the summary."""
+        if not self.options["max_steps"]:
+            return self.summary()
         from dataclasses import replace
 
         import yaml
@@ -180,17 +182,22 @@ class Training:
 
 
 def _course(metrics: Path) -> dict[str, float]:
-    """Minutes of training, and the shares of degenerate groups and of tokens outside mixed groups; {} unlogged."""
+    """Return minutes, shares of degenerate groups and of tokens outside mixed groups, and what the updates without a
+    policy gradient were: their number, and the largest gradient norm in them. Empty for a run that logged nothing.
+    """
     from echorl.trl.metrics_file import read_metrics
 
     rows = [row for row in read_metrics(metrics) if "echo/tokens/mixed" in row]
     if not rows:
         return {}
     steps, tokens = (_increments([row[name] for row in rows]) for name in ("step", "echo/rollout_tokens"))
+    degenerate = [(n, row["grad_norm"]) for n, row in zip(steps, rows, strict=True) if row["echo/frac_degenerate"] == 1]
     return {
         "minutes": sum(n * row.get("step_time", 0.0) for n, row in zip(steps, rows, strict=True)) / 60,
         "degenerate": _mean([row["echo/frac_degenerate"] for row in rows], steps),
         "uniform_tokens": 1 - _mean([row["echo/tokens/mixed"] for row in rows], tokens),
+        "without_gradient": sum(n for n, _ in degenerate),
+        "norm_without_gradient": max((norm for _, norm in degenerate), default=0.0),
     }
 
 
@@ -220,6 +227,7 @@ def _missing(folder: Path, work: Mapping[str, Any]) -> dict[str, Any]:
 def _score(folder: Path, work: Mapping[str, Any]) -> None:
     """Score the tests that are not done; the policy is loaded when it is first needed."""
     from echorl.lab.compare.score import Policy
+    from echorl.models import find_model
     from echorl.train.data import make_task
     from echorl.train.parsing import parse
     from echorl.train.recipe import Recipe
@@ -231,8 +239,9 @@ def _score(folder: Path, work: Mapping[str, Any]) -> None:
     options = {name: value for name, value in work["options"].items() if name != "env"}
     settings = parse(train_command(), Recipe(options=options), [])
     training = settings.training
+    start = find_model(str(options["model_name_or_path"]))[0]
     policy = Policy.load(
-        folder / "policy",
+        folder / "policy" if options["max_steps"] else start,
         device="cpu" if training.use_cpu else str(training.device),
         max_new_tokens=training.max_completion_length,
         chat_template_kwargs=training.chat_template_kwargs,
@@ -241,7 +250,7 @@ def _score(folder: Path, work: Mapping[str, Any]) -> None:
         task = make_task(settings.own, **key["task_options"])
         assert task is not None  # a comparison's recipe names one
         rows = task.dataset(key["split"], size=key["prompts"])
-        size = {name: key[name] for name in ("samples", "temperature", "greedy")}
+        size = {name: key[name] for name in ("samples", "temperature", "greedy", "batch_size") if name in key}
         write_json(scores_path(folder, test), {"key": key, "value": policy.score(rows, task.verifier, **size)})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from echorl.core.config import EchoConfig
 from echorl.core.mining import mine_echo_clips
+from echorl.core.steps import StepDelimiters, segment_steps
 from echorl.lab.evaluate.plan import seed_of
 from echorl.lab.probe.gradients import Pattern
 from echorl.methods.grpo import EPSILON
@@ -57,6 +58,30 @@ class Group:
         if bool(self.success.all()):
             return "all_success"
         return "mixed" if bool(self.success.any()) else "all_fail"
+
+
+def make_group(
+    index: int,
+    responses: Sequence[list[int]],
+    success: Tensor,
+    logp: Tensor,
+    entropy: Tensor,
+    delimiters: StepDelimiters,
+    max_new_tokens: int,
+) -> Group:
+    """Return the group of a prompt's rollouts, given as token ids, cut into steps; other rollouts of it are unknown."""
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(response) for response in responses], batch_first=True)
+    mask = torch.arange(ids.shape[1]) < torch.tensor([len(response) for response in responses]).unsqueeze(1)
+    return Group(
+        index=index,
+        mask=mask,
+        logp=logp,
+        entropy=entropy,
+        steps=segment_steps(ids, mask, delimiters),
+        success=success,
+        tracked=None,
+        max_new_tokens=max_new_tokens,
+    )
 
 
 Weigh = Callable[[Group], Tensor]
