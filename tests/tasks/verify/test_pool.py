@@ -171,7 +171,7 @@ def test_an_error_of_the_pool_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_interrupted_call_leaves_no_reply_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool("math_verify", num_workers=1)
     with monkeypatch.context() as patch:
-        patch.setattr(process, "_read", interrupt)
+        patch.setattr(process, "_parsed", interrupt)
         with pytest.raises(KeyboardInterrupt):
             pool.call_each("latex_value", [("1",), ("2",)], timeout=30)
     assert pool.call_each("latex_value", [("3",), ("4",)], timeout=30) == [Outcome(3.0), Outcome(4.0)]
@@ -423,7 +423,7 @@ def test_a_worker_whose_scorer_changed_is_not_used_again(fake_pool: Pool, functi
 def test_a_missing_package_is_one_clear_error() -> None:
     with pytest.raises(ImportError, match=r"grading needs nix: pip install 'echorl\[tasks\]'"):
         Pool("nix").call_each("latex_value", [("1",)], timeout=5)
-    with pytest.raises(ValueError, match="num_workers 0 can grade nothing; give 1 or more"):
+    with pytest.raises(ValueError, match="num_workers 0 leaves no worker to grade; give 1 or more"):
         Pool("math_verify", num_workers=0)
 
 
