@@ -59,7 +59,7 @@ GRADER = GRADERS["choice"]
         "Mars is red.\n\nC: Mars\n",
     ],
 )
-def test_the_letter_c(text: str) -> None:
+def test_the_letter_c_is_read_as_a_choice(text: str) -> None:
     assert GRADER.answer(text) == "C"
 
 
@@ -99,12 +99,12 @@ def test_the_letter_c(text: str) -> None:
         "C'est la vie",
     ],
 )
-def test_no_letter(text: str) -> None:
+def test_a_text_without_a_label_is_no_answer(text: str) -> None:
     assert GRADER.answer(text) == ""
 
 
 @pytest.mark.parametrize("letter", "ABCDEFGHIJ")
-def test_every_letter(letter: str) -> None:
+def test_every_letter_is_read(letter: str) -> None:
     for text in (
         letter,
         f"The answer is {letter}.",
@@ -119,7 +119,7 @@ def test_every_letter(letter: str) -> None:
     ]
 
 
-def test_digits_where_the_reference_answer_is_one() -> None:
+def test_digits_are_read_where_the_reference_answer_is_a_digit() -> None:
     texts = [
         "The answer is 2.",
         "\\boxed{2) Mars}",
@@ -134,7 +134,7 @@ def test_digits_where_the_reference_answer_is_one() -> None:
     assert GRADER.answer("The answer is 2.") == "2"
 
 
-def test_no_answer_says_so() -> None:
+def test_a_text_without_an_answer_says_so() -> None:
     assert GRADER.grade(["I think so", "A"], ["I", "B"])[0].reason == "no answer"
     assert GRADER.grade(["I think so", "A"], ["I", "B"])[1].reason == ""
     assert GRADER.grade([], []) == []
