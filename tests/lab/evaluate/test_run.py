@@ -12,11 +12,14 @@ import pytest
 from echorl.lab.evaluate import grading
 from echorl.lab.evaluate.store import Store, read_samples
 from echorl.lab.jobs import Silent
+from echorl.support.stored import is_scratch
 from tests.lab.evaluate.fakes import COMMON, Letters, run, work
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    """Name -> bytes of each file, without scratch files, which a kill may leave until the command's next run."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not is_scratch(path.name)]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def stop_after(number: int):
