@@ -1,4 +1,4 @@
-"""Did a probe tell which arms of a comparison gain? An arm's prediction beside its gain, and their ranks."""
+"""Comparison of a probe's predictions with the gains of the arms, and their rank correlations."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from echorl.lab.report.page import Section, Table
 from echorl.lab.report.verdicts import PASS, parts_of
 
 VANISHING = 1e-9
-"""Up to this EchoRL's coefficient only switches its mining on."""
+"""A stored EchoRL coefficient up to this value only switched its mining on."""
 RESAMPLES = 1000
 LEAST = 4
-"""Rules below which a rank correlation says nothing: arms of one rule in one study have one prediction, or two."""
+"""Smallest number of rules for a rank correlation, since arms of one rule in a study share their prediction."""
 BY_METHOD: Mapping[str, tuple[str, str]] = {
     "positive_nll": ("full", "verified"),
     "spo": ("tracked", "all_success"),
     "agpo": ("full", "all_success"),
 }
-"""Method -> the rule of `echorl probe`, and the groups, that its way with solved prompts is."""
+"""Method -> the rule of `echorl probe` and the groups that correspond to its treatment of solved prompts."""
 BY_SELECTION = {"max_entropy": "echo", "full": "full", "random": "random"}
 PREDICTORS = ("cosine with pass@1", "rollouts saved", "worth of a step")
 NOTE = (
@@ -50,12 +50,12 @@ PROBE = {
         }
     ]
 }
-"""What is read of a probe.json."""
+"""Schema of the part of a probe.json that is read."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """An arm of a comparison: what the probe said of its rule, and its gains per test, a list of points a seed."""
+    """An arm of a comparison: the probe's predictions for its rule, and its gains in each test, in points a seed."""
 
     study: str
     probe: str
@@ -66,54 +66,54 @@ class Point:
 
 
 def read_points(folder: Path, name: str, results: Mapping[str, Any]) -> list[Point]:
-    """The arms beside what the probes in a folder, `probe*/probe.json`, said; none without probes, or with one seed."""
+    """The arms with the predictions of each `probe*/probe.json`; an empty list without probes, or with one seed."""
     methods = results.get("methods") or {}
     parts = [part for part in parts_of(results) if PASS in results["tests"][part]]
     if not methods or not parts:
         return []
     shown = [arm for arm in methods if all(arm in results["tests"][part][PASS] for part in parts)]
     gains = {arm: {part: _gains(results["tests"][part][PASS], methods, arm) for part in parts} for arm in shown}
-    found = []
+    points = []
     for path in sorted(folder.glob("probe*/probe.json")):
         probe = read_object(path, PROBE, "echorl probe") or {}
         rows = {(row["rule"], row["groups"]): row for row in probe.get("rules", [])}
         for arm in shown:
             row = rows.get(rule_of(methods[arm]) or ("", ""))
             values = gains[arm].values()
-            if row is not None and all(len(own) > 1 and all(map(is_drawable, own)) for own in values):
+            if row is not None and all(len(seeds) > 1 and all(map(is_drawable, seeds)) for seeds in values):
                 predicted = _predicted(row, methods[arm])
-                found.append(Point(name, path.parent.name, arm, _label(row), predicted, gains[arm]))
-    return found
+                points.append(Point(name, path.parent.name, arm, _label(row), predicted, gains[arm]))
+    return points
 
 
-def rule_of(own: Mapping[str, Any]) -> tuple[str, str] | None:
-    """(rule, groups) of an arm with a term; None where the probe knows none.
+def rule_of(options: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Rule and groups of an arm with a term; None if the probe has no such rule.
 
     >>> rule_of({"method": "luffy", "echo_coef": 0.001})
     ('echo', 'verified')
     """
-    if (method := own["method"]) in BY_METHOD:
+    if (method := options["method"]) in BY_METHOD:
         return BY_METHOD[method]
-    rule = BY_SELECTION.get(own.get("echo_select", "max_entropy"))
-    return (rule, "verified") if rule and own["echo_coef"] > VANISHING else None
+    rule = BY_SELECTION.get(options.get("echo_select", "max_entropy"))
+    return (rule, "verified") if rule and options["echo_coef"] > VANISHING else None
 
 
-def _has_term(own: Mapping[str, Any]) -> bool:
-    return own["method"] in BY_METHOD or own["echo_coef"] > VANISHING
+def _has_term(options: Mapping[str, Any]) -> bool:
+    return options["method"] in BY_METHOD or options["echo_coef"] > VANISHING
 
 
 def _label(row: Mapping[str, Any]) -> str:
     return f"{row['label']}, {row['groups'].replace('_', '-')}"
 
 
-def _predicted(row: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, float | None]:
-    values = (row["cosine"]["pass_at_1"]["value"], row["saves"]["value"], _worth(row.get("beside_loss"), own))
+def _predicted(row: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, float | None]:
+    values = (row["cosine"]["pass_at_1"]["value"], row["saves"]["value"], _worth(row.get("beside_loss"), options))
     return {name: value if is_drawable(value) else None for name, value in zip(PREDICTORS, values, strict=True)}
 
 
-def _worth(beside: Mapping[str, float] | None, own: Mapping[str, Any]) -> float | None:
+def _worth(beside: Mapping[str, float] | None, options: Mapping[str, Any]) -> float | None:
     """(1 + c mean)^2 / (1 + 2c shared + c^2 noise) - 1, the square with its sign; None without a coefficient."""
-    c = own["echo_coef"]
+    c = options["echo_coef"]
     if beside is None or c <= VANISHING:
         return None
     along, size = 1 + c * beside["mean"], 1 + 2 * c * beside["shared"] + c**2 * beside["noise"]
@@ -121,7 +121,7 @@ def _worth(beside: Mapping[str, float] | None, own: Mapping[str, Any]) -> float 
 
 
 def _gains(rows: Mapping[str, Any], methods: Mapping[str, Any], arm: str) -> list[float]:
-    """A seed's points over the arm that has no term: an arm's reference may have one itself."""
+    """Differences to the arm without a term, a seed each, since the reference of an arm may have a term itself."""
     base = rows[arm].get("reference")
     while base is not None and _has_term(methods[base]):
         base = rows[base].get("reference")
@@ -140,26 +140,28 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> float | None:
 
 
 def rank_correlation(points: Sequence[Point], name: str, test: str) -> tuple[float, float, float] | None:
-    """(rho, low, high) of a prediction with mean gains over seeds; None for fewer than `LEAST` rules, or no variation.
+    """Rank correlation of a prediction with the mean gains over seeds, and the ends of its interval.
 
-    Arms with one rule in a study have one prediction, and all arms of a study have its seeds: so the bootstrap draws
-    rules with all their arms, and a study's seeds for all of them together.
+    The result is None for fewer than `LEAST` rules, or without variation. Arms with one rule in a study have one
+    prediction, and all arms of a study have its seeds. So the bootstrap draws rules with all their arms, and a study's
+    seeds for all of them together.
     """
-    known = [point for point in points if point.predicted[name] is not None]
-    x, y = [point.predicted[name] for point in known], [statistics.fmean(point.gains[test]) for point in known]
+    arms = [point for point in points if point.predicted[name] is not None]
+    x, y = [point.predicted[name] for point in arms], [statistics.fmean(point.gains[test]) for point in arms]
     rho = spearman(x, y)
-    rules = list({(point.study, point.rule): None for point in known})
+    rules = list({(point.study, point.rule): None for point in arms})
     if len(rules) < LEAST or rho is None:
         return None
-    own = [[point for point in known if (point.study, point.rule) == rule] for rule in rules]
+    arms_by_rule = [[point for point in arms if (point.study, point.rule) == rule] for rule in rules]
     rng = random.Random(0)
-    drawn = [found for _ in range(RESAMPLES) if (found := _resampled(own, name, test, rng)) is not None]
+    draws = (_resampled(arms_by_rule, name, test, rng) for _ in range(RESAMPLES))
+    drawn = [value for value in draws if value is not None]
     cuts = statistics.quantiles(drawn, n=40)
     return rho, cuts[0], cuts[-1]
 
 
-def _resampled(own: Sequence[Sequence[Point]], name: str, test: str, rng: random.Random) -> float | None:
-    arms = [point for rule in rng.choices(own, k=len(own)) for point in rule]
+def _resampled(arms_by_rule: Sequence[Sequence[Point]], name: str, test: str, rng: random.Random) -> float | None:
+    arms = [point for rule in rng.choices(arms_by_rule, k=len(arms_by_rule)) for point in rule]
     seeds = {point.study: len(point.gains[test]) for point in arms}
     draws = {study: rng.choices(range(number), k=number) for study, number in seeds.items()}
     means = [statistics.fmean(point.gains[test][seed] for seed in draws[point.study]) for point in arms]
@@ -167,7 +169,7 @@ def _resampled(own: Sequence[Sequence[Point]], name: str, test: str, rng: random
 
 
 def make_sections(points: Sequence[Point]) -> tuple[list[Scatter], list[Section]]:
-    """Charts of the first probe's predictions, the correlations of all, and a row a point; none without points."""
+    """Charts of the first probe's predictions, and a section with all correlations and points; none without points."""
     if not points or not _tests(points):
         return [], []
     probes = list(dict.fromkeys(point.probe for point in points))
@@ -182,7 +184,7 @@ def make_sections(points: Sequence[Point]) -> tuple[list[Scatter], list[Section]
 
 
 def _tests(points: Sequence[Point]) -> list[str]:
-    """Those that all studies have."""
+    """Tests that all studies have."""
     return [test for test in points[0].gains if all(test in point.gains for point in points)]
 
 
@@ -190,24 +192,24 @@ def _correlations(points: Sequence[Point], probes: Sequence[str]) -> Table:
     tests = _tests(points)
     parts = {probe: [point for point in points if point.probe == probe] for probe in probes}
     rows = [
-        [probe, name, *_counts(own, name), *_rhos(own, name, tests)]
-        for probe, own in parts.items()
+        [probe, name, *_counts(part, name), *_rhos(part, name, tests)]
+        for probe, part in parts.items()
         for name in PREDICTORS
     ]
     return Table("Prediction and gain: rank correlation", ["probe", "prediction", "arms", "rules", *tests], rows, NOTE)
 
 
 def _counts(points: Sequence[Point], name: str) -> list[str]:
-    known = [point for point in points if point.predicted[name] is not None]
-    return [str(len(known)), str(len({(point.study, point.rule) for point in known}))]
+    arms = [point for point in points if point.predicted[name] is not None]
+    return [str(len(arms)), str(len({(point.study, point.rule) for point in arms}))]
 
 
 def _rhos(points: Sequence[Point], name: str, tests: Sequence[str]) -> list[str]:
     return [_cell(rank_correlation(points, name, test)) for test in tests]
 
 
-def _cell(found: tuple[float, float, float] | None) -> str:
-    return "–" if found is None else f"{found[0]:+.2f} [{found[1]:+.2f}, {found[2]:+.2f}]"
+def _cell(rho: tuple[float, float, float] | None) -> str:
+    return "–" if rho is None else f"{rho[0]:+.2f} [{rho[1]:+.2f}, {rho[2]:+.2f}]"
 
 
 def _points_table(points: Sequence[Point]) -> Table:
@@ -218,30 +220,33 @@ def _points_table(points: Sequence[Point]) -> Table:
 
 def _point_row(point: Point, tests: Sequence[str]) -> list[str]:
     forms = dict(zip(PREDICTORS, ("+.2f", ".1%", "+.2%"), strict=True))
-    told = ["–" if (value := point.predicted[name]) is None else format(value, form) for name, form in forms.items()]
+    predictions = [
+        "–" if (value := point.predicted[name]) is None else format(value, form) for name, form in forms.items()
+    ]
     gains = [mean_of_runs(point.gains[test]) for test in tests]
     return [
         point.study,
         point.probe,
         point.arm,
         point.rule,
-        *told,
+        *predictions,
         *(f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]" for gain in gains),
     ]
 
 
 def _chart(points: Sequence[Point], name: str) -> Scatter:
-    known = [(x, point) for point in points if (x := point.predicted[name]) is not None]
+    arms = [(x, point) for point in points if (x := point.predicted[name]) is not None]
+    one_study = len({point.study for point in points}) == 1
     dots = []
     for look, test in enumerate(_tests(points)):
-        gains = [mean_of_runs(point.gains[test]) for _, point in known]
+        gains = [mean_of_runs(point.gains[test]) for _, point in arms]
         values, low, high = ([getattr(gain, end) for gain in gains] for end in ("value", "low", "high"))
         dots.append(Dots(test, look, values, low, high))
     return Scatter(
         f"Gain against the probe: {name}",
         name,
-        [x for x, _ in known],
-        [point.arm if len({one.study for one in points}) == 1 else f"{point.arm}, {point.study}" for _, point in known],
+        [x for x, _ in arms],
+        [point.arm if one_study else f"{point.arm}, {point.study}" for _, point in arms],
         dots,
         "gain in points, 95 % over seeds",
     )

@@ -1,7 +1,4 @@
-"""docs/rivals-study.md's numbers and figures again, from the packed runs alone.
-
-make rivals
-"""
+"""The numbers and figures of docs/rivals-study.md, made from the packed runs alone by `make rivals`."""
 
 from __future__ import annotations
 
@@ -53,6 +50,7 @@ The methods `skip_solved`, `hold_step` and `clip_prefix` are no longer in the pa
 
 
 def main() -> None:
+    """Write the tables, the report and the figures."""
     results = {name: keep(name) for name in (*MAIN, *OTHERS)}
     TABLES.write_text(document(results), encoding="utf-8")
     report = make_report(results)
@@ -64,7 +62,7 @@ def main() -> None:
 
 
 def keep(name: str) -> dict[str, Any]:
-    """A packed study's results, which are left in `OUTPUT`, too."""
+    """Results of a packed study, which are also written to `OUTPUT`."""
     study = open_study(name)
     results = make_results(study, study.pack.methods)
     (OUTPUT / name).mkdir(parents=True, exist_ok=True)
@@ -74,7 +72,7 @@ def keep(name: str) -> dict[str, Any]:
 
 
 def open_study(name: str) -> PackedStudy:
-    """A packed study; if the notes of the main studies have changed since they were packed, with those of today."""
+    """A packed study; a main study is packed again if its notes have changed."""
     study = open_pack(STORED / f"{name}.jsonl.gz")
     notes = read_notes() if name in MAIN else {}
     if notes == study.comparison.notes:
@@ -107,29 +105,29 @@ def make_report(results: Mapping[str, Any]) -> Report:
 
 
 def joined(results: Mapping[str, Any]) -> str:
-    """The README's table: both tasks side by side."""
+    """Table of the README, with both tasks side by side."""
     sums, products = (verdict_table(results[study]) for study in MAIN)
     gains = [sums.head.index(part) for part in results[MAIN[0]]["averages"]]
-    other = {row[0]: row for row in products.rows}
+    by_arm = {row[0]: row for row in products.rows}
     places = ("sums, in distribution", "sums, out of it", "products, in distribution", "products, out of it")
     rows = [["arm", *sums.head[2:4], *places, sums.head[4]]]
     for row in sums.rows:
         name = f"`{row[0]}`" + (f" − {row[1]}" if row[1] else "")
-        rows.append([name, *row[2:4], *(side[i] for side in (row, other[row[0]]) for i in gains), row[4]])
+        rows.append([name, *row[2:4], *(side[i] for side in (row, by_arm[row[0]]) for i in gains), row[4]])
     return f"## pass@1 on both tasks\n\n{markdown_rows(rows)}\n"
 
 
-def tables(name: str, found: Mapping[str, Any]) -> Iterator[str]:
-    """A table for each average, one of the training, one of the grid of rates."""
-    for part in found["averages"]:
-        yield f"## {name}, {part}\n\n{markdown_rows(_table(found['tests'][part], _cell))}\n"
-    training = _table(found["tests"]["training"], lambda row: number(row["mean"], ".3g"))
+def tables(name: str, results: Mapping[str, Any]) -> Iterator[str]:
+    """Tables of each average, of the training, and of the grid of rates."""
+    for part in results["averages"]:
+        yield f"## {name}, {part}\n\n{markdown_rows(_table(results['tests'][part], _cell))}\n"
+    training = _table(results["tests"]["training"], lambda row: number(row["mean"], ".3g"))
     title = f"{name}, training (means; `hold_step`'s updates count those that it held)"
     yield f"## {title}\n\n{markdown_rows(training)}\n"
-    rates = sorted({float(key.split("/rate-")[1].split("/")[0]) for key in found["validation"]})
+    rates = sorted({float(key.split("/rate-")[1].split("/")[0]) for key in results["validation"]})
     rows = [["arm", *(f"{rate:g}" for rate in rates)]]
-    for arm, chosen in found["learning_rates"].items():
-        cells = [_grid_mean(found["validation"], arm, rate) for rate in rates]
+    for arm, chosen in results["learning_rates"].items():
+        cells = [_grid_mean(results["validation"], arm, rate) for rate in rates]
         rows.append([f"`{arm}`", *(f"**{x}**" if rate == chosen else x for rate, x in zip(rates, cells, strict=True))])
     yield f"## {name}, grid: pass@1 in % on the validation split, one seed; bold: chosen\n\n{markdown_rows(rows)}\n"
 
@@ -155,7 +153,7 @@ def _cell(row: Mapping[str, Any]) -> str:
 
 
 def predictors(results: Mapping[str, Any]) -> str:
-    """Rank correlations of the gains in distribution with what might have foretold them."""
+    """Rank correlations of the gains in distribution with possible predictors."""
     gains, rows = {}, [["the gain in distribution with", "arms", "Spearman"]]
     for study in MAIN:
         tests = results[study]["tests"]
@@ -163,12 +161,12 @@ def predictors(results: Mapping[str, Any]) -> str:
         gains[study] = {arm: row["difference"]["value"] for arm, row in pass_at_1.items() if row["difference"]}
         arms = [arm for arm in gains[study] if pass_at_1[arm]["reference"] == "grpo"]
         for measure in ("updates", "tokens outside mixed groups, %"):
-            kept = [arm for arm in arms if (measure, arm) != ("updates", "hold_step")]  # whose updates count held ones
-            ranks = spearman([training[measure][arm]["mean"] for arm in kept], [gains[study][arm] for arm in kept])
-            rows.append([f"{measure.removesuffix(', %')}, {study}", str(len(kept)), f"{ranks:+.2f}"])
-    for text, kept in (("that on the other task", list(gains[MAIN[0]])), ("that, arms beside grpo alone", arms)):
-        ranks = spearman(*([gains[study][arm] for arm in kept] for study in MAIN))
-        rows.append([text, str(len(kept)), f"{ranks:+.2f}"])
+            ranked = [arm for arm in arms if (measure, arm) != ("updates", "hold_step")]  # its updates count held ones
+            ranks = spearman([training[measure][arm]["mean"] for arm in ranked], [gains[study][arm] for arm in ranked])
+            rows.append([f"{measure.removesuffix(', %')}, {study}", str(len(ranked)), f"{ranks:+.2f}"])
+    for text, ranked in (("that on the other task", list(gains[MAIN[0]])), ("that, arms beside grpo alone", arms)):
+        ranks = spearman(*([gains[study][arm] for arm in ranked] for study in MAIN))
+        rows.append([text, str(len(ranked)), f"{ranks:+.2f}"])
     return f"## What goes with the gains\n\n{markdown_rows(rows)}\n"
 
 

@@ -6,7 +6,7 @@ import time
 
 
 def equal(answer: str, reference_answer: str) -> bool:
-    """Whether the completion ends with the reference answer in a box."""
+    """Return whether the completion ends with the reference answer in a box."""
     return answer.endswith(f"\\boxed{{{reference_answer}}}$.")
 
 

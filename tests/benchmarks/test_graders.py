@@ -47,7 +47,7 @@ def forms(reference_answer: str, kind: str = "math") -> dict[str, str]:
         ("7", "x =", "x = 7"),
     ],
 )
-def test_forms(reference_answer: str, form: str, answer: str) -> None:
+def test_a_form_is_written_as_expected(reference_answer: str, form: str, answer: str) -> None:
     assert forms(reference_answer)[form] == in_box(answer)
 
 
@@ -64,7 +64,7 @@ def test_every_form_applies_to_a_built_in_reference_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "other", "equal"),
+    ("a", "b", "equal"),
     [
         ("\\frac{1}{2}", "0.5", True),
         ("2.88e-19", "5.76e-19", False),
@@ -78,17 +78,17 @@ def test_every_form_applies_to_a_built_in_reference_answer() -> None:
         ("(0,1]", "(0,1)", False),
     ],
 )
-def test_the_reader_compares(text: str, other: str, equal: bool) -> None:
-    assert may_equal(plain(text), plain(other)) == equal
+def test_the_reader_compares_values_and_structures(a: str, b: str, equal: bool) -> None:
+    assert may_equal(plain(a), plain(b)) == equal
 
 
 @pytest.mark.parametrize("text", ["1 2", "a/b c", "\\foo", "(1", "np.arcsin(1)", ""])
-def test_the_reader_refuses_what_it_is_not_sure_of(text: str) -> None:
+def test_the_reader_refuses_doubtful_texts(text: str) -> None:
     with pytest.raises(Unreadable):
         may_equal(text, text)
 
 
-def test_groups_of_thousands_and_lists() -> None:
+def test_groups_of_thousands_and_lists_are_told_apart() -> None:
     texts = ("11,\\! 111,\\! 111,\\! 100", "58,500", "10{,}000", "\\$32,\\!348", "$1$,$200$", "3,400,5")
     assert [plain(text) for text in texts] == ["11111111100", "58500", "10000", "32348", "1, 200", "3,400,5"]
 
@@ -99,19 +99,19 @@ def test_decimals_differ_by_more_than_their_rounding() -> None:
     assert far_apart("10000000001", "10000000002")
 
 
-def test_same_seed_same_answers(wrong: list[Case]) -> None:
+def test_a_seed_determines_the_wrong_answers(wrong: list[Case]) -> None:
     assert wrong_answers(built_in(), [0, 1]) == wrong
     assert wrong_answers(built_in(), [2]) != wrong_answers(built_in(), [0])
 
 
 def test_every_mutation_occurs(wrong: list[Case]) -> None:
-    found = {(case.family, case.kind) for case in wrong}
+    kinds = {(case.family, case.kind) for case in wrong}
     mutations = {(family, name) for family, names in FAMILIES.items() for name in names}
     tables = (hedges.MATHEMATICS, hedges.NUMBERS_IN_MATHEMATICS, hedges.NUMBERS, hedges.CHOICES, hedges.LETTER_A)
-    assert mutations | {("hedges", name) for table in tables for name in table} <= found
+    assert mutations | {("hedges", name) for table in tables for name in table} <= kinds
 
 
-def test_arbitrary_constants_and_units_are_left_alone() -> None:
+def test_arbitrary_constants_and_units_are_not_mutated() -> None:
     from random import Random
 
     mutations = [(name, mutation) for names in FAMILIES.values() for name, mutation in names.items()]
@@ -154,11 +154,11 @@ def test_time_outs_and_exceptions_are_counted() -> None:
     assert "KeyError" in text_of_errors(list(errors_of(cases, raising)), show=1)
 
 
-def test_what_a_grader_prints_is_no_score() -> None:
+def test_output_of_a_grader_is_no_score() -> None:
     assert Function(f"{HERE}:prints", workers=1)([Case("math", "forms", "plain", "1", "1", True)])[0].accepted
 
 
-def test_ours_without_the_shortcut() -> None:
+def test_right_answers_are_graded_without_the_shortcut() -> None:
     outcomes = ours([*cases_of("42"), Case("number", "numbers", "off by one", "3", "#### 4", False)])
     assert outcomes[0].accepted
     assert not outcomes[-1].accepted
@@ -181,13 +181,15 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
         (["--seeds", "5"], "--seeds 5 is not of the form FIRST..LAST"),
     ],
 )
-def test_errors(monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str], message: str) -> None:
+def test_wrong_arguments_are_refused(monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str], message: str) -> None:
     with pytest.raises(SystemExit, match="error: ") as raised:
         run(monkeypatch, *arguments, "--kinds", "choice", *([] if "--seeds" in arguments else ["--seeds", "0..1"]))
     assert message in str(raised.value)
 
 
-def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path) -> None:
+def test_the_command_prints_tables_and_errors(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path
+) -> None:
     file = tmp_path / "errors.jsonl"
     run(monkeypatch, f"{HERE}:always", "--kinds", "choice", "--seeds", "0..1", "--show", "1", "--errors", str(file))
     printed = capsys.readouterr().out

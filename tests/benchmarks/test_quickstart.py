@@ -1,4 +1,4 @@
-"""How the quickstart's policy was made and measured, at a tiny size."""
+"""Training and measures of the quickstart's policy, at a tiny size."""
 
 from __future__ import annotations
 

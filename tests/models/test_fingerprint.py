@@ -1,4 +1,4 @@
-"""What makes a run another run: every byte that it reads, no option that only logs or saves."""
+"""Hashes that identify a run: every byte that it reads counts, options that only log or save do not."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_every_file_of_the_model_counts(model, name):
     assert key(model) != before
 
 
-def test_what_a_trainer_leaves_beside_the_model_does_not(model):
+def test_files_that_a_trainer_adds_do_not_count(model):
     before = key(model)
     (model / "training_args.bin").write_text("x")
     (model / "metrics.jsonl").write_text("x")
@@ -65,7 +65,7 @@ def test_files_of_rows_count_by_their_content(model, tmp_path, option):
     assert key(model, **{option: str(rows)}) != before
 
 
-def test_row_func_too(model, tmp_path):
+def test_a_row_function_counts_by_its_content(model, tmp_path):
     code = tmp_path / "rows.py"
     code.write_text("one")
     before = key(model, row_func=f"{code}:change")
@@ -85,7 +85,7 @@ def test_a_tasks_data_counts_by_its_content_file_or_folder(model, tmp_path, as_j
         assert key(model, task="gsm8k", task_options=options) != before
 
 
-def test_what_only_logs_or_saves_does_not_count(model):
+def test_options_that_only_log_or_save_do_not_count(model):
     noise = dict(
         save_steps=5, save_total_limit=3, logging_steps=7, report_to="none", disable_tqdm=True, log_completions=True,
         run_name="x", echo_rollouts_every=5, output_dir="elsewhere", resume_from_checkpoint="true",

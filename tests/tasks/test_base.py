@@ -1,7 +1,8 @@
 import pytest
 
 from echorl.tasks import TASKS, load_task
-from echorl.tasks.base import completion_text, final_answer, make_verifier
+from echorl.tasks.base import completion_text, make_verifier
+from echorl.tasks.verify.reading import final_answer
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,7 @@ from echorl.tasks.base import completion_text, final_answer, make_verifier
         ("#### a\nb", "a\nb"),
     ],
 )
-def test_final_answer(text: str, answer: str) -> None:
+def test_final_answer_is_read_after_its_mark(text: str, answer: str) -> None:
     assert final_answer(text) == answer
 
 
@@ -38,7 +39,7 @@ def test_final_answer_takes_no_time_on_long_text(text: str) -> None:
         ([], ""),
     ],
 )
-def test_completion_text(completion, text: str) -> None:
+def test_completion_text_is_that_of_the_last_message(completion, text: str) -> None:
     assert completion_text(completion) == text
 
 
@@ -49,7 +50,7 @@ def test_rows_of_another_task_get_none() -> None:
     assert verifier.__name__ == "length"
 
 
-def test_a_lost_column_is_an_error() -> None:
+def test_a_missing_column_is_an_error() -> None:
     with pytest.raises(ValueError, match="needs the column 'wanted'"):
         make_verifier("length", "wanted", lambda rows: [0.0])(completions=["a"])
 
@@ -62,7 +63,7 @@ def test_unknown_names_and_options_list_those_that_exist() -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_what_every_task_refuses(name: str) -> None:
+def test_every_task_refuses_unknown_splits_and_sizes(name: str) -> None:
     with pytest.raises(ValueError, match=r"has no '\{question\}'"):
         load_task(name, template="Solve it.")
     with pytest.raises(ValueError, match="unknown split 'dev'; choose one of train, validation"):

@@ -64,7 +64,7 @@ def release(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("split", "numbers"), [("train", [1, 2]), ("validation", [3]), ("test", [4])])
 @pytest.mark.parametrize("whole_folder", [False, True])
-def test_rows_of_the_release(release: Path, split: str, numbers: list[int], whole_folder: bool) -> None:
+def test_rows_of_the_release_are_read(release: Path, split: str, numbers: list[int], whole_folder: bool) -> None:
     rows = load_task("geometry3k", data=str(release.parent if whole_folder else release)).dataset(split)
     assert rows["question"][:] == [f"Find ${i}x$." for i in numbers]
     assert [images[0].getpixel((0, 0)) for images in rows["images"]] == [(i, 0, 0) for i in numbers]
@@ -110,7 +110,7 @@ def test_an_answer_without_a_value_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["test-00000-of-00001.parquet", "data/test-00000-of-00001.parquet", "any.parquet"])
-def test_rows_of_the_hub(tmp_path: Path, place: str) -> None:
+def test_rows_of_the_hub_are_read(tmp_path: Path, place: str) -> None:
     file = write_parquet(tmp_path / place)
     data = file if file.name == "any.parquet" else tmp_path
     rows = load_task("geometry3k", data=str(data), template="Q: {question}").dataset("test")
@@ -136,7 +136,7 @@ def test_a_draw_is_the_seeds(tmp_path: Path) -> None:
         task.dataset("train", size=31)
 
 
-def test_what_is_wrong_with_a_file(tmp_path: Path, release: Path) -> None:
+def test_an_error_says_what_is_wrong_with_a_file(tmp_path: Path, release: Path) -> None:
     def read(path: Path, split: str = "test", **options) -> None:
         load_task("geometry3k", data=str(path), **options).dataset(split)
 
@@ -165,14 +165,14 @@ def test_a_file_of_other_rows_in_the_folder_is_named(tmp_path: Path) -> None:
         load_task("geometry3k", data=str(tmp_path)).dataset("validation")
 
 
-def test_an_answer_that_takes_too_long_does_not_leave_its_item_out(monkeypatch) -> None:
+def test_an_answer_that_takes_too_long_is_an_error(monkeypatch) -> None:
     monkeypatch.setattr("echorl.tasks.geometry3k.TIMEOUT", 0.2)
     row = {"problem": "Find x.", "answer": "9^{9^{9^9}}", "images": []}
     with pytest.raises(ValueError, match=r"9\^\{9.* could not be computed \((timeout|memory)\); run the command again"):
         read_problem(row)
 
 
-def test_the_real_zip(shared_data: Path) -> None:
+def test_the_real_zip_is_read(shared_data: Path) -> None:
     rows = load_task("geometry3k", data=str(shared_data / "benchmarks/geometry3k_test.zip")).dataset("test")
     assert len(rows) == 598  # of 601: three answers are statements
     assert min(rows[i]["images"][0].size[0] for i in range(0, 598, 50)) > 50

@@ -42,7 +42,7 @@ def test_real_solutions(split: str, rows: int) -> None:
     assert sum(by_chance) == equal
 
 
-def test_splits_of_one_file(file: Path) -> None:
+def test_train_and_validation_are_disjoint_parts_of_a_file(file: Path) -> None:
     task = load_task("gsm8k", data=str(file))
     train, validation = set(task.dataset("train")["question"]), set(task.dataset("validation")["question"])
     assert not train & validation
@@ -53,7 +53,7 @@ def test_splits_of_one_file(file: Path) -> None:
         task.dataset("test", size=100)
 
 
-def test_prompts_and_demonstrations(file: Path) -> None:
+def test_rows_have_prompts_and_demonstrations(file: Path) -> None:
     row = load_task("gsm8k", data=str(file), template="Q: {question}", chat=True).dataset("test", size=99)[3]
     assert row["prompt"] == [{"role": "user", "content": "Q: What is 3 + 3?"}]
     assert row["demonstration"] == "3+3=6\n#### 6"
@@ -74,14 +74,14 @@ def test_prompts_and_demonstrations(file: Path) -> None:
         ("\n", r"holds no rows"),
     ],
 )
-def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
+def test_a_broken_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ValueError, match=message):
         load_task("gsm8k", data=str(path)).dataset("train")
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no file or folder .*nowhere\.jsonl; give one with the rows of openai/gsm8k"):
         load_task("gsm8k", data=str(tmp_path / "nowhere.jsonl")).dataset("train")
 
@@ -124,7 +124,7 @@ def test_plain_numbers(reference_answer: str, answer: str, verdict: bool | None)
         ("9" * 1_000_000, 0.0),
     ],
 )
-def test_completions(completion, reward: float) -> None:
+def test_the_final_number_of_a_completion_is_graded(completion, reward: float) -> None:
     assert score(completion, "24") == reward
 
 

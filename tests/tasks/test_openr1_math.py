@@ -7,7 +7,7 @@ from echorl.tasks import load_task
 from echorl.tasks.openr1_math import SYSTEM
 
 
-def row(number: int, **other) -> dict:
+def row(number: int, **columns) -> dict:
     return {
         "data_source": "math_dapo",
         "prompt": [{"role": "system", "content": "rows' own"}, {"role": "user", "content": f"What is {number}+1?"}],
@@ -15,7 +15,7 @@ def row(number: int, **other) -> dict:
         "ability": "math",
         "reward_model": {"style": "rule", "ground_truth": str(number + 1)},
         "extra_info": {"index": number, "split": "default"},
-        **other,
+        **columns,
     }
 
 
@@ -45,7 +45,7 @@ def test_the_two_splits_are_all_rows_and_stay_what_they_are(file: Path) -> None:
         task.dataset("test")
 
 
-def test_prompt_reference_answer_and_demonstration(tmp_path: Path) -> None:
+def test_a_row_has_prompt_answer_and_demonstration(tmp_path: Path) -> None:
     data = write(tmp_path / "rows.jsonl", row(7, target=None), row(8))
     rows = load_task("openr1_math", data=data).dataset("train")
     assert rows[1]["prompt"] == [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "What is 8+1?"}]
@@ -81,13 +81,13 @@ def test_the_trainers_column_of_demonstrations(file: Path) -> None:
         (dict(target=[]), "row 1: demonstration .* is neither"),
     ],
 )
-def test_bad_rows(tmp_path: Path, wrong: dict, message: str) -> None:
+def test_a_broken_row_is_refused(tmp_path: Path, wrong: dict, message: str) -> None:
     data = write(tmp_path / "rows.jsonl", row(7), row(8, **wrong))
     with pytest.raises(ValueError, match=message):
         load_task("openr1_math", data=data).dataset("train")
 
 
-def test_a_missing_column(tmp_path: Path) -> None:
+def test_a_missing_column_is_refused(tmp_path: Path) -> None:
     rows = {key: value for key, value in row(7).items() if key != "target"}
     with pytest.raises(ValueError, match=r"rows\.jsonl: no column 'target'; expected \(prompt, target, reward_model\)"):
         load_task("openr1_math", data=write(tmp_path / "rows.jsonl", rows)).dataset("train")

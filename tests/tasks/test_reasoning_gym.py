@@ -45,7 +45,7 @@ def test_demonstrations_verify(task) -> None:
     assert task.verifier(completions=wrong, **columns) == [0.0] * 200
 
 
-def test_prompts() -> None:
+def test_prompts_are_made_by_the_template() -> None:
     chat = load_task("reasoning_gym", **SUMS, chat=True, template="{question}\n").dataset("test", size=1)[0]
     assert chat["prompt"] == [{"role": "user", "content": chat["question"] + "\n"}]
     assert "demonstration" not in load_task("reasoning_gym", generator="gcd").dataset("test", size=1).column_names
@@ -61,12 +61,12 @@ def test_prompts() -> None:
         ({"config": {"min_terms": "many"}}, r"refuses the config"),
     ],
 )
-def test_bad_options(options, message: str) -> None:
+def test_wrong_options_are_refused(options, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_task("reasoning_gym", **options)
 
 
-def test_a_small_space_is_exhausted_with_one_sentence() -> None:
+def test_too_few_distinct_questions_are_an_error() -> None:
     task = load_task("reasoning_gym", config={"max_terms": 2, "max_digits": 1})
     assert len(task.dataset("train", size=1000)) == 1000
     with pytest.raises(ValueError, match=r"distinct questions for the split 'test', not 100; ask for fewer"):
@@ -92,7 +92,7 @@ def test_a_scorer_that_hangs_is_stopped() -> None:
 
 
 @pytest.mark.parametrize("generator", ["gcd", "word_sorting", "tower_of_hanoi"])
-def test_reference_answer_answers_verify(generator: str) -> None:
+def test_reference_answers_are_accepted(generator: str) -> None:
     task = load_task("reasoning_gym", generator=generator)
     instances = task.dataset("train", size=5)["instance"][:]
     reference_answer = [f"#### {json.loads(instance)['answer']}" for instance in instances]
@@ -114,10 +114,10 @@ def test_only_a_score_of_one_is_a_success(scored, monkeypatch) -> None:
     assert task.verifier(completions=["#### 1"], instance=[instance]) == [0.0]
 
 
-def test_other_rows_get_none(task) -> None:
-    other = load_task("reasoning_gym", generator="gcd").dataset("test", size=1)["instance"][0]
-    own = task.dataset("test", size=1)[0]
-    assert task.verifier(completions=["1", own["demonstration"], "1"], instance=[other, own["instance"], None]) == [
+def test_rows_of_another_generator_get_no_reward(task) -> None:
+    instance = load_task("reasoning_gym", generator="gcd").dataset("test", size=1)["instance"][0]
+    row = task.dataset("test", size=1)[0]
+    assert task.verifier(completions=["1", row["demonstration"], "1"], instance=[instance, row["instance"], None]) == [
         None,
         1.0,
         None,

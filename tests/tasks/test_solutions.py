@@ -39,7 +39,7 @@ def read_terms_of(expression: str) -> list[int]:
     ("expression", "terms"),
     [("7", [7]), ("-7 + 5", [-7, 5]), ("7 - -5 + -2", [7, 5, -2]), ("120 + 87 - 70", [120, 87, -70])],
 )
-def test_read_terms(expression: str, terms: list[int]) -> None:
+def test_terms_of_a_question_are_read_with_their_signs(expression: str, terms: list[int]) -> None:
     assert read_terms(QUESTION.format(expression)) == terms
 
 

@@ -26,14 +26,14 @@ def test_demonstrations_verify_and_every_line_is_true(digits: int, seed: int) ->
 
 
 def is_true(line: str) -> bool:
-    """Whether `A*B=C` or `A+B=C` holds, by another reading than the writer's."""
-    found = re.fullmatch(r"(-?\d+)(\*|\+|(?=-))(-?\d+)=(-?\d+)", line)
-    assert found, line
-    a, sign, b, result = found.groups()
+    """Return whether `A*B=C` or `A+B=C` is true, by a reader of its own."""
+    match = re.fullmatch(r"(-?\d+)(\*|\+|(?=-))(-?\d+)=(-?\d+)", line)
+    assert match, line
+    a, sign, b, result = match.groups()
     return (int(a) * int(b) if sign == "*" else int(a) + int(b)) == int(result)
 
 
-def test_a_false_line_is_seen() -> None:
+def test_the_check_of_lines_refuses_a_false_line() -> None:
     assert not is_true("47*6=281")
     assert not is_true("282+1410=1693")
 
@@ -51,11 +51,11 @@ def test_a_false_line_is_seen() -> None:
         (-47, -36, ["-47*-6=282", "-47*-30=1410", "282+1410=1692"]),
     ],
 )
-def test_multiply(a: int, b: int, lines: list[str]) -> None:
+def test_multiply_writes_a_line_for_each_digit(a: int, b: int, lines: list[str]) -> None:
     assert multiply(a, b) == lines
 
 
-def test_place_values_add_up() -> None:
+def test_place_values_add_up_to_the_number() -> None:
     for number in range(-1100, 1100):
         assert sum(place_values(number)) == number
 
@@ -63,9 +63,9 @@ def test_place_values_add_up() -> None:
 def test_solutions_differ_in_their_opening_alone() -> None:
     write = DEMONSTRATIONS["products"]
     assert write is products_solution
-    found = [write(QUESTION.format("47 * 36"), random.Random(seed)).split("\n", 1) for seed in range(100)]
-    assert {opening for opening, _ in found} == set(OPENINGS)
-    assert len({rest for _, rest in found}) == 1
+    solutions = [write(QUESTION.format("47 * 36"), random.Random(seed)).split("\n", 1) for seed in range(100)]
+    assert {opening for opening, _ in solutions} == set(OPENINGS)
+    assert len({lines for _, lines in solutions}) == 1
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,9 @@ def test_the_numbers_of_a_solution_are_those_of_the_question() -> None:
     for _ in range(100):
         problem = make_problem(rng, num_operations=2)
         sums = SUM.findall(solve(problem, rng))
-        made = {found[3] for found in sums}
-        used = {number for found in sums for number in (found[0], found[2])}
-        assert used <= made | set(re.findall(r"\d+", problem.question))
+        results = {step[3] for step in sums}
+        operands = {number for step in sums for number in (step[0], step[2])}
+        assert operands <= results | set(re.findall(r"\d+", problem.question))
 
 
 def test_a_problem_has_several_solutions() -> None:

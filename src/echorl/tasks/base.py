@@ -7,7 +7,6 @@ import hashlib
 import math
 import numbers
 import random
-import re
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
@@ -23,8 +22,6 @@ Completion = str | Sequence[Message]
 
 LARGEST_EXACT = 2**53
 """Every whole number below it is exact as a float, and is written without a fraction or an exponent."""
-
-_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 class Verifier(Protocol):
@@ -141,23 +138,6 @@ def completion_text(completion: Completion) -> str:
     if isinstance(content, list):
         return "".join(part.get("text") or "" for part in content)
     return content or ""
-
-
-def final_answer(text: str) -> str:
-    """The text after the last `####`; else in the last `<answer>...</answer>`; else the last non-empty line.
-
-    The result is "" for an empty text, and where nothing follows the `####`.
-
-    >>> final_answer("4+3=7\\n#### 7"), final_answer("so <answer>7</answer>."), final_answer("4+3=7\\n7\\n")
-    ('7', '7', '7')
-    """
-    _, marker, answer = text.rpartition("####")
-    if marker:
-        return answer.strip()
-    tail = text[text.rfind("<answer>") :] if "<answer>" in text else ""
-    if tagged := _TAGGED.match(tail):
-        return tagged.group(1).strip()
-    return text.rstrip().rpartition("\n")[2].strip()
 
 
 def make_prompt(question: str, *, template: str, chat: bool) -> Prompt:

@@ -14,12 +14,12 @@ from echorl.tasks.base import (
     check_split,
     check_template,
     draw,
-    final_answer,
     hash_fraction,
     make_prompt,
 )
 from echorl.tasks.rows import Location, Row, check_columns
 from echorl.tasks.verify.number import NumberGrader
+from echorl.tasks.verify.reading import final_answer
 from echorl.tasks.verify.rewards import make_reward
 
 if TYPE_CHECKING:

@@ -123,7 +123,7 @@ class ReasoningGym:
     def _judge(self, rows: list[tuple[str, str]]) -> list[Verdict | None]:
         in_task = [json.loads(instance)["generator"] == self.generator for _, instance in rows]
         task_rows = [row for row, is_in_task in zip(rows, in_task, strict=True) if is_in_task]
-        grader = ReasoningGymGrader(config=self.config, timeout=self.timeout, trust_scorers=self.trust_scorers)
+        grader = ReasoningGymGrader(timeout=self.timeout, trust_scorers=self.trust_scorers)
         verdicts = iter(grader.grade([text for text, _ in task_rows], [instance for _, instance in task_rows]))
         return [_as_success(next(verdicts)) if is_in_task else None for is_in_task in in_task]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 CHANGES: list[object] = []
 
 
-def value(given: object) -> object:
-    return given
+def value(result: object) -> object:
+    return result
 
 
 def environment() -> dict[str, str]:
@@ -59,7 +59,7 @@ def change() -> float:
 
 
 def spoil() -> float:
-    """As `change`, and the fingerprint raises from now on."""
+    """Change the code so that the fingerprint raises an error."""
     CHANGES.append({})
     return 1.0
 

@@ -112,7 +112,7 @@ def is_reference_answer(text: str, entry: dict[str, Any]) -> bool:
 
 
 def tampered() -> dict[str, bool]:
-    """For each way to change what scores: whether the fingerprint shows it, and is the former once it is undone."""
+    """Way to change a scorer -> whether the fingerprint changes with it, and changes back when it is undone."""
     import reasoning_gym.algorithmic.spiral_matrix as module
     import sympy
     from reasoning_gym.arithmetic.gcd import GCDDataset
@@ -124,19 +124,19 @@ def tampered() -> dict[str, bool]:
         "parser": (sympy, "parse_expr"),
         "scorer of this file": (worker_gym, "_dataset"),
     }
-    found = {}
+    seen_by_way = {}
     for way, (owner, name) in ways.items():
         before, had, value = worker_gym.fingerprint(), name in vars(owner), getattr(owner, name, None)
         setattr(owner, name, lambda *_: 1.0)
         changed = worker_gym.fingerprint() != before
         setattr(owner, name, value) if had else delattr(owner, name)
-        found[way] = changed and worker_gym.fingerprint() == before
-    return found
+        seen_by_way[way] = changed and worker_gym.fingerprint() == before
+    return seen_by_way
 
 
 def report() -> dict[str, Any]:
-    """What all the answers scored, as lists of what went wrong."""
-    rows = list(instances(3))  # before warm_up: afterwards nothing evaluates, generators neither
+    """Scores of all answers, as lists of those that are wrong."""
+    rows = list(instances(3))  # before warm_up, after which generators cannot evaluate texts
     worker_gym.warm_up()
     before = worker_gym.fingerprint()
     refused = [(name, answer) for name, answer, entry in rows if score(name, answer, entry) != 1.0]

@@ -6,9 +6,9 @@ import json
 import zipfile
 from pathlib import Path
 
-from echorl.tasks.base import final_answer
 from echorl.tasks.geometry3k import choice_values
 from echorl.tasks.verify import geometry_reference
+from echorl.tasks.verify.reading import final_answer
 
 ReferenceAnswers = dict[str, tuple[str, list[str]]]
 

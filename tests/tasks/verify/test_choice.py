@@ -58,7 +58,7 @@ THE_LETTER_C = [
 ]
 
 
-def test_the_letter_c() -> None:
+def test_the_letter_c_is_read_as_a_choice() -> None:
     assert {text: label for text in THE_LETTER_C if (label := GRADER.answer(text)) != "C"} == {}
 
 
@@ -97,12 +97,12 @@ NO_LETTER = [
 ]
 
 
-def test_no_letter() -> None:
+def test_a_text_without_a_label_is_no_answer() -> None:
     assert {text: label for text in NO_LETTER if (label := GRADER.answer(text))} == {}
 
 
 @pytest.mark.parametrize("letter", "ABCDEFGHIJ")
-def test_every_letter(letter: str) -> None:
+def test_every_letter_is_read(letter: str) -> None:
     for text in (
         letter,
         f"The answer is {letter}.",
@@ -117,7 +117,7 @@ def test_every_letter(letter: str) -> None:
     ]
 
 
-def test_digits_where_the_reference_answer_is_one() -> None:
+def test_digits_are_read_where_the_reference_answer_is_a_digit() -> None:
     texts = [
         "The answer is 2.",
         "\\boxed{2) Mars}",
@@ -132,7 +132,7 @@ def test_digits_where_the_reference_answer_is_one() -> None:
     assert GRADER.answer("The answer is 2.") == "2"
 
 
-def test_no_answer_says_so() -> None:
+def test_a_text_without_an_answer_says_so() -> None:
     assert GRADER.grade(["I think so", "A"], ["I", "B"])[0].reason == "no answer"
     assert GRADER.grade(["I think so", "A"], ["I", "B"])[1].reason == ""
     assert GRADER.grade([], []) == []

@@ -41,7 +41,7 @@ CLOSE = geometry_reference("B", 100.0, [99.5, 100.0, 100.4, 101.0])
         ("It is long.", 0.0),
     ],
 )
-def test_letters_and_values(text: str, score: float) -> None:
+def test_right_letters_and_values_are_accepted(text: str, score: float) -> None:
     assert GRADER.grade([text], [REFERENCE])[0].score == score
 
 
@@ -56,12 +56,12 @@ def test_another_choice_that_is_nearer_wins() -> None:
     assert [verdict.score for verdict in GRADER.grade(texts, [CLOSE] * 4)] == [1.0, 0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize(("value", "wanted"), [(12.0, 0.12), (0.38, 0.005), (104.7, 1.047), (0.5, 0.05), (0.0, 0.0)])
-def test_the_tolerance(value: float, wanted: float) -> None:
-    assert tolerance(value) == pytest.approx(wanted)
+@pytest.mark.parametrize(("value", "expected"), [(12.0, 0.12), (0.38, 0.005), (104.7, 1.047), (0.5, 0.05), (0.0, 0.0)])
+def test_the_tolerance_is_relative_or_half_a_decimal(value: float, expected: float) -> None:
+    assert tolerance(value) == pytest.approx(expected)
 
 
-def test_without_choices() -> None:
+def test_a_value_without_choices_is_graded() -> None:
     reference_answer = geometry_reference("", 5.0, [])
     assert [verdict.score for verdict in GRADER.grade(["\\boxed{5}", "\\boxed{A}"], [reference_answer] * 2)] == [
         1.0,

@@ -21,17 +21,17 @@ REPOSITORY = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory) -> dict[str, Any]:
-    """What every dataset gave to its own answers, nonsense and payloads, in one process like a worker."""
+    """Scores of every dataset for its own answers, nonsense and payloads, in one process like a worker."""
     folder = tmp_path_factory.mktemp("scored")
     path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "src")])
     command = [sys.executable, "-m", "tests.tasks.verify.gym_answers", str(folder / "report.json")]
     environment = {**os.environ, "PYTHONPATH": path}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return {**json.loads((folder / "report.json").read_text()), "files": os.listdir(folder), "stdout": done.stdout}
+    process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr[-2000:]
+    return {**json.loads((folder / "report.json").read_text()), "files": os.listdir(folder), "stdout": process.stdout}
 
 
-def test_no_answer_runs(scored) -> None:
+def test_no_answer_runs_as_code(scored) -> None:
     from reasoning_gym.factory import DATASETS
 
     assert scored["datasets"] == len(DATASETS) - 2
@@ -41,7 +41,7 @@ def test_no_answer_runs(scored) -> None:
 
 
 @pytest.mark.parametrize("kind", ["own answers refused", "own answers refused afterwards"])
-def test_own_answers_score_one(scored, kind: str) -> None:
+def test_the_reference_answer_of_each_dataset_scores_one(scored, kind: str) -> None:
     assert scored[kind] == []
 
 
@@ -50,11 +50,11 @@ def test_hostile_and_nonsense_answers_fail(scored, kind: str) -> None:
     assert scored[kind] == []
 
 
-def test_the_fingerprint_shows_a_change(scored) -> None:
+def test_the_fingerprint_changes_with_the_scorers(scored) -> None:
     assert scored["tampering seen"] == dict.fromkeys(scored["tampering seen"], True)
 
 
-def test_through_the_pool(tmp_path, monkeypatch) -> None:
+def test_workers_score_answers_and_run_none_of_them(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     payload = f"[__import__('os').system('touch {tmp_path / MARKER}')]"
     cases = []
@@ -172,7 +172,7 @@ def test_the_parsers_evaluate_nothing(text: str, tmp_path, monkeypatch) -> None:
         ("sqrt(-x - 1)*(2*x + 3)**100", "sqrt(-x - 1)*(2*x + 3)**100"),
     ],
 )
-def test_expressions(text: str, expected: str) -> None:
+def test_expressions_are_parsed(text: str, expected: str) -> None:
     import sympy
 
     assert parse_expression(text, {"x": sympy.Symbol("x")}) == sympy.parse_expr(expected)
@@ -212,7 +212,7 @@ def test_other_expressions_are_refused(text: str) -> None:
         ("10//3 + -2", 1),
     ],
 )
-def test_literals(text: str, expected: Any) -> None:
+def test_literals_are_evaluated(text: str, expected: Any) -> None:
     assert evaluate_literal(text) == expected
 
 

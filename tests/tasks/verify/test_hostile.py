@@ -43,12 +43,12 @@ def one_of_each_kind() -> list[str]:
     return list(kinds.values())
 
 
-def test_the_corpus() -> None:
+def test_the_corpus_has_all_kinds() -> None:
     texts = [text for _, text in hostile.all_completions()]
     assert len(set(texts)) == len(texts) >= 200
 
 
-def test_neighbours_are_graded(pool: Pool) -> None:
+def test_answers_beside_hostile_ones_are_graded(pool: Pool) -> None:
     """One text of each kind here; `benchmarks.grading` does the same with all of them."""
     texts = [text for n, bad in enumerate([*one_of_each_kind(), TOWER]) for text in (bad, neighbour(n))]
     pool.call_each("math_equal", [("1", "x")] * 2, timeout=30)
@@ -58,7 +58,7 @@ def test_neighbours_are_graded(pool: Pool) -> None:
     assert not Path("HACKED").exists()
 
 
-def test_the_number_grader_under_the_same_texts(pool: Pool) -> None:
+def test_the_number_grader_takes_the_same_texts(pool: Pool) -> None:
     texts = [text for kind, text in hostile.all_completions() if kind in MARKED]
     rows = [row for n, bad in enumerate(texts) for row in (bad, f"#### {1729 * (n + 2)}/{n + 2}")]
     verdicts = NumberGrader(timeout=TIMEOUT, pool=pool).grade(rows, [hostile.REFERENCE] * len(rows))
@@ -77,7 +77,7 @@ def test_letters_take_linear_time() -> None:
 @pytest.mark.parametrize(
     "unit", ["\\boxed{", "}", "answer is ", "<answer>", "</think>", "#### ", " ", "(", "$", "\\", "A"]
 )
-def test_a_megabyte_of_anything_is_read_at_once(grader: str, unit: str) -> None:
+def test_a_megabyte_of_any_text_takes_little_time(grader: str, unit: str) -> None:
     text = unit * (1_000_000 // len(unit))
     start = time.process_time()
     GRADERS[grader].answer(text)
@@ -106,7 +106,7 @@ def test_normal_forms_are_final(text: str) -> None:
 
 @given(st.lists(LATEX, min_size=1, max_size=8))
 @settings(max_examples=15, deadline=None, derandomize=True)
-def test_any_latex_under_the_pool(pool: Pool, answers: list[str]) -> None:
+def test_workers_take_any_latex(pool: Pool, answers: list[str]) -> None:
     texts = [text for n, bad in enumerate(answers) for text in (f"\\boxed{{{bad}}}", neighbour(n))]
     verdicts = MathGrader(timeout=TIMEOUT, pool=pool).grade(texts, [hostile.REFERENCE] * len(texts))
     assert [verdict.score for verdict in verdicts[1::2]] == [1.0] * len(answers)

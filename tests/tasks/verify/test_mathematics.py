@@ -43,7 +43,7 @@ GRADER = GRADERS["math"]
         ("\\boxed{\\text{Evelyn}}", "Angela", 0.0),
     ],
 )
-def test_verdicts(text: str, reference_answer: str, score: float) -> None:
+def test_the_last_box_is_compared_with_the_reference_answer(text: str, reference_answer: str, score: float) -> None:
     verdict = GRADER.grade([text], [reference_answer])[0]
     assert (verdict.score, verdict.reason) == (score, "")
 
@@ -62,7 +62,7 @@ def test_verdicts(text: str, reference_answer: str, score: float) -> None:
         ("\\boxed{garbage 42 ((((}", "unreadable"),
     ],
 )
-def test_what_is_not_compared_says_why(text: str, reason: str) -> None:
+def test_a_verdict_says_why_an_answer_was_not_compared(text: str, reason: str) -> None:
     verdict = GRADER.grade([text], ["42"])[0]
     assert (verdict.score, verdict.reason) == (0.0, reason)
 
@@ -77,7 +77,7 @@ def test_answers_are_keys_for_votes() -> None:
     assert GRADER.answer("1/2") == ""
 
 
-def test_as_a_reward_function() -> None:
+def test_the_grader_works_as_a_reward_function() -> None:
     reward = make_reward(GRADER, column="reference_answer")
     chat = [[{"role": "assistant", "content": "\\boxed{2}"}], [{"role": "assistant", "content": "2"}]]
     assert reward(completions=chat, reference_answer=["2", "2"]) == [1.0, 0.0]

@@ -218,7 +218,7 @@ def test_one_number_is_read() -> None:
     assert [case for case in cases if case[2] is None or Fraction(case[0]) not in case[2].values] == []
 
 
-def test_hedges_are_no_answer_of_42() -> None:
+def test_hedged_numbers_are_no_answer() -> None:
     cases = {answer: quantity for answer in HEDGES if (quantity := read_quantity(answer)) is not None}
     assert {answer: read for answer, read in cases.items() if not read.values or Fraction(42) in read.values} == {}
 
@@ -253,7 +253,7 @@ def test_hedges_are_no_answer_of_42() -> None:
         ("#### 42", "1e999", 0.0),
     ],
 )
-def test_completions(text: str, reference_answer: str, score: float) -> None:
+def test_the_final_number_of_a_completion_is_graded(text: str, reference_answer: str, score: float) -> None:
     assert GRADER.grade([text], [reference_answer])[0].score == score
 
 
@@ -319,11 +319,11 @@ def test_long_texts_take_linear_time(part: str) -> None:
         ("__import__('os')", None),
     ],
 )
-def test_evaluate(text: str, value: str | None) -> None:
+def test_expressions_have_exact_values(text: str, value: str | None) -> None:
     assert evaluate(text) == (None if value is None else Fraction(value))
 
 
 @pytest.mark.parametrize("text", ["\\sqrt{4}", "2^{1/2}", "x", "2 * pi"])
-def test_what_is_no_arithmetic_of_fractions(text: str) -> None:
+def test_roots_and_names_are_no_arithmetic_of_fractions(text: str) -> None:
     with pytest.raises(NotRational):
         evaluate(text)

@@ -92,10 +92,10 @@ def test_results_come_in_order(pool: Pool) -> None:
     assert pool.call_each("math_equal", [], timeout=30) == []
 
 
-def test_late_calls_name_the_reason_and_the_others_go_on(pool: Pool) -> None:
+def test_late_calls_name_the_reason_and_other_calls_go_on(pool: Pool) -> None:
     rows = [TOWER, HALF, TOWER, ("24", "23 apples")]
-    found = pool.call_each("math_equal", rows, timeout=1.0)
-    assert found == [Outcome(None, "timeout"), Outcome(True), Outcome(None, "timeout"), Outcome(False)]
+    outcomes = pool.call_each("math_equal", rows, timeout=1.0)
+    assert outcomes == [Outcome(None, "timeout"), Outcome(True), Outcome(None, "timeout"), Outcome(False)]
 
 
 def test_a_grader_that_raises_names_the_exception(pool: Pool) -> None:
@@ -155,8 +155,8 @@ def test_a_call_that_ends_its_worker_twice_has_died(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Worker, "call_each", call_each)
     rows = [(n, "bad") if n in (3, 4, 40) else (n,) for n in range(60)]
     for num_workers in (1, 3):
-        found = Pool("math_verify", num_workers=num_workers).call_each("f", rows, timeout=1)
-        assert [outcome.reason for outcome in found] == ["died" if len(row) > 1 else "" for row in rows]
+        outcomes = Pool("math_verify", num_workers=num_workers).call_each("f", rows, timeout=1)
+        assert [outcome.reason for outcome in outcomes] == ["died" if len(row) > 1 else "" for row in rows]
 
 
 def test_an_error_of_the_pool_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_running_out_of_memory_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_much_memory_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     def hungry() -> None:
         raise MemoryError
 
@@ -210,8 +210,8 @@ def grade_in_a_child(results: multiprocessing.Queue) -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_daemonic_child_may_call(method: str) -> None:
-    """As Ray's and DataLoader's workers are; a forked one with a parent that has workers and a lock of its own."""
+def test_a_daemonic_child_process_may_call(method: str) -> None:
+    """The workers of Ray and DataLoader are daemonic; a forked one may have a parent that holds the pool's lock."""
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {method} here")
     assert shared_pool("math_verify").call_each("math_equal", [HALF], timeout=30) == [Outcome(True)]
@@ -278,7 +278,7 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path, worker_is: str) -> Non
 
 
 @linux
-def test_a_worker_outlives_the_thread_that_asked_for_it() -> None:
+def test_a_worker_outlives_the_thread_that_started_it() -> None:
     pool = make_fake_pool()
     thread = threading.Thread(target=pool.call_each, args=("value", [(1,)]), kwargs={"timeout": 30})
     thread.start()
@@ -290,7 +290,7 @@ def test_a_worker_outlives_the_thread_that_asked_for_it() -> None:
 
 
 @linux
-def test_a_worker_that_does_not_get_on_is_not_late(fake_pool: Pool) -> None:
+def test_a_worker_that_gets_no_cpu_time_is_not_late(fake_pool: Pool) -> None:
     """It is stopped for longer than the call's limit, as on a machine that does other work."""
     fake_pool.call_each("value", [(1,)], timeout=30)
     (pid,) = pids(fake_pool)
@@ -303,7 +303,7 @@ def test_a_worker_that_does_not_get_on_is_not_late(fake_pool: Pool) -> None:
 
 
 @linux
-def test_a_worker_that_never_gets_on_ends_with_its_call(fake_pool: Pool) -> None:
+def test_a_worker_that_never_gets_cpu_time_ends_with_its_call(fake_pool: Pool) -> None:
     fake_pool.call_each("value", [(1,)], timeout=30)
     os.kill(pids(fake_pool)[0], signal.SIGSTOP)
     assert fake_pool.call_each("value", [(3,)], timeout=0.03) == [Outcome(None, "timeout")]
@@ -313,22 +313,22 @@ def test_a_worker_that_never_gets_on_ends_with_its_call(fake_pool: Pool) -> None
 
 @linux
 def test_cpu_time_is_limited_in_c_code(fake_pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the worker's own timer, whatever the parent ignores and blocks."""
+    """The worker's own timer ends the call, although the parent ignores and blocks its signal."""
     monkeypatch.setattr(process, "WALL_FACTOR", 10_000)
     fake_pool.close()
     handler = signal.signal(signal.SIGPROF, signal.SIG_IGN)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGPROF])
     try:
         rows = [("power",), ("value", 1)]
-        found = [fake_pool.call_each(name, [arguments], timeout=0.3)[0] for name, *arguments in rows]
+        outcomes = [fake_pool.call_each(name, [arguments], timeout=0.3)[0] for name, *arguments in rows]
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         signal.signal(signal.SIGPROF, handler)
-    assert found == [Outcome(None, "timeout"), Outcome(1)]
+    assert outcomes == [Outcome(None, "timeout"), Outcome(1)]
 
 
 def test_a_caller_that_was_stopped_does_not_end_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its watch counts its own looks: time in which the caller itself did not run is one of them at most."""
+    """The watch counts its own waits, so that a stop of the caller counts as one of them at most."""
     looks: list[float] = []
 
     class Clock(threading.Event):
@@ -343,7 +343,7 @@ def test_a_caller_that_was_stopped_does_not_end_its_worker(monkeypatch: pytest.M
 
 
 @linux
-def test_a_worker_that_dies_as_it_starts_is_started_again(tmp_path: Path) -> None:
+def test_a_worker_that_dies_at_its_start_is_started_again(tmp_path: Path) -> None:
     script = tmp_path / "dies_once.py"
     died = tmp_path / "died"
     script.write_text(
@@ -372,7 +372,7 @@ def test_a_worker_that_never_starts_says_how_it_ended(tmp_path: Path, code: str,
         make_fake_pool(script).call_each("value", [(1,)], timeout=30)
 
 
-def test_a_worker_that_is_stopped_as_it_starts_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_is_stopped_at_its_start_is_abandoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(start, "START_SECONDS", 0.1)
     script = tmp_path / "sleeps.py"
     script.write_text("import time; time.sleep(600)")
@@ -381,7 +381,7 @@ def test_a_worker_that_is_stopped_as_it_starts_is_given_up(tmp_path: Path, monke
 
 
 @linux
-def test_workers_get_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_get_no_secrets_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HF_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY", "https_proxy", "HTTP_PROXY", "PYTHONWARNINGS"):
         monkeypatch.setenv(name, "secret")
     pool = make_fake_pool()
@@ -394,21 +394,26 @@ def test_workers_get_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch)
     pool.close()
 
 
-def test_what_a_worker_gets_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_get_the_variables_of_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    given = {"PYTHONPATH": f"src{os.pathsep}", "PATH": "/bin", "LC_ALL": "C", "LD_LIBRARY_PATH": "", "USER": "me"}
-    got = start.worker_environment(given, "/home")
-    assert got["PYTHONPATH"] == f"{tmp_path / 'src'}{os.pathsep}{tmp_path}"
-    assert (got["PATH"], got["LC_ALL"], got["HOME"], got["TMPDIR"]) == (os.path.abspath("/bin"), "C", "/home", "/home")
-    assert not {"LD_LIBRARY_PATH", "USER"} & set(got)
-    assert got["PYTHONUSERBASE"] == site.getuserbase()
+    variables = {"PYTHONPATH": f"src{os.pathsep}", "PATH": "/bin", "LC_ALL": "C", "LD_LIBRARY_PATH": "", "USER": "me"}
+    environment = start.worker_environment(variables, "/home")
+    assert environment["PYTHONPATH"] == f"{tmp_path / 'src'}{os.pathsep}{tmp_path}"
+    assert (environment["PATH"], environment["LC_ALL"], environment["HOME"], environment["TMPDIR"]) == (
+        os.path.abspath("/bin"),
+        "C",
+        "/home",
+        "/home",
+    )
+    assert not {"LD_LIBRARY_PATH", "USER"} & set(environment)
+    assert environment["PYTHONUSERBASE"] == site.getuserbase()
 
 
 @linux
 @pytest.mark.parametrize(
     "line", ['{"result": 1.0, "reason": "", "last": false}', "0 1.0", "", '0123456789abcdef {"result"']
 )
-def test_a_reply_that_the_answer_writes_does_not_count(fake_pool: Pool, line: str) -> None:
+def test_a_forged_reply_does_not_count(fake_pool: Pool, line: str) -> None:
     assert fake_pool.call_each("forge", [(line,)], timeout=30) == [Outcome(None, "tampered")]
     assert fake_pool.call_each("value", [(1,), (2,)], timeout=30) == [Outcome(1), Outcome(2)]
 
@@ -424,10 +429,10 @@ def test_a_worker_whose_scorer_changed_is_not_used_again(fake_pool: Pool, functi
     assert pids(fake_pool) != before
 
 
-def test_a_missing_package_is_one_clear_error() -> None:
+def test_a_missing_package_is_a_clear_error() -> None:
     with pytest.raises(ImportError, match=r"grading needs nix: pip install 'echorl\[tasks\]'"):
         Pool("nix").call_each("latex_value", [("1",)], timeout=5)
-    with pytest.raises(ValueError, match="num_workers 0 can grade nothing; give 1 or more"):
+    with pytest.raises(ValueError, match="num_workers 0 leaves no worker to grade; give 1 or more"):
         Pool("math_verify", num_workers=0)
 
 
@@ -438,6 +443,6 @@ def test_workers_load_nothing_of_echorl() -> None:
     assert done.stdout == "False False\n"
 
 
-def test_tuples_survive() -> None:
+def test_encode_keeps_tuples() -> None:
     value = {"board": ((1, 2), [3, (4,)]), "name": "a"}
     assert worker_gym.decode(worker_gym.encode(value)) == value

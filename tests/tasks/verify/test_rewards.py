@@ -91,9 +91,7 @@ def test_a_choice_may_be_a_digit_and_a_broken_number_keeps_its_digits() -> None:
         ("geometry", "C", "'C' is no reference answer of geometry"),
     ],
 )
-def test_a_reference_answer_that_is_none_is_refused_with_its_place(
-    name: str, reference_answer: object, message: str
-) -> None:
+def test_a_wrong_reference_answer_is_refused_with_its_row(name: str, reference_answer: object, message: str) -> None:
     column = "instance" if name == "reasoning_gym" else "answer"
     reward = find_function(f"echorl.tasks.verify.rewards.{name}", "reward_funcs", home="trl.rewards")
     with pytest.raises(ValueError, match=rf"the verifier '{name}': column '{column}', row 1: .*{re.escape(message)}"):
@@ -115,7 +113,7 @@ def test_a_reference_answer_that_is_none_is_refused_with_its_place(
         ("gsm8k", "#### 1,000", "1000"),
     ],
 )
-def test_a_rows_source_finds_its_grader(source: str, text: str, reference_answer: str) -> None:
+def test_the_data_source_of_a_row_names_its_grader(source: str, text: str, reference_answer: str) -> None:
     assert compute_score(source, text, reference_answer, {"index": 0}) == {"score": 1.0, "acc": 1.0, "timeout": 0.0}
     assert compute_score(source, "\\boxed{D} #### 7", reference_answer) == {"score": 0.0, "acc": 0.0, "timeout": 0.0}
 
@@ -131,7 +129,7 @@ def test_partial_credit_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
     assert compute_score("mine", "x", "{}", grader="reasoning_gym") == {"score": 0.4, "acc": 0.0, "timeout": 0.0}
 
 
-def test_unknown_sources_are_refused() -> None:
+def test_unknown_data_sources_are_refused() -> None:
     with pytest.raises(ValueError, match=r"data_source='mine' is no task or grader .* reasoning_gym, .* math, choice"):
         compute_score("mine", "1", "1")
 
@@ -147,10 +145,10 @@ def test_time_outs_and_failures_are_logged_for_each_graded_completion() -> None:
     ("task", "grader", "reference_answer"),
     [("gsm8k", NumberGrader, "7"), ("reasoning_gym", ReasoningGymGrader, '{"generator": "chain_sum", "answer": "7"}')],
 )
-def test_a_tasks_time_outs_are_logged(
+def test_time_outs_of_a_task_are_logged(
     monkeypatch: pytest.MonkeyPatch, task: str, grader: type, reference_answer: str
 ) -> None:
-    """For TRL as a metric, for verl beside the score."""
+    """TRL gets a metric, verl a value beside the score."""
     monkeypatch.setattr(grader, "grade", lambda self, texts, reference_answers: [Verdict(0.0, "timeout")] * len(texts))
     logged = logged_by(
         load_task(task).verifier, completions=["x"], answer=[reference_answer], instance=[reference_answer]
@@ -159,7 +157,7 @@ def test_a_tasks_time_outs_are_logged(
     assert compute_score(task, "x", reference_answer) == {"score": 0.0, "acc": 0.0, "timeout": 1.0}
 
 
-def test_a_graders_time_out_stands_beside_verls_score(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verl_gets_the_time_out_of_a_grader(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NumberGrader, "grade", lambda self, texts, reference_answers: [Verdict(0.0, "timeout")])
     assert compute_score("mine", "x", "7", grader="number") == {"score": 0.0, "acc": 0.0, "timeout": 1.0}
 

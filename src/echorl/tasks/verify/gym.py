@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from echorl.support.installed import check_installed
-from echorl.tasks.base import final_answer
 from echorl.tasks.verify.base import TOO_LONG, AnswerGrader, Form, Verdict
 from echorl.tasks.verify.pool import Pool, shared_pool
 from echorl.tasks.verify.process import Outcome
+from echorl.tasks.verify.reading import final_answer
 from echorl.tasks.verify.worker_gym import (
     MAX_ANSWER_CHARS,
     decode,
@@ -30,8 +30,6 @@ class ReasoningGymGrader(AnswerGrader):
     None or a number outside 0 to 1. No answer is evaluated as code.
     """
 
-    config: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the dataset, for instances that do not hold their own. Few scorers read them."""
     timeout: float = 5.0
     """Seconds of CPU time for one call of a scorer that runs in a worker process."""
     trust_scorers: bool = False
@@ -65,8 +63,7 @@ class ReasoningGymGrader(AnswerGrader):
 
     def _call(self, answer: str, reference: str) -> tuple[str, str, str, str]:
         instance = decode(reference)
-        config = instance.get("config", dict(self.config))
-        return instance["generator"], encode(config), answer, reference
+        return instance["generator"], encode(instance.get("config", {})), answer, reference
 
 
 def _outcome_here(call: tuple[str, str, str, str]) -> Outcome:

@@ -10,12 +10,11 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from echorl.tasks.base import final_answer
 from echorl.tasks.verify.base import NO_ANSWER, AnswerGrader, Form, Verdict, refusal
 from echorl.tasks.verify.hedges import is_hedged
 from echorl.tasks.verify.pool import Pool, shared_pool
 from echorl.tasks.verify.quantity import Quantity, read_quantity
-from echorl.tasks.verify.reading import after_thinking, last_box, last_tag
+from echorl.tasks.verify.reading import after_thinking, final_answer, last_box, last_tag
 
 MAX_ANSWER_CHARS = 300
 """A longer answer counts as no number."""

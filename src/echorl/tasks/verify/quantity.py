@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from echorl.tasks.verify.arithmetic import GAP, NUMBER, NotRational, decimal, evaluate
 from echorl.tasks.verify.hedges import is_hedged
+from echorl.tasks.verify.latex import ORDERS
 from echorl.tasks.verify.reading import plain_characters
 
 UNITS = frozenset("mgshlLJNVWCF")
@@ -44,7 +45,6 @@ _LAYOUT = (
     (re.compile(r"  +"), " "),
 )
 _WRAPPED = re.compile(r"\\(?:text[a-z]*|math[a-z]+|mbox|boxed|fbox|emph|underline|boldsymbol) ?\{([^{}]*)\}")
-_ORDER = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
 _WORDS_IN_BRACKETS = re.compile(r"[(\[][^\W\d_]{2,}[^()\[\]0-9\\=+*/^%]*[)\]]")
 _NAME = r"[^\W\d_](?:_ ?(?:\{[A-Za-z0-9 ,]*\}|[A-Za-z0-9])|\((?:[A-Za-z0-9 ,.]{1,10})\))+(?= ?[=≈])"
@@ -141,8 +141,8 @@ def _word(match: re.Match[str]) -> str | None:
     is_unit = before.rstrip()[-1:] in VALUE_ENDS or match["word"].startswith("/")
     if letters in FUNCTIONS:
         return f"\\{letters} "
-    if is_unit and letters.lower() in _ORDER:
-        return f"*{_ORDER[letters.lower()]}"
+    if is_unit and letters.lower() in ORDERS:
+        return f"*{ORDERS[letters.lower()]}"
     if behind[:1].isdigit() or behind[:1] == "^" or (match["power"] and not is_unit):
         return GAP if letters in _CURRENCY else None
     if len(letters) > 1 or (letters in "aAI" and before[-1:] not in VALUE_ENDS):

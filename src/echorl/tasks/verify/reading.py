@@ -95,6 +95,21 @@ def last_tag(text: str) -> str | None:
     return answer.strip() if opening_tag and closing_tag else None
 
 
+def final_answer(text: str) -> str:
+    """The text after the last `####`; else in the last `<answer>...</answer>`; else the last non-empty line.
+
+    The result is "" for an empty text, and where nothing follows the `####`.
+
+    >>> final_answer("4+3=7\\n#### 7"), final_answer("so <answer>7</answer>."), final_answer("4+3=7\\n7\\n")
+    ('7', '7', '7')
+    """
+    _, mark, answer = text.rpartition("####")
+    if mark:
+        return answer.strip()
+    tagged = last_tag(text)
+    return text.rstrip().rpartition("\n")[2].strip() if tagged is None else tagged
+
+
 def depth(text: str) -> int:
     """The largest number of brackets that are open at one place; brackets that never close count.
 

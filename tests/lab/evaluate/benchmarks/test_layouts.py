@@ -23,14 +23,14 @@ from tests.lab.evaluate.benchmarks.files import (
 
 @pytest.mark.parametrize("name", ROWS)
 @pytest.mark.parametrize("write", [write_jsonl, write_parquet])
-def test_the_hubs_schema(tmp_path: Path, name: str, write) -> None:
+def test_rows_of_the_hub_are_read(tmp_path: Path, name: str, write) -> None:
     file = write(tmp_path / ("rows" + {write_jsonl: ".jsonl", write_parquet: ".parquet"}[write]), ROWS[name])
     items = load_benchmark(name).items(str(file))
     assert [item.reference_answer for item in items] == REFERENCES[name]
     questions = [row.get("question") or row["problem"] for row in ROWS[name]]
     assert all(q in item.prompt[-1]["content"] for q, item in zip(questions, items, strict=True))
-    own = [row.get("id", row.get("unique_id", row.get("question_id"))) for row in ROWS[name]]
-    assert all(mine is None or item.id == str(mine) for mine, item in zip(own, items, strict=True))
+    ids = [row.get("id", row.get("unique_id", row.get("question_id"))) for row in ROWS[name]]
+    assert all(id is None or item.id == str(id) for id, item in zip(ids, items, strict=True))
     assert all(item.id for item in items)
 
 
@@ -68,7 +68,7 @@ def test_the_hubs_repositories_as_downloaded(tmp_path: Path, name: str, place: s
         assert [item.reference_answer for item in load_benchmark(name).items(str(folder))] == REFERENCES[name]
 
 
-def test_shards_in_order(tmp_path: Path) -> None:
+def test_shards_are_read_in_order(tmp_path: Path) -> None:
     for shard in (1, 0):
         rows = [{"question": f"q{shard}", "answer": str(shard)}]
         write_parquet(tmp_path / f"minerva/test-0000{shard}-of-00002.parquet", rows)
@@ -159,7 +159,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, file: str, content: bytes, me
         load_benchmark("math500").items(str(tmp_path / file))
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"no file or folder .*nowhere; give one with the rows of HuggingFaceH4/MATH-500"
     ):
@@ -171,7 +171,7 @@ def test_nothing_there(tmp_path: Path) -> None:
         load_benchmark("math500").items(str(tmp_path))
 
 
-def test_a_csv_file(tmp_path: Path) -> None:
+def test_a_csv_file_is_read(tmp_path: Path) -> None:
     with (tmp_path / "math500.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, MATH)
         writer.writeheader()

@@ -33,10 +33,10 @@ def text_with_the_answer(row: dict) -> str:
 
 
 def test_items_are_the_same_every_time_and_have_ids_of_their_own() -> None:
-    one, two = load_benchmark("quickstart").items(), load_benchmark("quickstart").items()
-    assert one == two
-    assert len({item.id for item in one}) == len(one) == 1000
-    assert isinstance(one[0].prompt, str)  # the shipped policy has no chat template
+    items, again = load_benchmark("quickstart").items(), load_benchmark("quickstart").items()
+    assert items == again
+    assert len({item.id for item in items}) == len(items) == 1000
+    assert isinstance(items[0].prompt, str)  # the shipped policy has no chat template
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def test_items_are_the_same_every_time_and_have_ids_of_their_own() -> None:
         ("word_problems", "#### 4\nDone.", "4"),
     ],
 )
-def test_the_answer_for_a_majority(name: str, text: str, answer: str) -> None:
+def test_equal_numbers_have_one_normal_form(name: str, text: str, answer: str) -> None:
     assert load_benchmark(name).get_grader().answer(text) == answer
 
 
-def test_a_task_with_data(tmp_path: Path) -> None:
+def test_a_task_with_data_is_a_benchmark(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "rows.jsonl", [{"question": "2+2?", "answer": "#### 4"}])
     benchmark = load_benchmark("gsm8k:test")
     [item] = benchmark.items(str(file))
@@ -66,7 +66,7 @@ def test_a_task_with_data(tmp_path: Path) -> None:
         load_benchmark("quickstart").items("rows.jsonl")
 
 
-def test_a_task_with_images(tmp_path: Path) -> None:
+def test_a_task_with_images_is_a_benchmark(tmp_path: Path) -> None:
     file = write_parquet(tmp_path / "rows.parquet", [geometry_row(1, "65"), geometry_row(2, "65")])
     benchmark = load_benchmark("geometry3k:validation")
     items = benchmark.items(str(file))

@@ -23,7 +23,7 @@ def write_csv(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-def test_the_reference_answer_letter_follows_its_choice(tmp_path: Path) -> None:
+def test_the_right_letter_is_that_of_the_right_choice(tmp_path: Path) -> None:
     items = GPQA.items(str(write_csv(tmp_path / "gpqa/gpqa_diamond.csv", [gpqa_row(i) for i in range(60)])))
     for number, item in enumerate(items):
         lines = item.prompt[1]["content"].splitlines()
@@ -39,13 +39,13 @@ def test_the_reference_answer_letter_follows_its_choice(tmp_path: Path) -> None:
 @pytest.mark.parametrize("write", [write_csv, write_jsonl, write_parquet])
 def test_the_order_depends_on_the_item_alone(tmp_path: Path, write) -> None:
     suffix = {write_csv: ".csv", write_jsonl: ".jsonl", write_parquet: ".parquet"}[write]
-    one = GPQA.items(str(write(tmp_path / f"one{suffix}", [gpqa_row(i) for i in range(9)])))
-    other = GPQA.items(str(write_csv(tmp_path / "other.csv", [gpqa_row(i) for i in reversed(range(9))])))
-    assert {item.id: item.prompt for item in one} == {item.id: item.prompt for item in other}
-    assert [item.id for item in one] == [f"rec{i}" for i in range(9)]
+    items = GPQA.items(str(write(tmp_path / f"rows{suffix}", [gpqa_row(i) for i in range(9)])))
+    reversed_items = GPQA.items(str(write_csv(tmp_path / "reversed.csv", [gpqa_row(i) for i in reversed(range(9))])))
+    assert {item.id: item.prompt for item in items} == {item.id: item.prompt for item in reversed_items}
+    assert [item.id for item in items] == [f"rec{i}" for i in range(9)]
 
 
-def test_a_repr_shows_the_id_only(tmp_path: Path) -> None:
+def test_a_repr_shows_the_id_alone(tmp_path: Path) -> None:
     items = GPQA.items(str(write_csv(tmp_path / "rows.csv", [gpqa_row(1)])))
     assert repr(items) == "[Item(id='rec1')]"
     assert GPQA.private
@@ -79,7 +79,7 @@ def test_no_error_quotes_a_broken_file(tmp_path: Path, file: str) -> None:
 
 def whole_story(error: BaseException) -> str:
     """The message, the notes and the causes, also those that a traceback hides."""
-    told = "".join(traceback.format_exception(error))
+    story = "".join(traceback.format_exception(error))
     while error := error.__cause__ or error.__context__:
-        told += str(error)
-    return told
+        story += str(error)
+    return story

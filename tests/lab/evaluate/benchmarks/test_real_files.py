@@ -32,13 +32,13 @@ def items_of(name: str, data: Path) -> list[Item]:
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_a_folder_with_all_files(shared_data: Path, name: str) -> None:
+def test_a_folder_with_all_files_is_read(shared_data: Path, name: str) -> None:
     items = items_of(name, shared_data / "benchmarks")
     assert len(items) == len({item.id for item in items}) == COUNTS[name]
     assert all(item.prompt[-1]["role"] == "user" and item.reference_answer for item in items)
 
 
-def test_gsm8k(shared_data: Path) -> None:
+def test_gsm8k_has_its_test_rows(shared_data: Path) -> None:
     items = items_of("gsm8k", shared_data)
     assert len(items) == len({item.id for item in items}) == 1319
     assert items == load_benchmark("gsm8k").items(str(shared_data / "gsm8k/test.jsonl"))
@@ -63,14 +63,14 @@ def test_prompts_are_those_of_the_papers_evaluation(shared_data: Path, name: str
 
 
 def test_math500_is_the_same_in_both_files(shared_data: Path) -> None:
-    own = items_of("math500", shared_data / "benchmarks")
+    items = items_of("math500", shared_data / "benchmarks")
     suite = load_benchmark("math500").items(str(shared_data / "benchmarks/math_suite.parquet"))
-    strip = {(item.prompt[1]["content"].strip(), item.reference_answer) for item in own}
+    strip = {(item.prompt[1]["content"].strip(), item.reference_answer) for item in items}
     assert strip == {(item.prompt[1]["content"].strip(), item.reference_answer) for item in suite}
-    assert own[0].id.startswith("test/")
+    assert items[0].id.startswith("test/")
 
 
-def test_mmlu_pro_trusts_the_letter(shared_data: Path) -> None:
+def test_mmlu_pro_uses_the_letter_of_the_answer(shared_data: Path) -> None:
     rows = READERS[".parquet"](shared_data / "benchmarks/mmlu_pro.parquet")
     wrong = [row for row in rows if "ABCDEFGHIJ".index(row["answer"]) != row["answer_index"]]
     assert len(wrong) == 1

@@ -21,7 +21,7 @@ def test_the_papers_benchmarks() -> None:
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_an_entry_is_complete(name: str) -> None:
+def test_each_benchmark_is_complete(name: str) -> None:
     benchmark = BENCHMARKS[name]
     assert benchmark.name == name
     assert benchmark.get_grader() is GRADERS[benchmark.grader]
@@ -47,13 +47,13 @@ def test_an_entry_is_complete(name: str) -> None:
         ),
     ],
 )
-def test_unknown_names(name: str, message: str) -> None:
+def test_unknown_names_are_refused(name: str, message: str) -> None:
     pytest.importorskip("reasoning_gym")
     with pytest.raises(ValueError, match=message):
         load_benchmark(name)
 
 
-def test_the_task_of_a_recipe(tmp_path: Path) -> None:
+def test_the_task_of_a_recipe_is_a_benchmark(tmp_path: Path) -> None:
     pytest.importorskip("reasoning_gym")
     recipe = tmp_path / "mine.yaml"
     options = {"generator": "products", "config": {"max_terms": 3}, "template": "{question}!"}
@@ -78,7 +78,7 @@ def test_the_task_of_a_recipe(tmp_path: Path) -> None:
         ("task: nonsense", r"^recipe \S+mine.yaml: unknown task 'nonsense'; choose one of"),
     ],
 )
-def test_a_recipe_without_a_task(tmp_path: Path, text: str | None, message: str) -> None:
+def test_a_recipe_without_a_task_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
         (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(ValueError, match=message):
@@ -93,7 +93,7 @@ def test_a_recipe_without_a_task(tmp_path: Path, text: str | None, message: str)
         ("offline", r"Idavidrein/gpqa cannot be reached \(ConnectionError\): check the network, or give"),
     ],
 )
-def test_the_hub_fails(monkeypatch, error: str, message: str) -> None:
+def test_errors_of_the_hub_say_what_to_do(monkeypatch, error: str, message: str) -> None:
     import datasets
     from datasets.exceptions import DatasetNotFoundError
 
@@ -111,7 +111,7 @@ def test_the_hub_fails(monkeypatch, error: str, message: str) -> None:
         load_benchmark("gpqa_diamond").items()
 
 
-def test_what_is_asked_of_the_hub(monkeypatch) -> None:
+def test_the_right_rows_are_requested_from_the_hub(monkeypatch) -> None:
     asked = []
 
     def load(hub_id: str, config: str | None, split: str) -> list[dict]:

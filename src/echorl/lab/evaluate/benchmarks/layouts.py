@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from echorl.tasks.base import final_answer
 from echorl.tasks.geometry3k import HUB_COLUMNS, RELEASE_COLUMNS, read_problem
 from echorl.tasks.rows import Row
+from echorl.tasks.verify.reading import final_answer
 
 LETTERS = "ABCDEFGHIJ"
 GPQA_WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")

@@ -12,8 +12,8 @@ from echorl.lab.evaluate.benchmarks.base import Benchmark, Item
 from echorl.lab.evaluate.benchmarks.layouts import short_hash
 from echorl.support.texts import parse_json
 from echorl.tasks import Task, Verifier
-from echorl.tasks.base import final_answer
 from echorl.tasks.verify import GRADERS, Verdict
+from echorl.tasks.verify.reading import final_answer
 
 PROMPT_COLUMNS = ("prompt", "demonstration", "question", "image", "images")
 """Columns of a task's rows that its verifier does not read."""

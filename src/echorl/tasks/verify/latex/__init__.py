@@ -13,10 +13,11 @@ from echorl.tasks.verify.latex.printing import (
 )
 from echorl.tasks.verify.latex.product import Tree, Unreadable
 from echorl.tasks.verify.latex.rational import has_decimals, has_symbols, rational
-from echorl.tasks.verify.latex.tokens import FUNCTIONS, tokenize
+from echorl.tasks.verify.latex.tokens import FUNCTIONS, ORDERS, tokenize
 
 __all__ = [
     "FUNCTIONS",
+    "ORDERS",
     "Tree",
     "Unreadable",
     "has_decimals",

@@ -63,6 +63,7 @@ _FORMULA = re.compile(r"[-+0-9.,/ ^()=*:]*|[A-Z](?:(?:,| and|, and) [A-Z])+")
 _SIGNS = {"<=": "le", ">=": "ge", "==": "=", "**": "^"}
 
 ORDERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+"""Word for an order of magnitude -> its value."""
 PLAIN_NAMES = frozenset(
     "pi infinity inf infty asin acos atan floor ceil ceiling binomial alpha beta gamma delta epsilon zeta theta iota "
     "kappa lambda sigma tau rho phi psi upsilon omega Gamma Delta Theta Lambda Sigma Upsilon Omega".split()
