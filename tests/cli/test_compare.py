@@ -31,7 +31,7 @@ def jobs(monkeypatch):
         if failed := [job.name for job in jobs if job.name in seen["fail"]]:
             raise JobsFailed("; ".join(f"{name} failed (all of it: {name}/log)" for name in failed))
 
-    monkeypatch.setattr("echorl.cli.compare.run_jobs", run_jobs)
+    monkeypatch.setattr("echorl.lab.compare.conduct.run_jobs", run_jobs)
     return seen
 
 
@@ -303,7 +303,7 @@ def test_the_tables_of_a_pack_overwrite_nobody_s_results(write_study, jobs, fail
         ({"arms": {"grpo": "none"}}, "notes.arms.grpo is not an object"),
         ({"arms": {"grpo": {"costs": 2}}}, "notes.arms.grpo.costs is not text"),
         ({"arms": {"x": {}}}, "notes: 'x' is no arm; there are grpo, echorl"),
-        ({"advice": []}, "notes has no 'advice': it has arms, note and tables"),
+        ({"advice": []}, "notes has no 'advice': it has title, about, findings, arms, note, tables"),
         (
             {"tables": [{"title": "t", "head": ["a"], "rows": [["1", "2"]]}]},
             "notes: the table 't' has an empty head, or a row of another length than its head",

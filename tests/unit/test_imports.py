@@ -143,8 +143,8 @@ def test_the_direction_of_imports(part: str) -> None:
     assert [(file, name) for here, file, name in ALL if here == part and part_of(name) not in allowed] == []
 
 
-def test_importing_the_core_loads_nothing_heavy() -> None:
-    code = f"import sys, echorl; print([name for name in {HEAVY} if name in sys.modules])"
+def test_importing_the_core_and_the_methods_loads_nothing_heavy() -> None:
+    code = f"import sys, echorl, echorl.methods; print([name for name in {HEAVY} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

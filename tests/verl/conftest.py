@@ -136,7 +136,7 @@ class Lab:
     def environment(self, **more: str) -> dict[str, str]:
         own = dict(VERL_PLATFORM="cpu", VERL_ENGINE_DEVICE="cuda", OMP_NUM_THREADS="1", VLLM_CPU_KVCACHE_SPACE="1")
         own |= dict(TOKENIZERS_PARALLELISM="false", HYDRA_FULL_ERROR="1", RAY_DEDUP_LOGS="0")
-        own["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(self.folder / "site")])
+        own["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "src"), str(self.folder / "site")])
         own["RAY_worker_register_timeout_seconds"] = str(int(120 * PATIENCE))
         own["RAY_memory_monitor_refresh_ms"] = "0"  # else others' memory decides whether a worker lives
         return os.environ | own | more

@@ -12,7 +12,8 @@ from echorl.cli import main
 from echorl.lab.evaluate.benchmarks import Item
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.engines import Transformers, Vllm
-from echorl.lab.evaluate.plan import Chunk, Request, Sampling
+from echorl.lab.evaluate.plan import Chunk, Request
+from echorl.lab.options import Sampling
 from tests.lab.evaluate.test_engines import TEMPLATE, save
 
 

@@ -58,7 +58,7 @@ def make_dataset(own: TrainArguments, task: Task | None, part: str) -> Dataset:
     """The rows of `part`, "train" or "eval"; they have a `prompt`."""
     size, split, file = (getattr(own, f"{part}_{what}") for what in ("size", "split", "file"))
     if task is not None:
-        return task.dataset(split, size=size, seed=own.task_seed)
+        return task.dataset(split, size=size)
     if own.train_file is not None:
         if file is None:
             raise UserError("eval_strategy asks for an evaluation: name its rows in eval_file.")

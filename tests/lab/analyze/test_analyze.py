@@ -21,9 +21,9 @@ from echorl.lab.evaluate.benchmarks import Item
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.engines import Response
 from echorl.lab.evaluate.metrics import mean_of_runs
-from echorl.lab.evaluate.plan import Sampling
 from echorl.lab.jobs import Silent
 from echorl.lab.mine.scorer import Scorer
+from echorl.lab.options import Sampling
 from echorl.models.loading import load_policy
 from tests.lab.conftest import save_model
 from tests.trl import tiny

@@ -9,7 +9,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from echorl.lab.evaluate.benchmarks import Item, load_benchmark
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.engines import Transformers, Vllm, check_vllm, start
-from echorl.lab.evaluate.plan import Chunk, Request, Sampling, Work
+from echorl.lab.evaluate.plan import Chunk, Request, Work
+from echorl.lab.options import Sampling
 from tests.trl.tiny import PIECES, make_tokenizer
 
 TEMPLATE = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}={% endif %}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from echorl.lab.evaluate.plan import Sampling, room, seed_of
+from echorl.lab.evaluate.plan import room, seed_of
+from echorl.lab.options import Sampling
 from tests.lab.evaluate.fakes import work
 
 
@@ -68,7 +69,7 @@ def test_no_room(longest, wanted):
 
 @pytest.mark.parametrize("name", ["samples", "limit", "batch_size", "max_new_tokens"])
 def test_counts_below_one(name):
-    with pytest.raises(ValueError, match=f"^{name}=0 is not allowed: give 1 or more"):
+    with pytest.raises(ValueError, match=f"^{name}=0 is not allowed: it must be .*a whole number from 1 to"):
         Sampling(**{name: 0})
 
 
@@ -77,5 +78,5 @@ def test_counts_below_one(name):
     [("temperature", -0.1), ("temperature", float("nan")), ("top_p", 0.0), ("top_p", 1.1), ("seed", -1)],
 )
 def test_settings_out_of_range(name, value):
-    with pytest.raises(ValueError, match=f"^{name}={value} is not allowed: give"):
+    with pytest.raises(ValueError, match=f"^{name}={value} is not allowed: it must be"):
         Sampling(**{name: value})

@@ -12,9 +12,9 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from echorl.cli import main
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.engines import Transformers
-from echorl.lab.evaluate.plan import Sampling
 from echorl.lab.evaluate.run import evaluate, prepare, settings_of
 from echorl.lab.evaluate.store import Store, read_samples
+from echorl.lab.options import Sampling
 from tests.trl import tiny_vision
 
 NAMES = ("aime24", "aime25", "amc", "math500", "minerva", "olympiadbench", "arc_challenge", "mmlu_pro", "gsm8k")

@@ -16,7 +16,8 @@ from transformers.modeling_outputs import CausalLMOutput
 from echorl.lab.evaluate.benchmarks import Benchmark, Item
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.plan import Work
-from echorl.lab.probe import Plan, probe
+from echorl.lab.probe.plan import Plan
+from echorl.lab.probe.run import probe
 from echorl.tasks.verify.base import Verdict
 from tests.lab.conftest import save_model
 from tests.trl import tiny

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.grading import describe, golds_of, sampled_row, score
-from echorl.lab.evaluate.plan import Sampling, Work, room
+from echorl.lab.evaluate.plan import Work, room
 from echorl.lab.evaluate.store import RESULTS, Store, write_samples
 from echorl.lab.evaluate.summary import Scored, averages
 from echorl.lab.jobs import Silent, View
+from echorl.lab.options import Sampling
 from echorl.support.installed import versions
 from echorl.support.stored import write_json
 

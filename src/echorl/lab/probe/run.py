@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from echorl.core.steps import StepDelimiters, segment_steps
+from echorl.core.steps import StepDelimiters
 from echorl.lab.evaluate.benchmarks.layouts import short_hash
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.plan import Work, seed_of
@@ -22,7 +22,7 @@ from echorl.lab.jobs import Silent, View
 from echorl.lab.probe.folder import Part, ProbeFolder
 from echorl.lab.probe.gradients import Gradients
 from echorl.lab.probe.plan import Plan
-from echorl.lab.probe.rules import Group, factor, weigh_all
+from echorl.lab.probe.rules import Group, factor, make_group, weigh_all
 from echorl.lab.probe.summary import sum_up
 from echorl.models.loading import tokenizer_of
 
@@ -106,7 +106,7 @@ def _check(work: Work) -> None:
 
 def _settings(work: Work, plan: Plan, checkpoint: Checkpoint) -> dict[str, Any]:
     """What gradients depend on; a second call has to have the same. How many prompts there are is none of it."""
-    own = {name: value for name, value in vars(plan).items() if name != "prompts_per_batch"}
+    own = {name: value for name, value in plan.settings().items() if name != "prompts_per_batch"}
     sampled = {"samples": work.samples, "max_new_tokens": work.max_new_tokens}
     return {"model": checkpoint.fingerprint(), "benchmark": work.benchmark.name, **sampled, **own}
 
@@ -145,6 +145,7 @@ class _Prober:
         self.work, self.plan, self.checkpoint, self.delimiters = work, plan, checkpoint, delimiters
         self._start = start
         self.size = work.samples + plan.baseline_samples
+        self.rules = plan.rules()
 
     @cached_property
     def loaded(self) -> tuple[Any, Any, Gradients]:
@@ -192,7 +193,7 @@ class _Prober:
         count, limit, ends = self.work.samples, self.work.max_new_tokens, ends_of(*self.loaded[:2])
         own = responses[:count]
         group = self._group(index, own, success, *gradients.score(prompt, own, temperature))
-        weights = weigh_all(group, self.plan.loss_type)
+        weights = weigh_all(group, self.plan.loss_type, self.rules)
         patterns, mix = factor(weights)
         return {
             "vectors": mix @ gradients.read(prompt, own, patterns, temperature),
@@ -206,18 +207,7 @@ class _Prober:
     def _group(
         self, index: int, own: list[list[int]], success: torch.Tensor, logp: torch.Tensor, entropy: torch.Tensor
     ) -> Group:
-        pad = torch.nn.utils.rnn.pad_sequence
-        ids = pad([torch.tensor(one) for one in own], batch_first=True)
-        mask = torch.arange(ids.shape[1]) < torch.tensor([len(one) for one in own]).unsqueeze(1)
         others = success[len(own) :]
-        return Group(
-            index=index,
-            mask=mask,
-            logp=logp,
-            entropy=entropy,
-            steps=segment_steps(ids, mask, self.delimiters),
-            success=success[: len(own)],
-            tracked=float(others.float().mean()) if len(others) else None,
-            max_new_tokens=self.work.max_new_tokens,
-            seed=self.plan.seed,
-        )
+        group = make_group(index, own, success[: len(own)], logp, entropy, self.delimiters, self.work.max_new_tokens)
+        tracked = float(others.float().mean()) if len(others) else None
+        return dataclasses.replace(group, tracked=tracked, seed=self.plan.seed)

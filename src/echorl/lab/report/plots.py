@@ -44,6 +44,11 @@ def as_percent(ax: Axes, *, decimals: int | None) -> None:
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
 
 
+def plain_text(text: str) -> str:
+    """Return the text, not read as mathematics; a leading underscore would hide a label from the legend."""
+    return re.sub(r"^_", "\u2009_", text.replace("$", r"\$"))
+
+
 STYLE: dict[Any, Any] = {  # matplotlib's type of the keys is a list of all its settings
     "font.size": 9,
     "axes.titlesize": 10,
