@@ -93,8 +93,8 @@ $(LIGHTEVAL_READY): constraints-lighteval.txt
 rivals: $(READY)  ## the rivals' study: tables and figures from its stored runs
 	$(BIN)/python -m benchmarks.rivals
 
-# Who imports whom, the names of TRL that the trainer depends on, and the options of the commands.
-STRUCTURE := tests/unit/test_imports.py tests/trl/test_contract.py tests/cli/test_options.py
+# Who imports whom, the names of TRL that the trainer depends on, and the options, which are declared once.
+STRUCTURE := tests/unit/test_imports.py tests/trl/test_contract.py tests/trl/test_config.py
 
 lint: $(READY)  ## ruff, mypy over the package, and the tests of its structure
 	$(BIN)/ruff check .
