@@ -17,7 +17,7 @@ TOO_DEEP = f"nested more than {MOST_NESTED} deep"
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text; bytes are UTF-8.
+    """Return the value of a JSON text; bytes are UTF-8.
 
     Raises:
         ValueError: it is not UTF-8, not JSON, or nested too deep; the message is the reason alone, without a full stop.
@@ -33,7 +33,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_yaml(text: str | bytes) -> Any:
-    """The value of a YAML text; bytes are UTF-8.
+    """Return the value of a YAML text; bytes are UTF-8.
 
     Raises:
         ValueError: it is not UTF-8, not YAML, has a key twice, or is nested too deep; the message as in `parse_json`.
@@ -107,7 +107,7 @@ def problem_of_name(text: str) -> str | None:
 
 
 def finite_number(value: Any) -> float | None:
-    """The finite float that a number, a number written as text, true or false stands for; None for anything else.
+    """Return the finite float that a number, number as text, true or false stands for; None for anything else.
 
     >>> finite_number(True), finite_number("0.5"), finite_number(10**400), finite_number("nan"), finite_number([1.0])
     (1.0, 0.5, None, None, None)

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
 
-from echorl.support.stored import replacing
+from echorl.support.files import replacing
 from echorl.trl.resume import ResumeSettings, other_method, resume_plan
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ logger = logging.get_logger(__name__)
 def save(trainer: EchoGRPOTrainer, trial: Any) -> None:
     """Write this process's state into the checkpoint that the trainer is about to write.
 
-    Written first, so that a checkpoint with a trainer state always has it too; and in one move, so that a kill leaves
+    Form first, so that a checkpoint with a trainer state always has it too; and in one move, so that a kill leaves
     no half of it.
     """
     folder = Path(trainer._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{trainer.state.global_step}"

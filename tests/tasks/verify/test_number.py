@@ -212,7 +212,9 @@ HEDGES = [
 
 
 def test_one_number_is_read() -> None:
-    cases = [(gold, answer, read_quantity(answer)) for gold, answers in ACCEPTED.items() for answer in answers]
+    cases = [
+        (reference, answer, read_quantity(answer)) for reference, answers in ACCEPTED.items() for answer in answers
+    ]
     assert [case for case in cases if case[2] is None or Fraction(case[0]) not in case[2].values] == []
 
 
@@ -222,7 +224,7 @@ def test_hedges_are_no_answer_of_42() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "gold", "score"),
+    ("text", "reference_answer", "score"),
     [
         ("#### Final Answer\n\n18", "18", 1.0),
         ("#### Final Answer\n\nThe answer is $18.\nDone.", "18", 1.0),
@@ -251,8 +253,8 @@ def test_hedges_are_no_answer_of_42() -> None:
         ("#### 42", "1e999", 0.0),
     ],
 )
-def test_completions(text: str, gold: str, score: float) -> None:
-    assert GRADER.grade([text], [gold])[0].score == score
+def test_completions(text: str, reference_answer: str, score: float) -> None:
+    assert GRADER.grade([text], [reference_answer])[0].score == score
 
 
 def test_roots_go_to_math_verify_and_equations_with_them_have_to_be_true() -> None:
