@@ -84,8 +84,9 @@ def group_areas(arm: Arm, *, over: str = "step") -> GroupAreas | None:
     places = {tuple(line.x) for line in lines.values() if line.x}
     if len(places) != 1:
         return None
+    [x] = places
     shares = {kind: line.y for kind, line in lines.items() if line.x}
-    return GroupAreas(f"Groups of rollouts, {arm.label}", name, *places, shares)
+    return GroupAreas(f"Groups of rollouts, {arm.label}", name, x, shares)
 
 
 def groups_table(arms: Sequence[Arm]) -> list[Table]:
