@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from echorl.methods.luffy import LUFFY, RLWithSFT
+from echorl.methods.luffy import LUFFY
+from echorl.methods.rl_sft import RLWithSFT
 
 
 def gradient(method, logp: list[float], advantage: float) -> tuple[list[float], list[float]]:

@@ -103,3 +103,13 @@ def test_a_file_is_read_once_while_it_stays_the_same(model, monkeypatch):
     assert len(reads) == 1
     path.write_bytes(b"other")
     assert fingerprint.hash_file(path) != first
+
+
+def test_a_rule_counts_by_the_content_of_its_file(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_rule.py").write_text("one")
+    before = key(model, method="my_rule.py:MyRule")
+    assert list(before["files"]) == ["my_rule.py"]
+    (tmp_path / "my_rule.py").write_text("two")
+    assert key(model, method="my_rule.py:MyRule") != before
+    assert key(model, method="grpo")["files"] == {}

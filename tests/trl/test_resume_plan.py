@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from echorl.methods.base import NO_FILE
 from echorl.trl.resume import ResumeSettings, resume_plan
 
 PLAIN = ResumeSettings(
@@ -210,3 +211,16 @@ def test_a_smaller_coefficient_goes_on_within_a_batch():
     old = replace(PLAIN, num_iterations=2, echo_coef=0.1)
     for coef in (0.0, 0.001, 0.5):
         assert resume_plan(old, replace(old, echo_coef=coef), 2).action == "go_on"
+
+
+def test_an_edited_rule_is_refused_and_one_without_a_file():
+    old = replace(PLAIN, method="my_rule.py:MyRule", method_hash="before")
+    for step in (3, 4):  # within a generation batch, and after one
+        assert resume_plan(old, old, step).action == "go_on"
+        plan = resume_plan(old, replace(old, method_hash="after"), step)
+        assert plan.action == "refuse"
+        assert plan.sentence.startswith("the file of method='my_rule.py:MyRule' was edited since the checkpoint: ")
+    typed = replace(old, method="typed", method_hash=NO_FILE)
+    plan = resume_plan(typed, typed, 4)
+    assert plan.action == "refuse"
+    assert plan.sentence.startswith("method='typed' has no file to compare with the checkpoint's: ")

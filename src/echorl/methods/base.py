@@ -1,8 +1,7 @@
-"""What a method is: the trainer's settings that make it, its own options, and the pure functions that it adds."""
+"""`Method`, which a rule for advantages derives from, and the calls of its hooks with their results checked."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -12,7 +11,11 @@ import torch
 from torch import Tensor
 
 from echorl.core.groups import Groups
+from echorl.core.options import check_options
 from echorl.core.statistics import KINDS
+
+NO_FILE = "no file"
+"""`Method.source_hash` of a class that was typed into a notebook or an interpreter."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,6 +44,16 @@ class Batch:
         return self.kinds.degenerate[self.groups]
 
     @property
+    def all_success(self) -> Tensor:
+        """bool [N]: the rollout has a verdict, and every verdict of its group is a success."""
+        return self.of_kind("all_success") & self.scored
+
+    @property
+    def all_fail(self) -> Tensor:
+        """bool [N]: the rollout has a verdict, and every verdict of its group is a failure."""
+        return self.of_kind("all_fail") & self.scored
+
+    @property
     def counts(self) -> tuple[Tensor, Tensor]:
         """int64 [G] twice: how many rollouts of each group are right, and how many have a verdict."""
         zeros = torch.zeros_like(self.kinds.kind)
@@ -60,99 +73,63 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """The trainer's own method: nothing set, nothing added. Others override what they change.
+    """The trainer's own method: nothing set, nothing added. A method overrides what it changes.
+
+    A rule is pure: its hooks return new tensors and remember nothing between batches.
 
     Attributes:
-        settings: fields of the trainer's config and their values; a field that the user set otherwise keeps the user's.
-        fixed: those of them that no user may set otherwise.
-        part: what the trainer must do besides, by name ("trace", "hint", "dynamic_sampling", ...); None: nothing.
-        needs_verdicts: whether the verifier's word is needed, and not the rewards alone.
+        settings: fields of the trainer's config and their values. A field that the user wrote keeps the user's value.
+        fixed: those of the settings that a user cannot change.
+        part: import string of the hooks with which a trainer samples otherwise; None: it samples as without a method.
+        needs_verdicts: whether the rule reads verdicts (`success`), and not rewards alone.
+        source_hash: hash of the file that holds a user's rule; "" of echorl's own, `NO_FILE` of a class without a file.
     """
 
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     fixed: ClassVar[tuple[str, ...]] = ()
     part: ClassVar[str | None] = None
-    needs_verdicts: ClassVar[bool] = False
+    source_hash: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def needs_verdicts(self) -> bool:
+        """True for every rule that does not say otherwise."""
+        return self._overrides("advantages") or self._overrides("token_advantages") or self._overrides("left_out")
 
     @property
     def leaves_out(self) -> bool:
-        """Whether `left_out` does anything."""
-        return type(self).left_out is not Method.left_out
+        """Whether `left_out` can return a rollout."""
+        return self._overrides("left_out")
 
     @property
     def needs_entropy(self) -> bool:
-        """Whether `token_advantages` does anything."""
-        return False
+        """Whether `token_advantages` changes anything."""
+        return self._overrides("token_advantages")
+
+    def _overrides(self, hook: str) -> bool:
+        return getattr(type(self), hook) is not getattr(Method, hook)
 
     def buffer_of(self, max_completion_length: int) -> int:
-        """Tokens below the limit over which a rollout's length is punished; 0: none."""
+        """Return the number of tokens below the limit over which a rollout's length is punished; 0: none."""
         return 0
 
     def advantages(self, advantages: Tensor, batch: Batch) -> Tensor:
-        """Change the group-relative advantages [N] of a batch."""
+        """Return the advantages [N], given the trainer's group-relative ones."""
         return advantages
 
-    def informative(self, advantages: Tensor, batch: Batch) -> Tensor:
-        """bool [N]: rollouts with a policy gradient. `advantages` [N] are the method's; of equal rewards the trainer's
-        can differ from 0 by rounding.
-        """
-        return ~batch.degenerate
-
     def entropy_rows(self, batch: Batch) -> Tensor:
-        """bool [N]: the rollouts whose token entropies `token_advantages` uses."""
-        return torch.zeros_like(batch.success)
+        """Return bool [N], the rollouts whose token entropies `token_advantages` reads."""
+        return torch.full_like(batch.success, self.needs_entropy)
 
     def token_advantages(self, advantages: Tensor, entropy: Tensor, mask: Tensor, batch: Batch) -> Tensor:
-        """Advantages [B] as [B, T], from entropies [B, T] in nats (NaN: unknown) of the tokens in the loss, `mask`."""
-        raise NotImplementedError
+        """Return the advantages [B] of some rollouts as [B, T], one a token.
+
+        `entropy` [B, T] is in nats, NaN where it is unknown; `mask` bool [B, T] tells the tokens in the loss.
+        """
+        return advantages.unsqueeze(1).expand_as(entropy)
 
     def left_out(self, batch: Batch) -> Tensor:
-        """bool [N]: rollouts outside the policy loss, its denominators, the KL and the entropy bonus."""
+        """Return bool [N], the rollouts to exclude from the loss, its denominators, the KL and the entropy bonus."""
         return torch.zeros_like(batch.success)
-
-
-def check_positive(**values: float) -> None:
-    """ValueError for the first that is not a positive number."""
-    for name, value in values.items():
-        if not _is_number(value) or not value > 0:
-            raise ValueError(f"{name}={value!r} is not allowed: it must be positive.")
-
-
-def check_number(**values: float) -> None:
-    """ValueError for the first that is not a finite number."""
-    for name, value in values.items():
-        if not _is_number(value) or not math.isfinite(value):
-            raise ValueError(f"{name}={value!r} is not allowed: it must be a number.")
-
-
-def check_not_negative(**values: float) -> None:
-    """ValueError for the first that is not a finite number of at least 0."""
-    check_number(**values)
-    for name, value in values.items():
-        if value < 0:
-            raise ValueError(f"{name}={value!r} is not allowed: it must be at least 0.")
-
-
-def check_share(**values: float) -> None:
-    """ValueError for the first that is not a number from 0 to 1."""
-    for name, value in values.items():
-        if not _is_number(value) or not 0 <= value <= 1:
-            raise ValueError(f"{name}={value!r} is not allowed: it must be a number from 0 to 1.")
-
-
-def check_whole(least: int, **values: int) -> None:
-    """ValueError for the first that is not a whole number, or less than `least`."""
-    for name, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name}={value!r} is not allowed: it must be a whole number of at least {least}.")
-
-
-def check_flag(**values: bool) -> None:
-    """ValueError for the first that is neither true nor false (the text "false" is neither)."""
-    for name, value in values.items():
-        if not isinstance(value, bool):
-            raise ValueError(f"{name}={value!r} is not allowed: it must be true or false.")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from echorl.methods.base import Batch
-from echorl.methods.group_relative import GRPO
+from echorl.methods.grpo import GRPO
+from echorl.methods.registry import register_method
 
 
+@register_method("exclude_degenerate")
 @dataclass(frozen=True, kw_only=True)
 class ExcludeDegenerate(GRPO):
     """GRPO whose groups of equal rewards leave the loss's denominator, the KL and the entropy bonus (TRL issue 6367).
 
     They have no policy gradient, but in a mean over rows or tokens they make that of the other groups smaller, by their
-    share of the batch. Of a batch of such groups alone nothing is left.
+    share of the batch. A batch of such groups alone has an empty loss.
     """
+
+    needs_verdicts = False
 
     def left_out(self, batch: Batch) -> Tensor:
         return batch.degenerate

@@ -1,4 +1,4 @@
-"""LUFFY: an expert's trace in the group, learned off-policy; and its baseline, RL with an SFT loss on the trace."""
+"""LUFFY: an expert's trace in the group, learned off-policy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from echorl.methods.base import Method, check_positive
+from echorl.core.options import option
+from echorl.methods.base import Method
+from echorl.methods.registry import register_method
 
 NO_CLIP = 1e6
 """A bound on the ratio's distance from 1 that nothing reaches."""
@@ -28,10 +30,11 @@ class Traced(Method):
     """Whether the loss is the mean over a batch's trace tokens, else as Dr.GRPO's: the sum over B x max length."""
 
     def trace_loss(self, logp: Tensor, advantages: Tensor) -> Tensor:
-        """Loss [B, T] of a trace's tokens; `logp` [B, T] with graph, `advantages` [B, 1]."""
+        """Return the loss [B, T] of a trace's tokens; `logp` [B, T] with graph, `advantages` [B, 1]."""
         raise NotImplementedError
 
 
+@register_method("luffy")
 @dataclass(frozen=True, kw_only=True)
 class LUFFY(Traced):
     """Of a group's G rollouts one is the expert's trace; A = r - mean over all G (arXiv 2504.14945).
@@ -41,9 +44,6 @@ class LUFFY(Traced):
 
     The paper divides by the group's std, the authors' script does not: as the script. The mean is the whole group's,
     trace included, as they answer in issue 44 of their repository.
-
-    Args:
-        gamma: of the shaping.
     """
 
     settings = MappingProxyType(
@@ -59,35 +59,8 @@ class LUFFY(Traced):
 
     fixed = ("loss_type",)  # a trace's term is normalised as in Dr.GRPO
 
-    gamma: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_positive(gamma=self.gamma)
+    gamma: float = option(0.1, "gamma in the shaping f(pi) = pi / (pi + gamma).", gt=0)
 
     def trace_loss(self, logp: Tensor, advantages: Tensor) -> Tensor:
         """-A pi / (pi + gamma), as sigmoid(logp - log gamma), whose gradient stays finite as pi goes to 0."""
         return -advantages * torch.sigmoid(logp - torch.tensor(self.gamma).log().to(logp))
-
-
-@dataclass(frozen=True, kw_only=True)
-class RLWithSFT(Traced):
-    """LUFFY's baseline: Dr.GRPO on the G - 1 rollouts, plus `weight` times the NLL of the trace (mean over its tokens).
-
-    The first term is divided by all G rows, the trace's included, as TRL divides: it is (G - 1) / G of Dr.GRPO's.
-
-    Args:
-        weight: of the NLL.
-    """
-
-    settings = MappingProxyType({"loss_type": "dr_grpo", "scale_rewards": "none", "epsilon": 0.2, "beta": 0.0})
-
-    in_group = False
-    mean_over_tokens = True
-
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_positive(weight=self.weight)
-
-    def trace_loss(self, logp: Tensor, advantages: Tensor) -> Tensor:
-        return -self.weight * logp

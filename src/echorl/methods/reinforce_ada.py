@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from echorl.methods.base import check_whole
-from echorl.methods.group_relative import EPSILON, GRPO
+from echorl.core.options import option
+from echorl.methods.grpo import EPSILON, GRPO
+from echorl.methods.registry import register_method
 
 
+@register_method("reinforce_ada")
 @dataclass(frozen=True, kw_only=True)
 class ReinforceAda(GRPO):
     """GRPO on G of a prompt's pool, half right and half wrong, with the pool's mean and std (arXiv 2510.04996).
@@ -18,20 +20,10 @@ class ReinforceAda(GRPO):
     A round samples every prompt whose pool does not have G // 2 right rollouts and G - G // 2 wrong ones yet. What is
     short of one half is filled up with the other, the earliest first. The authors' script has no std (`scale_rewards:
     none`), keeps 4 rollouts and samples 8 in a round (`num_generations: 4` with two groups a round).
-
-    Args:
-        max_rounds: at most so many rounds, the first included; 1, with one group a round: GRPO.
-        groups_per_round: groups of G rollouts that a round samples of each prompt.
-
-    Raises:
-        ValueError: a value is no whole number of at least 1.
     """
 
-    max_rounds: int = 4
-    groups_per_round: int = 1
-
-    def __post_init__(self) -> None:
-        check_whole(1, max_rounds=self.max_rounds, groups_per_round=self.groups_per_round)
+    max_rounds: int = option(4, "Most rounds, the first included; 1, with one group a round: GRPO.", ge=1)
+    groups_per_round: int = option(1, "Groups of G rollouts that a round samples of each prompt.", ge=1)
 
     @property
     def chooses(self) -> bool:
@@ -43,12 +35,12 @@ class ReinforceAda(GRPO):
         return "reinforce_ada" if self.chooses else None
 
     @property
-    def needs_verdicts(self) -> bool:  # type: ignore[override]
+    def needs_verdicts(self) -> bool:
         return self.chooses
 
 
 def unfinished(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> list[int]:
-    """The prompts whose pool has a verdict, and too few rollouts of one kind.
+    """Return the prompts whose pool has a verdict, and too few rollouts of one kind.
 
     `right` and `wrong`, bool [M], tell the rollouts in the loss that succeeded and failed; neither: no verdict. `owner`
     int64 [M] is the prompt's number. All are of all rollouts so far.
@@ -63,19 +55,19 @@ def unfinished(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> list[i
 
 
 def balanced(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> Tensor:
-    """bool, one entry a prompt: its pool has size // 2 right rollouts and enough wrong ones for the rest."""
+    """Return bool, one entry a prompt: its pool has size // 2 right rollouts and enough wrong ones for the rest."""
     num_right, num_wrong = counts(right, wrong, owner)
     return (num_right >= size // 2) & (num_wrong >= size - size // 2)
 
 
 def counts(right: Tensor, wrong: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-    """int64, one entry a prompt: how many of its pool are right, and how many wrong."""
+    """Return int64, one entry a prompt, twice: how many of its pool are right, and how many wrong."""
     num = int(owner.max()) + 1
     return _sum(right.long(), owner, num), _sum(wrong.long(), owner, num)
 
 
 def choose(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> Tensor:
-    """bool [M]: `size` rollouts of every prompt, size // 2 of them right as far as its pool goes, the earliest first.
+    """Return bool [M]: `size` rollouts of every prompt, the earliest first, half of them right as far as there are.
 
     Those that are neither fill up a pool that has too few of both.
     """
@@ -90,16 +82,16 @@ def choose(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> Tensor:
 
 
 def _rank(kind: Tensor, owner: Tensor, num: int) -> Tensor:
-    """int64 [M]: how many of its prompt's rollouts up to this one are of the kind."""
+    """Return int64 [M]: how many of its prompt's rollouts up to this one are of the kind."""
     mine = owner.unsqueeze(1) == torch.arange(num, device=owner.device)
     return (mine & kind.unsqueeze(1)).cumsum(0).gather(1, owner.unsqueeze(1)).squeeze(1)
 
 
 def pool_advantages(rewards: Tensor, owner: Tensor, *, scale: bool) -> Tensor:
-    """[M]: (r - mean) / (std + eps), or r - mean, of each prompt's pool; 0 without a reward, and where all agree."""
-    there = ~rewards.isnan()
+    """Return [M]: (r - mean) / (std + eps), or r - mean, of each prompt's pool; 0 without a reward, or if all agree."""
+    rewarded = ~rewards.isnan()
     num = int(owner.max()) + 1
-    count = _sum(there.to(rewards), owner, num)
+    count = _sum(rewarded.to(rewards), owner, num)
     mean = _sum(rewards.nan_to_num(0.0), owner, num) / count.clamp(min=1)
     centred = (rewards - mean[owner]).nan_to_num(0.0)
     std = (_sum(centred**2, owner, num) / (count - 1).clamp(min=1)).sqrt()

@@ -34,7 +34,9 @@ def hash_files(options: Mapping[str, Any]) -> dict[str, str]:
 def _named(options: Mapping[str, Any]) -> Iterator[Path]:
     functions = options.get("reward_funcs") or []
     functions = [functions] if isinstance(functions, str) else functions
-    for name in [*functions, options.get("row_func")]:
+    method = options.get("method")
+    rule = method if ":" in str(method) else None  # a class in a file of the user's
+    for name in [*functions, options.get("row_func"), rule]:
         if name:
             yield _code(str(name))
     for name in (options.get("train_file"), options.get("eval_file"), _task_options(options).get("data")):

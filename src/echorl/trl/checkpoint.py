@@ -96,6 +96,7 @@ def resume_settings(trainer: EchoGRPOTrainer) -> ResumeSettings:
         num_iterations=args.num_iterations,
         num_processes=trainer.accelerator.num_processes,
         method=args.method,
+        method_hash=trainer.method.source_hash,
         has_memory=bool(trainer.part.state_dict()),
         echo_coef=args.echo_coef,
         echo_mine_only=args.echo_mine_only,

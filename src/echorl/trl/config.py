@@ -49,8 +49,9 @@ class EchoGRPOConfig(GRPOConfig):
         echo_entropy_from: what is done where no pass and no recorder has the logits of a batch. `"logits"` makes one
             extra forward for them; `"surprisal"` takes -log pi of the sampled tokens instead, where the engine returns
             it: no forward, but a noisy estimate that often picks another clip (docs/trl.md).
-        method: a name in `echorl.methods.METHODS` ("grpo", "dapo", "luffy", "uft", ...): each field that the
-            method sets takes the method's value, unless it is written, with whatever value. None: TRL's own.
+        method: a name in `echorl.methods.METHODS` ("grpo", "dapo", "luffy", "uft", ...), or "my_rule.py:MyRule", a
+            class in a file (relative to the working directory). Each field that the method sets takes the method's
+            value, unless it is written, with whatever value. None: TRL's own.
         method_options: the method's own options, a mapping (JSON on a command line); also a field that the method sets,
             to set it otherwise.
         echo_mine_demonstrations: whether an expert's trace in a group (LUFFY) can give an EchoClip.
@@ -119,7 +120,7 @@ class EchoGRPOConfig(GRPOConfig):
     top_entropy_quantile: float | None = _trl_setting("top_entropy_quantile")
 
     method: str | None = field(
-        default=None, metadata={"help": f"{', '.join(METHODS)}; none: TRL's own (docs/methods.md)."}
+        default=None, metadata={"help": f"{', '.join(METHODS)}, or file.py:Class; none: TRL's own."}
     )
     method_options: dict | str | None = field(
         default=None, metadata={"help": "The method's own options, a mapping (JSON on the command line)."}

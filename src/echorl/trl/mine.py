@@ -9,6 +9,7 @@ from torch import Tensor
 
 from echorl.core.rollouts import Rollouts
 from echorl.methods.base import Batch
+from echorl.methods.rules import apply_advantages, apply_token_advantages, excluded_rows, rows_with_gradient
 from echorl.trl import rollouts as dump
 from echorl.trl.parts.left_out import leave_out, log_advantages
 from echorl.trl.sources import GenerationCapture, read_entropies
@@ -37,7 +38,7 @@ def annotate(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationC
     if trainer.wants_entropy:
         _use_entropies(trainer, out, capture, rollouts, batch, informative)
     if trainer.method.leaves_out:
-        leave_out(trainer, out, trainer.method.left_out(batch), rollouts.local)
+        leave_out(trainer, out, excluded_rows(trainer.method, batch), rollouts.local)
 
 
 def _use_entropies(
@@ -52,8 +53,10 @@ def _use_entropies(
     entropy = _entropies(trainer, out, capture, rollouts, batch)
     in_loss = rollouts.in_loss
     if trainer.method.needs_entropy:
-        rows = batch.rows(rollouts.local)
-        out["advantages"] = trainer.method.token_advantages(out["advantages"], entropy, in_loss, rows)
+        rows, before = batch.rows(rollouts.local), out["advantages"].unsqueeze(1)
+        out["advantages"] = apply_token_advantages(trainer.method, out["advantages"], entropy, in_loss, rows)
+        changed = (out["advantages"] != before) & (out["advantages"] != 0) & in_loss
+        informative = informative | changed.any(1)
         means = (out["advantages"] * in_loss).sum(1) / in_loss.sum(1).clamp(min=1)
         log_advantages(trainer, trainer.accelerator.gather(means))
     if not trainer.echo.mines:
@@ -96,12 +99,14 @@ def _apply_method(trainer: EchoGRPOTrainer, out: dict[str, Any], batch: Batch, o
     Returns bool [B], this process's rollouts with a policy gradient.
     """
     given = trainer.accelerator.gather(out["advantages"])
-    advantages = trainer.part.judged(trainer.method.advantages(given, batch), batch)
+    ruled = apply_advantages(trainer.method, given, batch)
+    advantages = trainer.part.judged(ruled, batch)
     if advantages is not given:
         out["advantages"] = advantages[own_rows]
-    log_advantages(trainer, advantages.masked_fill(trainer.method.left_out(batch), 0.0))
+    log_advantages(trainer, advantages.masked_fill(excluded_rows(trainer.method, batch), 0.0))
     trainer.part.annotate(out)
-    return trainer.method.informative(advantages, batch)[own_rows]
+    informative = rows_with_gradient(trainer.method, given, batch) if advantages is ruled else advantages != 0
+    return informative[own_rows]
 
 
 def _rollouts(trainer: EchoGRPOTrainer, out: dict[str, Any], capture: GenerationCapture) -> Rollouts:

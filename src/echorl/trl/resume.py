@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from echorl.methods.base import NO_FILE
+
 BATCHING = (
     "per_device_train_batch_size",
     "gradient_accumulation_steps",
@@ -26,6 +28,7 @@ class ResumeSettings:
     """The settings that decide how a run can be resumed, mostly under their names in `EchoGRPOConfig`.
 
     Attributes:
+        method_hash: `Method.source_hash`, "" of a method of echorl's own.
         has_memory: whether the method remembers something beyond a generation batch (prompts, a stream's place, ...).
         vllm_importance_sampling_correction: whether it is on and vLLM is used.
     """
@@ -41,6 +44,7 @@ class ResumeSettings:
     beta: float
     vllm_importance_sampling_correction: bool
     echo_mine_only: bool = False
+    method_hash: str = ""
 
     @property
     def micro_steps(self) -> int:
@@ -75,6 +79,8 @@ def resume_plan(old: ResumeSettings | None, new: ResumeSettings, step: int) -> R
         return ResumePlan("new_batch", _next_batch(new, step), f"{reason}: {_NEW_BATCH}.")
     if old.has_memory and old.method != new.method:
         return ResumePlan("refuse", step, other_method(old.method, new.method))
+    if old.method == new.method and (old.method_hash != new.method_hash or new.method_hash == NO_FILE):
+        return ResumePlan("refuse", step, edited_method(new))
     remaining = -step % old.micro_steps
     changes = _changes(old, new, within=remaining > 0)
     if not changes:
@@ -96,6 +102,14 @@ def _next_batch(new: ResumeSettings, step: int) -> int:
     """Smallest count of micro-steps, at least `step`, at which TRL generates and an optimiser step begins."""
     unit = math.lcm(new.micro_steps, new.gradient_accumulation_steps)
     return step + -step % unit
+
+
+def edited_method(new: ResumeSettings) -> str:
+    """Return the error sentence for a checkpoint of a user's method whose file is not known to be the same."""
+    start = "start a new run from the checkpoint's weights"
+    if new.method_hash == NO_FILE:
+        return f"method={new.method!r} has no file to compare with the checkpoint's: {start}, and put it into a file."
+    return f"the file of method={new.method!r} was edited since the checkpoint: {start}, or undo the edit."
 
 
 def other_method(writer: str | None, method: str | None) -> str:

@@ -1,13 +1,15 @@
-"""Rivals that are configuration: a name for settings that the trainer and EchoRL have."""
+"""Positive-example NLL: every success is learned as a whole."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from echorl.methods.group_relative import GRPO
+from echorl.methods.grpo import GRPO
+from echorl.methods.registry import register_method
 
 
+@register_method("positive_nll")
 @dataclass(frozen=True, kw_only=True)
 class PositiveNLL(GRPO):
     """GRPO + echo_coef x the mean over all successes of their mean token NLL: no selection, the whole rollout (RFT).
@@ -25,14 +27,3 @@ class PositiveNLL(GRPO):
             "echo_average_over": "clip",
         }
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TopEntropy(GRPO):
-    """GRPO whose policy gradient is that of the fifth of the tokens with the largest entropy (80/20, arXiv 2506.01939).
-
-    The quantile is TRL's `top_entropy_quantile`, of the tokens of a micro-batch on all processes; the denominators
-    count all tokens. The paper builds on DAPO.
-    """
-
-    settings = MappingProxyType({**GRPO.settings, "top_entropy_quantile": 0.2})

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from echorl.methods.group_relative import RLOO
+from echorl.methods.rloo import RLOO
 from tests.methods.batches import make_batch
 
 

@@ -1,0 +1,27 @@
+"""Reinforce-Rej: the verdict as the advantage, without the groups of one verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from echorl.methods.base import Batch
+from echorl.methods.grpo import GRPO
+from echorl.methods.registry import register_method
+from echorl.methods.w_reinforce import of_verdicts
+
+
+@register_method("reinforce_rej")
+@dataclass(frozen=True, kw_only=True)
+class ReinforceRej(GRPO):
+    """A = +1 or -1 by the verdict; groups that are all right or all wrong leave the loss (arXiv 2504.11343).
+
+    They leave its denominator too, as in `ExcludeDegenerate`. So do groups without a verdict.
+    """
+
+    def advantages(self, advantages: Tensor, batch: Batch) -> Tensor:
+        return of_verdicts(batch, 1.0, -1.0)
+
+    def left_out(self, batch: Batch) -> Tensor:
+        return ~batch.of_kind("mixed", "uniform_reward")
