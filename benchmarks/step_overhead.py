@@ -178,7 +178,8 @@ class Switch(TrainerCallback):
     def on_step_begin(self, args, state, control, **kwargs):
         batch, within = divmod(state.global_step, args.num_iterations)
         if within == 0:
-            self.trainer.echo = self.on if is_on(batch) else self.off
+            for station in (self.trainer.stations.miner, self.trainer.stations.echo):
+                station.config = self.on if is_on(batch) else self.off
             self.mark()
 
     def on_train_end(self, args, state, control, **kwargs):

@@ -18,8 +18,8 @@ from echorl.support.stored import cached
 from echorl.tasks import load_task
 from echorl.tasks.quickstart import MAX_NEW_TOKENS, TASK
 from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
-from echorl.trl.ledger import LedgerCallback
 from echorl.trl.metrics_file import MetricsFile, read_metrics
+from echorl.trl.statistics import StatisticsTable
 
 
 def train_arm(study: Study, coef: float, folder: Path) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def _train(study: Study, coef: float, folder: Path) -> dict[str, Any]:
     started = time.monotonic()
     trainer = make_trainer(study, coef, folder)
     trainer.remove_callback(PrinterCallback)
-    trainer.remove_callback(LedgerCallback)
+    trainer.remove_callback(StatisticsTable)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
     trainer.save_model(str(folder / "policy"))
     for checkpoint in folder.glob("checkpoint-*"):
