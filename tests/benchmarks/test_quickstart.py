@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import random
-import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.quickstart import seeds
 from benchmarks.quickstart.card import group_kinds, mean_and_margin, means_by, sample, token_kinds, way_taken
 from benchmarks.quickstart.policy import Phase, make_tokenizer, warm_start
-from benchmarks.quickstart.rates import best_rate, markdown
+from echorl.lab.compare.read import read_comparison
+from echorl.lab.quickstart import make_study
 from echorl.models import POLICY
 from echorl.models.loading import load_policy
-from echorl.support.stored import write_json
 from echorl.tasks.solutions import WAYS, chain_sum_solution
+from echorl.train.recipe import read_recipe
 
 QUESTION = "State the final answer to the following arithmetic problem: {} ="
 
@@ -91,35 +91,12 @@ def test_means_by():
     assert means_by(["a", "b", "b"], [1.0, 0.0, 1.0]) == {"b": {"mean": 0.5, "n": 2}, "a": {"mean": 1.0, "n": 1}}
 
 
-def test_the_table_of_rates():
-    table = {1e-4: [0.5, 0.7], 1e-3: [0.9, 0.0]}
-    assert best_rate(table) == 1e-4
-    assert "| 0.0001 | 0.500 | 0.700 | 0.600 |" in markdown(table, [0, 1], before=0.25)
-
-
-def results(folder, seed, gain):
-    """results.json of a quickstart in which EchoRL gained so much."""
-    split = {"grpo": {"value": 0.5}, "echorl": {"value": 0.5 + gain}}
-    share = {"grpo": 0.5, "echorl": 0.5}
-    value = {"k": 8, "accuracy": dict.fromkeys(seeds.SPLITS, split), "pass_at_k": dict.fromkeys(seeds.SPLITS, share)}
-    folder.mkdir()
-    write_json(folder / "results.json", {"key": {"settings": {"seed": seed}}, "value": value})
-    return folder
-
-
-def test_seeds_are_put_together(tmp_path):
-    first, second = results(tmp_path / "0", 0, 0.1), results(tmp_path / "1", 1, 0.3)
-    table = seeds.markdown(seeds.read_results([first, second]))
-    assert "| 0 | +10.0 | +10.0 | +0.0 | +0.0 |" in table
-    assert "| mean, 95 % interval | +20.0 [-107.1, +147.1] |" in table
-    for folders in ([first, first], [tmp_path]):
-        with pytest.raises(ValueError, match=r"its own seed|no results"):
-            seeds.read_results(folders)
-
-
-def test_seeds_of_a_folder_without_results_is_one_sentence(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["seeds", str(tmp_path)])
-    with pytest.raises(SystemExit, match="2"):
-        seeds.main()
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"echorl: error: {tmp_path} holds no results.json: run echorl quickstart")
+def test_the_study_of_the_rates_tries_them_with_plain_grpo():
+    path = Path(__file__).parents[2] / "benchmarks" / "quickstart" / "rates.yaml"
+    comparison = read_comparison(path, read_recipe(path), {})
+    assert sorted({run.rate for run in comparison.grid()}) == [3e-5, 1e-4, 3e-4, 1e-3]
+    assert all(Path(recipe).is_file() for recipe in comparison.recipe)
+    shipped = make_study(Path("out")).comparison
+    for name in ("steps", "prompts", "samples", "batch_size"):
+        assert getattr(comparison, name) == getattr(shipped, name)
+    assert comparison.arms == {"GRPO": shipped.arms["GRPO"]}

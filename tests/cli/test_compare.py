@@ -31,7 +31,7 @@ def jobs(monkeypatch):
         if failed := [job.name for job in jobs if job.name in seen["fail"]]:
             raise JobsFailed("; ".join(f"{name} failed (all of it: {name}/log)" for name in failed))
 
-    monkeypatch.setattr("echorl.cli.compare.run_jobs", run_jobs)
+    monkeypatch.setattr("echorl.lab.compare.conduct.run_jobs", run_jobs)
     return seen
 
 
@@ -110,7 +110,7 @@ def test_tests_whose_options_the_task_refuses(write_study, fails):
     fails(["compare", write_study(tests={"far": {"split": "test", "terms": 9}})], "has no option 'terms'")
     few = {"split": "test", "config": {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}}
     fails(
-        ["compare", write_study(tests={"far": few}, prompts=5000)],
+        ["compare", write_study(tests={"far": few}, prompts=300)],
         "arm 'grpo': 'chain_sum' with",
         "ask for fewer",
     )
@@ -303,7 +303,7 @@ def test_the_tables_of_a_pack_overwrite_nobody_s_results(write_study, jobs, fail
         ({"arms": {"grpo": "none"}}, "notes.arms.grpo is not an object"),
         ({"arms": {"grpo": {"costs": 2}}}, "notes.arms.grpo.costs is not text"),
         ({"arms": {"x": {}}}, "notes: 'x' is no arm; there are grpo, echorl"),
-        ({"advice": []}, "notes has no 'advice': it has arms, note and tables"),
+        ({"advice": []}, "notes has no 'advice': it has title, about, findings, arms, note, tables"),
         (
             {"tables": [{"title": "t", "head": ["a"], "rows": [["1", "2"]]}]},
             "notes: the table 't' has an empty head, or a row of another length than its head",

@@ -68,6 +68,16 @@ def test_a_worker_notes_that_a_run_diverged(work):
     assert not list((folder / "policy").glob("checkpoint-*"))
 
 
+def test_a_worker_does_not_train_with_a_file_that_was_edited(work, tmp_path):
+    path = tmp_path / "my_rule.py"
+    path.write_text("one")
+    folder, given = work(method="my_rule.py:MyRule")
+    path.write_text("two")
+    with pytest.raises(ValueError, match=r"my_rule\.py was edited since the comparison began: undo the edit"):
+        worker.run_and_score(folder, given)
+    assert read_json(folder / "run.json") is None
+
+
 def test_a_worker_does_not_take_other_errors_for_divergence(work):
     folder, given = work(reward_funcs=[f"{REWARDS}:broken"])
     with pytest.raises(Exception, match="broken"):

@@ -64,7 +64,7 @@ def folders(tmp_path_factory, scorer) -> Path:
     make_study(here / "study")
     made.make_comparison(here / "unfinished", finished=False)
     made.make_evaluation(here / "eval")
-    made.make_quickstart(here / "quickstart")
+    made.make_one_seed(here / "one_seed")
     file = write(here / "rows.jsonl", rows(8))
     run(here / "mined", [file], scorer)
     run(here / "mined_parquet", [file], scorer, format="parquet")
@@ -79,7 +79,7 @@ FILES = {
     "study": ["results.json", f"{RUN}/run.json", f"{RUN}/policy/metrics.jsonl"],
     "unfinished": [f"{GRID}/run.json", f"{GRID}/scores-validation.json"],
     "eval": ["results.json"],
-    "quickstart": ["results.json", "grpo/arm.json"],
+    "one_seed": ["results.json"],
     "mined": ["summary.json", "clips.jsonl"],
     "mined_parquet": ["clips.parquet"],
 }

@@ -31,7 +31,7 @@ def train(path: str, *more: str) -> list[str]:
         ({"eval_strategy": "sometimes"}, ["eval_strategy", "'sometimes'", "epoch"]),
         ({"echo_coef": -0.5}, ["echo_coef=-0.5", "at least 0"]),
         ({"echo_coef": float("nan")}, ["echo_coef=nan", "finite"]),
-        ({"echo_scope": "all"}, ["echo_scope='all'", "'verified'"]),
+        ({"echo_scope": "all"}, ["recipe.yaml: echo_scope: invalid choice: 'all'", "'verified'"]),
         ({"num_generations": 1}, ["num_generations=1", "2 or more"]),
         ({"per_device_train_batch_size": 3}, ["(6)", "num_generations (4)", "per_device_train_batch_size"]),
         ({"train_file": None}, ["nothing given", "task, train_file"]),

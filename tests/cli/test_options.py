@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import io
 import os
 import sys
+import typing
+from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from echorl.cli import COMMANDS, main
-from echorl.cli.dispatch import _parser
-from echorl.support.bounds import Bounds
+from echorl.cli.mine import MineOptions
+from echorl.cli.parser import parse as parse_command
+from echorl.core.options import Option, options_of
 from echorl.support.errors import UserError
-from echorl.train.parsing import BOUNDS, make_parser, parse
+from echorl.train.parsing import BOUNDS, parse
 from echorl.train.recipe import Recipe
 from echorl.train.run import train_command
 from echorl.train.sft import sft_command
@@ -38,21 +41,22 @@ NUMBERS = ("nan", "inf", "-inf", str(2**64), str(-(2**64)), "1e400", "", " ", "o
 TEXTS = ("", " ", "\n", "a\0b", "\ud800", "x" * 300, "x/" + "y" * 300)
 
 
-def options_of(words: list[str]) -> list[argparse.Action]:
-    """As they were declared."""
-    parser = _parser(words[0])
-    for word in [words[0], *words[1:2]]:
-        for action in parser._actions:
-            if isinstance(action, argparse._SubParsersAction) and word in action.choices:
-                parser = action.choices[word]
-    return [action for action in parser._actions if action.dest != "help"]
+def settings_of(command: str) -> type:
+    """The dataclass that declares a command's options."""
+    return getattr(import_module(f"echorl.cli.{command}"), f"{command.capitalize()}Options")
 
 
+POSITIONAL = {
+    (command, each.name)
+    for command in {words[0] for words in NEEDED.values()}
+    for each in fields(settings_of(command))
+    if each.metadata.get("positional")
+}
 OPTIONS = [
-    pytest.param(words, action, id=f"{command} {action.dest}")
+    pytest.param(words, option, id=f"{command} {option.name}")
     for command, words in NEEDED.items()
-    for action in options_of(words)
-    if action.nargs != 0
+    for option in options_of(settings_of(words[0]))
+    if option.kind is not bool and option.name != "analysis"
 ]
 
 
@@ -60,12 +64,13 @@ def files() -> list[str]:
     return sorted(str(path) for path in Path().rglob("*"))
 
 
-def given(words: list[str], action: argparse.Action, value: str) -> list[str]:
+def given(words: list[str], option: Option, value: str) -> list[str]:
     """The command line with the option set to that value (of several the last)."""
-    number = action.nargs if isinstance(action.nargs, int) else 1
-    if not action.option_strings:
+    if (words[0], option.name) in POSITIONAL:
         return [words[0], value, *[word for word in words[2:] if words[0] != "report"]]
-    return [*words, action.option_strings[0], *[value] * number] if number > 1 else [*words, f"--{action.dest}={value}"]
+    if option.kind == tuple[Path, Path]:
+        return [*words, f"--{option.name}", value, value]
+    return [*words, f"--{option.name}={value}"]
 
 
 def refusal(words: list[str], capsys) -> str:
@@ -86,47 +91,82 @@ def test_every_command_is_tried():
     assert {words[0] for words in NEEDED.values()} | {"train", "sft"} == set(COMMANDS)
 
 
-@pytest.mark.parametrize(("words", "action"), OPTIONS)
-def test_absurd_values(words, action, capsys, tmp_path):
+@pytest.mark.parametrize(("words", "option"), OPTIONS)
+def test_absurd_values(words, option, capsys, tmp_path):
     write(tmp_path / "rows.jsonl", rows(1))
-    is_number = action.type in (int, float)
-    texts = ("a\0b", "\ud800") if action.dest == "parameters" else TEXTS  # a regular expression, by default ""
-    for value in NUMBERS if is_number else texts:
-        said = refusal(given(words, action, value), capsys)
-        name = action.dest if action.option_strings else (action.metavar or action.dest)
-        assert name in said or action.dest in said, (value, said)
+    texts = ("a\0b", "\ud800") if option.name == "parameters" else TEXTS  # a regular expression, by default ""
+    for value in NUMBERS if option.kind in (int, float) else texts:
+        assert option.name in refusal(given(words, option, value), capsys), value
 
 
-@pytest.mark.parametrize(("words", "action"), OPTIONS)
-def test_numbers_have_bounds(words, action, capsys):
+@pytest.mark.parametrize(("words", "option"), OPTIONS)
+def test_numbers_have_bounds(words, option, capsys):
     """One that is declared without is told here, and those beyond the bounds are refused."""
-    if action.type not in (int, float):
+    if option.kind not in (int, float):
         return
-    bounds = action.bounds
-    assert isinstance(bounds, Bounds)
-    for value in (bounds.least - 1, bounds.most * 2):
-        if abs(value) < float("inf"):
-            said = refusal(given(words, action, str(action.type(value))), capsys)
-            assert f"{action.dest}={action.type(value)} is not allowed: give" in said
+    least, most = (option.gt if option.ge is None else option.ge), (option.lt if option.le is None else option.le)
+    assert least is not None
+    assert most is not None
+    for value in (option.kind(least - 1), option.kind(most * 2)):
+        said = refusal(given(words, option, str(value)), capsys)
+        assert f"--{option.name}={value} is not allowed: it must be a" in said
+
+
+def test_hyphens_and_underscores():
+    words = ["rows.jsonl", "--model", "a-b"]
+    hyphens = parse_command("mine", MineOptions, [*words, "--min-step-tokens", "3", "--output-dir=my-folder"])
+    assert hyphens == parse_command("mine", MineOptions, [*words, "--min_step_tokens=3", "--output_dir", "my-folder"])
+    assert (hyphens.model, hyphens.min_step_tokens, hyphens.output_dir) == ("a-b", 3, Path("my-folder"))
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("mine rows.jsonl --model m --temperature inf", "temperature=inf is not allowed"),
+        ("mine rows.jsonl", "--model is missing: give a Hugging Face folder"),
+        ("mine --model m", "rollouts is missing: give files of rollouts"),
+        (
+            "mine rows.jsonl --model m --top-kk 3",
+            "unknown option '--top_kk' on the command line; did you mean 'top_k'?",
+        ),
+        ("mine rows.jsonl --model m --top 3", "unknown option '--top'"),
+        ("probe stray", "unexpected 'stray' on the command line"),
+        ("eval --compare a", "--compare: expected 2 arguments"),
+        ("mine rows.jsonl --model m --scope some", "--scope='some' is not allowed: it must be one of 'verified', 'deg"),
+        ("mine rows.jsonl --model m --top_k two", "--top_k='two' is not allowed: it must be a whole number from 1 to"),
+        ("analyze both --model m", "analysis='both' is not allowed: it must be one of 'entropy', 'deletion'"),
+        ("analyze entropy --model m --file f --traces 3", "--traces and --finishes are options of `echorl analyze del"),
+    ],
+)
+def test_what_the_parser_says(words, said, capsys):
+    assert said in refusal(words.split(" "), capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("mine rows.jsonl --model m --temperature inf", "temperature='inf' is not allowed"),
         ("mine rows.jsonl --model m --temperature 1e-300", "temperature=1e-300 is not allowed"),
-        ("mine rows.jsonl --model m --max_length -5", "max_length=-5 is not allowed: give 1 or more"),
-        ("mine rows.jsonl --model m --max_length 0", "max_length=0 is not allowed: give 1 or more"),
+        (
+            "mine rows.jsonl --model m --max_length -5",
+            "max_length=-5 is not allowed: it must be a whole number from 1 to",
+        ),
+        ("mine rows.jsonl --model m --max_length 0", "max_length=0 is not allowed: it must be a whole number from 1"),
         ("mine rows.jsonl --model m --output_dir=", "output_dir='' is blank"),
         ("mine rows.jsonl --model m --prompt=", "prompt='' is blank"),
         ("mine rows.jsonl --model m --device meta", "'meta' is no device that a model runs on"),
         ("mine rows.jsonl --model m --device cuda:x", "'cuda:x' is no device"),
-        (f"mine rows.jsonl --model m --seed {2**64}", f"seed={2**64} is not allowed: give a number from 0 to"),
-        ("eval --model m --benchmarks b --temperature 1e-300", "temperature=1e-300 is not allowed: give 0, or 1e-06"),
+        (
+            f"mine rows.jsonl --model m --seed {2**64}",
+            f"seed={2**64} is not allowed: it must be a whole number from 0 to",
+        ),
+        (
+            "eval --model m --benchmarks b --temperature 1e-300",
+            "temperature=1e-300 is not allowed: it must be 0, or 1e-06",
+        ),
         ("eval --model m --benchmarks b --samples 99999999999", "samples=99999999999 is not allowed"),
         (f"probe --model m --benchmark b --seed {2**64}", "seed="),
-        ("compare s.yaml --parallel 0", "parallel=0 is not allowed: give 1 or more"),
-        ("report runs/a --output=", "argument --output: '' is blank"),
+        ("compare s.yaml --parallel 0", "parallel=0 is not allowed: it must be a whole number from 1 to"),
+        ("report runs/a --output=", "--output='' is blank"),
     ],
 )
 def test_what_was_accepted(words, said, capsys, tmp_path):
@@ -138,31 +178,26 @@ def test_what_was_accepted(words, said, capsys, tmp_path):
 def test_absurd_values_in_training(command, tmp_path):
     """The settings are made and nothing else."""
     options = {"model_name_or_path": "quickstart", "task": "quickstart", "use_cpu": True, "bf16": False}
-    for action in make_parser(command)._actions:
-        if action.dest == "help":
-            continue
-        tries = ("a\0b", "\ud800") if action.type is str else ("nan", "inf", str(2**64), str(-(2**64)), "a\0b")
-        for value in tries:
-            if action.type is not str and not _is_number(action):
-                continue
+    hints = [hint for each in command.dataclasses() for hint in typing.get_type_hints(each).items()]
+    for name, hint in hints:
+        for value in TRIED.get(hint, ()):
             with pytest.raises(UserError) as caught:
-                parse(command, Recipe(options=options), [f"{action.option_strings[0]}={value}"])
-            assert action.dest in str(caught.value)
+                parse(command, Recipe(options=options), [f"--{name}={value}"])
+            assert name in str(caught.value)
     assert not files()
 
 
-def _is_number(action: argparse.Action) -> bool:
-    try:
-        return isinstance(action.type("5"), (int, float)) and not isinstance(action.type("1"), bool)
-    except (TypeError, ValueError, argparse.ArgumentTypeError):
-        return False
+TRIED = {
+    **dict.fromkeys((int, float, int | None, float | None), ("nan", "inf", str(2**64), str(-(2**64)), "a\0b")),
+    **dict.fromkeys((str, str | None, list[str], list[str] | None, dict | str | None), ("a\0b", "\ud800")),
+}
 
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_bounds_in_training(name):
-    command, bounds = train_command(), BOUNDS[name]
+    command, (least, most) = train_command(), BOUNDS[name]
     options = {"model_name_or_path": "quickstart", "task": "quickstart", "use_cpu": True, "bf16": False}
-    for value in (bounds.least - 1, bounds.most * 2):
+    for value in (least - 1, most * 2):
         with pytest.raises(UserError, match=name):
             parse(command, Recipe(options={**options, name: value}), [])
 
@@ -194,14 +229,14 @@ def test_the_environment_of_a_launcher(value, status, monkeypatch, capsys):
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("module", ["echorl.cli.dispatch", "echorl.support.errors", "echorl.cli.env"])
+@pytest.mark.parametrize("module", ["echorl.cli.parser", "echorl.support.errors", "echorl.cli.env"])
 def test_ctrl_c_during_the_imports(module, monkeypatch, capsys):
     class Interrupting:
         def find_spec(self, name, path=None, target=None):
             if name == module:
                 raise KeyboardInterrupt
 
-    for name in ("echorl.cli.dispatch", "echorl.support.errors", "echorl.cli.env"):
+    for name in ("echorl.cli.parser", "echorl.support.errors", "echorl.cli.env"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
     assert main(["env"]) == 130

@@ -12,12 +12,22 @@ import pytest
 from filelock import FileLock
 
 from echorl.cli import main
+from echorl.lab import quickstart
+from echorl.lab.compare.plan import Run
+from echorl.lab.compare.score import verdicts_of
+from echorl.lab.compare.worker import Training
 from echorl.lab.evaluate import pass_at_1
-from echorl.lab.quickstart import arm_folder, run, summary
-from echorl.lab.quickstart.study import ARMS, TINY
+from echorl.lab.quickstart import solved
+from echorl.models import POLICY
+from echorl.support.errors import Interrupted
 from echorl.support.output_folder import contents
+from echorl.support.stored import write_json
+from echorl.trl import EchoGRPOTrainer
+from echorl.trl.metrics_file import read_metrics
 
-STEPS = TINY.num_steps
+STEPS = quickstart.TINY["steps"]
+ARMS = ("GRPO", "GRPO+EchoRL")
+RUN = Path("rate-of-recipe", "seed-0")
 
 
 @pytest.fixture(scope="module")
@@ -27,27 +37,30 @@ def finished(tmp_path_factory) -> Path:
     return output
 
 
-def copy(finished: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "run"))
-
-
 def value(path: Path):
     return json.loads(path.read_text())["value"]
 
 
+def metrics_of(finished: Path, arm: str) -> list[dict]:
+    return [line for line in read_metrics(finished / arm / RUN / "policy" / "metrics.jsonl") if "reward" in line]
+
+
 def test_files(finished):
-    assert set(contents(finished)) == set(run.OWN)
+    files = {"results.json", "results.md", "index.html", "quickstart.png", "gradients.json"}
+    assert set(contents(finished)) == {*files, "before-training", *ARMS}
+    assert not (finished / "before-training" / RUN / "policy").exists()
     for arm in ARMS:
-        assert {"policy", "metrics.jsonl", "arm.json", "scores.json"} <= {p.name for p in (finished / arm).iterdir()}
-        assert not list((finished / arm).glob("checkpoint-*"))
+        names = {path.name for path in (finished / arm / RUN).iterdir()}
+        assert {"policy", "run.json", "scores-in-distribution.json", "scores-harder.json"} <= names
+        assert not list((finished / arm / RUN / "policy").glob("checkpoint-*"))
     html = (finished / "index.html").read_text()
     assert not re.search(r"https?:", html)
-    assert html.count("<svg") == 5
+    assert html.count("<svg") >= 5
     assert html.count('<article class="exhibit">') >= 1
 
 
 def test_the_arms_saw_the_same_prompts_from_the_same_start(finished):
-    first = [value(finished / arm / "arm.json")["metrics"][0] for arm in ARMS]
+    first = [metrics_of(finished, arm)[0] for arm in ARMS]
     for key in ("reward", "completions/mean_length", "echo/frac_degenerate"):  # one policy, one seed, the same rollouts
         assert first[0][key] == first[1][key]
     assert "echo/nll" not in first[0]
@@ -55,41 +68,55 @@ def test_the_arms_saw_the_same_prompts_from_the_same_start(finished):
 
 
 def test_numbers_of_the_table(finished):
-    results, start = value(finished / "results.json"), value(finished / "start.json")
-    assert results["accuracy"]["test"]["start"]["value"] == pass_at_1(start["test"]["verdicts"]).value
+    results = json.loads((finished / "results.json").read_text())
+    start = pass_at_1(verdicts_of(value(finished / "before-training" / RUN / "scores-in-distribution.json")))
+    accuracy = results["tests"]["in-distribution"]["pass@1, %"]
+    assert accuracy["before-training"]["mean"] == pytest.approx(100 * start.value)
+    assert accuracy["before-training"]["interval"] == pytest.approx({n: 100 * v for n, v in vars(start).items()})
+    training = results["tests"]["training"]
     for arm in ARMS:
-        metrics = value(finished / arm / "arm.json")["metrics"]
-        assert len(metrics) == STEPS == results["alone"][arm]["of"]
-        dead = [line["grad_norm"] for line in metrics if line["echo/frac_degenerate"] == 1]
-        assert results["alone"][arm]["steps"] == len(dead)
-        assert results["ledger"][arm]["first"]["mixed"] == metrics[0]["echo/groups/mixed"]
-        assert results["ledger"][arm]["last"]["mixed"] == metrics[-1]["echo/groups/mixed"]
-    assert results["solved"]["start"]["policy"] == 0
-    assert results["solved"]["start"]["echo"] > 0
+        metrics = metrics_of(finished, arm)
+        assert len(metrics) == STEPS == training["updates"][arm]["mean"]
+        norms = [line["grad_norm"] for line in metrics if line["echo/frac_degenerate"] == 1]
+        assert training["updates without policy gradient"][arm]["mean"] == len(norms)
+        assert training["largest gradient norm in these"][arm]["mean"] == max(norms, default=0)
+    norms = value(finished / "gradients.json")
+    assert norms["groups"] > 0
+    assert norms["policy"] == 0
+    assert norms["echo"] > 0
 
 
 def test_terminal(finished, capsys):
     assert main(["quickstart", "--tiny", "--output_dir", str(finished)]) == 0
     shown = capsys.readouterr().out
-    for text in ("pass@1, in distribution", "pass@1, harder", "steps without policy gradient", "index.html"):
+    for text in ("pass@1, in-distribution", "pass@1, harder", "without any policy gradient", "index.html"):
         assert text in shown
+    share = [metrics_of(finished, "GRPO")[step]["echo/groups/mixed"] for step in (0, -1)]
+    assert f"{share[0]:.0%} → {share[1]:.0%}" in re.search("mixed groups.*", shown)[0]
 
 
 def test_a_second_run_computes_nothing(finished, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("done already")
 
-    monkeypatch.setattr(run, "_job", refuse)
-    monkeypatch.setattr(run, "_draw", refuse)
+    monkeypatch.setattr("echorl.lab.compare.conduct.run_jobs", refuse)
+    monkeypatch.setattr(solved, "run_jobs", refuse)
+    monkeypatch.setattr(quickstart, "_draw", refuse)
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
-    run.quickstart(finished, TINY)
+    quickstart.quickstart(finished, tiny=True)
     assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
 
 
-def test_a_killed_arm_goes_on_where_it_was(finished, tmp_path, monkeypatch):
-    from echorl.lab.quickstart.arm import train_arm
-    from echorl.trl import EchoGRPOTrainer
+def test_a_lost_page_is_drawn_again(finished, tmp_path, monkeypatch):
+    folder = Path(shutil.copytree(finished, tmp_path / "run"))
+    drawn = []
+    monkeypatch.setattr(quickstart, "_draw", drawn.append)
+    (folder / "index.html").unlink()
+    quickstart.quickstart(folder, tiny=True)
+    assert drawn == [folder]
 
+
+def test_a_killed_arm_goes_on_where_it_was(tmp_path, monkeypatch):
     steps: list[int] = []
     whole = EchoGRPOTrainer.training_step
 
@@ -100,28 +127,28 @@ def test_a_killed_arm_goes_on_where_it_was(finished, tmp_path, monkeypatch):
         return whole(self, *args, **kwargs)
 
     monkeypatch.setattr(EchoGRPOTrainer, "training_step", step)
-    with pytest.raises(KeyboardInterrupt):
-        train_arm(TINY, ARMS["echorl"], tmp_path / "echorl")
-    train_arm(TINY, ARMS["echorl"], tmp_path / "echorl")
+    study, run = quickstart.make_study(tmp_path, tiny=True), Run("GRPO+EchoRL", None, 0)
+    study.claim(run)
+    with pytest.raises(Interrupted):
+        Training(study.folder(run), study.options(run)).run()
+    assert Training(study.folder(run), study.options(run)).run()["updates"] == STEPS
     assert steps == [0, 1, 2, 2, 3]
 
 
-def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
-    (tmp_path / "grpo").mkdir()
-    (tmp_path / "grpo" / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match="`echorl quickstart` did not write"):
-        arm_folder.prepare_folder(tmp_path / "grpo", {})
-    run.prepare_output(tmp_path, fresh=True)
-    assert (tmp_path / "grpo" / "thesis.txt").exists()
-
-
-@pytest.mark.parametrize("name", ["index.html", "quickstart.png", "results.json"])
+@pytest.mark.parametrize("name", ["index.html", "quickstart.png", "results.json", "results.md"])
 def test_results_that_are_not_ours_are_left_alone(tmp_path, name, capsys):
     (tmp_path / name).write_text("mine")
-    for more in ([], ["--fresh"]):
-        assert main(["quickstart", "--tiny", "--output_dir", str(tmp_path), *more]) == 2
-        assert f"holds {name}, which no quickstart wrote" in capsys.readouterr().err
+    assert main(["quickstart", "--tiny", "--output_dir", str(tmp_path)]) == 2
+    assert f"holds {name}, which no comparison wrote" in capsys.readouterr().err
     assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_folder_of_other_settings_is_left_alone(finished, tmp_path, capsys):
+    gradients = {"key": {"policy": solved.hash_model(str(POLICY)), "prompts": 64, "samples": 8}}
+    folder = Path(shutil.copytree(finished, tmp_path / "run"))
+    write_json(folder / "gradients.json", {**gradients, "value": value(finished / "gradients.json")})
+    assert main(["quickstart", "--output_dir", str(folder)]) == 2
+    assert "train_size 16 then, 1920 now" in capsys.readouterr().err
 
 
 def test_another_one_at_work(tmp_path, capsys):
@@ -146,7 +173,7 @@ def test_ctrl_c(tmp_path, monkeypatch, capsys):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "quickstart", interrupt)
+    monkeypatch.setattr(quickstart, "quickstart", interrupt)
     assert main(["quickstart", "--tiny", "--output_dir", str(tmp_path)]) == 130
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
@@ -166,30 +193,14 @@ def test_wrong_seed(seed, capsys):
     assert "whole number" in capsys.readouterr().err
 
 
-def difference_counts(low, high):
-    return low > 0 or high < 0
-
-
 @pytest.mark.parametrize(
-    ("low", "high", "expected"),
+    ("norms", "expected"),
     [
-        (-0.01, 0.03, "No difference"),
-        (0.01, 0.03, "policy is more accurate"),
-        (-0.03, -0.01, "policy is less accurate"),
+        ({"groups": 3, "policy": 0.0, "echo": 0.002}, "has norm 0 and EchoRL's 0.002: the gradient comes back."),
+        ({"groups": 3, "policy": 0.0, "echo": 0.0}, "has norm 0 and EchoRL's 0."),
+        ({"groups": 0, "policy": 0.0, "echo": 0.0}, "none of 64 groups was all-success"),
     ],
 )
-def test_wording_follows_the_interval(low, high, expected):
-    difference = {"value": (low + high) / 2, "low": low, "high": high}
-    text = summary._difference_finding({"difference": {"test": difference}}, "test")
-    assert expected in text
-    assert ("doesn't tell which method is better" in text) == difference_counts(low, high)
-    assert f"{low * 100:+.1f}" in text
-
-
-def test_wording_of_the_gradient():
-    def said(**solved):
-        return summary._gradient_finding({"solved": {"start": {"prompts": 64, **solved}}})
-
-    assert "comes back" in said(groups=3, policy=0.0, echo=0.002)
-    assert "comes back" not in said(groups=3, policy=0.0, echo=0.0)
-    assert "none of 64 groups" in said(groups=0, policy=0.0, echo=0.0)
+def test_wording_of_the_gradient(norms, expected, tmp_path):
+    write_json(tmp_path / "gradients.json", {"key": solved._key(64, 8), "value": norms})
+    assert expected in solved.solved_finding(tmp_path, prompts=64, samples=8, view=None)

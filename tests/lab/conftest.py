@@ -15,9 +15,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from echorl.core.config import EchoConfig
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.jobs import Silent
-from echorl.lab.mine.layouts import Columns
 from echorl.lab.mine.run import Plan, mine
 from echorl.lab.mine.scorer import Reading
+from echorl.lab.options import Columns
 from echorl.models.loading import load_policy
 from tests.trl import tiny
 

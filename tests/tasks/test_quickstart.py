@@ -56,10 +56,11 @@ def test_the_tokenizer_keeps_every_text_of_the_task(policy, task) -> None:
 
 
 @pytest.mark.parametrize(("split", "low", "high"), [("validation", 0.4, 0.75), ("harder", 0.1, 0.4)])
-def test_pass_at_1(policy, split: str, low: float, high: float) -> None:
-    from echorl.lab.evaluate import pass_at_1
-    from echorl.lab.quickstart.score import roll_out
+def test_pass_at_1(policy, task, split: str, low: float, high: float) -> None:
+    from echorl.lab.evaluate import judge, pass_at_1, sample
 
-    _, completions, verdicts = roll_out(*policy, split, num_prompts=48, group_size=8, seed=0)
-    assert low < pass_at_1(verdicts).value < high
+    rows = task.dataset(split, size=48)
+    completions = sample(*policy, rows["prompt"][:], group_size=8, max_new_tokens=MAX_NEW_TOKENS)
+    success = judge(task.verifier, completions, {"instance": rows["instance"][:]})
+    assert low < pass_at_1(success).value < high
     assert all(len(a) == len(b) for a, b in zip(completions.token_ids, completions.entropies, strict=True))

@@ -1,6 +1,7 @@
 """`EchoGRPOConfig`: the paper's defaults, validation that names the field, YAML and the command line."""
 
 from dataclasses import fields
+from typing import get_type_hints
 
 import pytest
 from trl import TrlParser
@@ -11,11 +12,32 @@ from echorl.trl import EchoGRPOConfig
 from tests.trl.tiny import settings
 
 
-def test_every_option_of_echo_config_has_its_field_and_default(tmp_path):
+def test_the_defaults_are_those_of_echo_config(tmp_path):
     config = settings(tmp_path, max_completion_length=77)
     assert config.echo_config() == EchoConfig(max_completion_length=77)
-    for option in fields(EchoConfig):
-        assert option.name == "max_completion_length" or hasattr(config, f"echo_{option.name}")
+
+
+@pytest.mark.parametrize("option", [each for each in fields(EchoConfig) if each.name != "max_completion_length"])
+def test_an_option_of_echo_config_has_its_flat_field(option):
+    """Of the same type, default and help; None where a method may set it, since only so a written default is seen."""
+    name, flat = f"echo_{option.name}", {each.name: each for each in fields(EchoGRPOConfig)}
+    hint, flat_hint = get_type_hints(EchoConfig)[option.name], get_type_hints(EchoGRPOConfig)[name]
+    if name in SET_BY_METHODS:
+        assert (flat_hint, flat[name].default) == (hint | None, None)
+        advice = f"{option.metadata['help']} Not written: the method's value, or {option.default!r}."
+        assert flat[name].metadata == {"help": advice}
+    else:
+        assert (flat_hint, flat[name].default) == (hint, option.default)
+        assert flat[name].metadata == {"help": option.metadata["help"]}
+
+
+def test_no_flat_field_is_without_an_option_or_a_help():
+    flat = {each.name: each for each in fields(EchoGRPOConfig) if each.name.startswith("echo_")}
+    ours = {"success_reward_func", "rollouts_every", "entropy_from", "mine_demonstrations"}
+    assert flat.keys() == {f"echo_{name}" for name in ours | {each.name for each in fields(EchoConfig)}} - {
+        "echo_max_completion_length"
+    }
+    assert all(each.metadata["help"] for each in flat.values())
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_a_methods_settings_fill_what_was_left_at_the_default(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(method="lufy"), "method='lufy' does not exist; there are grpo, dr_grpo"),
+        (dict(method="lufy"), "method='lufy' does not exist; did you mean 'luffy'"),
         (
             dict(method="grpo", method_options={"gamma": 1}),
             "'grpo' has no option 'gamma'.*an option of luffy.*has none",

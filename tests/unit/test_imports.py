@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -27,16 +28,56 @@ ROOMS = {
 }
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Full names of what a file imports anywhere, also in functions."""
+def imported_names(path: Path, nodes: Iterator[ast.AST]) -> Iterator[str]:
+    """Full names of what the statements among `nodes` import into the file `path`."""
     package = path.relative_to(PACKAGE.parent).parent.parts
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
             module = ".".join(filter(None, [base, node.module]))
             yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Full names of what a file imports anywhere, also in functions."""
+    return imported_names(path, ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def nodes_when_imported(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes that run while a module is imported: no bodies of functions, nothing under TYPE_CHECKING."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}:
+            yield from (descendant for branch in node.orelse for descendant in [branch, *nodes_when_imported(branch)])
+            continue
+        yield node
+        yield from nodes_when_imported(node)
+
+
+def graph_of_imports(root: Path) -> dict[str, set[str]]:
+    """The modules of the package at `root` and, for each, the modules of it that its import loads by name."""
+    paths = {}
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root.parent).with_suffix("").parts
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    graph = {}
+    for module, path in paths.items():
+        names = imported_names(path, nodes_when_imported(ast.parse(path.read_text(encoding="utf-8"))))
+        targets = {name if name in paths else name.rpartition(".")[0] for name in names}
+        graph[module] = (targets & paths.keys()) - {module}
+    return graph
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """A circle of modules that import each other, or nothing."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
 
 
 def files_with_imports() -> list[tuple[str, str, str]]:
@@ -102,7 +143,33 @@ def test_the_direction_of_imports(part: str) -> None:
     assert [(file, name) for here, file, name in ALL if here == part and part_of(name) not in allowed] == []
 
 
-def test_importing_the_core_loads_nothing_heavy() -> None:
-    code = f"import sys, echorl; print([name for name in {HEAVY} if name in sys.modules])"
+def test_importing_the_core_and_the_methods_loads_nothing_heavy() -> None:
+    code = f"import sys, echorl, echorl.methods; print([name for name in {HEAVY} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_no_circle_of_imports() -> None:
+    assert circle(graph_of_imports(PACKAGE)) == []
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        ("import echorl.first", True),
+        ("from echorl.first import name", True),
+        ("class Late:\n    from echorl import first", True),
+        ("if TYPE_CHECKING:\n    pass\nelse:\n    from echorl import first", True),
+        ("if TYPE_CHECKING:\n    from echorl import first", False),
+        ("def late():\n    from echorl import first", False),
+        ("import echorl.third", False),
+    ],
+)
+def test_a_circle_is_seen(second: str, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "echorl"
+    root.mkdir()
+    files = {"__init__": "", "first": "from echorl import second", "second": second, "third": ""}
+    for name, text in files.items():
+        (root / f"{name}.py").write_text(text)
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", root)
+    assert bool(circle(graph_of_imports(root))) == expected

@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_module
 from verl.utils import tensordict_utils as tu
 
 from echorl import EchoConfig, StepDelimiters
-from echorl.verl.rollouts import read_rollouts
+from echorl.verl.batch import read_batch
 from echorl.verl.settings import EchoSettings
 
 NEWLINE, VOCAB = 9, 50
@@ -43,7 +43,7 @@ def make_batch(*, num_prompts=3, num_generations=4, seed=0, padding=0):
 
 
 def read(data, tags, *, success_key=None, **settings):
-    return read_rollouts(data, tags, EchoSettings(EchoConfig(**settings), success_key))
+    return read_batch(data, tags, EchoSettings(EchoConfig(**settings), success_key))
 
 
 def make_config(*overrides):

@@ -139,7 +139,7 @@ def make_trainer(store, rewards, *overrides, cls=EchoTrainerSync):
     config = make_config(*OVERRIDES, *overrides)
     trainer = cls(config)
     workers, groups = Workers(store), Groups(store, rewards)
-    trainer.actor_rollout_wg, trainer.delimiters = workers, DELIMITERS
+    trainer.actor_rollout_wg, trainer.miner.delimiters = workers, DELIMITERS
     trainer.ref_policy_wg, trainer.ref_in_actor = workers, False
     trainer.tokenizer = SimpleNamespace(eos_token_id=EOS, decode=lambda ids, **kwargs: "")
     trainer.global_steps = 1

@@ -51,9 +51,9 @@ def test_the_running_quantile_goes_from_step_to_step(store):
     alone, _, others = make_trainer(store, REWARDS * 2, "+echo.entropy_quantile=0.8")
     others.draw(4)
     store.kv_clear(list(store.rows["train"]), "train")
-    now = steps(alone, store, others, 1)[0]["echo/entropy_floor"]  # the second batch's own quantile
-    assert second["echo/entropy_floor"] == pytest.approx(running_quantile(first["echo/entropy_floor"], now))
-    assert trainer.entropy_floor == second["echo/entropy_floor"]
+    now = steps(alone, store, others, 1)[0]["echo/entropy_threshold"]  # the second batch's own quantile
+    assert second["echo/entropy_threshold"] == pytest.approx(running_quantile(first["echo/entropy_threshold"], now))
+    assert trainer.miner.threshold == second["echo/entropy_threshold"]
 
 
 @pytest.mark.parametrize(

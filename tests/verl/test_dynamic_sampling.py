@@ -10,7 +10,7 @@ pytest.importorskip("verl", reason="verl is not installed: run `make test-verl`"
 from tensordict import TensorDict
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync
 
-from echorl.verl.dynamic_sampling import SparingReplayBuffer, SparingReplayBufferAsync, spare_dropped
+from echorl.verl.dynamic_sampling import KeepingReplayBuffer, KeepingReplayBufferAsync, keep_filtered
 
 MIXED, RIGHT, WRONG = (1.0, 0.0, 0.0, 1.0), (1.0,) * 4, (0.0,) * 4
 
@@ -54,7 +54,7 @@ def make_buffer(prompts, *, cls=ReplayBuffer, limit=0, size=4):
         train_batch_size=size,
         gen_batch_size=1,
     )
-    return spare_dropped(buffer, limit)
+    return keep_filtered(buffer, limit)
 
 
 def groups(keys):
@@ -64,7 +64,7 @@ def groups(keys):
 def test_it_draws_what_is_missing_and_keeps_every_accepted_group(store):
     prompts = Prompts(store, [MIXED, RIGHT, WRONG, MIXED, MIXED, RIGHT, MIXED, MIXED])
     buffer = make_buffer(prompts)
-    assert isinstance(buffer, SparingReplayBuffer)
+    assert isinstance(buffer, KeepingReplayBuffer)
     prompts.draw(4)
     batch, metrics = buffer.sample(1, "train", 4)
     assert prompts.drawn == [4, 2, 1]  # two were dropped, then one of the two drawn for them
@@ -73,10 +73,10 @@ def test_it_draws_what_is_missing_and_keeps_every_accepted_group(store):
     assert metrics["training/filter_groups/evicted_samples"] == 3
     assert "training/filter_groups/discarded_surplus_samples" not in metrics
     assert (buffer.missing, buffer.standing_in) == (0, [])
-    dropped = buffer.take_dropped()
+    dropped = buffer.take_filtered()
     assert groups(dropped) == ["p1", "p2", "p5"]
     assert len(dropped) == 12
-    assert not buffer.take_dropped()
+    assert not buffer.take_filtered()
     assert set(store.rows["train"]) == {*batch.keys, *dropped}  # the rollouts are there, the prompts' entries not
 
 
@@ -88,7 +88,7 @@ def test_at_the_limit_the_batch_stays_short(store):
     assert prompts.drawn == [4, 3, 1]  # eight prompts at the most
     assert groups(batch.keys) == ["p1"]
     assert (buffer.missing, buffer.standing_in) == (3, [])
-    assert groups(buffer.take_dropped()) == ["p0", "p2", "p3", "p4", "p5", "p6", "p7"]
+    assert groups(buffer.take_filtered()) == ["p0", "p2", "p3", "p4", "p5", "p6", "p7"]
 
 
 def test_a_batch_without_any_accepted_group_has_one_with_the_best_metric(store):
@@ -98,7 +98,7 @@ def test_a_batch_without_any_accepted_group_has_one_with_the_best_metric(store):
     batch, _ = buffer.sample(1, "train", 4)
     assert groups(batch.keys) == groups(buffer.standing_in) == ["p2"]
     assert buffer.missing == 4
-    assert groups(buffer.take_dropped()) == ["p0", "p1", "p3"]
+    assert groups(buffer.take_filtered()) == ["p0", "p1", "p3"]
 
 
 def test_the_next_batch_starts_anew(store):
@@ -129,16 +129,16 @@ def test_validation_is_verl_s(store):
     buffer = make_buffer(prompts)
     batch, _ = buffer.sample(1, "val", 1)
     assert batch.keys == ["v_0_0"]
-    assert not buffer.take_dropped()
+    assert not buffer.take_filtered()
 
 
 def test_async_keeps_accepted_groups_for_the_next_batch(store):
     prompts = Prompts(store, [MIXED, RIGHT, MIXED, MIXED, MIXED, MIXED])
     buffer = make_buffer(prompts, cls=ReplayBufferAsync, size=2)
-    assert isinstance(buffer, SparingReplayBufferAsync)
+    assert isinstance(buffer, KeepingReplayBufferAsync)
     prompts.draw(4)
     first, _ = buffer.sample(1, "train", 2)
-    dropped = buffer.take_dropped()
+    dropped = buffer.take_filtered()
     assert prompts.drawn == [4, 1]
     assert groups(dropped) == ["p1"]
     second, _ = buffer.sample(1, "train", 2)

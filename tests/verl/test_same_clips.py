@@ -9,9 +9,9 @@ pytest.importorskip("verl", reason="verl is not installed: run `make test-verl`"
 pytest.importorskip("trl", reason="TRL is not installed: run `make test-verl`")
 
 from echorl import EchoConfig
+from echorl.core.miner import EchoMiner
 from echorl.trl.batch import Capture
 from echorl.trl.pipeline import process
-from echorl.verl.mine import mine_rollouts, next_floor
 from tests.trl import tiny
 from tests.verl.batches import DELIMITERS, make_batch, read
 
@@ -65,9 +65,9 @@ def in_trl_s_order(data):
     return sorted(range(len(uids)), key=lambda i: uids[i])
 
 
-def compare(clips, rollouts, weights, order):
+def compare(clips, batch, weights, order):
     assert len(clips) > 0
-    nested = rollouts.to_nested(clips.weights, len(order)).unbind()
+    nested = batch.to_nested(clips.weights, len(order)).unbind()
     for place, row in enumerate(order):
         torch.testing.assert_close(nested[row], weights[place, : len(nested[row])], rtol=0, atol=0)
         assert not bool(weights[place, len(nested[row]) :].any())
@@ -80,20 +80,20 @@ def test_same_clips_weights_and_count(tmp_path, settings):
     weights, count = by_trl(make_trl(tmp_path, settings), data, order)
     more = {"max_completion_length": TOKENS} if settings.get("length_norm") == "constant" else {}
     config = EchoConfig(**settings, **more)
-    rollouts = read(data, tags, **settings, **more)
-    clips, _ = mine_rollouts(rollouts, config, DELIMITERS)
-    compare(clips, rollouts, weights, order)
-    assert count == (len(clips) if config.average_over == "clip" else rollouts.num_groups)
+    batch = read(data, tags, **settings, **more)
+    mined = EchoMiner(config, DELIMITERS)(batch.rollouts, batch.entropy)
+    compare(mined.clips, batch, weights, order)
+    assert count == int(mined.count) == (len(mined.clips) if config.average_over == "clip" else PROMPTS)
 
 
 def test_same_running_quantile_over_batches(tmp_path):
-    trainer, config, floor = make_trl(tmp_path, {"entropy_quantile": 0.7}), EchoConfig(entropy_quantile=0.7), None
+    trainer = make_trl(tmp_path, {"entropy_quantile": 0.7})
+    miner = EchoMiner(EchoConfig(entropy_quantile=0.7), DELIMITERS)
     for seed in (1, 2, 3):
         data, tags = make_batch(num_prompts=PROMPTS, num_generations=GENERATIONS, seed=seed)
         order = in_trl_s_order(data)
         weights, _ = by_trl(trainer, data, order)
-        rollouts = read(data, tags)
-        floor = next_floor(rollouts, config, DELIMITERS, floor)
-        assert trainer.stations.miner.threshold == pytest.approx(floor, rel=1e-6)
-        clips, _ = mine_rollouts(rollouts, config, DELIMITERS, floor=floor)
-        compare(clips, rollouts, weights, order)
+        batch = read(data, tags)
+        mined = miner(batch.rollouts, batch.entropy)
+        assert trainer.stations.miner.threshold == pytest.approx(miner.threshold, rel=1e-6)
+        compare(mined.clips, batch, weights, order)

@@ -18,7 +18,7 @@ from verl.utils.distributed import initialize_global_process_group
 from verl.workers.utils.losses import ppo_loss
 from verl.workers.utils.padding import response_from_nested
 
-from echorl.verl.dropped import cut
+from echorl.verl.filtered import cut
 from echorl.verl.loss import EchoLoss
 from tests.trl import tiny_vision
 from tests.verl.batches import jagged

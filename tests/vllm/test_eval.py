@@ -12,7 +12,8 @@ from echorl.cli import main
 from echorl.lab.evaluate.benchmarks import Item
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.engines import Transformers, Vllm
-from echorl.lab.evaluate.plan import Chunk, Request, Sampling
+from echorl.lab.evaluate.plan import Chunk, Request
+from echorl.lab.options import Sampling
 from tests.lab.evaluate.test_engines import TEMPLATE, save
 
 
@@ -28,7 +29,7 @@ def engine(folder, engines):
 
 def requests(size: int = 12) -> tuple[Request, ...]:
     def item(i):
-        return Item(id=str(i), prompt=[{"role": "user", "content": f"{i}+1"}], gold=str(i + 1))
+        return Item(id=str(i), prompt=[{"role": "user", "content": f"{i}+1"}], reference_answer=str(i + 1))
 
     return tuple(Request(item(i), 0, 100 + i) for i in range(size))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 COMMANDS = {
     "quickstart": "train a small policy with and without EchoRL on this machine's CPU and show what changed",
@@ -19,6 +21,10 @@ COMMANDS = {
     "report": "draw runs as one page, to be opened in a browser: echorl report RUN [RUN ...]",
     "env": "print versions and devices, for a bug report",
 }
+QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
+"""Of all commands but those that train, whose recipes may set them; what the user has set stays."""
+EPILOG = "echorl COMMAND --help tells more. With --traceback (or ECHORL_TRACEBACK=1) an error shows its traceback."
+LAUNCHER = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,10 +37,53 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII alone, say, and a folder named runs/ü
     try:  # imports take a second, in which Ctrl-C comes, too
-        from echorl.cli.dispatch import dispatch
         from echorl.support.errors import guard
 
-        return guard(lambda: dispatch(argv))
+        return guard(lambda: _dispatch(argv))
     except KeyboardInterrupt:
         print("echorl: interrupted.", file=sys.stderr)
         return 130
+
+
+def _dispatch(argv: list[str]) -> int:
+    """Run the command that is called. Returns 0.
+
+    Raises:
+        UserError: a variable of the environment is not allowed; and what the command raises.
+    """
+    _check_environment()
+    if not argv or argv[0] not in COMMANDS:
+        parser = _parser()
+        parser.parse_args(argv)
+        parser.print_help()
+        return 0
+    if argv[0] not in ("train", "sft"):
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+    return import_module(f"echorl.cli.{argv[0]}").run(argv[1:])
+
+
+def _check_environment() -> None:
+    """See that the variables of launchers of several processes are numbers; a blank one counts as not set."""
+    from echorl.support.errors import UserError
+
+    for name in LAUNCHER:
+        value = os.environ.get(name, "0")
+        if not value.strip():
+            del os.environ[name]
+        elif not value.lstrip("-").isdecimal():
+            raise UserError(f"the environment variable {name} is {value!r}, which is no number: unset it.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of `echorl` without a command: its help, its version, and the names of commands."""
+    import echorl
+
+    parser = argparse.ArgumentParser(
+        prog="echorl", description="EchoRL: learn from prompts whose rollouts all succeed.", epilog=EPILOG
+    )
+    parser.add_argument("--version", action="version", version=f"echorl {echorl.__version__}", help="print the version")
+    commands = parser.add_subparsers(metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        commands.add_parser(name, help=text)
+    return parser

@@ -2,59 +2,52 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from echorl.cli.options import as_path
+from echorl.cli.parser import parse, required
+from echorl.core.options import option
 from echorl.lab.compare.pack import is_pack, pack_path, read_pack
 from echorl.lab.compare.packed import open_pack, pack_study
 from echorl.lab.compare.plan import Comparison, Run
 from echorl.lab.compare.read import read_comparison
-from echorl.lab.compare.run import check_study, scores_key
+from echorl.lab.compare.run import check_study
 from echorl.lab.compare.study import Study
-from echorl.lab.jobs import Job, JobsFailed, run_jobs, visible_gpus
-from echorl.support.bounds import COUNT, Bounds, add_option
+from echorl.lab.options import COUNT
 from echorl.support.errors import UserError, resumable
-from echorl.support.stored import last_value, write_json, write_text
 
 SHOWN = ("method", "echo_coef", "echo_select")
 """Options of an arm that results.json keeps, for a report."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command and its options."""
-    parser = subparsers.add_parser(
-        "compare",
-        help="run several arms on equal rollout tokens and compare them: echorl compare study.yaml",
-        description="Train every arm of STUDY with every seed on equal rollout tokens, choose learning rates on a "
-        "validation split, and print paired differences. What is finished is kept; the same command goes on. Of a "
-        "packed study (NAME.jsonl.gz) the tables are printed; nothing is trained.",
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """Train every arm of a study with every seed on equal rollout tokens, choose learning rates on a validation split,
+    and print paired differences. What is finished is kept; the same command goes on. Of a packed study
+    (NAME.jsonl.gz) the tables are printed; nothing is trained. See docs/compare.md.
+    """
+
+    study: Path = required(
+        "A YAML file with recipe, arms, rollout_tokens or steps, seeds and more; or a packed study, NAME.jsonl.gz.",
+        positional=True,
     )
-    parser.add_argument(
-        "study", type=as_path, metavar="STUDY", help="YAML: recipe, arms, rollout_tokens, seeds, ...; or a packed study"
-    )
-    parser.add_argument("--output_dir", "--output-dir", metavar="DIR", help="instead of the study's")
-    text = "runs at a time, instead of the study's"
-    add_option(parser, "--parallel", bounds=Bounds(1, 10**4), type=int, metavar="N", help=text)
-    text = "the first N of the study's seeds; the rest may follow"
-    add_option(parser, "--num_seeds", "--num-seeds", bounds=COUNT, type=int, metavar="N", help=text)
-    parser.add_argument("--dry_run", "--dry-run", action="store_true", help="check the study, list its runs and stop")
-    parser.add_argument(
-        "--pack", action="store_true", help="write the finished runs to one file, OUTPUT_DIR.jsonl.gz, and stop"
-    )
+    output_dir: Path | None = option(None, "Folder of the runs and results, instead of the study's.")
+    parallel: int | None = option(None, "Runs at a time, instead of the study's.", ge=1, le=10**4)
+    num_seeds: int | None = option(None, "Only the first seeds of the study; the rest may follow.", **COUNT)
+    dry_run: bool = option(False, "Check the study, list its runs and stop.")
+    pack: bool = option(False, "Write the finished runs to one file, OUTPUT_DIR.jsonl.gz, and stop.")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(argv: Sequence[str]) -> int:
     """Run the command. Returns 0.
 
     Raises:
         UserError: the study or a run's recipe has something wrong, a run failed, or another process is at the study.
         Interrupted: Ctrl-C.
     """
+    args = parse("compare", CompareOptions, argv)
     from echorl.lab.compare.checks import check_arms
     from echorl.support.lock import alone
     from echorl.train.recipe import read_recipe, read_recipes
@@ -65,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             "--pack cannot be combined with --dry_run or --num_seeds: it packs every finished run of the study."
         )
-    changes = {"output_dir": args.output_dir, "parallel": args.parallel}
+    changes = {"output_dir": args.output_dir and str(args.output_dir), "parallel": args.parallel}
     comparison = read_comparison(args.study, _with_files(args.study, read_recipe(args.study, "")), changes)
     comparison = _with_seeds(comparison, args.num_seeds)
     recipe = read_recipes(comparison.recipe, "recipe ")
@@ -83,8 +76,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _show_packed(args: argparse.Namespace) -> int:
+def _show_packed(args: CompareOptions) -> int:
     """Print the tables of a packed study; with an --output_dir leave them there."""
+    from echorl.lab.compare.conduct import write_results
     from echorl.lab.compare.results import make_results, results_markdown
 
     if args.pack or args.parallel is not None:
@@ -104,9 +98,9 @@ def _show_packed(args: argparse.Namespace) -> int:
     else:
         from echorl.support.lock import check_writable
 
-        check_study(Path(args.output_dir))
-        check_writable(Path(args.output_dir))
-        _show(study.comparison, results, Path(args.output_dir))
+        check_study(args.output_dir)
+        check_writable(args.output_dir)
+        print(write_results(study, results, args.output_dir))
     return 0
 
 
@@ -150,7 +144,8 @@ def _list(study: Study) -> None:
     else:
         for run in comparison.final(comparison.chosen(validation)):
             print(f"{'then' if grid else 'run ':6} {run.name}{_state(study, run, list(comparison.tests))}")
-    print(f"       {comparison.rollout_tokens} rollout tokens each, {comparison.parallel} at a time")
+    name, number = comparison.budget
+    print(f"       {number} {name.replace('_', ' ')} each, {comparison.parallel} at a time")
     print(f"       to the folder {comparison.output_dir}")
 
 
@@ -160,59 +155,9 @@ def _state(study: Study, run: Run, tests: Sequence[str]) -> str:
 
 
 def _compare(study: Study, methods: Mapping[str, Any]) -> None:
-    from echorl.lab.compare.results import make_results
-
-    comparison = study.comparison
-    _work(study, comparison.grid(), ["validation"])
-    validation = study.validation()
-    assert validation is not None, "the grid is done"
-    _work(study, comparison.final(comparison.chosen(validation)), list(comparison.tests))
-    _show(comparison, make_results(study, methods), Path(comparison.output_dir))
-
-
-def _show(comparison: Comparison, results: Mapping[str, Any], folder: Path) -> None:
-    """Print the tables, and leave them as results.json and results.md in the folder."""
-    from echorl.lab.compare.results import results_markdown
-
-    write_json(folder / "results.json", results)
-    text = results_markdown(comparison, results)
-    write_text(folder / "results.md", text)
-    print(text)
-
-
-def _work(study: Study, runs: Sequence[Run], tests: Sequence[str]) -> None:
-    """Train and score what is missing, in processes."""
     from echorl.cli.bars import Bars
+    from echorl.lab.compare.conduct import run_study, write_results
 
-    comparison = study.comparison
-    missing = [each for each in runs if not study.state(each, tests)]
-    if not missing:
-        return
-    for each in missing:
-        study.claim(each)
-    jobs, gpus = [_job(study, each, tests) for each in missing], visible_gpus()
-    try:
-        with Bars() as bars:
-            run_jobs(jobs, parallel=comparison.parallel, threads=comparison.threads, gpus=gpus, view=bars)
-    except JobsFailed as error:
-        raise UserError(f"{error}; what is finished is kept, and the same command tries the rest again.") from None
-
-
-def _job(study: Study, run: Run, tests: Sequence[str]) -> Job:
-    folder, comparison = study.folder(run), study.comparison
-    work = {"options": study.options(run), "key": study.key(run)}
-    work["tests"] = {test: scores_key(study.key(run), comparison, test) for test in tests}
-    return Job(
-        text=run.name,
-        name=run.name,
-        module="echorl.lab.compare.worker",
-        arguments=(str(folder), json.dumps(work)),
-        log=folder / "log",
-        total=comparison.rollout_tokens,
-        done=lambda: _tokens(folder / "policy" / "metrics.jsonl"),
-    )
-
-
-def _tokens(metrics: Path) -> int:
-    """Rollout tokens so far."""
-    return int(last_value(metrics, "echo/rollout_tokens") or 0)
+    with Bars() as bars:
+        results = run_study(study, methods, bars)
+    print(write_results(study, results, Path(study.comparison.output_dir)))

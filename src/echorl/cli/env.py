@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from echorl.cli.parser import parse
 from echorl.support.installed import versions
 
 PACKAGES = (
@@ -16,13 +18,14 @@ PACKAGES = (
 )
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    text = "print versions and devices, for a bug report"
-    commands.add_parser("env", help=text, description=text)
+@dataclass(frozen=True, kw_only=True)
+class EnvOptions:
+    """Print versions and devices, for a bug report."""
 
 
-def run(args: argparse.Namespace) -> int:
+def run(argv: Sequence[str]) -> int:
     """Print a line for each package and device. Returns 0."""
+    parse("env", EnvOptions, argv)
     own, *others = PACKAGES
     found = dict.fromkeys(PACKAGES, "not installed") | versions(PACKAGES)
     lines = {

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from echorl.cli.parser import required
+from echorl.core.options import option
 from echorl.support.errors import as_user_error
 
 if TYPE_CHECKING:
     from echorl.lab.evaluate.checkpoint import Checkpoint
+
+
+MODEL = "A Hugging Face folder, an adapter's folder, a model of the hub, 'quickstart' or 'smollm2'."
+DEVICE = "Device of the model: cpu, cuda, cuda:1 or mps; default: cuda if there is one, else cpu."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """The model of a command, and its device."""
+
+    model: str = required(MODEL)
+    device: str | None = option(None, DEVICE)
 
 
 def find_checkpoint(name: str) -> Checkpoint:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.options import add_device, spellings
-from echorl.support.bounds import ANY, COUNT, SEED, TEMPERATURE, Bounds, add_option
+from echorl.cli.models import ModelOptions
+from echorl.cli.parser import parse, part_of, required
+from echorl.core.options import option
+from echorl.lab.options import COUNT
+from echorl.lab.probe.plan import Plan
 from echorl.support.errors import as_user_error, resumable
 from echorl.support.installed import check_installed
 
@@ -17,97 +21,63 @@ if TYPE_CHECKING:
 
     from echorl.lab.evaluate.checkpoint import Checkpoint
     from echorl.lab.evaluate.plan import Work
-    from echorl.lab.probe import Plan
 
 NEEDED = ("transformers", "pyarrow", "filelock", "rich")
-PLAN = {
-    "prompts_per_batch": (int, "N", "prompts in an optimiser step of the training that you ask about"),
-    "baseline_samples": (int, "K", "further rollouts of each prompt, for the tracked baseline; 0 leaves it out"),
-    "loss_type": (str, "NAME", "dapo, grpo or dr_grpo: the policy loss that coefficients are compared with"),
-    "projection": (int, "D", "numbers kept of a gradient; 0 keeps all, for small models"),
-    "parameters": (str, "REGEX", "only the gradients of parameters in whose names this is found"),
-    "temperature": (float, "T", "of the sampling, and of the policy"),
-    "batch_size": (int, "N", "rollouts sampled at once"),
-    "seed": (int, "S", "of prompts, samples and projection"),
-}
-BOUNDS = {
-    "prompts_per_batch": COUNT,
-    "baseline_samples": Bounds(0, 10**6),
-    "projection": Bounds(0, 10**7),
-    "temperature": TEMPERATURE,
-    "batch_size": COUNT,
-    "seed": SEED,
-}
 HEAD = ["rule", "groups", "acts on", "signal", "z", "pass@1", "z", "length", "z", "entropy", "z"]
 HEAD += ["coef 10 %", "saves", "z"]
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command and its options."""
-    from echorl.lab.probe import Plan
+@dataclass(frozen=True, kw_only=True)
+class ProbeOptions(Plan, ModelOptions):
+    """Take the gradients of EchoRL and its rivals at a checkpoint; print how much of each is signal, where it points,
+    and the most that it can add to the policy gradient. What is finished is kept; the same command goes on, with more
+    prompts, too. See docs/probe.md.
+    """
 
-    parser = subparsers.add_parser(
-        "probe",
-        help="ask whether EchoRL would help, without training: echorl probe --model FOLDER --benchmark quickstart",
-        description="Take the gradients of EchoRL and its rivals at a checkpoint; print how much of each is signal, "
-        "where it points, and the most that it can add to the policy gradient. What is finished is kept; the same "
-        "command goes on, with more prompts, too. See docs/probe.md.",
+    benchmark: str = required("math500, gsm8k and others (docs/eval.md lists them), or TASK[:SPLIT].")
+    data: str | None = option(None, "The benchmark's file, instead of the hub's data set.")
+    prompts: int = option(128, "Prompts, drawn by the seed.", **COUNT)
+    samples: int = option(8, "Rollouts of each prompt.", **COUNT)
+    max_new_tokens: int | None = option(
+        None, "Most tokens of a rollout, as in your training; default: 8192, or what fits the model's context.", **COUNT
     )
-    parser.add_argument(
-        "--model", required=True, metavar="MODEL", help="a folder, a model of the hub, 'quickstart' or 'smollm2'"
-    )
-    parser.add_argument("--benchmark", required=True, metavar="NAME", help="math500, gsm8k ..., or TASK[:SPLIT]")
-    parser.add_argument("--data", metavar="PATH", help="the benchmark's file, instead of the hub's data set")
-    for name, metavar, default, text in (
-        ("prompts", "N", 128, "default: %(default)s"),
-        ("samples", "G", 8, "rollouts of each; default: %(default)s"),
-        ("max_new_tokens", "N", None, "default 8192, or less where the context is shorter"),
-    ):
-        add_option(parser, *spellings(name), bounds=COUNT, type=int, default=default, metavar=metavar, help=text)
-    for name, (kind, metavar, text) in PLAN.items():
-        default = getattr(Plan, name)
-        shown = f"; default: {default}" if default != "" else ""
-        bounds = BOUNDS.get(name, ANY)
-        add_option(
-            parser, *spellings(name), bounds=bounds, type=kind, default=default, metavar=metavar, help=text + shown
-        )
-    add_device(parser)
-    parser.add_argument(*spellings("output_dir"), metavar="DIR", help="default: runs/probe/MODEL")
+    output_dir: Path | None = option(None, "Folder of the results; default: runs/probe/MODEL.")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(argv: Sequence[str]) -> int:
     """Run the command. Returns 0.
 
     Raises:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
+    args = parse("probe", ProbeOptions, argv)
     check_installed("`echorl probe`", NEEDED, "trl,tasks")
     with resumable():
         return _probe(args)
 
 
-def _probe(args: argparse.Namespace) -> int:
+def _probe(args: ProbeOptions) -> int:
     from functools import partial
 
     from echorl.cli.bars import Bars
     from echorl.cli.models import find_checkpoint, load_model
-    from echorl.lab.probe import Plan, probe
+    from echorl.lab.probe.run import probe
     from echorl.support.lock import alone
 
-    plan = Plan(**{name: getattr(args, name) for name in PLAN})
+    plan = part_of(args, Plan)
     checkpoint = find_checkpoint(args.model)
     work = _work(args, plan, checkpoint)
-    folder = Path(args.output_dir or Path("runs/probe", Path(os.path.abspath(args.model)).name))
+    folder = args.output_dir or Path("runs/probe", Path(os.path.abspath(args.model)).name)
     with alone(folder, "probe"), Bars() as bars:
         result = probe(folder, work, plan, checkpoint, partial(load_model, checkpoint, args.device), bars)
     show_result(result, folder)
     return 0
 
 
-def _work(args: argparse.Namespace, plan: Plan, checkpoint: Checkpoint) -> Work:
-    from echorl.lab.evaluate.plan import Sampling
+def _work(args: ProbeOptions, plan: Plan, checkpoint: Checkpoint) -> Work:
     from echorl.lab.evaluate.run import prepare
+    from echorl.lab.options import Sampling
     from echorl.lab.probe.run import draw_items
 
     sampling = Sampling(samples=args.samples, max_new_tokens=args.max_new_tokens, temperature=plan.temperature)

@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from echorl.cli.options import as_path, spellings
+from echorl.cli.parser import parse
+from echorl.core.options import option
+from echorl.lab.options import SEED
 from echorl.support.errors import resumable
 from echorl.support.installed import check_installed
+
+if TYPE_CHECKING:
+    import rich.table
+
+    from echorl.lab.report.page import Table
 
 NEEDED = ("trl", "transformers", "datasets", "reasoning_gym", "pyarrow", "matplotlib", "jinja2", "rich")
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command and its options."""
-    parser = subparsers.add_parser(
-        "quickstart",
-        help="train a small policy with and without EchoRL on this machine's CPU and show what changed",
-        description="Train the shipped policy with GRPO and with GRPO + EchoRL, on the CPU; then show a table, and "
-        "leave a page and a picture. A second run with the same settings trains nothing again.",
+@dataclass(frozen=True, kw_only=True)
+class QuickstartOptions:
+    """Train the shipped policy with GRPO and with GRPO + EchoRL, on the CPU; then show a table, and leave a page and a
+    picture. A second run with the same settings trains nothing again.
+    """
+
+    output_dir: Path = option(Path("quickstart-run"), "Folder of the results.")
+    seed: int = option(0, "Seed of both runs.", **SEED)
+    tiny: bool = option(
+        False, "A run of 4 steps, in half a minute: it shows the page, and is too small to show a difference."
     )
-    parser.add_argument(
-        *spellings("output_dir"),
-        type=as_path,
-        default=Path("quickstart-run"),
-        metavar="DIR",
-        help="default: %(default)s",
-    )
-    parser.add_argument("--fresh", action="store_true", help="discard the results in DIR and start again")
-    parser.add_argument("--seed", type=_seed, default=0, help="of both runs, default: %(default)s")
-    parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(argv: Sequence[str]) -> int:
     """Run the quickstart. Returns 0.
 
     Raises:
@@ -43,26 +45,17 @@ def run(args: argparse.Namespace) -> int:
         ValueError: the output folder will not do.
         Interrupted: Ctrl-C.
     """
+    args = parse("quickstart", QuickstartOptions, argv)
     started = time.monotonic()
     check_installed("the quickstart", NEEDED, "trl,lab")
     _be_quiet()
-    with resumable():
-        return _run(args, started)
-
-
-def _run(args: argparse.Namespace, started: float) -> int:
-    from dataclasses import replace
-
     from echorl.cli.bars import Bars
-    from echorl.lab.quickstart.run import quickstart
-    from echorl.lab.quickstart.study import TINY, Study
-    from echorl.lab.quickstart.terminal import show
+    from echorl.lab.quickstart import quickstart
     from echorl.support.lock import alone
 
-    study = replace(TINY if args.tiny else Study(), seed=args.seed)
-    with alone(args.output_dir, "quickstart"), Bars() as bars:
-        summary = quickstart(args.output_dir, study, fresh=args.fresh, view=bars)
-    show(summary, args.output_dir, time.monotonic() - started)
+    with resumable(), alone(args.output_dir, "quickstart"), Bars() as bars:
+        quickstart(args.output_dir, seed=args.seed, tiny=args.tiny, view=bars)
+    _show(args.output_dir, time.monotonic() - started)
     return 0
 
 
@@ -74,7 +67,36 @@ def _be_quiet() -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
-def _seed(text: str) -> int:
-    if not text.isdigit() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
-    return int(text)
+def _show(folder: Path, seconds: float) -> None:
+    """Print the table of the arms, how the groups changed, the findings, and where the page is."""
+    from rich.console import Console
+
+    from echorl.lab.quickstart import PAGE, PICTURE
+    from echorl.lab.report.compared import read_comparison
+    from echorl.lab.report.curves import groups_table
+    from echorl.lab.report.training import group_by_seed
+
+    source = read_comparison(folder)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=118)
+    for table in (*source.tables[:2], *groups_table(group_by_seed(source.runs))):
+        console.print(_drawn(table))
+        if table.note:
+            console.print(f"{table.note}\n", style="dim", markup=False, highlight=False)
+    for text in source.findings:
+        console.print(f"• {text}", markup=False, highlight=False)
+    places = f"Page: {folder / PAGE}  Picture: {folder / PICTURE}"
+    console.print(f"\nDone in {seconds / 60:.1f} min. {places}", markup=False)
+
+
+def _drawn(table: Table) -> rich.table.Table:
+    import rich.table
+    from rich.text import Text
+
+    drawn = rich.table.Table(title=table.title, title_justify="left", title_style="bold")
+    for i, name in enumerate(table.head):
+        drawn.add_column(name, justify="right" if i else "left")
+    for row in table.rows:
+        drawn.add_row(*map(Text, row))
+    return drawn

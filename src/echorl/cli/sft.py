@@ -1,4 +1,4 @@
-"""`echorl sft`; its options are the fields of dataclasses, which `echorl.train` parses."""
+"""`echorl sft`; TRL's parser reads its options."""
 
 from __future__ import annotations
 

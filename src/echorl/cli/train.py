@@ -1,4 +1,4 @@
-"""`echorl train`; its options are the fields of dataclasses, which `echorl.train` parses."""
+"""`echorl train`; TRL's parser reads its options."""
 
 from __future__ import annotations
 

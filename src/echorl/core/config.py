@@ -62,7 +62,6 @@ class EchoConfig(ClipConfig):
         "lambda, the weight of the EchoClips' negative log-likelihood, in J = J_RLVR + lambda J_echo; 0 switches "
         "EchoRL off.",
         ge=0,
-        le=LARGEST,
     )
     mine_only: bool = option(False, "Find EchoClips and log them, with any coefficient, and add nothing to the loss.")
     average_over: Literal["prompt", "clip"] = option(
@@ -73,11 +72,9 @@ class EchoConfig(ClipConfig):
     length_norm: Literal["clip", "constant"] = option(
         "clip", "A clip's tokens weigh 1/L ('clip') or 1/max_completion_length ('constant')."
     )
-    max_completion_length: int | None = option(
-        None, "The constant of length_norm='constant', in tokens.", ge=1, le=LARGEST
-    )
+    max_completion_length: int | None = option(None, "The constant of length_norm='constant', in tokens.", ge=1)
     warmup_steps: int = option(
-        0, "Optimiser steps over which lambda rises linearly from lambda/warmup_steps to lambda.", ge=0, le=LARGEST
+        0, "Optimiser steps over which lambda rises linearly from lambda/warmup_steps to lambda.", ge=0
     )
     without_policy_gradient: Literal["allow", "skip"] = option(
         "allow",

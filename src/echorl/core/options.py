@@ -9,7 +9,6 @@ import math
 import types
 import typing
 from dataclasses import MISSING, dataclass, field, fields
-from functools import cache
 from typing import Any, Literal
 
 BOUNDS = ("ge", "gt", "le", "lt")
@@ -97,7 +96,11 @@ def option(
     return field(default=default, metadata={"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt})
 
 
-@cache
+def argument(default: Any, help: str) -> Any:
+    """Return a dataclass field for TRL's parser, which takes no metadata but the help and checks no bounds."""
+    return field(default=default, metadata={"help": help})
+
+
 def options_of(settings: type) -> tuple[Option, ...]:
     """Return the options that a dataclass declares, in the order of its fields."""
     hints = typing.get_type_hints(settings)

@@ -1,11 +1,11 @@
-"""Settings that do not go together: one way to refuse them."""
+"""Refusals of settings that do not go together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 
-def refuse_if(conditions: Mapping[str, bool], sentence: str) -> None:
+def refuse_if(conditions: Mapping[str, bool], sentence: str = "{}") -> None:
     """Raise a ValueError with `sentence`, in which `{}` stands for the first condition that holds."""
     for condition, holds in conditions.items():
         if holds:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from echorl.support.errors import UserError
+
 POLL_SECONDS = 0.5
 QUIET = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1", "TRANSFORMERS_VERBOSITY": "error"}
 
@@ -50,7 +52,7 @@ class Job:
     done: Callable[[], int] = lambda: 0
 
 
-class JobsFailed(RuntimeError):
+class JobsFailed(UserError):
     """Jobs ended with an error; the message holds the last line that each wrote."""
 
 

@@ -149,6 +149,10 @@ def _find_in_file(name: str, path: Path, class_name: str) -> type[Method]:
         nearest = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"{place}: {path} has no {class_name!r}; {nearest}it has {', '.join(classes) or 'no method'}.")
     check_class(method, place)
+    if not _is_defined_in(module, method):
+        raise ValueError(
+            f"{place}: {class_name} is imported from {method.__module__}: name a class of the file itself."
+        )
     method.source_hash = digest
     return method
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
+import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 USER, BUG, INTERRUPTED = 2, 1, 130
@@ -62,6 +64,30 @@ def one_line(error: BaseException | str) -> str:
     'no file a.yaml; give one'
     """
     return " ".join(str(error).split())
+
+
+def bad_argument(message: str) -> UserError:
+    """Return the error for what argparse says of an option."""
+    return UserError(re.sub(r"argument (--\w+)\S*: ", r"\1: ", message) + ".")
+
+
+def unknown_word(word: str, names: Iterable[str], listing: str) -> UserError:
+    """Return the error for a word of the command line that no option takes; `listing` is the command that lists all."""
+    if not word.startswith("-"):
+        return UserError(f"unexpected {word!r} on the command line: options are written --name value.")
+    option = word.partition("=")[0]
+    advice = nearest(option.lstrip("-").replace("-", "_"), names, listing)
+    return UserError(f"unknown option {option!r} on the command line{advice}")
+
+
+def nearest(name: str, names: Iterable[str], listing: str) -> str:
+    """Return the end of a sentence on an unknown option: the option of the most similar name, or where all are listed.
+
+    >>> nearest("echo_cof", ["seed", "echo_coef"], "echorl train --help_all")
+    "; did you mean 'echo_coef'?"
+    """
+    similar = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"; did you mean {similar[0]!r}?" if similar else f"; `{listing}` lists them all."
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from typing import Any
 MOST_NESTED = 100
 """The deepest nesting of lists and objects that is read; Python's own functions fail on far deeper ones."""
 
-
+LONGEST = 255
+"""The most bytes that the name of a file or folder can have on common file systems."""
 TOO_DEEP = f"nested more than {MOST_NESTED} deep"
 
 
@@ -83,6 +84,26 @@ def is_text(value: Any) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def problem_of_text(text: str) -> str | None:
+    """Return advice on an option's text that is blank, or that no file could hold; None on any other.
+
+    >>> problem_of_text(" ")
+    'is blank: give a value, or leave the option out'
+    """
+    if not text.strip():
+        return "is blank: give a value, or leave the option out"
+    if "\0" in text or not is_text(text):
+        return "holds a NUL character or text that is not UTF-8: remove it"
+    return None
+
+
+def problem_of_name(text: str) -> str | None:
+    """Return advice on an option's text that could not be the name of a file or a model; None on any other."""
+    if max(len(part.encode(errors="replace")) for part in text.split("/")) > LONGEST:
+        return f"has a part of more than {LONGEST} bytes, which no file system takes: give a shorter name"
+    return problem_of_text(text)
 
 
 def finite_number(value: Any) -> float | None:

@@ -37,6 +37,7 @@ def make_task(own: TrainArguments, **changes: Any) -> Task | None:
         return None
     _check_name(own.task)
     start = TASK if own.task == "quickstart" else {"name": own.task}
+    assert isinstance(own.task_options, dict)  # the dataclass has read a text
     options = {**start, **own.task_options, **changes}
     with as_user_error(ImportError, doing=f"task {own.task!r} needs a package (pip install 'echorl[tasks]')"):
         return load_task(**options)
@@ -57,12 +58,13 @@ def make_dataset(own: TrainArguments, task: Task | None, part: str) -> Dataset:
     """The rows of `part`, "train" or "eval"; they have a `prompt`."""
     size, split, file = (getattr(own, f"{part}_{what}") for what in ("size", "split", "file"))
     if task is not None:
-        return task.dataset(split, size=size, seed=own.task_seed)
+        return task.dataset(split, size=size)
     if own.train_file is not None:
         if file is None:
             raise UserError("eval_strategy asks for an evaluation: name its rows in eval_file.")
         rows, place = read_rows(file), file
     else:
+        assert own.dataset_name is not None  # the dataclass lets one of the three pass
         rows, place = _from_hub(own.dataset_name, own.dataset_config, split), f"{own.dataset_name}, {split}"
     rows = rows if size is None else rows.select(range(min(size, len(rows))))
     rows = rows if own.row_func is None else _change(rows, own.row_func, place)
@@ -180,10 +182,8 @@ def _read_row(line: bytes, place: str) -> dict[str, Any]:
 def _find_images(row: dict[str, Any], folder: Path, place: str) -> dict[str, Any]:
     """The row with whole paths in `image` (a path or null) and `images` (a list of paths)."""
     given = {"images": row.get("images"), "image": None if row.get("image") is None else [row["image"]]}
-    whole = {name: _image_paths(name, paths, folder, place) for name, paths in given.items() if paths is not None}
-    if "image" in whole:
-        [whole["image"]] = whole["image"]
-    return {**row, **whole}
+    paths = {name: _image_paths(name, value, folder, place) for name, value in given.items() if value is not None}
+    return {**row, **{name: value if name == "images" else value[0] for name, value in paths.items()}}
 
 
 def _image_paths(name: str, paths: Any, folder: Path, place: str) -> list[str]:
@@ -231,6 +231,8 @@ def _module(place: str) -> Any:
     if not Path(place).is_file():
         raise FileNotFoundError(f"no file {place}")
     spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+    assert spec is not None  # as of every path to a .py file
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

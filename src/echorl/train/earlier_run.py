@@ -44,7 +44,7 @@ def outdated(settings: Settings, checkpoint: Path | None) -> list[Path]:
         folder,
         overwrite=settings.own.overwrite_output_dir,
         restart=str(settings.training.resume_from_checkpoint).lower() == "true",
-        model=settings.model.model_name_or_path,
+        model=settings.model_name,
     )
 
 

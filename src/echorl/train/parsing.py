@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from echorl.support.bounds import ANY, COUNT, SEED, TEMPERATURE, Bounds, check_value
-from echorl.support.errors import UserError, one_line
-from echorl.support.texts import is_text
+from echorl.support.errors import UserError, bad_argument, nearest, one_line, unknown_word
+from echorl.support.texts import problem_of_name, problem_of_text
 from echorl.train.options import DataArguments
 from echorl.train.recipe import Recipe
 
@@ -27,17 +24,19 @@ _LEAST_1 = "train_size eval_size per_device_train_batch_size per_device_eval_bat
 _LEAST_1 += " max_completion_length num_iterations steps_per_generation generation_batch_size num_generations_eval"
 _LEAST_1 += " ref_model_sync_steps pad_to_multiple_of lora_r eval_accumulation_steps"
 _SHARES = "top_p min_p top_entropy_quantile label_smoothing_factor lora_dropout ref_model_mixup_alpha"
-BOUNDS = {
-    **dict.fromkeys(_LEAST_0.split(), Bounds(0, 10**12)),
-    **dict.fromkeys(_LEAST_1.split(), COUNT),
-    **dict.fromkeys(_SHARES.split(), Bounds(0, 1)),
-    **dict.fromkeys(("adam_beta1", "adam_beta2"), Bounds(0, 0.999999999)),
-    **dict.fromkeys(("seed", "data_seed", "task_seed"), SEED),
-    "dataloader_num_workers": Bounds(0, 1000),
-    "repetition_penalty": Bounds(1e-3, 1e3),
-    "temperature": TEMPERATURE,
+BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(_LEAST_0.split(), (0, 10**12)),
+    **dict.fromkeys(_LEAST_1.split(), (1, 10**7)),
+    **dict.fromkeys(_SHARES.split(), (0, 1)),
+    **dict.fromkeys(("adam_beta1", "adam_beta2"), (0, 0.999999999)),
+    **dict.fromkeys(("seed", "data_seed"), (0, 2**32 - 1)),
+    "dataloader_num_workers": (0, 1000),
+    "repetition_penalty": (1e-3, 1e3),
+    "temperature": (1e-6, 10**6),
 }
-"""Of options that are TRL's or transformers', which look at few of them before the training."""
+"""The least and the largest value of options of TRL and transformers, which look at few of them before the training."""
+ANY = (-(10**12), 10**12)
+"""The bounds of all other numbers."""
 NAMES = ("output_dir", "train_file", "eval_file", "model_name_or_path", "dataset_name", "task", "row_func")
 """Options whose text names a file or a folder, or begins with one."""
 
@@ -61,6 +60,12 @@ class Command:
     about: str
     first: str
 
+    def dataclasses(self) -> tuple[Any, ...]:
+        """Return the dataclasses whose fields are the options."""
+        from echorl.trl.recipe import ModelConfig
+
+        return self.own, self.config_class(), ModelConfig
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -78,21 +83,27 @@ class Settings:
     given: dict[str, Any]
     defaults: dict[str, Any]
 
+    @property
+    def model_name(self) -> str:
+        """The model's name or path, once it was checked that there is one."""
+        assert self.model.model_name_or_path is not None
+        return self.model.model_name_or_path
+
 
 def make_parser(command: Command) -> TrlParser:
-    """TRL's parser over the three dataclasses; it raises `UserError` where argparse would print its usage and exit."""
-    config_class = command.config_class()
-    from echorl.trl.recipe import ModelConfig, TrlParser
+    """Return TRL's parser over the three dataclasses; where argparse would print its usage and exit it raises."""
+    from echorl.trl.recipe import TrlParser
 
     class Parser(TrlParser):
-        def error(self, message: str) -> None:
-            raise UserError(re.sub(r"argument (--\w+)\S*: ", r"\1: ", message) + ".")
+        def error(self, message: str) -> NoReturn:
+            raise bad_argument(message)
 
-    return Parser((command.own, config_class, ModelConfig), prog=f"echorl {command.name}", allow_abbrev=False)
+    dataclasses: list[Any] = [*command.dataclasses()]  # no class is of the type that transformers names
+    return Parser(dataclasses, prog=f"echorl {command.name}", allow_abbrev=False)
 
 
 def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:
-    """The settings of a run: defaults, then the recipe (without its `env`), then the command line.
+    """Return the settings of a run: defaults, then the recipe (without its `env`), then the command line.
 
     An option that is null in the recipe has its default.
 
@@ -101,67 +112,65 @@ def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:
     """
     from echorl.methods import SET_BY_METHODS  # here, since torch takes its time
 
-    parser = make_parser(command)
-    defaults = vars(parser.parse_known_args([])[0])
+    parser, listing = make_parser(command), f"echorl {command.name} --help_all"
+    defaults = vars(parser.parse_args([]))
     recipe = replace(recipe, options={name: value for name, value in recipe.options.items() if value is not None})
-    _check_recipe(parser, recipe)
+    for name, value in recipe.options.items():
+        place = recipe.origin.get(name, "the recipe")
+        if name not in defaults:
+            raise UserError(f"{place}: unknown option {name!r}{nearest(str(name), defaults, listing)}")
+        _check_type(parser, name, value, place)
     parser.set_defaults_with_config(**recipe.options)
-    namespace, rest = parser.parse_known_args(list(argv))
+    unset = argparse.Namespace(**dict.fromkeys(defaults, _UNSET))
+    namespace, rest = parser.parse_known_args(list(argv), unset)
     if rest:
-        _refuse(rest[0], parser)
-    values = vars(namespace)
+        raise unknown_word(rest[0], defaults, listing)
+    written = {name for name, value in vars(namespace).items() if value is not _UNSET} | recipe.options.keys()
+    values = vars(parser.parse_args(list(argv)))
     if values["output_dir"] is None:
         values["output_dir"] = f"runs/{recipe.name}"
     given = {name: value for name, value in values.items() if value != defaults[name] or name in recipe.options}
-    _check_values(parser, {name: values[name] for name in _written(parser, recipe, argv)})
+    for name in sorted(written):
+        _check_value(name, values[name])
     own, training, model = _build(parser, values)
     defaults |= {name: getattr(training, name) for name in SET_BY_METHODS if name in defaults.keys() - given.keys()}
     return Settings(own=own, training=training, model=model, given=given, defaults=defaults)
 
 
-def _check_recipe(parser: TrlParser, recipe: Recipe) -> None:
-    actions = {action.dest: action for action in reversed(parser._actions) if action.dest != "help"}
-    for name, value in recipe.options.items():
-        place = recipe.origin.get(name, "the recipe")
-        if name not in actions:
-            raise UserError(f"{place}: unknown option {name!r}{_nearest(name, parser)}")
-        _check_value(parser, actions[name], value, f"{place}: {name}")
+_UNSET = object()
 
 
-def _refuse(word: str, parser: TrlParser) -> None:
-    if not word.startswith("-"):
-        raise UserError(f"unexpected {word!r} on the command line: options are written --name value.")
-    name = word.lstrip("-").partition("=")[0].replace("-", "_")
-    raise UserError(f"unknown option {word.partition('=')[0]!r} on the command line{_nearest(name, parser)}")
+def _check_type(parser: TrlParser, name: str, value: Any, place: str) -> None:
+    """Check a value of a recipe as the parser checks one of the command line (it takes defaults as they are)."""
+    for item in [] if isinstance(value, dict) else value if isinstance(value, list) else [value]:
+        try:
+            read = getattr(parser.parse_args([f"--{name}={item}"]), name)
+        except UserError as error:
+            raise UserError(f"{place}: {str(error).removeprefix('--')}") from None
+        if isinstance(value, list) and not isinstance(read, list):
+            raise UserError(f"{place}: {name}={value!r} is a list: give a single value.")
 
 
-def _nearest(name: object, parser: TrlParser) -> str:
-    known = [action.dest for action in parser._actions]
-    found = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else f"; `{parser.prog} --help_all` lists them all."
-
-
-def _written(parser: TrlParser, recipe: Recipe, argv: Sequence[str]) -> set[str]:
-    """The options that stand in the recipe or on the command line, whatever their values."""
-    actions = parser._option_string_actions
-    words = [word.partition("=")[0] for word in argv]
-    return {*recipe.options, *(actions[word].dest for word in words if word in actions)}
-
-
-def _check_values(parser: TrlParser, written: dict[str, Any]) -> None:
+def _check_value(name: str, value: Any) -> None:
     """Refuse numbers that no training could use, and names that no file could have.
 
     Raises:
         UserError: names the option and the value.
     """
-    kinds = {action.dest: action.type for action in parser._actions}
-    for name, value in written.items():
-        if isinstance(value, str) and (name in BOUNDS or kinds.get(name) in (int, float)):  # in YAML, "1e-5" say
-            value = _as_number(name, value)
-        if name in NAMES or not isinstance(value, str):
-            check_value(name, value, BOUNDS.get(name, ANY))
-        elif "\0" in value or not is_text(value):
-            raise UserError(f"{name}={value[:60]!r} holds a NUL character or text that is not UTF-8: remove it.")
+    if isinstance(value, str) and name in BOUNDS:  # in YAML, "1e-5"
+        value = _as_number(name, value)
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, str) and (problem := (problem_of_name if name in NAMES else _problem)(each)):
+            raise UserError(f"{name}={each[:60]!r} {problem}.")
+        if isinstance(each, (int, float)) and not isinstance(each, bool):
+            least, most = BOUNDS.get(name, ANY)
+            if not least <= each <= most:
+                raise UserError(f"{name}={each} is not allowed: it must be a finite number from {least} to {most}.")
+
+
+def _problem(text: str) -> str | None:
+    """Return advice on a text that may be blank."""
+    return problem_of_text(text) if text.strip() else None
 
 
 def _as_number(name: str, text: str) -> float:
@@ -169,17 +178,6 @@ def _as_number(name: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise UserError(f"{name}={text!r} is not a number.") from None
-
-
-def _check_value(parser: TrlParser, action: argparse.Action, value: Any, place: str) -> None:
-    """What argparse checks of a command line, for a value in YAML (it takes defaults as they are)."""
-    if value is None or isinstance(value, dict):
-        return
-    for item in value if isinstance(value, list) and action.nargs == "+" else [value]:
-        try:
-            parser._check_value(action, parser._get_value(action, item if isinstance(item, str) else str(item)))
-        except argparse.ArgumentError as error:
-            raise UserError(f"{place}: {error.message}.") from None
 
 
 def _build(parser: TrlParser, values: dict[str, Any]) -> tuple[Any, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from transformers import ProgressCallback
+from typing import Any
+
+from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 
 SHOWN = {
     "reward": "reward",
@@ -25,7 +27,14 @@ class ShortProgress(ProgressCallback):
             if bar is not None:
                 bar.close()
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         if not state.is_world_process_zero or self.training_bar is None or not logs:
             return
         parts = [

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from echorl.support.errors import Interrupted, UserError, as_user_error, where
+from echorl.support.errors import Interrupted, UserError, as_user_error, bad_argument, where
 from echorl.support.lock import alone, check_writable
 from echorl.train import earlier_run, run_folder
 from echorl.train.options import TrainArguments
@@ -33,18 +33,13 @@ NOTHING = (
     "`echorl {name}` was told nothing to train on: name a recipe, --config {recipe} of echorl's repository for a first "
     "run (`echorl {name} --help` tells more)."
 )
-HELP = """\
-usage: echorl {name} [--config recipe.yaml [more.yaml ...]] [--any_option value ...]
-
-Every option can stand in the recipe (YAML) and on the command line, which wins. Of several recipes the last one that
-has an option wins. Options are the fields of
-{about}, of TRL's ModelConfig (model_name_or_path, use_peft, lora_*) and these:
-
-{own}
-
-  --help_all   every option with its default
-
-Under several processes: accelerate launch --num_processes 2 -m echorl {name} --config recipe.yaml"""
+USAGE = "echorl {name} [--config recipe.yaml [more.yaml ...]] [--any_option value ...]"
+HELP = (
+    "Every option can stand in the recipe (YAML) and on the command line, which wins. Of several recipes the last one "
+    "that has an option wins. Options are the fields of {about}, of TRL's ModelConfig (model_name_or_path, use_peft, "
+    "lora_*) and those below."
+)
+PROCESSES = "Under several processes: accelerate launch --num_processes 2 -m echorl {name} --config recipe.yaml"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -64,8 +59,7 @@ def launch(command: Command, argv: Sequence[str]) -> int:
         raise UserError(NOTHING.format(name=command.name, recipe=command.first))
     known, rest = _first_look(argv)
     if known.help:
-        own = "\n".join(f"  --{f.name:22}{f.metadata['help']}" for f in fields(command.own))
-        print(HELP.format(name=command.name, about=command.about, own=own))
+        _help(command).print_help()
         return 0
     from echorl.train.parsing import make_parser, parse
     from echorl.train.recipe import read_recipes
@@ -90,10 +84,24 @@ def launch(command: Command, argv: Sequence[str]) -> int:
     return 0
 
 
+def _help(command: Command) -> argparse.ArgumentParser:
+    """Return a parser that prints the short help; importing the trainer's options would take seconds."""
+    parser = argparse.ArgumentParser(
+        usage=USAGE.format(name=command.name),
+        description=HELP.format(about=command.about),
+        epilog=PROCESSES.format(name=command.name),
+        add_help=False,
+    )
+    parser.add_argument("--help_all", action="store_true", help="Print every option with its default.")
+    for each in fields(command.own):
+        parser.add_argument(f"--{each.name}", metavar="VALUE", help=each.metadata["help"])
+    return parser
+
+
 def _first_look(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> None:
-            raise UserError(message.replace("argument ", "") + ".")
+        def error(self, message: str) -> NoReturn:
+            raise bad_argument(message)
 
     parser = Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", nargs="+", action="extend", default=[])
@@ -111,8 +119,7 @@ def _train(command: Command, settings: Settings, env: Mapping[str, str]) -> None
         name, config = _model(settings)
         checkpoint = run_folder.choose_checkpoint(training.resume_from_checkpoint, training.output_dir, _say)
         if checkpoint is not None:
-            model, using_peft = settings.model.model_name_or_path, settings.model.use_peft
-            run_folder.check_same_model(checkpoint, model, config, peft=using_peft)
+            run_folder.check_same_model(checkpoint, settings.model_name, config, peft=settings.model.use_peft)
         outdated = earlier_run.outdated(settings, checkpoint)
         if checkpoint is None:
             _train_from(None, command, settings, env, name, outdated)
@@ -161,7 +168,7 @@ def _run_to_the_end(trainer: Trainer, checkpoint: Path | None) -> None:
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     finally:
         logging.enable_progress_bar()
-        if (bar := trainer.pop_callback(ShortProgress)) is not None:
+        if isinstance(bar := trainer.pop_callback(ShortProgress), ShortProgress):
             bar.close()
 
 
@@ -255,7 +262,7 @@ def _peft_config(model: ModelConfig) -> Any:
     """TRL's, except that a single target module is a module's name, not a pattern that must match its whole path."""
     from echorl.trl.recipe import get_peft_config
 
-    config = get_peft_config(model)
+    config: Any = get_peft_config(model)  # a LoraConfig, though TRL says no more than PeftConfig
     target = getattr(config, "target_modules", None)
     if isinstance(target, str) and target.isidentifier():  # "all-linear" is none
         config.target_modules = {target}

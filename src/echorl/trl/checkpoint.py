@@ -48,7 +48,7 @@ def save(
 ) -> None:
     """Write this process's state into the checkpoint that the trainer is about to write.
 
-    Written first, so that a checkpoint with a trainer state always has it too; and in one move, so that a kill leaves
+    Form first, so that a checkpoint with a trainer state always has it too; and in one move, so that a kill leaves
     no half of it.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from trl import GRPOConfig
 
 from echorl.core.config import EchoConfig
+from echorl.core.options import argument, options_of
 from echorl.methods import METHODS, SET_BY_METHODS, Method, load_method, method_settings
 
-_DEFAULT = EchoConfig()
+_OPTIONS = {each.name: each for each in options_of(EchoConfig)}
 
 ENTROPY_FROM = ("logits", "surprisal")
 """The values of `echo_entropy_from`."""
 
 
-def _setting(name: str, text: str):
-    """A field with `EchoConfig`'s default, so that each default lives in one place."""
+def _setting(name: str) -> Any:
+    """Return a field with the default and the help of `EchoConfig`'s option; TRL's parser takes no other metadata."""
+    option = _OPTIONS[name]
     if f"echo_{name}" in SET_BY_METHODS:
-        return _left_to_methods(f"echo_{name}", text, getattr(_DEFAULT, name))
-    return field(default=getattr(_DEFAULT, name), metadata={"help": text})
+        return _left_to_methods(f"echo_{name}", option.help, option.default)
+    return argument(option.default, option.help)
 
 
-def _trl_setting(name: str):
+def _trl_setting(name: str) -> Any:
     """TRL's field of that name, as one that methods set."""
     own = next(own for own in fields(GRPOConfig) if own.name == name)
     return _left_to_methods(name, own.metadata["help"], own.default)
 
 
-def _left_to_methods(name: str, text: str, default: Any):
+def _left_to_methods(name: str, text: str, default: Any) -> Any:
     """A field that is None until it is written, since only so a written default differs from one that was left out."""
     _WITHOUT_A_METHOD[name] = default
-    return field(default=None, metadata={"help": f"{text} Not written: the method's value, or {default!r}."})
+    return argument(None, f"{text} Not written: the method's value, or {default!r}.")
 
 
 _WITHOUT_A_METHOD: dict[str, Any] = {}
@@ -42,74 +44,42 @@ _WITHOUT_A_METHOD: dict[str, Any] = {}
 
 @dataclass
 class EchoGRPOConfig(GRPOConfig):
-    """`GRPOConfig` plus EchoRL's settings (see `echorl.EchoConfig` for what each means).
-
-    Beyond those:
-        echo_success_reward_func: name(s) of the reward function(s) that verify, as a list or comma-separated. Not
-            needed with one function. With several named (one a task), a rollout succeeds if all that judged it agree.
-        echo_rollouts_every: optimiser steps between dumps of a generation batch to `output_dir/rollouts` (0: never).
-        echo_entropy_from: what is done where no pass and no recorder has the logits of a batch. `"logits"` makes one
-            extra forward for them; `"surprisal"` takes -log pi of the sampled tokens instead, where the engine returns
-            it: no forward, but a noisy estimate that often picks another clip (docs/trl.md).
-        method: a name in `echorl.methods.METHODS` ("grpo", "dapo", "luffy", "uft", ...), or "my_rule.py:MyRule", a
-            class in a file (relative to the working directory). Each field that the method sets takes the method's
-            value, unless it is written, with whatever value. None: TRL's own.
-        method_options: the method's own options, a mapping (JSON on a command line); also a field that the method sets,
-            to set it otherwise.
-        echo_mine_demonstrations: whether an expert's trace in a group (LUFFY) can give an EchoClip.
-        max_rollout_tokens: end training with the generation batch that brings the response tokens sampled so far to
-            this number (0: no limit), so that runs can be compared at equal cost.
+    """`GRPOConfig` plus the settings of EchoRL. Each `echo_*` field that `echorl.EchoConfig` has, too, is its option.
 
     Raises:
         ValueError: a value is out of range; the message names the field and what is allowed.
     """
 
-    echo_coef: float | None = _setting(
-        "coef", "lambda, the weight of the EchoClips' negative log-likelihood; 0: plain GRPO."
+    echo_coef: float | None = _setting("coef")
+    echo_mine_only: bool = _setting("mine_only")
+    echo_scope: Literal["verified", "degenerate"] = _setting("scope")
+    echo_select: Literal["max_entropy", "min_entropy", "random", "full"] | None = _setting("select")
+    echo_clip_per: Literal["prompt", "rollout"] | None = _setting("clip_per")
+    echo_average_over: Literal["prompt", "clip"] | None = _setting("average_over")
+    echo_length_norm: Literal["clip", "constant"] = _setting("length_norm")
+    echo_top_k: int = _setting("top_k")
+    echo_min_step_tokens: int = _setting("min_step_tokens")
+    echo_entropy_quantile: float | None = _setting("entropy_quantile")
+    echo_max_step_entropy: float | None = _setting("max_step_entropy")
+    echo_warmup_steps: int = _setting("warmup_steps")
+    echo_success_reward: float = _setting("success_reward")
+    echo_without_policy_gradient: Literal["allow", "skip"] = _setting("without_policy_gradient")
+    echo_seed: int = _setting("seed")
+    echo_success_reward_func: list[str] | None = argument(
+        None,
+        "Name(s) of the reward function(s) that verify, as a list or comma-separated; not needed with one function. "
+        "With several named (one a task), a rollout succeeds if all that judged it agree.",
     )
-    echo_mine_only: bool = _setting("mine_only", "Find EchoClips and log them, and add nothing to the loss.")
-    echo_scope: str = _setting(
-        "scope", "'verified': every group with a success; 'degenerate': all-success groups only."
+    echo_rollouts_every: int = argument(
+        0, "Optimiser steps between dumps of a generation batch to output_dir/rollouts; 0: none."
     )
-    echo_select: str | None = _setting(
-        "select", "'max_entropy' (EchoRL), or a control: 'min_entropy', 'random', 'full'."
+    echo_entropy_from: Literal["logits", "surprisal"] = argument(
+        "logits",
+        "Source of entropies where no pass and no recorder has the logits of a batch: 'logits' makes an extra forward "
+        "for them; 'surprisal' takes -log pi of the sampled tokens, where the engine returns it: no forward, but a "
+        "noisy estimate that often picks another clip (docs/trl.md).",
     )
-    echo_clip_per: str | None = _setting("clip_per", "One clip a 'prompt', or one for each successful 'rollout'.")
-    echo_average_over: str | None = _setting(
-        "average_over", "Divide the sum over clips by all prompts ('prompt') or by 'clip's."
-    )
-    echo_length_norm: str = _setting(
-        "length_norm", "Clip tokens weigh 1/L ('clip') or 1/max_completion_length ('constant')."
-    )
-    echo_top_k: int = _setting("top_k", "Clips a prompt (or a rollout).")
-    echo_min_step_tokens: int = _setting("min_step_tokens", "Steps with fewer tokens cannot end a clip.")
-    echo_entropy_quantile: float | None = _setting(
-        "entropy_quantile", "Only steps at or above this running quantile of step entropies can end a clip."
-    )
-    echo_max_step_entropy: float | None = _setting(
-        "max_step_entropy", "A rollout with a step above this many nats (gibberish) gives no clip."
-    )
-    echo_warmup_steps: int = _setting("warmup_steps", "Optimiser steps over which lambda rises linearly.")
-    echo_success_reward: float = _setting("success_reward", "A rollout succeeds from this reward of its verifier on.")
-    echo_without_policy_gradient: str = _setting(
-        "without_policy_gradient",
-        "In an optimiser step without policy gradient: 'allow' or 'skip' EchoRL's part (Adam undoes lambda there).",
-    )
-    echo_seed: int = _setting("seed", "Seed of the random choices of the controls.")
-    echo_success_reward_func: list[str] | None = field(
-        default=None, metadata={"help": "Name(s) of the reward function(s) that verify; needed with several functions."}
-    )
-    echo_rollouts_every: int = field(
-        default=0,
-        metadata={"help": "Dump a generation batch to output_dir/rollouts every so many optimiser steps; 0: never."},
-    )
-    echo_entropy_from: str = field(
-        default="logits",
-        metadata={
-            "help": "Where no logits exist anyway: 'logits' makes an extra forward for them, 'surprisal' takes "
-            "-log pi of the sampled tokens, a noisy estimate of the entropies."
-        },
-    )
+    echo_mine_demonstrations: bool = argument(False, "Let an expert's trace in a group (LUFFY) give an EchoClip, too.")
 
     loss_type: str | None = _trl_setting("loss_type")
     scale_rewards: str | None = _trl_setting("scale_rewards")
@@ -121,20 +91,23 @@ class EchoGRPOConfig(GRPOConfig):
     entropy_coef: float | None = _trl_setting("entropy_coef")
     top_entropy_quantile: float | None = _trl_setting("top_entropy_quantile")
 
-    method: str | None = field(
-        default=None, metadata={"help": f"{', '.join(METHODS)}, or file.py:Class; none: TRL's own."}
+    method: str | None = argument(
+        None,
+        f"A method: {', '.join(METHODS)}; or my_rule.py:MyRule, a class in a file (relative to the working directory). "
+        "Each field that the method sets takes the method's value, unless it is written; none: TRL's own.",
     )
-    method_options: dict | str | None = field(
-        default=None, metadata={"help": "The method's own options, a mapping (JSON on the command line)."}
+    method_options: dict | str | None = argument(
+        None,
+        "The method's own options, a mapping (JSON on the command line); also a field that the method sets, to set it "
+        "otherwise.",
     )
-    echo_mine_demonstrations: bool = field(
-        default=False, metadata={"help": "Let an expert's trace in a group give an EchoClip, too."}
-    )
-    max_rollout_tokens: int = field(
-        default=0, metadata={"help": "End training when so many response tokens have been sampled; 0: no limit."}
+    max_rollout_tokens: int = argument(
+        0,
+        "End training with the generation batch that brings the sampled response tokens to this number, so that runs "
+        "can be compared at equal cost; 0: no limit.",
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         apply_method(self)
         super().__post_init__()
         check_fixed(self)

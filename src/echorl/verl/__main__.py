@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def make_main() -> Callable[[], None]:
-    """The program, which hydra gives the overrides on the command line."""
+    """Run the program; hydra reads the overrides on the command line."""
     import hydra
     from verl.trainer import main_ppo
 
@@ -25,7 +25,7 @@ def make_main() -> Callable[[], None]:
 
     @hydra.main(config_path="pkg://verl.trainer.config", config_name="ppo_trainer", version_base=None)
     def main(config: DictConfig) -> None:
-        """Check, then what `python -m verl.trainer.main_ppo` does with the same overrides."""
+        """Check the settings, then do what `python -m verl.trainer.main_ppo` does with the same overrides."""
         check_launch(config)
         main_ppo.main.__wrapped__(config)
 

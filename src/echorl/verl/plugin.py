@@ -28,6 +28,7 @@ class _Loader(importlib.abc.Loader):
         return self.inner.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None  # as of every module that an import makes
         module.__spec__.loader = module.__loader__ = self.inner  # whoever asks for sources or data finds verl's own
         self.inner.exec_module(module)
         import_module(self.then)
@@ -46,7 +47,7 @@ class _Finder(importlib.abc.MetaPathFinder):
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
-        if spec is not None:
+        if spec is not None and spec.loader is not None:
             spec.loader = _Loader(spec.loader, self.then)
         return spec
 
@@ -71,7 +72,8 @@ def let_verl_live_beside_trl() -> None:
     except metadata.PackageNotFoundError:
         return
     if installed.release >= (1, 16):
-        import_module("verl.utils.import_utils").is_trl_available = lambda: False
+        utils: Any = import_module("verl.utils.import_utils")
+        utils.is_trl_available = lambda: False
 
 
 def register() -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def to_verl(dataset: Dataset, data_source: str, split: str) -> Dataset:
-    """A task's rows as verl's: `data_source`, `prompt`, `reward_model`, `extra_info`, and `images` where there are any.
+    """Return a task's rows with verl's columns: `data_source`, `prompt`, `reward_model`, `extra_info` (and `images`).
 
     A prompt that is plain text becomes a user's message: verl applies the chat template to every prompt.
     """
@@ -42,9 +42,9 @@ def _row(row: dict[str, Any], data_source: str, extra_info: dict[str, Any]) -> d
         *before, last = prompt
         prompt = [*before, {**last, "content": "<image>" * len(images) + last["content"]}]
     truth = row["instance"] if "instance" in row else row["answer"]
-    found = {"data_source": data_source, "prompt": prompt, "extra_info": extra_info}
-    found["reward_model"] = {"style": "rule", "ground_truth": truth}
-    return {**found, "images": images} if "images" in row else found
+    example = {"data_source": data_source, "prompt": prompt, "extra_info": extra_info}
+    example["reward_model"] = {"style": "rule", "ground_truth": truth}
+    return {**example, "images": images} if "images" in row else example
 
 
 def prepare(task: str, folder: str, *, size: int | None = None, options: dict[str, Any] | None = None) -> list[Path]:
@@ -70,7 +70,7 @@ def prepare(task: str, folder: str, *, size: int | None = None, options: dict[st
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command: writes the files and prints their paths; exit code 2 with a sentence for what doesn't fit."""
+    """Write the files and print their paths; a wrong option ends in a sentence and exit code 2."""
     parser = argparse.ArgumentParser(prog="python -m echorl.verl.prepare", description=__doc__)
     parser.add_argument("task", help="openr1_math, geometry3k, gsm8k, reasoning_gym/chain_sum, ...")
     parser.add_argument("folder", help="where SPLIT.parquet goes, one file a split")

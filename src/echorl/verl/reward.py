@@ -36,7 +36,7 @@ def compute_score(
     reward_model_tokenizer: Any = None,
     **options: Any,
 ) -> dict[str, float]:
-    """The score of the response, from 0.0 to 1.0, with `acc` and `timeout`, which verl averages in a validation.
+    """Return the score of the response, from 0.0 to 1.0, with `acc` and `timeout`, which verl averages in a validation.
 
     `acc` is 1.0 for a success, else 0.0; `timeout` is 1.0 where the verifier took too long, and the score is 0.0 then.
     Called by verl's reward workers, from several threads at once.
@@ -45,8 +45,8 @@ def compute_score(
         data_source: the row's task, unless `task` or `grader` names what scores it: a name in `echorl.tasks.TASKS`
             (`"reasoning_gym/chain_sum"` also names the generator), in `echorl.tasks.verify.GRADERS`, or in `SOURCES`.
         solution_str: the response's text.
-        ground_truth: the row's `reward_model.ground_truth`: the grader's gold, which for a task is its own column:
-            `answer` of gsm8k and word_problems, `instance` of reasoning_gym.
+        ground_truth: the row's `reward_model.ground_truth`: the grader's reference answer, which for a task is its
+            column: `answer` of gsm8k and word_problems, `instance` of reasoning_gym.
         task, grader, options: from `+reward.custom_reward_function.reward_kwargs.*`; options are those of the task or
             the grader.
         extra_info, reward_router_address, reward_model_tokenizer: what verl passes besides; not used.
@@ -74,13 +74,15 @@ def compute_score(
     }
 
 
-def _ask_task(name: str, options: str, text: str, gold: str) -> Verdict:
+def _ask_task(name: str, options: str, text: str, reference_answer: str) -> Verdict:
     logged: dict[str, float] = {}
-    columns = {"answer": [gold], "instance": [gold], "log_metric": logged.__setitem__}
-    found = _verifier(name, options)(completions=[text], **columns)[0]
-    if found is None:
-        raise ValueError(f"the verifier of {name} has no verdict on a row whose ground truth begins {gold[:80]!r}.")
-    return Verdict(found, "timeout" if logged.get(TIMEOUTS) else "")
+    columns = {"answer": [reference_answer], "instance": [reference_answer], "log_metric": logged.__setitem__}
+    score = _verifier(name, options)(completions=[text], **columns)[0]
+    if score is None:
+        raise ValueError(
+            f"the verifier of {name} has no verdict on a row whose ground truth begins {reference_answer[:80]!r}."
+        )
+    return Verdict(score, "timeout" if logged.get(TIMEOUTS) else "")
 
 
 @cache
@@ -90,12 +92,13 @@ def _verifier(name: str, options: str) -> Verifier:
 
 @cache
 def _grader(name: str, options: str) -> Grader:
-    found, given = GRADERS[name], json.loads(options)
-    known = [field.name for field in dataclasses.fields(found) if field.name != "pool"]
-    for option in given:
-        if option not in known:
-            raise ValueError(f"the grader {name!r} has no option {option!r}; it has {', '.join(known) or 'none'}")
-    return dataclasses.replace(found, **given)
+    grader: Any = GRADERS[name]  # every grader is a dataclass
+    values = json.loads(options)
+    names = [field.name for field in dataclasses.fields(grader) if field.name != "pool"]
+    for option in values:
+        if option not in names:
+            raise ValueError(f"the grader {name!r} has no option {option!r}; it has {', '.join(names) or 'none'}")
+    return dataclasses.replace(grader, **values)
 
 
 def _as_text(options: Mapping[str, Any]) -> str:
@@ -103,7 +106,7 @@ def _as_text(options: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Hydra's containers as Python's."""
+    """Return Hydra's containers as Python's."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -11,6 +11,7 @@ from verl.trainer.distillation import is_distillation_enabled
 from verl.trainer.ppo.utils import need_critic
 
 from echorl.core.config import EchoConfig
+from echorl.core.refusals import refuse_if
 
 PREFIX = "echo_"
 MODES = ("sync", "colocate_async", "separate_async")
@@ -27,7 +28,7 @@ OTHER_ESTIMATORS = (
 
 @dataclass(frozen=True)
 class EchoSettings:
-    """What stands under `+echo.*`.
+    """The settings under `+echo.*`.
 
     Attributes:
         echo: EchoRL's own settings.
@@ -38,7 +39,7 @@ class EchoSettings:
     success_key: str | None = None
 
     def line(self) -> str:
-        """One line for the log: that EchoRL is active, or off, and with which settings."""
+        """Return a line for the log: whether EchoRL is active, and with which settings."""
         if not self.echo.mines:
             return "EchoRL is off (echo.coef=0): this is plain verl."
         source = f"{self.success_key!r} of the reward function" if self.success_key else "the reward"
@@ -47,17 +48,17 @@ class EchoSettings:
 
 
 def read_settings(config: DictConfig) -> EchoSettings:
-    """The settings under `echo` of verl's configuration; the paper's where there are none.
+    """Return the settings under `echo` of verl's configuration; the paper's where there are none.
 
     Raises:
         ValueError: a key does not exist (the message has the nearest one), or a value is out of range.
     """
-    given = config.get("echo")
-    values: dict[str, Any] = {} if given is None else OmegaConf.to_container(given, resolve=True)
-    known = [field.name for field in fields(EchoConfig)]
+    section = config.get("echo")
+    values: dict[str, Any] = {} if section is None else OmegaConf.to_container(section, resolve=True)
+    names = [*(field.name for field in fields(EchoConfig)), "success_key"]
     for key in values:
-        if key not in [*known, "success_key"]:
-            nearest = difflib.get_close_matches(key, [*known, "success_key"], n=1, cutoff=0.0)[0]
+        if key not in names:
+            nearest = difflib.get_close_matches(key, names, n=1, cutoff=0.0)[0]
             raise ValueError(f"+echo.{key} does not exist: did you mean +echo.{nearest}?")
     key = values.pop("success_key", None)
     if values.get("length_norm") == "constant":
@@ -73,16 +74,15 @@ def check_run(config: DictConfig, settings: EchoSettings) -> None:
     """
     if not settings.echo.mines:
         return
-    for wrong, message in _refusals(config, settings):
-        if wrong:
-            raise ValueError(message)
+    refusals = [*_sampling_refusals(config), *_refusals(config, settings)]
+    refuse_if({sentence: is_there for is_there, sentence in refusals})
 
 
 def _refusals(config: DictConfig, settings: EchoSettings) -> list[tuple[bool, str]]:
+    """Return settings that EchoRL cannot work with: whether it is there, and what is wrong with the way out."""
     algorithm, actor = config.algorithm, config.actor_rollout_ref.actor
     estimator = algorithm.adv_estimator
     return [
-        *_sampling_refusals(config),
         (
             bool(OmegaConf.select(algorithm, "rollout_correction.bypass_mode")),
             "algorithm.rollout_correction.bypass_mode=True skips the pass that gives EchoRL its entropies: "
@@ -122,12 +122,12 @@ def _refusals(config: DictConfig, settings: EchoSettings) -> list[tuple[bool, st
 
 
 def filters_groups(config: DictConfig) -> bool:
-    """Whether verl drops groups whose metric is the same in all rollouts (DAPO's dynamic sampling)."""
+    """Return whether verl drops groups whose metric is the same in all rollouts (DAPO's dynamic sampling)."""
     return bool(OmegaConf.select(config, "algorithm.filter_groups.enable"))
 
 
 def _sampling_refusals(config: DictConfig) -> list[tuple[bool, str]]:
-    """What does not go with dynamic sampling, whose dropped groups EchoRL keeps for their clips."""
+    """Return settings that dynamic sampling excludes, since EchoRL keeps the filtered groups for their clips."""
     enabled = filters_groups(config)
     sampler = OmegaConf.select(config, "trainer.v1.sampler.custom_sampler.name")
     return [
@@ -138,25 +138,25 @@ def _sampling_refusals(config: DictConfig) -> list[tuple[bool, str]]:
         ),
         (
             enabled and bool(config.actor_rollout_ref.actor.shuffle),
-            "actor_rollout_ref.actor.shuffle=True would deal the clips of dropped groups unevenly to the mini-batches: "
-            "set it to False, or algorithm.filter_groups.enable=False.",
+            "actor_rollout_ref.actor.shuffle=True would spread the clips of filtered groups unevenly over the "
+            "mini-batches: set it to False, or algorithm.filter_groups.enable=False.",
         ),
         (
             enabled and bool(OmegaConf.select(config, "skip.rollout_tq.enable")),
-            "skip.rollout_tq.enable=True replays batches without the groups that dynamic sampling dropped: "
+            "skip.rollout_tq.enable=True replays batches without the groups that dynamic sampling filtered: "
             "set it to False, or algorithm.filter_groups.enable=False.",
         ),
         (
             enabled and not _is_dynamic(config),
-            "algorithm.filter_groups.enable=True adds the clips of dropped groups to a batch, whose size micro-batches "
-            "of a fixed size must divide: set actor_rollout_ref.actor.use_dynamic_bsz=True and "
+            "algorithm.filter_groups.enable=True adds the clips of filtered groups to a batch, whose size "
+            "micro-batches of a fixed size must divide: set actor_rollout_ref.actor.use_dynamic_bsz=True and "
             "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=True.",
         ),
     ]
 
 
 def _is_dynamic(config: DictConfig) -> bool:
-    """Whether micro-batches are cut by their tokens, in the update and in the old-log-prob pass."""
+    """Return whether micro-batches are cut by their tokens, in the update and in the old-log-prob pass."""
     model = config.actor_rollout_ref
     return bool(model.actor.use_dynamic_bsz and model.rollout.log_prob_use_dynamic_bsz)
 
@@ -167,7 +167,7 @@ def _rewards_come_late(config: DictConfig) -> bool:
 
 
 def check_launch(config: DictConfig) -> None:
-    """What `python -m echorl.verl` refuses before anything is started, the trainers' own refusals included.
+    """Check a run before `python -m echorl.verl` starts anything; the trainers check the same.
 
     Raises:
         ValueError: EchoRL would not be active, or could not work.
@@ -181,6 +181,6 @@ def check_launch(config: DictConfig) -> None:
 
 
 def plain_verl(mode: str) -> str:
-    """The sentence for a trainer of verl's own."""
+    """Return the sentence for a trainer of plain verl."""
     allowed = ", ".join(PREFIX + name for name in MODES)
     return f"trainer.v1.trainer_mode={mode} is verl without EchoRL: set it to one of {allowed}."

@@ -1,4 +1,4 @@
-"""Which verl the hooks were written for."""
+"""The version of verl that the hooks were written for."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from echorl.lab.compare.plan import Comparison, Run
@@ -42,6 +44,29 @@ def test_an_arm_keeps_its_best_rate_and_of_equal_ones_the_lowest():
     assert study(learning_rates=()).chosen({}) == {"grpo": None, "echorl": None}
 
 
+def test_an_arm_that_is_not_trained_tries_no_rate():
+    start = study(arms={"start": {"max_steps": 0}, **STUDY["arms"]})
+    assert {run.arm for run in start.grid()} == {"grpo", "echorl"}
+    rates = start.chosen(dict.fromkeys(start.grid(), 0.5))
+    assert rates == {"start": None, "grpo": 1e-6, "echorl": 1e-6}
+    [run] = [run for run in start.final(rates) if run.arm == "start" and run.seed == 0]
+    assert run_options(start, {}, run, Path("out")) | {"output_dir": ""} == {
+        "max_steps": 0, "seed": 0, "max_rollout_tokens": 100, "output_dir": "", "resume_from_checkpoint": "true",
+    }  # fmt: skip
+
+
+def test_a_run_of_steps_has_no_budget_of_tokens():
+    steps = study(rollout_tokens=None, steps=7)
+    options = run_options(steps, {}, Run("grpo", None, 0), Path("out"))
+    assert options["max_steps"] == 7
+    assert "max_rollout_tokens" not in options
+
+
+def test_another_batch_size_gives_scores_of_their_own():
+    assert "batch_size" not in study().size_of("test")
+    assert study(batch_size=512).size_of("test")["batch_size"] == 512
+
+
 def test_a_rate_that_diverged_is_the_worst():
     values = dict.fromkeys(study().grid(), 0.0)
     values[Run("grpo", 1e-6, 8)] = None  # its other seed's 0.9 doesn't save it
@@ -71,6 +96,11 @@ def test_no_run_of_the_grid_is_compared():
         ({"arms": {"a/b": {}}}, "arm 'a/b': a name is letters"),
         ({"arms": {"a": 1}}, "arm 'a' is 1: give a mapping"),
         ({"arms": {"a": {"seed": 1}}}, "arm 'a' sets seed"),
+        ({"arms": {"a": {"max_steps": 1}}}, "arm 'a' sets max_steps"),
+        ({"steps": 7}, "needs rollout_tokens or steps: give exactly one"),
+        ({"rollout_tokens": None}, "needs rollout_tokens or steps: give exactly one"),
+        ({"rollout_tokens": None, "steps": 0}, "steps=0 is not allowed"),
+        ({"batch_size": 0}, "batch_size=0 is not allowed"),
         ({"seeds": ()}, "name each seed once"),
         ({"seeds": (1, 1)}, "name each seed once"),
         ({"seeds": (0, True)}, "seeds=.* is not allowed: a seed is a whole number"),

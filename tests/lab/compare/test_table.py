@@ -7,7 +7,7 @@ from scipy import stats
 
 from echorl.lab.compare import table
 from echorl.lab.compare.plan import Comparison, Run
-from echorl.lab.evaluate import mean_of_runs, paired_runs
+from echorl.lab.evaluate import mean_of_runs, paired_difference, paired_runs, pass_at_1
 
 RATES = {"grpo": 1e-6, "echorl": 1e-5}
 
@@ -43,7 +43,8 @@ def results() -> dict:
 def test_means_and_differences(comparison, results):
     found = table.compare(comparison, RATES, results)["test"]
     assert found["pass@1, %"]["grpo"] | {"values": None} == {
-        "values": None, "mean": 37.5, "reference": None, "difference": None, "bootstrap": None, "p": None, "holm": None,
+        "values": None, "mean": 37.5, "interval": vars(mean_of_runs([25.0, 50.0])), "reference": None,
+        "difference": None, "bootstrap": None, "p": None, "holm": None,
     }  # fmt: skip
     assert found["pass@1, %"]["echorl"]["values"] == [75.0, 50.0]
     assert found["pass@1, %"]["echorl"]["difference"] == vars(mean_of_runs([50.0, 0.0]))
@@ -83,14 +84,32 @@ def test_markdown_has_every_number(comparison, results):
     assert "**training**" in text
 
 
-def test_one_seed_has_no_interval(results):
-    comparison = Comparison(
-        recipe=("r",), arms={"grpo": {}, "echorl": {}}, rollout_tokens=1, output_dir="o", seeds=(0,)
-    )
-    one = Comparison(**{**vars(comparison), "samples": 1})
-    found = table.compare(one, RATES, results)["test"]["pass@1, %"]["echorl"]
-    assert found["difference"] is None
-    assert found["values"] == [75.0]
+def test_one_seed_has_intervals_over_prompts_alone(comparison, results):
+    one = Comparison(**{**vars(comparison), "samples": 1, "seeds": (0,), "averages": {"both": ("test", "test2")},
+                        "tests": ("test", "test2")})  # fmt: skip
+    results = {run: {**parts, "test2": scores("11", "11")} for run, parts in results.items()}
+    found = table.compare(one, RATES, results)
+    row = found["test"]["pass@1, %"]["echorl"]
+    assert row["difference"] is None
+    assert row["values"] == [75.0]
+    verdicts = {arm: table.verdicts_of(results[Run(arm, RATES[arm], 0)]["test"]) for arm in RATES}
+    assert row["interval"] == {name: 100 * v for name, v in vars(pass_at_1(verdicts["echorl"])).items()}
+    paired = vars(paired_difference(verdicts["grpo"], verdicts["echorl"]))
+    assert row["bootstrap"] == pytest.approx({name: 100 * v for name, v in paired.items()})
+    assert found["both"]["pass@1, %"]["echorl"]["bootstrap"]["value"] == 25.0
+    assert found["test"]["tokens a rollout"]["echorl"]["interval"] is None
+
+
+def test_an_arm_that_is_not_trained_took_nothing(results):
+    arms = {"start": {"max_steps": 0}, "grpo": {}, "echorl": {}}
+    comparison = Comparison(recipe=("r",), arms=arms, steps=4, output_dir="o", seeds=(0, 1), samples=2)
+    for seed in (0, 1):
+        start = {"training": {"updates": 0, "rollout_tokens": 0}, "test": scores("00", "00")}
+        results[Run("start", None, seed)] = start
+    found = table.compare(comparison, {"start": None, **RATES}, results)
+    assert found["test"]["pass@1, %"]["grpo"]["difference"]["value"] == 37.5
+    assert list(found["training"]["updates"]) == ["grpo", "echorl"]
+    assert found["training"]["updates"]["grpo"]["reference"] is None
 
 
 def test_the_grid(comparison):

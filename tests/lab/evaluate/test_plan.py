@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from echorl.lab.evaluate.plan import Sampling, room, seed_of
+from echorl.lab.evaluate.plan import room, seed_of
+from echorl.lab.options import Sampling
 from tests.lab.evaluate.fakes import work
 
 
@@ -37,12 +38,12 @@ def test_seeds_fit_32_bits():
     assert all(0 <= seed_of("x", i) < 2**32 for i in range(1000))
 
 
-def test_the_key_knows_prompts_but_not_golds():
+def test_the_key_knows_prompts_but_not_reference_answers():
     first, second = work(), work()
-    changed = [type(item)(id=item.id, prompt=item.prompt, gold="A") for item in second.items]
+    changed = [type(item)(id=item.id, prompt=item.prompt, reference_answer="A") for item in second.items]
     object.__setattr__(second, "items", changed)
     assert first.key() == second.key()
-    object.__setattr__(second, "items", [type(item)(id=item.id, prompt="x", gold="A") for item in changed])
+    object.__setattr__(second, "items", [type(item)(id=item.id, prompt="x", reference_answer="A") for item in changed])
     assert first.key() != second.key()
 
 
@@ -68,7 +69,7 @@ def test_no_room(longest, wanted):
 
 @pytest.mark.parametrize("name", ["samples", "limit", "batch_size", "max_new_tokens"])
 def test_counts_below_one(name):
-    with pytest.raises(ValueError, match=f"^{name}=0 is not allowed: give 1 or more"):
+    with pytest.raises(ValueError, match=f"^{name}=0 is not allowed: it must be .*a whole number from 1 to"):
         Sampling(**{name: 0})
 
 
@@ -77,5 +78,5 @@ def test_counts_below_one(name):
     [("temperature", -0.1), ("temperature", float("nan")), ("top_p", 0.0), ("top_p", 1.1), ("seed", -1)],
 )
 def test_settings_out_of_range(name, value):
-    with pytest.raises(ValueError, match=f"^{name}={value} is not allowed: give"):
+    with pytest.raises(ValueError, match=f"^{name}={value} is not allowed: it must be"):
         Sampling(**{name: value})

@@ -12,11 +12,14 @@ import pytest
 from echorl.lab.evaluate import grading
 from echorl.lab.evaluate.store import Store, read_samples
 from echorl.lab.jobs import Silent
+from echorl.support.stored import is_scratch
 from tests.lab.evaluate.fakes import COMMON, Letters, run, work
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    """Name -> bytes of each file, without scratch files, which a kill may leave until the command's next run."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not is_scratch(path.name)]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def stop_after(number: int):
@@ -45,9 +48,9 @@ def test_what_a_run_leaves(undisturbed):
     assert len(rows) == 24
     assert meta["benchmark"]["name"] == "letters"
     for row in rows:
-        assert row["gold"] == "ABCD"[int(row["item"][-1]) % 4]
+        assert row["reference_answer"] == "ABCD"[int(row["item"][-1]) % 4]
         assert row["truncated"] == ("answer" not in row["response"]) == (not row["answer"])
-        assert row["score"] == float(row["answer"] == row["gold"])
+        assert row["score"] == float(row["answer"] == row["reference_answer"])
 
 
 @pytest.mark.parametrize("done", [4, 12, 24])
@@ -177,7 +180,7 @@ class TestPrivate:
         before = path.read_bytes()
         assert grading.score_again(path, None, Silent()) == 0
         assert path.read_bytes() == before
-        with pytest.raises(ValueError, match=r"the items cannot be had here .*no such file.*--data"):
+        with pytest.raises(ValueError, match=r"the items cannot be read here .*no such file.*--data"):
             grading.score_again(path, "missing", Silent())
 
     def test_other_items_are_not_taken_for_these(self, folder):

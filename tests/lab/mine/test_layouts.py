@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from echorl.lab.mine.layouts import Columns
 from echorl.lab.mine.rows import find_files, read_rollouts
+from echorl.lab.options import Columns
 
 MESSAGES = [{"role": "user", "content": "1+1"}]
 SAID = [{"role": "assistant", "content": "2"}]

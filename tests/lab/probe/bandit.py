@@ -16,7 +16,8 @@ from transformers.modeling_outputs import CausalLMOutput
 from echorl.lab.evaluate.benchmarks import Benchmark, Item
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.plan import Work
-from echorl.lab.probe import Plan, probe
+from echorl.lab.probe.plan import Plan
+from echorl.lab.probe.run import probe
 from echorl.tasks.verify.base import Verdict
 from tests.lab.conftest import save_model
 from tests.trl import tiny
@@ -68,7 +69,7 @@ class Judge:
 
     all_right: bool = False
 
-    def grade(self, texts, golds):
+    def grade(self, texts, reference_answers):
         return [Verdict(float(self.all_right or text.startswith("a"))) for text in texts]
 
 
@@ -89,7 +90,7 @@ class Arms(Benchmark):
 
 def make_work(prompts: int, samples: int, *, all_right: bool = False) -> Work:
     benchmark = Arms(name="arms", title="arms", grader="arms", judge=Judge(all_right))
-    items = [Item(id=str(i), prompt="?", gold="a") for i in range(prompts)]
+    items = [Item(id=str(i), prompt="?", reference_answer="a") for i in range(prompts)]
     return Work(benchmark=benchmark, items=items, samples=samples, max_new_tokens=8, longest=1)
 
 

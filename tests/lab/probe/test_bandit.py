@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from echorl.lab.probe import Plan
 from echorl.lab.probe.folder import ProbeFolder
 from echorl.lab.probe.rules import vector_names
 from tests.lab.probe.bandit import Bandit, make_checkpoint, make_work, row_of, run
@@ -60,7 +61,7 @@ def expected(k: int, tracked: float) -> dict[str, float]:
 def test_gradients_equal_closed_forms(probed):
     folder, _, model = probed
     found = parts(folder)
-    names = vector_names(True)
+    names = vector_names(Plan().rules())
     kinds = set()
     for vectors, success in zip(found["vectors"], found["success"], strict=True):
         k = int(success.sum())

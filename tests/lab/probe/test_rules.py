@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
+from echorl.lab.probe.methods import method_rule
+from echorl.lab.probe.plan import Plan
 from echorl.lab.probe.rules import RULES, Group, factor, leave_one_out, policy_loss, vector_names, weigh_all
+from echorl.methods import load_method
 
 
 def make_group(success, tracked=0.5, index=0):
@@ -77,14 +82,15 @@ def test_tracked_baseline_and_losses():
     assert torch.allclose(dapo[:, 0], torch.tensor([1 / 3, 1 / 3, -2 / 3]) / 3 / std)
     assert torch.allclose(grpo, dapo / group.lengths.unsqueeze(1))
     assert plain[0, 0] == pytest.approx(1 / 3 / 3 / 10)
-    assert "tracked" not in vector_names(tracked=False)
-    assert len(weigh_all(make_group([True] * 3, tracked=None), "dapo")) == len(vector_names(tracked=False))
-    assert len(weigh_all(make_group([True] * 3, tracked=0.0), "dapo")) == len(vector_names(tracked=True))
+    alone, tracked = Plan(baseline_samples=0).rules(), Plan().rules()
+    assert "tracked" not in vector_names(alone)
+    assert len(weigh_all(make_group([True] * 3, tracked=None), "dapo", alone)) == len(vector_names(alone))
+    assert len(weigh_all(make_group([True] * 3, tracked=0.0), "dapo", tracked)) == len(vector_names(tracked))
 
 
 @pytest.mark.parametrize("success", [[True] * 3, [True, False, True], [False] * 3])
 def test_patterns_add_up_to_the_weights_and_are_few(success):
-    weights = weigh_all(make_group(success), "grpo")
+    weights = weigh_all(make_group(success), "grpo", Plan().rules())
     patterns, mix = factor(weights)
     found = torch.zeros_like(weights)
     for place, pattern in enumerate(patterns):
@@ -98,3 +104,58 @@ def test_no_weight_at_all_needs_no_pass():
     patterns, mix = factor(torch.zeros(2, 3, 4))
     assert patterns == []
     assert mix.shape == (2, 0)
+
+
+# -- methods as rules -----------------------------------------------------------------------------------------------
+
+SUCCESSES = ([True, True, False], [True] * 3, [False] * 3)
+
+
+def weigh(name, group, options=None, loss_type="dapo"):
+    return method_rule(load_method(name, options), name, loss_type).weigh(group)
+
+
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo", "dr_grpo"])
+@pytest.mark.parametrize("success", SUCCESSES)
+def test_a_method_without_a_rule_of_its_own_is_the_policy_loss(loss_type, success):
+    group = make_group(success)
+    own = {"dapo": {"dynamic_sampling": False}}.get(loss_type)
+    assert torch.equal(weigh(loss_type, group, own, loss_type), policy_loss(loss_type)(group))
+
+
+def test_methods_on_groups_of_one_verdict():
+    right, wrong = make_group([True] * 3), make_group([False] * 3)
+    assert torch.allclose(weigh("agpo", right, {"right": 0.5}), 0.5 / 3 * right.mask)
+    assert torch.allclose(weigh("agpo", wrong, loss_type="grpo"), -1 / 3 * wrong.mask / wrong.lengths.unsqueeze(1))
+    assert torch.allclose(weigh("rl_zvp", right), 0.1 * right.entropy / 3)
+    most = (wrong.entropy * wrong.mask).amax(1, keepdim=True)
+    assert torch.allclose(weigh("rl_zvp", wrong), 0.1 * (wrong.entropy - most) * wrong.mask / 3)
+    assert not weigh("exclude_degenerate", right).any()
+    only_failures = weigh("w_reinforce", make_group([True, True, False]), {"weight": 0.0})
+    assert only_failures.any(1).tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dapo", "method='dapo' changes what is sampled, and a probe samples plain rollouts"),
+        ("luffy", "method='luffy' changes what is sampled"),
+        ("positive_nll", "method='positive_nll' is made by echo_coef, echo_select, echo_clip_per, echo_average_over, "),
+        (
+            "top_entropy",
+            "method='top_entropy' is made by top_entropy_quantile, which a probe of a method does not read",
+        ),
+        ("agpoo", "method='agpoo' does not exist; did you mean 'agpo'?"),
+    ],
+)
+def test_methods_that_cannot_be_probed(name, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Plan(method=name)
+
+
+def test_a_plan_without_a_method_shows_none_of_its_settings():
+    assert not [name for name in Plan().settings() if name.startswith("method")]
+    own = Plan(method="agpo", method_options={"right": 0.5}).settings()
+    assert (own["method"], own["method_options"], own["method_hash"]) == ("agpo", {"right": 0.5}, "")
+    with pytest.raises(ValueError, match="method_options="):
+        Plan(method_options={"right": 0.5})

@@ -143,19 +143,30 @@ def make_evaluation(folder: Path) -> Path:
     return folder
 
 
-def make_quickstart(folder: Path) -> Path:
-    """An output folder of `echorl quickstart`."""
-    from echorl.lab.quickstart.study import ARMS, LABELS, TINY
-    from echorl.lab.quickstart.summary import summarize
+def make_one_seed(folder: Path) -> Path:
+    """A study of one seed as `echorl quickstart` leaves it: two trained arms, and the model before training."""
+    from echorl.lab.compare.plan import Comparison, Run
+    from echorl.lab.compare.table import compare
 
-    split = {"verdicts": [[1, 0], [1, 1]], "length": 20.0, "blank_share": 0.1, "entropy": 0.1}
-    solved = {"groups": 2, "prompts": 4, "policy": 0.0, "echo": 0.002}
-    scores = {name: {"test": split, "harder": split, "solved": solved} for name in LABELS}
-    arms = {}
-    for arm, coef in ARMS.items():
-        make_run(folder / arm, coef=coef)
-        (folder / arm / "config.yaml").unlink()
-        write_json(folder / arm / "arm.json", {"key": {"settings": vars(TINY), "coef": coef}, "value": None})
-        arms[arm] = {"metrics": [line for line in metrics(6) if "reward" in line]}
-    write_json(folder / "results.json", {"key": {}, "value": summarize(TINY, scores, arms)})
+    arms = {"before-training": {"max_steps": 0}, "GRPO": {"echo_coef": 0.0}, "GRPO+EchoRL": {"echo_coef": 0.001}}
+    references, tests = {"GRPO+EchoRL": "GRPO"}, ("test", "harder")
+    notes = {"title": "Sums", "about": "A policy adds numbers.", "findings": ["The gradient comes back."]}
+    study = Comparison(
+        recipe=("r",), arms=arms, steps=6, output_dir=str(folder), seeds=(0,), samples=2, tests=tests, notes=notes,
+        references=references,
+    )  # fmt: skip
+    behaviour = {"length": 20.0, "entropy": 0.1, "blank_share": 0.12, "truncated": 0.0}
+    results = {}
+    for arm, options in arms.items():
+        run, trained = Run(arm, None, 0), study.is_trained(arm)
+        if trained:
+            make_run(folder / run.name / "policy", coef=options["echo_coef"])
+        training = {"updates": 6 * trained, "rollout_tokens": 600 * trained, "diverged": None}
+        training |= {"without_gradient": 2, "norm_without_gradient": options["echo_coef"]} if trained else {}
+        write_json(folder / run.name / "run.json", {"key": {"options": {**options, "seed": 0}}, "value": training})
+        scores = {"right": [1 + trained, 1, 0], "samples": 2, **behaviour}
+        results[run] = {"training": training, **dict.fromkeys(tests, scores)}
+    tables = compare(study, dict.fromkeys(arms), results)
+    found = {"learning_rates": dict.fromkeys(arms), "validation": {}, "tests": tables, "seeds": [0], "notes": notes}
+    write_json(folder / "results.json", found)
     return folder

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from echorl.lab.report.assemble import make_report, slug
-from echorl.lab.report.curves import METRICS, band, ledger_tables, make_charts, series
+from echorl.lab.report.curves import METRICS, band, group_areas, groups_table, ledger_tables, make_charts, series
 from echorl.lab.report.page import render
 from echorl.lab.report.sources import read_source, read_sources
 from echorl.lab.report.training import group_by_seed, read_metrics, read_run
@@ -121,7 +121,7 @@ def test_every_kind_of_folder_on_one_page(tmp_path):
     folders = [
         made.make_run(tmp_path / "run"),
         made.make_comparison(tmp_path / "study"),
-        made.make_quickstart(tmp_path / "quick"),
+        made.make_one_seed(tmp_path / "quick"),
         made.make_evaluation(tmp_path / "scores"),
         made.make_probe(tmp_path / "probe"),
         made.make_analysis(tmp_path / "analysis"),
@@ -129,10 +129,10 @@ def test_every_kind_of_folder_on_one_page(tmp_path):
     report = make_report(folders)
     assert report.page.title == "EchoRL: run and 5 others"
     assert [one.title.split(":")[0] for one in report.page.sections] == [
-        "Training", "Comparison", "Quickstart", "Evaluation of m", "Probe of quickstart", "Analysis of quickstart",
+        "Comparison", "Comparison", "Evaluation of m", "Probe of quickstart", "Analysis of quickstart", "Training",
     ]  # fmt: skip
     labels = section(report, "Training").legend
-    assert {"grpo", "echorl", "GRPO", "GRPO + EchoRL"} < set(labels)
+    assert {"grpo", "echorl", "GRPO", "GRPO+EchoRL"} < set(labels)
     html = Elements(render(report.page))
     assert "script" not in html.tags  # no rollouts, no gallery
     assert "400 prompts would settle it" in html.text
@@ -143,12 +143,73 @@ def test_every_kind_of_folder_on_one_page(tmp_path):
 def test_a_finished_comparison_shows_the_runs_that_are_compared(tmp_path):
     report = make_report([made.make_comparison(tmp_path / "study")])
     table = section(report, "Training").tables[-1]
-    assert [row[:2] for row in table.rows] == [["echorl", "0, 1"], ["grpo", "0, 1"]]
+    assert [row[:2] for row in table.rows] == [["grpo", "0, 1"], ["echorl", "0, 1"]]
     tables = {table.title: table for table in section(report, "Comparison").tables}
     assert list(tables) == ["Summary", "Results: test", "Results: training", "Learning-rate grid"]
     [chart] = [chart for chart in report.charts if chart.title == "pass@1, test"]
     # Prompt by prompt EchoRL has one more of two samples right on the first: 25 points, with both seeds.
     assert chart.rows == [("echorl − grpo", pytest.approx(25.0), pytest.approx(25.0), pytest.approx(25.0))]
+
+
+def test_a_study_of_one_seed_has_an_arm_a_column(tmp_path):
+    report = make_report([made.make_one_seed(tmp_path / "study")])
+    assert report.page.title == "Sums"
+    assert report.page.lead == []  # the model before training lacks no metrics
+    comparison = section(report, "Comparison")
+    assert comparison.lead == ["A policy adds numbers."]
+    tables = {table.title: table for table in comparison.tables}
+    assert list(tables) == ["Accuracy", "How the answers look", "What training took"]
+    accuracy = tables["Accuracy"]
+    assert accuracy.head == ["", "before-training", "GRPO", "GRPO+EchoRL", "GRPO+EchoRL − GRPO"]
+    assert accuracy.rows[0][0] == "pass@1, test"
+    assert accuracy.rows[0][1].startswith("33.3% [")
+    assert accuracy.rows[0][2].startswith("50.0% [")
+    assert accuracy.rows[0][4] == "0.0 [0.0, 0.0]"
+    assert ["blank tokens, harder", "12.0%", "12.0%", "12.0%"] in tables["How the answers look"].rows
+    assert tables["What training took"].head == ["", "GRPO", "GRPO+EchoRL"]
+    assert ["updates without policy gradient", "2", "2"] in tables["What training took"].rows
+    assert comparison.findings == [
+        "The gradient comes back.",
+        "Updates without any policy gradient: 2 of 6 under GRPO (largest gradient norm in them: 0), 2 of 6 under "
+        "GRPO+EchoRL (largest gradient norm in them: 0.001).",
+        *(
+            f"No difference in accuracy was measurable, {test}: GRPO+EchoRL − GRPO is 0.0 [0.0, 0.0] percentage points "
+            "of pass@1."
+            for test in ("test", "harder")
+        ),
+    ]
+    assert [chart.title for chart in report.charts[:2]] == [
+        "Groups of rollouts, GRPO",
+        "Accuracy in one run of each arm",
+    ]
+
+
+def test_how_the_groups_changed_by_hand(tmp_path):
+    [table] = groups_table(group_by_seed(runs(made.make_run(tmp_path / "a", num_steps=10))))
+    # All-success is 0.05 of the groups after the first of ten steps, and 0.1 after the second: a fifth.
+    rows = dict(table.rows)
+    assert rows["all-success groups"] == "8% → 48%"
+    assert rows["mixed groups"] == "50% → 50%"
+    assert rows["tokens spent on all-success groups"] == "8% → 48%"
+    assert "truncated groups" not in rows
+    assert groups_table(group_by_seed(runs(bare_run(tmp_path / "b")))) == []
+
+
+def bare_run(folder):
+    """A run that logged a reward alone."""
+    made.make_run(folder)
+    (folder / "metrics.jsonl").write_text('{"step": 1, "reward": 0.5}\n', encoding="utf-8")
+    return folder
+
+
+def test_the_areas_of_the_groups_are_the_mean_of_the_seeds(tmp_path):
+    folders = [made.make_run(tmp_path / str(seed), seed=seed, num_steps=4) for seed in (0, 1)]
+    [arm] = group_by_seed(runs(*folders))
+    areas = group_areas(arm)
+    assert areas.shares["all_success"] == pytest.approx([0.125, 0.25, 0.375, 0.5])
+    assert [sum(step) for step in zip(*areas.shares.values(), strict=True)] == pytest.approx([1.0] * 4)
+    [bare] = group_by_seed(runs(bare_run(tmp_path / "bare")))
+    assert group_areas(bare) is None
 
 
 def test_an_unfinished_comparison_shows_how_far_it_is(tmp_path):

@@ -7,9 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from echorl.lab.quickstart.panels import PANELS, Curves, panel_svg, write_png
+from echorl.lab.report.charts import Chart, Drawn, Line, svg, write_png
 from echorl.lab.report.gallery import make_exhibit
 from echorl.lab.report.page import Page, Table, render, write
+from echorl.lab.report.panels import Accuracies, GroupAreas
 from echorl.lab.report.plots import smooth
 from tests.lab.report.test_gallery import TEXTS, clip, row
 
@@ -40,16 +41,14 @@ def exhibit_of(text: str):
 
 
 @pytest.fixture
-def curves() -> Curves:
-    two = {"grpo": [0.1, 0.9, 0.5], "echorl": [0.2, 0.8, 0.5]}
-    return Curves(
-        labels={"start": "before", "grpo": "GRPO", "echorl": "GRPO + EchoRL"},
-        ledger={"all_success": [0.0, 0.5, 0.6], "mixed": [0.9, 0.5, 0.2], "all_fail": [0.1, 0.0, 0.2]},
-        rewards=two,
-        lengths=two,
-        entropies=two,
-        accuracy={"test": dict.fromkeys(("start", "grpo", "echorl"), (0.5, 0.4, 0.6))},
-    )
+def panels() -> list[Drawn]:
+    shares = {"all_success": [0.0, 0.5, 0.6], "mixed": [0.9, 0.5, 0.2], "all_fail": [0.1, 0.0, 0.2]}
+    estimates = dict.fromkeys(("before", "GRPO", "GRPO+EchoRL"), (0.5, 0.4, 0.6))
+    return [
+        GroupAreas("Groups", "training step", [1, 2, 3], shares),
+        Accuracies("Accuracy", "over prompts", {"test": estimates}, {"GRPO": 0, "GRPO+EchoRL": 1}),
+        Chart("Rewards", "training step", [Line("GRPO", 0, [1, 2, 3], [0.1, 0.9, 0.5])]),
+    ]
 
 
 def test_html_in_every_text_is_inert():
@@ -77,8 +76,8 @@ def test_a_demonstration_without_entropies_is_told_apart():
     assert "nan" not in text
 
 
-def test_nothing_is_fetched(curves):
-    page = Page(title="t", lead=[], figures=[panel_svg(panel, curves) for panel in PANELS], exhibits=[exhibit_of("a")])
+def test_nothing_is_fetched(panels):
+    page = Page(title="t", lead=[], figures=[svg(panel) for panel in panels], exhibits=[exhibit_of("a")])
     html = render(page)
     found = Elements(html)
     assert not re.search(r"https?:|//\w", html)
@@ -101,18 +100,18 @@ def test_an_empty_page():
     assert "<h1>t</h1>" in render(Page(title="t", lead=[]))
 
 
-def test_panels_take_the_pages_colours(curves):
-    for panel in PANELS:
-        svg = panel_svg(panel, curves)
-        assert svg.startswith('<svg role="img"')
-        assert "currentColor" in svg
-        assert "#1f2328" not in svg
-        assert "xmlns" not in svg
-    assert panel_svg(PANELS[0], curves) == panel_svg(PANELS[0], curves)
+def test_panels_take_the_pages_colours(panels):
+    for panel in panels:
+        drawn = svg(panel)
+        assert drawn.startswith('<svg role="img"')
+        assert "currentColor" in drawn
+        assert "#1f2328" not in drawn
+        assert "xmlns" not in drawn
+    assert svg(panels[0]) == svg(panels[0])
 
 
-def test_png(curves, tmp_path):
-    write_png(curves, tmp_path / "picture.png")
+def test_png(panels, tmp_path):
+    write_png(panels[:2], tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "picture.png").stat().st_size < 200_000
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
+
 from echorl.lab.report.sources import read_source
-from echorl.lab.report.verdicts import note_tables, verdict_table
+from echorl.lab.report.verdicts import arms_tables, difference_finding, findings, note_tables, verdict_table
 from echorl.support.stored import read_json, write_json
 from tests.lab.report.made import make_comparison
 
@@ -81,3 +83,42 @@ def test_stored_scores_without_metrics_make_a_report(tmp_path):
     assert not source.runs
     assert [table.title for table in source.tables[:2]] == ["Summary", "What to do, by case"]
     assert "have no metrics here" in source.notes[0]
+
+
+def test_an_arm_a_column_is_for_few_arms_of_one_seed():
+    several = results()
+    for rows in several["tests"].values():
+        for arms in rows.values():
+            for found in arms.values():
+                found["values"] = [50.0, 50.0]
+    assert arms_tables(several) == []
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (-1.0, 3.0, "No difference"),
+        (1.0, 3.0, "policy is more accurate"),
+        (-3.0, -1.0, "policy is less accurate"),
+    ],
+)
+def test_wording_follows_the_interval(low, high, expected):
+    difference = {"value": (low + high) / 2, "low": low, "high": high}
+    one = {"difference": None, "bootstrap": difference, "reference": "GRPO"}
+    text = difference_finding("EchoRL", "harder", one, 1)
+    assert expected in text
+    assert ("doesn't tell which method is better" in text) == (low > 0 or high < 0)
+    assert f"{low:+.1f}" in text
+
+
+@pytest.mark.parametrize(("holm", "expected"), [(0.04, "EchoRL is more accurate"), (0.06, "No difference")])
+def test_with_several_seeds_the_corrected_p_value_decides(holm, expected):
+    row = {"difference": {"value": 2.0, "low": 1.0, "high": 3.0}, "bootstrap": None, "reference": "GRPO", "holm": holm}
+    text = difference_finding("EchoRL", "harder", row, 6)
+    assert expected in text
+    assert "doesn't tell" not in text
+
+
+def test_an_arm_without_a_reference_has_no_finding():
+    assert difference_finding("EchoRL", "harder", {"difference": None, "bootstrap": None, "reference": None}, 1) == ""
+    assert findings({"tests": {}, "notes": {"findings": ["Told."]}}) == ["Told."]

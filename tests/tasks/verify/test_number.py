@@ -211,23 +211,20 @@ HEDGES = [
 # fmt: on
 
 
-@pytest.mark.parametrize(
-    ("gold", "answer"), [(gold, answer) for gold, answers in ACCEPTED.items() for answer in answers]
-)
-def test_one_number_is_read(gold: str, answer: str) -> None:
-    quantity = read_quantity(answer)
-    assert quantity is not None
-    assert Fraction(gold) in quantity.values
+def test_one_number_is_read() -> None:
+    cases = [
+        (reference, answer, read_quantity(answer)) for reference, answers in ACCEPTED.items() for answer in answers
+    ]
+    assert [case for case in cases if case[2] is None or Fraction(case[0]) not in case[2].values] == []
 
 
-@pytest.mark.parametrize("answer", HEDGES)
-def test_hedges_are_no_answer_of_42(answer: str) -> None:
-    quantity = read_quantity(answer)
-    assert quantity is None or (quantity.values and Fraction(42) not in quantity.values)
+def test_hedges_are_no_answer_of_42() -> None:
+    cases = {answer: quantity for answer in HEDGES if (quantity := read_quantity(answer)) is not None}
+    assert {answer: read for answer, read in cases.items() if not read.values or Fraction(42) in read.values} == {}
 
 
 @pytest.mark.parametrize(
-    ("text", "gold", "score"),
+    ("text", "reference_answer", "score"),
     [
         ("#### Final Answer\n\n18", "18", 1.0),
         ("#### Final Answer\n\nThe answer is $18.\nDone.", "18", 1.0),
@@ -256,8 +253,8 @@ def test_hedges_are_no_answer_of_42(answer: str) -> None:
         ("#### 42", "1e999", 0.0),
     ],
 )
-def test_completions(text: str, gold: str, score: float) -> None:
-    assert GRADER.grade([text], [gold])[0].score == score
+def test_completions(text: str, reference_answer: str, score: float) -> None:
+    assert GRADER.grade([text], [reference_answer])[0].score == score
 
 
 def test_roots_go_to_math_verify_and_equations_with_them_have_to_be_true() -> None:

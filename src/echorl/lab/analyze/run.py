@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from echorl.core.options import check_options
 from echorl.lab.analyze import curves, entropy
 from echorl.lab.analyze.deletion import Deleted, delete, open_thinking, outcome, prefixed_items
 from echorl.lab.analyze.source import Fixed, Source, prompt_key, spellings
@@ -16,20 +17,20 @@ from echorl.lab.evaluate import grading
 from echorl.lab.evaluate.benchmarks import Benchmark, Item
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.engines import Engine
-from echorl.lab.evaluate.plan import Sampling, Work, hash_prompts, room
+from echorl.lab.evaluate.plan import Work, hash_prompts, room
 from echorl.lab.evaluate.run import evaluate, settings_of
 from echorl.lab.evaluate.sampling import render
 from echorl.lab.evaluate.store import Rows, Store, read_samples
 from echorl.lab.jobs import View
-from echorl.lab.mine.layouts import Columns
 from echorl.lab.mine.rows import read_rollouts
 from echorl.lab.mine.scorer import Scorer
+from echorl.lab.options import Columns, Deletion, Sampling
 from echorl.support.output_folder import claim
 from echorl.support.stored import write_json
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(Deletion):
     """What is analysed, and how.
 
     Attributes:
@@ -38,8 +39,6 @@ class Plan:
         sampling: of the rollouts; its temperature is that of the entropies, too (1 where it is 0).
         device: "cpu", "cuda".
         rollouts, columns: files with rollouts instead of sampling them, and their columns.
-        traces: the most right rollouts of a prompt whose steps are deleted.
-        finishes: completions of what is left of a solution.
     """
 
     checkpoint: Checkpoint
@@ -48,13 +47,9 @@ class Plan:
     device: str = "cpu"
     rollouts: Sequence[Path] = ()
     columns: Columns = field(default_factory=Columns)
-    traces: int = 2
-    finishes: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("traces", "finishes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} is not allowed: give 1 or more.")
+        check_options(self)
         if not self.source.benchmark.given:
             raise ValueError(f"{self.source.benchmark.name} has no prompt with a demonstration: give other rows.")
 
@@ -267,4 +262,4 @@ def _score_behind(rows: Rows, items: Sequence[Item], begun: Mapping[str, str], p
     whole = [{**row, "response": text} for row, text in zip(rows, texts, strict=True)]
     benchmark = plan.source.benchmark
     show = view.begin(f"{benchmark.name}: scoring behind open thinking", len(rows))
-    return grading.score(whole, grading.golds_of(whole, items), benchmark.get_grader(), show)
+    return grading.score(whole, grading.reference_answers_of(whole, items), benchmark.get_grader(), show)

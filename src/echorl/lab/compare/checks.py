@@ -59,12 +59,15 @@ def _check_arm(
     env = options.pop("env", {})
     with environment(env):
         settings = parse(train_command(), Recipe(options=options, origin=origin), [])
+        if comparison.rollout_tokens is not None:
+            _check_schedule(settings.training)
         _check_training(settings.training)
         _check_tests(settings, recipe, comparison, rows=rows)
     return {**_resolved(settings), "env": env}
 
 
-def _check_training(training: Any) -> None:
+def _check_schedule(training: Any) -> None:
+    """Refuse what needs to know the number of steps beforehand."""
     scheduler = str(getattr(training.lr_scheduler_type, "value", training.lr_scheduler_type))
     if not scheduler.startswith("constant"):
         raise UserError(
@@ -77,6 +80,9 @@ def _check_training(training: Any) -> None:
             raise UserError(
                 f"{name}={value} is a share of all steps, but runs end at a number of tokens: give a number of steps."
             )
+
+
+def _check_training(training: Any) -> None:
     if training.save_only_model:
         raise UserError("save_only_model=True leaves nothing to resume from: take it out (checkpoints are removed).")
     if training.load_best_model_at_end:

@@ -1,4 +1,4 @@
-"""Notes of a study, its text beside the numbers: cells of the summary, a sentence under it, and further tables."""
+"""Notes of a study, its text beside the numbers: introduction, findings, cells of the summary, further tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 from echorl.lab.checked import Each, check
 
 TABLE = {"title": str, "head": [str], "rows": [[str]], "note?": str}
-SHAPE = {"arms?": Each(Each(str)), "note?": str, "tables?": [TABLE]}
+SHAPE = {
+    "title?": str, "about?": str, "findings?": [str], "arms?": Each(Each(str)), "note?": str, "tables?": [TABLE],
+}  # fmt: skip
 
 
 def check_notes(notes: Any, arms: Iterable[str]) -> None:
@@ -21,10 +23,11 @@ def check_notes(notes: Any, arms: Iterable[str]) -> None:
         check(notes, SHAPE, "notes")
     except ValueError as error:
         raise ValueError(
-            f"{error}: notes are {{arms: {{ARM: {{HEADING: TEXT}}}}, note: TEXT, tables: [...]}}."
+            f"{error}: notes are {{title: TEXT, about: TEXT, findings: [TEXT], arms: {{ARM: {{HEADING: TEXT}}}}, "
+            "note: TEXT, tables: [...]}."
         ) from None
     if unknown := [name for name in notes if f"{name}?" not in SHAPE]:
-        raise ValueError(f"notes has no {unknown[0]!r}: it has arms, note and tables.")
+        raise ValueError(f"notes has no {unknown[0]!r}: it has {', '.join(name[:-1] for name in SHAPE)}.")
     if unknown := [arm for arm in notes.get("arms", {}) if arm not in set(arms)]:
         raise ValueError(f"notes: {unknown[0]!r} is no arm; there are {', '.join(arms)}.")
     for table in notes.get("tables", []):

@@ -45,7 +45,9 @@ def open_pack(path: Path) -> PackedStudy:
             f"{path} has a plan with {unknown[0]!r}, which this version of echorl does not know: install the version "
             "that wrote it."
         )
-    plan = {name: tuple(value) if isinstance(value, list) else value for name, value in pack.plan.items()}
+    plan: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in pack.plan.items()
+    }
     try:
         comparison = Comparison(**plan, output_dir=str(path))
     except (TypeError, ValueError) as error:

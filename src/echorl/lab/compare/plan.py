@@ -44,11 +44,12 @@ Validation = Mapping[Run, float | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Arms that differ in their options alone, each run with every seed until it has sampled `rollout_tokens`.
+    """Arms that differ in their options alone, each run with every seed for the same rollout tokens or steps.
 
     Every arm tries all `learning_rates` with the `grid_seeds` and keeps the rate with the best pass@1 on the task's
     validation split; with `grid_arm`, only that arm tries them, for all. Every arm then runs at the chosen rate with
-    `seeds`, of which none has had a say in the choice, and the tests decide.
+    `seeds`, of which none has had a say in the choice, and the tests decide. An arm with `max_steps: 0` is not trained:
+    the tests score the model that the runs begin from.
 
     Raises:
         ValueError: a value is not allowed; the message names it and what is.
@@ -58,9 +59,11 @@ class Comparison:
     """YAML of `echorl train` that all runs share, or several laid over each other; relative to the study's file."""
     arms: Mapping[str, Mapping[str, Any]]
     """Name -> the options that make the arm."""
-    rollout_tokens: int
-    """Response tokens that a run may sample; it ends with the generation batch that reaches them."""
     output_dir: str
+    rollout_tokens: int | None = None
+    """Response tokens that a run may sample; it ends with the generation batch that reaches them."""
+    steps: int | None = None
+    """Optimiser steps of a run, instead of `rollout_tokens`."""
     seeds: tuple[int, ...] = (0, 1, 2)
     learning_rates: tuple[float, ...] = ()
     """Empty: the recipe's rate, untuned."""
@@ -85,6 +88,8 @@ class Comparison:
     greedy: bool = False
     """Whether the tests also score each prompt's likeliest completion."""
     temperature: float = 1.0
+    batch_size: int = 128
+    """Completions that the tests sample at a time; another number gives other samples."""
     parallel: int = 1
     """Runs at a time, each a process."""
     threads: int = 1
@@ -138,7 +143,8 @@ class Comparison:
         if not self.tests:
             raise ValueError("tests=[] is not allowed: name a split, at least one.")
         _check_names("test", self.tests)
-        for name, test in self.tests.items():
+        for name in self.tests:
+            test = self._options_of(name)
             if name in (*CHOOSING, TRAINING):
                 raise ValueError(
                     f"tests={list(self.tests)} is not allowed: {name!r} is for training or for choosing the rates; use "
@@ -166,9 +172,10 @@ class Comparison:
     def _check_sizes(self) -> None:
         if unknown := [name for name in self.validation if name not in ("prompts", "samples")]:
             raise ValueError(f"validation has no {unknown[0]!r}: it has prompts and samples.")
-        numbers = {
-            name: getattr(self, name) for name in ("rollout_tokens", "prompts", "samples", "parallel", "threads")
-        }
+        if (self.rollout_tokens is None) == (self.steps is None):
+            raise ValueError("a comparison needs rollout_tokens or steps: give exactly one of them.")
+        names = (self.budget[0], "prompts", "samples", "batch_size", "parallel", "threads")
+        numbers = {name: getattr(self, name) for name in names}
         numbers |= {f"validation's {name}": value for name, value in self.validation.items()}
         for name, value in numbers.items():
             if not _is_whole(value) or value < 1:
@@ -183,17 +190,34 @@ class Comparison:
 
     def split_of(self, test: str) -> str:
         """The task's split of a test, or of "validation"."""
-        return str(self.tests.get(test, {}).get("split", test))
+        return str(self._options_of(test).get("split", test))
 
     def task_options_of(self, test: str) -> dict[str, Any]:
         """The task's options that differ from the recipe's."""
-        return {name: value for name, value in self.tests.get(test, {}).items() if name != "split"}
+        return {name: value for name, value in self._options_of(test).items() if name != "split"}
+
+    def _options_of(self, test: str) -> Mapping[str, Any]:
+        assert isinstance(self.tests, Mapping)  # `_check_tests` made it one
+        return self.tests.get(test, {})
 
     def size_of(self, test: str) -> dict[str, Any]:
-        """`prompts`, `samples`, `temperature` and `greedy` of a test, or of "validation"."""
+        """`prompts`, `samples`, `temperature`, `greedy` of a test or of "validation", and `batch_size` if it is set."""
         own = self.validation if test == "validation" else {"greedy": self.greedy}
         size = {"prompts": self.prompts, "samples": self.samples, "temperature": self.temperature, "greedy": False}
-        return {**size, **own}
+        batch = {} if self.batch_size == Comparison.batch_size else {"batch_size": self.batch_size}
+        return {**size, **batch, **own}
+
+    @property
+    def budget(self) -> tuple[str, int]:
+        """The option by which a run ends, "rollout_tokens" or "steps", and its value."""
+        if self.rollout_tokens is not None:
+            return "rollout_tokens", self.rollout_tokens
+        assert self.steps is not None, "checked at the beginning"
+        return "steps", self.steps
+
+    def is_trained(self, arm: str) -> bool:
+        """Return whether an arm is trained; `max_steps: 0` makes it the model that the runs begin from."""
+        return self.arms[arm].get("max_steps") != 0
 
     @property
     def ks(self) -> list[int]:
@@ -207,7 +231,8 @@ class Comparison:
         for name, options in self.arms.items():
             if not isinstance(options, Mapping):
                 raise ValueError(f"arm {name!r} is {options!r}: give a mapping of options, {{}} for the recipe's own.")
-            if taken := [option for option in options if option in OWNED]:
+            changes = {option: value for option, value in options.items() if (option, value) != ("max_steps", 0)}
+            if taken := [option for option in changes if option in OWNED]:
                 raise ValueError(f"arm {name!r} sets {taken[0]}: the comparison sets it, for every arm alike.")
         if self.grid_arm is not None and self.grid_arm not in list(self.arms):
             raise ValueError(f"grid_arm={self.grid_arm!r} is no arm; there are {', '.join(self.arms)}.")
@@ -220,9 +245,9 @@ class Comparison:
             if unknown := [name for name in (arm, reference) if name not in list(self.arms)]:
                 raise ValueError(f"references: {unknown[0]!r} is no arm; there are {', '.join(self.arms)}.")
             chain = [arm]
-            while (reference := self.reference_of(chain[-1])) is not None:
-                chain.append(reference)
-                if reference in chain[:-1]:
+            while (following := self.reference_of(chain[-1])) is not None:
+                chain.append(following)
+                if following in chain[:-1]:
                     raise ValueError(f"references: {' -> '.join(chain)} is a circle: name another arm.")
 
     def reference_of(self, arm: str) -> str | None:
@@ -241,7 +266,7 @@ class Comparison:
     @property
     def grid_arms(self) -> list[str]:
         """The arms that try the rates."""
-        return [self.grid_arm] if self.grid_arm else list(self.arms)
+        return [self.grid_arm] if self.grid_arm else [arm for arm in self.arms if self.is_trained(arm)]
 
     def chosen(self, validation: Validation) -> dict[str, float | None]:
         """Arm -> its rate: the best mean over the grid's seeds of pass@1 on validation; of equal ones the lowest.
@@ -249,9 +274,12 @@ class Comparison:
         Raises:
             ValueError: an arm diverged at every rate.
         """
+        trained = [arm for arm in self.arms if self.is_trained(arm)]
         if len(self.learning_rates) < 2:
-            return dict.fromkeys(self.arms, self.learning_rates[0] if self.learning_rates else None)
-        return {arm: self._best(self.grid_arm or arm, validation) for arm in self.arms}
+            rates = dict.fromkeys(trained, self.learning_rates[0] if self.learning_rates else None)
+        else:
+            rates = {arm: self._best(self.grid_arm or arm, validation) for arm in trained}
+        return {arm: rates.get(arm) for arm in self.arms}
 
     def _best(self, arm: str, validation: Validation) -> float:
         means = {rate: self.grid_mean(arm, rate, validation) for rate in sorted(self.learning_rates)}
@@ -263,14 +291,16 @@ class Comparison:
     def grid_mean(self, arm: str, rate: float, validation: Validation) -> float | None:
         """The mean over the grid's seeds; None where one of them diverged."""
         values = [validation[Run(arm, rate, seed)] for seed in self.grid_seeds]
-        return None if None in values else sum(values) / len(values)
+        scores = [value for value in values if value is not None]
+        return sum(scores) / len(scores) if len(scores) == len(values) else None
 
     def edges(self, rates: Mapping[str, float | None]) -> dict[str, str]:
         """Arm that tried the rates -> "lowest" or "highest", where its choice is the grid's."""
         if len(self.learning_rates) < 2:
             return {}
         ends = {min(self.learning_rates): "lowest", max(self.learning_rates): "highest"}
-        return {arm: ends[rates[arm]] for arm in self.grid_arms if rates[arm] in ends}
+        tried = {arm: rate for arm in self.grid_arms if (rate := rates[arm]) is not None}
+        return {arm: ends[rate] for arm, rate in tried.items() if rate in ends}
 
     def final(self, rates: Mapping[str, float | None]) -> list[Run]:
         """The runs that are compared: every arm at its rate with every seed."""
@@ -281,8 +311,13 @@ def _check_names(what: str, names: Iterable[Any]) -> None:
     """See that names can be those of files beside one another, on every file system."""
     seen: dict[str, str] = {}
     for name in names:
-        if not isinstance(name, str) or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-            raise ValueError(f"{what} {name!r}: a name is letters, digits, '-', '_' and '.', since it names files.")
+        if (
+            not isinstance(name, str)
+            or not name.replace("-", "").replace("_", "").replace(".", "").replace("+", "").isalnum()
+        ):
+            raise ValueError(
+                f"{what} {name!r}: a name is letters, digits, '-', '_', '+' and '.', since it names files."
+            )
         if (size := len(name.encode("utf-8", "surrogatepass"))) > LONGEST_NAME:
             raise ValueError(f"{what} {name[:20] + '...'!r}: a name has at most {LONGEST_NAME} bytes, not {size}.")
         if name[0] == "." or name[-1] == "." or name.casefold() in RESULTS:

@@ -27,9 +27,11 @@ def read_comparison(path: Path, mapping: Mapping[str, Any], changes: Mapping[str
     for name in values:
         if name not in known:
             raise ValueError(f"{path}: unknown option {name!r}; a comparison has {', '.join(known)}.")
-    for name in ("recipe", "arms", "rollout_tokens"):
+    for name in ("recipe", "arms"):
         if name not in values:
-            raise ValueError(f"{path}: {name!r} is missing; a comparison needs recipe, arms and rollout_tokens.")
+            raise ValueError(
+                f"{path}: {name!r} is missing; a comparison needs recipe, arms, and rollout_tokens or steps."
+            )
     for name in ("seeds", "grid_seeds", "learning_rates", "pass_at"):
         if name in values:
             values[name] = tuple(_list(path, name, values[name]))

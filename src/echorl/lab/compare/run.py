@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,16 @@ WITHOUT_EFFECT = frozenset({
 def run_options(comparison: Comparison, recipe: Mapping[str, Any], run: Run, folder: Path) -> dict[str, Any]:
     """The options of `echorl train` for this run: the recipe's, the arm's, and what the comparison sets."""
     rate = {} if run.rate is None else {"learning_rate": run.rate}
+    steps, tokens = comparison.steps, comparison.rollout_tokens
+    if tokens is not None:
+        steps = tokens  # never reached: a step samples more than one token
     return {
         **recipe,
         **comparison.arms[run.arm],
         **rate,
         "seed": run.seed,
-        "max_rollout_tokens": comparison.rollout_tokens,
-        "max_steps": comparison.rollout_tokens,  # never reached: a step samples more than one token
+        **({} if tokens is None else {"max_rollout_tokens": tokens}),
+        "max_steps": steps if comparison.is_trained(run.arm) else 0,
         "output_dir": str(folder / "policy"),
         "resume_from_checkpoint": "true",
     }
@@ -98,15 +101,15 @@ def check_key(mark: Mapping[str, Any], key: Mapping[str, Any], holds: str, inste
         raise ValueError(f"{holds} with other settings ({difference}): choose another output_dir, or {instead}.")
 
 
-def check_study(folder: Path) -> None:
-    """See that the results in a comparison's folder, which will be written anew, are a comparison's.
+def check_study(folder: Path, names: Sequence[str] = RESULTS) -> None:
+    """See that the files of these names in a comparison's folder, which will be written anew, are a comparison's.
 
     Raises:
         ValueError: there are some, and no run of a comparison (whose runs may all be packed).
     """
     if any(folder.glob(f"*/rate-*/seed-*/{MARK}")) or "learning_rates" in (read_json(folder / RESULTS[0]) or {}):
         return
-    for name in RESULTS:
+    for name in names:
         if (folder / name).exists():
             raise ValueError(f"{folder} holds {name}, which no comparison wrote: give another output_dir.")
 

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from echorl.lab.compare.plan import Comparison
 from echorl.lab.evaluate import Completions, behaviour, ends_of, judge, sample
 from echorl.lab.evaluate.sampling import cut_off, images_of
 from echorl.models.loading import load_policy, tokenizer_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-
-BATCH_SIZE = 128
-"""Completions at a time; another number gives other samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,22 +32,29 @@ class Policy:
     chat_template_kwargs: Mapping[str, Any] | None = None
 
     @classmethod
-    def load(cls, folder: Path, *, device: str = "cpu", **settings: Any) -> Policy:
+    def load(cls, folder: str | Path, *, device: str = "cpu", **settings: Any) -> Policy:
         """From a Hugging Face folder; an adapter is merged into its model."""
         model, tokenizer = load_policy(folder, device)
         return cls(model=model, tokenizer=tokenizer, **settings)
 
     def score(
-        self, rows: Dataset, verifier: Any, *, samples: int, temperature: float, greedy: bool = False
+        self,
+        rows: Dataset,
+        verifier: Any,
+        *,
+        samples: int,
+        temperature: float,
+        greedy: bool = False,
+        batch_size: int = Comparison.batch_size,
     ) -> dict[str, Any]:
-        """What completions of each prompt are worth; they depend on the policy and the rows alone.
+        """Return how completions of each prompt do; they depend on policy, rows and batch size alone.
 
         Returns:
             right: of `samples` completions at the temperature, one number a prompt; `truncated`, `behaviour` of these;
             with `greedy` also that of each prompt's likeliest completion: 0 or 1.
         """
-        completions, right = self._judged(rows, verifier, samples, temperature)
-        likeliest = {"greedy": self._judged(rows, verifier, 1, 0.0)[1]} if greedy else {}
+        completions, right = self._judged(rows, verifier, samples, temperature, batch_size)
+        likeliest = {"greedy": self._judged(rows, verifier, 1, 0.0, batch_size)[1]} if greedy else {}
         return {
             "right": right,
             "samples": samples,
@@ -59,7 +63,9 @@ class Policy:
             **behaviour(completions, tokenizer_of(self.tokenizer)),
         }
 
-    def _judged(self, rows: Dataset, verifier: Any, samples: int, temperature: float) -> tuple[Completions, list[int]]:
+    def _judged(
+        self, rows: Dataset, verifier: Any, samples: int, temperature: float, batch_size: int
+    ) -> tuple[Completions, list[int]]:
         """Completions, and how many of each prompt's are right."""
         completions = sample(
             self.model,
@@ -69,7 +75,7 @@ class Policy:
             group_size=samples,
             max_new_tokens=self.max_new_tokens,
             temperature=temperature,
-            batch_size=BATCH_SIZE,
+            batch_size=batch_size,
             chat_template_kwargs=self.chat_template_kwargs,
         )
         columns = {name: rows[name][:] for name in rows.column_names if name != "prompt"}

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from echorl.lab.compare.plan import TRAINING, Comparison, Run, Validation
 from echorl.lab.compare.score import verdicts_of
-from echorl.lab.evaluate import holm, item_pass_at_k, mean_of_runs, p_of_runs, paired_runs
+from echorl.lab.evaluate import (
+    holm,
+    item_pass_at_k,
+    mean_of_items,
+    mean_of_runs,
+    p_of_runs,
+    paired_average,
+    paired_runs,
+)
 
 Scores = Mapping[str, Any]
 """What `Policy.score` gives."""
@@ -22,6 +32,8 @@ SPENT: Mapping[str, tuple[str, float]] = {
     "minutes": ("minutes", 1),
     "degenerate groups, %": ("degenerate", 100),
     "tokens outside mixed groups, %": ("uniform_tokens", 100),
+    "updates without policy gradient": ("without_gradient", 1),
+    "largest gradient norm in these": ("norm_without_gradient", 1),
 }
 """Measure -> its name in a run's summary, and its factor. A run that logged nothing has no more than the first two."""
 HEAD = ["", "arm", "learning rate", "mean", "less", "difference, 95 % over seeds", "p, Holm", "bootstrap"]
@@ -30,27 +42,34 @@ SHARES = {"blank tokens, %": "blank_share", "truncated, %": "truncated"}
 
 def accuracies(ks: Sequence[int], greedy: bool) -> dict[str, Callable[[Scores], list[float]]]:
     """Measure -> one percentage a prompt."""
-    found: dict[str, Callable[[Scores], list[float]]] = {
-        f"pass@{k}, %": lambda s, k=k: [100 * v for v in item_pass_at_k(verdicts_of(s), k)] for k in ks
-    }
+    found: dict[str, Callable[[Scores], list[float]]] = {f"pass@{k}, %": partial(_pass_at_k, k) for k in ks}
     return {**found, **({"greedy, %": lambda s: [100.0 * v for v in s["greedy"]]} if greedy else {})}
 
 
 def behaviours() -> dict[str, Callable[[Scores], float]]:
     """Measure -> one number a run."""
-    plain = {name: lambda s, key=key: s[key] for name, key in BEHAVIOUR.items()}
-    return {**plain, **{name: lambda s, key=key: 100 * s[key] for name, key in SHARES.items()}}
+    plain = {name: partial(_measure, key, 1) for name, key in BEHAVIOUR.items()}
+    return {**plain, **{name: partial(_measure, key, 100) for name, key in SHARES.items()}}
+
+
+def _pass_at_k(k: int, scores: Scores) -> list[float]:
+    return [100 * value for value in item_pass_at_k(verdicts_of(scores), k)]
+
+
+def _measure(key: str, factor: float, scores: Scores) -> float:
+    return factor * scores[key]
 
 
 def compare(comparison: Comparison, rates: Mapping[str, float | None], results: Results) -> dict[str, Any]:
     """Every arm's mean over seeds, and its paired difference from its reference.
 
     Returns:
-        {split: {measure: {arm: {"values": one a seed, "mean", "reference", "difference", "bootstrap"}}}}, ready for
-        JSON, for every test and average, and what the runs took under "training". The difference has Student's 95 %
-        interval over seeds, and its p-value, alone and after Holm's correction over the arms of the row; the bootstrap
-        interval draws seeds and prompts. All are None for an arm without a reference, or whose reference is not in
-        `rates` (the arms that have results), and with a single seed.
+        {split: {measure: {arm: {"values": one a seed, "mean", "interval", "reference", "difference", "bootstrap"}}}},
+        ready for JSON, for every test and average, and what the runs of trained arms took under "training". The
+        interval of the mean is Student's over seeds, and that of a single seed's pass@k is over prompts. The difference
+        has Student's 95 % interval over seeds, and its p-value, alone and after Holm's correction over the arms of the
+        row; both are None with a single seed. The bootstrap draws seeds and prompts, of a single seed prompts. All are
+        None for an arm without a reference, or whose reference is not in `rates` (the arms that have results).
     """
     runs = {arm: [results[Run(arm, rate, seed)] for seed in comparison.seeds] for arm, rate in rates.items()}
     asked = {arm: comparison.reference_of(arm) for arm in rates}
@@ -58,10 +77,11 @@ def compare(comparison: Comparison, rates: Mapping[str, float | None], results: 
     parts = {test: (test,) for test in comparison.tests} | dict(comparison.averages)
     table = {name: _scored(comparison, references, runs, tests) for name, tests in parts.items()}
     table[TRAINING] = rows = {}
+    trained = {arm: own for arm, own in runs.items() if comparison.is_trained(arm)}
     for name, (key, factor) in SPENT.items():
-        if all(key in run["training"] for own in runs.values() for run in own):
-            spent = {arm: [factor * float(run["training"][key]) for run in own] for arm, own in runs.items()}
-            rows[name] = against(references, spent)
+        if all(key in run["training"] for own in trained.values() for run in own):
+            spent = {arm: [factor * float(run["training"][key]) for run in own] for arm, own in trained.items()}
+            rows[name] = against({arm: a if a in spent else None for arm, a in references.items()}, spent)
     return table
 
 
@@ -94,17 +114,42 @@ def against(
     """One measure's row: `values` holds one number a seed, `items` one a seed and prompt, in `blocks` of so many."""
     rows = {}
     for arm, own in values.items():
-        reference = references[arm]
-        apart = reference is not None and len(own) > 1
+        reference, difference, p, drawn = references[arm], None, None, None
+        if reference is not None and len(own) > 1:
+            differences = _differences(values[reference], own)
+            difference, p = vars(mean_of_runs(differences)), p_of_runs(differences)
+        if reference is not None and items:
+            drawn = _bootstrap(items[reference], items[arm], blocks)
         rows[arm] = {
             "values": list(own),
             "mean": statistics.fmean(own),
+            "interval": _interval_of(own, items[arm][0] if items else None),
             "reference": reference,
-            "difference": vars(mean_of_runs(_differences(values[reference], own))) if apart else None,
-            "p": p_of_runs(_differences(values[reference], own)) if apart else None,
-            "bootstrap": vars(paired_runs(items[reference], items[arm], blocks)) if apart and items else None,
+            "difference": difference,
+            "p": p,
+            "bootstrap": drawn,
         }
     return _corrected(rows)
+
+
+def _interval_of(values: Sequence[float], items: Sequence[float] | None) -> dict[str, float] | None:
+    """Return the 95 % interval of the mean over seeds; of a single seed's percentages that over its items."""
+    if len(values) > 1:
+        return vars(mean_of_runs(values))
+    if items is None:
+        return None
+    return {name: 100 * value for name, value in vars(mean_of_items([value / 100 for value in items])).items()}
+
+
+def _bootstrap(
+    first: Sequence[Sequence[float]], second: Sequence[Sequence[float]], blocks: Sequence[int] | None
+) -> dict[str, float]:
+    """Return the mean difference with an interval that draws seeds and items, or of a single seed items alone."""
+    if len(second) > 1:
+        return vars(paired_runs(first, second, blocks))
+    ends = list(itertools.accumulate(blocks or [len(second[0])]))
+    parts = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+    return vars(paired_average([(first[0][part], second[0][part]) for part in parts]))
 
 
 def _corrected(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

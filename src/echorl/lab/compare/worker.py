@@ -10,13 +10,13 @@ import math
 import shutil
 import sys
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from echorl.lab.compare.run import MARK, scores_path
 from echorl.lab.jobs import end_with_parent
-from echorl.models.fingerprint import NO_MODEL
+from echorl.models.fingerprint import NO_MODEL, hash_files
 from echorl.support.stored import cached, last_value, read_json, stored, write_json, write_text
 
 SAMPLER = "probability tensor contains either"
@@ -73,13 +73,28 @@ def _trained(folder: Path, work: Mapping[str, Any], trained: Training) -> dict[s
     mark, key = folder / MARK, work["key"]
     before = stored(mark, key)
     if before is None:
+        _check_files(work)
         return cached(mark, key, trained.run)
     again = (read_json(mark) or {}).get("again") or not trained.left_a_model()
     if again and not before["diverged"] and _missing(folder, work):
+        _check_files(work)
         write_json(mark, {"key": key, "value": before, "again": True})
         _check_same(folder, before, trained.run())
         write_json(mark, {"key": key, "value": before})
     return before
+
+
+def _check_files(work: Mapping[str, Any]) -> None:
+    """Check that the code and the data that the options name are still those of the run's key.
+
+    Raises:
+        ValueError: a file was edited after the comparison had begun.
+    """
+    for path, digest in hash_files(work["options"]).items():
+        if digest != work["key"]["files"].get(path):
+            raise ValueError(
+                f"{path} was edited since the comparison began: undo the edit, or give another output_dir."
+            )
 
 
 def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -106,7 +121,9 @@ class Training:
         self.trainer: Any = None
 
     def run(self) -> dict[str, Any]:
-        """Train. Returns the summary."""
+        """Train, if the run has a step at all. Returns the summary."""
+        if not self.options["max_steps"]:
+            return self.summary()
         from dataclasses import replace
 
         import yaml
@@ -136,7 +153,7 @@ class Training:
         for checkpoint in filter(is_complete, checkpoints(self.policy)[:1]):  # the metrics may be behind it
             found = progress(checkpoint)
             updates, tokens = max(updates, found["updates"]), max(tokens, found["rollout_tokens"])
-        finished = datetime.now(timezone.utc).isoformat(timespec="minutes")
+        finished = datetime.now(UTC).isoformat(timespec="minutes")
         return {
             "updates": updates,
             "rollout_tokens": tokens,
@@ -165,17 +182,22 @@ class Training:
 
 
 def _course(metrics: Path) -> dict[str, float]:
-    """Minutes of training, and the shares of degenerate groups and of tokens outside mixed groups; {} unlogged."""
+    """Return minutes, shares of degenerate groups and of tokens outside mixed groups, and what the updates without a
+    policy gradient were: their number, and the largest gradient norm in them. Empty for a run that logged nothing.
+    """
     from echorl.trl.metrics_file import read_metrics
 
     rows = [row for row in read_metrics(metrics) if "echo/tokens/mixed" in row]
     if not rows:
         return {}
     steps, tokens = (_increments([row[name] for row in rows]) for name in ("step", "echo/rollout_tokens"))
+    degenerate = [(n, row["grad_norm"]) for n, row in zip(steps, rows, strict=True) if row["echo/frac_degenerate"] == 1]
     return {
         "minutes": sum(n * row.get("step_time", 0.0) for n, row in zip(steps, rows, strict=True)) / 60,
         "degenerate": _mean([row["echo/frac_degenerate"] for row in rows], steps),
         "uniform_tokens": 1 - _mean([row["echo/tokens/mixed"] for row in rows], tokens),
+        "without_gradient": sum(n for n, _ in degenerate),
+        "norm_without_gradient": max((norm for _, norm in degenerate), default=0.0),
     }
 
 
@@ -205,6 +227,7 @@ def _missing(folder: Path, work: Mapping[str, Any]) -> dict[str, Any]:
 def _score(folder: Path, work: Mapping[str, Any]) -> None:
     """Score the tests that are not done; the policy is loaded when it is first needed."""
     from echorl.lab.compare.score import Policy
+    from echorl.models import find_model
     from echorl.train.data import make_task
     from echorl.train.parsing import parse
     from echorl.train.recipe import Recipe
@@ -216,16 +239,18 @@ def _score(folder: Path, work: Mapping[str, Any]) -> None:
     options = {name: value for name, value in work["options"].items() if name != "env"}
     settings = parse(train_command(), Recipe(options=options), [])
     training = settings.training
+    start = find_model(str(options["model_name_or_path"]))[0]
     policy = Policy.load(
-        folder / "policy",
+        folder / "policy" if options["max_steps"] else start,
         device="cpu" if training.use_cpu else str(training.device),
         max_new_tokens=training.max_completion_length,
         chat_template_kwargs=training.chat_template_kwargs,
     )
     for test, key in missing.items():
         task = make_task(settings.own, **key["task_options"])
+        assert task is not None  # a comparison's recipe names one
         rows = task.dataset(key["split"], size=key["prompts"])
-        size = {name: key[name] for name in ("samples", "temperature", "greedy")}
+        size = {name: key[name] for name in ("samples", "temperature", "greedy", "batch_size") if name in key}
         write_json(scores_path(folder, test), {"key": key, "value": policy.score(rows, task.verifier, **size)})
 
 

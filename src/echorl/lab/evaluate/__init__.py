@@ -17,8 +17,8 @@ from echorl.lab.evaluate.metrics import (
     standard_error,
 )
 from echorl.lab.evaluate.model import evaluate_model
-from echorl.lab.evaluate.plan import Sampling
 from echorl.lab.evaluate.sampling import Completions, ends_of, judge, sample
+from echorl.lab.options import Sampling
 
 __all__ = [
     "Completions",

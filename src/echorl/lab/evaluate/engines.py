@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 from echorl.lab.evaluate.checkpoint import Checkpoint
-from echorl.lab.evaluate.plan import Chunk, Sampling, Work
+from echorl.lab.evaluate.plan import Chunk, Work
 from echorl.lab.evaluate.sampling import cut_off, ends_of, sample, with_end
+from echorl.lab.options import Sampling
 from echorl.models.loading import load_model, tokenizer_of
 
 

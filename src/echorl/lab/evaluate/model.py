@@ -9,9 +9,9 @@ from typing import Any
 
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.engines import start
-from echorl.lab.evaluate.plan import Sampling
 from echorl.lab.evaluate.run import evaluate, prepare, settings_of
 from echorl.lab.evaluate.store import Store
+from echorl.lab.options import Sampling
 
 
 def evaluate_model(

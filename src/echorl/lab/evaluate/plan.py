@@ -14,44 +14,6 @@ if TYPE_CHECKING:
 MAX_NEW_TOKENS = 8192
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How completions are sampled.
-
-    Attributes:
-        samples: completions of each item; None: the benchmark's number.
-        temperature: 0 takes the likeliest token each time.
-        top_p: the smallest set of tokens with this probability is kept; 1 keeps all.
-        max_new_tokens: None: 8192, or less where the model's context is shorter.
-        limit: the first items of each benchmark only; None: all.
-        batch_size: completions a chunk, which is what is generated and stored at once.
-        seed: of all samples.
-
-    Raises:
-        ValueError: a value is out of range; the message says what is allowed.
-    """
-
-    samples: int | None = None
-    temperature: float = 0.6
-    top_p: float = 1.0
-    max_new_tokens: int | None = None
-    limit: int | None = None
-    batch_size: int = 32
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("samples", "max_new_tokens", "limit", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value} is not allowed: give 1 or more.")
-        if not 0 <= self.temperature < float("inf"):
-            raise ValueError(f"temperature={self.temperature} is not allowed: give 0 (no sampling) or more.")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p={self.top_p} is not allowed: give more than 0, and at most 1 (keep all).")
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed={self.seed} is not allowed: give 0 to {2**32 - 1}.")
-
-
 @dataclass(frozen=True)
 class Request:
     """One completion to sample: the item, which of its samples this is, and the request's own seed."""
@@ -119,7 +81,7 @@ def seed_of(*parts: object) -> int:
 
 
 def hash_prompts(items: Sequence[Item]) -> str:
-    """Of ids, prompts and images: what a model is given. Golds may be corrected without sampling anew."""
+    """Of ids, prompts and images: what a model is given. Reference answers may be corrected without sampling anew."""
     digest = hashlib.sha256()
     for item in items:
         digest.update(json.dumps([item.id, item.prompt]).encode())

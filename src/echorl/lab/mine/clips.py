@@ -74,11 +74,11 @@ def combine(
     """Put rollouts side by side; `scored` is false where a rollout was too long for the model."""
     pad = torch.nn.utils.rnn.pad_sequence
     lengths = torch.tensor([len(one.response) if ok else 0 for one, ok in zip(tokens, scored, strict=True)])
-    ids = [torch.tensor(one.response, dtype=torch.int64) for one in tokens]
-    ids = pad(ids, batch_first=True, padding_value=-1)  # which is not blank
+    responses = [torch.tensor(one.response, dtype=torch.int64) for one in tokens]
+    ids = pad(responses, batch_first=True, padding_value=-1)  # which is not blank
     mask = torch.arange(ids.shape[1]) < lengths.unsqueeze(1)
-    rewards = [torch.nan if one.reward is None else one.reward for one in rollouts]
-    rewards = torch.tensor(rewards, dtype=torch.float64)  # a reward of 1e300 is infinite in float32
+    given = [torch.nan if rollout.reward is None else rollout.reward for rollout in rollouts]
+    rewards = torch.tensor(given, dtype=torch.float64)  # a reward of 1e300 is infinite in float32
     success, judged = rewards >= success_reward, ~rewards.isnan()
     return Scored(
         rollouts=rollouts,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from echorl.lab.options import Columns
 from echorl.support.texts import finite_number, is_text
 
 RESPONSES = ("response", "completion", "output", "solution")
@@ -19,16 +20,6 @@ KNOWN = (
     "or correct; name others with --prompt, --response, --reward and --group"
 )
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Columns:
-    """What the user says of the columns; None leaves it to the layout."""
-
-    prompt: str | None = None
-    response: str | None = None
-    reward: str | None = None
-    group: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

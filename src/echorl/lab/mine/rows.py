@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from echorl.lab.mine.layouts import Columns, Layout, Rollout, find_layout, to_rollout
+from echorl.lab.mine.layouts import Layout, Rollout, find_layout, to_rollout
+from echorl.lab.options import Columns
 from echorl.support.texts import parse_json
 
 PARQUET = b"PAR1"

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from echorl.core.config import EchoConfig
+from echorl.core.options import check_options
 from echorl.core.steps import StepDelimiters
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.jobs import View
 from echorl.lab.mine.clips import clip_rows, combine, count
 from echorl.lab.mine.folder import MinedFolder, Part
-from echorl.lab.mine.layouts import Columns
 from echorl.lab.mine.rows import read_rollouts
 from echorl.lab.mine.scorer import Reading, Scorer, rendered_prompts, tokenize
 from echorl.lab.mine.spool import Spool
 from echorl.lab.mine.summary import Summary
+from echorl.lab.options import Columns, Mining
 from echorl.models.loading import tokenizer_of
 from echorl.support.stored import scratch_in
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(Mining):
     """What to mine, and how.
 
     Attributes:
@@ -31,27 +33,15 @@ class Plan:
         columns: what the user says of their columns.
         reading: how rollouts become tokens.
         echo: what is a clip.
-        temperature: of the entropies; that of the sampling.
-        batch_size: rollouts in a part, at least (groups stay whole).
-        tokens_at_once: padded tokens in a forward pass, at most, unless one rollout has more.
-        format: "jsonl" or "parquet".
     """
 
     files: Sequence[Path]
     columns: Columns
     reading: Reading
     echo: EchoConfig
-    temperature: float = 1.0
-    batch_size: int = 64
-    tokens_at_once: int = 8192
-    format: str = "jsonl"
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature={self.temperature!r} is not allowed: it must be positive.")
-        for name in ("batch_size", "tokens_at_once"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)!r} is not allowed: it must be a positive whole number.")
+        check_options(self)
 
 
 def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], Any], view: View) -> dict[str, Any]:
@@ -119,15 +109,11 @@ class _Miner:
         self, plan: Plan, checkpoint: Checkpoint, delimiters: StepDelimiters, start: Callable[[], Any]
     ) -> None:
         self.plan, self.checkpoint, self.delimiters = plan, checkpoint, delimiters
-        self._start, self._scorer = start, None
+        self._start = start
 
-    @property
+    @cached_property
     def scorer(self) -> Scorer:
-        if self._scorer is None:
-            self._scorer = Scorer(
-                self._start(), temperature=self.plan.temperature, tokens_at_once=self.plan.tokens_at_once
-            )
-        return self._scorer
+        return Scorer(self._start(), temperature=self.plan.temperature, tokens_at_once=self.plan.tokens_at_once)
 
     def part(self, spool: Spool, index: int, rows: slice) -> Part:
         """Score and mine some whole groups."""

@@ -53,13 +53,13 @@ def tokenize(rollouts: Sequence[Rollout], processing_class: Any, reading: Readin
     """
     tokenizer = tokenizer_of(processing_class)
     end = [tokenizer.eos_token_id] if reading.end and tokenizer.eos_token_id is not None else []
-    found, prompt = [], (None, [])
-    for rollout in rollouts:
-        if rollout.prompt != prompt[0]:  # the rollouts of a group stand together
-            prompt = (rollout.prompt, _prompt_tokens(rollout.prompt, processing_class, tokenizer, reading.chat))
+    tokens: list[Tokens] = []
+    for index, rollout in enumerate(rollouts):
+        if index == 0 or rollout.prompt != rollouts[index - 1].prompt:  # the rollouts of a group stand together
+            prompt = _prompt_tokens(rollout.prompt, processing_class, tokenizer, reading.chat)
         ids = tokenizer(rollout.response, add_special_tokens=False)["input_ids"]
-        found.append(Tokens(prompt[1], ids if ids[-1:] == end else ids + end))
-    return found
+        tokens.append(Tokens(prompt, ids if ids[-1:] == end else ids + end))
+    return tokens
 
 
 def rendered_prompts(rollouts: Iterable[Rollout], processing_class: Any, chat: bool) -> Iterator[Rollout]:

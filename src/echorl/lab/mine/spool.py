@@ -27,7 +27,8 @@ class Spool:
 
     def __init__(self, path: Path, rollouts: Iterable[Rollout]) -> None:
         self.path = path
-        self._offsets, groups, numbers = array("q"), array("q"), {}
+        self._offsets, groups = array("q"), array("q")
+        numbers: dict[bytes, int] = {}
         digest = hashlib.blake2b(digest_size=16)
         with path.open("wb") as file:
             for rollout in rollouts:

@@ -73,7 +73,8 @@ class Summary:
 
     def _of(self, name: str) -> dict[str, Any]:
         counts = self.counts[name]
-        found = {key: int(counts[key]) for key in ("groups", "groups_of_one", "rollouts", "too_long", "tokens")}
+        whole = ("groups", "groups_of_one", "rollouts", "too_long", "tokens")
+        found: dict[str, Any] = {key: int(counts[key]) for key in whole}
         found["degenerate"] = counts["degenerate"] / counts["groups"]
         found["blank_share"] = _ratio(counts["blank"], counts["tokens"])
         found["steps"] = _of_counts(self.steps[name])
@@ -88,7 +89,7 @@ def _ratio(value: float, of: float) -> float | None:
     return value / of if of else None
 
 
-def _of_counts(counts: Mapping[int, int]) -> dict[str, Any]:
+def _of_counts(counts: Mapping[int, int]) -> dict[str, float] | None:
     values = torch.tensor(sorted(counts), dtype=torch.float64)
     times = torch.tensor([counts[int(value)] for value in values], dtype=torch.int64)  # float if empty, else
     return _spread(values.repeat_interleave(times))

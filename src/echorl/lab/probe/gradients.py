@@ -46,6 +46,7 @@ class Gradients:
         """Within, a backward pass adds what is kept of each parameter's gradient to `_out`, and leaves no gradient."""
 
         def take(parameter: Tensor, index: int) -> None:
+            assert parameter.grad is not None  # the hook runs once it is there
             self.projection.add(self._out, index, parameter.grad)
             parameter.grad = None
 

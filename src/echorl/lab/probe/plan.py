@@ -2,54 +2,86 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
-LOSS_TYPES = ("dapo", "grpo", "dr_grpo")
+from echorl.core.options import check_options, option
+from echorl.lab.options import COUNT, SEED, TEMPERATURE
+
+if TYPE_CHECKING:
+    from echorl.lab.probe.rules import Rule
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How a probe samples, what it keeps of a gradient, and for what batch it reports.
-
-    Attributes:
-        prompts_per_batch: B, prompts in an optimiser step of the training that is asked about.
-        baseline_samples: further rollouts a prompt, which give nothing but the success rate that the tracked baseline
-            takes for an earlier visit's; 0 leaves that rule out.
-        loss_type: how the policy gradient is weighed that coefficients are compared with, as in TRL: "dapo" and "grpo"
-            divide advantages by the group's deviation, "dr_grpo" does not; tokens are averaged over the batch, over the
-            rollout, or over `max_new_tokens`.
-        projection: d, numbers kept of a gradient; 0 keeps it whole, for small models.
-        parameters: a regular expression; gradients are those of the parameters in whose names it is found. "": all.
-        temperature: of the sampling, and of the policy whose gradients these are.
-        batch_size: rollouts sampled at once, unless one prompt has more.
-        seed: of prompts, samples, random rules and the projection.
+    """Settings of a probe: what it samples, what it keeps of a gradient, and for what batch it reports.
 
     Raises:
         ValueError: a value is out of range; the message says what is allowed.
     """
 
-    prompts_per_batch: int = 32
-    baseline_samples: int = 8
-    loss_type: str = "dapo"
-    projection: int = 8192
-    parameters: str = ""
-    temperature: float = 1.0
-    batch_size: int = 64
-    seed: int = 0
+    prompts_per_batch: int = option(
+        32,
+        "Prompts in an optimiser step of the training that you ask about; may be changed later in the same folder.",
+        **COUNT,
+    )
+    baseline_samples: int = option(
+        8,
+        "Further rollouts of each prompt, which give only the success rate that the tracked baseline takes for an "
+        "earlier visit's; 0 leaves that rule out.",
+        ge=0,
+        le=10**6,
+    )
+    loss_type: Literal["dapo", "grpo", "dr_grpo"] = option(
+        "dapo",
+        "The policy loss that coefficients are compared with, as in TRL: 'dapo' and 'grpo' divide advantages by the "
+        "group's deviation, 'dr_grpo' does not; tokens are averaged over the batch, the rollout, or max_new_tokens.",
+    )
+    projection: int = option(
+        8192, "Numbers that are kept of a gradient; 0 keeps it whole, for small models.", ge=0, le=10**7
+    )
+    parameters: str = option(
+        "", "A regular expression: only gradients of parameters in whose names it matches; default: all."
+    )
+    temperature: float = option(
+        1.0, "Temperature of the sampling and of the policy, as in your training.", **TEMPERATURE
+    )
+    batch_size: int = option(64, "Rollouts that are sampled at once, unless one prompt has more.", **COUNT)
+    seed: int = option(0, "Seed of prompts, samples, random rules and projection.", **SEED)
+    method: str | None = option(
+        None, "A method whose gradient is measured beside the rules: agpo, rl_zvp, file.py:Class ... (own-method.md)."
+    )
+    method_options: dict | None = option(None, "The method's options, '{\"right\": 0.5}'.")
 
     def __post_init__(self) -> None:
-        for name, least in (("prompts_per_batch", 1), ("baseline_samples", 0), ("projection", 0), ("batch_size", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}={getattr(self, name)} is not allowed: give {least} or more.")
-        if self.loss_type not in LOSS_TYPES:
-            raise ValueError(f"loss_type={self.loss_type!r} is not allowed: give one of {', '.join(LOSS_TYPES)}.")
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"temperature={self.temperature} is not allowed: a policy to probe needs more than 0.")
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed={self.seed} is not allowed: give 0 to {2**32 - 1}.")
+        check_options(self)
         try:
             re.compile(self.parameters)
         except re.error as error:
             raise ValueError(f"parameters={self.parameters!r} is no regular expression: {error}.") from None
+        self.rules()
+
+    def rules(self) -> dict[str, Rule]:
+        """Return the rules to measure: without other rollouts there is no tracked baseline.
+
+        Raises:
+            ValueError: the method cannot be loaded, or not be probed.
+        """
+        from echorl.lab.probe.methods import NAME, method_rule  # here, since torch takes its time
+        from echorl.lab.probe.rules import RULES
+        from echorl.methods import load_method
+
+        rules = {name: rule for name, rule in RULES.items() if self.baseline_samples or name != "tracked"}
+        method = load_method(self.method, self.method_options)
+        return rules if self.method is None else {**rules, NAME: method_rule(method, self.method, self.loss_type)}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as a result shows them, those of a method only with one."""
+        settings = {name: value for name, value in vars(self).items() if not name.startswith("method")}
+        if self.method is None:
+            return settings
+        from echorl.methods import find_method
+
+        rule = {"method": self.method, "method_options": dict(self.method_options or {})}
+        return {**settings, **rule, "method_hash": find_method(self.method).source_hash}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,8 +10,10 @@ from torch import Tensor
 
 from echorl.core.config import EchoConfig
 from echorl.core.mining import mine_echo_clips
+from echorl.core.steps import StepDelimiters, segment_steps
 from echorl.lab.evaluate.plan import seed_of
 from echorl.lab.probe.gradients import Pattern
+from echorl.methods.grpo import EPSILON
 
 KINDS = ("all_success", "mixed", "all_fail")
 
@@ -56,6 +58,30 @@ class Group:
         if bool(self.success.all()):
             return "all_success"
         return "mixed" if bool(self.success.any()) else "all_fail"
+
+
+def make_group(
+    index: int,
+    responses: Sequence[list[int]],
+    success: Tensor,
+    logp: Tensor,
+    entropy: Tensor,
+    delimiters: StepDelimiters,
+    max_new_tokens: int,
+) -> Group:
+    """Return the group of a prompt's rollouts, given as token ids, cut into steps; other rollouts of it are unknown."""
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(response) for response in responses], batch_first=True)
+    mask = torch.arange(ids.shape[1]) < torch.tensor([len(response) for response in responses]).unsqueeze(1)
+    return Group(
+        index=index,
+        mask=mask,
+        logp=logp,
+        entropy=entropy,
+        steps=segment_steps(ids, mask, delimiters),
+        success=success,
+        tracked=None,
+        max_new_tokens=max_new_tokens,
+    )
 
 
 Weigh = Callable[[Group], Tensor]
@@ -104,17 +130,27 @@ REFERENCES: Mapping[str, Weigh] = {
 
 
 def policy_loss(loss_type: str) -> Weigh:
-    """The policy gradient as a trainer weighs it; "dapo" still has to be divided by the mean length in tokens."""
+    """Return the policy gradient as a trainer weighs it, by `group_relative` advantages and `loss_weights`."""
 
     def weigh(group: Group) -> Tensor:
-        rewards = group.success.float()
-        advantages = (rewards - rewards.mean()) / len(rewards)
-        if loss_type == "dr_grpo":
-            return _whole(advantages / group.max_new_tokens, group)
-        advantages = advantages / (rewards.std() + 1e-4)
-        return _whole(advantages / group.lengths if loss_type == "grpo" else advantages, group)
+        advantages = group_relative(group.success.float(), scale=loss_type != "dr_grpo")
+        return loss_weights(advantages.unsqueeze(1), group, loss_type)
 
     return weigh
+
+
+def group_relative(rewards: Tensor, *, scale: bool) -> Tensor:
+    """Return the advantages [G] of a group, divided by its standard deviation if `scale`."""
+    centred = rewards - rewards.mean()
+    return centred / (rewards.std() + EPSILON) if scale else centred
+
+
+def loss_weights(advantages: Tensor, group: Group, loss_type: str) -> Tensor:
+    """Return float32 [G, T], the weights of advantages [G, T or 1]; "dapo" still lacks its division by mean length."""
+    weights = advantages * group.mask / len(group.success)
+    if loss_type == "dr_grpo":
+        return weights / group.max_new_tokens
+    return weights / group.lengths.unsqueeze(1) if loss_type == "grpo" else weights
 
 
 def _clip(select: str, *, length_norm: str = "clip", by_surprisal: bool = False) -> Weigh:
@@ -184,22 +220,17 @@ def factor(weights: Tensor) -> tuple[list[Pattern], Tensor]:
             patterns.append(Pattern(row, pattern))
         entries.append((rule, place, float(scale)))
     mix = torch.zeros(len(weights), len(patterns))
-    for rule, place, scale in entries:
-        mix[rule, place] = scale
+    for rule, place, value in entries:
+        mix[rule, place] = value
     return patterns, mix
 
 
-def weigh_all(group: Group, loss_type: str) -> Tensor:
-    """float32 [K, G, T]: the weights of all that `vector_names` lists."""
-    rules = [RULES[name].weigh for name in rule_names(group.tracked is not None)]
-    return torch.stack([own(group) for own in (*REFERENCES.values(), policy_loss(loss_type), *rules)])
+def weigh_all(group: Group, loss_type: str, rules: Mapping[str, Rule]) -> Tensor:
+    """Return float32 [K, G, T], the weights of all that `vector_names` lists."""
+    weighs = (*REFERENCES.values(), policy_loss(loss_type), *(rule.weigh for rule in rules.values()))
+    return torch.stack([weigh(group) for weigh in weighs])
 
 
-def vector_names(tracked: bool) -> list[str]:
-    """What there is a gradient of: the references, the policy gradient as a trainer weighs it, the rules."""
-    return [*REFERENCES, "loss", *rule_names(tracked)]
-
-
-def rule_names(tracked: bool) -> list[str]:
-    """The rules that can be measured: without other rollouts there is no tracked baseline."""
-    return [name for name in RULES if tracked or name != "tracked"]
+def vector_names(rules: Mapping[str, Rule]) -> list[str]:
+    """Return the names of the gradients: the references, the policy gradient as a trainer weighs it, the rules."""
+    return [*REFERENCES, "loss", *rules]

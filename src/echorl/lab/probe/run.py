@@ -7,12 +7,13 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from echorl.core.steps import StepDelimiters, segment_steps
+from echorl.core.steps import StepDelimiters
 from echorl.lab.evaluate.benchmarks.layouts import short_hash
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.plan import Work, seed_of
@@ -21,7 +22,7 @@ from echorl.lab.jobs import Silent, View
 from echorl.lab.probe.folder import Part, ProbeFolder
 from echorl.lab.probe.gradients import Gradients
 from echorl.lab.probe.plan import Plan
-from echorl.lab.probe.rules import Group, factor, weigh_all
+from echorl.lab.probe.rules import Group, factor, make_group, weigh_all
 from echorl.lab.probe.summary import sum_up
 from echorl.models.loading import tokenizer_of
 
@@ -105,7 +106,7 @@ def _check(work: Work) -> None:
 
 def _settings(work: Work, plan: Plan, checkpoint: Checkpoint) -> dict[str, Any]:
     """What gradients depend on; a second call has to have the same. How many prompts there are is none of it."""
-    own = {name: value for name, value in vars(plan).items() if name != "prompts_per_batch"}
+    own = {name: value for name, value in plan.settings().items() if name != "prompts_per_batch"}
     sampled = {"samples": work.samples, "max_new_tokens": work.max_new_tokens}
     return {"model": checkpoint.fingerprint(), "benchmark": work.benchmark.name, **sampled, **own}
 
@@ -121,7 +122,7 @@ class _Chunk:
     @property
     def ids(self) -> list[str]:
         """What tells the items: their names and contents, since another file may use the same names."""
-        return [f"{item.id} {short_hash(json.dumps([item.prompt, item.gold]))}" for item in self.items]
+        return [f"{item.id} {short_hash(json.dumps([item.prompt, item.reference_answer]))}" for item in self.items]
 
 
 def _chunks(work: Work, plan: Plan) -> Iterator[_Chunk]:
@@ -142,20 +143,19 @@ class _Prober:
         start: Callable[[], tuple[Any, Any]],
     ) -> None:
         self.work, self.plan, self.checkpoint, self.delimiters = work, plan, checkpoint, delimiters
-        self._start, self._loaded = start, None
+        self._start = start
         self.size = work.samples + plan.baseline_samples
+        self.rules = plan.rules()
 
-    @property
+    @cached_property
     def loaded(self) -> tuple[Any, Any, Gradients]:
         """Model, processing class, and what reads gradients off the model."""
-        if self._loaded is None:
-            model, processing_class = self._start()
-            tokenizer = tokenizer_of(processing_class)
-            if tokenizer.pad_token is None:  # of Llama 3, say; what follows a completion's end is not read
-                tokenizer.pad_token = tokenizer.eos_token
-            chosen = {name: getattr(self.plan, name) for name in ("parameters", "projection", "seed")}
-            self._loaded = (model, processing_class, Gradients(model, **chosen))
-        return self._loaded
+        model, processing_class = self._start()
+        tokenizer = tokenizer_of(processing_class)
+        if tokenizer.pad_token is None:  # of Llama 3, say; what follows a completion's end is not read
+            tokenizer.pad_token = tokenizer.eos_token
+        chosen = {name: getattr(self.plan, name) for name in ("parameters", "projection", "seed")}
+        return model, processing_class, Gradients(model, **chosen)
 
     def part(self, chunk: _Chunk) -> Part:
         """Sample a chunk's prompts, grade the rollouts, and take every rule's gradient of each prompt."""
@@ -185,7 +185,7 @@ class _Prober:
         """bool [prompts, rollouts]."""
         items = [item for item in chunk.items for _ in range(self.size)]
         texts = [self.checkpoint.opening(item) + text for item, text in zip(items, completions.texts, strict=True)]
-        verdicts = self.work.benchmark.get_grader().grade(texts, [item.gold for item in items])
+        verdicts = self.work.benchmark.get_grader().grade(texts, [item.reference_answer for item in items])
         return torch.tensor([verdict.score >= 1.0 for verdict in verdicts]).view(-1, self.size)
 
     def _prompt(self, index: int, prompt: list[int], responses: list[list[int]], success: torch.Tensor) -> Part:
@@ -193,7 +193,7 @@ class _Prober:
         count, limit, ends = self.work.samples, self.work.max_new_tokens, ends_of(*self.loaded[:2])
         own = responses[:count]
         group = self._group(index, own, success, *gradients.score(prompt, own, temperature))
-        weights = weigh_all(group, self.plan.loss_type)
+        weights = weigh_all(group, self.plan.loss_type, self.rules)
         patterns, mix = factor(weights)
         return {
             "vectors": mix @ gradients.read(prompt, own, patterns, temperature),
@@ -207,18 +207,7 @@ class _Prober:
     def _group(
         self, index: int, own: list[list[int]], success: torch.Tensor, logp: torch.Tensor, entropy: torch.Tensor
     ) -> Group:
-        pad = torch.nn.utils.rnn.pad_sequence
-        ids = pad([torch.tensor(one) for one in own], batch_first=True)
-        mask = torch.arange(ids.shape[1]) < torch.tensor([len(one) for one in own]).unsqueeze(1)
         others = success[len(own) :]
-        return Group(
-            index=index,
-            mask=mask,
-            logp=logp,
-            entropy=entropy,
-            steps=segment_steps(ids, mask, self.delimiters),
-            success=success[: len(own)],
-            tracked=float(others.float().mean()) if len(others) else None,
-            max_new_tokens=self.work.max_new_tokens,
-            seed=self.plan.seed,
-        )
+        group = make_group(index, own, success[: len(own)], logp, entropy, self.delimiters, self.work.max_new_tokens)
+        tracked = float(others.float().mean()) if len(others) else None
+        return dataclasses.replace(group, tracked=tracked, seed=self.plan.seed)

@@ -12,9 +12,10 @@ from torch import Tensor
 from echorl.lab.evaluate.plan import Work
 from echorl.lab.probe.estimates import Asked, critical_z, estimate
 from echorl.lab.probe.folder import Part
+from echorl.lab.probe.methods import NAME
 from echorl.lab.probe.moments import Sample, inner_products, make_sample, mean_of, pure_noise
 from echorl.lab.probe.plan import Plan
-from echorl.lab.probe.rules import KINDS, REFERENCES, RULES, rule_names, vector_names
+from echorl.lab.probe.rules import KINDS, REFERENCES, vector_names
 from echorl.lab.probe.verdict import verdict
 
 Parts = Callable[[], Iterable[Part]]
@@ -31,6 +32,7 @@ class _Row:
     """A rule on a kind of group: which vector of a part it is, and of which prompts."""
 
     rule: str
+    label: str
     kind: str
     vector: int
 
@@ -44,7 +46,7 @@ def sum_up(parts: Parts, model: str, work: Work, plan: Plan) -> dict[str, Any]:
     result = {
         "echorl": "probe",
         "model": model,
-        "settings": {"benchmark": work.benchmark.name, "max_new_tokens": work.max_new_tokens, **vars(plan)},
+        "settings": {"benchmark": work.benchmark.name, "max_new_tokens": work.max_new_tokens, **plan.settings()},
         "sizes": {
             "prompts": len(kinds),
             "samples": work.samples,
@@ -71,12 +73,9 @@ def _mean(values: Tensor) -> dict[str, float | None]:
 
 
 def _rows(plan: Plan) -> list[_Row]:
-    names = vector_names(plan.baseline_samples > 0)
-    return [
-        _Row(name, kind, names.index(name))
-        for name in rule_names(plan.baseline_samples > 0)
-        for kind in RULES[name].kinds
-    ]
+    rules = plan.rules()
+    names = vector_names(rules)
+    return [_Row(name, rule.label, kind, names.index(name)) for name, rule in rules.items() for kind in rule.kinds]
 
 
 def _counts(parts: Parts) -> dict[str, Tensor]:
@@ -93,7 +92,8 @@ def _ask(parts: Parts, rows: list[_Row], counts: dict[str, Tensor], plan: Plan) 
     left = (surprise.sum() - surprise) / (lengths.sum() - lengths)
     factor = 1 / float(counts["lengths"].mean()) if plan.loss_type == "dapo" else 1.0
     size = len(FIRST) + len(rows)
-    change, changes = _change(size, ratio, factor), _change(size, left, factor)
+    losses = [FIRST.index("loss"), *(place for place, row in enumerate(rows, len(FIRST)) if row.rule == NAME)]
+    change, changes = (_change(size, each, losses, factor) for each in (ratio, left))
     sample = make_sample(*inner_products(lambda: (_expand(part, rows) for part in parts())))
     sample = Sample(sample.full.mixed(change), sample.left_out.mixed(changes))
     blocks = (change.float() @ block for block in _blocks(lambda: (_expand(part, rows) for part in parts())))
@@ -115,15 +115,16 @@ def _blocks(parts: Callable[[], Iterable[Tensor]]) -> Iterator[Tensor]:
         yield torch.cat(found)
 
 
-def _change(size: int, ratio: Tensor, factor: float) -> Tensor:
+def _change(size: int, ratio: Tensor, losses: list[int], factor: float) -> Tensor:
     """float64 [..., R, R]: what makes of the rules' gradients those that are asked about; `ratio` is [...].
 
     The gradient of -log pi(o) becomes that of the mean entropy a token, S / L with S = E[-log pi(o)], L = E[length], up
-    to a factor: d(S / L) = (dS - (S / L) dL) / L, with the sample's S / L. The policy gradient gets `factor`.
+    to a factor: d(S / L) = (dS - (S / L) dL) / L, with the sample's S / L. The gradients at the places `losses` get
+    `factor`.
     """
     change = torch.eye(size, dtype=torch.float64).repeat(*ratio.shape, 1, 1)
     change[..., FIRST.index("surprise"), FIRST.index("length")] = -ratio
-    change[..., FIRST.index("loss"), FIRST.index("loss")] = factor
+    change[..., losses, losses] = factor
     return change
 
 
@@ -134,6 +135,7 @@ def _expand(part: Part, rows: list[_Row]) -> Tensor:
         "all_success": success.all(1),
         "mixed": success.any(1) & ~success.all(1),
         "verified": success.any(1),
+        "all_fail": ~success.any(1),
         "all": torch.ones(len(success), dtype=torch.bool),
     }
     vectors = part["vectors"]
@@ -152,5 +154,5 @@ def _rule_row(asked: Asked, counts: dict[str, Tensor], row: _Row, place: int) ->
     acts = counts["acts"][:, row.vector]
     if row.kind in KINDS:
         acts = acts & (counts["kind"] == KINDS.index(row.kind))
-    own = {"rule": row.rule, "label": RULES[row.rule].label, "groups": row.kind}
+    own = {"rule": row.rule, "label": row.label, "groups": row.kind}
     return {**own, "acts_on": float(acts.double().mean()), **estimate(asked, place)}

@@ -13,6 +13,7 @@ MANY_CUT_OFF = 0.05
 KINDS = {
     "all_success": "all-success groups",
     "mixed": "mixed groups",
+    "all_fail": "all-fail groups",
     "verified": "both together",
     "all": "all groups",
 }

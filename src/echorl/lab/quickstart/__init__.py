@@ -1,1 +1,65 @@
 """The quickstart: GRPO and GRPO + EchoRL on a small policy, on a CPU, and a page that compares them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from echorl.lab.compare.conduct import run_study, write_results
+from echorl.lab.compare.plan import RESULTS
+from echorl.lab.compare.read import read_comparison
+from echorl.lab.compare.run import check_study
+from echorl.lab.compare.study import Study
+from echorl.lab.jobs import View
+from echorl.lab.quickstart.solved import solved_finding
+from echorl.support.stored import read_json
+from echorl.train.recipe import read_recipe, read_recipes
+
+STUDY = Path(__file__).with_name("study.yaml")
+PAGE, PICTURE = "index.html", "quickstart.png"
+PANEL_SIZE = (3.9, 3.1)
+"""Of the picture, in inches."""
+TINY: dict[str, Any] = {"steps": 4, "prompts": 16, "samples": 2}
+TINY_RECIPE: dict[str, Any] = {
+    "num_generations": 4, "per_device_train_batch_size": 16, "train_size": 16, "save_steps": 1,
+}  # fmt: skip
+"""Changes that make a run of seconds, too small to show a difference."""
+
+
+def make_study(output: Path, *, seed: int = 0, tiny: bool = False) -> Study:
+    """Return the shipped study with one seed."""
+    changes = {"output_dir": str(output), "seeds": [seed], **(TINY if tiny else {})}
+    comparison = read_comparison(STUDY, read_recipe(STUDY, ""), changes)
+    return Study(comparison, {**read_recipes(comparison.recipe).options, **(TINY_RECIPE if tiny else {})})
+
+
+def quickstart(output: Path, *, seed: int = 0, tiny: bool = False, view: View | None = None) -> None:
+    """Do what is not done yet; results, page and picture are in `output` at the end.
+
+    Raises:
+        ValueError: `output` holds something else, or a run failed.
+    """
+    check_study(output, (*RESULTS, PAGE, PICTURE))
+    study = make_study(output, seed=seed, tiny=tiny)
+    comparison, recipe = study.comparison, study.recipe
+    sizes = {"prompts": comparison.prompts // 4, "samples": recipe["num_generations"]}
+    finding = solved_finding(output, **sizes, view=view)
+    study = replace(study, comparison=replace(comparison, notes={**comparison.notes, "findings": [finding]}))
+    results = run_study(study, {arm: {"echo_coef": own.get("echo_coef")} for arm, own in comparison.arms.items()}, view)
+    if read_json(output / RESULTS[0]) != results or not all((output / name).exists() for name in (PAGE, PICTURE)):
+        (output / PAGE).unlink(missing_ok=True)  # a kill leaves no page of other results
+        write_results(study, results, output)
+        _draw(output)
+
+
+def _draw(output: Path) -> None:
+    from echorl.lab.report.assemble import make_report
+    from echorl.lab.report.charts import write_png
+    from echorl.lab.report.page import write
+    from echorl.lab.report.panels import Accuracies, GroupAreas
+
+    report = make_report([output])
+    write(report.page, output / PAGE)
+    panels = [chart for kind in (GroupAreas, Accuracies) for chart in report.charts if isinstance(chart, kind)]
+    write_png(panels, output / PICTURE, PANEL_SIZE)

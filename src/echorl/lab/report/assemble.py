@@ -1,4 +1,4 @@
-"""From RUNs to a page: all training runs' curves together, then what each RUN has of its own, then the rollouts."""
+"""From RUNs to a page: what each RUN has of its own, then all training runs' curves together, then the rollouts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import echorl
 from echorl.lab.report import charts
 from echorl.lab.report.charts import Drawn
 from echorl.lab.report.clip_picture import write_clips_png
-from echorl.lab.report.curves import AXES, ledger_tables, make_charts, runs_table
+from echorl.lab.report.curves import AXES, group_areas, groups_table, ledger_tables, make_charts, runs_table
 from echorl.lab.report.gallery import Exhibit
 from echorl.lab.report.page import Page, Section
 from echorl.lab.report.sources import Source, name_of, read_sources
@@ -38,7 +38,7 @@ class Report:
         """A PNG a chart, STEM-TITLE.png, and STEM-clips.png for each run with EchoClips. Returns the files."""
         paths: list[Path] = []
         for chart in self.charts:
-            charts.write_png(chart, _free(stem, slug(chart.title), paths))
+            charts.write_png([chart], _free(stem, slug(chart.title), paths))
         for exhibits in self.clips:
             write_clips_png(exhibits, _free(stem, "clips", paths))
         return paths
@@ -82,14 +82,15 @@ def assemble(sources: Sequence[Source], *, over: str = "step", limit: int = 2000
     """A report on what was read; the arguments are those of `make_report`."""
     found = list(_find_rollouts(sources, limit))
     arms = group_by_seed([run for source in sources for run in source.runs])
-    drawn, training = _training(arms, over)
-    for source in sources:
-        drawn += source.charts
+    own = {source.folder: [*_areas(source.runs, over), *source.charts] for source in sources if source.title}
+    curves, training = _training(arms, over, areas=not any(source.title and source.runs for source in sources))
+    drawn = [*itertools.chain(*own.values()), *curves]
     notes = [note for source in sources for note in source.notes] + [note for _, one in found for note in one.notes]
     page = Page(
         title=_title(sources, arms),
         lead=[*map(visible, notes), *_of_gallery(found)],
-        sections=[*training, *(_section(source) for source in sources if source.title)],
+        sections=[*(_section(source, own[source.folder]) for source in sources if source.title), *training],
+        exhibits=next((rollouts.exhibits for _, rollouts in found if rollouts.exhibits), ()),
         gallery=_gallery(found),
         foot=[f"echorl {echorl.__version__}: echorl report " + visible(" ".join(str(one.folder) for one in sources))],
     )
@@ -97,32 +98,40 @@ def assemble(sources: Sequence[Source], *, over: str = "step", limit: int = 2000
 
 
 def _title(sources: Sequence[Source], arms: Sequence[Arm]) -> str:
-    """The folders' names; of several plain runs those of their arms."""
+    """Return the RUN's own name, or the folders' names; of several plain runs those of their arms."""
+    if len(sources) == 1 and sources[0].name:
+        return visible(sources[0].name)
     plain = len(sources) > 1 and not any(source.title for source in sources)
     names = [visible(arm.label) for arm in arms] if plain else [visible(name_of(source.folder)) for source in sources]
     return f"EchoRL: {'; '.join(names)}" if len(names) < 4 else f"EchoRL: {names[0]} and {len(names) - 1} others"
 
 
-def _training(arms: Sequence[Arm], over: str) -> tuple[list[Drawn], list[Section]]:
+def _areas(runs: Sequence[TrainingRun], over: str) -> list[Drawn]:
+    """Return how the groups of the first arm changed; [] where that was not logged."""
+    areas = [group_areas(arm, over=over) for arm in group_by_seed(runs)[:1]]
+    return [area for area in areas if area is not None]
+
+
+def _training(arms: Sequence[Arm], over: str, *, areas: bool) -> tuple[list[Drawn], list[Section]]:
     if not arms:
         return [], []
-    drawn: list[Drawn] = [*make_charts(arms, over=over)]
+    drawn: list[Drawn] = [*(_areas(arms[0].runs, over) if areas else []), *make_charts(arms, over=over)]
     section = Section(
         title="Training",
         lead=[BAND] if any(len(arm.runs) > 1 for arm in arms) else [],
         legend=[visible(arm.label) for arm in arms],
         figures=[charts.svg(chart) for chart in drawn],
-        tables=[*ledger_tables(arms), runs_table(arms)],
+        tables=[*groups_table(arms), *ledger_tables(arms), runs_table(arms)],
     )
     return drawn, [section]
 
 
-def _section(source: Source) -> Section:
+def _section(source: Source, figures: Sequence[Drawn]) -> Section:
     return Section(
         title=source.title,
         lead=source.lead,
         findings=source.findings,
-        figures=[charts.svg(chart) for chart in source.charts],
+        figures=[charts.svg(chart) for chart in figures],
         tables=source.tables,
     )
 

@@ -6,11 +6,13 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from echorl.lab.report.looks import COLOUR_NAMES, DASHES
-from echorl.lab.report.plots import BLUE, COLOURS, GREY, as_percent, draw, embeddable, whole_numbers
+from echorl.lab.report.panels import Accuracies, GroupAreas
+from echorl.lab.report.plots import BLUE, COLOURS, GREY, as_percent, draw, embeddable, plain_text, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +104,7 @@ class Intervals:
         ax.set_yticks(range(len(self.rows)), [plain_text(label) for label, *_ in self.rows])
 
 
-Drawn: TypeAlias = Chart | Intervals
+Drawn: TypeAlias = Chart | Intervals | GroupAreas | Accuracies
 
 
 def svg(chart: Drawn) -> str:
@@ -111,12 +113,13 @@ def svg(chart: Drawn) -> str:
     drawn = re.sub(r'id="look-(\d+)[a-z]?"', r'class="look-\1"', drawn)
     drawn = re.sub(r'\sid="[a-z][a-z0-9.]*_\d+"', "", drawn)  # of axes and ticks, the same in every chart
     element = embeddable(drawn, title=chart.title)
-    return element.replace("<svg", '<svg class="wide"', 1) if not isinstance(chart, Chart) else element
+    return element.replace("<svg", '<svg class="wide"', 1) if isinstance(chart, Intervals) else element
 
 
-def write_png(chart: Drawn, path: Path) -> None:
-    """One chart with its legend, on white."""
-    path.write_bytes(draw([lambda ax: chart.draw(ax, legend=True)], size=chart.size, suffix="png"))
+def write_png(charts: Sequence[Drawn], path: Path, size: tuple[float, float] | None = None) -> None:
+    """Write charts of one size side by side, each with its legend, on white."""
+    panels = [partial(chart.draw, legend=True) for chart in charts]
+    path.write_bytes(draw(panels, size=size or charts[0].size, suffix="png"))
 
 
 def _draw_line(ax: Axes, line: Line, *, log: bool) -> None:
@@ -133,13 +136,11 @@ def _draw_line(ax: Axes, line: Line, *, log: bool) -> None:
         **(style if dashes else {**style, "linestyle": "-"}),
     )
     if line.low and line.high:
-        inside = [i for i in shown if line.low[i] is not None and line.high[i] is not None]
         least = min(y) if log and y else -math.inf  # a band that reaches 0 ends at the line's lowest point there
-        low, high = ([max(side[i], least) for i in inside] for side in (line.low, line.high))
-        band = {"color": colour, "alpha": 0.18, "linewidth": 0, "gid": f"look-{line.look}b"}
-        ax.fill_between([line.x[i] for i in inside], low, high, **band)
-
-
-def plain_text(text: str) -> str:
-    """The text, not read as mathematics; a leading underscore would hide a label from the legend."""
-    return re.sub(r"^_", "\u2009_", text.replace("$", r"\$"))
+        band = [
+            (line.x[i], max(low, least), max(high, least))
+            for i in shown
+            if (low := line.low[i]) is not None and (high := line.high[i]) is not None
+        ]
+        ends, lows, highs = ([values[column] for values in band] for column in range(3))
+        ax.fill_between(ends, lows, highs, color=colour, alpha=0.18, linewidth=0, gid=f"look-{line.look}b")

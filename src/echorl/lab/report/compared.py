@@ -8,13 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from echorl.lab.checked import Each, Maybe, read_object
+from echorl.lab.checked import Each, Maybe, is_drawable, read_object
 from echorl.lab.compare.notes import check_notes
-from echorl.lab.report.charts import Intervals
+from echorl.lab.compare.plan import TRAINING
+from echorl.lab.report.charts import Drawn, Intervals
 from echorl.lab.report.page import Table
+from echorl.lab.report.panels import MOST_ARMS, Accuracies
 from echorl.lab.report.sources import Source, name_of
 from echorl.lab.report.training import METRICS, TrainingRun, read_metrics
-from echorl.lab.report.verdicts import PASS, note_tables, parts_of, verdict_table
+from echorl.lab.report.verdicts import PASS, arms_tables, findings, note_tables, num_seeds, parts_of, verdict_table
 
 UNFINISHED = (
     "There is no results.json yet: the tables come with the last run; where all are done, `echorl compare STUDY.yaml` "
@@ -29,7 +31,7 @@ SCORES = {"value?": Maybe({"right": [int], "samples": int})}
 _INTERVAL = Maybe({"value": float, "low": float, "high": float})
 ROW = {
     "values": [float], "mean": float, "reference?": Maybe(str), "difference": _INTERVAL, "bootstrap": _INTERVAL,
-    "holm": Maybe(float),
+    "holm": Maybe(float), "interval?": _INTERVAL,
 }  # fmt: skip
 RESULTS = {
     "learning_rates": Each(Maybe(float)),
@@ -60,7 +62,12 @@ def _disagreement(results: Mapping[str, Any]) -> str | None:
     arms = set(results["learning_rates"]) - {run.partition("/")[0] for run in results.get("diverged", [])}
     for test, measures in tests.items():
         for measure, rows in measures.items():
-            if set(rows) != arms or len({len(row["values"]) for row in rows.values()}) > 1:
+            missing = arms - set(rows)
+            if (
+                (missing and test != TRAINING)
+                or set(rows) - arms
+                or len({len(row["values"]) for row in rows.values()}) > 1
+            ):
                 return f"tests.{test}.{measure} does not have every arm that did not diverge, with as many seeds"
             if any(_reference_is_bad(rows, arm) for arm in rows):
                 return f"tests.{test}.{measure} has a reference that is no other arm"
@@ -91,15 +98,20 @@ def read_comparison(folder: Path) -> Source:
     """
     marks = sorted(folder.glob("*/rate-*/seed-*/run.json"))
     results = _read_results(folder)
+    notes_of_study = (results or {}).get("notes") or {}
     names = [mark.parent.relative_to(folder).as_posix() for mark in marks]
+    arms = list((results or {}).get("learning_rates", {}))
+    names.sort(key=lambda name: [*arms, name.partition("/")[0]].index(name.partition("/")[0]))
     runs, notes = _runs(folder, [name for name in names if results is None or _is_final(name, results)])
     if not runs and results is None and not any(_mark(mark.parent).get("value") for mark in marks):
         raise ValueError(f"{folder} has no run with a line of metrics: wait for the first log.")
     done = [] if results is None else _tables(results)
     return Source(
         folder=folder,
+        name=notes_of_study.get("title", ""),
         title=f"Comparison: {name_of(folder)}",
-        lead=[UNFINISHED] if results is None else _further(names, results),
+        lead=[UNFINISHED] if results is None else [*_about(results), *_further(names, results)],
+        findings=[] if results is None else findings(results),
         runs=runs if results is None else [replace(run, arm=run.arm.partition(",")[0]) for run in runs],
         tables=done or [_progress(folder, names)],
         charts=[] if results is None else _charts(results),
@@ -109,8 +121,21 @@ def read_comparison(folder: Path) -> Source:
 
 def of_results(path: Path, results: Mapping[str, Any]) -> Source:
     """The tables and charts of a comparison's results, without its runs."""
-    title = f"Comparison: {name_of(path)}"
-    return Source(folder=path, title=title, tables=_tables(results), charts=_charts(results))
+    return Source(
+        folder=path,
+        name=(results.get("notes") or {}).get("title", ""),
+        title=f"Comparison: {name_of(path)}",
+        lead=_about(results),
+        findings=findings(results),
+        tables=_tables(results),
+        charts=_charts(results),
+    )
+
+
+def _about(results: Mapping[str, Any]) -> list[str]:
+    """Return the introduction that the study's notes have, if any."""
+    about = (results.get("notes") or {}).get("about")
+    return [] if about is None else [about]
 
 
 def read_one(folder: Path) -> Source:
@@ -156,13 +181,15 @@ def _runs(folder: Path, names: Sequence[str]) -> tuple[list[TrainingRun], list[s
     runs, notes, waiting = [], [], 0
     for name in names:
         place = folder / name / "policy"
+        options = _mark(folder / name).get("key", {}).get("options", {})
+        if options.get("max_steps") == 0:  # not to be trained
+            continue
         try:
             rows, own = read_metrics(place / METRICS)
         except ValueError:  # it has not begun
             waiting += 1
             continue
         arm, rate, _ = name.rsplit("/", 2)
-        options = _mark(folder / name).get("key", {}).get("options", {})
         runs.append(
             TrainingRun(
                 place,
@@ -182,13 +209,14 @@ def _tables(results: Mapping[str, Any]) -> list[Table]:
     from echorl.lab.compare.table import HEAD, table_rows
 
     note = "Differences are paired by seed, with Student's interval; the bootstrap draws seeds and prompts."
-    summary = verdict_table(results)
+    columns = arms_tables(results)
     return [
-        *([summary] if summary else []),
+        *columns,
+        *([summary] if (summary := verdict_table(results)) else []),
         *note_tables(results),
         *(
             Table(f"Results: {split}", HEAD, table_rows(results["learning_rates"], measures), note)
-            for split, measures in results["tests"].items()
+            for split, measures in ({} if columns else results["tests"]).items()
         ),
         *_grid(results["validation"]),
     ]
@@ -199,9 +227,9 @@ def _grid(validation: Mapping[str, float | None]) -> list[Table]:
     return [Table("Learning-rate grid", ["run", "pass@1, validation"], rows)] if rows else []
 
 
-def _charts(results: Mapping[str, Any]) -> list[Intervals]:
-    """pass@1's paired differences, a chart an average (or a test, where there is none), if there are several seeds."""
-    charts = []
+def _charts(results: Mapping[str, Any]) -> list[Drawn]:
+    """Return the accuracy of few arms, and with several seeds pass@1's differences, a chart a test or average."""
+    charts: list[Drawn] = [*_accuracies(results)]
     for part in parts_of(results):
         rows = [
             (
@@ -216,6 +244,29 @@ def _charts(results: Mapping[str, Any]) -> list[Intervals]:
         if rows:
             charts.append(Intervals(f"pass@1, {part}", "difference in points, 95 % over seeds", rows))
     return charts
+
+
+def _accuracies(results: Mapping[str, Any]) -> list[Accuracies]:
+    """Return pass@1 of every arm with its interval; [] for many arms, or where an interval is missing."""
+    rows = {part: results["tests"][part].get(PASS, {}) for part in parts_of(results)}
+    trained = results["tests"].get(TRAINING, {}).get("updates", {})
+    values = [(row["mean"], *(row.get("interval") or {}).values()) for own in rows.values() for row in own.values()]
+    whole = all(len(each) > 1 and all(map(is_drawable, each)) for each in values)
+    if not values or not whole or len(trained) > MOST_ARMS:
+        return []
+    seeds = num_seeds(results)
+    title = "Accuracy in one run of each arm" if seeds == 1 else f"Accuracy, mean of {seeds} seeds"
+    note = f"95 % intervals over {'prompts' if seeds == 1 else 'seeds'}"
+    tests = {part: {arm: _share(row) for arm, row in own.items()} for part, own in rows.items()}
+    return [Accuracies(title, note, tests, {arm: look for look, arm in enumerate(trained)})]
+
+
+def _share(row: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Return a percentage's mean and interval as shares from 0 to 1."""
+    value, low, high = (
+        min(100, max(0, one)) / 100 for one in (row["mean"], row["interval"]["low"], row["interval"]["high"])
+    )
+    return value, low, high
 
 
 def _pass_at_1(scores: Mapping[str, Any]) -> float:

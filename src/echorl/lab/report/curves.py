@@ -11,6 +11,7 @@ from echorl.core.statistics import KINDS, MEANING
 from echorl.lab.checked import is_drawable
 from echorl.lab.report.charts import Chart, Line
 from echorl.lab.report.page import Table
+from echorl.lab.report.panels import GroupAreas
 from echorl.lab.report.plots import smooth
 from echorl.lab.report.training import Arm, TrainingRun
 
@@ -31,6 +32,12 @@ class Metric:
     log: bool = False
     smooth: bool = True
 
+
+GROUPS = {
+    **{f"echo/groups/{kind}": f"{kind.replace('_', '-')} groups" for kind in KINDS},
+    "echo/tokens/all_success": "tokens spent on all-success groups",
+}
+"""Logged share -> its name in a table."""
 
 METRICS = (
     Metric("reward", "Reward of the training rollouts"),
@@ -64,6 +71,41 @@ def make_charts(arms: Sequence[Arm], *, over: str = "step") -> list[Chart]:
         if shown:
             charts.append(Chart(metric.title, name, shown, percent=metric.percent, log=metric.log))
     return charts
+
+
+def group_areas(arm: Arm, *, over: str = "step") -> GroupAreas | None:
+    """Return the shares of an arm's groups by kind, the mean of its runs; None where none was logged."""
+    key, name = AXES[over]
+    metrics = {kind: Metric(f"echo/groups/{kind}", kind) for kind in KINDS}
+    lines = {
+        kind: band([series(run, metric, key) for run in arm.runs], label=kind, look=0)
+        for kind, metric in metrics.items()
+    }
+    places = {tuple(line.x) for line in lines.values() if line.x}
+    if len(places) != 1:
+        return None
+    shares = {kind: line.y for kind, line in lines.items() if line.x}
+    return GroupAreas(f"Groups of rollouts, {arm.label}", name, *places, shares)
+
+
+def groups_table(arms: Sequence[Arm]) -> list[Table]:
+    """Return how the groups changed in training: a row a kind, a column an arm, of its first seed; [] if not logged."""
+    rows = []
+    for key, name in GROUPS.items():
+        values = [[row[key] for row in arm.runs[0].rows if is_drawable(row.get(key))] for arm in arms]
+        if any(any(own) for own in values):
+            rows.append([name, *map(_first_to_last, values)])
+    note = "Means over the first and over the last fifth of the logged steps, of the first seed."
+    return [Table("How the groups changed in training", ["", *(arm.label for arm in arms)], rows, note)] if rows else []
+
+
+def _first_to_last(values: Sequence[float]) -> str:
+    """Such as `27% → 45%`."""
+    if not values:
+        return "–"
+    size = max(1, len(values) // 5)
+    first, last = (sum(part) / size for part in (values[:size], values[-size:]))
+    return f"{first:.0%} → {last:.0%}"
 
 
 def series(run: TrainingRun, metric: Metric, over: str) -> tuple[list[float], list[float]]:

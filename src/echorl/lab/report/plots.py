@@ -7,7 +7,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,12 @@ def as_percent(ax: Axes, *, decimals: int | None) -> None:
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
 
 
-STYLE = {
+def plain_text(text: str) -> str:
+    """Return the text, not read as mathematics; a leading underscore would hide a label from the legend."""
+    return re.sub(r"^_", "\u2009_", text.replace("$", r"\$"))
+
+
+STYLE: dict[Any, Any] = {  # matplotlib's type of the keys is a list of all its settings
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",

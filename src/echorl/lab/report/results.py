@@ -1,15 +1,13 @@
-"""`echorl mine`, `eval` and `quickstart` in a report."""
+"""`echorl mine` and `echorl eval` in a report."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from echorl.lab.checked import Each, Maybe, read_object
 from echorl.lab.report.page import Table
 from echorl.lab.report.sources import Source, name_of
-from echorl.lab.report.training import TrainingRun, read_run
 
 _SPREAD = Maybe(dict.fromkeys(("mean", "q10", "q50", "q90"), float))
 _CLIPS = {
@@ -28,7 +26,6 @@ BENCHMARK = {
     "no_answer": float,
 }  # fmt: skip
 AVERAGE = {**_INTERVAL, "benchmarks": [str]}
-_ESTIMATE = {"value": float, "low": float, "high": float}
 
 
 def read_mined(folder: Path) -> Source:
@@ -85,56 +82,3 @@ def read_evaluation(folder: Path) -> Source:
     note = "In %. Intervals are clustered by item; k: samples an item."
     table = Table("Benchmarks", HEAD, results_rows(found), note)
     return Source(folder=folder, title=f"Evaluation of {found['model']}", tables=[table])
-
-
-def _quickstart_shape() -> dict[str, Any]:
-    """What a report reads of the quickstart's results.json."""
-    from echorl.lab.quickstart.study import ARMS, LABELS, SPLITS
-    from echorl.lab.quickstart.summary import LEDGER
-
-    part = dict.fromkeys((*LEDGER, "solved_tokens"), float)
-    summary = {
-        "accuracy": dict.fromkeys(SPLITS, dict.fromkeys(LABELS, _ESTIMATE)),
-        "pass_at_k": dict.fromkeys(SPLITS, dict.fromkeys(LABELS, float)),
-        "k": int,
-        "difference": dict.fromkeys(SPLITS, _ESTIMATE),
-        "behaviour": dict.fromkeys(LABELS, dict.fromkeys(("length", "blank_share", "entropy"), float)),
-        "solved": {"start": {"groups": int, "prompts": int, "policy": float, "echo": float}},
-        "ledger": {arm: {"first": part, "last": part} for arm in ARMS},
-        "alone": {arm: {"steps": int, "of": int, "norm": float} for arm in ARMS},
-    }
-    return {"value": summary}
-
-
-def read_quickstart(folder: Path) -> Source:
-    """The quickstart's findings and tables, and its two runs.
-
-    Raises:
-        ValueError: a file is not the quickstart's.
-    """
-    from echorl.lab.quickstart.draw import make_tables
-    from echorl.lab.quickstart.study import ARMS, LABELS
-    from echorl.lab.quickstart.summary import findings
-
-    summary = _required(folder / "results.json", _quickstart_shape(), "quickstart")["value"]
-    summary["alone"] = {arm: summary["alone"][arm] for arm in ARMS}
-    runs, notes = [], []
-    for arm in ARMS:
-        run, own = read_run(folder / arm)
-        runs.append(TrainingRun(folder / arm, run.rows, _settings(folder / arm), LABELS[arm]))
-        notes += own
-    return Source(
-        folder=folder,
-        title=f"Quickstart: {name_of(folder)}",
-        findings=findings(summary),
-        tables=make_tables(summary),
-        runs=runs,
-        notes=notes,
-    )
-
-
-def _settings(arm: Path) -> dict[str, Any]:
-    """The study's, which have a seed, from an arm's mark."""
-    found = read_object(arm / "arm.json", {"key?": {"settings?": dict}}, "echorl quickstart") or {}
-    key = found.get("key", {})
-    return {**key.get("settings", {}), "coef": json.dumps(key.get("coef"))}

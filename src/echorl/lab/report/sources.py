@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from echorl.lab.checked import peek, read_object
 from echorl.lab.compare.pack import ENDING, is_pack
@@ -21,9 +20,13 @@ ANALYSES = ("entropy.json", "deletion.json")
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What one RUN gives: training runs, whose curves are drawn with those of others, and what is its own."""
+    """What one RUN gives: training runs, whose curves are drawn with those of others, and what is its own.
+
+    `name` is what a page on this RUN alone is called; empty for the folder's name.
+    """
 
     folder: Path
+    name: str = ""
     runs: Sequence[TrainingRun] = ()
     title: str = ""
     lead: Sequence[str] = ()
@@ -90,16 +93,9 @@ def _json_of(command: str, *names: str) -> Callable[[Path], bool]:
     return lambda folder: any(str(peek(folder / name).get("echorl")).startswith(command) for name in names)
 
 
-def _has(*names: str) -> Callable[[Path], bool]:
-    """Whether results.json holds this."""
-
-    def ask(folder: Path) -> bool:
-        found: Any = peek(folder / "results.json")
-        for name in names:
-            found = found.get(name) if isinstance(found, dict) else None
-        return found is not None
-
-    return ask
+def _has(name: str) -> Callable[[Path], bool]:
+    """Return whether results.json holds this, as a function of the folder."""
+    return lambda folder: peek(folder / "results.json").get(name) is not None
 
 
 def _is_comparison(folder: Path) -> bool:
@@ -129,7 +125,6 @@ KINDS = (
     ),
     Kind("summary.json (mine)", lambda folder: (folder / "summary.json").is_file(), _reader("results", "read_mined")),
     Kind("results.json (eval)", _has("benchmarks"), _reader("results", "read_evaluation")),
-    Kind("results.json (quickstart)", _has("value", "accuracy"), _reader("results", "read_quickstart")),
     Kind("ARM/rate-*/seed-*/run.json (compare)", _is_comparison, _reader("compared", "read_comparison")),
     Kind(
         "run.json (one run of compare)", lambda folder: (folder / "run.json").is_file(), _reader("compared", "read_one")

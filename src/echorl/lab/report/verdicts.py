@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from echorl.lab.compare.notes import cells, headings
-from echorl.lab.compare.table import number
+from echorl.lab.compare.plan import TRAINING
+from echorl.lab.compare.table import behaviours, number
 from echorl.lab.report.page import Table
 
 PASS = "pass@1, %"
@@ -16,6 +17,13 @@ SHOWN = 0.05
 NOTE = (
     "Points of pass@1 with 95 % intervals over seeds, paired with the arm under 'less'. A star: p < 0.05 after Holm's "
     "correction over the arms of the column."
+)
+
+MOST_COLUMNS = 4
+"""Arms that a table can have as columns."""
+ONE_SEED = (
+    "95 % intervals in brackets, clustered by prompt; differences are in percentage points, paired by prompt "
+    "(bootstrap). They cover the choice of test prompts, not the luck of training: this is one seed."
 )
 
 
@@ -30,6 +38,117 @@ def verdict_table(results: Mapping[str, Any]) -> Table | None:
     head = ["arm", "less", *headings(notes), "updates", "minutes", *parts]
     note = " ".join([NOTE, notes["note"]] if "note" in notes else [NOTE])
     return Table("Summary", head, [_row(arm, results, parts) for arm in first], note)
+
+
+def arms_tables(results: Mapping[str, Any]) -> list[Table]:
+    """Return all of a study of one seed and few arms, an arm a column; [] of any other."""
+    tests, parts = results["tests"], parts_of(results)
+    if not parts or not 2 <= len(tests[parts[0]].get(PASS, {})) <= MOST_COLUMNS or num_seeds(results) > 1:
+        return []
+    references = {arm: tests[parts[0]][PASS][arm]["reference"] for arm in compared_arms(results)}
+    looks = [measure for measure in tests[parts[0]] if measure in behaviours()]
+    scored = [measure for measure in tests[parts[0]] if measure not in looks]
+    arms = ["", *tests[parts[0]][PASS]]
+    head = [*arms, *(f"{arm} − {reference}" for arm, reference in references.items())]
+    training = [[name.removesuffix(", %"), *_estimates(name, row)] for name, row in tests.get(TRAINING, {}).items()]
+    return [
+        Table("Accuracy", head, _rows(tests, parts, scored, list(references)), ONE_SEED),
+        Table("How the answers look", arms, _rows(tests, parts, looks, [])),
+        *([Table("What training took", ["", *tests[TRAINING]["updates"]], training)] if training else []),
+    ]
+
+
+def _rows(tests: Mapping[str, Any], parts: Sequence[str], measures: Sequence[str], arms: Sequence[str]) -> list[Any]:
+    """Return a row a measure and test, with the differences of the arms."""
+    return [
+        [
+            f"{measure.removesuffix(', %')}, {part}",
+            *_estimates(measure, tests[part][measure]),
+            *(_signed(difference_of(tests[part][measure][arm])) for arm in arms),
+        ]
+        for measure in measures
+        for part in parts
+    ]
+
+
+def compared_arms(results: Mapping[str, Any]) -> list[str]:
+    """Return the trained arms that are compared with a trained one."""
+    rows = results["tests"][parts_of(results)[0]].get(PASS, {})
+    trained = results["tests"].get(TRAINING, {}).get("updates", rows)
+    return [arm for arm, row in rows.items() if arm in trained and row.get("reference") in trained]
+
+
+def num_seeds(results: Mapping[str, Any]) -> int:
+    """Return the number of seeds of every arm."""
+    parts = parts_of(results)
+    return max((len(row["values"]) for rows in results["tests"][parts[0]].values() for row in rows.values()), default=0)
+
+
+def difference_of(row: Mapping[str, Any]) -> Mapping[str, float] | None:
+    """Return an arm's difference to its reference: over seeds, or with one seed over prompts; None without one."""
+    return row["difference"] or row["bootstrap"]
+
+
+def _estimates(measure: str, rows: Mapping[str, Any]) -> list[str]:
+    """Return the mean of every arm with its interval, if it has one, such as `76.6% [72.8, 79.9]`."""
+    unit, form = ("%", ".1f") if measure.endswith("%") else ("", ".3g")
+    texts = []
+    for row in rows.values():
+        value, interval = number(row["mean"], form) + unit, row.get("interval")
+        sides = "" if interval is None else f" [{number(interval['low'], form)}, {number(interval['high'], form)}]"
+        texts.append(value + sides)
+    return texts
+
+
+def _signed(difference: Mapping[str, float] | None) -> str:
+    if difference is None:
+        return ""
+    value, low, high = (_points(difference[name]) for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def findings(results: Mapping[str, Any]) -> list[str]:
+    """Return the notes' findings, then what was measured in sentences, where the arms are few."""
+    tests, parts = results["tests"], parts_of(results)
+    noted = list((results.get("notes") or {}).get("findings", []))
+    arms = compared_arms(results) if parts else []
+    if not 1 <= len(arms) < MOST_COLUMNS:
+        return noted
+    seeds = num_seeds(results)
+    said = [difference_finding(arm, part, tests[part][PASS][arm], seeds) for arm in arms for part in parts]
+    return [*noted, *_gradient_finding(tests.get(TRAINING, {})), *filter(None, said)]
+
+
+def _gradient_finding(training: Mapping[str, Any]) -> list[str]:
+    """Return how many updates had no policy gradient, and what gradient they had; [] where that was not recorded."""
+    if "updates without policy gradient" not in training:
+        return []
+    counts, norms = training["updates without policy gradient"], training["largest gradient norm in these"]
+    parts = []
+    for arm, row in counts.items():
+        norm = f" (largest gradient norm in them: {norms[arm]['mean']:.2g})" if row["mean"] else ""
+        parts.append(f"{row['mean']:.3g} of {training['updates'][arm]['mean']:.0f} under {arm}{norm}")
+    return [f"Updates without any policy gradient: {', '.join(parts)}."]
+
+
+def difference_finding(arm: str, part: str, row: Mapping[str, Any], seeds: int) -> str:
+    """Return a sentence that claims no more than the interval of the difference shows; "" without a difference."""
+    difference, reference = difference_of(row), row["reference"]
+    if difference is None:
+        return ""
+    size = f"{_signed(difference)} percentage points of pass@1"
+    shown = difference["low"] > 0 or difference["high"] < 0
+    if seeds > 1 and shown:
+        shown = row.get("holm") is not None and row["holm"] < SHOWN
+    if not shown:
+        return f"No difference in accuracy was measurable, {part}: {arm} − {reference} is {size}."
+    word = "more" if difference["value"] > 0 else "less"
+    if seeds > 1:
+        return f"{arm} is {word} accurate than {reference}, {part}: {size}, over {seeds} seeds."
+    return (
+        f"This run's {arm} policy is {word} accurate than its {reference} policy, {part}: {size}. The interval leaves "
+        "out the luck of training: one pair of runs doesn't tell which method is better."
+    )
 
 
 def note_tables(results: Mapping[str, Any]) -> list[Table]:
@@ -56,7 +175,8 @@ def _row(arm: str, results: Mapping[str, Any], parts: list[str]) -> list[str]:
 
 
 def _mean(training: Mapping[str, Any], measure: str, arm: str) -> str:
-    return number(training[measure][arm]["mean"], ".3g") if measure in training else ""
+    row = training.get(measure, {}).get(arm)
+    return "" if row is None else number(row["mean"], ".3g")
 
 
 def _difference(row: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ pytest.importorskip("verl", reason="verl is not installed: run `make test-verl`"
 
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
-from echorl.verl.dropped import cut
+from echorl.verl.filtered import cut
 from echorl.verl.trainers import EchoTrainerSeparateAsync
 from tests.verl.driver import GENERATIONS, MINI, PROMPTS, RANKS, make_trainer, one_step
 
@@ -136,15 +136,22 @@ def test_only_clips_are_sent_and_only_up_to_their_end(ran):
     assert sorted(more) == pytest.approx([0.0, 0.0, 1.0, 1.0])  # two clips, and two rows so that all have as many
 
 
-def test_the_ledger_shows_what_was_dropped(ran):
+def test_the_group_statistics_show_what_was_filtered(ran):
     trainer, _, _, metrics, _ = ran
-    assert trainer.ledger.groups == dict(trainer.ledger.groups, mixed=4, all_success=2, all_fail=1)
-    assert trainer.ledger.dropped["groups"] == 3
-    assert trainer.ledger.dropped["tokens"] == trainer.ledger.tokens["all_success"] + trainer.ledger.tokens["all_fail"]
-    assert (metrics["echo/dropped"], metrics["echo/missing"], metrics["echo/alone"]) == (3.0, 0.0, 0.0)
+    assert trainer.statistics.groups == dict(trainer.statistics.groups, mixed=4, all_success=2, all_fail=1)
+    assert trainer.statistics.filtered["groups"] == 3
+    assert (
+        trainer.statistics.filtered["tokens"]
+        == trainer.statistics.tokens["all_success"] + trainer.statistics.tokens["all_fail"]
+    )
+    assert (metrics["echo/filtered"], metrics["echo/missing"], metrics["echo/without_policy_gradient"]) == (
+        3.0,
+        0.0,
+        0.0,
+    )
     assert metrics["echo/groups/all_success"] == pytest.approx(2 / 7)
     assert metrics["echo/clips/all_success"] == 2
-    assert "dropped by dynamic sampling" in trainer.ledger.table()
+    assert "filtered by dynamic sampling" in trainer.statistics.table()
 
 
 def test_nothing_is_left_behind(ran):
@@ -176,12 +183,16 @@ def test_at_the_limit_places_stay_empty(store, mode):
     total, mass = weighted_nll(workers)
     assert mass == pytest.approx(2.0)
     assert metrics["echo/nll"] == pytest.approx(float(total.detach()) / 2, rel=1e-5)
-    assert (metrics["echo/dropped"], metrics["echo/missing"], metrics["echo/alone"]) == (3.0, 3.0, 0.0)
-    assert trainer.ledger.groups == dict(trainer.ledger.groups, mixed=1, all_success=1, all_fail=2)
+    assert (metrics["echo/filtered"], metrics["echo/missing"], metrics["echo/without_policy_gradient"]) == (
+        3.0,
+        3.0,
+        0.0,
+    )
+    assert trainer.statistics.groups == dict(trainer.statistics.groups, mixed=1, all_success=1, all_fail=2)
     assert update.info["echo_count"] == 4  # all four prompts, and one optimiser step
 
 
-def test_no_hopeless_group_goes_through_the_model_at_the_limit(store):
+def test_no_without_success_group_goes_through_the_model_at_the_limit(store):
     trainer, workers, groups = make_trainer(store, [RIGHT, WRONG, WRONG, MIXED], FILTER, LIMIT)
     seen = []
     forward = workers.logp
@@ -190,10 +201,10 @@ def test_no_hopeless_group_goes_through_the_model_at_the_limit(store):
     ids = {key: store.rows["train"][key][0]["input_ids"].tolist() for key in list(store.rows["train"]) if "_" in key}
     groups.draw = lambda number: number  # they are drawn already
     one_step(trainer, groups, {})
-    hopeless = {tuple(row) for key, row in ids.items() if key.split("_")[0] in ("p1", "p2")}
+    without_success = {tuple(row) for key, row in ids.items() if key.split("_")[0] in ("p1", "p2")}
     accepted = {tuple(row) for key, row in ids.items() if key.split("_")[0] == "p3"}
     assert accepted <= set(seen)
-    assert not hopeless & set(seen)
+    assert not without_success & set(seen)
 
 
 @pytest.mark.parametrize(("rewards", "groups_with_clips"), [([RIGHT] * 4, 4), ([WRONG, WRONG, RIGHT, WRONG], 1)])
@@ -206,7 +217,11 @@ def test_a_step_without_any_accepted_group_trains_on_clips_alone(store, rewards,
     total, mass = weighted_nll(workers)
     assert mass == pytest.approx(groups_with_clips)
     assert float(update.loss) == pytest.approx(0.5 * float(total.detach()) / 4, rel=1e-5)
-    assert (metrics["echo/alone"], metrics["echo/missing"], metrics["echo/dropped"]) == (1.0, 4.0, 4.0)
+    assert (metrics["echo/without_policy_gradient"], metrics["echo/missing"], metrics["echo/filtered"]) == (
+        1.0,
+        4.0,
+        4.0,
+    )
     real = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding")]
     masks = store.kv_batch_get(real, "train", ["response_mask"])["response_mask"]
     assert all(bool(mask.all()) for mask in masks.unbind())  # as they were, for verl's own metrics
@@ -237,7 +252,7 @@ def test_rewards_of_dropped_groups_are_theirs_with_a_kl_penalty_too(store, kl):
     metrics = {}
     one_step(trainer, groups, metrics)
     assert ("actor/reward_kl_penalty" in metrics) == kl
-    assert metrics["echo/dropped"] == 4
+    assert metrics["echo/filtered"] == 4
     assert metrics["echo/frac_degenerate"] == pytest.approx(3 / 8)  # as the rewards of SHAPED do differ
     assert weighted_nll(workers)[1] == pytest.approx(7.0)
 
@@ -288,15 +303,15 @@ def test_the_next_step_starts_anew(store):
     batch = one_step(trainer, groups, {})
     store.kv_clear(batch.keys, "train")
     one_step(trainer, groups, metrics)
-    assert metrics["echo/dropped"] == 0.0
-    assert trainer.ledger.dropped["groups"] == 3
+    assert metrics["echo/filtered"] == 0.0
+    assert trainer.statistics.filtered["groups"] == 3
 
 
 def test_without_dynamic_sampling_nothing_is_dropped(store):
     trainer, workers, groups = make_trainer(store, [MIXED, RIGHT, WRONG, MIXED])
     metrics = {}
     batch = one_step(trainer, groups, metrics)
-    assert "echo/dropped" not in metrics
+    assert "echo/filtered" not in metrics
     assert [update.pieces for update in workers.updates] == plain_pieces(batch)
     assert weighted_nll(workers)[1] == pytest.approx(3.0)
 
@@ -310,7 +325,7 @@ def test_rollouts_that_do_not_divide_by_the_ranks(store):
     updated = sum(len(keys) for update in workers.updates for keys in update.pieces)
     assert workers.forwards == len(batch) + 4 + updated
     assert weighted_nll(workers)[1] == pytest.approx(5.0)
-    assert trainer.ledger.groups == dict(trainer.ledger.groups, mixed=4, all_success=1)
+    assert trainer.statistics.groups == dict(trainer.statistics.groups, mixed=4, all_success=1)
     assert set(store.rows["train"]) == set(batch.keys)
 
 

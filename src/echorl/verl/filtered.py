@@ -1,8 +1,8 @@
-"""The groups that dynamic sampling dropped, from sampling to the update: mined with the batch, outside the policy loss.
+"""Groups that dynamic sampling filtered: mined with the batch, and kept out of the policy loss.
 
 Only rollouts that hold a clip go through the update, cut at its end, in equal shares to every rank and mini-batch, with
-an empty response mask, as verl's own padding rows have. So the policy's part of each optimiser step is what it is
-without them.
+an empty response mask, as verl's own padding rows have. So the policy gradient of each optimiser step is the
+same as without them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from transfer_queue import KVBatchMeta
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
 from echorl.core.groups import Groups
+from echorl.verl.batch import FIELDS, Batch, read_batch
 from echorl.verl.loss import WEIGHTS
-from echorl.verl.rollouts import FIELDS, Rollouts, read_rollouts
 from echorl.verl.settings import EchoSettings
 
 if TYPE_CHECKING:  # its import loads the trainers, which import this module
-    from echorl.verl.dynamic_sampling import Sparing
+    from echorl.verl.dynamic_sampling import KeepsFiltered
 
 MASKS = ("response_mask", "loss_mask")
 PARTITION = "train"
@@ -34,55 +34,54 @@ SIZES = "echo_sizes"
 
 
 @dataclass
-class DroppedGroups:
-    """What was dropped on the way to one batch; empty where nothing was.
+class FilteredGroups:
+    """The groups that were filtered while one batch was sampled; empty where there were none.
 
     Attributes:
         batch: rollouts of groups with a success, which may give a clip; with verl's padding rows.
-        hopeless: kinds of the other groups, and the response tokens of their rollouts: for the ledger alone.
+        without_success: the other groups, and the response tokens of their rollouts: for the group statistics alone.
         missing: places of verl's batch that no accepted group took.
-        standing_in: keys of the dropped group's rollouts that stand for verl's batch, where it would be empty.
+        standing_in: keys of the filtered group's rollouts that stand for verl's batch, where it would be empty.
         clips: (key, weights float32 [L]) of the rollouts in `batch` that hold a clip, up to its end.
         made: keys of the rows that were written for the update.
     """
 
     batch: KVBatchMeta = field(default_factory=KVBatchMeta)
-    hopeless: tuple[Groups, Tensor] | None = None
+    without_success: tuple[Groups, Tensor] | None = None
     missing: int = 0
     standing_in: list[str] = field(default_factory=list)
     clips: list[tuple[str, Tensor]] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
 
     @property
-    def num_hopeless(self) -> int:
+    def num_without_success(self) -> int:
         """Groups without a success."""
-        return self.hopeless[0].kind.numel() if self.hopeless else 0
+        return len(self.without_success[0]) if self.without_success else 0
 
-    def census(self, rollouts: Rollouts, keys: Sequence[str]) -> tuple[Groups, Tensor, Tensor]:
-        """All groups of the step: kinds, response tokens of their rollouts [N], and bool [G], which were dropped.
+    def all_groups(self, scored: Batch, keys: Sequence[str]) -> tuple[Groups, Tensor, Tensor]:
+        """Return all groups of the step, response tokens of their rollouts [N], and bool [G], which were filtered.
 
         Args:
-            rollouts: of verl's batch and of `batch`.
+            scored: rollouts of verl's batch and of `batch`.
             keys: of the rows that these were read from.
         """
         outside = {*self.standing_in, *self.batch.keys}
-        dropped = torch.zeros(rollouts.num_groups, dtype=torch.bool)
-        dropped[rollouts.groups[[keys[row] in outside for row in rollouts.rows.tolist()]]] = True
-        kinds, lengths = rollouts.kinds, rollouts.mask.sum(1)
-        if self.hopeless is None:
-            return kinds, lengths, dropped
-        more, tokens = self.hopeless
+        groups, lengths = scored.rollouts.groups, scored.num_tokens
+        filtered = groups.sum(torch.tensor([keys[row] in outside for row in scored.rows.tolist()])) > 0
+        if self.without_success is None:
+            return groups, lengths, filtered
+        more, tokens = self.without_success
         joined = Groups(
-            kind=torch.cat([kinds.kind, more.kind]),
-            degenerate=torch.cat([kinds.degenerate, more.degenerate]),
-            index=torch.cat([kinds.index, more.index + rollouts.num_groups]),
+            kind=torch.cat([groups.kind, more.kind]),
+            degenerate=torch.cat([groups.degenerate, more.degenerate]),
+            index=torch.cat([groups.index, more.index + len(groups)]),
         )
-        return joined, torch.cat([lengths, tokens]), torch.cat([dropped, torch.ones_like(more.degenerate)])
+        return joined, torch.cat([lengths, tokens]), torch.cat([filtered, torch.ones_like(more.degenerate)])
 
     def complete(self, like: KVBatchMeta) -> None:
-        """Zeros for the fields that verl's batch has by now and the rows lack: advantages, reference log-probs.
+        """Add zeros for the fields that only verl's batch has by now, such as advantages and reference log-probs.
 
-        Rewards after the KL penalty are the rewards: the reference sees no dropped group.
+        Rewards after the KL penalty are the rewards: the reference sees no filtered group.
         """
         missing = sorted(set(like.fields or []) - set(self.batch.fields or []))
         if not len(self.batch) or not missing:
@@ -93,14 +92,14 @@ class DroppedGroups:
             fields["token_level_rewards"] = scores
         self._put(self.batch.keys, TensorDict(fields, batch_size=len(self.batch)))
 
-    def keep_clips(self, rollouts: Rollouts, weights: Tensor, first: int) -> None:
-        """Note the clips (`weights` [N, T]) in rows from `first` on, which are those of `batch`."""
-        for row, held in zip(rollouts.rows.tolist(), weights, strict=True):
+    def keep_clips(self, scored: Batch, weights: Tensor, first: int) -> None:
+        """Remember the clips (`weights` [N, T]) in rows from `first` on, which are those of `batch`."""
+        for row, held in zip(scored.rows.tolist(), weights, strict=True):
             if row >= first and held.any():
                 self.clips.append((self.batch.keys[row - first], held[: int(held.nonzero().max()) + 1]))
 
     def join(self, batch: KVBatchMeta, *, num_ranks: int, num_mini_batches: int) -> KVBatchMeta:
-        """verl's batch with the rows that hold a clip, the same number in each mini-batch of each rank; and `SIZES`."""
+        """Return verl's batch with the rows that hold a clip, as many in each mini-batch of each rank, and `SIZES`."""
         sent = self._with_clips(batch, num_ranks * num_mini_batches) if self.clips else batch
         sent.extra_info[SIZES] = {"mini_batch_size": len(sent) // num_mini_batches}
         accepted = sum(not tag.get("is_padding", False) for tag in batch.tags)
@@ -119,11 +118,11 @@ class DroppedGroups:
         self.made = [f"{name}_{i}_0" for i in range(len(rows))]
         tags = [{"is_padding": True, "seq_len": len(row["input_ids"])} for row in rows]
         self._put(self.made, list_of_dict_to_tensordict(rows), tags)
-        keys = deal(batch.keys, self.made, num_shares)
-        found = dict(zip([*batch.keys, *self.made], [*batch.tags, *tags], strict=True))
+        keys = interleave(batch.keys, self.made, num_shares)
+        tag_of = dict(zip([*batch.keys, *self.made], [*batch.tags, *tags], strict=True))
         return KVBatchMeta(
             keys=keys,
-            tags=[found[key] for key in keys],
+            tags=[tag_of[key] for key in keys],
             partition_id=batch.partition_id,
             fields=batch.fields,
             extra_info=batch.extra_info,
@@ -131,7 +130,7 @@ class DroppedGroups:
 
     @contextmanager
     def masked(self) -> Iterator[None]:
-        """Meanwhile the rows that stand for the batch are outside the policy loss, the entropy bonus and the KL."""
+        """Keep the rows that stand for an empty batch out of the policy loss, the entropy bonus and the KL."""
         if not self.standing_in:
             yield
             return
@@ -155,61 +154,63 @@ class DroppedGroups:
         tq.kv_batch_put(keys=list(keys), partition_id=PARTITION, fields=fields, tags=tags)
 
 
-def read_dropped(buffer: Sparing, settings: EchoSettings) -> DroppedGroups:
-    """Sort what was dropped for the last batch into groups with a success and others, which leave TransferQueue."""
-    rows, places = buffer.take_dropped(), {"missing": buffer.missing, "standing_in": buffer.standing_in}
+def read_filtered(buffer: KeepsFiltered, settings: EchoSettings) -> FilteredGroups:
+    """Return the groups filtered for the last batch; those without a success are cleared from TransferQueue."""
+    rows = buffer.take_filtered()
+    places: dict[str, Any] = {"missing": buffer.missing, "standing_in": buffer.standing_in}
     if not rows:
-        return DroppedGroups(**places)
+        return FilteredGroups(**places)
     data = tq.kv_batch_get(keys=list(rows), partition_id=PARTITION, select_fields=list(FIELDS))
-    rollouts = read_rollouts(data, list(rows.values()), settings)
-    kinds, group = rollouts.kinds, rollouts.groups
-    hopeless = torch.ones(rollouts.num_groups, dtype=torch.bool)
-    hopeless[group[rollouts.success]] = False
-    lost = hopeless[group]
-    keys = [key for key, gone in zip(rows, lost.tolist(), strict=True) if not gone]
+    scored = read_batch(data, list(rows.values()), settings)
+    groups, num_success = scored.rollouts.groups, scored.rollouts.num_success
+    without_success = num_success == 0
+    lost = without_success[groups.index]
+    keys = [key for key, is_lost in zip(rows, lost.tolist(), strict=True) if not is_lost]
     batch = KVBatchMeta(partition_id=PARTITION, keys=keys, tags=[rows[key] for key in keys])
     if not lost.any():
-        return DroppedGroups(batch=batch, **places)
+        return FilteredGroups(batch=batch, **places)
     tq.kv_clear(keys=sorted(set(rows) - set(keys)), partition_id=PARTITION)
-    others = Groups(
-        kind=kinds.kind[hopeless], degenerate=kinds.degenerate[hopeless], index=(hopeless.cumsum(0) - 1)[group[lost]]
+    without = Groups(
+        kind=groups.kind[without_success],
+        degenerate=groups.degenerate[without_success],
+        index=(without_success.cumsum(0) - 1)[groups.index[lost]],
     )
-    return DroppedGroups(batch=batch, hopeless=(others, rollouts.mask.sum(1)[lost]), **places)
+    return FilteredGroups(batch=batch, without_success=(without, scored.num_tokens[lost]), **places)
 
 
 def cut(row: dict[str, Any], weights: Tensor) -> dict[str, Any]:
-    """A rollout's fields up to the end of its clip (`weights` [L]), with empty masks and the weights.
+    """Return a rollout's fields up to the end of its clip (`weights` [L]), with empty masks and the weights.
 
     Fields are told apart by their length: that of the response, or that of the prompt and the response.
     """
     num_prompt, num_response, kept = len(row["prompts"]), len(row["responses"]), len(weights)
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for name, value in row.items():
         if name == "prompts" or not isinstance(value, Tensor) or value.dim() == 0:
-            found[name] = value
+            fields[name] = value
         elif name == "position_ids":  # [..., tokens]
-            found[name] = value[..., : num_prompt + kept]
+            fields[name] = value[..., : num_prompt + kept]
         elif len(value) in (num_response, num_prompt + num_response):
-            found[name] = value[: len(value) - num_response + kept]
+            fields[name] = value[: len(value) - num_response + kept]
         else:
-            found[name] = value
-    return {**found, **{name: torch.zeros_like(found[name]) for name in MASKS}, WEIGHTS: weights}
+            fields[name] = value
+    return {**fields, **{name: torch.zeros_like(fields[name]) for name in MASKS}, WEIGHTS: weights}
 
 
-def deal(keys: Sequence[str], more: Sequence[str], num_shares: int) -> list[str]:
-    """`keys` in `num_shares` equal pieces, each followed by its share of `more`. Both must divide evenly.
+def interleave(keys: Sequence[str], more: Sequence[str], num_shares: int) -> list[str]:
+    """Return `keys` in `num_shares` equal pieces, each followed by its share of `more`. Both must divide evenly.
 
-    >>> deal(["a", "b", "c", "d"], ["x", "y"], 2)
+    >>> interleave(["a", "b", "c", "d"], ["x", "y"], 2)
     ['a', 'b', 'x', 'c', 'd', 'y']
     """
-    size, dealt = len(keys) // num_shares, []
+    size, shares = len(keys) // num_shares, []
     for share in range(num_shares):
-        dealt += [*keys[share * size : (share + 1) * size], *more[share::num_shares]]
-    return dealt
+        shares += [*keys[share * size : (share + 1) * size], *more[share::num_shares]]
+    return shares
 
 
 def with_sizes(update: Callable[[KVBatchMeta], Any]) -> Callable[[KVBatchMeta], Any]:
-    """`update`, the workers', with the sizes that the batch brings along in place of those that verl has just set."""
+    """Return the workers' `update` with the sizes that the batch carries in place of those that verl has just set."""
 
     def call(batch: KVBatchMeta) -> Any:
         batch.extra_info.update(batch.extra_info.pop(SIZES, {}))

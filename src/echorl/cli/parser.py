@@ -1,0 +1,136 @@
+"""The parser of a command, made of the dataclass that declares its options."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, field, fields
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar, get_args
+
+from jsonargparse import ArgumentParser
+
+from echorl.core.options import Option, check_options, options_of
+from echorl.support.errors import UserError, bad_argument, unknown_word
+from echorl.support.texts import problem_of_name, problem_of_text
+
+Settings = TypeVar("Settings")
+DEVICE = re.compile(r"(cpu|cuda|mps|xpu|npu)(:[0-9]{1,3})?")
+NO_NAMES = ("parameters",)
+"""Options whose text is a regular expression, which may be longer than the name of a file."""
+
+
+def required(help: str, *, positional: bool = False) -> Any:
+    """Return a dataclass field that is an option without a default; a positional one has no `--name`."""
+    return field(metadata={"help": help, "positional": positional})
+
+
+def part_of(settings: Any, kind: type[Settings]) -> Settings:
+    """Return the part of the options that a dataclass has fields for, as that dataclass."""
+    return kind(**{each.name: getattr(settings, each.name) for each in fields(kind)})  # type: ignore[arg-type]
+
+
+def parse(command: str, settings: type[Settings], argv: Sequence[str]) -> Settings:
+    """Return the options that a command line gives, checked. Hyphens in their names stand for underscores.
+
+    Raises:
+        UserError: an option is unknown or its value not allowed; the message names it and says what is allowed.
+    """
+    given = make_parser(command, settings).parse_args(with_underscores(argv)).as_dict()
+    values = {option.name: _value(option, given[option.name]) for option in options_of(settings)}
+    try:
+        options = settings(**values)
+        check_options(options)
+    except ValueError as error:
+        raise UserError(f"--{error}".replace(" it must be None or ", " it must be ")) from None
+    return options
+
+
+def with_underscores(argv: Sequence[str]) -> list[str]:
+    """Return a command line with underscores in the names of options.
+
+    >>> with_underscores(["a-b", "--top-k", "3", "--output-dir=my-folder"])
+    ['a-b', '--top_k', '3', '--output_dir=my-folder']
+    """
+    return [re.sub(r"^--[\w-]+", lambda name: f"--{name[0][2:].replace('-', '_')}", word) for word in argv]
+
+
+def make_parser(command: str, settings: type) -> ArgumentParser:
+    """Return the parser of `echorl COMMAND`."""
+    parser = _Parser(
+        prog=f"echorl {command}",
+        description=" ".join((inspect.getdoc(settings) or "").split()),
+        formatter_class=argparse.HelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.options = {option.name: option for option in options_of(settings)}
+    for each in fields(settings):
+        option = parser.options[each.name]
+        name = each.name if each.metadata.get("positional") else f"--{each.name}"
+        parser.add_argument(name, help=describe(option).replace("%", "%%"), **_reading(each, option))
+    return parser
+
+
+def describe(option: Option) -> str:
+    """Return the help of an option with its default, where it has one that says something."""
+    silent = option.default in (None, "") or option.default is False
+    return option.help if silent else f"{option.help} Default: {option.default}."
+
+
+def _reading(each: Field, option: Option) -> dict[str, Any]:
+    """Return how the parser reads the option. A path is read as text, since `Path` takes a blank one for a folder."""
+    if option.kind is bool:
+        return {"action": "store_true"}
+    sizes = get_args(option.kind)
+    kind = Literal[option.choices] if option.choices else (sizes or (option.kind,))[0]
+    reading: dict[str, Any] = {"type": str if kind is Path else kind}
+    if sizes:
+        reading["nargs"] = "+" if sizes[-1] is ... else len(sizes)
+    if each.metadata.get("positional"):
+        return {**reading, "metavar": each.name.upper()}
+    if not option.choices:
+        reading["metavar"] = {int: "N", float: "X", Path: "PATH"}.get(option.kind, each.name.upper())
+    default = str(option.default) if isinstance(option.default, Path) else option.default
+    return {**reading, "default": default, "required": each.default is MISSING}
+
+
+def _value(option: Option, given: Any) -> Any:
+    """Return what was given as the option's type has it: paths in place of texts, and a tuple in place of a list.
+
+    Raises:
+        UserError: a text is blank, or could not be the name of anything.
+    """
+    if given == option.default or not isinstance(given, (str, list)):
+        return given
+    texts = given if isinstance(given, list) else [given]
+    for text in texts:
+        problem = problem_of_text(text) if option.name in NO_NAMES else problem_of_name(text)
+        if option.name == "device" and not DEVICE.fullmatch(text):
+            problem = "is no device that a model runs on: give cpu, cuda, cuda:1 or mps"
+        if problem:
+            raise UserError(f"--{option.name}={text[:60]!r} {problem}.")
+    kinds = get_args(option.kind) or (option.kind,)
+    values = tuple(Path(text) if Path in kinds else text for text in texts)
+    return values if isinstance(given, list) else values[0]
+
+
+class _Parser(ArgumentParser):
+    """A parser whose errors are `UserError`s."""
+
+    options: dict[str, Option]
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if value := re.match(r'Parser key "(\w+)":.*(?:Given|Got) value: (.*)', message, re.DOTALL):
+            option = self.options[value[1]]
+            allowed = option.allowed.removeprefix("None or ")
+            raise UserError(f"--{option.name}={value[2]!r} is not allowed: it must be {allowed}.")
+        kind, _, rest = message.partition(": ")
+        if kind == "unrecognized arguments":
+            raise unknown_word(rest.split()[0], self.options, f"{self.prog} --help")
+        if kind == "the following arguments are required":
+            name = rest.split(", ")[0]
+            help = self.options[name].help
+            raise UserError(f"--{name} is missing: give {help[0].lower()}{help[1:].rstrip('.')}.")
+        raise bad_argument(message)

@@ -1,0 +1,75 @@
+"""A study from start to end: train and score what is missing, in processes, then make and write the results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from echorl.lab.compare.plan import RESULTS, Run
+from echorl.lab.compare.results import make_results, results_markdown
+from echorl.lab.compare.run import scores_key
+from echorl.lab.compare.study import Study
+from echorl.lab.jobs import Job, JobsFailed, View, run_jobs, visible_gpus
+from echorl.support.errors import UserError
+from echorl.support.stored import last_value, write_json, write_text
+
+COUNTED = {"rollout_tokens": "echo/rollout_tokens", "steps": "step"}
+"""Budget of a run -> the metric that counts towards it."""
+
+
+def run_study(study: Study, methods: Mapping[str, Any], view: View | None = None) -> dict[str, Any]:
+    """Train and score every run that is not finished, and return the results.
+
+    Args:
+        methods: arm -> the options that make its method, for those who read the results.
+        view: shows progress.
+
+    Raises:
+        ValueError: a run failed, or its folder holds something else.
+    """
+    comparison = study.comparison
+    _work(study, comparison.grid(), ["validation"], view)
+    validation = study.validation()
+    assert validation is not None, "the grid is done"
+    _work(study, comparison.final(comparison.chosen(validation)), list(comparison.tests), view)
+    return make_results(study, methods)
+
+
+def write_results(study: Study, results: Mapping[str, Any], folder: Path) -> str:
+    """Write results.json and results.md to the folder. Returns the text of the second."""
+    text = results_markdown(study.comparison, results)
+    write_json(folder / RESULTS[0], results)
+    write_text(folder / RESULTS[1], text)
+    return text
+
+
+def _work(study: Study, runs: Sequence[Run], tests: Sequence[str], view: View | None) -> None:
+    comparison = study.comparison
+    missing = [run for run in runs if not study.state(run, tests)]
+    if not missing:
+        return
+    for run in missing:
+        study.claim(run)
+    jobs, gpus = [_job(study, run, tests) for run in missing], visible_gpus()
+    try:
+        run_jobs(jobs, parallel=comparison.parallel, threads=comparison.threads, gpus=gpus, view=view)
+    except JobsFailed as error:
+        raise UserError(f"{error}; what is finished is kept, and the same command tries the rest again.") from None
+
+
+def _job(study: Study, run: Run, tests: Sequence[str]) -> Job:
+    folder, comparison = study.folder(run), study.comparison
+    work = {"options": study.options(run), "key": study.key(run)}
+    work["tests"] = {test: scores_key(study.key(run), comparison, test) for test in tests}
+    budget, total = comparison.budget
+    return Job(
+        text=run.name,
+        name=run.name,
+        module="echorl.lab.compare.worker",
+        arguments=(str(folder), json.dumps(work)),
+        log=folder / "log",
+        total=total if comparison.is_trained(run.arm) else 1,
+        done=lambda: int(last_value(folder / "policy" / "metrics.jsonl", COUNTED[budget]) or 0),
+    )

@@ -1,0 +1,76 @@
+"""A method as a rule of the probe: the gradient of its advantages on a prompt's rollouts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from echorl.core.rollouts import Rollouts
+from echorl.lab.probe.rules import Group, Rule, group_relative, loss_weights
+from echorl.methods import Method
+from echorl.methods.base import NO_FILE
+from echorl.methods.rules import apply_advantages, apply_token_advantages, excluded_rows
+
+NAME = "method"
+"""The rule's name in a result."""
+KINDS = ("all", "all_success", "all_fail")
+
+
+def method_rule(method: Method, name: str, loss_type: str) -> Rule:
+    """Return the rule that weighs a group by the method's advantages, as the policy loss of this type weighs them.
+
+    The method sees one group at a time, with a verdict for each rollout and rewards of 1 and 0.
+
+    Args:
+        name: the string that names the method, for tables.
+
+    Raises:
+        ValueError: the method changes what is sampled, or is made of settings that a probe does not read.
+    """
+    _check(method, name)
+    scale = method.settings.get("scale_rewards", "none" if loss_type == "dr_grpo" else "group") != "none"
+
+    def weigh(group: Group) -> Tensor:
+        return loss_weights(_advantages(method, group, scale), group, loss_type)
+
+    return Rule(label=name, kinds=KINDS, weigh=weigh)
+
+
+def _advantages(method: Method, group: Group, scale: bool) -> Tensor:
+    """Return float [G, T], 0 on the rollouts that the method excludes."""
+    rollouts = _as_rollouts(group)
+    advantages = apply_advantages(method, group_relative(rollouts.rewards, scale=scale), rollouts)
+    advantages = advantages.masked_fill(excluded_rows(method, rollouts), 0.0)
+    if not method.needs_entropy:
+        return advantages.unsqueeze(1).expand_as(group.logp)
+    entropy = torch.where(group.mask, group.entropy, torch.nan)
+    return apply_token_advantages(method, advantages, entropy, rollouts)
+
+
+def _as_rollouts(group: Group) -> Rollouts:
+    return Rollouts.build(
+        rewards=group.success.float(),
+        success=group.success,
+        has_verdict=torch.ones_like(group.success),
+        group_ids=torch.zeros(len(group.success), dtype=torch.int64),
+        token_ids=torch.zeros_like(group.steps),
+        in_loss=group.mask,
+    )
+
+
+def _check(method: Method, name: str) -> None:
+    if method.trl_hooks is not None:
+        raise ValueError(
+            f"method={name!r} changes what is sampled, and a probe samples plain rollouts: take a method that changes "
+            "advantages alone."
+        )
+    unread = [field for field in method.settings if field.startswith("echo_") or field == "top_entropy_quantile"]
+    if unread:
+        raise ValueError(
+            f"method={name!r} is made by {', '.join(unread)}, which a probe of a method does not read: see the rules "
+            "that every probe measures."
+        )
+    if method.source_hash == NO_FILE:
+        raise ValueError(
+            f"method={name!r} has no file, so a later call could not tell whether it is the same: put it into a file."
+        )
