@@ -29,7 +29,7 @@ def test_spos_rates_and_advantages_over_three_visits(name):
         batch = make_batch([float(verdict) for own in verdicts for verdict in own], size=8)
         rates = torch.tensor([a / (a + c) for a, c in counts])
         assert rates.tolist() == pytest.approx(expected["rates"], rel=1e-5)
-        advantages = method.against(rates[batch.groups], batch)
+        advantages = method.against(rates[batch.groups.index], batch)
         assert advantages.tolist() == pytest.approx(expected["advantages"], rel=1e-4, abs=1e-6)
         scaled = (advantages - advantages.mean()) / advantages.std()
         assert scaled.tolist() == pytest.approx(expected["normalised"], rel=1e-4, abs=1e-5)

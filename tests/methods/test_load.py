@@ -93,6 +93,6 @@ def test_dapos_buffer(length, buffer, expected):
     assert load_method("dapo", {"overlong_buffer": buffer}).buffer_of(length) == expected
 
 
-def test_dapo_without_dynamic_sampling_needs_no_part():
-    assert load_method("dapo").part == "dynamic_sampling"
-    assert load_method("dapo", {"dynamic_sampling": False}).part is None
+def test_dapo_without_dynamic_sampling_needs_no_hooks():
+    assert load_method("dapo").trl_hooks == "echorl.trl.methods.dapo:DynamicSamplingHooks"
+    assert load_method("dapo", {"dynamic_sampling": False}).trl_hooks is None

@@ -197,10 +197,10 @@ def test_a_result_that_cannot_be_used(monkeypatch, result, message):
 
 
 def test_results_of_the_other_rules_are_checked_too(monkeypatch):
-    batch, mask = make_batch([1.0, 0.0, 0.0, 1.0]), torch.ones(4, 2, dtype=torch.bool)
+    batch = make_batch([1.0, 0.0, 0.0, 1.0])
     monkeypatch.setattr(Returns, "result", torch.full((4, 2), math.nan), raising=False)
     with pytest.raises(ValueError, match=r"Returns\.token_advantages returned nan for rollout 0"):
-        apply_token_advantages(Returns(), group_relative(batch), mask.float(), mask, batch)
+        apply_token_advantages(Returns(), group_relative(batch), torch.ones(4, 2), batch)
     with pytest.raises(ValueError, match=r"Returns\.left_out returned a tensor of shape \[4, 2\]"):
         excluded_rows(Returns(), batch)
 
@@ -223,7 +223,7 @@ def test_the_trainer_s_own_rounding_is_no_gradient(name):
 
 def test_defaults_follow_from_what_a_rule_overrides():
     class Tokens(Method):
-        def token_advantages(self, advantages, entropy, mask, batch):
+        def token_advantages(self, advantages, entropy, rollouts):
             return advantages.unsqueeze(1) * entropy
 
     batch = make_batch([1.0, 0.0, 0.0, 1.0])

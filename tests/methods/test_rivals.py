@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -63,7 +64,7 @@ def test_w_reinforce_by_hand():
 
 def test_w_reinforce_with_weight_1_is_reinforce_and_with_0_learns_from_failures_alone():
     batch = make_batch(KIND_OF_EACH)
-    plain = torch.where(batch.scored, 2 * batch.success.float() - 1, 0.0)
+    plain = torch.where(batch.has_verdict, 2 * batch.success.float() - 1, 0.0)
     assert torch.equal(WReinforce(weight=1.0).advantages(group_relative(batch), batch), plain)
     found = WReinforce(weight=0.0).advantages(group_relative(batch), batch)
     assert torch.equal(found, plain.clamp(max=0.0))
@@ -100,9 +101,9 @@ MASK = torch.tensor([[True, True, True, False]]).repeat(16, 1)
 
 def test_rl_zvp_by_hand():
     """Right: 0.1 H. Wrong: 0.1 (H - max H), the maximum over the rollout's own known tokens."""
-    batch = make_batch(KIND_OF_EACH)
+    batch = replace(make_batch(KIND_OF_EACH), in_loss=MASK)
     base = group_relative(batch)
-    found = RLZVP().token_advantages(base, ENTROPY, MASK, batch)
+    found = RLZVP().token_advantages(base, ENTROPY, batch)
     assert torch.equal(found[:4], base[:4].unsqueeze(1).expand(4, 4))
     assert found[4].tolist() == pytest.approx([0.05, 0.2, 0.1, 0.0])
     assert found[5].tolist() == pytest.approx([0.0, 0.1, 0.0, 0.0])
@@ -112,9 +113,9 @@ def test_rl_zvp_by_hand():
 
 
 def test_rl_zvp_leaves_rollouts_without_a_verdict_alone():
-    batch = make_batch([1.0, 1.0, 1.0, NAN])
+    batch = replace(make_batch([1.0, 1.0, 1.0, NAN]), in_loss=torch.ones(4, 3, dtype=torch.bool))
     entropy = torch.tensor([[0.5, 1.0, 0.0]]).repeat(4, 1)
-    found = RLZVP().token_advantages(group_relative(batch), entropy, torch.ones(4, 3, dtype=torch.bool), batch)
+    found = RLZVP().token_advantages(group_relative(batch), entropy, batch)
     assert found[0].tolist() == pytest.approx([0.05, 0.1, 0.0])
     assert found[3].tolist() == [0.0, 0.0, 0.0]
 
@@ -127,9 +128,10 @@ def test_rl_zvp_asks_for_the_entropies_of_uniform_groups_alone():
 
 
 def test_rl_zvp_of_a_part_is_the_part_of_rl_zvp():
-    batch, rows = make_batch(KIND_OF_EACH), slice(6, 11)
-    whole = RLZVP().token_advantages(group_relative(batch), ENTROPY, MASK, batch)
-    part = RLZVP().token_advantages(group_relative(batch)[rows], ENTROPY[rows], MASK[rows], batch.rows(rows))
+    batch, rows = replace(make_batch(KIND_OF_EACH), in_loss=MASK), slice(6, 11)
+    whole = RLZVP().token_advantages(group_relative(batch), ENTROPY, batch)
+    local = replace(batch, local=rows, in_loss=MASK[rows])
+    part = RLZVP().token_advantages(group_relative(batch)[rows], ENTROPY[rows], local)
     assert torch.equal(part, whole[rows])
 
 
@@ -138,7 +140,7 @@ def test_rl_zvp_of_a_part_is_the_part_of_rl_zvp():
 
 def test_the_collapse_rate_the_ledger_and_the_all_success_share_by_hand():
     batch = make_batch(KIND_OF_EACH + [0.9] * 4 + [0.2, 0.4, 0.2, 0.4])
-    ledger, groups = GroupStatistics(), batch.kinds
+    ledger, groups = GroupStatistics(), batch.groups
     columns = (groups.kind, groups.degenerate, groups.sum(torch.ones(24, dtype=torch.int64)))
     shares = ledger.record(*(column.tolist() for column in columns))
     assert count_collapsed(batch) == (3, 5)  # the fourth group has no reward
@@ -251,7 +253,7 @@ def test_what_is_refused(name, options, message):
 def test_spo_by_hand_with_a_history_and_without():
     """v = 0.75 of the first three prompts, none of the last two: there the mean of the others."""
     batch = make_batch([*KIND_OF_EACH[:12], 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, NAN])
-    rates = torch.tensor([0.75] * 3 + [NAN] * 2)[batch.groups]
+    rates = torch.tensor([0.75] * 3 + [NAN] * 2)[batch.groups.index]
     found = SPO().against(rates, batch)
     by_hand = [0.25, -0.75, -0.75, 0.25, *[0.25] * 4, *[-0.75] * 4, 1.0, *[-1 / 3] * 3, *[0.0] * 4]
     assert found.tolist() == pytest.approx(by_hand)

@@ -102,7 +102,7 @@ def test_failures_grow_old_and_prefixes_are_cut(tmp_path, caplog):
     log = trainer.state.log_history
     assert [log[i]["method/prefixed"] for i in range(3)] == [0.0, 1.0, 0.0]
     assert log[1]["method/prefix_tokens"] == 2.0
-    assert trainer.part.stored == {}
+    assert trainer.stations.hooks.stored == {}
     assert sum("max_age=1 drops stored prefixes" in record.getMessage() for record in caplog.records) == 1
 
 
@@ -127,7 +127,7 @@ def test_a_resumed_run_has_what_was_stored_and_other_rows_are_refused(tmp_path):
     resumed = build(tmp_path, by_prompt, dataset=make_dataset(4), **changes)
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert all(torch.equal(weights[name], p) for name, p in resumed.model.named_parameters())
-    assert resumed.part.stored == whole.part.stored != {}
+    assert resumed.stations.hooks.stored == whole.stations.hooks.stored != {}
     other = build(tmp_path, by_prompt, dataset=make_dataset(5), **changes)
     with pytest.raises(
         ValueError, match="the memory of method='failure_prefix' in this checkpoint is of other training rows"

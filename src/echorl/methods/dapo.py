@@ -35,8 +35,8 @@ class DAPO(Method):
     )
 
     @property
-    def part(self) -> str | None:  # type: ignore[override]
-        return "dynamic_sampling" if self.dynamic_sampling else None
+    def trl_hooks(self) -> str | None:  # type: ignore[override]
+        return "echorl.trl.methods.dapo:DynamicSamplingHooks" if self.dynamic_sampling else None
 
     @property
     def needs_verdicts(self) -> bool:

@@ -19,7 +19,7 @@ class FailurePrefix(GRPO):
     a failure, the harder the group: the share grows by `step` where too many are right, and shrinks where too few are.
     """
 
-    part = "failure_prefix"
+    trl_hooks = "echorl.trl.methods.failure_prefix:FailurePrefixHooks"
     needs_verdicts = True
 
     saturated: float = option(0.75, "Share of successes from which on a prompt is saturated.", ge=0, le=1)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from trl.rewards import get_soft_overlong_punishment
 
-if TYPE_CHECKING:
-    from echorl.methods import Method
-    from echorl.trl.config import EchoGRPOConfig
+from echorl.methods import Method
+from echorl.trl.config import EchoGRPOConfig
 
 CLASSES = "reward_processing_classes"
 
@@ -21,7 +20,7 @@ CLASSES = "reward_processing_classes"
 def punishing(
     args: EchoGRPOConfig, method: Method, reward_funcs: Any, others: dict[str, Any]
 ) -> Iterator[tuple[Any, dict[str, Any], int | None]]:
-    """The reward functions with the punishment after them, TRL's other arguments, and its place (None: no punishment).
+    """Yield the reward functions with the punishment after them, TRL's other arguments, and its place (None: none).
 
     Meanwhile `args.reward_weights`, where given, has a weight of 1 for it; then it is the user's again.
 
@@ -60,6 +59,6 @@ def _check(args: EchoGRPOConfig, buffer: int, names: list[str | None], own: str)
 
 
 def only_with_others(rewards: Tensor, column: int) -> Tensor:
-    """Rewards [N, F] with NaN in `column` where no other function gave one: a punishment alone is no reward."""
+    """Return rewards [N, F] with NaN in `column` where no other function gave one: a punishment alone is no reward."""
     others = torch.cat([rewards[:, :column], rewards[:, column + 1 :]], 1)
     return rewards.index_fill(0, others.isnan().all(1).nonzero().flatten(), torch.nan)
