@@ -65,17 +65,17 @@ def test_w_reinforces_rows_and_advantages(weight):
     reference = read_reference("w_reinforce")
     expected, batch = reference["results"][weight], make_batch(reference["inputs"]["rewards"])
     method = load_method("w_reinforce", {"weight": float(weight)})
-    kept = ~method.left_out(batch)
+    kept = ~method.excluded(batch)
     assert kept.nonzero().flatten().tolist() == expected["rows"]
     advantages = method.advantages(group_relative(batch), batch)[kept]
     assert advantages.tolist() == pytest.approx(expected["advantages"])
-    assert method.leaves_out == (weight == "0")
+    assert method.excludes == (weight == "0")
 
 
 def test_at_weight_0_only_failures_stay():
     batch = make_batch([1.0, 0.0, math.nan, 1.0])
-    assert load_method("w_reinforce", {"weight": 0.0}).left_out(batch).tolist() == [True, False, True, True]
-    assert not load_method("w_reinforce").left_out(batch).any()
+    assert load_method("w_reinforce", {"weight": 0.0}).excluded(batch).tolist() == [True, False, True, True]
+    assert not load_method("w_reinforce").excluded(batch).any()
 
 
 # -- UFT ------------------------------------------------------------------------------------------------------------

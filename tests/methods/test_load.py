@@ -90,7 +90,7 @@ def test_settings_are_the_methods_own_not_shared():
     ("length", "buffer", "expected"), [(20480, None, 4096), (8192, None, 1638), (100, 30, 30), (100, 0, 0)]
 )
 def test_dapos_buffer(length, buffer, expected):
-    assert load_method("dapo", {"overlong_buffer": buffer}).buffer_of(length) == expected
+    assert load_method("dapo", {"overlong_buffer": buffer}).overlong_tokens(length) == expected
 
 
 def test_dapo_without_dynamic_sampling_needs_no_hooks():

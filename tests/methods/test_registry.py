@@ -172,7 +172,7 @@ class Returns(Method):
     def advantages(self, advantages, batch):
         return self.__class__.result
 
-    token_advantages = left_out = lambda self, *_: self.__class__.result
+    token_advantages = excluded = lambda self, *_: self.__class__.result
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_results_of_the_other_rules_are_checked_too(monkeypatch):
     monkeypatch.setattr(Returns, "result", torch.full((4, 2), math.nan), raising=False)
     with pytest.raises(ValueError, match=r"Returns\.token_advantages returned nan for rollout 0"):
         apply_token_advantages(Returns(), group_relative(batch), torch.ones(4, 2), batch)
-    with pytest.raises(ValueError, match=r"Returns\.left_out returned a tensor of shape \[4, 2\]"):
+    with pytest.raises(ValueError, match=r"Returns\.excluded returned a tensor of shape \[4, 2\]"):
         excluded_rows(Returns(), batch)
 
 
@@ -227,7 +227,7 @@ def test_defaults_follow_from_what_a_rule_overrides():
             return advantages.unsqueeze(1) * entropy
 
     batch = make_batch([1.0, 0.0, 0.0, 1.0])
-    assert (Tokens().needs_entropy, Tokens().needs_verdicts, Tokens().leaves_out) == (True, True, False)
+    assert (Tokens().needs_entropy, Tokens().needs_verdicts, Tokens().excludes) == (True, True, False)
     assert Tokens().entropy_rows(batch).all()
-    assert (Method().needs_entropy, Method().needs_verdicts, Method().leaves_out) == (False, False, False)
+    assert (Method().needs_entropy, Method().needs_verdicts, Method().excludes) == (False, False, False)
     assert not Method().entropy_rows(batch).any()

@@ -43,12 +43,12 @@ class Method:
     @property
     def needs_verdicts(self) -> bool:
         """True for every rule that does not say otherwise."""
-        return self._overrides("advantages") or self._overrides("token_advantages") or self._overrides("left_out")
+        return self._overrides("advantages") or self._overrides("token_advantages") or self._overrides("excluded")
 
     @property
-    def leaves_out(self) -> bool:
-        """Whether `left_out` can return a rollout."""
-        return self._overrides("left_out")
+    def excludes(self) -> bool:
+        """Whether `excluded` can return a rollout."""
+        return self._overrides("excluded")
 
     @property
     def needs_entropy(self) -> bool:
@@ -58,7 +58,7 @@ class Method:
     def _overrides(self, hook: str) -> bool:
         return getattr(type(self), hook) is not getattr(Method, hook)
 
-    def buffer_of(self, max_completion_length: int) -> int:
+    def overlong_tokens(self, max_completion_length: int) -> int:
         """Return the number of tokens below the limit over which a rollout's length is punished; 0: none."""
         return 0
 
@@ -77,6 +77,6 @@ class Method:
         """
         return advantages.unsqueeze(1).expand_as(entropy)
 
-    def left_out(self, rollouts: Rollouts) -> Tensor:
+    def excluded(self, rollouts: Rollouts) -> Tensor:
         """Return bool [N], the rollouts to exclude from the loss, its denominators, the KL and the entropy bonus."""
         return torch.zeros_like(rollouts.success)

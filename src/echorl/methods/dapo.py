@@ -42,6 +42,6 @@ class DAPO(Method):
     def needs_verdicts(self) -> bool:
         return self.dynamic_sampling
 
-    def buffer_of(self, max_completion_length: int) -> int:
+    def overlong_tokens(self, max_completion_length: int) -> int:
         """Return the tokens of the overlong buffer."""
         return max_completion_length // 5 if self.overlong_buffer is None else self.overlong_buffer

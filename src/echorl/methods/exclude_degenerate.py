@@ -22,5 +22,5 @@ class ExcludeDegenerate(GRPO):
 
     needs_verdicts = False
 
-    def left_out(self, rollouts: Rollouts) -> Tensor:
+    def excluded(self, rollouts: Rollouts) -> Tensor:
         return rollouts.degenerate

@@ -32,7 +32,6 @@ class FailurePrefix(GRPO):
         ge=0,
         le=1,
     )
-    max_age: int | None = option(None, "Optimiser steps after which a failure is dropped; None: it stays.", ge=1)
     max_tokens: int | None = option(None, "Most tokens of a prefix; None: half of max_completion_length.", ge=1)
 
     def moved(self, share: float, right: int, judged: int) -> float:

@@ -23,5 +23,5 @@ class ReinforceRej(GRPO):
     def advantages(self, advantages: Tensor, rollouts: Rollouts) -> Tensor:
         return of_verdicts(rollouts, 1.0, -1.0)
 
-    def left_out(self, rollouts: Rollouts) -> Tensor:
+    def excluded(self, rollouts: Rollouts) -> Tensor:
         return ~rollouts.of_kind("mixed", "uniform_reward")

@@ -39,7 +39,7 @@ def excluded_rows(method: Method, rollouts: Rollouts) -> Tensor:
     Raises:
         ValueError: the rule returned no tensor of this shape.
     """
-    return _checked(method, "left_out", method.left_out(rollouts), rollouts.success, rollouts.success.shape)
+    return _checked(method, "excluded", method.excluded(rollouts), rollouts.success, rollouts.success.shape)
 
 
 def rows_with_gradient(method: Method, advantages: Tensor, rollouts: Rollouts) -> Tensor:

@@ -35,12 +35,12 @@ class WReinforce(GRPO):
     )
 
     @property
-    def leaves_out(self) -> bool:
+    def excludes(self) -> bool:
         return self.weight == 0
 
-    def left_out(self, rollouts: Rollouts) -> Tensor:
+    def excluded(self, rollouts: Rollouts) -> Tensor:
         failed = rollouts.has_verdict & ~rollouts.success
-        return ~failed if self.leaves_out else torch.zeros_like(failed)
+        return ~failed if self.excludes else torch.zeros_like(failed)
 
     def advantages(self, advantages: Tensor, rollouts: Rollouts) -> Tensor:
         return of_verdicts(rollouts, self.weight, -1.0)

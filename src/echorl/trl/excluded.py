@@ -63,10 +63,10 @@ def check_excluded(args: Any, method: Method) -> None:
     refuse_if(
         {
             "loss_type='bnpo', a mean over each micro-batch: micro-batches of excluded rollouts would still count. Use "
-            "loss_type='dapo'": method.leaves_out and args.loss_type == "bnpo",
+            "loss_type='dapo'": method.excludes and args.loss_type == "bnpo",
             f"beta={args.beta} and loss_type={args.loss_type!r}, a mean over rows, whose KL would count the excluded "
             "rollouts: use loss_type='dapo', or beta 0": (
-                method.leaves_out and args.beta != 0.0 and args.loss_type in MEAN_OVER_ROWS
+                method.excludes and args.beta != 0.0 and args.loss_type in MEAN_OVER_ROWS
             ),
         },
         f"method={args.method!r} does not go with {{}}.",

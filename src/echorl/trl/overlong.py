@@ -27,7 +27,7 @@ def punishing(
     Raises:
         ValueError: the buffer is longer than a completion, or the user has the punishment already.
     """
-    buffer = method.buffer_of(args.max_completion_length)
+    buffer = method.overlong_tokens(args.max_completion_length)
     if not buffer:
         yield reward_funcs, others, None
         return

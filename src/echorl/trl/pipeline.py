@@ -53,7 +53,7 @@ def process(out: dict[str, Any], capture: Capture, stations: Stations, context: 
         has_gradient = has_gradient | set_token_advantages(out, entropy, rollouts, stations, context)
         if stations.miner.config.mines:
             mine(out, entropy, has_gradient, rollouts, capture, stations, context)
-    if stations.hooks.method.leaves_out:
+    if stations.hooks.method.excludes:
         exclude(out, excluded_rows(stations.hooks.method, rollouts), rollouts.local, context)
     return Sampled(out, rollouts)
 

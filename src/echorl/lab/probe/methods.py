@@ -53,7 +53,7 @@ def _as_rollouts(group: Group) -> Rollouts:
         success=group.success,
         has_verdict=torch.ones_like(group.success),
         group_ids=torch.zeros(len(group.success), dtype=torch.int64),
-        token_ids=torch.zeros_like(group.steps),
+        token_ids=group.token_ids,
         in_loss=group.mask,
     )
 

@@ -19,11 +19,10 @@ from echorl.trl.verifiers import Verifiers
 
 @dataclass
 class Stored:
-    """A rollout's tokens, the share of them to begin with, and the optimiser step it was sampled at."""
+    """A rollout's tokens, and the share of them to begin with."""
 
     tokens: list[int]
     share: float
-    born: int
 
 
 @dataclass(kw_only=True)
@@ -60,27 +59,15 @@ class FailurePrefixHooks(MethodHooks):
         return PrefixPlan(prefixes=prefixes, keys=keys, lengths=lengths)
 
     def _prefix(self, key: int, context: Context) -> list[int]:
-        """Return the beginning of what is stored, unless it is too old or used up."""
+        """Return the beginning of what is stored, unless it is used up."""
         stored = self.stored.get(key)
         if stored is None:
             return []
-        if not 0 < stored.share <= 1 or self._is_too_old(stored, context):
+        if not 0 < stored.share <= 1:
             del self.stored[key]
             return []
         limit = self.method.max_tokens or context.args.max_completion_length // 2
         return stored.tokens[: min(round(stored.share * len(stored.tokens)), limit)]
-
-    def _is_too_old(self, stored: Stored, context: Context) -> bool:
-        """Return whether its age alone drops it; warn of it once."""
-        limit = self.method.max_age
-        if limit is None or context.step - stored.born <= limit:
-            return False
-        context.log.warn_once(
-            "too_old",
-            f"max_age={limit} drops stored prefixes that are older than {limit} optimiser steps: where an epoch has "
-            "more, hardly one is ever used. Leave it at None, or give more.",
-        )
-        return True
 
     def advantages(self, advantages: Tensor, rollouts: Rollouts, capture: Capture, context: Context) -> Tensor:
         """Return them unchanged; move the shares of the groups that had a prefix, and store new failures."""
@@ -107,7 +94,7 @@ class FailurePrefixHooks(MethodHooks):
         """Store the failures of all processes; of several of one prompt the first counts."""
         size = context.args.num_generations
         for place, ids in sorted(context.comm.gather_objects(failures), reverse=True):
-            self.stored[keys[place // size]] = Stored(tokens=ids, share=self.method.share, born=context.step)
+            self.stored[keys[place // size]] = Stored(tokens=ids, share=self.method.share)
 
     def state_dict(self) -> dict[str, Any]:
         stored = {key: asdict(each) for key, each in self.stored.items()}
