@@ -265,10 +265,12 @@ def test_a_plain_grpo_config_is_refused(tmp_path):
 
 
 def test_vllm_logprobs_are_refused(tmp_path):
+    from echorl.trl.pipeline import make_stations
+
     trainer = build(tmp_path, all_right, generation_kwargs={})
-    trainer.use_vllm, trainer.args.generation_kwargs = True, {"logprobs": 5}
+    trainer.args.use_vllm, trainer.args.generation_kwargs = True, {"logprobs": 5}
     with pytest.raises(ValueError, match="corrupts the importance ratios"):
-        trainer._make_stations(trainer.echo, trainer.stations.hooks.method)
+        make_stations(trainer.stations.hooks.method, trainer.stations.verifiers, trainer.context)
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,12 @@ import torch
 from transformers import TrainerState
 
 from echorl.core.communication import SingleProcess
-from echorl.core.miner import EchoMiner
-from echorl.core.statistics import GroupStatistics
-from echorl.core.steps import StepDelimiters
 from echorl.trl.batch import CARRIED, Capture, Plan
 from echorl.trl.context import Context, RunLog
-from echorl.trl.dump import LOGGED_COLUMNS, RolloutDump
-from echorl.trl.loss import EchoTerm
-from echorl.trl.methods.base import MethodHooks, make_hooks
+from echorl.trl.dump import LOGGED_COLUMNS
+from echorl.trl.methods.base import MethodHooks
 from echorl.trl.micro_batch import MicroBatch
-from echorl.trl.pipeline import Stations, process, read_entropy, set_advantages
+from echorl.trl.pipeline import make_stations, process, read_entropy, set_advantages
 from echorl.trl.statistics import record
 from echorl.trl.verifiers import Verifiers
 from tests.trl.tiny import make_dataset, make_tokenizer, settings
@@ -40,13 +36,8 @@ def make_context(folder, **changes):
     )
 
 
-def make_stations(context):
-    args = context.args
-    config, method = args.echo_config(), args.load_method()
-    verifiers = Verifiers([len], ["length"], torch.ones(1), [0], config.success_reward)
-    miner = EchoMiner(config, StepDelimiters.from_tokenizer(context.tokenizer))
-    hooks = make_hooks(method, context, verifiers)
-    return Stations(verifiers, GroupStatistics(), hooks, miner, RolloutDump(), EchoTerm(config))
+def stations_of(context):
+    return make_stations(context.args.load_method(), Verifiers([len], ["length"], torch.ones(1), [0], 1.0), context)
 
 
 def make_batch(context):
@@ -84,7 +75,7 @@ def test_the_context_has_at_most_ten_members_and_hooks_at_most_a_dozen():
 
 def test_verifiers_read_the_rollouts(context):
     out, capture = make_batch(context)
-    rollouts = make_stations(context).verifiers.read(out, capture, context)
+    rollouts = stations_of(context).verifiers.read(out, capture, context)
     assert rollouts.success.tolist() == [True] * 5 + [False, True, False]
     assert rollouts.all_success.tolist() == [True] * 4 + [False] * 4
     assert rollouts.in_loss.all()
@@ -92,7 +83,7 @@ def test_verifiers_read_the_rollouts(context):
 
 def test_statistics_count_the_tokens_that_the_policy_sampled(context):
     out, capture = make_batch(context)
-    stations = make_stations(context)
+    stations = stations_of(context)
     rollouts = stations.verifiers.read(out, capture, context)
     record(stations.statistics, rollouts, stations.hooks.filtered_groups(rollouts), out, capture, context)
     assert stations.statistics.tokens["all_success"] == stations.statistics.tokens["mixed"] == 4 * TOKENS
@@ -102,7 +93,7 @@ def test_statistics_count_the_tokens_that_the_policy_sampled(context):
 def test_a_rule_sets_the_advantages_and_the_table_shows_them(tmp_path):
     context = make_context(tmp_path, method="agpo")
     out, capture = make_batch(context)
-    stations = make_stations(context)
+    stations = stations_of(context)
     context.log.completions["advantages"].extend([9.0] * ROWS)
     rollouts = stations.verifiers.read(out, capture, context)
     assert set_advantages(out, rollouts, capture, stations, context).all()
@@ -112,7 +103,7 @@ def test_a_rule_sets_the_advantages_and_the_table_shows_them(tmp_path):
 
 def test_entropies_come_from_the_old_pass_or_from_one_more_forward(context):
     out, capture = make_batch(context)
-    stations = make_stations(context)
+    stations = stations_of(context)
     rollouts = stations.verifiers.read(out, capture, context)
     entropy = read_entropy(out, rollouts, capture, stations, context)
     assert torch.equal(entropy, capture.passes[0][1])
@@ -129,7 +120,7 @@ def test_entropies_come_from_the_old_pass_or_from_one_more_forward(context):
 
 def test_a_batch_from_scoring_to_the_loss(context, tmp_path):
     out, capture = make_batch(context)
-    stations = make_stations(context)
+    stations = stations_of(context)
     sampled = process(out, capture, stations, context)
     assert sampled.batch is out
     assert out.keys() <= CARRIED.keys()
@@ -150,7 +141,7 @@ def test_a_batch_from_scoring_to_the_loss(context, tmp_path):
 
 def test_what_stations_remember_survives_a_checkpoint(context):
     out, capture = make_batch(context)
-    stations, resumed = make_stations(context), make_stations(context)
+    stations, resumed = stations_of(context), stations_of(context)
     process(out, capture, stations, context)
     for name in ("statistics", "hooks", "miner", "dump"):
         getattr(resumed, name).load_state_dict(getattr(stations, name).state_dict())

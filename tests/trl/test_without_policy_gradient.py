@@ -105,7 +105,7 @@ def test_refused_where_it_cannot_be_kept(tmp_path, obstacle):
     trainer.is_deepspeed_enabled = obstacle == "DeepSpeed"
     trainer.aux_loss_enabled = obstacle == "router"
     with pytest.raises(ValueError, match=obstacle):
-        check_skip(trainer)
+        check_skip(trainer._make_context())
 
 
 def test_rounding_in_a_step_without_a_clip_moves_nothing(tmp_path):

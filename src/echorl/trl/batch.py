@@ -111,8 +111,14 @@ class Capture:
     passes: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     num_sampled: list[int] = field(default_factory=list)
     completion_ids: list[list[int]] = field(default_factory=list)
-    rewards: Tensor | None = None
+    rewards: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     texts: tuple[list, list] = ((), ())  # type: ignore[assignment]
+
+    def start_recorder(self, temperature: float) -> EntropyRecorder:
+        """Return a new recorder for the next call of the generator."""
+        self.turns += 1
+        self.recorder = EntropyRecorder(temperature)
+        return self.recorder
 
     def take_generated(self, generated: Generated) -> Generated:
         """Note what the policy sampled, and return it with the plan's prefixes and demonstrations in place."""

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from transformers import PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
 
-from echorl.support.stored import replacing
+from echorl.support.files import replacing
 from echorl.trl.context import Context
 from echorl.trl.resume import ResumeSettings, resume_plan
 

@@ -18,7 +18,7 @@ from trl.trainer.utils import strip_images_from_messages
 from echorl.core.miner import Mined
 from echorl.core.rollouts import Rollouts
 from echorl.core.statistics import KINDS
-from echorl.support.stored import replacing
+from echorl.support.files import replacing
 from echorl.support.visible import visible
 from echorl.tasks.base import completion_text
 from echorl.trl.batch import Capture
@@ -123,8 +123,8 @@ def logged_rows(batch: Annotated, tokenizer: Any) -> list[LoggedRow]:
 
 def _logged_row(batch: Annotated, row: int, tokenizer: Any) -> LoggedRow:
     if row not in batch.clips:
-        return batch.kinds[row], *NO_CLIP[1:]
+        return batch.kinds[row], None, None, None
     end, step, entropy = batch.clips[row]
     start, ids = batch.mined.step_ids[row].tolist().index(step), batch.capture.completion_ids[row]
-    texts = (visible(tokenizer.decode(part)) for part in (ids[:start], ids[start:end]))
-    return batch.kinds[row], *texts, entropy if math.isfinite(entropy) else None
+    before, last = (visible(tokenizer.decode(part)) for part in (ids[:start], ids[start:end]))
+    return batch.kinds[row], before, last, entropy if math.isfinite(entropy) else None

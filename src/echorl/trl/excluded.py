@@ -18,7 +18,7 @@ MEAN_OVER_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
 
 def masked(rows: dict[str, Any]) -> dict[str, Any]:
     """Return the rows outside the policy loss, the entropy bonus, the KL and their denominators."""
-    nothing = {
+    nothing: dict[str, Any] = {
         key: torch.zeros_like(rows[key]) for key in ("tool_mask", "advantages", "echo_has_gradient") if key in rows
     }
     return {**rows, **nothing}

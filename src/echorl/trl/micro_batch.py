@@ -17,13 +17,13 @@ class MicroBatch:
     Attributes:
         model: the model as the trainer wraps it.
         inputs: TRL's, with the keys of `CARRIED`.
-        logps: [b, T] log-probs that the policy loss computed, with graph; None where nobody asked for them.
+        logps: [b, T] log-probs that the policy loss computed, with graph; None where it computed none.
         accumulation: micro-batches of the optimiser step.
     """
 
     model: Any
     inputs: dict[str, Any]
-    logps: Tensor | None
+    logps: Any
     accumulation: int
     context: Context
 

@@ -11,14 +11,13 @@ from torch import Tensor
 from trl.rewards import get_soft_overlong_punishment
 
 from echorl.methods import Method
-from echorl.trl.config import EchoGRPOConfig
 
 CLASSES = "reward_processing_classes"
 
 
 @contextmanager
 def punishing(
-    args: EchoGRPOConfig, method: Method, reward_funcs: Any, others: dict[str, Any]
+    args: Any, method: Method, reward_funcs: Any, others: dict[str, Any]
 ) -> Iterator[tuple[Any, dict[str, Any], int | None]]:
     """Yield the reward functions with the punishment after them, TRL's other arguments, and its place (None: none).
 
@@ -45,7 +44,7 @@ def punishing(
         args.reward_weights = weights
 
 
-def _check(args: EchoGRPOConfig, buffer: int, names: list[str | None], own: str) -> None:
+def _check(args: Any, buffer: int, names: list[str | None], own: str) -> None:
     if buffer > args.max_completion_length:
         raise ValueError(
             f"overlong_buffer={buffer} is not allowed: it must be at most max_completion_length="

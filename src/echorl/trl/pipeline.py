@@ -11,16 +11,19 @@ from torch import Tensor
 from echorl.core.miner import EchoMiner
 from echorl.core.rollouts import Rollouts
 from echorl.core.statistics import GroupStatistics
+from echorl.core.steps import StepDelimiters
+from echorl.methods import Method
 from echorl.methods.rules import apply_advantages, apply_token_advantages, excluded_rows, rows_with_gradient
 from echorl.trl.batch import Capture, Sampled
 from echorl.trl.context import Context
 from echorl.trl.dump import Annotated, RolloutDump, add_columns, logged_rows
-from echorl.trl.excluded import exclude
+from echorl.trl.excluded import check_excluded, exclude
 from echorl.trl.loss import EchoTerm
-from echorl.trl.methods.base import MethodHooks
+from echorl.trl.methods.base import MethodHooks, make_hooks
 from echorl.trl.sources import read_entropies
 from echorl.trl.statistics import record
 from echorl.trl.verifiers import Verifiers
+from echorl.trl.without_policy_gradient import check_skip
 
 
 @dataclass
@@ -38,6 +41,34 @@ class Stations:
     def need_entropy(self) -> bool:
         """Whether token entropies are read."""
         return self.miner.config.mines or self.hooks.method.needs_entropy
+
+
+def make_stations(method: Method, verifiers: Verifiers, context: Context) -> Stations:
+    """Return the stations of a run.
+
+    Raises:
+        ValueError: settings that do not go together; the message names them and the way out.
+    """
+    args = context.args
+    config = args.echo_config()
+    check_excluded(args, method)
+    delimiters = None
+    if config.mines:
+        check_skip(context)
+        if args.use_vllm and "logprobs" in (args.generation_kwargs or {}):
+            raise ValueError(
+                "generation_kwargs['logprobs'] corrupts the importance ratios under vLLM (TRL would keep the most "
+                "likely token's log-prob, not the sampled one's): take it out."
+            )
+        delimiters = StepDelimiters.from_tokenizer(context.tokenizer).to(context.comm.device)
+    return Stations(
+        verifiers=verifiers,
+        statistics=GroupStatistics(),
+        hooks=make_hooks(method, context, verifiers),
+        miner=EchoMiner(config, delimiters, mine_demonstrations=args.echo_mine_demonstrations),
+        dump=RolloutDump(),
+        echo=EchoTerm(config),
+    )
 
 
 def process(out: dict[str, Any], capture: Capture, stations: Stations, context: Context) -> Sampled:
@@ -144,7 +175,7 @@ def mine(
     mined = miner(rollouts, entropy, context.comm, draw=context.draw, first_row=capture.first_row)
     out["echo_weights"] = mined.clips.weights
     out["echo_count"] = mined.count.float()
-    has_reward = ~capture.rewards[rollouts.local].isnan().all(1)
+    has_reward = ~rollouts.rewards[rollouts.local].isnan()
     out["echo_has_gradient"] = has_gradient.float() * (rollouts.in_loss.any(1) & has_reward)
     context.log.update(miner.metrics(rollouts, entropy, mined, context.comm))
     batch = Annotated(capture, rollouts, entropy, mined)

@@ -10,7 +10,7 @@ from trl.data_utils import is_conversational
 from echorl.trl.context import Context
 
 
-def check_chat_template(context: Context, datasets: Iterable[Iterable[Mapping[str, Any]]]) -> None:
+def check_chat_template(context: Context, datasets: Iterable[Any]) -> None:
     """Refuse chat messages where there is no chat template; a `rollout_func` renders its prompts itself.
 
     Raises:

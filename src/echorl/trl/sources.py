@@ -5,7 +5,7 @@ A further special case is a further class here (or a refusal), never a condition
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,12 +15,20 @@ from echorl.trl.context import Context
 from echorl.trl.images import image_inputs
 
 
+class Source(Protocol):
+    """A place where entropies come from; `rows` is bool [B], those that are asked for."""
+
+    name: str
+
+    def read(self, out: dict[str, Any], capture: Capture, rows: Tensor, context: Context) -> Tensor | None: ...
+
+
 class OldPass:
     """The pass for the old log-probs, which TRL makes for vLLM's correction or for off-policy steps."""
 
     name = "old_pass"
 
-    def read(self, out: dict[str, Any], capture: Capture, rows: Tensor, context: Context):
+    def read(self, out: dict[str, Any], capture: Capture, rows: Tensor, context: Context) -> Tensor | None:
         """[B, T] of the pass whose log-probs are the batch's old ones; None where there was no such pass."""
         # With PEFT and beta > 0 the reference pass goes through the same model: only identity tells them apart.
         old = out.get("old_per_token_logps")
@@ -32,7 +40,7 @@ class Recorder:
 
     name = "recorder"
 
-    def read(self, out: dict[str, Any], capture: Capture, rows: Tensor, context: Context):
+    def read(self, out: dict[str, Any], capture: Capture, rows: Tensor, context: Context) -> Tensor | None:
         """float32 [B, T], 0 where nothing was recorded; None where the recorder did not see the rollouts wanted."""
         if capture.recorder is None or capture.turns != 1:
             return None
@@ -62,7 +70,7 @@ class ExtraForward:
 
     name = "extra_forward"
 
-    def read(self, out: dict[str, Any], capture: Capture, rows: Tensor, context: Context):
+    def read(self, out: dict[str, Any], capture: Capture, rows: Tensor, context: Context) -> Tensor | None:
         """[B, T], NaN in the rows not asked for."""
         context.log.warn_once(
             "extra_forward", "nothing else computes logits here: EchoRL makes one extra forward a batch."
@@ -101,7 +109,7 @@ class Surprisal:
 
     name = "surprisal"
 
-    def read(self, out: dict[str, Any], capture: Capture, rows: Tensor, context: Context):
+    def read(self, out: dict[str, Any], capture: Capture, rows: Tensor, context: Context) -> Tensor | None:
         """[B, T] in nats, NaN where the engine gave no finite log-prob; ValueError where they do not fit the tokens."""
         logp, ids = out.get("sampling_per_token_logps"), out["completion_ids"]
         if logp is None:
@@ -123,19 +131,19 @@ class Unknown:
 
     name = "none"
 
-    def read(self, out: dict[str, Any], capture: Capture, rows: Tensor, context: Context):
+    def read(self, out: dict[str, Any], capture: Capture, rows: Tensor, context: Context) -> Tensor | None:
         """[B, T], all NaN."""
         ids = out["completion_ids"]
         return torch.full(ids.shape, torch.nan, dtype=torch.float32, device=ids.device)
 
 
-SOURCES = {
+SOURCES: dict[str, tuple[Source, ...]] = {
     "logits": (OldPass(), Recorder(), ExtraForward()),
     "surprisal": (OldPass(), Recorder(), Surprisal()),
 }
 """`echo_entropy_from` -> its sources, in the order in which they are tried."""
 
-FREE = (OldPass(), Recorder(), Unknown())
+FREE: tuple[Source, ...] = (OldPass(), Recorder(), Unknown())
 """Those for a batch whose entropies nothing needs."""
 
 
@@ -150,8 +158,8 @@ def read_entropies(
     """
     for source in SOURCES[context.args.echo_entropy_from] if needed else FREE:
         entropy = source.read(out, capture, rows, context)
-        have = torch.tensor([entropy is not None], device=rows.device)
-        if bool(context.comm.gather(have).all()):
+        is_there = context.comm.gather(torch.tensor([entropy is not None], device=rows.device))
+        if entropy is not None and bool(is_there.all()):
             return entropy, source.name
     raise ValueError(
         "echo_entropy_from='surprisal' finds no log-probs of the sampled tokens: sample with vLLM, let rollout_func "

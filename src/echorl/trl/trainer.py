@@ -15,28 +15,23 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 
 from echorl.core.config import EchoConfig
-from echorl.core.entropy import EntropyRecorder
-from echorl.core.miner import EchoMiner
 from echorl.core.statistics import GroupStatistics
-from echorl.core.steps import StepDelimiters
+from echorl.methods import Method
 from echorl.trl import checkpoint, overlong
 from echorl.trl.batch import Capture, Sampled
 from echorl.trl.card import FolderInCard
 from echorl.trl.communication import AcceleratorCommunication
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.context import Context, RunLog
-from echorl.trl.dump import NO_CLIP, RolloutDump, add_columns
-from echorl.trl.excluded import check_excluded
-from echorl.trl.loss import EchoTerm
-from echorl.trl.methods.base import make_hooks
+from echorl.trl.dump import NO_CLIP, add_columns
 from echorl.trl.micro_batch import MicroBatch
-from echorl.trl.pipeline import Stations, process
+from echorl.trl.pipeline import make_stations, process
 from echorl.trl.prompts import check_chat_template, check_images
 from echorl.trl.recording import recording, should_record
 from echorl.trl.statistics import StatisticsTable, TokenBudget
 from echorl.trl.verifiers import Verifiers, resolve_verifiers
 from echorl.trl.versions import check_vllm
-from echorl.trl.without_policy_gradient import SkipCallback, check_skip
+from echorl.trl.without_policy_gradient import SkipCallback
 
 _SIGNATURE = inspect.signature(GRPOTrainer.__init__)
 
@@ -56,6 +51,10 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         ImportError: `use_vllm` without vLLM, or with a version that TRL does not support.
     """
 
+    args: Any
+    model: Any
+    _buffered_inputs: Any
+
     def __init__(
         self, model: Any, reward_funcs: Any = None, args: EchoGRPOConfig | None = None, *rest: Any, **kwargs: Any
     ) -> None:
@@ -65,7 +64,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         if args.use_vllm:
             check_vllm()
         self._echo_training = False
-        self._echo_capture: Capture | None = None
+        self._echo_capture: Any = None  # a `Capture` while a batch is made
         self._echo_logps: Tensor | None = None
         method = args.load_method()
         given = _SIGNATURE.bind(self, model, reward_funcs, args, *rest, **kwargs).arguments
@@ -76,8 +75,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         evaluation = self.eval_dataset
         datasets = [self.train_dataset, *(evaluation.values() if isinstance(evaluation, dict) else [evaluation])]
         check_chat_template(self._echo_context, [dataset for dataset in datasets if dataset is not None])
-        check_excluded(args, method)
-        self.stations = self._make_stations(args.echo_config(), method)
+        self.stations = make_stations(method, self._make_verifiers(method), self._echo_context)
         self._add_callbacks()
 
     # -- What the stations get to know of this run and of TRL: nothing else reads attributes of the trainer.
@@ -105,40 +103,20 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         """The surroundings of the stations at this moment."""
         return replace(self._echo_context, state=self.state, draw=self._step, score=self.score_tokens)
 
-    def _make_stations(self, config: EchoConfig, method: Any) -> Stations:
-        verifiers = Verifiers(
+    def _make_verifiers(self, method: Method) -> Verifiers:
+        args = self.args
+        names = [name for column, name in enumerate(self.reward_func_names) if column != self._echo_punishment]
+        named = args.success_reward_func_names() or names[: len(names) == 1]
+        needed = args.echo_config().mines or args.max_rollout_tokens or method.needs_verdicts
+        undecided = not named and len(names) > 1 and not needed
+        return Verifiers(
             self.reward_funcs,
             self.reward_func_names,
             self.reward_weights,
-            self._verifier_columns(config, method),
-            config.success_reward,
+            None if undecided else resolve_verifiers(named, list(self.reward_func_names)),
+            args.echo_success_reward,
             getattr(self, "async_loop", None),  # TRL makes one where a function is asynchronous
         )
-        delimiters = None
-        if config.mines:
-            check_skip(self._echo_context)
-            if self.use_vllm and "logprobs" in (self.args.generation_kwargs or {}):
-                raise ValueError(
-                    "generation_kwargs['logprobs'] corrupts the importance ratios under vLLM (TRL would keep the most "
-                    "likely token's log-prob, not the sampled one's): take it out."
-                )
-            delimiters = StepDelimiters.from_tokenizer(self._echo_context.tokenizer).to(self.accelerator.device)
-        return Stations(
-            verifiers=verifiers,
-            statistics=GroupStatistics(),
-            hooks=make_hooks(method, self._echo_context, verifiers),
-            miner=EchoMiner(config, delimiters, mine_demonstrations=self.args.echo_mine_demonstrations),
-            dump=RolloutDump(),
-            echo=EchoTerm(config),
-        )
-
-    def _verifier_columns(self, config: EchoConfig, method: Any) -> list[int] | None:
-        """Return the columns of the reward functions that verify; None where none is named and none is needed."""
-        names = [name for column, name in enumerate(self.reward_func_names) if column != self._echo_punishment]
-        named = self.args.success_reward_func_names() or names[: len(names) == 1]
-        if not named and len(names) > 1 and not (config.mines or self.args.max_rollout_tokens or method.needs_verdicts):
-            return None
-        return resolve_verifiers(named, list(self.reward_func_names))
 
     def _add_callbacks(self) -> None:
         stations = self.stations
@@ -224,9 +202,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         config = getattr(self, "generation_config", None)  # vLLM's has another name
         if not self.stations.need_entropy or not should_record(self.context, config):
             return super()._generate_single_turn(*args, **kwargs)
-        self._echo_capture.turns += 1
-        self._echo_capture.recorder = EntropyRecorder(self.temperature)
-        with recording(self._generating_model(), self._echo_capture.recorder):
+        with recording(self._generating_model(), self._echo_capture.start_recorder(self.temperature)):
             return super()._generate_single_turn(*args, **kwargs)
 
     def _generating_model(self) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ class Verifiers:
 
     def __init__(
         self,
-        functions: Sequence[Callable[..., Any]],
+        functions: Sequence[Any],
         names: Sequence[str],
         weights: Tensor,
         columns: list[int] | None,
@@ -79,14 +79,16 @@ class Verifiers:
         Raises:
             ValueError: a verifier returned something that is no number.
         """
-        columns = {
+        columns: dict[str, Any] = {
             name: [value] for name, value in example.items() if name not in ("prompt", "completion", "completion_ids")
         }
         columns |= {"trainer_state": context.state, "log_extra": _ignore, "log_metric": _ignore}
         given: list[float] = []
         for column in self.columns or []:
             function = self.functions[column]
-            returned = function(prompts=[example["prompt"]], completions=[completion], completion_ids=[ids], **columns)
+            returned: Any = function(
+                prompts=[example["prompt"]], completions=[completion], completion_ids=[ids], **columns
+            )
             if inspect.isawaitable(returned):
                 returned = asyncio.run_coroutine_threadsafe(returned, self.loop).result()
             values = [value for value in as_numbers(returned) if value is not None]

@@ -71,7 +71,7 @@ class FailurePrefixHooks(MethodHooks):
 
     def advantages(self, advantages: Tensor, rollouts: Rollouts, capture: Capture, context: Context) -> Tensor:
         """Return them unchanged; move the shares of the groups that had a prefix, and store new failures."""
-        plan = capture.plan
+        plan: Any = capture.plan
         num_success, num_verdicts = rollouts.num_success.tolist(), rollouts.num_verdicts.tolist()
         for group, key in enumerate(plan.keys):
             if plan.lengths[group]:
@@ -85,7 +85,7 @@ class FailurePrefixHooks(MethodHooks):
         num_success, num_verdicts = rollouts.num_success, rollouts.num_verdicts
         saturated = (num_success < num_verdicts) & (num_success >= self.method.saturated * num_verdicts)
         wanted = (saturated[rollouts.groups.index] & rollouts.has_verdict & ~rollouts.success).tolist()
-        first, pairs = rollouts.local.start, zip(capture.plan.prefixes, capture.completion_ids, strict=True)
+        first, pairs = rollouts.local.start, zip(capture.plan.prefixes or [], capture.completion_ids, strict=True)
         plain = [(first + row, list(ids)) for row, (prefix, ids) in enumerate(pairs) if not prefix]
         # One token at least is left to the policy.
         return [(place, ids[:-1]) for place, ids in plain if wanted[place] and len(ids) > 1]

@@ -42,7 +42,7 @@ class TrackedRateHooks(MethodHooks):
         self.rows = RowKeys(context)
         self.entries: dict[int, Counts] = {}
         self.success_reward = verifiers.success_reward
-        if method.offline is not None:
+        if self.method.offline is not None:
             self._check_offline(context)
 
     def _check_offline(self, context: Context) -> None:
@@ -81,7 +81,7 @@ class TrackedRateHooks(MethodHooks):
 
     def advantages(self, advantages: Tensor, rollouts: Rollouts, capture: Capture, context: Context) -> Tensor:
         """Return verdict - baseline, and count the visit."""
-        plan = capture.plan
+        plan: Any = capture.plan
         counts = [self._counts(key, plan) for key in plan.keys]
         rates = torch.tensor([a / (a + c) if a + c else torch.nan for a, c in counts]).to(rollouts.rewards)
         self._log(rates, plan.keys, context)
