@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -155,7 +156,12 @@ def loss_weights(advantages: Tensor, group: Group, loss_type: str) -> Tensor:
     return weights / group.lengths.unsqueeze(1) if loss_type == "grpo" else weights
 
 
-def _clip(select: str, *, length_norm: str = "clip", by_surprisal: bool = False) -> Weigh:
+def _clip(
+    select: Literal["max_entropy", "min_entropy", "random", "full"],
+    *,
+    length_norm: Literal["clip", "constant"] = "clip",
+    by_surprisal: bool = False,
+) -> Weigh:
     def weigh(group: Group) -> Tensor:
         limit = group.max_new_tokens
         config = EchoConfig(select=select, length_norm=length_norm, max_completion_length=limit, seed=group.seed)
