@@ -271,7 +271,7 @@ def _peft_config(model: ModelConfig) -> Any:
 
 def _name_verifier(settings: Settings, task: Task | None, names: list[str]) -> None:
     """With several functions the task's verifier verifies, unless told otherwise; refuse names that are not there."""
-    from echorl.trl.verdicts import resolve_verifiers
+    from echorl.trl.verifiers import resolve_verifiers
 
     training = settings.training
     if task is not None and len(names) > 1 and not training.success_reward_func_names():

@@ -11,9 +11,11 @@ from echorl.core.config import EchoConfig
 from echorl.core.options import argument, options_of
 from echorl.methods import METHODS, SET_BY_METHODS, Method, load_method, method_settings
 from echorl.support.texts import parse_mapping
-from echorl.trl.sources import SOURCES
 
 _OPTIONS = {each.name: each for each in options_of(EchoConfig)}
+
+ENTROPY_FROM = ("logits", "surprisal")
+"""The values of `echo_entropy_from`."""
 
 
 def _setting(name: str) -> Any:
@@ -109,8 +111,8 @@ class EchoGRPOConfig(GRPOConfig):
         apply_method(self)
         super().__post_init__()
         check_fixed(self)
-        if self.echo_entropy_from not in SOURCES:
-            allowed = ", ".join(map(repr, SOURCES))
+        if self.echo_entropy_from not in ENTROPY_FROM:
+            allowed = ", ".join(map(repr, ENTROPY_FROM))
             raise ValueError(
                 f"echo_entropy_from={self.echo_entropy_from!r} is not allowed: it must be one of {allowed}."
             )

@@ -25,14 +25,14 @@ class MetricsFile(TrainerCallback):
         self.path = Path(path)
         self.resumed_at = 0
 
-    def on_train_begin(self, args, state, control, **kwargs):
+    def on_train_begin(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
         self.resumed_at = state.global_step
         if state.is_world_process_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             kept = [line for line in read_metrics(self.path) if _stays(line, state.global_step)]
             write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
+    def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
         if state.is_world_process_zero and logs:
             kept = {name: value for name, value in logs.items() if not (self.resumed_at and name in OF_ALL_STEPS)}
             with self.path.open("a", encoding="utf-8") as file:

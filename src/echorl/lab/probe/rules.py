@@ -25,7 +25,7 @@ class Group:
 
     Attributes:
         index: of the prompt; feeds the random choices.
-        mask: bool [G, T], true on rollouts' tokens.
+        token_ids: int64 [G, T], the rollouts; mask: bool [G, T], true on their tokens.
         logp, entropy: float32 [G, T].
         steps: int64 [G, T], from `segment_steps`.
         success: bool [G].
@@ -35,6 +35,7 @@ class Group:
     """
 
     index: int
+    token_ids: Tensor
     mask: Tensor
     logp: Tensor
     entropy: Tensor
@@ -75,6 +76,7 @@ def make_group(
     mask = torch.arange(ids.shape[1]) < torch.tensor([len(response) for response in responses]).unsqueeze(1)
     return Group(
         index=index,
+        token_ids=ids,
         mask=mask,
         logp=logp,
         entropy=entropy,

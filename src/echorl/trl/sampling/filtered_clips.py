@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,16 +16,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from echorl.trl.images import IMAGES, TYPES, image_inputs
-from echorl.trl.parts.rows import Rows, batch_of, num_rows, select
+from echorl.trl.micro_batch import MicroBatch
+from echorl.trl.sampling.rows import Rows, batch_of, num_rows, select
 
-if TYPE_CHECKING:
-    from echorl.trl.trainer import EchoGRPOTrainer
-
-KEY = "echo_leftover"
+FILTERED = "echo_filtered"
 """Where a micro-batch holds its share: ids and mask of prompt and completion, weights of the completion, and images."""
 
 
-def make_leftovers(rows: Rows, clips: Tensor, count: int, num_micro_batches: int) -> list[dict[str, Any] | None]:
+def make_shares(rows: Rows, clips: Tensor, count: int, num_micro_batches: int) -> list[dict[str, Any] | None]:
     """One entry a micro-batch, None where it has nothing.
 
     `clips` are this process's rows that hold one; `count` is the largest number of them on any process, to which they
@@ -53,32 +51,43 @@ def _cut(rows: Rows) -> dict[str, Any]:
     }
 
 
-def deal(leftovers: list[dict[str, Any] | None], micro_batches: list[dict[str, Any]]) -> None:
-    """Give each micro-batch its share."""
-    for leftover, batch in zip(leftovers, micro_batches, strict=True):
-        if leftover is not None:
-            batch[KEY] = leftover
+class FilteredClips:
+    """The shares of one generation batch, from its making to its split into micro-batches."""
+
+    def __init__(self) -> None:
+        self.shares: list[dict[str, Any] | None] = []
+
+    def weights(self, batch: dict[str, Any]) -> Tensor:
+        """Return all weights that the loss will see of a generation batch, flat."""
+        more = [share["weights"].flatten() for share in self.shares if share is not None]
+        return torch.cat([batch["echo_weights"].flatten(), *more])
+
+    def deal(self, micro_batches: list[dict[str, Any]]) -> None:
+        """Give each micro-batch, shuffled and split by TRL, its share."""
+        for share, batch in zip(self.shares, micro_batches, strict=False):
+            if share is not None:
+                batch[FILTERED] = share
+        self.shares = []
 
 
-def in_chunks(forward: Callable[..., Tensor], model: Any, share: dict[str, Any], size: int) -> Tensor:
-    """`forward(model, ids, mask, **images)` of a share, with graph.
+def filtered_logps(micro_batch: MicroBatch, score: Callable[..., Tensor]) -> Tensor:
+    """Return the log-probs, with graph, of the micro-batch's share.
 
-    More rows than `size` run in chunks of it, each of which is made again in the backward pass: so the activations of
-    no more than one of them lie beside the policy's, however many clips there are.
+    More rows than a micro-batch run in chunks of it, each of which is made again in the backward pass: so the
+    activations of no more than one of them lie beside the policy's, however many clips there are.
     """
-    ids, mask = share["ids"], share["mask"]
+    share, context = micro_batch.inputs[FILTERED], micro_batch.context
+    ids, mask, width = share["ids"], share["mask"], share["weights"].shape[1]
+    sharded = context.features & {"fsdp", "deepspeed"}  # a forward gathers weights, which backward cannot do
+    size = len(ids) if sharded else context.args.per_device_train_batch_size
     chunks = torch.arange(len(ids), device=ids.device).split(size)
+    model = micro_batch.model
     if len(chunks) == 1:
-        return forward(model, ids, mask, **image_inputs(share["images"], chunks[0]))
+        return score(model, ids, mask, width, **image_inputs(share["images"], chunks[0]))
     # DDP counts the forwards of its wrapper, and must see none within a backward pass.
     inner = model.module if isinstance(model, DistributedDataParallel) else model
-    again = functools.partial(checkpoint, forward, inner, use_reentrant=False)
-    return torch.cat([again(ids[rows], mask[rows], **image_inputs(share["images"], rows)) for rows in chunks])
-
-
-def sharded(trainer: EchoGRPOTrainer) -> bool:
-    """Whether a forward gathers the weights, which it cannot do within a backward pass."""
-    return trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    again = functools.partial(checkpoint, score, inner, use_reentrant=False)
+    return torch.cat([again(ids[rows], mask[rows], width, **image_inputs(share["images"], rows)) for rows in chunks])
 
 
 def with_clips(rows: Rows) -> Tensor:

@@ -1,12 +1,16 @@
-"""What tells one training row from another across visits: a digest of its prompt and columns."""
+"""Keys of training rows: digests of prompt and columns, by which a method recognises a row at its next visit."""
 
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from typing import Any
 
+import torch
 from datasets import IterableDataset
 from trl.trainer.utils import strip_images_from_messages
+
+from echorl.trl.context import Context
 
 COLUMNS = ("image", "images")
 """Where the rows hold images, whose text is an address."""
@@ -36,3 +40,32 @@ def rows_fingerprint(rows: Any) -> str:
     for example in rows.remove_columns([name for name in COLUMNS if name in rows.column_names]):
         whole.update(row_digest(example))
     return whole.hexdigest()
+
+
+class RowKeys:
+    """Keys of the training rows, the same on every process; and whether a checkpoint's are of the same rows."""
+
+    def __init__(self, context: Context) -> None:
+        self.rows, self.method = context.rows, context.args.method
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return rows_fingerprint(self.rows)
+
+    def check(self, fingerprint: str) -> None:
+        """Check that a memory is of these rows.
+
+        Raises:
+            ValueError: it is of others.
+        """
+        if fingerprint != self.fingerprint:
+            raise ValueError(
+                f"the memory of method={self.method!r} in this checkpoint is of other training rows: resume with the "
+                "rows that the run began with, or start a new run from the checkpoint's weights."
+            )
+
+
+def group_keys(rows: list[dict[str, Any]], context: Context) -> list[int]:
+    """Return one key a group, of all processes' rows."""
+    keys = torch.tensor([row_key(example) for example in rows], device=context.comm.device)
+    return context.comm.gather(keys)[:: context.args.num_generations].tolist()

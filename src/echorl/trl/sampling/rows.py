@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor
 
+from echorl.core.communication import Communication
+from echorl.trl.batch import CARRIED, PerToken
 from echorl.trl.images import IMAGES, TYPES, merge_images, pick, split_images
 
 Rows = dict[str, Any]
 """Tensors with as many rows each; of images also lists with an entry a row."""
-
-PADDING: Mapping[str, float | None] = {
-    "prompt_ids": None,  # the padding token
-    "prompt_mask": 0,
-    "completion_ids": None,
-    "completion_mask": 0,
-    "tool_mask": 1,
-    "advantages": 0.0,
-    "old_per_token_logps": 0.0,
-    "sampling_per_token_logps": 0.0,
-    "importance_sampling_ratio": 1.0,
-    "ref_per_token_logps": -1e4,  # far below any log-prob: the KL's exp(ref - logp) must not overflow, inf * 0 is NaN
-    "echo_weights": 0.0,
-    "echo_informative": 0.0,
-    **dict.fromkeys(TYPES, 0),
-}
-"""What a row can be made of, and what a wider row is filled up with (outside the mask, so it counts for nothing)."""
-
-LEFT = ("prompt_ids", "prompt_mask", *TYPES)
 
 NO_ROUNDS = (
     "sample once (method_options: of dapo dynamic_sampling: false, of reinforce_ada max_rounds: 1 and "
@@ -47,7 +28,7 @@ def rows_of(out: dict[str, Any]) -> Rows:
     """
     rows = {key: value for key, value in out.items() if not (isinstance(value, Tensor) and value.dim() == 0)}
     for key in rows:
-        if key not in PADDING and key not in IMAGES:
+        if key not in CARRIED and key not in IMAGES:
             raise ValueError(f"rounds of sampling cannot carry {key!r} from one to the next: {NO_ROUNDS}")
     for key in rows.keys() & set(TYPES):
         rows[key], later = rows[key].split([out["prompt_ids"].shape[1], out["completion_ids"].shape[1]], 1)
@@ -102,8 +83,10 @@ def _join_tensors(key: str, tensors: list[Tensor], pad_token_id: int) -> Tensor:
     if tensors[0].dim() == 1:
         return torch.cat(tensors)
     width = max(tensor.shape[1] for tensor in tensors)
-    fill = pad_token_id if PADDING[key] is None else PADDING[key]
-    return torch.cat([_widen(tensor, width, fill, left=key in LEFT) for tensor in tensors])
+    kind = CARRIED[key]
+    assert isinstance(kind, PerToken)
+    fill = pad_token_id if kind.pad is None else kind.pad
+    return torch.cat([_widen(tensor, width, fill, left=kind.left) for tensor in tensors])
 
 
 def _widen(tensor: Tensor, width: int, fill: float, *, left: bool) -> Tensor:
@@ -113,7 +96,7 @@ def _widen(tensor: Tensor, width: int, fill: float, *, left: bool) -> Tensor:
     return torch.cat([more, tensor] if left else [tensor, more], 1)
 
 
-def even_out(rows: Rows, counts: list[int], size: int, process: int, pad_token_id: int) -> Rows:
+def even_out(rows: Rows, counts: list[int], size: int, pad_token_id: int, comm: Communication) -> Rows:
     """This process's `rows` up to `size`, and what other processes have beyond it where this one has fewer.
 
     `counts` are the rows of all processes, at most `size` each on average; so none is lost.
@@ -121,12 +104,11 @@ def even_out(rows: Rows, counts: list[int], size: int, process: int, pad_token_i
     if max(counts) <= size:
         return rows
     device = rows["completion_ids"].device
-    pool = join(gather_object([_to(select(rows, slice(size, None)), "cpu")]), pad_token_id)
+    pool = join(comm.gather_objects([_to(select(rows, slice(size, None)), "cpu")]), pad_token_id)
     missing = [max(0, size - count) for count in counts]
-    first = sum(missing[:process])
-    received = select(pool, slice(first, first + missing[process]))
-    own = select(rows, slice(size))
-    return join([own, _to(received, device)], pad_token_id)
+    first = sum(missing[: comm.rank])
+    received = select(pool, slice(first, first + missing[comm.rank]))
+    return join([select(rows, slice(size)), _to(received, device)], pad_token_id)
 
 
 def _to(value: Any, device: Any) -> Any:

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from trl.rewards import get_soft_overlong_punishment
 
-if TYPE_CHECKING:
-    from echorl.methods import Method
-    from echorl.trl.config import EchoGRPOConfig
+from echorl.methods import Method
 
 CLASSES = "reward_processing_classes"
 
 
 @contextmanager
 def punishing(
-    args: EchoGRPOConfig, method: Method, reward_funcs: Any, others: dict[str, Any]
+    args: Any, method: Method, reward_funcs: Any, others: dict[str, Any]
 ) -> Iterator[tuple[Any, dict[str, Any], int | None]]:
-    """The reward functions with the punishment after them, TRL's other arguments, and its place (None: no punishment).
+    """Yield the reward functions with the punishment after them, TRL's other arguments, and its place (None: none).
 
     Meanwhile `args.reward_weights`, where given, has a weight of 1 for it; then it is the user's again.
 
     Raises:
         ValueError: the buffer is longer than a completion, or the user has the punishment already.
     """
-    buffer = method.buffer_of(args.max_completion_length)
+    buffer = method.overlong_tokens(args.max_completion_length)
     if not buffer:
         yield reward_funcs, others, None
         return
@@ -46,7 +44,7 @@ def punishing(
         args.reward_weights = weights
 
 
-def _check(args: EchoGRPOConfig, buffer: int, names: list[str | None], own: str) -> None:
+def _check(args: Any, buffer: int, names: list[str | None], own: str) -> None:
     if buffer > args.max_completion_length:
         raise ValueError(
             f"overlong_buffer={buffer} is not allowed: it must be at most max_completion_length="
@@ -60,6 +58,6 @@ def _check(args: EchoGRPOConfig, buffer: int, names: list[str | None], own: str)
 
 
 def only_with_others(rewards: Tensor, column: int) -> Tensor:
-    """Rewards [N, F] with NaN in `column` where no other function gave one: a punishment alone is no reward."""
+    """Return rewards [N, F] with NaN in `column` where no other function gave one: a punishment alone is no reward."""
     others = torch.cat([rewards[:, :column], rewards[:, column + 1 :]], 1)
     return rewards.index_fill(0, others.isnan().all(1).nonzero().flatten(), torch.nan)
