@@ -203,7 +203,7 @@ class EntropyRecorder:
         return scores
 
     def _entropy(self, rows: Tensor) -> Tensor:
-        """Return the entropies of a chunk. The intermediates stay in place: on a CPU new ones cost more than the arithmetic."""
+        """Return a chunk's entropies. Intermediates stay in place: on a CPU new ones cost more than the arithmetic."""
         if not self._scratch or len(self._scratch[0]) < len(rows):
             self._scratch = [torch.empty_like(rows, dtype=torch.float32) for _ in range(2)]
         shifted, weights = (tensor[: len(rows)] for tensor in self._scratch)

@@ -25,7 +25,7 @@ TYPES = ("token_type_ids", "mm_token_type_ids")
 
 
 def image_inputs(batch: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
-    """Return what a forward of `rows` (int64) takes besides ids and mask, as TRL's scoring names it; {} for a text model."""
+    """Return a forward's inputs for `rows` (int64) besides ids and mask, as TRL names them; {} for a text model."""
     chosen = {key: value[rows] for key, value in batch.items() if key in TYPES}
     own = {key: pick(value, rows) for key, value in split_images(batch).items()}
     if sum(own.get("num_images", [0])):  # transformers takes no empty tensor of images

@@ -33,7 +33,7 @@ def row_key(example: dict[str, Any]) -> int:
 
 
 def rows_fingerprint(rows: Any) -> str:
-    """Return the digest of all training rows in their order; empty for streamed rows, which cannot be gone through beforehand."""
+    """Return the digest of all training rows in their order; empty for streamed rows."""
     if isinstance(rows, IterableDataset):
         return ""
     whole = hashlib.blake2b(digest_size=16)
