@@ -98,8 +98,8 @@ def progress(checkpoint: Path) -> dict[str, int]:
 
 def _progress(checkpoint: Path, own: Mapping[str, Any]) -> dict[str, int]:
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    ledger = own.get("statistics", {"tokens": {}})
-    return {"updates": state["global_step"], "rollout_tokens": sum(ledger["tokens"].values())}
+    statistics = own.get("statistics", {"tokens": {}})
+    return {"updates": state["global_step"], "rollout_tokens": sum(statistics["tokens"].values())}
 
 
 def _own_state(checkpoint: Path) -> dict[str, Any]:

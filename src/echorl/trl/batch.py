@@ -1,4 +1,4 @@
-"""What belongs to one generation batch: the plan of its rows, what hooks capture of it, and the keys it carries on."""
+"""One generation batch: the plan of its rows, the capture of its making, and the keys that it carries on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from echorl.core.rollouts import Rollouts
 from echorl.trl.images import TYPES
 
 Generated = list[Any]
-"""What TRL's `_generate` returns; by position: PROMPT_IDS, COMPLETION_IDS, TOOL_MASK, COMPLETIONS, LOGPROBS."""
+"""Result of TRL's `_generate`; by position: PROMPT_IDS, COMPLETION_IDS, TOOL_MASK, COMPLETIONS, LOGPROBS."""
 PROMPT_IDS, COMPLETION_IDS, TOOL_MASK, COMPLETIONS, LOGPROBS = range(5)
 
 
@@ -28,7 +28,7 @@ class Demonstration(NamedTuple):
 
 @dataclass(kw_only=True)
 class Plan:
-    """What the rollouts of a batch begin with, and which give way to a demonstration (of this process's B rows).
+    """Prefixes of a batch's rollouts, and demonstrations in the place of some (of this process's B rows).
 
     Attributes:
         prefixes: one for each row, the tokens that its completion begins with; None: there are none.
@@ -91,7 +91,7 @@ class Plan:
 
 @dataclass(kw_only=True)
 class Capture:
-    """What hooks see of a generation batch (or a round of one) while TRL makes it; this process's B rollouts.
+    """Record of the making of a generation batch (or a round of one); this process's B rollouts.
 
     Attributes:
         first_row: rollouts of all processes in earlier rounds of this batch.

@@ -1,4 +1,4 @@
-"""What EchoRL (and TRL's generation buffer) must remember so that a resumed run equals one that was never stopped."""
+"""State of EchoRL and of TRL's generation buffer in a checkpoint: a resumed run equals one that was never stopped."""
 
 from __future__ import annotations
 

@@ -81,15 +81,15 @@ class EchoGRPOConfig(GRPOConfig):
     )
     echo_mine_demonstrations: bool = argument(False, "Let an expert's trace in a group (LUFFY) give an EchoClip, too.")
 
-    loss_type: str | None = _trl_setting("loss_type")
-    scale_rewards: str | None = _trl_setting("scale_rewards")
-    importance_sampling_level: str | None = _trl_setting("importance_sampling_level")
-    epsilon: float | None = _trl_setting("epsilon")
+    loss_type: str | None = _trl_setting("loss_type")  # type: ignore[assignment]
+    scale_rewards: str | None = _trl_setting("scale_rewards")  # type: ignore[assignment]
+    importance_sampling_level: str | None = _trl_setting("importance_sampling_level")  # type: ignore[assignment]
+    epsilon: float | None = _trl_setting("epsilon")  # type: ignore[assignment]
     epsilon_high: float | None = _trl_setting("epsilon_high")
-    beta: float | None = _trl_setting("beta")
-    use_bias_correction_kl: bool | None = _trl_setting("use_bias_correction_kl")
-    entropy_coef: float | None = _trl_setting("entropy_coef")
-    top_entropy_quantile: float | None = _trl_setting("top_entropy_quantile")
+    beta: float | None = _trl_setting("beta")  # type: ignore[assignment]
+    use_bias_correction_kl: bool | None = _trl_setting("use_bias_correction_kl")  # type: ignore[assignment]
+    entropy_coef: float | None = _trl_setting("entropy_coef")  # type: ignore[assignment]
+    top_entropy_quantile: float | None = _trl_setting("top_entropy_quantile")  # type: ignore[assignment]
 
     method: str | None = argument(
         None,

@@ -1,4 +1,4 @@
-"""What users see of single rollouts: Parquet dumps with steps, entropies and clips; TRL's table of completions."""
+"""Views of single rollouts: Parquet dumps with steps, entropies and clips; TRL's table of completions."""
 
 from __future__ import annotations
 

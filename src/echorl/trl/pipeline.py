@@ -39,7 +39,7 @@ class Stations:
 
     @property
     def need_entropy(self) -> bool:
-        """Whether token entropies are read."""
+        """True where token entropies are read."""
         return self.miner.config.mines or self.hooks.method.needs_entropy
 
 

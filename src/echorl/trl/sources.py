@@ -1,4 +1,4 @@
-"""Where a generation batch's token entropies come from: one class a source, tried in order, the first that has them.
+"""Sources of a generation batch's token entropies: a class for each; the first in order that has them is taken.
 
 A further special case is a further class here (or a refusal), never a condition in the trainer.
 """
@@ -144,7 +144,7 @@ SOURCES: dict[str, tuple[Source, ...]] = {
 """`echo_entropy_from` -> its sources, in the order in which they are tried."""
 
 FREE: tuple[Source, ...] = (OldPass(), Recorder(), Unknown())
-"""Those for a batch whose entropies nothing needs."""
+"""Sources for a batch whose entropies nothing needs."""
 
 
 def read_entropies(

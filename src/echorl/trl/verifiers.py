@@ -90,7 +90,7 @@ class Verifiers:
                 prompts=[example["prompt"]], completions=[completion], completion_ids=[ids], **columns
             )
             if inspect.isawaitable(returned):
-                returned = asyncio.run_coroutine_threadsafe(returned, self.loop).result()
+                returned = asyncio.run_coroutine_threadsafe(returned, self.loop).result()  # type: ignore[arg-type]
             values = [value for value in as_numbers(returned) if value is not None]
             check_finite(torch.tensor(values, dtype=torch.float32).unsqueeze(1), [self.names[column]])
             given += values

@@ -18,7 +18,7 @@ from echorl.trl.sampling.row_keys import row_digest
 from echorl.trl.verifiers import Verifiers
 
 OUTCOMES = ("used", "missing", "too_long", "wrong")
-"""What becomes of a group's demonstration, logged as its share of groups, `method/trace_...`."""
+"""Outcomes for a group's demonstration, each logged as its share of groups, `method/trace_...`."""
 
 
 class TraceHooks(MethodHooks):

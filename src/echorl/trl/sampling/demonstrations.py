@@ -10,7 +10,7 @@ from echorl.tasks.demonstrations import COLUMNS, demonstration_text, find_column
 from echorl.trl.context import Context
 
 THINK = "<think>\n"
-"""How traces of reasoning models begin, and the prompts of chat templates for such models end."""
+"""Beginning of the traces of reasoning models, and end of the prompts of their chat templates."""
 
 
 def check_demonstrations(context: Context) -> str:

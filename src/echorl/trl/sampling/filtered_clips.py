@@ -20,7 +20,7 @@ from echorl.trl.micro_batch import MicroBatch
 from echorl.trl.sampling.rows import Rows, batch_of, num_rows, select
 
 FILTERED = "echo_filtered"
-"""Where a micro-batch holds its share: ids and mask of prompt and completion, weights of the completion, and images."""
+"""Key of a micro-batch's share: ids and mask of prompt and completion, weights of the completion, and images."""
 
 
 def make_shares(rows: Rows, clips: Tensor, count: int, num_micro_batches: int) -> list[dict[str, Any] | None]:

@@ -13,11 +13,11 @@ from trl.trainer.utils import strip_images_from_messages
 from echorl.trl.context import Context
 
 COLUMNS = ("image", "images")
-"""Where the rows hold images, whose text is an address."""
+"""Columns of images, whose text is an address."""
 
 
 def row_digest(example: dict[str, Any], *texts: str) -> bytes:
-    """16 bytes of the row and these texts; images are left out.
+    """Return 16 bytes for the row and these texts; images do not count.
 
     "Find x." is the prompt of many rows with images, whose answers differ: the other columns tell them apart.
     """
@@ -33,7 +33,7 @@ def row_key(example: dict[str, Any]) -> int:
 
 
 def rows_fingerprint(rows: Any) -> str:
-    """Of all training rows in their order; empty for streamed rows, which cannot be gone through beforehand."""
+    """Return the digest of all training rows in their order; empty for streamed rows."""
     if isinstance(rows, IterableDataset):
         return ""
     whole = hashlib.blake2b(digest_size=16)

@@ -21,7 +21,7 @@ NO_ROUNDS = (
 
 
 def rows_of(out: dict[str, Any]) -> Rows:
-    """What of TRL's batch has rows, `tool_mask` always among them; images apart, TYPES of the prompts alone.
+    """Return the entries of TRL's batch that have rows, `tool_mask` always among them; TYPES of the prompts only.
 
     Raises:
         ValueError: there is something that cannot be carried.
@@ -73,7 +73,7 @@ def _join(key: str, values: list[Any], pad_token_id: int) -> Any:
 
 
 def _join_images(key: str, tensors: list[Tensor]) -> Tensor:
-    """Of models that pad a batch's images to one size."""
+    """Return joined images of models that pad a batch's images to one size."""
     if len({tensor.shape[1:] for tensor in tensors}) > 1:
         raise ValueError(f"the {key!r} of rounds of sampling have other sizes and cannot be joined: {NO_ROUNDS}")
     return torch.cat(tensors)
