@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from echorl.lab.probe import Plan
+from echorl.lab.probe.plan import Plan
 from echorl.lab.probe.rules import vector_names
 from echorl.support.folder import Parts
 from tests.lab.probe.bandit import Bandit, make_checkpoint, make_work, row_of, run
