@@ -86,6 +86,25 @@ def is_text(value: Any) -> bool:
     return True
 
 
+def parse_mapping(name: str, value: dict[str, Any] | str | None, example: str) -> dict[str, Any]:
+    """Return the mapping of an option that may be written as JSON; an empty one where there is none.
+
+    Raises:
+        ValueError: it is neither; the message names the option and has the example.
+
+    >>> parse_mapping("task_options", '{"chat": true}', "")
+    {'chat': True}
+    """
+    if isinstance(value, str):
+        try:
+            value = parse_json(value)
+        except ValueError as error:
+            raise ValueError(f"{name}={value!r} is not JSON ({error}): write e.g. '{example}'.") from None
+    if value is not None and not isinstance(value, dict):
+        raise ValueError(f"{name}={value!r} is not a mapping of option names to values.")
+    return value or {}
+
+
 def problem_of_text(text: str) -> str | None:
     """Return advice on an option's text that is blank, or that no file could hold; None on any other.
 
