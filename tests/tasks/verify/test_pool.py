@@ -427,7 +427,7 @@ def test_a_worker_whose_scorer_changed_is_not_used_again(fake_pool: Pool, functi
 def test_a_missing_package_is_one_clear_error() -> None:
     with pytest.raises(ImportError, match=r"grading needs nix: pip install 'echorl\[tasks\]'"):
         Pool("nix").call_each("latex_value", [("1",)], timeout=5)
-    with pytest.raises(ValueError, match="num_workers 0 can grade nothing; give 1 or more"):
+    with pytest.raises(ValueError, match="num_workers 0 leaves no worker to grade; give 1 or more"):
         Pool("math_verify", num_workers=0)
 
 
