@@ -123,7 +123,7 @@ def write_value(path: Path, key: Mapping[str, Any], value: Any) -> None:
 
 
 def stored(path: Path, key: Mapping[str, Any]) -> Any:
-    """Return the value in a file of `write_value`; None where there is none under this key, or it was changed since."""
+    """Return the value of a JSON file; None under another key, or where it was changed since `write_value` wrote it."""
     record = read_json(path)
     if record is None or record.get("key") != key:
         return None
@@ -136,7 +136,7 @@ def cached(path: Path, key: Mapping[str, Any], make: Callable[[], Any]) -> Any:
     value = stored(path, key)
     if value is None:
         value = make()
-        write_value(path, key, value)
+        write_json(path, {"key": dict(key), "value": value})
     return value
 
 
