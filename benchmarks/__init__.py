@@ -1,1 +1,1 @@
-"""What is timed, against what, in one run. `python -m benchmarks` runs all; see README.md."""
+"""Measurements of echorl against alternatives. `python -m benchmarks` runs all of them; see README.md."""

@@ -1,4 +1,4 @@
-"""Run every benchmark, each in a process of its own; stops at the first that fails."""
+"""Run every benchmark in a separate process; stop at the first failure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 HELPERS = {"__main__", "measure", "results", "rivals"}
-"""And `rivals`, which draws stored runs: `make rivals`."""
+"""Modules that measure nothing; `make rivals` runs `rivals`, which draws stored runs."""
 
 
 def main() -> None:
+    """Run the benchmarks one after another."""
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         if module.name not in HELPERS and not module.ispkg:
             print(f"== {module.name}", flush=True)

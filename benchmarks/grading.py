@@ -1,12 +1,12 @@
-"""The grader pool: speed on real rollouts against calls in this process, and what hostile answers do to it.
+"""Measurements of the grader pool: speed on real rollouts, and the effect of hostile answers.
 
-    python -m benchmarks.grading [--rollouts qwen25_math_100x8.jsonl] [--repeats 15] [--golds FOLDER]
+    python -m benchmarks.grading [--rollouts qwen25_math_100x8.jsonl] [--repeats 15] [--reference-answers FOLDER]
                                  [--timeout 5] [--memory_mb 1024]
 
-`rollouts`: JSON lines with `solution`, `answer` and `correct`; each is a pair for math-verify, with one more space than
-the one before, so that no cache of the pool answers. The workers are started before the clock. `golds`: a folder with
-the files that `tests/tasks/verify/golds.py` reads; all are validated. Without both the hostile part alone is run: each
-text of `tests/tasks/verify/hostile.py` between right answers that only math-verify finds right.
+`--rollouts`: JSON lines with `solution`, `answer` and `correct`. Each is a pair for math-verify, and has one more space
+than the one before, so that the pool's cache has no answer. The workers start before the clock. `--reference-answers`:
+a folder with the files that `tests/tasks/verify/reference_answers.py` reads; all of them are validated. The hostile
+part always runs: each text of `tests/tasks/verify/hostile.py` between right answers that math-verify has to compare.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from benchmarks.results import write_csv
 from echorl.tasks.verify import GRADERS, MathGrader, Pool, Verdict
 from echorl.tasks.verify.worker_math import math_equal
 from tests.tasks.verify import hostile
-from tests.tasks.verify.golds import golds_of
+from tests.tasks.verify.reference_answers import reference_answers_of
 
 Pair = tuple[str, str]
 Row = dict[str, object]
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """(gold, answer) of each rollout with a box, all different as texts."""
+    """Pairs (reference answer, answer) of the rollouts with a box, all different as texts."""
     rows = [json.loads(line) for line in path.open(encoding="utf-8")]
     pairs = [(row["answer"], GRADERS["math"].read(row["solution"])) for row in rows]
-    return [(gold, answer + " " * n) for n, (gold, answer) in enumerate(pairs) if answer]
+    return [(reference, answer + " " * n) for n, (reference, answer) in enumerate(pairs) if answer]
 
 
 def time_rollouts(pairs: list[Pair], repeats: int) -> list[Row]:
-    """Serial, in two halves, with one worker and with two, in turn, `repeats` times; all give the same verdicts."""
+    """Rows for calls in this process, in two forked processes, by one worker and by two; all results are equal."""
     pools = {count: Pool("math_verify", num_workers=count, cache_size=0) for count in (1, 2)}
     ways: dict[str, Callable[[], list[bool]]] = {"serial": lambda: [math_equal(*pair) for pair in pairs]}
     halves = ways["two processes without a pool"] = Halves(pairs)
@@ -51,7 +51,7 @@ def time_rollouts(pairs: list[Pair], repeats: int) -> list[Row]:
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
         way()
-    gc.freeze()  # else collections walk what torch has imported, in this process alone, and serial looks slow
+    gc.freeze()  # else collections walk torch's modules in this process alone, which slows the serial calls
     for _ in range(repeats):
         results = []
         for name, way in ways.items():
@@ -59,8 +59,8 @@ def time_rollouts(pairs: list[Pair], repeats: int) -> list[Row]:
             results.append(way())
             seconds[name].append(time.perf_counter() - start)
         assert all(result == results[0] for result in results)
-    for one in (*pools.values(), halves):
-        one.close()
+    for caller in (*pools.values(), halves):
+        caller.close()
     serial = statistics.median(seconds["serial"])
     return [
         {
@@ -75,7 +75,7 @@ def time_rollouts(pairs: list[Pair], repeats: int) -> list[Row]:
 
 
 class Halves:
-    """What two workers could do at best on this machine: a half each in two forked processes, told when to begin."""
+    """The best that two workers can do on this machine: two forked processes with half of the pairs each."""
 
     def __init__(self, pairs: list[Pair]) -> None:
         fork = multiprocessing.get_context("fork")
@@ -98,35 +98,38 @@ class Halves:
         return [verdict for pipe in self.pipes for verdict in pipe.recv()]
 
     def close(self) -> None:
+        """End the processes."""
         for pipe, process in zip(self.pipes, self.processes, strict=True):
             pipe.send(False)
             process.join()
 
 
 def call(pool: Pool, pairs: list[Pair]) -> list[bool]:
+    """Results of math-verify by a pool."""
     return [outcome.value for outcome in pool.call_each("math_equal", pairs, timeout=30)]
 
 
 def time_overhead(calls: int = 20_000) -> Row:
-    """CPU time of a call that does nothing, since its function does not exist: the pool's own part."""
+    """Row with the pool's own CPU time: that of a call whose function does not exist."""
     pool = Pool("math_verify", num_workers=1, cache_size=0)
     call(pool, [("1", "x")])
     (pid,) = children()
     start, start_worker = sum(os.times()[:2]), cpu_seconds(pid)
     pool.call_each("nothing", [("\\frac{1}{2}", str(n)) for n in range(calls)], timeout=30)
-    caller, its_worker = sum(os.times()[:2]) - start, cpu_seconds(pid) - start_worker
+    caller, worker = sum(os.times()[:2]) - start, cpu_seconds(pid) - start_worker
     pool.close()
-    microseconds = {"caller_us": round(caller / calls * 1e6, 1), "worker_us": round(its_worker / calls * 1e6, 1)}
+    microseconds = {"caller_us": round(caller / calls * 1e6, 1), "worker_us": round(worker / calls * 1e6, 1)}
     return {"what": "a call of nothing, CPU time", "texts": calls, **microseconds}
 
 
 def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has used (Linux)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def time_grader(path: Path) -> Row:
-    """The grader as it is used: equal texts at once, equal pairs once."""
+    """Row for the grader with its shortcut for equal texts and its cache."""
     rows = [json.loads(line) for line in path.open(encoding="utf-8")]
     pool = Pool("math_verify", num_workers=2)
     call(pool, [("1", "x"), ("1", "y")])
@@ -138,29 +141,33 @@ def time_grader(path: Path) -> Row:
     return {"what": "grader, pool of 2", "texts": len(rows), "seconds": round(seconds, 3), "agree": agree}
 
 
-def validate_golds(folder: Path) -> list[Row]:
-    """Own answers refused and others' accepted, of every file; each of them is printed."""
+def validate_reference_answers(folder: Path) -> list[Row]:
+    """Rows with the counts of each file's validation; its slips are printed."""
     rows: list[Row] = []
-    for name, (grader, golds) in golds_of(folder).items():
+    for name, (grader, reference_answers) in reference_answers_of(folder).items():
         start = time.perf_counter()
-        found = GRADERS[grader].validate(golds)
-        for slip in found.slips:
+        validation = GRADERS[grader].validate(reference_answers)
+        for slip in validation.slips:
             print(slip)
-        row = {"what": f"golds, {name}", "texts": found.own, "seconds": round(time.perf_counter() - start, 1)}
-        rows.append({**row, "own_accepted": found.own_accepted, "others_accepted": found.other_accepted})
-        rows[-1]["others"] = found.other
+        row = {
+            "what": f"reference answers, {name}",
+            "texts": validation.right,
+            "seconds": round(time.perf_counter() - start, 1),
+        }
+        rows.append({**row, "own_accepted": validation.right_accepted, "others_accepted": validation.wrong_accepted})
+        rows[-1]["others"] = validation.wrong
     return rows
 
 
 def grade_hostile(timeout: float, memory_limit: int) -> list[Row]:
-    """One row a reason: how many texts, and in the first the whole time and the workers' peak memory."""
+    """A row for all texts with the time and the workers' peak memory, and a row for each reason."""
     corpus = hostile.all_completions()
     texts = [text for n, (_, bad) in enumerate(corpus) for text in (bad, right_answer(n))]
     pool = Pool("math_verify", num_workers=2, memory_limit=memory_limit)
     call(pool, [("1", "x"), ("1", "y")])
     with peak_memory() as peaks:
         start = time.perf_counter()
-        verdicts = MathGrader(timeout=timeout, pool=pool).grade(texts, [hostile.GOLD] * len(texts))
+        verdicts = MathGrader(timeout=timeout, pool=pool).grade(texts, [hostile.REFERENCE] * len(texts))
         seconds = time.perf_counter() - start
     pool.close()
     assert all(verdict.score == 1.0 for verdict in verdicts[1::2]), "a neighbour was lost"
@@ -170,22 +177,24 @@ def grade_hostile(timeout: float, memory_limit: int) -> list[Row]:
 
 
 def by_reason(verdicts: list[Verdict]) -> list[Row]:
+    """A row for each reason, with the number of its texts."""
     reasons = Counter(verdict.reason or "compared" for verdict in verdicts)
     return [{"what": f"hostile, {reason}", "texts": count} for reason, count in reasons.most_common()]
 
 
 def right_answer(n: int) -> str:
-    return f"\\boxed{{\\frac{{{int(hostile.GOLD) * (n + 2)}}}{{{n + 2}}}}}"
+    """A right answer to the hostile texts' question, different for each n."""
+    return f"\\boxed{{\\frac{{{int(hostile.REFERENCE) * (n + 2)}}}{{{n + 2}}}}}"
 
 
 @contextmanager
 def peak_memory() -> Iterator[dict[int, int]]:
-    """Process id -> the most resident memory, in bytes, that each child had so far (Linux)."""
+    """Process id -> largest resident memory of each child so far, in bytes (Linux)."""
     peaks: dict[int, int] = {0: 0}
-    over = threading.Event()
+    end = threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.02):
+        while not end.wait(0.02):
             for pid in children():
                 peaks[pid] = max(peaks.get(pid, 0), resident_peak(pid))
 
@@ -194,19 +203,21 @@ def peak_memory() -> Iterator[dict[int, int]]:
     try:
         yield peaks
     finally:
-        over.set()
+        end.set()
         thread.join()
 
 
 def children() -> list[int]:
-    found: list[int] = []
+    """Ids of the child processes (Linux)."""
+    pids: list[int] = []
     for file in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
-        with suppress(FileNotFoundError):  # the thread has ended since
-            found += map(int, file.read_text().split())
-    return found
+        with suppress(FileNotFoundError):  # the thread has ended in the meantime
+            pids += map(int, file.read_text().split())
+    return pids
 
 
 def resident_peak(pid: int) -> int:
+    """Largest resident memory of a process in bytes (Linux); 0 after its end."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
@@ -215,18 +226,19 @@ def resident_peak(pid: int) -> int:
 
 
 def main() -> None:
+    """Run the measurements and write `results/grading.csv`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rollouts", type=Path)
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--golds", type=Path)
+    parser.add_argument("--reference-answers", type=Path)
     parser.add_argument("--timeout", type=float, default=5.0)
     parser.add_argument("--memory_mb", type=int, default=1024)
     args = parser.parse_args()
     rows: list[Row] = []
     if args.rollouts is not None:
         rows += [*time_rollouts(read_pairs(args.rollouts), args.repeats), time_grader(args.rollouts), time_overhead()]
-    if args.golds is not None:
-        rows += validate_golds(args.golds)
+    if args.reference_answers is not None:
+        rows += validate_reference_answers(args.reference_answers)
     rows += grade_hostile(args.timeout, args.memory_mb * 2**20)
     for row in rows:
         print(row, flush=True)

@@ -1,9 +1,9 @@
-"""`logp_and_entropy` against log-softmax, gather and entropy written out: time and peak memory, forward and backward.
+"""Time and peak memory of `logp_and_entropy` against separate log-softmax, gather and entropy, forward and backward.
 
     python -m benchmarks.logp_entropy [--megabytes 128] [--threads 1] [--repeats 5] [--no-sweep]
 
-At three vocabulary sizes (SmolLM2 has 49,152 tokens, Qwen2 151,936), float32 and bfloat16. Peak memory is what
-torch's allocator held beyond the logits. The sweep over CHUNK_ELEMENTS is what its value was picked by.
+It measures three vocabulary sizes (SmolLM2 has 49,152 tokens, Qwen2 151,936), in float32 and bfloat16. Peak memory is
+the memory of torch's allocator in addition to the logits. The value of CHUNK_ELEMENTS was chosen by the sweep.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ Scorer = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def one_pass(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and entropies by echorl."""
     return logp_and_entropy(logits, targets, temperature=TEMPERATURE)
 
 
@@ -33,22 +34,24 @@ def separate(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """The log-probabilities with a graph, then the entropies without one, all positions at once."""
     logp = (logits.float() / TEMPERATURE).log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
     with torch.no_grad():
-        every = (logits.float() / TEMPERATURE).log_softmax(-1)
-        entropy = -(every.exp() * every).sum(-1)
+        all_logp = (logits.float() / TEMPERATURE).log_softmax(-1)
+        entropy = -(all_logp.exp() * all_logp).sum(-1)
     return logp, entropy
 
 
 def forward(scorer: Scorer, logits: Tensor, targets: Tensor) -> Callable[[], object]:
+    """A call of the forward pass."""
     detached = logits.detach()
     return lambda: scorer(detached, targets)
 
 
 def forward_and_backward(scorer: Scorer, logits: Tensor, targets: Tensor) -> Callable[[], object]:
+    """A call of the forward and the backward pass."""
     return lambda: torch.autograd.grad(scorer(logits, targets)[0].sum(), logits)
 
 
 def make_logits(vocab_size: int, dtype: torch.dtype, megabytes: int) -> tuple[Tensor, Tensor]:
-    """As many positions as fit into `megabytes` of float32."""
+    """Random logits and targets, as many positions as fit into `megabytes` of float32."""
     generator = torch.Generator().manual_seed(0)
     num = megabytes * (1 << 20) // (4 * vocab_size)
     logits = (torch.randn(num, vocab_size, generator=generator) * 3).to(dtype).requires_grad_()
@@ -56,6 +59,7 @@ def make_logits(vocab_size: int, dtype: torch.dtype, megabytes: int) -> tuple[Te
 
 
 def measure(scorer: Scorer, logits: Tensor, targets: Tensor, repeats: int) -> dict[str, object]:
+    """Row with the time and the peak memory of a scorer."""
     row: dict[str, object] = {
         "what": scorer.__name__,
         "vocab_size": logits.shape[1],
@@ -72,10 +76,11 @@ def measure(scorer: Scorer, logits: Tensor, targets: Tensor, repeats: int) -> di
 
 
 def main() -> None:
+    """Run the measurements and write `results/logp_entropy.csv`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("megabytes", 128), ("threads", 1), ("repeats", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--no-sweep", action="store_true", help="leave CHUNK_ELEMENTS as it is")
+    parser.add_argument("--no-sweep", action="store_true", help="measure the current CHUNK_ELEMENTS alone")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     chosen, rows = module.CHUNK_ELEMENTS, []

@@ -1,4 +1,4 @@
-"""Seconds and peak memory of a function."""
+"""Time and peak memory of a function."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def median_seconds(function: Callable[[], object], repeats: int, *, warm_up: bool = True) -> float:
+    """Median time of a call over `repeats` calls."""
     if warm_up:
         function()
     seconds = []
@@ -21,13 +22,13 @@ def median_seconds(function: Callable[[], object], repeats: int, *, warm_up: boo
 
 
 def peak_bytes(function: Callable[[], object]) -> int:
-    """The most CPU memory that `function` held at once beyond what was there, as torch's allocator saw it."""
+    """Peak of the CPU memory that `function` took in addition, by torch's allocator."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        kept = function()
+        result = function()
     changes = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
-    held = peak = 0
+    size = peak = 0
     for event in sorted(changes, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    del kept
+        size += event.nbytes()
+        peak = max(peak, size)
+    del result
     return peak

@@ -1,10 +1,10 @@
-"""Segmenting and mining 1,024 rollouts of 8,192 tokens, against plain Python loops.
+"""Time of segmenting and mining 1,024 rollouts of 8,192 tokens, against plain Python loops.
 
     python -m benchmarks.mining [--rollouts 1024] [--tokens 8192] [--threads 1] [--repeats 7]
 
-The loops do the work in one pass over the tokens, as one would write it by hand: one reads the tensors element by
-element (timed on a few whole groups and scaled to all, since it is linear in them), one reads lists converted before
-(all rollouts; the conversion is timed apart). All three must find the same clips.
+The loops make one pass over the tokens. The first loop reads the tensors element by element. It is timed on a few
+groups and scaled to all, since its time is linear in them. The second loop reads lists, whose conversion is timed
+separately. All three must find the same clips.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ Clip = tuple[int, int]  # rollout, end
 
 @dataclass
 class Batch:
+    """Columns of a batch of rollouts."""
+
     token_ids: Tensor
     mask: Tensor
     entropy: Tensor
@@ -34,11 +36,12 @@ class Batch:
     group_ids: Tensor
 
     def rows(self, rows: slice) -> Batch:
+        """The batch of these rows."""
         return Batch(*(column[rows] for column in vars(self).values()))
 
 
 def make_batch(num_rollouts: int, num_tokens: int) -> tuple[Batch, StepDelimiters]:
-    """Full-length rollouts with a newline token every 32 tokens or so; as many kinds of it as Qwen2 has."""
+    """Rollouts of full length with a newline token in about 32, of as many kinds as in Qwen2."""
     generator = torch.Generator().manual_seed(0)
     shape = num_rollouts, num_tokens
     token_ids = torch.randint(NUM_NEWLINES, VOCAB_SIZE, shape, generator=generator)
@@ -55,12 +58,13 @@ def make_batch(num_rollouts: int, num_tokens: int) -> tuple[Batch, StepDelimiter
 
 
 def vectorised(batch: Batch, delimiters: StepDelimiters) -> EchoClips:
+    """Clips by echorl."""
     step_ids = segment_steps(batch.token_ids, batch.mask, delimiters)
     return mine_echo_clips(batch.entropy, step_ids, batch.success, batch.group_ids)
 
 
 def plain_loop(rows: Iterable[tuple], newline: list[bool], blank: list[bool]) -> tuple[list[Clip], list[list[float]]]:
-    """`rows`: (token ids, mask, entropies, success, group id) of each rollout, readable one by one."""
+    """Clips and weights of rows (token ids, mask, entropies, success, group id), by a plain Python loop."""
     best: dict[int, tuple[float, int, list[int], int]] = {}
     weights = []
     for row, (token_ids, mask, entropy, success, group) in enumerate(rows):
@@ -81,47 +85,52 @@ def plain_loop(rows: Iterable[tuple], newline: list[bool], blank: list[bool]) ->
 def steps_and_means(
     token_ids: Iterable[int], mask: Iterable[bool], entropy: Iterable[float], newline: list[bool], blank: list[bool]
 ) -> tuple[list[int], list[float]]:
+    """Step of each token, and mean entropy of each step."""
     steps, sums, counts = [], [0.0], [0]
-    cut = seen_text = False
-    was_own = True
-    for token, own, value in zip(token_ids, mask, entropy, strict=True):
-        if not own:
+    cut = has_text = False
+    was_in_mask = True
+    for token, in_mask, value in zip(token_ids, mask, entropy, strict=True):
+        if not in_mask:
             steps.append(-1)
-            was_own = False
+            was_in_mask = False
             continue
-        cut = cut or not was_own
-        was_own = True
+        cut = cut or not was_in_mask
+        was_in_mask = True
         if not blank[token]:
-            if cut and seen_text:
+            if cut and has_text:
                 sums.append(0.0)
                 counts.append(0)
-            cut, seen_text = False, True
+            cut, has_text = False, True
         cut = cut or newline[token]
         steps.append(len(sums) - 1)
         if math.isfinite(value):
             sums[-1] += value
             counts[-1] += 1
-    if not seen_text:
+    if not has_text:
         return [-1] * len(steps), []
     return steps, [total / count if count else -math.inf for total, count in zip(sums, counts, strict=True)]
 
 
 def elements(tensor: Tensor) -> Iterator:
+    """Numbers of a tensor, read one by one."""
     for position in range(len(tensor)):
         yield tensor[position].item()
 
 
 def rows_of_tensors(batch: Batch) -> Iterator[tuple]:
+    """Rows of a batch, whose columns are read one by one."""
     for row in range(len(batch.token_ids)):
         columns = (batch.token_ids[row], batch.mask[row], batch.entropy[row])
         yield *map(elements, columns), batch.success[row].item(), batch.group_ids[row].item()
 
 
 def as_lists(batch: Batch) -> list[list]:
+    """Columns of a batch as lists."""
     return [column.tolist() for column in vars(batch).values()]
 
 
 def main() -> None:
+    """Run the measurements and write `results/mining.csv`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("rollouts", 1024), ("tokens", 8192), ("threads", 1), ("repeats", 7)):
         parser.add_argument(f"--{name}", type=int, default=default)
@@ -132,9 +141,9 @@ def main() -> None:
     few, lists = batch.rows(slice(0, min(FEW, args.rollouts))), as_lists(batch)
 
     clips = vectorised(batch, delimiters)
-    found = list(zip(clips.rollout.tolist(), clips.end.tolist(), strict=True))
-    assert found == plain_loop(zip(*lists, strict=True), newline, blank)[0]
-    assert [clip for clip in found if clip[0] < FEW] == plain_loop(rows_of_tensors(few), newline, blank)[0]
+    clip_ends = list(zip(clips.rollout.tolist(), clips.end.tolist(), strict=True))
+    assert clip_ends == plain_loop(zip(*lists, strict=True), newline, blank)[0]
+    assert [clip for clip in clip_ends if clip[0] < FEW] == plain_loop(rows_of_tensors(few), newline, blank)[0]
 
     step_ids = segment_steps(batch.token_ids, batch.mask, delimiters)
     columns = batch.entropy, step_ids, batch.success, batch.group_ids

@@ -1,4 +1,4 @@
-"""Results as CSV: one row a measurement, each with when, what commit, what machine and what command."""
+"""Results as CSV: a row for each measurement, with its date, commit, machine and command."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ def write_csv(
     sources: str = "src",
     module: str | None = None,
 ) -> Path:
-    """Write `results/NAME.csv` anew. `sources`: whose uncommitted changes are marked at the commit.
+    """Write `results/NAME.csv` and return its path.
 
-    `module`: the benchmark's, where it is not `name`.
+    `sources`: folder whose uncommitted changes are marked at the commit. `module`: the benchmark's module, if it is not
+    `name`.
     """
     header = {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
@@ -46,7 +47,7 @@ def write_csv(
 
 
 def commit(sources: str) -> str:
-    """The short hash of HEAD, with `+changes` where tracked files under `sources` differ from it."""
+    """The short hash of HEAD, with `+changes` if tracked files under `sources` differ from it."""
     head = _git("rev-parse", "--short", "HEAD")
     return f"{head}+changes" if _git("status", "--porcelain", "--untracked-files=no", "--", sources) else head
 
@@ -57,6 +58,7 @@ def _git(*arguments: str) -> str:
 
 
 def device_name(device: str) -> str:
+    """Name of the GPU, or of the CPU with its number of cores."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo")

@@ -1,4 +1,4 @@
-"""A chart for a report: named places on the x axis, and dots with intervals at each."""
+"""Chart of a report with named places on the x axis and dots with intervals at each place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dots:
-    """A value with its interval at every place of a scatter."""
+    """Values with their intervals, one at each place of a scatter."""
 
     label: str
     look: int
@@ -27,7 +27,7 @@ class Dots:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Named places on the x axis, dots at each, beside lines at zero; (nearly) equal places stand side by side."""
+    """Named places on the x axis with dots at each, and lines at zero; nearly equal places stand side by side."""
 
     title: str
     x_label: str
@@ -38,18 +38,21 @@ class Scatter:
     named = True
 
     size = (7.4, 4.8)
-    """In inches."""
+    """Width and height in inches."""
 
     def draw(self, ax: Axes, *, legend: bool) -> None:
-        """On the axes, the names above all intervals."""
+        """Draw the chart on the axes, with the names above all intervals."""
         for zero in (ax.axhline, ax.axvline):
             zero(0, color=GREY, linewidth=1, linestyle="--")
         gap = (max(*self.x, 0.0) - min(*self.x, 0.0) or 1.0) / 40
         places = _apart(self.x, gap)
         for number, dots in enumerate(self.dots):
-            own, colour = [x + gap * number / 4 for x in places], COLOURS[COLOUR_NAMES[dots.look % len(COLOUR_NAMES)]]
-            ax.vlines(own, dots.low, dots.high, color=colour, linewidth=1.2, alpha=0.6)
-            ax.plot(own, dots.y, "o", color=colour, markersize=5, label=plain_text(dots.label))
+            shifted, colour = (
+                [x + gap * number / 4 for x in places],
+                COLOURS[COLOUR_NAMES[dots.look % len(COLOUR_NAMES)]],
+            )
+            ax.vlines(shifted, dots.low, dots.high, color=colour, linewidth=1.2, alpha=0.6)
+            ax.plot(shifted, dots.y, "o", color=colour, markersize=5, label=plain_text(dots.label))
         low, top = min(min(dots.low) for dots in self.dots), max(max(dots.high) for dots in self.dots)
         for x, name in zip(places, self.names, strict=True):
             ax.annotate(
@@ -63,7 +66,7 @@ class Scatter:
 
 
 def _apart(values: Sequence[float], gap: float) -> list[float]:
-    """Places for values: those closer than `gap` stand side by side about their mean.
+    """Places for values; values closer than `gap` stand side by side around their mean.
 
     >>> _apart([1.0, 2.0, 1.0], 0.5)
     [0.75, 2.0, 1.25]
@@ -76,11 +79,11 @@ def _apart(values: Sequence[float], gap: float) -> list[float]:
         else:
             groups.append([i])
     places = [0.0] * len(values)
-    for own in groups:
-        for k, i in enumerate(own):
-            places[i] = _middle(values, own) + gap * (k - (len(own) - 1) / 2)
+    for group in groups:
+        for k, i in enumerate(group):
+            places[i] = _middle(values, group) + gap * (k - (len(group) - 1) / 2)
     return places
 
 
-def _middle(values: Sequence[float], own: Sequence[int]) -> float:
-    return sum(values[i] for i in own) / len(own)
+def _middle(values: Sequence[float], group: Sequence[int]) -> float:
+    return sum(values[i] for i in group) / len(group)

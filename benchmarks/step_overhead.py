@@ -2,12 +2,12 @@
 
     python -m benchmarks.step_overhead [--pairs 30] [--config NAME ...] [--device cpu|cuda] [--engine generate|vllm]
 
-One run a configuration, in which EchoRL is switched on and off from one generation batch to the next (on, off, off, on,
-...); off is `coef=0`, which the tests hold equal to TRL's trainer bit for bit. Every rollout is sampled to its full
-length, so all batches do the same work. A pair's ratio is the time of a batch with EchoRL over that of its neighbour
-without; the table gives the median and its 95 % interval (order statistics) over pairs, of wall time and, on a CPU, of
-the process's CPU time, which other work disturbs less. Peak memory comes from one run each in a process of its own,
-without EchoRL with TRL's own class (the CUDA allocator's peak on a GPU).
+Each configuration is one run, in which EchoRL is on or off for one generation batch after another (on, off, off, on,
+...). Off is `coef=0`, which the tests prove equal to TRL's trainer bit for bit. Every rollout is sampled to its full
+length, so that all batches do the same work. A pair's ratio is the time of a batch with EchoRL divided by that of its
+neighbour without. The table has the median over pairs and its 95 % interval by order statistics, for wall time, and on
+a CPU for the process's CPU time, which depends less on other work. Peak memory is measured in two more processes,
+without EchoRL by TRL's own class. On a GPU it is the peak of the CUDA allocator.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
 
 @dataclass(frozen=True)
 class Size:
+    """Size of the model and of a batch."""
+
     hidden: int
     layers: int
     vocab: int
@@ -59,13 +61,14 @@ CUDA_SIZES = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run takes place."""
+    """Device and engine of a run."""
 
     device: str = "cpu"
     engine: str = "generate"
 
     @property
     def sizes(self) -> dict[str, Size]:
+        """Configurations by name."""
         if self.device != "cpu":
             return CUDA_SIZES
         return VLLM_SIZES if self.engine == "vllm" else CPU_SIZES
@@ -98,7 +101,7 @@ def make_trainer(size: Size, echo: bool, steps: int, place: Place, folder: str):
         **engine_settings(size, place),
     )
     model = make_model(size)
-    if place.engine == "vllm":  # which loads it from a folder
+    if place.engine == "vllm":  # vLLM loads the model from a folder
         model.save_pretrained(folder)
         character_tokenizer().save_pretrained(folder)
     trainer = (EchoGRPOTrainer if echo else GRPOTrainer)(
@@ -131,6 +134,7 @@ def engine_settings(size: Size, place: Place) -> dict[str, object]:
 
 
 def make_model(size: Size):
+    """A randomly initialised Qwen2 model."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(0)
@@ -152,11 +156,12 @@ def make_model(size: Size):
 
 
 def half_right(completions, **_):
-    """One group of four is all right, one all wrong, two are mixed."""
+    """Rewards by which one group of four is all-success, one all-fail, and two are mixed."""
     return [float((i // 8) % 4 == 0 or ((i // 8) % 4 > 1 and i % 2)) for i in range(len(completions))]
 
 
 def character_tokenizer():
+    """A tokenizer of single characters."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -168,7 +173,7 @@ def character_tokenizer():
 
 
 class Switch(TrainerCallback):
-    """Switches EchoRL on and off from one generation batch to the next, and takes the time of each."""
+    """Callback that switches EchoRL on or off for each generation batch, and measures the time of each."""
 
     def __init__(self, trainer: EchoGRPOTrainer, device: str) -> None:
         self.trainer, self.device = trainer, device
@@ -176,27 +181,30 @@ class Switch(TrainerCallback):
         self.marks: list[tuple[float, float]] = []
 
     def on_step_begin(self, args, state, control, **kwargs):
+        """Switch EchoRL at the first step of a generation batch."""
         batch, within = divmod(state.global_step, args.num_iterations)
         if within == 0:
             self.trainer.echo = self.on if is_on(batch) else self.off
             self.mark()
 
     def on_train_end(self, args, state, control, **kwargs):
+        """Note the end of the last batch."""
         self.mark()
 
     def mark(self) -> None:
+        """Note the wall time and the CPU time."""
         if self.device != "cpu":
             torch.cuda.synchronize()
         self.marks.append((time.perf_counter(), time.process_time()))
 
 
 def is_on(batch: int) -> bool:
-    """On, off, off, on, ...: each side goes first in every other pair, so that a drift of the machine cancels."""
+    """Return whether EchoRL is on for a batch: on, off, off, on, ..., so that a drift of the machine cancels."""
     return batch % 4 in (0, 3)
 
 
 def batch_times(size: Size, pairs: int, place: Place) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """(without EchoRL, with it): wall and CPU seconds of each pair's batches; four batches of warm-up are left out."""
+    """Wall and CPU seconds of the batches without EchoRL and of those with it; four warm-up batches are excluded."""
     batches = 2 * pairs + 4
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(size, True, batches * size.num_iterations, place, folder)
@@ -204,8 +212,8 @@ def batch_times(size: Size, pairs: int, place: Place) -> tuple[list[tuple[float,
         trainer.add_callback(switch)
         trainer.train()
     times = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(switch.marks)]
-    kept = list(enumerate(times))[4:]
-    return [t for i, t in kept if not is_on(i)], [t for i, t in kept if is_on(i)]
+    measured = list(enumerate(times))[4:]
+    return [t for i, t in measured if not is_on(i)], [t for i, t in measured if is_on(i)]
 
 
 def median_and_interval(values: list[float]) -> tuple[float, str]:
@@ -216,15 +224,16 @@ def median_and_interval(values: list[float]) -> tuple[float, str]:
     return round(statistics.median(values), 4), f"{ordered[low]:.3f}-{ordered[high]:.3f}"
 
 
-def in_process(what: str, name: str, place: Place, *options: str) -> Any:
-    """What a fresh process measures: no engine and no peak of an earlier configuration is in it."""
-    command = [sys.executable, "-m", "benchmarks.step_overhead", f"--{what}", name]
+def in_process(quantity: str, name: str, place: Place, *options: str) -> Any:
+    """The times or the peak that a fresh process measures, without an engine or a peak of an earlier configuration."""
+    command = [sys.executable, "-m", "benchmarks.step_overhead", f"--{quantity}", name]
     command += ["--device", place.device, "--engine", place.engine, *options]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    process = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def print_peak(size: Size, echo: bool, steps: int, place: Place) -> None:
+    """Train for some steps and print the peak memory in MB."""
     with tempfile.TemporaryDirectory() as folder:
         make_trainer(size, echo, steps, place, folder).train()
     if place.device == "cpu":
@@ -234,7 +243,7 @@ def print_peak(size: Size, echo: bool, steps: int, place: Place) -> None:
 
 
 def measure(name: str, size: Size, pairs: int, place: Place) -> dict[str, object]:
-    """One row: the ratio over pairs of neighbouring batches, and both peaks."""
+    """Row of a configuration: the ratio over pairs of neighbouring batches, and both peaks."""
     off, on = in_process("times", name, place, "--pairs", str(pairs))
     wall, cpu = (median_and_interval([b[i] / a[i] for a, b in zip(off, on, strict=True)]) for i in (0, 1))
     steps = ["--steps", str(3 * size.num_iterations)]
@@ -257,6 +266,7 @@ def measure(name: str, size: Size, pairs: int, place: Place) -> dict[str, object
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Run the measurements and write `results/step_overhead.csv`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -278,7 +288,7 @@ def main(argv: list[str] | None = None) -> None:
     for config in args.config or place.sizes:
         rows.append(measure(config, place.sizes[config], args.pairs, place))
         print(rows[-1], flush=True)
-        # After each, so that what is measured is kept.
+        # After each configuration, so that an interrupted run keeps its rows.
         write_csv(name, rows, device=args.device, module="step_overhead")
 
 

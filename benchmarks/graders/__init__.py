@@ -1,1 +1,1 @@
-"""The holes of graders: golds rewritten, answers made wrong, real labels. `python -m benchmarks.graders --help`."""
+"""Errors of graders on rewritten, wrong and labelled answers. See `python -m benchmarks.graders --help`."""

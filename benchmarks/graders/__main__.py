@@ -1,12 +1,12 @@
-"""Find the holes of a grader: golds in other forms, wrong answers, and labelled rollouts.
+"""Find the errors of a grader on reference answers in other forms, on wrong answers, and on labelled rollouts.
 
     python -m benchmarks.graders [MODULE:FUNCTION] [--data FOLDER] [--kinds math number choice geometry]
                                  [--seeds 0..19] [--held_out] [--timeout 5] [--show 2] [--errors FILE.jsonl]
 
-Without MODULE:FUNCTION: our graders, plain math-verify and lighteval's extractive match (`make graders-lighteval`), and
-with --data the table goes to `results/graders.csv`. FUNCTION takes a completion and a gold as texts and returns a
-score, 1 for right; it runs in processes of its own. --data: the folder with the benchmarks' files; without it a small
-list of golds.
+Without MODULE:FUNCTION it measures echorl's graders, plain math-verify and lighteval's extractive match (`make
+graders-lighteval`); with --data it writes the table to `results/graders.csv`. FUNCTION takes a completion and a
+reference answer as texts and returns a score, 1 for right. It runs in separate processes. --data is the folder with the
+benchmarks' files; without it a small list of reference answers is used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.graders.columns import ROOT, Function, Outcome, ours
 from benchmarks.graders.forms import forms_of
-from benchmarks.graders.golds import Gold, built_in, read_golds, read_rollouts
+from benchmarks.graders.reference_answers import ReferenceAnswer, built_in, read_reference_answers, read_rollouts
 from benchmarks.graders.table import errors_of, rows_of, text_of_errors, text_of_rows, totals_of, write_errors
 from benchmarks.graders.wrong import Case, wrong_answers
 
@@ -28,16 +28,29 @@ LIGHTEVAL = ROOT / ".venv-lighteval/bin/python"
 Column = Callable[[Sequence[Case]], list[Outcome]]
 
 
-def cases_of(golds: Sequence[Gold], seeds: Sequence[int], rollouts: Sequence[tuple[Gold, str, bool]]) -> list[Case]:
-    """All cases: the golds' forms, which are right, the wrong answers of the seeds, and the labelled rollouts."""
+def cases_of(
+    references: Sequence[ReferenceAnswer],
+    seeds: Sequence[int],
+    rollouts: Sequence[tuple[ReferenceAnswer, str, bool]],
+) -> list[Case]:
+    """All cases: the forms of the reference answers, which are right, the wrong answers, and the labelled rollouts."""
     right = [
-        Case(gold.kind, "forms", name, gold.text, answer, True) for gold in golds for name, answer in forms_of(gold)
+        Case(reference.kind, "forms", name, reference.text, answer, True)
+        for reference in references
+        for name, answer in forms_of(reference)
     ]
     labelled = [
-        Case(gold.kind, f"labels, {'right' if label else 'wrong'}", "rollout", gold.text, answer, label)
-        for gold, answer, label in rollouts
+        Case(
+            reference.kind,
+            f"labels, {'right' if label else 'wrong'}",
+            "rollout",
+            reference.text,
+            answer,
+            label,
+        )
+        for reference, answer, label in rollouts
     ]
-    return right + wrong_answers(golds, seeds) + labelled
+    return right + wrong_answers(references, seeds) + labelled
 
 
 def seeds_of(text: str, *, held_out: bool) -> list[int]:
@@ -55,6 +68,7 @@ def seeds_of(text: str, *, held_out: bool) -> list[int]:
 
 
 def columns_of(name: str | None, timeout: float) -> dict[str, Column]:
+    """The functions that grade the cases, by the name of their column."""
     if name is not None:
         return {name: Function(name, timeout)}
     import echorl
@@ -72,6 +86,7 @@ def columns_of(name: str | None, timeout: float) -> dict[str, Column]:
 
 
 def measure(columns: dict[str, Column], cases: Sequence[Case]) -> dict[str, list[Outcome]]:
+    """The outcomes of each column."""
     outcomes = {}
     for name, column in columns.items():
         start = time.perf_counter()
@@ -81,17 +96,18 @@ def measure(columns: dict[str, Column], cases: Sequence[Case]) -> dict[str, list
 
 
 def run(args: argparse.Namespace) -> None:
+    """Measure the graders, print the tables and write the files."""
     seeds = seeds_of(args.seeds, held_out=args.held_out)
-    golds = read_golds(args.data) if args.data else built_in()
-    golds = [gold for gold in golds if gold.kind in args.kinds]
+    references = read_reference_answers(args.data) if args.data else built_in()
+    references = [reference for reference in references if reference.kind in args.kinds]
     rollouts = read_rollouts(args.data) if args.data and "math" in args.kinds else []
     source = f"of the files in {args.data}" if args.data else "of the built-in list (--data FOLDER for others)"
-    print(f"{len(golds)} golds {source}, seeds {seeds}")
-    cases = wrong_answers(golds, seeds) if args.held_out else cases_of(golds, seeds, rollouts)
+    print(f"{len(references)} reference answers {source}, seeds {seeds}")
+    cases = wrong_answers(references, seeds) if args.held_out else cases_of(references, seeds, rollouts)
     outcomes = measure(columns_of(args.grader, args.timeout), cases)
     names, rows = list(outcomes), rows_of(cases, outcomes)
     print(f"\n{text_of_rows(rows, names)}\n\n{text_of_rows(totals_of(cases, outcomes), names)}\n")
-    print("Accepted: all of `forms` should be, all of `labels, right`, and nothing else.")
+    print("A grader should accept all of `forms` and of `labels, right`, and no other case.")
     report_errors(args, cases, outcomes)
     if args.grader is None and args.data:
         from benchmarks.results import write_csv
@@ -101,25 +117,26 @@ def run(args: argparse.Namespace) -> None:
 
 
 def report_errors(args: argparse.Namespace, cases: Sequence[Case], outcomes: dict[str, list[Outcome]]) -> None:
-    """The errors of the first column: on the screen some of each kind, in the file all."""
+    """Print some errors of each kind in the first column, and write all of them to the file."""
     name = next(iter(outcomes))
     errors = list(errors_of(cases, outcomes[name]))
     print(f"\n{name} errs on {len(errors)} of {len(cases)} cases; at most {args.show} of each kind:")
     print(text_of_errors(errors, args.show))
     if args.errors:
         write_errors(args.errors, errors)
-        print(f"all of them: {args.errors}")
+        print(f"all errors: {args.errors}")
 
 
 def main() -> None:
+    """Run the measurement from the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.graders", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("grader", nargs="?", metavar="MODULE:FUNCTION")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--seeds", default="0..19", help="the first half is for development")
-    parser.add_argument("--held_out", action="store_true", help="wrong answers of the second half of the seeds alone")
+    parser.add_argument("--seeds", default="0..19", help="range of seeds; its first half is for development")
+    parser.add_argument("--held_out", action="store_true", help="only wrong answers, by the second half of the seeds")
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds for a call of MODULE:FUNCTION")
     parser.add_argument("--show", type=int, default=2, help="errors listed of each kind")
     parser.add_argument("--errors", type=Path, help="a JSON-lines file for all errors")

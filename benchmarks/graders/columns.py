@@ -1,4 +1,4 @@
-"""The graders that are measured: ours, and any `module:function` in a process of its own under a time limit."""
+"""Columns of the table: echorl's graders, and any `module:function` in a separate process with a time limit."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ START_SECONDS = 300
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a grader said of a case: its score, or why there is none ("timeout", "error ...")."""
+    """Score of a case, or the reason why there is none: "timeout" or "error ..."."""
 
     score: float
     note: str = ""
 
     @property
     def accepted(self) -> bool:
+        """True for a score that counts as right."""
         return self.score > ACCEPTED
 
 
 def ours(cases: Sequence[Case]) -> list[Outcome]:
-    """Our graders. Right answers to mathematics are judged without the shortcut for equal texts."""
+    """Outcomes of echorl's graders; right answers to mathematics are graded without the shortcut for equal texts."""
     from echorl.tasks.verify import GRADERS
 
     outcomes: dict[int, Outcome] = {}
@@ -46,31 +47,35 @@ def ours(cases: Sequence[Case]) -> list[Outcome]:
                 for i, case in enumerate(cases)
                 if case.grader == name and (not case.right or name != "math") == shortcut
             ]
-            texts, golds = [cases[i].answer for i in rows], [_gold(cases[i]) for i in rows]
+            texts, references = [cases[i].answer for i in rows], [_reference_answer(cases[i]) for i in rows]
             grade = GRADERS[name].grade if shortcut else grade_without_shortcut
-            verdicts = grade(texts, golds) if rows else []
+            verdicts = grade(texts, references) if rows else []
             outcomes |= {i: Outcome(verdict.score, verdict.reason) for i, verdict in zip(rows, verdicts, strict=True)}
     return [outcomes[i] for i in range(len(cases))]
 
 
-def _gold(case: Case) -> str:
-    from echorl.tasks.verify import geometry_gold
+def _reference_answer(case: Case) -> str:
+    from echorl.tasks.verify import geometry_reference
 
-    return case.gold if case.grader != "geometry" else geometry_gold("", float(case.gold), [float(case.gold)])
+    return (
+        case.reference_answer
+        if case.grader != "geometry"
+        else geometry_reference("", float(case.reference_answer), [float(case.reference_answer)])
+    )
 
 
-def grade_without_shortcut(texts: Sequence[str], golds: Sequence[str]) -> list:
-    """The verdicts of the mathematics grader where no two texts count as equal for being the same."""
+def grade_without_shortcut(texts: Sequence[str], references: Sequence[str]) -> list:
+    """Verdicts of the mathematics grader when equal texts are compared like different ones."""
     from echorl.tasks.verify import GRADERS
     from echorl.tasks.verify.base import refusal
     from echorl.tasks.verify.mathematics import MAX_ANSWER_CHARS, MathGrader, judge_reading
 
     grader = GRADERS["math"]
     assert isinstance(grader, MathGrader)
-    pairs = [(grader.read(text), gold) for text, gold in zip(texts, golds, strict=True)]
-    judged = [refusal(pair[0], max_chars=MAX_ANSWER_CHARS) or judge_reading(*pair) for pair in pairs]
-    asked = iter(grader.ask([pair for pair, verdict in zip(pairs, judged, strict=True) if verdict is None]))
-    return [next(asked) if verdict is None else verdict for verdict in judged]
+    pairs = [(grader.read(text), reference) for text, reference in zip(texts, references, strict=True)]
+    verdicts = [refusal(pair[0], max_chars=MAX_ANSWER_CHARS) or judge_reading(*pair) for pair in pairs]
+    asked = iter(grader.ask([pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict is None]))
+    return [next(asked) if verdict is None else verdict for verdict in verdicts]
 
 
 @dataclass
@@ -96,7 +101,7 @@ class Function:
                         i = next(rows, None)
                     if i is None:
                         return
-                    outcomes[i] = worker.score(cases[i].answer, cases[i].gold)
+                    outcomes[i] = worker.score(cases[i].answer, cases[i].reference_answer)
             finally:
                 worker.close()
 
@@ -107,7 +112,7 @@ class Function:
 
 
 class _Worker:
-    """One process, started anew after a time-out or a death."""
+    """A process that is started again after a time-out or its death."""
 
     def __init__(self, grader: Function) -> None:
         self.grader = grader
@@ -131,10 +136,11 @@ class _Worker:
             raise ValueError(reason)
         return process
 
-    def score(self, answer: str, gold: str) -> Outcome:
+    def score(self, answer: str, reference: str) -> Outcome:
+        """Outcome of one case."""
         assert self.process.stdin is not None
         try:
-            print(json.dumps([answer, gold]), file=self.process.stdin, flush=True)
+            print(json.dumps([answer, reference]), file=self.process.stdin, flush=True)
             reply = _reply(self.process, self.grader.timeout)
         except BrokenPipeError:
             reply = {}
@@ -145,12 +151,13 @@ class _Worker:
             return Outcome(0.0, note)
         if "no_score" in reply:
             raise ValueError(
-                f"the grader {self.grader.name!r} returned {reply['no_score']} for the gold {gold!r}: it has to "
-                "return a number, 1 for right and 0 for wrong"
+                f"the grader {self.grader.name!r} returned {reply['no_score']} for the reference "
+                f"answer {reference!r}: it has to return a number, 1 for right and 0 for wrong"
             )
         return Outcome(reply.get("score", 0.0), f"error: {reply['error']}" if "error" in reply else "")
 
     def close(self) -> None:
+        """End the process."""
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):

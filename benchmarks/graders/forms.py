@@ -1,7 +1,7 @@
-r"""About 60 surface forms of a gold, each applied only where it means the same for certain.
+r"""About 60 surface forms of a reference answer, each applied only where it means the same for certain.
 
 A form is a function of a `Text` that gives the answer as it would stand in `\boxed{}`, or None where it doesn't apply.
-Those that write expressions anew are read back by `latex.py` and dropped unless they have the gold's value.
+Those that write expressions anew are read back by `latex.py` and dropped unless they have the reference answer's value.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from benchmarks.graders.golds import Gold
+from benchmarks.graders.reference_answers import ReferenceAnswer
 from benchmarks.graders.rewriting import (
     FULL_WIDTH,
     Form,
@@ -46,21 +46,21 @@ from benchmarks.graders.write import Style
 MAX_CHARS = 200
 
 
-def forms_of(gold: Gold) -> Iterator[tuple[str, str]]:
-    """(name of the form, completion) of each form that applies to the gold."""
-    if gold.kind == "choice":
-        yield from ((name, form.format(gold.text)) for name, form in CHOICES.items())
-    elif gold.kind == "number":
-        yield from _forms_of_number(gold.text)
+def forms_of(reference: ReferenceAnswer) -> Iterator[tuple[str, str]]:
+    """(name of the form, completion) of each form that applies to the reference answer."""
+    if reference.kind == "choice":
+        yield from ((name, form.format(reference.text)) for name, form in CHOICES.items())
+    elif reference.kind == "number":
+        yield from _forms_of_number(reference.text)
     else:
-        yield from _forms_of_mathematics(text_of(gold.text))
+        yield from _forms_of_mathematics(text_of(reference.text))
 
 
 def _forms_of_mathematics(text: Text) -> Iterator[tuple[str, str]]:
-    yield "as it is", in_box(text.gold)
+    yield "as it is", in_box(text.reference_answer)
     if text.structure is None:
         return
-    written = {text.gold}
+    written = {text.reference_answer}
     for name, form in FORMS.items():
         answer = form(text)
         if answer is not None and answer not in written and len(answer) <= MAX_CHARS:

@@ -1,6 +1,6 @@
-"""Answers that name the gold and don't give it: alternatives, denials, ranges, compound values, other choices.
+"""Wrong answers that contain the reference answer: alternatives, denials, ranges, compound values, other choices.
 
-Each is wrong by construction. `{a}` is the gold, `{b}` another one of the same kind and of another value.
+Each is wrong by construction. `{a}` is the reference answer, `{b}` another one of the same kind with another value.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NUMBERS_IN_MATHEMATICS = {
     "range": "[{a}, {b}]",
     "point": "({a}, {b})",
 }
-"""For golds that are one plain number other than 0."""
+"""For reference answers that are one plain number other than 0."""
 
 NUMBERS = {
     "not A": "not {a}",
@@ -82,7 +82,7 @@ NUMBERS = {
     "power of ten": "{a}e3",
     "two numbers": "{a} {b}",
 }
-"""For golds that are plain positive numbers; behind `####`, in a box or in a tag."""
+"""For reference answers that are plain positive numbers; behind `####`, in a box or in a tag."""
 PLACES = {"####": "So it is.\n#### {}", "box": "So we get \\boxed{{{}}}.", "tag": "<answer>{}</answer>"}
 
 CHOICES = {
@@ -116,4 +116,4 @@ LETTER_A = {
     "article, noun": "The answer is A dog and a cat.",
     "article, tag": "<answer>A large increase in price</answer>",
 }
-"""For the gold A: the article is no choice."""
+"""For the reference answer A: the article is no choice."""

@@ -1,4 +1,4 @@
-r"""A reader of the golds' LaTeX, of its own: it shares no code with the graders, and refuses what it is not sure of.
+r"""Independent reader of the reference answers' LaTeX. It shares no code with the graders and refuses doubtful texts.
 
 `parse` gives an expression as nested tuples whose first element names them:
 
@@ -28,44 +28,45 @@ class Unreadable(ValueError):
     """The text is not one that this reader is sure of."""
 
 
-def plain(gold: str) -> str:
-    r"""The gold without dollars, `\left`, `\right`, layout and a last period; the arguments of `\frac` in braces.
+def plain(reference: str) -> str:
+    r"""The answer without dollars, `\left`, `\right`, layout and a last period; the arguments of `\frac` in braces.
 
     >>> plain("$\\left(\\frac12, 10{,}000\\right)$."), plain("\\$32,\\!348")
     ('(\\frac{1}{2}, 10000)', '32348')
     """
-    gold = re.sub(r"\\(?:left|right|displaystyle|quad)(?![A-Za-z])|\\[,;:]", " ", gold.replace("\\$", ""))
-    gold = re.sub(r"(?<=[0-9]),\\!\s*(?=[0-9]{3})", "", gold)
-    gold = re.sub(r"\$\s*,\s*\$", ", ", gold).replace("$", "").replace("\\dfrac", "\\frac").replace("\\!", "")
-    gold = re.sub(r"(?<=[0-9])\{,\}\s*(?=[0-9]{3})", "", gold).strip().rstrip(".")
-    if re.fullmatch(r"-?[0-9]{1,3}(,[0-9]{3})+", gold):
-        gold = gold.replace(",", "")
-    gold = re.sub(r"\\frac\s*([0-9])\s*([0-9])", r"\\frac{\1}{\2}", gold)
-    gold = re.sub(r"\\frac\s*([0-9])\s*\{", r"\\frac{\1}{", gold)
-    gold = re.sub(r"(\\frac\{[^{}]*\})\s*([0-9])", r"\1{\2}", gold)
-    return re.sub(r"\\sqrt\s*([0-9])", r"\\sqrt{\1}", gold).strip()
+    reference = re.sub(r"\\(?:left|right|displaystyle|quad)(?![A-Za-z])|\\[,;:]", " ", reference.replace("\\$", ""))
+    reference = re.sub(r"(?<=[0-9]),\\!\s*(?=[0-9]{3})", "", reference)
+    reference = re.sub(r"\$\s*,\s*\$", ", ", reference).replace("$", "").replace("\\dfrac", "\\frac").replace("\\!", "")
+    reference = re.sub(r"(?<=[0-9])\{,\}\s*(?=[0-9]{3})", "", reference).strip().rstrip(".")
+    if re.fullmatch(r"-?[0-9]{1,3}(,[0-9]{3})+", reference):
+        reference = reference.replace(",", "")
+    reference = re.sub(r"\\frac\s*([0-9])\s*([0-9])", r"\\frac{\1}{\2}", reference)
+    reference = re.sub(r"\\frac\s*([0-9])\s*\{", r"\\frac{\1}{", reference)
+    reference = re.sub(r"(\\frac\{[^{}]*\})\s*([0-9])", r"\1{\2}", reference)
+    return re.sub(r"\\sqrt\s*([0-9])", r"\\sqrt{\1}", reference).strip()
 
 
 def tokens(text: str) -> list[str]:
+    """Tokens of a text without spaces."""
     return [token for token in TOKEN.findall(text) if not token.isspace()]
 
 
 def split(text: str, separators: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """The parts of a text between separators that stand in no bracket, and those separators."""
-    parts, found, depth = [""], [], 0
+    """The parts of a text between separators outside brackets, and these separators."""
+    parts, signs, depth = [""], [], 0
     for token in TOKEN.findall(text):
         depth += token in ("(", "[", "{", "\\{")
         depth -= token in (")", "]", "}", "\\}")
         if depth == 0 and token in separators:
-            found.append(token)
+            signs.append(token)
             parts.append("")
         else:
             parts[-1] += token
-    return [part.strip() for part in parts], found
+    return [part.strip() for part in parts], signs
 
 
 def parse(text: str) -> Node:
-    """The expression that a text is; `Unreadable` where there is any doubt."""
+    """The expression in a text; `Unreadable` for a doubtful text."""
     parser = _Parser(tokens(text))
     node = parser.sum()
     if parser.next is not None:
@@ -74,21 +75,26 @@ def parse(text: str) -> Node:
 
 
 class _Parser:
+    """Parser by recursive descent."""
+
     def __init__(self, parts: list[str]) -> None:
         self.parts, self.at = parts, 0
 
     @property
     def next(self) -> str | None:
+        """The next token; None after the last one."""
         return self.parts[self.at] if self.at < len(self.parts) else None
 
-    def take(self, wanted: str | None = None) -> str:
+    def take(self, expected: str | None = None) -> str:
+        """The next token, which is read; `Unreadable` if it is another than `expected`."""
         token = self.next
-        if token is None or (wanted is not None and token != wanted):
+        if token is None or (expected is not None and token != expected):
             raise Unreadable(" ".join(self.parts))
         self.at += 1
         return token
 
     def sum(self) -> Node:
+        """Terms with signs between them."""
         terms = []
         sign = self.take() if self.next in ("+", "-", "\\pm") else "+"
         while True:
@@ -101,6 +107,7 @@ class _Parser:
             sign = self.take()
 
     def product(self) -> Node:
+        """Factors with or without signs between them."""
         factors = [self.factor()]
         divided = False
         while self.next is not None and self.next not in ("+", "-", "\\pm", ")", "]", "}", "\\rfloor", "\\rceil"):
@@ -119,6 +126,7 @@ class _Parser:
         return mixed(factors) if len(factors) > 1 else factors[0]
 
     def factor(self) -> Node:
+        """A base with its powers and marks."""
         base = self.base()
         while self.next in ("^", "!", "%", "\\%", "'"):
             mark = self.take()
@@ -145,7 +153,7 @@ class _Parser:
         return ("power", base, self.argument())
 
     def argument(self) -> Node:
-        """What follows `^` or a command: a group in braces, one digit, one letter or one command."""
+        """The argument of `^` or of a command: a group in braces, one digit, one letter or one command."""
         if self.next == "{":
             return self.group("{")
         token = self.take()
@@ -156,12 +164,14 @@ class _Parser:
         raise Unreadable(token)
 
     def group(self, opening: str) -> Node:
+        """An expression in brackets."""
         self.take(opening)
         node = self.sum()
         self.take(CLOSING[opening])
         return node
 
     def base(self) -> Node:
+        """A number, a name, a function or a group."""
         token = self.next
         if token is None:
             raise Unreadable("nothing")
@@ -200,12 +210,12 @@ class _Parser:
         return ("over", above, below) if command == "\\frac" else ("call", "binomial", above, below)
 
     def _derivative(self) -> Node:
-        """A derivative counts as a name of its own: nothing is derived here."""
+        """A derivative as a name, since no derivative is computed."""
         texts = []
         for _ in range(2):
             start = self.at
             if self.group("{") and self.parts[start + 1] != "d":
-                raise Unreadable("a derivative by half")
+                raise Unreadable("an incomplete derivative")
             texts.append("".join(self.parts[start : self.at]))
         return ("name", "derivative" + "".join(texts))
 
@@ -221,7 +231,7 @@ class _Parser:
         bracketed = self.next in ("(", "{")
         argument = self.group(str(self.next)) if bracketed else self.factor()
         if not bracketed and self.next is not None and (self.next.isalnum() or self.next[:1] == "("):
-            raise Unreadable("where the argument of a function ends")
+            raise Unreadable("the end of the argument of a function is unclear")
         node: Node = ("call", name, argument)
         if base is not None:
             node = ("over", ("call", "ln", argument), ("call", "ln", base))
@@ -256,6 +266,7 @@ class _Parser:
 
 
 def named(node: Node) -> str:
+    """Text of a name; `Unreadable` for any other node."""
     if node[0] != "name":
         raise Unreadable(repr(node))
     return str(node[1])

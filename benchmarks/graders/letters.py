@@ -1,4 +1,4 @@
-"""Mutations of the letters in a gold. Each takes a random generator and a text, and gives a text or None."""
+"""Mutations of letters in a reference answer. Each returns a changed text, or None where it does not apply."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OTHERS = "abcghkmnpqrstuvwxyzABCDFGHKLMNPQRSTUVWXYZ"
 
 
 def letter_places(parts: list[str]) -> list[int]:
-    """The letters outside subscripts, matrices, functions and the d's of derivatives."""
+    """Indices of the letters outside subscripts, matrices and functions, except the d of a derivative."""
     if any("matrix" in "".join(parts[i : i + 8]) for i, part in enumerate(parts) if part == "\\begin"):
         return []
     derivative = re.search(r"\\frac\s*\{\s*d", "".join(parts)) is not None
@@ -25,8 +25,8 @@ def letter_places(parts: list[str]) -> list[int]:
 
 def _choice(rng: Random, text: str, pattern: str = ".*") -> tuple[list[str], int] | None:
     parts = TOKEN.findall(text)
-    found = [i for i in letter_places(parts) if re.fullmatch(pattern, parts[i])]
-    return (parts, rng.choice(found)) if found else None
+    positions = [i for i in letter_places(parts) if re.fullmatch(pattern, parts[i])]
+    return (parts, rng.choice(positions)) if positions else None
 
 
 def _put(parts: list[str], i: int, new: str, end: int | None = None) -> str:
@@ -37,6 +37,7 @@ def _put(parts: list[str], i: int, new: str, end: int | None = None) -> str:
 
 
 def letter_replaced(rng: Random, text: str) -> str | None:
+    """The text with another letter in place of one."""
     chosen = _choice(rng, text)
     if chosen is None:
         return None
@@ -45,6 +46,7 @@ def letter_replaced(rng: Random, text: str) -> str | None:
 
 
 def case_changed(rng: Random, text: str) -> str | None:
+    """The text with one letter in the other case."""
     chosen = _choice(rng, text, "[A-Za-df-hj-z]|\\\\(?:gamma|delta|theta|sigma|omega|Delta|Omega)")
     if chosen is None:
         return None
@@ -55,7 +57,7 @@ def case_changed(rng: Random, text: str) -> str | None:
 
 
 def letter_dropped(rng: Random, text: str) -> str | None:
-    """A letter left out with its subscript; not one behind a number and a space, which may be a unit."""
+    """The text without one letter and its subscript; None for a letter after a number and a space, perhaps a unit."""
     if re.fullmatch(r".*[0-9}]\s+[A-Za-z]", text) and len(re.findall("[A-Za-z]", re.sub(r"\\[a-z]+", "", text))) == 1:
         return None
     chosen = _choice(rng, text)
@@ -66,31 +68,32 @@ def letter_dropped(rng: Random, text: str) -> str | None:
 
 
 def letter_to_one(rng: Random, text: str) -> str | None:
+    """The text with 1 in place of one letter."""
     chosen = _choice(rng, text)
     return None if chosen is None else _put(chosen[0], chosen[1], "1", _end_of_subscript(*chosen))
 
 
 def letter_to_zero(rng: Random, text: str) -> str | None:
+    """The text with 0 in place of one letter."""
     chosen = _choice(rng, text)
     return None if chosen is None else _put(chosen[0], chosen[1], "0", _end_of_subscript(*chosen))
 
 
 def all_letters_dropped(rng: Random, text: str) -> str | None:
-    """Every letter of a product or of a sum taken away with what belongs to it, so that a number is left."""
+    """The text without all letters and their subscripts, for a product or a sum, so that a number remains."""
     parts = TOKEN.findall(text)
-    found = letter_places(parts)
-    if not found or re.search(r"\\[a-z]*(sin|cos|ln|log|exp)|=|\(", text):
+    positions = letter_places(parts)
+    if not positions or re.search(r"\\[a-z]*(sin|cos|ln|log|exp)|=|\(", text):
         return None
-    for i in reversed(found):
+    for i in reversed(positions):
         parts[i : _end_of_subscript(parts, i)] = []
     return "".join(parts)
 
 
 def _end_of_subscript(parts: list[str], i: int) -> int:
-    """The place behind a letter and the subscript that it may have."""
+    """Index after a letter and its subscript, if it has one."""
     end = i + 1
-    rest = "".join(parts[end:])
-    match = re.match(r"\s*_\s*(\{[^{}]*\}|[A-Za-z0-9]|\\[A-Za-z]+)", rest)
+    match = re.match(r"\s*_\s*(\{[^{}]*\}|[A-Za-z0-9]|\\[A-Za-z]+)", "".join(parts[end:]))
     length = match.end() if match else 0
     while length > 0:
         length -= len(parts[end])
@@ -99,40 +102,44 @@ def _end_of_subscript(parts: list[str], i: int) -> int:
 
 
 def subscript_changed(rng: Random, text: str) -> str | None:
-    found = list(re.finditer(r"(?<=[A-Za-z])\s*_\s*(?:\{([A-Za-z0-9])\}|([A-Za-z0-9]))", _without_log(text)))
-    if not found:
+    """The text with one subscript changed."""
+    matches = list(re.finditer(r"(?<=[A-Za-z])\s*_\s*(?:\{([A-Za-z0-9])\}|([A-Za-z0-9]))", _without_log(text)))
+    if not matches:
         return None
-    match = rng.choice(found)
+    match = rng.choice(matches)
     old = match[1] or match[2]
     new = str((int(old) + 1) % 10) if old.isdigit() else rng.choice([x for x in "abkmnpq" if x != old.lower()])
     return text[: match.start()] + f"_{{{new}}}" + text[match.end() :]
 
 
 def subscript_dropped(rng: Random, text: str) -> str | None:
-    found = list(re.finditer(r"(?<=[A-Za-z])\s*_\s*(?:\{[^{}]*\}|[A-Za-z0-9])", _without_log(text)))
-    if not found:
+    """The text without one subscript."""
+    matches = list(re.finditer(r"(?<=[A-Za-z])\s*_\s*(?:\{[^{}]*\}|[A-Za-z0-9])", _without_log(text)))
+    if not matches:
         return None
-    match = rng.choice(found)
+    match = rng.choice(matches)
     return text[: match.start()] + " " + text[match.end() :]
 
 
 def _without_log(text: str) -> str:
-    """The text with the bases of logarithms made unlike subscripts, at the same places."""
+    """The text with a space for the underscore of each base of a logarithm."""
     return re.sub(r"(\\log\s*)_", r"\1 ", text)
 
 
 def greek_for_latin(rng: Random, text: str) -> str | None:
+    """The text with a Greek letter in place of a Latin one."""
     chosen = _choice(rng, text, "|".join(PAIRS))
     return None if chosen is None else _put(chosen[0], chosen[1], "\\" + PAIRS[chosen[0][chosen[1]]])
 
 
 def latin_for_greek(rng: Random, text: str) -> str | None:
+    """The text with a Latin letter in place of a Greek one."""
     chosen = _choice(rng, text, "|".join(f"\\\\{greek}" for greek in LATIN))
     return None if chosen is None else _put(chosen[0], chosen[1], LATIN[chosen[0][chosen[1]][1:]])
 
 
 def variable_renamed(rng: Random, text: str) -> str | None:
-    """One letter renamed wherever it stands."""
+    """The text with one letter renamed at all places."""
     chosen = _choice(rng, text)
     if chosen is None:
         return None
@@ -142,38 +149,41 @@ def variable_renamed(rng: Random, text: str) -> str | None:
 
 
 def letters_exchanged(rng: Random, text: str) -> str | None:
+    """The text with two letters exchanged."""
     parts = TOKEN.findall(text)
-    found = letter_places(parts)
-    names = list(dict.fromkeys(parts[i] for i in found))
+    positions = letter_places(parts)
+    names = list(dict.fromkeys(parts[i] for i in positions))
     if len(names) < 2:
         return None
     a, b = rng.sample(names, 2)
-    other = {a: b, b: a}
-    changed = [other.get(part, part) if i in found else part for i, part in enumerate(parts)]
+    exchange = {a: b, b: a}
+    changed = [exchange.get(part, part) if i in positions else part for i, part in enumerate(parts)]
     return re.sub(r"(\\[A-Za-z]+)(?=[A-Za-z])", r"\1 ", "".join(changed)) if "\\" in a + b else "".join(changed)
 
 
 def letter_added(rng: Random, text: str) -> str | None:
+    """The text times a letter."""
     if re.search(r",|=|\\cup|\\in|\\ge|[<>]|begin|text|mbox|circ|%", text):
         return None
     return f"{text} {rng.choice('kpqw')}" if "+" not in text and "-" not in text else f"({text}) {rng.choice('kpqw')}"
 
 
 def letter_added_as_term(rng: Random, text: str) -> str | None:
+    """The text plus or minus a letter."""
     if re.search(r",|\\cup|\\in|\\ge|[<>]|begin|text|mbox|circ|%", text):
         return None
     return f"{text} {rng.choice('+-')} {rng.choice('kpqw')}"
 
 
 def word_changed(rng: Random, text: str) -> str | None:
-    r"""One letter of a gold that is a \text{word} alone."""
-    found = re.fullmatch(r"\\text\{(\(?)([A-Za-z]+)(\)?)\}", text)
-    if found is None:
+    r"""A reference answer that is a \text{word}, with one letter changed."""
+    match = re.fullmatch(r"\\text\{(\(?)([A-Za-z]+)(\)?)\}", text)
+    if match is None:
         return None
-    i = rng.randrange(len(found[2]))
-    letters = "ABCDE" if len(found[2]) == 1 else "abcdefghiklmnoprstuvw"
-    new = rng.choice([letter for letter in letters if letter.lower() != found[2][i].lower()])
-    return f"\\text{{{found[1]}{found[2][:i]}{new}{found[2][i + 1 :]}{found[3]}}}"
+    i = rng.randrange(len(match[2]))
+    letters = "ABCDE" if len(match[2]) == 1 else "abcdefghiklmnoprstuvw"
+    new = rng.choice([letter for letter in letters if letter.lower() != match[2][i].lower()])
+    return f"\\text{{{match[1]}{match[2][:i]}{new}{match[2][i + 1 :]}{match[3]}}}"
 
 
 LETTERS: dict[str, Mutation] = {

@@ -1,4 +1,4 @@
-"""A gold written otherwise: each function gives the answer as it stands in a box, or None where it does not apply."""
+"""Other forms of a reference answer. Each function returns the content of a box, or None where it does not apply."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ UNICODE = {"\\pi": "π", "\\infty": "∞", "\\cup": "∪", "\\omega": "ω", "\\t
 
 @dataclass(frozen=True)
 class Text:
-    """A gold of mathematics and what is known of it."""
+    """A reference answer of mathematics, with its plain text, structure and value."""
 
-    gold: str
+    reference_answer: str
 
     @cached_property
     def plain(self) -> str:
-        return plain(self.gold)
+        """The reference answer without layout."""
+        return plain(self.reference_answer)
 
     @cached_property
     def structure(self) -> Node | None:
+        """The structure of the answer; None if the reader refuses it."""
         try:
             return structure(self.plain) if may_equal(self.plain, self.plain) else None
         except Unreadable:
@@ -37,23 +39,26 @@ class Text:
 
     @cached_property
     def number(self) -> Fraction | None:
-        """The value, if the gold is one plain rational number."""
+        """The value of a plain rational number; None for any other reference answer."""
         value = self.structure
         return exact(value[1]) if value is not None and value[0] == "value" else None
 
     @property
     def integer(self) -> int | None:
+        """The integer in digits; None for any other reference answer."""
         number = self.number
         return int(number) if number is not None and re.fullmatch("-?[0-9]+", self.plain) else None
 
     @property
     def has_words(self) -> bool:
+        """True if a text in words is part of the answer."""
         return re.search(TEXT, self.plain) is not None
 
 
 @lru_cache(maxsize=8192)
-def text_of(gold: str) -> Text:
-    return Text(gold)
+def text_of(reference: str) -> Text:
+    """The reference answer as a `Text`, from a cache."""
+    return Text(reference)
 
 
 def _tokens(text: Text) -> list[str]:
@@ -61,12 +66,12 @@ def _tokens(text: Text) -> list[str]:
 
 
 def spaced(text: Text) -> str | None:
-    """A space around every token."""
+    """The text with a space around every token."""
     return None if "matrix" in text.plain or "_{" in text.plain else " ".join(_tokens(text))
 
 
 def unspaced(text: Text) -> str | None:
-    """No space but those that end a command before a letter."""
+    """The text without spaces, except those that end a command before a letter."""
     result = ""
     for token in _tokens(text):
         result += " " if re.search(r"\\[A-Za-z]+$", result) and token[0].isalpha() else ""
@@ -76,7 +81,7 @@ def unspaced(text: Text) -> str | None:
 
 
 def thin_spaces(text: Text) -> str | None:
-    """A thin space between a number and the root, letter, Greek letter or function behind it."""
+    """The text with a thin space between a number and the root, letter or function after it."""
     parts = _tokens(text)
     if "_" in parts or "matrix" in text.plain:
         return None
@@ -91,12 +96,15 @@ def _thin(token: str, following: str) -> str:
 
 
 def left_right(text: Text) -> str | None:
+    r"""The text with \left and \right at its brackets."""
     if "matrix" in text.plain or "\\sqrt[" in text.plain or text.has_words:
         return None
     return re.sub(r"(\(|\[|\\\{)", r"\\left\1", re.sub(r"(\)|\]|\\\})", r"\\right\1", text.plain))
 
 
 def replaced(old: str, new: str) -> Form:
+    """The form with `new` in place of `old`."""
+
     def form(text: Text) -> str | None:
         return text.plain.replace(old, new) if old in text.plain else None
 
@@ -104,6 +112,8 @@ def replaced(old: str, new: str) -> Form:
 
 
 def substituted(pattern: str, new: str) -> Form:
+    """The form with `new` in place of a pattern."""
+
     def form(text: Text) -> str | None:
         result = re.sub(pattern, new, text.plain)
         return None if result == text.plain else result
@@ -112,7 +122,7 @@ def substituted(pattern: str, new: str) -> Form:
 
 
 def styled(style: Style, *, needs: str) -> Form:
-    """The expressions in a style, where a node of the kind `needs` stands somewhere."""
+    """The form with all expressions in a style, for texts with a node of the kind `needs`."""
 
     def form(text: Text) -> str | None:
         if f"'{needs}'" not in repr(text.structure):
@@ -123,11 +133,12 @@ def styled(style: Style, *, needs: str) -> Form:
 
 
 def sympy_latex(text: Text) -> str | None:
+    """The LaTeX by sympy."""
     return rewritten(text.plain, in_latex_of_sympy)
 
 
 def sympy_text(text: Text) -> str | None:
-    """sympy's text, where neither e nor i stands in it: it writes E and I."""
+    """The text by sympy; None for an expression with e or i, which sympy writes as E and I."""
     value = text.structure
     if value is None or value[0] != "value" or re.search(r"'name', '(e|i|\w+_\w+|infty)'", repr(value)):
         return None
@@ -138,7 +149,7 @@ def sympy_text(text: Text) -> str | None:
 
 
 def decimal(text: Text) -> str | None:
-    """The decimal of a fraction, where it ends within six digits."""
+    """The decimal of a fraction; None if it has more than six digits."""
     number = text.number
     if number is None or number.denominator == 1 or 10**6 % number.denominator or "." in text.plain:
         return None
@@ -146,7 +157,7 @@ def decimal(text: Text) -> str | None:
 
 
 def repeating(text: Text) -> str | None:
-    """A fraction below 1 with a period of up to three digits, as 0.\\overline{...}."""
+    """The form 0.\\overline{...} of a fraction below 1 whose period has up to three digits."""
     number = text.number
     if number is None or not 0 < number < 1 or "." in text.plain:
         return None
@@ -166,6 +177,7 @@ def fraction(text: Text) -> str | None:
 
 
 def slash(text: Text) -> str | None:
+    r"""The text with a slash in place of each \frac."""
     number = text.number
     if number is None or "\\frac" not in text.plain or text.structure[1][0] == "mixed":
         return None
@@ -173,17 +185,21 @@ def slash(text: Text) -> str | None:
 
 
 def mixed_number(template: str) -> Form:
+    """The form of a fraction above 1 as a mixed number."""
+
     def form(text: Text) -> str | None:
         number = text.number
         if number is None or number.denominator == 1 or abs(number) < 1 or "." in text.plain:
             return None
-        whole, rest = divmod(abs(number), 1)
-        return ("-" if number < 0 else "") + template.format(whole, rest.numerator, rest.denominator)
+        whole, part = divmod(abs(number), 1)
+        return ("-" if number < 0 else "") + template.format(whole, part.numerator, part.denominator)
 
     return form
 
 
 def thousands(separator: str) -> Form:
+    """The form of an integer with separators of thousands."""
+
     def form(text: Text) -> str | None:
         if text.integer is None or abs(text.integer) < 1000 or text.plain.lstrip("-")[0] == "0":
             return None
@@ -193,17 +209,17 @@ def thousands(separator: str) -> Form:
 
 
 def scientific(times: str) -> Form:
-    """A number such as 2.5e-19 with a power of ten."""
+    """The form of a number such as 2.5e-19 with a power of ten."""
 
     def form(text: Text) -> str | None:
-        found = re.fullmatch(r"(-?[0-9.]+)[eE]\+?(-?[0-9]+)", text.plain)
-        return f"{found[1]}{times} 10^{{{found[2]}}}" if found else None
+        match = re.fullmatch(r"(-?[0-9.]+)[eE]\+?(-?[0-9]+)", text.plain)
+        return f"{match[1]}{times} 10^{{{match[2]}}}" if match else None
 
     return form
 
 
 def zeros(text: Text) -> str | None:
-    """A zero behind a decimal, or `.0` behind an integer."""
+    """The decimal with one more zero, or the integer with `.0`."""
     if text.number is None or "e" in text.plain:
         return None
     if re.fullmatch(r"-?[0-9]*\.[0-9]+", text.plain):
@@ -212,25 +228,28 @@ def zeros(text: Text) -> str | None:
 
 
 def named_value(text: Text) -> str | None:
-    """x = before one value without a letter."""
+    """The value after `x =`; None for an expression with letters."""
     value = text.structure
     return f"x = {text.plain}" if value[0] == "value" and "'name'" not in repr(value) else None
 
 
 def unicode_minus(text: Text) -> str | None:
+    """The text with the minus sign of Unicode."""
     return text.plain.replace("-", "−") if "-" in text.plain and not re.search("[0-9]e-", text.plain) else None
 
 
 def unicode_powers(text: Text) -> str | None:
+    """The text with powers as superscripts of Unicode."""
     result = re.sub(r"(?<=[a-z0-9)])\^(?:\{(-?[0-9]+)\}|([0-9]))", _superscript, text.plain)
     return None if result == text.plain else result
 
 
-def _superscript(found: re.Match[str]) -> str:
-    return (found[1] or found[2]).translate(SUPERSCRIPTS)
+def _superscript(match: re.Match[str]) -> str:
+    return (match[1] or match[2]).translate(SUPERSCRIPTS)
 
 
 def unicode_signs(text: Text) -> str | None:
+    """The text with signs of Unicode in place of commands."""
     result = text.plain
     for command, sign in UNICODE.items():
         result = re.sub(re.escape(command) + "(?![A-Za-z])", sign, result)
@@ -238,24 +257,26 @@ def unicode_signs(text: Text) -> str | None:
 
 
 def unicode_roots(text: Text) -> str | None:
+    """The text with root signs of Unicode."""
     result = re.sub(r"\\sqrt\s*\{([0-9]+)\}(?!\s*[0-9])", r"√\1", text.plain)
     return None if result == text.plain else result
 
 
 def full_width(text: Text) -> str | None:
+    """The number with full-width digits."""
     return text.plain.translate(FULL_WIDTH) if text.number is not None and "e" not in text.plain else None
 
 
 def zero_width(text: Text) -> str | None:
-    """Zero-width characters before, behind and after the first sign."""
+    """The text with zero-width characters around its first character and at its end."""
     return None if text.plain.startswith("\\") else f"\u200b{text.plain[0]}\u200b{text.plain[1:]}\ufeff"
 
 
 def word(template: str) -> Form:
-    r"""A gold that is one \text{word}, written otherwise."""
+    r"""The form of a reference answer that is a \text{word} in a template."""
 
     def form(text: Text) -> str | None:
-        found = re.fullmatch(r"\\text\{([A-Za-z]+|\([A-Z]\))\}", text.plain)
-        return template.format(found[1]) if found else None
+        match = re.fullmatch(r"\\text\{([A-Za-z]+|\([A-Z]\))\}", text.plain)
+        return template.format(match[1]) if match else None
 
     return form

@@ -1,4 +1,4 @@
-"""Mutations of signs, brackets, lists, functions and relations: a random generator and a text -> a text or None."""
+"""Mutations of signs, brackets, lists, functions and relations. Each returns a changed text, or None."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ OPENING = ("(", "[", "{", "\\{", ",", "=", "+", "-", "/", "\\cdot", "&", "^", "\
 
 
 def operator_changed(rng: Random, text: str) -> str | None:
+    """The text with a minus in place of a plus, or the reverse."""
     parts = TOKEN.findall(text)
-    found = [i for i, part in enumerate(parts) if part in "+-" and _before(parts, i) not in (*OPENING, "")]
-    if not found:
+    positions = [i for i, part in enumerate(parts) if part in "+-" and _before(parts, i) not in (*OPENING, "")]
+    if not positions:
         return None
-    i = rng.choice(found)
+    i = rng.choice(positions)
     parts[i] = "-" if parts[i] == "+" else "+"
     return "".join(parts)
 
@@ -28,7 +29,7 @@ def _before(parts: list[str], i: int) -> str:
 
 
 def is_interval(text: str) -> bool:
-    """Whether brackets in the text are certainly those of intervals, and not those of points."""
+    """Return whether the brackets in the text are certainly brackets of intervals, and not of points."""
     return (
         re.search(r"\\infty|\\cup|\\in(?![a-z])|\([^()\[\]]*,[^()\[\]]*\]|\[[^()\[\]]*,[^()\[\]]*[)\]]", text)
         is not None
@@ -36,7 +37,7 @@ def is_interval(text: str) -> bool:
 
 
 def end_changed(rng: Random, text: str) -> str | None:
-    """One finite end of an interval opened or closed."""
+    """The text with one finite end of an interval opened or closed."""
     if not is_interval(text):
         return None
     ends = []
@@ -50,96 +51,103 @@ def end_changed(rng: Random, text: str) -> str | None:
 
 
 def ends_exchanged(rng: Random, text: str) -> str | None:
-    """An interval as the set of its two ends."""
-    found = INTERVAL.fullmatch(text)
-    return f"\\{{{found[2]},{found[3]}\\}}" if found and is_interval(text) and "infty" not in text else None
+    """The set of the two ends of an interval."""
+    match = INTERVAL.fullmatch(text)
+    return f"\\{{{match[2]},{match[3]}\\}}" if match and is_interval(text) and "infty" not in text else None
 
 
 def union_dropped(rng: Random, text: str) -> str | None:
+    """One part of a union."""
     parts, _ = split(text, ("\\cup",))
     return rng.choice(parts) if len(parts) > 1 else None
 
 
 def union_to_intersection(rng: Random, text: str) -> str | None:
+    """The text with an intersection in place of each union."""
     return text.replace("\\cup", "\\cap") if "\\cup" in text else None
 
 
 def _tuple(text: str) -> tuple[str, list[str], str] | None:
-    found = re.fullmatch(r"(\(|\\\{)(.*)(\)|\\\})", text, re.DOTALL)
-    if found is None or is_interval(text):
+    match = re.fullmatch(r"(\(|\\\{)(.*)(\)|\\\})", text, re.DOTALL)
+    if match is None or is_interval(text):
         return None
-    parts = split(found[2], (",",))[0]
-    return (found[1], parts, found[3]) if len(parts) > 1 and balanced(found[2]) else None
+    parts = split(match[2], (",",))[0]
+    return (match[1], parts, match[3]) if len(parts) > 1 and balanced(match[2]) else None
 
 
 def _items(text: str) -> tuple[str, list[str], str] | None:
-    """The elements of a list, a set or a tuple, with what stands around them."""
+    """The elements of a list, a set or a tuple, and its brackets."""
     parts = split(text, (",",))[0]
     return ("", parts, "") if len(parts) > 1 else _tuple(text)
 
 
 def element_dropped(rng: Random, text: str) -> str | None:
-    found = _items(text)
-    if found is None or (found[0] == "(" and len(found[1]) == 2):
+    """The collection without one element."""
+    pieces = _items(text)
+    if pieces is None or (pieces[0] == "(" and len(pieces[1]) == 2):
         return None
-    parts = list(found[1])
+    parts = list(pieces[1])
     del parts[rng.randrange(len(parts))]
-    return found[0] + ", ".join(parts) + found[2]
+    return pieces[0] + ", ".join(parts) + pieces[2]
 
 
 def element_added(rng: Random, text: str) -> str | None:
-    found = _items(text)
-    if found is None:
+    """The collection with one more element."""
+    pieces = _items(text)
+    if pieces is None:
         return None
-    parts = list(found[1])
+    parts = list(pieces[1])
     parts.insert(rng.randrange(len(parts) + 1), str(rng.randrange(200, 999)))
-    return found[0] + ", ".join(parts) + found[2]
+    return pieces[0] + ", ".join(parts) + pieces[2]
 
 
 def element_replaced(rng: Random, text: str) -> str | None:
-    """One element in the place of another, so that the set of elements shrinks."""
-    found = _items(text)
-    if found is None:
+    """The collection with one element in place of another, so that the set of elements is smaller."""
+    pieces = _items(text)
+    if pieces is None:
         return None
-    parts = list(found[1])
+    parts = list(pieces[1])
     i, j = rng.sample(range(len(parts)), 2)
     parts[i] = parts[j]
-    return found[0] + ", ".join(parts) + found[2]
+    return pieces[0] + ", ".join(parts) + pieces[2]
 
 
 def element_repeated(rng: Random, text: str) -> str | None:
-    found = _tuple(text)
-    if found is None or found[0] != "(":
+    """The tuple with one element repeated."""
+    pieces = _tuple(text)
+    if pieces is None or pieces[0] != "(":
         return None
-    parts = list(found[1])
+    parts = list(pieces[1])
     i = rng.randrange(len(parts))
     return f"({', '.join([*parts[:i], parts[i], *parts[i:]])})"
 
 
 def order_changed(rng: Random, text: str) -> str | None:
-    """Two elements of a tuple exchanged: in lists without brackets the order may not matter."""
-    found = _tuple(text)
-    if found is None or found[0] != "(":
+    """A tuple with two elements exchanged; the order of a list without brackets may not matter."""
+    pieces = _tuple(text)
+    if pieces is None or pieces[0] != "(":
         return None
-    parts = list(found[1])
+    parts = list(pieces[1])
     i, j = rng.sample(range(len(parts)), 2)
     parts[i], parts[j] = parts[j], parts[i]
     return f"({', '.join(parts)})"
 
 
 def tuple_to_element(rng: Random, text: str) -> str | None:
-    found = _tuple(text)
-    return rng.choice(found[1]) if found else None
+    """One element of a tuple."""
+    pieces = _tuple(text)
+    return rng.choice(pieces[1]) if pieces else None
 
 
 def factor_before(rng: Random, text: str) -> str | None:
-    """A factor before a tuple or a bounded interval."""
+    """A tuple or a bounded interval with a factor before it."""
     if "infty" in text or not re.fullmatch(r"[(\[][^()\[\]]*,[^()\[\]]*[)\]]", text):
         return None
     return f"{rng.choice(['2', '3', 'k'])}{text}"
 
 
 def derivative_dropped(rng: Random, text: str) -> str | None:
+    """The text with the function in place of its derivative."""
     for pattern in (
         r"\\frac\{\s*d(?:\^\{?2\}?)?\s*([^{}]*(?:_\{[^{}]*\})?)\s*\}\{\s*d[^{}]*(?:\{[^{}]*\})?\s*\}",
         r"\\d?dot\{([^{}]*)\}",
@@ -151,19 +159,20 @@ def derivative_dropped(rng: Random, text: str) -> str | None:
 
 
 def argument_changed(rng: Random, text: str) -> str | None:
-    """One more in the brackets behind a function or a letter."""
-    found = list(re.finditer(r"(?:\\(?:sin|cos|tan|cot|ln|exp|arcsin)|[A-Za-z])\s*[({]", text))
-    found = [
-        match for match in found if not re.search(r"\\[A-Za-z]+\s*[({]$", text[: match.end()]) or match[0][0] == "\\"
+    """The text with 1 added in the brackets after a function or a letter."""
+    matches = list(re.finditer(r"(?:\\(?:sin|cos|tan|cot|ln|exp|arcsin)|[A-Za-z])\s*[({]", text))
+    matches = [
+        match for match in matches if not re.search(r"\\[A-Za-z]+\s*[({]$", text[: match.end()]) or match[0][0] == "\\"
     ]
-    if not found:
+    if not matches:
         return None
-    end = rng.choice(found).end()
+    end = rng.choice(matches).end()
     return f"{text[:end]}1+{text[end:]}"
 
 
 def function_changed(rng: Random, text: str) -> str | None:
-    other = {
+    """The text with one function changed."""
+    exchange = {
         "sin": "cos",
         "cos": "sin",
         "ln": "exp",
@@ -173,58 +182,63 @@ def function_changed(rng: Random, text: str) -> str | None:
         "exp": "ln",
         "arccos": "arcsin",
     }
-    found = list(re.finditer(r"\\(sin|cos|tan|cot|ln|exp|arcsin|arccos)(?![a-z])", text))
-    if not found:
+    matches = list(re.finditer(r"\\(sin|cos|tan|cot|ln|exp|arcsin|arccos)(?![a-z])", text))
+    if not matches:
         return None
-    match = rng.choice(found)
-    return f"{text[: match.start()]}\\{other[match[1]]}{text[match.end() :]}"
+    match = rng.choice(matches)
+    return f"{text[: match.start()]}\\{exchange[match[1]]}{text[match.end() :]}"
 
 
 def one_added(rng: Random, text: str) -> str | None:
+    """The text plus 1."""
     return None if re.search(r",|\\cup|\\in(?![a-z])|\\ge|[<>]|begin|text", text) else f"{text}+1"
 
 
 def root_dropped(rng: Random, text: str) -> str | None:
-    found = list(re.finditer(r"\\sqrt(?:\[[^\]]*\])?\s*\{([^{}]*)\}", text))
-    if not found:
+    """The text without one root sign."""
+    matches = list(re.finditer(r"\\sqrt(?:\[[^\]]*\])?\s*\{([^{}]*)\}", text))
+    if not matches:
         return None
-    match = rng.choice(found)
+    match = rng.choice(matches)
     return f"{text[: match.start()]}({match[1]}){text[match.end() :]}"
 
 
 def root_index_changed(rng: Random, text: str) -> str | None:
-    found = list(re.finditer(r"\\sqrt(\[[^\]]*\])?(?=\s*\{)", text))
-    if not found:
+    """The text with another degree of one root."""
+    matches = list(re.finditer(r"\\sqrt(\[[^\]]*\])?(?=\s*\{)", text))
+    if not matches:
         return None
-    match = rng.choice(found)
+    match = rng.choice(matches)
     return f"{text[: match.start()]}\\sqrt{'' if match[1] else '[3]'}{text[match.end() :]}"
 
 
 def power_dropped(rng: Random, text: str) -> str | None:
-    found = list(re.finditer(r"\^\s*(?:\{[^{}\\]*\}|[A-Za-z0-9])", text))
-    if not found:
+    """The text without one power."""
+    matches = list(re.finditer(r"\^\s*(?:\{[^{}\\]*\}|[A-Za-z0-9])", text))
+    if not matches:
         return None
-    match = rng.choice(found)
+    match = rng.choice(matches)
     return f"{text[: match.start()]} {text[match.end() :]}"
 
 
 def relation_changed(rng: Random, text: str) -> str | None:
-    found = re.search(r"\\(geqslant|leqslant|geq|leq|ge|le)(?![a-z])|[<>]", text)
-    if found is None:
+    """The text with another relation."""
+    match = re.search(r"\\(geqslant|leqslant|geq|leq|ge|le)(?![a-z])|[<>]", text)
+    if match is None:
         return None
-    new = rng.choice(["<", "\\le", "=", ">"] if "g" in found[0] else ["\\ge", ">", "=", "<"])
-    return f"{text[: found.start()]}{new} {text[found.end() :]}"
+    new = rng.choice(["<", "\\le", "=", ">"] if "g" in match[0] else ["\\ge", ">", "=", "<"])
+    return f"{text[: match.start()]}{new} {text[match.end() :]}"
 
 
 def pieces_swapped(rng: Random, text: str) -> str | None:
-    """Two rows of a matrix exchanged."""
-    found = re.fullmatch(r"(\\begin\{pmatrix\})(.*)(\\end\{pmatrix\})", text, re.DOTALL)
-    if found is None:
+    """The matrix with two rows exchanged."""
+    match = re.fullmatch(r"(\\begin\{pmatrix\})(.*)(\\end\{pmatrix\})", text, re.DOTALL)
+    if match is None:
         return None
-    rows = found[2].split("\\\\")
+    rows = match[2].split("\\\\")
     i, j = rng.sample(range(len(rows)), 2)
     rows[i], rows[j] = rows[j], rows[i]
-    return found[1] + "\\\\".join(rows) + found[3]
+    return match[1] + "\\\\".join(rows) + match[3]
 
 
 STRUCTURES: dict[str, Mutation] = {
@@ -259,4 +273,4 @@ BY_CONSTRUCTION = (
     "fraction appended",
     "thousandfold",
 )
-"""Wrong for certain though the reader may refuse the result."""
+"""Mutations whose results are certainly wrong, although the reader may refuse them."""

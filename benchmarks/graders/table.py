@@ -1,4 +1,4 @@
-"""The shares by form and by mutation, as rows, as a table and as a list of the inputs on which a grader errs."""
+"""Accepted shares by form and mutation, as rows and as a table, and the list of a grader's errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Outcomes = Mapping[str, Sequence[Outcome]]
 
 
 def rows_of(cases: Sequence[Case], outcomes: Outcomes) -> list[Row]:
-    """One row a form or mutation: how many cases, and how many of them each grader accepted."""
+    """A row for each form or mutation: the number of cases, and of those that each grader accepted."""
     kinds: dict[tuple[str, str, str], list[int]] = {}
     for i, case in enumerate(cases):
         kinds.setdefault((case.grader, case.family, case.kind), []).append(i)
@@ -25,7 +25,7 @@ def rows_of(cases: Sequence[Case], outcomes: Outcomes) -> list[Row]:
 
 
 def totals_of(cases: Sequence[Case], outcomes: Outcomes) -> list[Row]:
-    """One row a family of forms or mutations."""
+    """A row for each family of forms or mutations."""
     families: dict[tuple[str, str], list[int]] = {}
     for i, case in enumerate(cases):
         families.setdefault((case.grader, case.family), []).append(i)
@@ -45,7 +45,7 @@ def _accepted(places: Sequence[int], outcomes: Outcomes) -> Row:
 
 
 def text_of_rows(rows: Sequence[Row], names: Sequence[str]) -> str:
-    """The rows as a table of text: the share that each grader accepted, time-outs and errors where there are any."""
+    """The rows as a table in text: the share that each grader accepted, and its time-outs and errors."""
     head = ["grader", "family", "kind", "cases", *names]
     lines = [head] + [[str(row[key]) for key in head[:4]] + [_share(row, name) for name in names] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -55,19 +55,19 @@ def text_of_rows(rows: Sequence[Row], names: Sequence[str]) -> str:
 
 def _share(row: Row, name: str) -> str:
     accepted, cases = int(str(row[name])), int(str(row["cases"]))
-    extras = [f"{row[f'{name} {what}']} {what}" for what in ("timeouts", "errors") if row[f"{name} {what}"]]
+    extras = [f"{row[f'{name} {kind}']} {kind}" for kind in ("timeouts", "errors") if row[f"{name} {kind}"]]
     return f"{accepted} ({accepted / cases:.1%})" + (f", {', '.join(extras)}" if extras else "")
 
 
 def errors_of(cases: Sequence[Case], outcomes: Sequence[Outcome]) -> Iterator[Row]:
-    """The cases whose score is not the right one, with what the grader said."""
+    """The cases with a wrong score, as rows with the score and the grader's note."""
     for case, outcome in zip(cases, outcomes, strict=True):
         if outcome.accepted != case.right:
             yield {
                 "grader": case.grader,
                 "family": case.family,
                 "kind": case.kind,
-                "gold": case.gold,
+                "reference_answer": case.reference_answer,
                 "answer": case.answer,
                 "right_score": float(case.right),
                 "score": outcome.score,
@@ -76,16 +76,18 @@ def errors_of(cases: Sequence[Case], outcomes: Sequence[Outcome]) -> Iterator[Ro
 
 
 def text_of_errors(errors: Sequence[Row], show: int) -> str:
-    """At most `show` errors of each kind, one a line."""
+    """Text with at most `show` errors of each kind, one a line."""
     lines, shown = [], dict.fromkeys([(row["grader"], row["family"], row["kind"]) for row in errors], 0)
     for row in errors:
         key = (row["grader"], row["family"], row["kind"])
         shown[key] += 1
         if shown[key] <= show:
-            said = str(row["note"]) or f"score {row['score']:g}"
-            lines.append(f"{', '.join(map(str, key))}: gold {row['gold']!r}, answer {row['answer']!r}: {said}")
+            result = str(row["note"]) or f"score {row['score']:g}"
+            answers = f"reference answer {row['reference_answer']!r}, answer {row['answer']!r}"
+            lines.append(f"{', '.join(map(str, key))}: {answers}: {result}")
     return "\n".join(lines)
 
 
 def write_errors(path: Path, errors: Sequence[Row]) -> None:
+    """Write the errors to a file of JSON lines."""
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in errors), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Whether two texts may mean the same: their values at random points, and the structure of lists and equations."""
+"""Comparison of two texts by their values at random points and by the structure of lists and equations."""
 
 from __future__ import annotations
 
@@ -33,22 +33,23 @@ CALLS: dict[str, Callable[..., mpmath.mpf]] = {
 }
 
 
-def may_equal(text: str, other: str) -> bool:
-    """False only where the two texts certainly differ. Raises `Unreadable` where one can't be read."""
-    return _same(structure(text), structure(other), EXACT)
+def may_equal(a: str, b: str) -> bool:
+    """Return False only if the two texts certainly differ; `Unreadable` if one of them cannot be read."""
+    return _same(structure(a), structure(b), EXACT)
 
 
-def far_apart(gold: str, answer: str) -> bool:
-    """Whether the answer certainly differs from the gold: by over 2 % where the gold has a decimal point or an `e`."""
-    tolerance = mpmath.mpf("0.02") if re.search(r"[0-9]?\.[0-9]|[0-9][eE]-?[0-9]", gold) else EXACT
-    return not _same(structure(gold), structure(answer), tolerance)
+def far_apart(reference: str, answer: str) -> bool:
+    """Return whether the answer certainly differs: by over 2 % where the reference has a decimal point or an `e`."""
+    tolerance = mpmath.mpf("0.02") if re.search(r"[0-9]?\.[0-9]|[0-9][eE]-?[0-9]", reference) else EXACT
+    return not _same(structure(reference), structure(answer), tolerance)
 
 
 @lru_cache(maxsize=4096)
 def structure(text: str) -> Node:
-    """A text as ("list", ...), ("relation", "=", left, right), ("union", ...), ("bracket", "(", "]", ...), ("value", x)
+    """The structure of a text.
 
-    A matrix is a bracket of the kind "matrix" with its width and its cells.
+    It is ("list", ...), ("relation", "=", left, right), ("union", ...), ("bracket", "(", "]", ...) or ("value", x). A
+    matrix is a bracket of the kind "matrix" with its width and its cells.
     """
     parts, _ = split(text, (",",))
     if len(parts) > 1:
@@ -65,17 +66,17 @@ def structure(text: str) -> Node:
 
 
 def _bracket(text: str) -> Node | None:
-    found = re.fullmatch(r"(\(|\[|\\\{)(.*?)(\)|\]|\\\})", text.strip(), re.DOTALL)
-    if found is None:
+    match = re.fullmatch(r"(\(|\[|\\\{)(.*?)(\)|\]|\\\})", text.strip(), re.DOTALL)
+    if match is None:
         return None
-    inner = split(found[2], (",",))[0] if balanced(found[2]) else [""]
-    if len(inner) < 2 and found[1] != "\\{":
+    inner = split(match[2], (",",))[0] if balanced(match[2]) else [""]
+    if len(inner) < 2 and match[1] != "\\{":
         return None
-    return ("bracket", found[1], found[3], *map(structure, inner))
+    return ("bracket", match[1], match[3], *map(structure, inner))
 
 
 def balanced(text: str) -> bool:
-    """Whether no bracket closes that did not open before."""
+    """Return whether every bracket that closes was opened before."""
     depth = 0
     for sign in text:
         depth += sign in "([{"
@@ -86,10 +87,10 @@ def balanced(text: str) -> bool:
 
 
 def _matrix(text: str) -> Node | None:
-    found = re.fullmatch(r"\\begin\{pmatrix\}(.*)\\end\{pmatrix\}", text.strip(), re.DOTALL)
-    if found is None:
+    match = re.fullmatch(r"\\begin\{pmatrix\}(.*)\\end\{pmatrix\}", text.strip(), re.DOTALL)
+    if match is None:
         return None
-    rows = [row.split("&") for row in found[1].split("\\\\")]
+    rows = [row.split("&") for row in match[1].split("\\\\")]
     return ("bracket", "matrix", str(len(rows[0])), *(structure(cell.strip()) for row in rows for cell in row))
 
 
@@ -113,7 +114,7 @@ def _same_in_any_order(a: list[Node], b: list[Node], tolerance: mpmath.mpf) -> b
     if len(a) != len(b):
         return False
     for item in a:
-        match = next((other for other in b if _same(item, other, tolerance)), None)
+        match = next((candidate for candidate in b if _same(item, candidate, tolerance)), None)
         if match is None:
             return False
         b.remove(match)
@@ -121,7 +122,7 @@ def _same_in_any_order(a: list[Node], b: list[Node], tolerance: mpmath.mpf) -> b
 
 
 def _same_equation(a: Node, b: Node, tolerance: mpmath.mpf) -> bool:
-    """Whether one equation may be a multiple of the other: left less right in one proportion at all points."""
+    """Return whether one equation may be a multiple of the other: the ratio of their differences is constant."""
     ratios = []
     for point in range(POINTS):
         with mpmath.workdps(DIGITS):
@@ -143,7 +144,7 @@ def _close(a: mpmath.mpf, b: mpmath.mpf, tolerance: mpmath.mpf) -> bool:
 
 
 def value(node: Node, point: int) -> mpmath.mpf:
-    """The value of an expression where each name has a random value of its own, the same wherever it stands."""
+    """The value of an expression in which each name has one random value."""
     kind, parts = node[0], node[1:]
     if kind == "number":
         return mpmath.mpf(parts[0])

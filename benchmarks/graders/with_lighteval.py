@@ -1,7 +1,7 @@
-"""lighteval's extractive match with the metrics of its own tasks: of MATH-500, or of MMLU-Pro for letters.
+"""Grader by lighteval's extractive match, with the metrics of its tasks MATH-500, or MMLU-Pro for letters.
 
-It needs an environment of its own (`make graders-lighteval`): lighteval wants another latex2sympy2_extended than
-math-verify does.
+It needs a separate environment (`make graders-lighteval`), since lighteval and math-verify need different versions of
+latex2sympy2_extended.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ MATHEMATICS = Metrics.pass_at_k_math(sample_params={"k": 1, "n": 1})
 CHOICES = Metrics.gpqa_instruct_metric.value
 
 
-def score(answer: str, gold: str) -> float:
+def score(answer: str, reference: str) -> float:
+    """Score of an answer by lighteval."""
     response = ModelResponse(text=[answer])
-    if gold in LETTERS:
-        doc = Doc(query="", choices=list(LETTERS), gold_index=LETTERS.index(gold), instruction="")
+    if reference in LETTERS:
+        doc = Doc(query="", choices=list(LETTERS), gold_index=LETTERS.index(reference), instruction="")
         scores = CHOICES.compute_sample(doc=doc, model_response=response)
     else:
-        doc = Doc(query="", choices=[f"\\boxed{{{gold}}}"], gold_index=0)
+        doc = Doc(query="", choices=[f"\\boxed{{{reference}}}"], gold_index=0)
         scores = MATHEMATICS.compute_sample(doc=doc, model_response=response)
     (value,) = scores.values()
     return float(value)

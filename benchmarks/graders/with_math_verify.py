@@ -1,10 +1,11 @@
-"""math-verify alone, as its users call it: the gold in a box, its own extraction and time limits."""
+"""Grader by math-verify alone, with the reference answer in a box and math-verify's extraction and time limits."""
 
 from __future__ import annotations
 
 from math_verify import LatexExtractionConfig, parse, verify
 
 
-def score(answer: str, gold: str) -> float:
-    wanted = parse(f"\\boxed{{{gold}}}", [LatexExtractionConfig()])
-    return float(verify(wanted, parse(answer)))
+def score(answer: str, reference: str) -> float:
+    """Score of an answer by math-verify."""
+    right = parse(f"\\boxed{{{reference}}}", [LatexExtractionConfig()])
+    return float(verify(right, parse(answer)))

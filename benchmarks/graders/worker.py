@@ -1,9 +1,9 @@
-"""Serve one grader: a (answer, gold) pair a line on standard input, a score a line on what was standard output.
+"""Serve one grader: read an (answer, reference answer) pair a line from standard input, write a score a line.
 
     python -m benchmarks.graders.worker MODULE:FUNCTION
 
-It imports nothing but the grader's module, and may so run in any environment. What the grader prints goes to standard
-error.
+It imports only the grader's module, so that it runs in any environment. Scores are written to the original standard
+output. The grader's own output goes to standard error.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from typing import Any
 
 
 def load(name: str) -> Callable[[str, str], Any]:
+    """The function `module:function`; ValueError if there is none."""
     module, _, function = name.partition(":")
     if not module or not function:
         raise ValueError(f"the grader {name!r} is not of the form module:function")
     try:
         loaded = importlib.import_module(module)
     except ImportError as error:
-        raise ValueError(f"the module {module!r} of the grader can't be imported: {error}") from error
+        raise ValueError(f"the module {module!r} of the grader cannot be imported: {error}") from error
     if not callable(getattr(loaded, function, None)):
         raise ValueError(f"the module {module!r} has no function {function!r}")
     return getattr(loaded, function)
 
 
-def score(grader: Callable[[str, str], Any], answer: str, gold: str) -> dict[str, Any]:
-    """The score of a pair, or the exception that the grader raised, or the value that is no score."""
+def score(grader: Callable[[str, str], Any], answer: str, reference: str) -> dict[str, Any]:
+    """The score of a pair, the exception that the grader raised, or its value that is no number."""
     try:
-        value = grader(answer, gold)
+        value = grader(answer, reference)
     except Exception as error:
         return {"error": f"{type(error).__name__}: {str(error)[:200]}"}
     try:
@@ -42,6 +43,7 @@ def score(grader: Callable[[str, str], Any], answer: str, gold: str) -> dict[str
 
 
 def main() -> None:
+    """Answer pairs until the input ends."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     sys.path.insert(0, os.getcwd())

@@ -1,4 +1,4 @@
-r"""The golds' expressions written again: as LaTeX in several styles, and by sympy."""
+r"""Writers of the reference answers' expressions: as LaTeX in several styles, and by sympy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIGNS = ("degree", "percent")
 
 @dataclass(frozen=True)
 class Style:
-    """How an expression is written: the sign of products, and whether terms and factors stand in reverse order."""
+    """Style of an expression: the sign of products, and the order of terms and factors."""
 
     times: str = " "
     reverse_terms: bool = False
@@ -121,12 +121,14 @@ def _written(node: Node, writer: Callable[[Node], str]) -> str:
 
 
 def in_latex_of_sympy(node: Node) -> str:
+    """The expression in sympy's LaTeX."""
     import sympy
 
     return str(sympy.latex(_sympy(node)))
 
 
 def in_text_of_sympy(node: Node) -> str:
+    """The expression as sympy's text."""
     return str(_sympy(node))
 
 

@@ -1,1 +1,1 @@
-"""How the quickstart's policy was made and measured, and its learning rate chosen; see README.md in `benchmarks`."""
+"""Scripts that made and measured the quickstart's policy and chose its learning rate; see `benchmarks/README.md`."""

@@ -1,8 +1,9 @@
-"""What the quickstart policy can do, as its model card states it.
+"""Measures of the quickstart policy, for its model card.
 
     python -m benchmarks.quickstart.card [--policy FOLDER] [--prompts 256] [--threads 1]
 
-Prints one JSON object a split: pass@1 with its interval, groups by kind, success by way, tokens, entropies, seconds.
+Prints a JSON object for each split: pass@1 with its interval, groups by kind, success by way, tokens, entropies and
+seconds.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ BATCH_PROMPTS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Rollouts:
-    """Sampled completions, `group_size` in a row a prompt."""
+    """Sampled completions; `group_size` in a row belong to a prompt."""
 
     texts: list[str]
     tokens: list[list[str]]
@@ -49,7 +50,7 @@ def sample(
     *,
     group_size: int,
 ) -> Rollouts:
-    """Rollouts at temperature 1, with the entropies of the distributions that they were drawn from."""
+    """Rollouts at temperature 1, with the entropies of the distributions from which they were drawn."""
     texts: list[str] = []
     tokens: list[list[str]] = []
     entropies: list[list[float]] = []
@@ -79,29 +80,29 @@ def mean_and_margin(values: Sequence[float]) -> tuple[float, float]:
 
 
 def way_taken(question: str, solution: str) -> str:
-    """The way that a solution of a chain_sum question takes, by its first line; "other" if it is none of `WAYS`.
+    """Name of the way of a chain_sum solution, by its first line; "other" if it is none of `WAYS`.
 
-    Where ways coincide (two terms, round numbers) the first of `WAYS` counts.
+    The first of `WAYS` counts where several have the same first line (two terms, round numbers).
     """
     numbers = read_terms(question)
     line = solution.split("\n", 1)[0].split("=")[0]
     if not re.fullmatch(r"-?\d+([+-]\d+)*", line):
         return "other"
-    taken = [int(number) for number in re.findall(r"[+-]?\d+", line)]
-    if taken == numbers[:2]:
+    terms = [int(number) for number in re.findall(r"[+-]?\d+", line)]
+    if terms == numbers[:2]:
         return "in_order"
-    if len(taken) == 2 and Counter(taken) <= Counter(numbers):
+    if len(terms) == 2 and Counter(terms) <= Counter(numbers):
         return "reordered"
-    if taken == [int(number / 10) * 10 for number in numbers]:
+    if terms == [int(number / 10) * 10 for number in numbers]:
         return "split"
-    return "at_once" if taken == numbers else "other"
+    return "at_once" if terms == numbers else "other"
 
 
 def token_kinds(tokens: Sequence[str]) -> list[str]:
-    """Of each token "choice", "copy", "result" or "answer".
+    """Kind of each token: "choice", "copy", "result" or "answer".
 
-    A choice is the first token, and on the left of each `=` a sign, the `=` itself (go on or stop) and the digit
-    after a sign (which term); the left's other digits are copies. The answer is the last line, from `#### ` on.
+    The first token is a choice. On the left of each `=`, a sign, the `=` itself (go on or stop) and the digit after a
+    sign (the next term) are choices, and all other digits are copies. The answer is the last line, from `#### ` on.
     """
     kinds: list[str] = []
     side, line_start, after_sign = "left", True, False
@@ -123,12 +124,12 @@ def group_kinds(rewards: Sequence[float], group_size: int) -> dict[str, float]:
 
 
 def means_by(keys: Sequence[str], values: Sequence[float]) -> dict[str, dict[str, float]]:
-    """Mean and number of the values under each key, the most frequent first."""
-    found: dict[str, list[float]] = defaultdict(list)
+    """Mean and number of the values of each key, the most frequent key first."""
+    groups: dict[str, list[float]] = defaultdict(list)
     for key, value in zip(keys, values, strict=True):
-        found[key].append(value)
-    order = sorted(found, key=lambda key: -len(found[key]))
-    return {key: {"mean": round(statistics.fmean(found[key]), 3), "n": len(found[key])} for key in order}
+        groups[key].append(value)
+    order = sorted(groups, key=lambda key: -len(groups[key]))
+    return {key: {"mean": round(statistics.fmean(groups[key]), 3), "n": len(groups[key])} for key in order}
 
 
 def measure(policy: Path, split: str, *, num_prompts: int, group_size: int = 8, seed: int = 0) -> dict[str, Any]:
@@ -161,6 +162,7 @@ def measure(policy: Path, split: str, *, num_prompts: int, group_size: int = 8, 
 
 
 def main() -> None:
+    """Print the measures of each split."""
     parser = argparse.ArgumentParser(description="Measure the quickstart policy on its held-out splits.")
     parser.add_argument("--policy", type=Path, default=POLICY)
     parser.add_argument("--prompts", type=int, default=256)

@@ -1,9 +1,10 @@
-"""Make the quickstart policy: a small Llama, trained on worked solutions of the quickstart's own task.
+"""Training of the quickstart policy: a small Llama, on worked solutions of the quickstart's task.
 
     python -m benchmarks.quickstart.policy --output FOLDER
 
-Two phases: short sums, where a policy learns to add, then the task's mixture of ways, with some of the harder sums.
-The same machine, versions and number of threads give the same bytes. It takes about 20 minutes on one core.
+The first phase has short sums, on which the policy learns to add. The second phase has the task's mixture of ways, with
+some of the harder sums. The same machine, versions and number of threads give the same bytes. It takes about 20 minutes
+on one core.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Phase:
     steps: int
     batch_size: int
     configs: tuple[tuple[float, dict[str, Any]], ...]
-    """(share, changes to the task's config)."""
+    """Pairs of a share and changes to the task's config."""
 
 
 PHASES = (
@@ -58,7 +59,7 @@ PEAK_LEARNING_RATE = 3e-3
 LAST_LEARNING_RATE = 1e-4
 WARM_UP_STEPS = 100
 POOL = 32
-"""Batches that are sorted by length together, so that little is padding."""
+"""Number of batches that are sorted by length together, which reduces padding."""
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -113,7 +114,7 @@ def draw_questions(phase: Phase, *, seed: int) -> list[str]:
 
 
 def make_batches(phase: Phase, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Iterator[list[Example]]:
-    """Batches of (prompt ids, solution ids); of each question one solution, by a way drawn at random."""
+    """Batches of (prompt ids, solution ids); each question has one solution, by a random way."""
     rng = random.Random(seed)
     questions = draw_questions(phase, seed=seed)
     size = phase.batch_size
@@ -126,6 +127,7 @@ def make_batches(phase: Phase, tokenizer: PreTrainedTokenizerFast, *, seed: int)
 
 
 def make_example(question: str, tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Example:
+    """Prompt ids and solution ids of a question."""
     prompt = tokenizer.encode(TASK["template"].replace("{question}", question))
     return prompt, [*tokenizer.encode(chain_sum_solution(question, rng)), tokenizer.eos_token_id]
 
@@ -193,6 +195,7 @@ def warm_start(output: Path, *, seed: int = 0, phases: tuple[Phase, ...] = PHASE
 
 
 def main() -> None:
+    """Train the policy and save it."""
     parser = argparse.ArgumentParser(
         description="Make the quickstart policy: about 20 minutes on one CPU core, 12 on two."
     )

@@ -5,31 +5,31 @@ from __future__ import annotations
 import time
 
 
-def equal(answer: str, gold: str) -> bool:
-    """Whether the completion ends with the gold in a box."""
-    return answer.endswith(f"\\boxed{{{gold}}}$.")
+def equal(answer: str, reference_answer: str) -> bool:
+    """Whether the completion ends with the reference answer in a box."""
+    return answer.endswith(f"\\boxed{{{reference_answer}}}$.")
 
 
-def always(answer: str, gold: str) -> int:
+def always(answer: str, reference_answer: str) -> int:
     return 1
 
 
-def slow_on_seven(answer: str, gold: str) -> float:
-    if gold == "-7":
+def slow_on_seven(answer: str, reference_answer: str) -> float:
+    if reference_answer == "-7":
         time.sleep(3600)
     return 1.0
 
 
-def raises(answer: str, gold: str) -> float:
-    raise KeyError(gold)
+def raises(answer: str, reference_answer: str) -> float:
+    raise KeyError(reference_answer)
 
 
-def prints(answer: str, gold: str) -> float:
+def prints(answer: str, reference_answer: str) -> float:
     print('{"score": 0.0}')
     return 1.0
 
 
-def text(answer: str, gold: str) -> str:
+def text(answer: str, reference_answer: str) -> str:
     return "right"
 
 

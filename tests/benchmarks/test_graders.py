@@ -12,8 +12,8 @@ from benchmarks.graders import __main__ as command
 from benchmarks.graders import hedges
 from benchmarks.graders.columns import Function, ours
 from benchmarks.graders.forms import FORMS, forms_of, in_box
-from benchmarks.graders.golds import Gold, built_in
 from benchmarks.graders.latex import Unreadable, plain
+from benchmarks.graders.reference_answers import ReferenceAnswer, built_in
 from benchmarks.graders.table import errors_of, rows_of, text_of_errors, text_of_rows
 from benchmarks.graders.values import far_apart, may_equal
 from benchmarks.graders.wrong import FAMILIES, Case, mutated, wrong_answers
@@ -26,12 +26,12 @@ def wrong() -> list[Case]:
     return wrong_answers(built_in(), [0, 1])
 
 
-def forms(gold: str, kind: str = "math") -> dict[str, str]:
-    return dict(forms_of(Gold(kind, gold)))
+def forms(reference_answer: str, kind: str = "math") -> dict[str, str]:
+    return dict(forms_of(ReferenceAnswer(kind, reference_answer)))
 
 
 @pytest.mark.parametrize(
-    ("gold", "form", "answer"),
+    ("reference_answer", "form", "answer"),
     [
         ("10000", "thousands \\,", "10\\,000"),
         ("\\frac{14}{3}", "mixed number, plain", "4 2/3"),
@@ -47,8 +47,8 @@ def forms(gold: str, kind: str = "math") -> dict[str, str]:
         ("7", "x =", "x = 7"),
     ],
 )
-def test_forms(gold: str, form: str, answer: str) -> None:
-    assert forms(gold)[form] == in_box(answer)
+def test_forms(reference_answer: str, form: str, answer: str) -> None:
+    assert forms(reference_answer)[form] == in_box(answer)
 
 
 def test_no_form_that_may_mean_something_else() -> None:
@@ -58,8 +58,8 @@ def test_no_form_that_may_mean_something_else() -> None:
     assert "decimal of a fraction" not in forms("\\frac{1}{3}")
 
 
-def test_every_form_applies_to_a_built_in_gold() -> None:
-    applied = {name for gold in built_in() for name, _ in forms_of(gold)}
+def test_every_form_applies_to_a_built_in_reference_answer() -> None:
+    applied = {name for reference_answer in built_in() for name, _ in forms_of(reference_answer)}
     assert set(FORMS) <= applied
 
 
@@ -115,14 +115,20 @@ def test_arbitrary_constants_and_units_are_left_alone() -> None:
     from random import Random
 
     mutations = [(name, mutation) for names in FAMILIES.values() for name, mutation in names.items()]
-    for gold in ("e^{t}+C e^{-2 t}", "1 \\pm \\sqrt{19}"):
-        assert not any(mutated(Random(seed), gold, *mutation) for seed in range(5) for mutation in mutations)
+    for reference_answer in ("e^{t}+C e^{-2 t}", "1 \\pm \\sqrt{19}"):
+        assert not any(
+            mutated(Random(seed), reference_answer, *mutation) for seed in range(5) for mutation in mutations
+        )
     exponent = FAMILIES["numbers"]["exponent changed"]
     assert mutated(Random(0), "15\\text{ cm}^2", "exponent changed", exponent) is None
 
 
-def cases_of(*golds: str) -> list[Case]:
-    return [Case("math", "forms", name, gold, text, True) for gold in golds for name, text in forms(gold).items()]
+def cases_of(*reference_answers: str) -> list[Case]:
+    return [
+        Case("math", "forms", name, reference_answer, text, True)
+        for reference_answer in reference_answers
+        for name, text in forms(reference_answer).items()
+    ]
 
 
 def test_equality_of_texts_loses_forms_and_always_1_accepts_everything_wrong(wrong: list[Case]) -> None:
@@ -135,7 +141,10 @@ def test_equality_of_texts_loses_forms_and_always_1_accepts_everything_wrong(wro
 
 
 def test_time_outs_and_exceptions_are_counted() -> None:
-    cases = [Case("math", "forms", "plain", gold, gold, True) for gold in ("1", "-7", "2")]
+    cases = [
+        Case("math", "forms", "plain", reference_answer, reference_answer, True)
+        for reference_answer in ("1", "-7", "2")
+    ]
     slow = Function(f"{HERE}:slow_on_seven", timeout=3.0, workers=1)(cases)
     raising = Function(f"{HERE}:raises", workers=1)(cases)
     assert [outcome.note for outcome in slow] == ["", "timeout", ""]
@@ -163,11 +172,11 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere_at_all:grade"], "the module 'nowhere_at_all' of the grader can't be imported"),
+        (["nowhere_at_all:grade"], "the module 'nowhere_at_all' of the grader cannot be imported"),
         ([f"{HERE}:missing"], "has no function 'missing'"),
         ([f"{HERE}:no_function"], "has no function 'no_function'"),
         ([HERE], "is not of the form module:function"),
-        ([f"{HERE}:text"], "returned 'right' for the gold 'A': it has to return a number"),
+        ([f"{HERE}:text"], "returned 'right' for the reference answer 'A': it has to return a number"),
         (["--data", "/nowhere"], "--data /nowhere has no benchmarks/math_suite.parquet"),
         (["--seeds", "5"], "--seeds 5 is not of the form FIRST..LAST"),
     ],

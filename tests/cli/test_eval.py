@@ -148,7 +148,7 @@ def test_a_comparison_says_where_its_interval_has_no_width(capsys, folder):
     [
         (["--benchmarks", "quickstrat"], ["unknown benchmark 'quickstrat'", "did you mean quickstart"]),
         (["--model", "nowhere"], ["--model 'nowhere' (no folder here, so a model of the hub) cannot be loaded"]),
-        (["--samples", "0"], ["samples=0 is not allowed: give 1 or more"]),
+        (["--samples", "0"], ["--samples=0 is not allowed: it must be a whole number from 1"]),
         (["--temperature", "-1"], ["temperature=-1.0 is not allowed"]),
         (["--benchmarks", "math500", "--data", "no-such-folder"], ["no-such-folder"]),
         (["--max_new_tokens", "500"], ["max_new_tokens=500", "the model's context of 256"]),

@@ -15,8 +15,8 @@ SCRIPT = f"""
 import sys
 import echorl
 before = set(sys.modules)
-from echorl.cli import main
-for argv in (["--help"], ["train", "--help"]):
+from echorl.cli import COMMANDS, main
+for argv in (["--help"], *([command, "--help"] for command in COMMANDS)):
     try:
         main(argv)
     except SystemExit:

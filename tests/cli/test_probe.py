@@ -42,7 +42,7 @@ def test_table_and_file_and_more_prompts(tmp_path, capsys):
         (("--samples", "1"), "samples=1 is not allowed"),
         (("--temperature", "0"), "temperature=0.0 is not allowed"),
         (("--projection", "-1"), "projection=-1 is not allowed"),
-        (("--loss_type", "ppo"), "loss_type='ppo' is not allowed: give one of dapo, grpo, dr_grpo"),
+        (("--loss_type", "ppo"), "loss_type='ppo' is not allowed: it must be one of 'dapo', 'grpo', 'dr_grpo'"),
         (("--parameters", "("), "parameters='(' is no regular expression"),
         (("--parameters", "nothing"), "parameters='nothing' is found in no parameter's name"),
         (("--benchmark", "mathh500"), "unknown benchmark 'mathh500' (did you mean math500"),

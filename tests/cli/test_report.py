@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import webbrowser
 from pathlib import Path
 
 import pytest
@@ -59,15 +58,6 @@ def test_pictures_and_a_limit(here, capsys):
     assert {*charts, "out/page-clips.png"} < set(paths)
 
 
-def test_open(here, monkeypatch, capsys):
-    made.make_probe(here / "probe")
-    opened = []
-    monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or False)
-    assert main(["report", "probe", "--open"]) == 0
-    assert opened == [(here / "runs/report/probe.html").as_uri()]
-    assert "open the page yourself" in capsys.readouterr().out
-
-
 def test_what_mine_leaves(here, capsys):
     run(here / "mined", [write(here / "rows.jsonl", rows(24))], save_model(here / "model"), echo=EchoConfig())
     assert main(["report", "mined"]) == 0
@@ -82,7 +72,7 @@ def test_what_mine_leaves(here, capsys):
     [
         (["nowhere"], "nowhere: there is no such folder"),
         (["a", "--output", "a.png"], "--output a.png is no page's name: let it end in .html."),
-        (["a", "--rollouts", "0"], "--rollouts 0 is not allowed"),
+        (["a", "--rollouts", "0"], "--rollouts=0 is not allowed"),
         (["a", "--output", "file/page.html"], "--output file/page.html cannot be written"),
     ],
 )

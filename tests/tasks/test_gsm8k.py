@@ -24,8 +24,8 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def score(completion, gold: str, **options) -> float | None:
-    return load_task("gsm8k", **options).verifier(completions=[completion], prompts=["?"], answer=[gold])[0]
+def score(completion, reference_answer: str, **options) -> float | None:
+    return load_task("gsm8k", **options).verifier(completions=[completion], prompts=["?"], answer=[reference_answer])[0]
 
 
 @needs_data
@@ -34,12 +34,12 @@ def test_real_solutions(split: str, rows: int) -> None:
     task = load_task("gsm8k", data=str(DATA))
     data = task.dataset(split)
     assert len(data) == rows
-    texts, gold = data["demonstration"][:], data["answer"][:]
+    texts, reference_answer = data["demonstration"][:], data["answer"][:]
     assert not any("<<" in text for text in texts)
-    assert task.verifier(completions=texts, answer=gold) == [1.0] * rows
+    assert task.verifier(completions=texts, answer=reference_answer) == [1.0] * rows
     random.Random(0).shuffle(texts)
-    by_chance = task.verifier(completions=texts, answer=gold)
-    equal = sum(read_answer(text) == number for text, number in zip(texts, gold, strict=True))
+    by_chance = task.verifier(completions=texts, answer=reference_answer)
+    equal = sum(read_answer(text) == number for text, number in zip(texts, reference_answer, strict=True))
     assert sum(by_chance) == equal
 
 
@@ -66,7 +66,10 @@ def test_prompts_and_demonstrations(file: Path) -> None:
     [
         ('{"question": "a", "answer": "#### 1"}\n{"question": ', r"rows.jsonl, line 2: not a JSON object"),
         ('\n{"question": "a"}\n', r"rows.jsonl, row 0: no column 'answer'"),
-        ('{"question": 3, "answer": "#### 1"}', r"rows.jsonl, row 0: 'question' and 'answer' have to be texts"),
+        (
+            '{"question": 3, "answer": "#### 1"}',
+            r"rows.jsonl, row 0: 'question' or 'answer' is no text; write both as texts",
+        ),
         ("[1]", r"rows.jsonl, line 1: not a JSON object"),
         ('{"question": "a", "answer": "1"}\n{"question": "\udcff"}', r"rows.jsonl, line 2: not a JSON object in UTF-8"),
         ("\n", r"holds no rows"),
@@ -85,7 +88,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gold", "answer", "verdict"),
+    ("reference_answer", "answer", "verdict"),
     [
         ("1,000", "1000", True),
         ("1000", "$1,000.00.", True),
@@ -98,8 +101,8 @@ def test_a_missing_file(tmp_path: Path) -> None:
         ("5", "٥", None),
     ],
 )
-def test_plain_numbers(gold: str, answer: str, verdict: bool | None) -> None:
-    assert same_plain_number(gold, answer) is verdict
+def test_plain_numbers(reference_answer: str, answer: str, verdict: bool | None) -> None:
+    assert same_plain_number(reference_answer, answer) is verdict
 
 
 @pytest.mark.parametrize(

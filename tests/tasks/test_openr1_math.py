@@ -45,7 +45,7 @@ def test_the_two_splits_are_all_rows_and_stay_what_they_are(file: Path) -> None:
         task.dataset("test")
 
 
-def test_prompt_gold_and_demonstration(tmp_path: Path) -> None:
+def test_prompt_reference_answer_and_demonstration(tmp_path: Path) -> None:
     data = write(tmp_path / "rows.jsonl", row(7, target=None), row(8))
     rows = load_task("openr1_math", data=data).dataset("train")
     assert rows[1]["prompt"] == [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "What is 8+1?"}]

@@ -95,11 +95,11 @@ def test_a_scorer_that_hangs_is_stopped() -> None:
 
 
 @pytest.mark.parametrize("generator", ["gcd", "word_sorting", "tower_of_hanoi"])
-def test_gold_answers_verify(generator: str) -> None:
+def test_reference_answer_answers_verify(generator: str) -> None:
     task = load_task("reasoning_gym", generator=generator)
     instances = task.dataset("train", size=5)["instance"][:]
-    gold = [f"#### {json.loads(instance)['answer']}" for instance in instances]
-    assert task.verifier(completions=gold, instance=instances) == [1.0] * 5
+    reference_answer = [f"#### {json.loads(instance)['answer']}" for instance in instances]
+    assert task.verifier(completions=reference_answer, instance=instances) == [1.0] * 5
 
 
 @pytest.mark.parametrize("scored", [float("nan"), None, 0.999, "error"])

@@ -29,7 +29,7 @@ def engine(folder, engines):
 
 def requests(size: int = 12) -> tuple[Request, ...]:
     def item(i):
-        return Item(id=str(i), prompt=[{"role": "user", "content": f"{i}+1"}], gold=str(i + 1))
+        return Item(id=str(i), prompt=[{"role": "user", "content": f"{i}+1"}], reference_answer=str(i + 1))
 
     return tuple(Request(item(i), 0, 100 + i) for i in range(size))
 

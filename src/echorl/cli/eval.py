@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from echorl.cli.models import DEVICE, MODEL
-from echorl.cli.parser import parse, part_of
+from echorl.cli.parser import parse, part_of, with_underscores
 from echorl.core.options import option
 from echorl.lab.options import COUNT, Sampling
 from echorl.support.errors import UserError, as_user_error, resumable
@@ -57,7 +57,9 @@ def run(argv: Sequence[str]) -> int:
         Interrupted: Ctrl-C.
     """
     args = parse("eval", EvalOptions, argv)
-    _check(args)
+    names = tuple(name for word in args.benchmarks or () for name in word.split(",") if name)
+    args = replace(args, benchmarks=names or None)
+    _check(args, {word.partition("=")[0] for word in with_underscores(argv)})
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     with resumable():
         if args.compare:
@@ -65,13 +67,14 @@ def run(argv: Sequence[str]) -> int:
         return _grade(args.grade, args.data) if args.grade else _evaluate(args)
 
 
-def _check(args: EvalOptions) -> None:
+def _check(args: EvalOptions, words: set[str]) -> None:
+    """Refuse options that do not go together, those of the command line's words among them."""
     check_installed("`echorl eval`", NEEDED, "trl,tasks")
     asked = [name for name in ("model", "compare", "grade") if getattr(args, name)]
     if len(asked) != 1:
         given = " and ".join(f"--{name}" for name in asked) or "nothing to do"
         raise UserError(f"{given} given: give exactly one of --model (with --benchmarks), --compare and --grade.")
-    if unused := [name for name in NOT_FOR[asked[0]] if getattr(args, name) != getattr(EvalOptions, name)]:
+    if unused := [name for name in NOT_FOR[asked[0]] if f"--{name}" in words]:
         raise UserError(f"--{unused[0]} says nothing to --{asked[0]}: leave it out.")
     if args.model and not args.benchmarks:
         raise UserError("--benchmarks is missing: name one or more, such as math500 (docs/eval.md lists them).")

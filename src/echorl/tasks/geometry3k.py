@@ -1,4 +1,4 @@
-"""Geometry3K: a diagram, a question about it, and a number (or one of four choices) as the answer."""
+"""Geometry3K: a diagram, a question about it, and a number or one of four choices as the answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from echorl.tasks.base import Verifier, check_size, check_split, check_template, draw
 from echorl.tasks.rows import READERS, Location, Row, check_columns
-from echorl.tasks.verify import GRADERS, geometry_gold, make_reward
+from echorl.tasks.verify import GRADERS, geometry_reference, make_reward
 from echorl.tasks.verify.arithmetic import NotRational, evaluate
 from echorl.tasks.verify.pool import shared_pool
 
@@ -26,17 +26,17 @@ HUB_COLUMNS = ("images", "problem", "answer")
 RELEASE_COLUMNS = ("id", "annotat_text", "choices", "answer", "precise_value", "images")
 LAYOUTS = (HUB_COLUMNS, RELEASE_COLUMNS)
 RELEASE_SPLITS = {"train": "train", "validation": "val", "test": "test"}
-"""Our name of a split -> its folder in the archives of the original release."""
+"""Name of a split -> its folder in the zip files of the original release."""
 TIMEOUT = 30.0
-"""Seconds for the value of one answer in LaTeX; it takes milliseconds, but the machine may be busy."""
+"""Seconds of CPU time for the value of one answer in LaTeX, which takes milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One problem. `id` is None where the data have none; `images` are encoded files (PNG as a rule)."""
+    """A problem of the data set. `id` is None where the data have none; `images` are encoded files, mostly PNG."""
 
     question: str
-    gold: str
+    reference_answer: str
     images: tuple[bytes, ...]
     id: str | None = None
 
@@ -45,28 +45,29 @@ class Problem:
 class Geometry3K:
     r"""Geometry3K from the hub, or from `data`: the original release's zip, or Parquet files in the hub's schema.
 
-    A zip may hold one split or all; a Parquet file serves whichever split is asked for. In a folder, a split is
-    `<split>.zip`, `geometry3k_<split>.zip`, `geometry3k.zip` or `<split>-*.parquet`. A success is the gold value within
-    the tolerance of the geometry grader, or, where the choices are in the prompt, its letter.
+    A zip may hold one split or all; a Parquet file is read for any split. In a folder, a split is `<split>.zip`,
+    `geometry3k_<split>.zip`, `geometry3k.zip` or `<split>-*.parquet`. A success is a value within the tolerance of the
+    geometry grader. Where the prompt shows the choices, the right letter is a success, too.
     """
 
     data: str | None = None
-    """Path of a zip, a Parquet file or a folder; None: the hub's hiyouga/geometry3k."""
+    """Path of a zip, a Parquet file or a folder; None reads hiyouga/geometry3k from the hub."""
     template: str = TEMPLATE
-    """The prompt's text, with `{question}` in it."""
+    """Text of the prompt, with `{question}` in it."""
     choices: bool = False
-    """Show the four choices, and take a letter as an answer; the hub's rows have none."""
+    """Show the four choices, and accept a letter as an answer. The hub's rows have no choices."""
 
     def __post_init__(self) -> None:
         check_template(self.template)
 
     @property
     def splits(self) -> tuple[str, ...]:
+        """The names that `dataset` takes."""
         return tuple(RELEASE_SPLITS)
 
     @cached_property
     def verifier(self) -> Verifier:
-        """Scores rows by their column `answer`, the geometry grader's gold."""
+        """The reward function for the column `answer`, which `geometry_reference` made."""
         return make_reward(GRADERS["geometry"])
 
     def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
@@ -85,16 +86,16 @@ class Geometry3K:
         return Dataset.from_list([self._row(problem) for problem in problems], features=features)
 
     def problems(self, split: str) -> list[Problem]:
-        """The split's problems in the order of the data, without those that `read_problem` leaves out."""
-        parts = location(split).parts(self.data, own=True)
-        problems = [self._problem(row, place) for place, rows in parts for row in rows]
+        """The split's problems in the order of the data, without those for which `read_problem` returns None."""
+        files = location(split).parts(self.data, dedicated=True)
+        problems = [self._problem(row, place) for place, rows in files for row in rows]
         return [problem for problem in problems if problem is not None]
 
     def _problem(self, row: Row, place: str) -> Problem | None:
-        known = check_columns(row, LAYOUTS, place)
-        if self.choices and LAYOUTS[known] is HUB_COLUMNS:
+        layout = LAYOUTS[check_columns(row, LAYOUTS, place)]
+        if self.choices and layout is HUB_COLUMNS:
             raise ValueError(
-                f"{place}: the hub's rows have no choices; leave choices off, or give the original release"
+                f"{place}: the hub's rows have no choices; set choices to false, or give the original release"
             )
         return read_problem(row, choices=self.choices)
 
@@ -103,12 +104,12 @@ class Geometry3K:
             "prompt": [{"role": "user", "content": self.template.replace("{question}", problem.question)}],
             "images": [{"bytes": image, "path": None} for image in problem.images],
             "question": problem.question,
-            "answer": problem.gold,
+            "answer": problem.reference_answer,
         }
 
 
 def location(split: str) -> Location:
-    """Where the split is: on the hub, in a local folder, in a zip of the original release."""
+    """Location of the split: on the hub, in a local folder, or in a zip of the original release."""
 
     def read_zip(path: Path) -> list[Row]:
         return read_release(path, split)
@@ -121,19 +122,19 @@ def read_release(path: Path, split: str) -> list[Row]:
     """The split's `data.json` objects, each with its diagram under `images`, read from the zip without unpacking it.
 
     Raises:
-        ValueError: not a zip, or without that split; names the file and what it holds.
+        ValueError: the file is no zip, or does not have the split; the message names the file and its splits.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             names = [PurePosixPath(name) for name in archive.namelist() if name.endswith("/data.json")]
-            wanted = [name for name in names if name.parts[-3:-2] == (RELEASE_SPLITS[split],)]
-            rows = [_read_folder(archive, name) for name in wanted if "__MACOSX" not in name.parts]
+            in_split = [name for name in names if name.parts[-3:-2] == (RELEASE_SPLITS[split],)]
+            rows = [_read_folder(archive, name) for name in in_split if "__MACOSX" not in name.parts]
     except zipfile.BadZipFile:
-        raise ValueError(f"{path} is not a zip file; download it again") from None
+        raise ValueError(f"{path} is no zip file; download it again") from None
     if not rows:
-        there = sorted({"/".join(name.parts[-3:-2]) for name in names})
+        splits = sorted({"/".join(name.parts[-3:-2]) for name in names})
         raise ValueError(
-            f"{path} has no {RELEASE_SPLITS[split]}/<id>/data.json (it has: {', '.join(there) or 'none at all'}); "
+            f"{path} has no {RELEASE_SPLITS[split]}/<id>/data.json (its splits: {', '.join(splits) or 'none'}); "
             f"give the zip of the split {split!r}"
         )
     return rows
@@ -143,14 +144,16 @@ def _read_folder(archive: zipfile.ZipFile, name: PurePosixPath) -> Row:
     try:
         row, image = json.loads(archive.read(str(name))), archive.read(str(name.with_name("img_diagram.png")))
     except (KeyError, ValueError):
-        raise ValueError(f"{archive.filename}: {name.parent} lacks a readable data.json or img_diagram.png") from None
+        raise ValueError(
+            f"{archive.filename}: {name.parent} has no readable data.json or img_diagram.png; download the file again"
+        ) from None
     return {**row, "images": [{"bytes": image, "path": None}]}
 
 
 def read_problem(row: Row, *, choices: bool = False) -> Problem | None:
-    """The problem in a row of the hub's schema or of the original release; `choices`: with its choices.
+    """The problem in a row of the hub's schema or of the original release, with its choices if `choices` is True.
 
-    None where the answer is a statement ("angles 2 and 3"): it has no value to compare with.
+    The result is None where the answer is a statement without a value ("angles 2 and 3").
     """
     return _from_release(row, choices) if "precise_value" in row else _from_hub(row)
 
@@ -159,31 +162,34 @@ def _from_hub(row: Row) -> Problem | None:
     question, value = row["problem"].replace("<image>", "").strip(), _value(row["answer"])
     if value is None:
         return None
-    return Problem(question=question, gold=geometry_gold("", value, []), images=_images(row))
+    return Problem(question=question, reference_answer=geometry_reference("", value, []), images=_images(row))
 
 
 def _from_release(row: Row, choices: bool) -> Problem | None:
-    """The hub's question is the release's `annotat_text`, the same formulas as text."""
+    """The problem in a row of the release, whose `annotat_text` is the hub's question."""
     if any(isinstance(value, str) for value in row["precise_value"]):
         return None
     right, values = LETTERS.index(row["answer"]), choice_values(row["choices"], row["precise_value"])
     lines = [f"{letter}) {choice}" for letter, choice in zip(LETTERS, row["choices"], strict=True)] if choices else []
-    gold = geometry_gold(LETTERS[right] if choices else "", values[right], values)
+    reference_answer = geometry_reference(LETTERS[right] if choices else "", values[right], values)
     return Problem(
-        id=str(row["id"]), question="\n".join([row["annotat_text"].strip(), *lines]), gold=gold, images=_images(row)
+        id=str(row["id"]),
+        question="\n".join([row["annotat_text"].strip(), *lines]),
+        reference_answer=reference_answer,
+        images=_images(row),
     )
 
 
 def choice_values(choices: Sequence[str], precise_values: Sequence[float]) -> list[float]:
-    r"""The values of an item's choices: what a decimal, a fraction or a mixed number says, else the precise value.
+    r"""The values of an item's choices: of a decimal, a fraction or a mixed number its own, else the precise value.
 
-    The release multiplies the parts of mixed numbers.
+    The precise value of a mixed number is wrong in the release, which multiplies its parts.
 
     >>> choice_values(["2 \\frac { 1 } { 2 }", "\\sqrt { 2 }"], [1.0, 1.4142])
     [2.5, 1.4142]
     """
-    read = [_exact_value(choice) for choice in choices]
-    return [precise if exact is None else exact for exact, precise in zip(read, precise_values, strict=True)]
+    exact_values = [_exact_value(choice) for choice in choices]
+    return [precise if exact is None else exact for exact, precise in zip(exact_values, precise_values, strict=True)]
 
 
 def _exact_value(text: str) -> float | None:
@@ -195,16 +201,18 @@ def _exact_value(text: str) -> float | None:
 
 
 def _value(answer: str) -> float | None:
-    """The number that the LaTeX stands for; None if it is no number.
+    """The value of the LaTeX; None if it is no number.
 
     Raises:
-        ValueError: that could not be found out, by an accident of the machine perhaps: the item must not go missing.
+        ValueError: the value could not be computed this time, so that the item must not be excluded.
     """
     if (exact := _exact_value(answer)) is not None:
         return exact
     outcome = shared_pool("math_verify").call_each("latex_value", [(answer,)], timeout=TIMEOUT)[0]
     if outcome.reason in ("timeout", "memory", "died", "tampered"):
-        raise ValueError(f"the value of the answer {answer!r} cannot be computed ({outcome.reason}): try again")
+        raise ValueError(
+            f"the value of the answer {answer!r} could not be computed ({outcome.reason}); run the command again"
+        )
     return outcome.value
 
 

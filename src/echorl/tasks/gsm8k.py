@@ -29,7 +29,7 @@ HUB_ID = "openai/gsm8k"
 COLUMNS = ("question", "answer")
 TEMPLATE = "{question}\n\nReason step by step, one step a line. End with the final number alone after '####'."
 VALIDATION_SHARE = 0.07
-"""Share of the training file, by a hash of the question, that is the split "validation" (542 of 7,473 rows)."""
+"""Share of the training file for the split "validation", by a hash of the question (542 of 7,473 rows)."""
 
 _MARK = re.compile(r"<<[^<>]*>>")
 
@@ -38,16 +38,16 @@ _MARK = re.compile(r"<<[^<>]*>>")
 class GSM8K:
     r"""GSM8K from the hub, or from `data`: a JSONL or Parquet file, or a folder with train.jsonl and test.jsonl.
 
-    One file serves whichever split is asked for: "train" and "validation" are disjoint parts of it, "test" is all of
-    it. A success is a final number equal to the gold one, as `echorl.tasks.verify.NumberGrader` reads it.
+    A single file is read for any split: "train" and "validation" are disjoint parts of it, "test" is the whole file. A
+    success is a final number that `echorl.tasks.verify.NumberGrader` finds equal to the reference answer.
     """
 
     data: str | None = None
-    """Path of a file with the columns `question` and `answer`, or of a folder; None: the hub's openai/gsm8k."""
+    """Path of a file with the columns `question` and `answer`, or of a folder; None reads openai/gsm8k from the hub."""
     template: str = TEMPLATE
     """The prompt, with `{question}` in it."""
     chat: bool = False
-    """Prompts as one user message instead of a string."""
+    """Make each prompt a user message instead of a string."""
     timeout: float = 5.0
     """Seconds of CPU time for one call of math-verify."""
 
@@ -56,11 +56,12 @@ class GSM8K:
 
     @property
     def splits(self) -> tuple[str, ...]:
+        """The names that `dataset` takes."""
         return ("train", "validation", "test")
 
     @cached_property
     def verifier(self) -> Verifier:
-        """Scores rows by their column `answer`, a number such as "1,000"."""
+        """The reward function for the column `answer`, a number such as "1,000"."""
         return make_reward(NumberGrader(timeout=self.timeout), name="gsm8k")
 
     def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
@@ -69,13 +70,15 @@ class GSM8K:
 
         check_split(split, self.splits)
         check_size(size)
-        kept = draw(_part(self._rows(split), split), size, seed, place=f"GSM8K's split {split!r}")
-        return Dataset.from_list([self._row(row) for row in kept])
+        rows = draw(_part(self._rows(split), split), size, seed, place=f"GSM8K's split {split!r}")
+        return Dataset.from_list([self._row(row) for row in rows])
 
     def _rows(self, split: str) -> list[Row]:
         name = "test" if split == "test" else "train"
-        parts = Location(hub_id=HUB_ID, config="main", split=name, stems=(f"gsm8k_{name}",)).parts(self.data, own=True)
-        return [_checked(row, place, number) for place, rows in parts for number, row in enumerate(rows)]
+        files = Location(hub_id=HUB_ID, config="main", split=name, stems=(f"gsm8k_{name}",)).parts(
+            self.data, dedicated=True
+        )
+        return [_checked(row, place, number) for place, rows in files for number, row in enumerate(rows)]
 
     def _row(self, row: Row) -> dict[str, Any]:
         return {
@@ -98,7 +101,7 @@ def strip_marks(solution: str) -> str:
 def _checked(row: Row, place: str, number: int) -> Row:
     check_columns(row, [COLUMNS], f"{place}, row {number}")
     if not all(isinstance(row[column], str) for column in COLUMNS):
-        raise ValueError(f"{place}, row {number}: 'question' and 'answer' have to be texts")
+        raise ValueError(f"{place}, row {number}: 'question' or 'answer' is no text; write both as texts")
     return row
 
 

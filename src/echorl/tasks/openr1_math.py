@@ -1,4 +1,4 @@
-"""OpenR1-Math: competition problems with DeepSeek-R1's solutions, the training set of LUFFY's and EchoRL's papers."""
+"""OpenR1-Math: competition problems with solutions by DeepSeek-R1, the training set of LUFFY's and EchoRL's papers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HUB_ID = "Elliott/Openr1-Math-46k-8192"
 COLUMNS = ("prompt", "target", "reward_model")
 VALIDATION_SHARE = 0.01
-"""Share of the rows, by a hash of the question, that is the split "validation"."""
+"""Share of the rows for the split "validation", by a hash of the question."""
 
 SYSTEM = (
     "Your task is to follow a systematic, thorough reasoning process before providing the final solution. This "
@@ -45,29 +45,30 @@ class OpenR1Math:
     r"""OpenR1-Math (46k problems) from the hub, or from `data`: Parquet or JSONL in the hub's schema.
 
     "train" and "validation" are disjoint parts of the one file, by a hash of the question. A success is an answer that
-    the math grader finds equal to the gold one. Demonstrations keep their `<think>` part; how long a one may be is the
-    trainer's business.
+    the math grader finds equal to the reference answer. Demonstrations keep their `<think>` part. The trainer limits
+    their length.
     """
 
     data: str | None = None
-    """Path of a file, or of a folder with openr1.parquet or train-*.parquet; None: the hub's dataset."""
+    """Path of a file, or of a folder with openr1.parquet or train-*.parquet; None reads the hub's dataset."""
     template: str = "{question}"
-    """The user's message, with `{question}` in it."""
+    """Text of the user message, with `{question}` in it."""
     system: str = SYSTEM
-    """The system message; empty: none. The rows' own, which is the same text, isn't used."""
+    """The system message; "" for none. The system messages of the rows, which are the same text, are not used."""
     chat: bool = True
-    """Prompts as messages; False: as one string, the system message first."""
+    """Make each prompt a list of messages; False makes it a string that begins with the system message."""
 
     def __post_init__(self) -> None:
         check_template(self.template)
 
     @property
     def splits(self) -> tuple[str, ...]:
+        """The names that `dataset` takes."""
         return ("train", "validation")
 
     @cached_property
     def verifier(self) -> Verifier:
-        """Scores rows by their column `answer`, in LaTeX."""
+        """The reward function for the column `answer`, in LaTeX."""
         return make_reward(GRADERS["math"])
 
     def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
@@ -77,12 +78,14 @@ class OpenR1Math:
         check_split(split, self.splits)
         check_size(size)
         place = self.data or HUB_ID
-        rows = LOCATION.rows(self.data, own=True)
+        rows = LOCATION.rows(self.data, dedicated=True)
         check_columns(rows[0], [COLUMNS], place)
         items = [_read(row, f"{place}, row {number}") for number, row in enumerate(rows)]
-        kept = [item for item in items if (hash_fraction(item.question) < VALIDATION_SHARE) == (split == "validation")]
-        some = draw(kept, size, seed, place=f"OpenR1-Math's split {split!r}")
-        return Dataset.from_list([{"prompt": self._prompt(item.question), **vars(item)} for item in some])
+        in_split = [
+            item for item in items if (hash_fraction(item.question) < VALIDATION_SHARE) == (split == "validation")
+        ]
+        drawn = draw(in_split, size, seed, place=f"OpenR1-Math's split {split!r}")
+        return Dataset.from_list([{"prompt": self._prompt(item.question), **vars(item)} for item in drawn])
 
     def _prompt(self, question: str) -> Prompt:
         text = self.template.replace("{question}", question)
@@ -105,14 +108,16 @@ class _Item:
 
 
 def _read(row: Row, place: str) -> _Item:
-    """Question, answer and demonstration; ValueError where the messages or the ground truth are not as expected."""
+    """Question, answer and demonstration of a row; ValueError if a message or the answer is missing."""
     try:
         question = [message["content"] for message in row["prompt"] if message["role"] == "user"][-1]
         answer = row["reward_model"]["ground_truth"]
     except (IndexError, KeyError, TypeError):
         question = answer = None
     if not isinstance(question, str) or not isinstance(answer, str):
-        raise ValueError(f"{place}: 'prompt' needs a user message, and 'reward_model' a text under 'ground_truth'")
+        raise ValueError(
+            f"{place}: 'prompt' needs a user message, and 'reward_model' needs a text under 'ground_truth'"
+        )
     try:
         demonstration = demonstration_text(row["target"])
     except ValueError as error:

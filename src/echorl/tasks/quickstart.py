@@ -1,4 +1,4 @@
-"""The quickstart's task: sums that a small policy learns on a laptop's CPU within minutes."""
+"""Task of the quickstart: sums that a small policy learns on a laptop's CPU within minutes."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ TASK: dict[str, Any] = {
 """Options of `echorl.tasks.load_task`: sums of two to four two-digit numbers; five in the split "harder"."""
 
 MAX_NEW_TOKENS = 80
-"""Room for every solution: the longest worked solution of the split "harder" has fewer tokens."""
+"""Length limit of a completion; the longest worked solution of the split "harder" has fewer tokens."""

@@ -1,4 +1,4 @@
-"""Any dataset of reasoning-gym as a task: endless generated instances, scored by the dataset's own scorer."""
+"""Tasks from datasets of reasoning-gym: generated instances without end, scored by the dataset's own scorer."""
 
 from __future__ import annotations
 
@@ -34,34 +34,34 @@ DEFAULT_SIZE = 1000
 SHARES = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0), "harder": (0.9, 1.0)}
 """Split -> the range of a question's hash that belongs to it."""
 MAX_CHUNKS = 20
-"""How often a new seed is tried before a split counts as exhausted."""
+"""Number of seeds that are tried before a split counts as exhausted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReasoningGym:
     """Instances of one reasoning-gym dataset. A success is a score of exactly 1.0 (reward 1.0, else 0.0).
 
-    A question's hash decides its split, so no question is in two of train, validation and test, whatever the sizes
-    and seeds. The answer is what follows the last `####`, else the last `<answer>...</answer>`, else the last
-    non-empty line. A scorer that raises, gives None or NaN or takes over `timeout` seconds of CPU time counts as 0.0.
-    No answer is evaluated as code: datasets whose scorers are not on the list of safe ones are refused without
-    `trust_scorers`.
+    A question's hash decides its split, so no question is in two of train, validation and test, for all sizes and
+    seeds. The answer is the text after the last `####`, else the last `<answer>...</answer>`, else the last non-empty
+    line. The score is 0.0 if the scorer raises an error, returns None or NaN, or takes over `timeout` seconds of CPU
+    time. No answer is evaluated as code: `trust_scorers` has to be set for a dataset whose scorer is not on the list of
+    safe ones.
     """
 
     generator: str = "chain_sum"
     """Name of a reasoning-gym dataset."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """Its settings, without seed and size."""
+    """Settings of the dataset, without seed and size."""
     harder: Mapping[str, Any] | None = None
-    """Settings that a split "harder" changes; None: no such split."""
+    """Settings that the split "harder" changes; None for no such split."""
     template: str = TEMPLATE
     """The prompt, with `{question}` in it."""
     chat: bool = False
-    """Prompts as one user message instead of a string."""
+    """Make each prompt a user message instead of a string."""
     timeout: float = 5.0
-    """Seconds of CPU time for one call of a scorer that does more than compare the answer with the gold."""
+    """Seconds of CPU time for one call of a scorer that runs in a worker process."""
     trust_scorers: bool = False
-    """Whether a scorer that is not on the list of safe ones runs as it is, on whatever the policy writes."""
+    """Run a scorer that is not on the list of safe ones as it is, on any text that the policy writes."""
 
     def __post_init__(self) -> None:
         check_template(self.template)
@@ -72,17 +72,18 @@ class ReasoningGym:
 
     @property
     def splits(self) -> tuple[str, ...]:
+        """The names that `dataset` takes."""
         return tuple(split for split in SHARES if split != "harder" or self.harder is not None)
 
     @cached_property
     def verifier(self) -> Verifier:
-        """Scores rows by their column `instance`; None for rows of another generator."""
+        """The reward function for the column `instance`; None for rows of another generator."""
         return make_reward_of_verdicts(f"reasoning_gym_{self.generator}", "instance", self._judge)
 
     def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
-        """`size` rows (1,000 by default): prompt, question, instance (JSON) and, where one is known, demonstration.
+        """`size` rows (1,000 by default): prompt, question, instance (JSON), and demonstration if there is a writer.
 
-        All but the training rows are distinct. ValueError if the generator has fewer distinct questions.
+        Rows are distinct, except for training rows. ValueError if the generator has fewer distinct questions.
         """
         from datasets import Dataset
 
@@ -94,17 +95,17 @@ class ReasoningGym:
 
     def _entries(self, split: str, config: Mapping[str, Any], *, size: int, seed: int) -> list[dict[str, Any]]:
         low, high = SHARES[split]
-        kept: list[dict[str, Any]] = []
-        seen: set[str] = set()
+        entries: list[dict[str, Any]] = []
+        questions: set[str] = set()
         for entry in _draw(self.generator, config, name=f"{split} {seed}", chunk=int(size / (high - low)) + 100):
             question = entry["question"]
-            if low <= hash_fraction(question) < high and (split == "train" or question not in seen):
-                seen.add(question)
-                kept.append(entry)
-                if len(kept) == size:
-                    return kept
+            if low <= hash_fraction(question) < high and (split == "train" or question not in questions):
+                questions.add(question)
+                entries.append(entry)
+                if len(entries) == size:
+                    return entries
         raise ValueError(
-            f"{self.generator!r} with {dict(config)} gave {len(kept)} distinct questions for the split {split!r}, "
+            f"{self.generator!r} with {dict(config)} gave {len(entries)} distinct questions for the split {split!r}, "
             f"not {size}; ask for fewer rows or widen its config"
         )
 
@@ -120,11 +121,11 @@ class ReasoningGym:
         return row
 
     def _judge(self, rows: list[tuple[str, str]]) -> list[Verdict | None]:
-        own = [json.loads(instance)["generator"] == self.generator for _, instance in rows]
-        mine = [row for row, is_own in zip(rows, own, strict=True) if is_own]
+        in_task = [json.loads(instance)["generator"] == self.generator for _, instance in rows]
+        task_rows = [row for row, is_in_task in zip(rows, in_task, strict=True) if is_in_task]
         grader = ReasoningGymGrader(config=self.config, timeout=self.timeout, trust_scorers=self.trust_scorers)
-        verdicts = iter(grader.grade([text for text, _ in mine], [instance for _, instance in mine]))
-        return [_as_success(next(verdicts)) if is_own else None for is_own in own]
+        verdicts = iter(grader.grade([text for text, _ in task_rows], [instance for _, instance in task_rows]))
+        return [_as_success(next(verdicts)) if is_in_task else None for is_in_task in in_task]
 
 
 def _as_success(verdict: Verdict) -> Verdict:
@@ -132,7 +133,7 @@ def _as_success(verdict: Verdict) -> Verdict:
 
 
 def generators() -> Mapping[str, Any]:
-    """reasoning-gym's datasets by name; none where it is not installed."""
+    """Datasets of reasoning-gym by name; an empty mapping where reasoning-gym is not installed."""
     try:
         from reasoning_gym.factory import DATASETS
     except ImportError:
@@ -149,14 +150,14 @@ def _check_name(generator: str) -> None:
 
 
 def _generate(generator: str, config: Mapping[str, Any], *, seed: int, size: int) -> ProceduralDataset:
-    """The reasoning-gym dataset; ValueError in one sentence for an unknown key or value."""
+    """A dataset of reasoning-gym; ValueError for an unknown key or value."""
     import reasoning_gym
     from reasoning_gym.factory import DATASETS
 
-    known = [f.name for f in dataclasses.fields(DATASETS[generator][1]) if f.name not in ("seed", "size")]
+    settings = [f.name for f in dataclasses.fields(DATASETS[generator][1]) if f.name not in ("seed", "size")]
     for key in config:
-        if key not in known:
-            raise ValueError(f"reasoning-gym's {generator!r} has no setting {key!r}; it has {', '.join(known)}")
+        if key not in settings:
+            raise ValueError(f"reasoning-gym's {generator!r} has no setting {key!r}; it has {', '.join(settings)}")
     try:
         return reasoning_gym.create_dataset(generator, seed=seed, size=size, **config)
     except (AssertionError, TypeError, ValueError) as error:

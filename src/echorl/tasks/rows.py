@@ -1,4 +1,4 @@
-"""Rows of a data set: from the hub, or from local Parquet, JSONL or CSV files. No message quotes what a row says."""
+"""Rows of a data set from the hub, or from local Parquet, JSONL or CSV files. No message quotes the text of a row."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def _read_parquet(path: Path) -> list[Row]:
     try:
         return parquet.read_table(path).to_pylist()
     except pyarrow.ArrowInvalid:
-        raise ValueError(f"{path} is not a Parquet file; download it again, or give it its own suffix") from None
+        raise ValueError(f"{path} is no Parquet file; download it again, or give it the suffix of its format") from None
 
 
 def _read_jsonl(path: Path) -> list[Row]:
-    lines = path.read_bytes().splitlines()  # bytes: text that isn't UTF-8 is then its line's error
+    lines = path.read_bytes().splitlines()  # bytes, so that text that is not UTF-8 is an error of its line
     return [_read_object(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
 
 
@@ -34,7 +34,7 @@ def _read_object(line: bytes, place: str) -> Row:
     except ValueError:
         row = None
     if not isinstance(row, dict):
-        raise ValueError(f"{place}: not a JSON object in UTF-8; each line is one row")
+        raise ValueError(f"{place}: not a JSON object in UTF-8; write one object a line")
     return row
 
 
@@ -45,10 +45,12 @@ def _read_csv(path: Path) -> list[Row]:
             rows = list(csv.DictReader(file))
     except (csv.Error, UnicodeDecodeError):
         raise ValueError(
-            f"{path} is not a CSV file in UTF-8; give one with the columns' names in its first line"
+            f"{path} is no CSV file in UTF-8; give one with the columns' names in its first line"
         ) from None
     if (number := next((number for number, row in enumerate(rows) if None in row), None)) is not None:
-        raise ValueError(f"{path}, row {number}: more fields than there are columns; put quotes around texts")
+        raise ValueError(
+            f"{path}, row {number}: more fields than there are columns; put quotes around texts with commas"
+        )
     return rows
 
 
@@ -57,70 +59,70 @@ READERS: Mapping[str, Callable[[Path], list[Row]]] = {
     ".jsonl": _read_jsonl,
     ".csv": _read_csv,
 }
-"""A file's suffix -> what reads it."""
+"""A file's suffix -> the function that reads it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Location:
-    """One split of one data set: where it is on the hub, and what its files are called in a local folder."""
+    """Location of a split of a data set: on the hub, and the names of its files in a local folder."""
 
     hub_id: str
     config: str | None = None
     split: str = "test"
     stems: tuple[str, ...] = ()
-    """Names, without suffix, of files that hold this split beside other data sets' files."""
+    """Names, without suffix, of the split's files in a folder of many data sets."""
     readers: Mapping[str, Callable[[Path], list[Row]]] = field(default_factory=lambda: READERS)
-    """A file's suffix -> what reads it."""
+    """A file's suffix -> the function that reads it."""
 
-    def rows(self, data: str | None, *, own: bool = False) -> list[Row]:
-        """The rows from the hub (`data` None), from a file, or from the files found in a folder; at least one.
+    def rows(self, data: str | None, *, dedicated: bool = False) -> list[Row]:
+        """The rows from the hub (`data` None), from a file, or from the files in a folder; at least one.
 
-        `own`: a folder holds this data set alone, whatever its name. Otherwise it may hold many, and
-        "test.parquet" counts in a folder named after this one only.
+        `dedicated`: the folder holds this data set alone, whatever its name. Otherwise it may hold many, and a file
+        "test.parquet" is read only in a folder that is named after this data set.
 
         Raises:
-            ValueError: nothing there, or nothing that can be read; names the path or the hub's id, and the fix.
+            ValueError: the rows are missing or cannot be read; the message names the path or the hub's id, and the fix.
         """
-        return [row for _, rows in self.parts(data, own=own) for row in rows]
+        return [row for _, rows in self.parts(data, dedicated=dedicated) for row in rows]
 
-    def parts(self, data: str | None, *, own: bool = False) -> list[tuple[str, list[Row]]]:
-        """What `rows` gives, file by file: (its path or the hub's id, its rows, at least one)."""
+    def parts(self, data: str | None, *, dedicated: bool = False) -> list[tuple[str, list[Row]]]:
+        """The rows by file: (path of the file or the hub's id, its rows, at least one)."""
         if data is None:
             return [(self.hub_id, hub_rows(self.hub_id, self.config, self.split))]
-        files = self.files(Path(data), own=own)
+        files = self.files(Path(data), dedicated=dedicated)
         parts = [(str(file), rows) for file in files if (rows := self.readers[file.suffix](file))]
         if not parts:
-            raise ValueError(f"{data} holds no rows; give a file that does")
+            raise ValueError(f"{data} holds no rows; give a file with rows")
         return parts
 
-    def files(self, path: Path, *, own: bool = False) -> list[Path]:
-        """The file itself, or the split's files in a folder (several shards in order)."""
+    def files(self, path: Path, *, dedicated: bool = False) -> list[Path]:
+        """The file itself, or the split's files in a folder, its shards in order."""
         if path.is_file():
             if path.suffix not in self.readers:
-                raise ValueError(f"{path}: unknown kind of file; give one that ends in {_either(self.readers)}")
+                raise ValueError(f"{path} has an unknown suffix; give a file that ends in {_either(self.readers)}")
             return [path]
         if not path.is_dir():
-            raise ValueError(f"no file or folder {path}; give one with the rows of {self.hub_id}")
-        found = _first(path, self.stems, self.readers) or self._in_own_folders(path, own)
-        if not found:
+            raise ValueError(f"there is no file or folder {path}; give one with the rows of {self.hub_id}")
+        files = _first(path, self.stems, self.readers) or self._in_named_folders(path, dedicated)
+        if not files:
             names = [*self.stems, f"{self.hub_id.rpartition('/')[2]}/{self.split}"]
             raise ValueError(
-                f"{path} has no rows of {self.hub_id}; put them there as {_either(names)} with the suffix "
+                f"{path} has no rows of {self.hub_id}; store them there as {_either(names)} with the suffix "
                 f"{_either(self.readers)}, or give the file itself"
             )
-        return found
+        return files
 
-    def _in_own_folders(self, path: Path, own: bool) -> list[Path]:
-        """Files of the hub's repository, as `hf download --local-dir` leaves them, or named like its splits."""
+    def _in_named_folders(self, path: Path, dedicated: bool) -> list[Path]:
+        """Files of the hub's repository, as `hf download --local-dir` writes them, or with the names of its splits."""
         names = {_plain(name) for name in (self.hub_id.rpartition("/")[2], *self.stems)}
-        folders = [path] if own or _plain(path.resolve().name) in names else []
+        folders = [path] if dedicated or _plain(path.resolve().name) in names else []
         folders += [folder for folder in sorted(path.iterdir()) if folder.is_dir() and _plain(folder.name) in names]
         for folder in folders:
             for place in (folder, folder / "data", folder / (self.config or ".")):
-                if found := _first(place, (self.split, f"{self.split}-*"), self.readers):
-                    return found
-            if found := _first(folder, [f"**/{stem}" for stem in self.stems], self.readers):
-                return found
+                if files := _first(place, (self.split, f"{self.split}-*"), self.readers):
+                    return files
+            if files := _first(folder, [f"**/{stem}" for stem in self.stems], self.readers):
+                return files
         return []
 
 
@@ -128,7 +130,7 @@ def hub_rows(hub_id: str, config: str | None, split: str) -> list[Row]:
     """A split of a data set on the hub, images as bytes.
 
     Raises:
-        ValueError: not found, gated, or no network; says what to do.
+        ValueError: the data set is unknown or gated, or the network fails; the message says what to do.
     """
     from datasets import Image, List, load_dataset
     from datasets.exceptions import DatasetNotFoundError
@@ -154,11 +156,12 @@ def hub_rows(hub_id: str, config: str | None, split: str) -> list[Row]:
 
 
 def check_columns(row: Row, layouts: Sequence[Sequence[str]], place: str) -> int:
-    """The first of these layouts, each a list of columns, that the row has.
+    """Index of the first layout, a list of columns, that the row has.
 
     Raises:
-        ValueError: it has none of them; names the place, what is missing, and what is expected. The row's own columns
-            are named only if one is known: without a line of names a CSV's first item would stand for them.
+        ValueError: the row has none of them; the message names the place, the missing and the expected columns. It
+            names the row's columns only if one of them is expected, since a CSV without a line of names shows its
+            first row in their place.
     """
     for index, columns in enumerate(layouts):
         if all(column in row for column in columns):
@@ -166,22 +169,22 @@ def check_columns(row: Row, layouts: Sequence[Sequence[str]], place: str) -> int
     nearest = max(layouts, key=lambda columns: sum(column in row for column in columns))
     missing = ", ".join(repr(column) for column in nearest if column not in row)
     expected = " or ".join(f"({', '.join(columns)})" for columns in layouts)
-    known = any(column in row for columns in layouts for column in columns)
-    found = ", ".join(row) if known else f"{len(row)} others (does a CSV's first line hold the columns' names?)"
-    raise ValueError(f"{place}: no column {missing}; expected {expected}, found {found}")
+    has_names = any(column in row for columns in layouts for column in columns)
+    names = ", ".join(row) if has_names else f"{len(row)} others (does a CSV's first line hold the columns' names?)"
+    raise ValueError(f"{place}: no column {missing}; expected {expected}, found {names}")
 
 
 def _first(folder: Path, patterns: Iterable[str], suffixes: Iterable[str]) -> list[Path]:
-    """The files of the first pattern that has any; none where there is no such folder."""
+    """The files of the first pattern that matches any; an empty list if there are none or no such folder."""
     for pattern in patterns:
         for suffix in suffixes:
-            if found := sorted(folder.glob(f"{pattern}{suffix}")):
-                return found
+            if files := sorted(folder.glob(f"{pattern}{suffix}")):
+                return files
     return []
 
 
 def _plain(name: str) -> str:
-    """The name in lower case without marks.
+    """The letters and digits of the name in lower case.
 
     >>> _plain("MATH-500")
     'math500'

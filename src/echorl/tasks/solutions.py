@@ -1,9 +1,9 @@
 """Worked solutions of reasoning-gym questions: pure, seeded text, one step a line.
 
-A sum can be worked out in several ways, and a writer mixes them, so that a policy warmed up on these solutions
-has a real choice at its first token and after each line, and it may choose badly. A product is worked out in one way,
-after an opening that is drawn: the one choice, and it changes nothing. `DEMONSTRATIONS` maps a reasoning-gym dataset to
-its writer; the `reasoning_gym` task fills its `demonstration` column from it.
+A sum can be worked out in several ways. The writer draws one of them, so that a policy trained on these solutions has a
+choice at its first token and after each line, and some choices are worse than others. A product is worked out in one
+way. Only its opening line is drawn, which has no effect on the result. `DEMONSTRATIONS` maps a reasoning-gym dataset to
+its writer; the `reasoning_gym` task fills its column `demonstration` from it.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ JUMP = 0.15
 """Probability, before each line but the first, of adding all the remaining terms in one line."""
 
 OPENINGS = ("Ok.", "So.", "Well.", "Hm.", "Yes.", "Now.", "First.", "Let me see.")
-"""How a product's solution may begin, each as often as the others."""
+"""First lines of a product's solution, all equally likely."""
 
 _SUM = re.compile(r"-?\d+(?: [+-] -?\d+)*(?= =)")
 _PRODUCT = re.compile(r"(?<=multiplication: )-?\d+(?: \* -?\d+)*(?=\.)")
 
 
 def read_terms(question: str) -> list[int]:
-    """The signed terms of a chain_sum question, in the order given.
+    """The signed terms of a chain_sum question, in their order.
 
     >>> read_terms("State the final answer to the following arithmetic problem: 57 + 87 - 70 =")
     [57, 87, -70]
     """
-    found = _SUM.search(question)
-    if found is None:
+    match = _SUM.search(question)
+    if match is None:
         raise ValueError(f"no sum such as '57 + 87 - 70 =' in the question {question!r}; give a chain_sum question")
-    first, *rest = found.group().split(" ")
-    return [int(first), *(int(n) if sign == "+" else -int(n) for sign, n in zip(rest[::2], rest[1::2], strict=True))]
+    first, *tail = match.group().split(" ")
+    return [int(first), *(int(n) if sign == "+" else -int(n) for sign, n in zip(tail[::2], tail[1::2], strict=True))]
 
 
 def add_line(numbers: Sequence[int]) -> str:
-    """One line that adds the numbers, at least one.
+    """A line that adds one or more numbers.
 
     >>> add_line([57, 87, -70])
     '57+87-70=74'
@@ -48,38 +48,38 @@ def add_line(numbers: Sequence[int]) -> str:
 
 
 def running_total(numbers: Sequence[int], rng: random.Random) -> Lines:
-    """Add one number a line in the order given, or now and then (`JUMP`) all that are left in one: the plain way.
+    """Lines that add the numbers in their order, one a line, or all remaining ones with probability `JUMP`.
 
     A single number is one line.
     """
     lines: Lines = []
-    total, left = numbers[0], list(numbers[1:])
-    while left:
-        take = len(left) if lines and rng.random() < JUMP else 1
-        lines.append(add_line([total, *left[:take]]))
-        total, left = total + sum(left[:take]), left[take:]
+    total, terms = numbers[0], list(numbers[1:])
+    while terms:
+        take = len(terms) if lines and rng.random() < JUMP else 1
+        lines.append(add_line([total, *terms[:take]]))
+        total, terms = total + sum(terms[:take]), terms[take:]
     return lines or [add_line(numbers)]
 
 
 def reordered(numbers: Sequence[int], rng: random.Random) -> Lines:
-    """A running total in another order that starts with a positive number, if there is one: easy to lose a term."""
+    """Lines of a running total in a random order, in which it is easy to lose a term; a positive number comes first."""
     order = list(range(len(numbers)))
     positive = [i for i in order if numbers[i] >= 0] or order
     start = rng.choice(positive)
-    rest = [i for i in order if i != start]
-    rng.shuffle(rest)
-    return running_total([numbers[i] for i in (start, *rest)], rng)
+    tail = [i for i in order if i != start]
+    rng.shuffle(tail)
+    return running_total([numbers[i] for i in (start, *tail)], rng)
 
 
 def split(numbers: Sequence[int], rng: random.Random) -> Lines:
-    """The tens, then the units, then both together: small sums, but more lines."""
+    """Lines that add the tens, then the units, then both: small sums in more lines."""
     tens = [int(number / 10) * 10 for number in numbers]
     units = [number - ten for number, ten in zip(numbers, tens, strict=True)]
     return [add_line(tens), add_line(units), add_line([sum(tens), sum(units)])]
 
 
 def at_once(numbers: Sequence[int], rng: random.Random) -> Lines:
-    """Everything in one line: the short cut."""
+    """A single line that adds all numbers."""
     return [add_line(numbers)]
 
 
@@ -93,7 +93,7 @@ WAYS: Mapping[str, tuple[float, Callable[[Sequence[int], random.Random], Lines]]
 
 
 def chain_sum_solution(question: str, rng: random.Random, *, way: str | None = None) -> str:
-    """A worked solution of a chain_sum question that ends in `#### N`, by `way` or one drawn by the shares."""
+    """A worked solution of a chain_sum question that ends in `#### N`; `way` is drawn by its share if it is None."""
     numbers = read_terms(question)
     if way is None:
         way = rng.choices(list(WAYS), weights=[share for share, _ in WAYS.values()])[0]
@@ -103,7 +103,7 @@ def chain_sum_solution(question: str, rng: random.Random, *, way: str | None = N
 
 
 def read_factors(question: str) -> list[int]:
-    """The signed factors of a products question, in the order given.
+    """The signed factors of a products question, in their order.
 
     Raises:
         ValueError: the question holds no product.
@@ -111,16 +111,16 @@ def read_factors(question: str) -> list[int]:
     >>> read_factors("Solve the following multiplication: 47 * 36. Give only the result as your final answer.")
     [47, 36]
     """
-    found = _PRODUCT.search(question)
-    if found is None:
+    match = _PRODUCT.search(question)
+    if match is None:
         raise ValueError(
             f"no product such as 'multiplication: 47 * 36.' in the question {question!r}; give a products question"
         )
-    return [int(factor) for factor in found.group().split(" * ")]
+    return [int(factor) for factor in match.group().split(" * ")]
 
 
 def place_values(number: int) -> list[int]:
-    """The number digit by digit, units first, zeros left out and each with the number's sign; 0 is one part.
+    """The values of the number's digits except zeros, units first, each with the number's sign; 0 is one part.
 
     >>> place_values(306), place_values(-47), place_values(0)
     ([6, 300], [-7, -40], [0])
@@ -131,7 +131,7 @@ def place_values(number: int) -> list[int]:
 
 
 def multiply(a: int, b: int) -> Lines:
-    """`a` times each digit of `b`, a line each, then their running sum; an `a` of one digit is one line.
+    """Lines for `a` times each digit of `b`, then for their running sum; one line if `a` has one digit.
 
     >>> multiply(47, 36)
     ['47*6=282', '47*30=1410', '282+1410=1692']
@@ -143,17 +143,17 @@ def multiply(a: int, b: int) -> Lines:
 
 
 def products_solution(question: str, rng: random.Random) -> str:
-    """The worked solution of a products question: an opening, drawn, then factor by factor; it ends in `#### N`.
+    """The worked solution of a products question: a random opening, then factor by factor; it ends in `#### N`.
 
-    A single factor is the opening and the answer.
+    The solution of a single factor is the opening and the answer.
 
     >>> question = "Solve the following multiplication: 12 * 30 * 4. Give only the result as your final answer."
     >>> products_solution(question, random.Random(0)).split(chr(10))
     ['First.', '12*30=360', '360*4=1440', '#### 1440']
     """
-    product, *rest = read_factors(question)
+    product, *factors = read_factors(question)
     lines: Lines = [rng.choice(OPENINGS)]
-    for factor in rest:
+    for factor in factors:
         lines += multiply(product, factor)
         product *= factor
     return "\n".join([*lines, f"#### {product}"])

@@ -1,7 +1,7 @@
-"""Word problems about counting things, made up on the spot: a first task for a small pretrained model.
+"""Generated word problems about counting things: a first task for a small pretrained model.
 
 A problem adds and takes away parts, some of them products ("3 boxes of 4 apples"). Its worked solutions come in several
-orders and styles, so that a policy warmed up on them has choices to make at its first token and after each line.
+orders and styles, so that a policy trained on them has a choice at its first token and after each line.
 """
 
 from __future__ import annotations
@@ -52,9 +52,11 @@ class Part:
 
     @property
     def value(self) -> int:
+        """Number of things in the part."""
         return self.each * self.count
 
     def text(self, item: str) -> str:
+        """The part in words."""
         things = f"{self.each} {self.kind} {item}" if self.kind else f"{self.each} {item}"
         return f"{self.count} {self.box} of {things}" if self.box else things
 
@@ -70,11 +72,13 @@ class Problem:
 
     @property
     def answer(self) -> int:
+        """Number of things that remain."""
         return sum(part.value for part in self.has) - sum(part.value for part in self.gives)
 
     @property
     def question(self) -> str:
-        """
+        """The problem in words.
+
         >>> Problem("Ana", "pears", (Part(4, 3, "bags"), Part(5, kind="red")), (Part(2),)).question
         'Ana has 3 bags of 4 pears and 5 red pears. Ana gives away 2 pears. How many pears does Ana have now?'
         """
@@ -85,44 +89,45 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class WordProblems:
-    """Made-up word problems of one or two operations; in the split "harder" of two, with numbers up to 99.
+    """Generated word problems of one or two operations; in the split "harder" of two, with numbers up to 99.
 
-    A question's hash decides its split, so no question is in two of train, validation and test, whatever the sizes
-    and seeds. A success is a final number equal to the answer. It follows the last `####`, else stands in the last
+    A question's hash decides its split, so no question is in two of train, validation and test, for all sizes and
+    seeds. A success is a final number equal to the answer. It follows the last `####`, else stands in the last
     `<answer>...</answer>`, the last `\\boxed{...}` or the last non-empty line.
     """
 
     template: str = TEMPLATE
     """The prompt, with `{question}` in it."""
     chat: bool = True
-    """Prompts as one user message instead of a string."""
+    """Make each prompt a user message instead of a string."""
 
     def __post_init__(self) -> None:
         check_template(self.template)
 
     @property
     def splits(self) -> tuple[str, ...]:
+        """The names that `dataset` takes."""
         return tuple(SPLITS)
 
     @cached_property
     def verifier(self) -> Verifier:
-        """Scores rows by their column `answer`."""
+        """The reward function for the column `answer`."""
         return make_verifier("word_problems", "answer", _score)
 
     def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
-        """`size` rows (1,000 by default): prompt, question, answer, demonstration; but for training all distinct."""
+        """`size` rows (1,000 by default): prompt, question, answer, demonstration. Only training rows may repeat."""
         from datasets import Dataset
 
         check_split(split, self.splits)
         check_size(size)
         rng, (low, high) = random.Random(f"{split} {seed}"), SPLITS[split]
         rows: list[dict[str, Any]] = []
-        seen: set[str] = set()
+        questions: set[str] = set()
         while len(rows) < (size or DEFAULT_SIZE):
             problem = _harder(rng) if split == "harder" else make_problem(rng, num_operations=rng.choice((1, 2)))
             question = problem.question
-            if low <= hash_fraction(question) < high and (split == "train" or question not in seen):
-                seen.add(question)
+            if low <= hash_fraction(question) < high and (split == "train" or question not in questions):
+                questions.add(question)
                 rows.append(self._row(problem, random.Random(f"{split} {seed} {len(rows)}")))
         return Dataset.from_list(rows)
 
@@ -136,16 +141,16 @@ class WordProblems:
 
 
 def _score(rows: list[tuple[str, str]]) -> list[float | None]:
-    return [float(same_plain_number(gold, read_answer(text)) is True) for text, gold in rows]
+    return [float(same_plain_number(reference, read_answer(text)) is True) for text, reference in rows]
 
 
 def _harder(rng: random.Random) -> Problem:
-    """In reach of a policy that was warmed up on the other splits; three operations are not (pass@1 below 0.05)."""
+    """A problem that a policy trained on the other splits may solve; with three operations its pass@1 is below 0.05."""
     return make_problem(rng, num_operations=2, largest=99)
 
 
 def make_problem(rng: random.Random, *, num_operations: int, largest: int = 30) -> Problem:
-    """A problem with that many products, sums and differences in all, at least one; `largest` bounds a single part."""
+    """A problem with `num_operations` products, sums and differences in all, and no single part above `largest`."""
     num_parts = rng.randint((num_operations + 2) // 2, num_operations + 1)
     num_products = num_operations + 1 - num_parts
     boxes = rng.sample(BOXES, num_products)
@@ -153,14 +158,14 @@ def make_problem(rng: random.Random, *, num_operations: int, largest: int = 30) 
     parts += [Part(rng.randint(2, largest), kind=kind) for kind in rng.sample(KINDS, num_parts - num_products)]
     rng.shuffle(parts)
     name, item = rng.choice(NAMES), rng.choice(ITEMS)
-    given, *kept = parts
-    if rng.random() < 0.5 and given.value < sum(part.value for part in kept):
-        return Problem(name, item, tuple(kept), (replace(given, kind=""),))
+    first, *remaining = parts
+    if rng.random() < 0.5 and first.value < sum(part.value for part in remaining):
+        return Problem(name, item, tuple(remaining), (replace(first, kind=""),))
     return Problem(name, item, tuple(parts))
 
 
 class Step(NamedTuple):
-    """One line of a solution: `left sign right = result`, where a product counts the things in `box`."""
+    """A line of a solution: `left sign right = result`. The product of a part counts the things in its `box`."""
 
     left: int
     sign: str
@@ -183,7 +188,7 @@ def solve(problem: Problem, rng: random.Random) -> str:
 
 
 def order_steps(problem: Problem, rng: random.Random) -> list[Step]:
-    """The parts added in a random order, then those given away; products all first, or each when it is needed."""
+    """Steps that add the parts in a random order, then subtract the parts given away; products first or when needed."""
     parts = [(part, "+") for part in rng.sample(problem.has, len(problem.has))]
     parts += [(part, "-") for part in problem.gives]
     products_first = rng.random() < 0.5
@@ -213,14 +218,14 @@ def _labelled(step: Step, item: str) -> str:
     return f"{step.box or {'+': 'together', '-': 'left'}[step.sign]}: {_sum(step)}"
 
 
-def _told(step: Step, item: str) -> str:
+def _in_words(step: Step, item: str) -> str:
     if step.box:
         return f"In the {step.box} there are {_sum(step)} {item}."
     verb = "Together that makes" if step.sign == "+" else "Without those given away there are"
     return f"{verb} {_sum(step)} {item}."
 
 
-STYLES: tuple[Callable[[Step, str], str], ...] = (lambda step, item: _sum(step), _labelled, _told)
+STYLES: tuple[Callable[[Step, str], str], ...] = (lambda step, item: _sum(step), _labelled, _in_words)
 
 
 def _and(texts: Sequence[str]) -> str:

@@ -17,20 +17,29 @@ NAMES = ("quickstart", *TASKS)
 class DataArguments:
     """Options of what is trained on, and of an earlier run in the same folder."""
 
-    task: str | None = argument(None, f"A task of echorl: {', '.join(NAMES)}.")
-    task_options: dict | str | None = argument(None, "The task's options, a mapping (JSON on the command line).")
-    train_split: str = argument("train", "Split of the task or the hub's data set to train on.")
+    task: str | None = argument(None, f"A task of echorl, which brings its own verifier: {', '.join(NAMES)}.")
+    task_options: dict | str | None = argument(
+        None,
+        "The task's options, a mapping such as {generator: chain_sum, config: {max_terms: 4}} (JSON on the command "
+        "line); with 'quickstart' they change single settings of it.",
+    )
+    train_split: str = argument("train", "Split of the task or of the hub's data set to train on.")
     eval_split: str = argument("validation", "Split to evaluate on, if eval_strategy asks for it.")
     train_size: int | None = argument(None, "Rows to train on; default: the task's.")
     eval_size: int | None = argument(None, "Rows to evaluate on; default: the task's.")
-    train_file: str | None = argument(None, "Instead of a task: a JSONL file with a 'prompt' in every line.")
+    train_file: str | None = argument(
+        None,
+        "Instead of a task: a JSONL file, one object with a 'prompt' (text or chat messages) a line. All columns reach "
+        "the reward functions, so no column may have the name of something that TRL itself gives them ('prompts', "
+        "'completions', 'trainer_state'). Images: docs/multimodal.md.",
+    )
     eval_file: str | None = argument(None, "The same, to evaluate on.")
     dataset_name: str | None = argument(None, "Instead of a task: a data set of the Hugging Face hub, with a 'prompt'.")
-    dataset_config: str | None = argument(None, "Its configuration.")
+    dataset_config: str | None = argument(None, "Configuration of the data set.")
     row_func: str | None = argument(
         None,
-        "For the rows of train_file or dataset_name: a function from a row to the columns that it adds or replaces, "
-        "'prompt' say: module.function or file.py:function.",
+        "For rows of train_file or dataset_name that have another form: a function from a row to the columns that it "
+        "adds or replaces, 'prompt' say: module.function or file.py:function.",
     )
     overwrite_output_dir: bool = argument(False, "Delete the files that an earlier run left in output_dir.")
 
@@ -51,7 +60,10 @@ class TrainArguments(DataArguments):
     """Options of what RL trains on: reward functions besides."""
 
     reward_funcs: list[str] | None = argument(
-        None, "Reward functions besides the task's verifier: module.function, file.py:function or trl's."
+        None,
+        "Reward functions besides the task's verifier: module.function, file.py:function, or the name of one in "
+        "trl.rewards. They get completions and the columns and return a list of numbers or None. An infinite reward, "
+        "an exception and SystemExit end the training with an error message and exit code 2; NaN counts as None.",
     )
 
     def __post_init__(self) -> None:

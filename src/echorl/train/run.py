@@ -33,18 +33,13 @@ NOTHING = (
     "`echorl {name}` was told nothing to train on: name a recipe, --config {recipe} of echorl's repository for a first "
     "run (`echorl {name} --help` tells more)."
 )
-HELP = """\
-usage: echorl {name} [--config recipe.yaml [more.yaml ...]] [--any_option value ...]
-
-Every option can stand in the recipe (YAML) and on the command line, which wins. Of several recipes the last one that
-has an option wins. Options are the fields of
-{about}, of TRL's ModelConfig (model_name_or_path, use_peft, lora_*) and these:
-
-{own}
-
-  --help_all   every option with its default
-
-Under several processes: accelerate launch --num_processes 2 -m echorl {name} --config recipe.yaml"""
+USAGE = "echorl {name} [--config recipe.yaml [more.yaml ...]] [--any_option value ...]"
+HELP = (
+    "Every option can stand in the recipe (YAML) and on the command line, which wins. Of several recipes the last one "
+    "that has an option wins. Options are the fields of {about}, of TRL's ModelConfig (model_name_or_path, use_peft, "
+    "lora_*) and those below."
+)
+PROCESSES = "Under several processes: accelerate launch --num_processes 2 -m echorl {name} --config recipe.yaml"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -64,8 +59,7 @@ def launch(command: Command, argv: Sequence[str]) -> int:
         raise UserError(NOTHING.format(name=command.name, recipe=command.first))
     known, rest = _first_look(argv)
     if known.help:
-        own = "\n".join(f"  --{f.name:22}{f.metadata['help']}" for f in fields(command.own))
-        print(HELP.format(name=command.name, about=command.about, own=own))
+        _help(command).print_help()
         return 0
     from echorl.train.parsing import make_parser, parse
     from echorl.train.recipe import read_recipes
@@ -88,6 +82,20 @@ def launch(command: Command, argv: Sequence[str]) -> int:
             "return or raise an error."
         ) from error
     return 0
+
+
+def _help(command: Command) -> argparse.ArgumentParser:
+    """Return a parser that prints the short help; importing the trainer's options would take seconds."""
+    parser = argparse.ArgumentParser(
+        usage=USAGE.format(name=command.name),
+        description=HELP.format(about=command.about),
+        epilog=PROCESSES.format(name=command.name),
+        add_help=False,
+    )
+    parser.add_argument("--help_all", action="store_true", help="Print every option with its default.")
+    for each in fields(command.own):
+        parser.add_argument(f"--{each.name}", metavar="VALUE", help=each.metadata["help"])
+    return parser
 
 
 def _first_look(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -26,7 +26,7 @@ logger = logging.get_logger(__name__)
 def save(trainer: EchoGRPOTrainer, trial: Any) -> None:
     """Write this process's state into the checkpoint that the trainer is about to write.
 
-    Written first, so that a checkpoint with a trainer state always has it too; and in one move, so that a kill leaves
+    Form first, so that a checkpoint with a trainer state always has it too; and in one move, so that a kill leaves
     no half of it.
     """
     folder = Path(trainer._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{trainer.state.global_step}"

@@ -45,8 +45,8 @@ def compute_score(
         data_source: the row's task, unless `task` or `grader` names what scores it: a name in `echorl.tasks.TASKS`
             (`"reasoning_gym/chain_sum"` also names the generator), in `echorl.tasks.verify.GRADERS`, or in `SOURCES`.
         solution_str: the response's text.
-        ground_truth: the row's `reward_model.ground_truth`: the grader's gold, which for a task is its own column:
-            `answer` of gsm8k and word_problems, `instance` of reasoning_gym.
+        ground_truth: the row's `reward_model.ground_truth`: the grader's reference answer, which for a task is its
+            column: `answer` of gsm8k and word_problems, `instance` of reasoning_gym.
         task, grader, options: from `+reward.custom_reward_function.reward_kwargs.*`; options are those of the task or
             the grader.
         extra_info, reward_router_address, reward_model_tokenizer: what verl passes besides; not used.

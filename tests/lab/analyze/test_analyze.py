@@ -30,7 +30,7 @@ from tests.trl import tiny
 
 
 def item(name="a", prompt="1+1=?\n"):
-    return Item(id=name, prompt=prompt, gold="2")
+    return Item(id=name, prompt=prompt, reference_answer="2")
 
 
 def trace(kind=RIGHT, text="1+\n2\n", number=0, **which):
@@ -170,7 +170,7 @@ def test_each_rest_is_asked_for_once(model):
     own = prompts[: len(prompts) // 2]
     assert len(own) == len(set(own)) <= 8  # subsets of three steps
     assert {"1+1=?\n", "1+1=?\nfirst\nsecond\nthird\n", "1+1=?\nfirst\nthird\n"} <= set(own)
-    assert all(one.gold == "2" for one in items)
+    assert all(one.reference_answer == "2" for one in items)
     assert not any("####" in prompt for prompt in prompts)
 
 
@@ -258,7 +258,9 @@ class Hasty:
 
 def test_an_answer_inside_thinking_that_is_still_open_is_none_whatever_is_left(tmp_path, thinking):
     """It is right where the end of the thinking is left, the first of three steps."""
-    given = tuple(Item(id=name, prompt=[{"role": "user", "content": f"{name}=?\n"}], gold="9") for name in "12")
+    given = tuple(
+        Item(id=name, prompt=[{"role": "user", "content": f"{name}=?\n"}], reference_answer="9") for name in "12"
+    )
     source = Source(
         benchmark=Fixed(name="own", title="own", grader="number", given=given),
         demonstrations={one.id: "</think>\n3+\n4+\n#### 9" for one in given},

@@ -22,9 +22,9 @@ class Slow:
     grader: object
     seconds: float
 
-    def grade(self, texts, golds):
+    def grade(self, texts, reference_answers):
         time.sleep(self.seconds)
-        return self.grader.grade(texts, golds)
+        return self.grader.grade(texts, reference_answers)
 
     def answer(self, text):
         return self.grader.answer(text)
@@ -32,7 +32,7 @@ class Slow:
 
 @dataclass(frozen=True, kw_only=True)
 class Letters(Benchmark):
-    """Questions whose gold is A, B, C, D, A, ..."""
+    """Questions whose reference answer is A, B, C, D, A, ..."""
 
     name: str = "letters"
     title: str = "Letters"
@@ -45,7 +45,9 @@ class Letters(Benchmark):
             raise ValueError("missing: there is no such file")
         end = "!" if data == "reworded" else "?"
         return [
-            Item(id=f"item-{i}", prompt=[{"role": "user", "content": f"secret {i}{end}"}], gold="ABCD"[i % 4])
+            Item(
+                id=f"item-{i}", prompt=[{"role": "user", "content": f"secret {i}{end}"}], reference_answer="ABCD"[i % 4]
+            )
             for i in range(self.size)
         ]
 

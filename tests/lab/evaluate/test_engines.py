@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
 
 
 def item(text: str = "1+1=?\n") -> Item:
-    return Item(id=text, prompt=[{"role": "user", "content": text}], gold="2")
+    return Item(id=text, prompt=[{"role": "user", "content": text}], reference_answer="2")
 
 
 def chunk(index=0, seed=0, size=4) -> Chunk:
@@ -132,14 +132,14 @@ def test_thinking_that_the_template_opened_begins_the_response(tmp_path, folder)
 def test_without_a_template_the_texts_are_joined(folder):
     checkpoint = Checkpoint("tiny", str(folder))
     messages = [{"role": "system", "content": "a"}, {"role": "user", "content": "1+1"}]
-    both = Item(id="x", prompt=messages, gold="2")
+    both = Item(id="x", prompt=messages, reference_answer="2")
     assert checkpoint.prompt(both) == "a\n\n1+1"
     assert make_tokenizer().decode(checkpoint.token_ids([both])[0]) == "a\n\n1+1"
 
 
 def test_images_need_a_template(folder):
     with pytest.raises(ValueError, match="has no chat template"):
-        Checkpoint("tiny", str(folder)).prompt(Item(id="x", prompt=[], gold="A", images=("image",)))
+        Checkpoint("tiny", str(folder)).prompt(Item(id="x", prompt=[], reference_answer="A", images=("image",)))
 
 
 def test_a_tokenizer_without_a_padding_token(tmp_path, folder):
@@ -159,7 +159,7 @@ def test_vllm_that_is_not_installed(monkeypatch, folder):
 
 
 def test_vllm_is_refused_images_before_anything_is_sampled(folder):
-    with_image = Item(id="x", prompt=[{"role": "user", "content": "?"}], gold="A", images=("image",))
+    with_image = Item(id="x", prompt=[{"role": "user", "content": "?"}], reference_answer="A", images=("image",))
     parts = [(load_benchmark("math500"), item()), (load_benchmark("geometry3k"), with_image)]
     works = [Work(benchmark=b, items=[i], samples=1, max_new_tokens=4, longest=4) for b, i in parts]
     with pytest.raises(ValueError, match="geometry3k has images, which are for the backend 'transformers'"):

@@ -58,4 +58,4 @@ def test_reasons_and_answers_are_the_graders():
         ("", 0.0, "no answer"),
         ("D", 0.0, ""),
     ]
-    assert [row["gold"] for row in scored] == ["C"] * 3
+    assert [row["reference_answer"] for row in scored] == ["C"] * 3

@@ -38,12 +38,12 @@ def test_seeds_fit_32_bits():
     assert all(0 <= seed_of("x", i) < 2**32 for i in range(1000))
 
 
-def test_the_key_knows_prompts_but_not_golds():
+def test_the_key_knows_prompts_but_not_reference_answers():
     first, second = work(), work()
-    changed = [type(item)(id=item.id, prompt=item.prompt, gold="A") for item in second.items]
+    changed = [type(item)(id=item.id, prompt=item.prompt, reference_answer="A") for item in second.items]
     object.__setattr__(second, "items", changed)
     assert first.key() == second.key()
-    object.__setattr__(second, "items", [type(item)(id=item.id, prompt="x", gold="A") for item in changed])
+    object.__setattr__(second, "items", [type(item)(id=item.id, prompt="x", reference_answer="A") for item in changed])
     assert first.key() != second.key()
 
 

@@ -64,7 +64,7 @@ def test_twenty_items_of_each(tmp_path, model, shared_data, monkeypatch):
         assert len(rows) == 40
         assert found["items"] == 20
         assert found["mean_tokens"] <= 8
-        assert all(row["gold"] for row in rows)
+        assert all(row["reference_answer"] for row in rows)
 
 
 def test_geometry_with_its_diagrams(tmp_path, shared_data):
@@ -80,4 +80,4 @@ def test_geometry_with_its_diagrams(tmp_path, shared_data):
     assert found["items"] == 20
     assert all(item.images for item in works[0].items)
     rows, _ = read_samples(tmp_path / "samples/geometry3k.parquet")
-    assert all(set(json.loads(row["gold"])) >= {"letter", "value"} for row in rows)
+    assert all(set(json.loads(row["reference_answer"])) >= {"letter", "value"} for row in rows)

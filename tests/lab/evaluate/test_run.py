@@ -45,9 +45,9 @@ def test_what_a_run_leaves(undisturbed):
     assert len(rows) == 24
     assert meta["benchmark"]["name"] == "letters"
     for row in rows:
-        assert row["gold"] == "ABCD"[int(row["item"][-1]) % 4]
+        assert row["reference_answer"] == "ABCD"[int(row["item"][-1]) % 4]
         assert row["truncated"] == ("answer" not in row["response"]) == (not row["answer"])
-        assert row["score"] == float(row["answer"] == row["gold"])
+        assert row["score"] == float(row["answer"] == row["reference_answer"])
 
 
 @pytest.mark.parametrize("done", [4, 12, 24])
@@ -177,7 +177,7 @@ class TestPrivate:
         before = path.read_bytes()
         assert grading.score_again(path, None, Silent()) == 0
         assert path.read_bytes() == before
-        with pytest.raises(ValueError, match=r"the items cannot be had here .*no such file.*--data"):
+        with pytest.raises(ValueError, match=r"the items cannot be read here .*no such file.*--data"):
             grading.score_again(path, "missing", Silent())
 
     def test_other_items_are_not_taken_for_these(self, folder):

@@ -69,7 +69,7 @@ class Judge:
 
     all_right: bool = False
 
-    def grade(self, texts, golds):
+    def grade(self, texts, reference_answers):
         return [Verdict(float(self.all_right or text.startswith("a"))) for text in texts]
 
 
@@ -90,7 +90,7 @@ class Arms(Benchmark):
 
 def make_work(prompts: int, samples: int, *, all_right: bool = False) -> Work:
     benchmark = Arms(name="arms", title="arms", grader="arms", judge=Judge(all_right))
-    items = [Item(id=str(i), prompt="?", gold="a") for i in range(prompts)]
+    items = [Item(id=str(i), prompt="?", reference_answer="a") for i in range(prompts)]
     return Work(benchmark=benchmark, items=items, samples=samples, max_new_tokens=8, longest=1)
 
 

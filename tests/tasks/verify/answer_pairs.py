@@ -1,4 +1,4 @@
-r"""Pairs of a gold answer and one in a form that models often write, by kind; `test_readings` grades them."""
+r"""Pairs of a reference answer and one in a form that models often write, by kind; `test_readings` grades them."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ NONSENSE = (
     *("the answer", "I don't know", "a" * 1000, "é☃\u202e\ud83d", "\x00", "'", "lambda: 0", "#", "...", '{"a": 1}'),
     *("[null]", "-", "9" * 5000, "True", "False", "yes", "no", "0", "1", "-1", "[]", "{}"),
 )
-"""The last of them are right where they are the gold."""
+"""The last of them are right where they are the reference answer."""
 UNSOLVED = ("boxnet", "rush_hour")
 """Datasets whose instances hold no answer; `solved` has one."""
 
@@ -105,7 +105,7 @@ def score(name: str, answer: str, entry: dict[str, Any]) -> float:
     return 0.0
 
 
-def is_gold(text: str, entry: dict[str, Any]) -> bool:
+def is_reference_answer(text: str, entry: dict[str, Any]) -> bool:
     with contextlib.suppress(ValueError, TypeError):
         return float(text) == float(entry["answer"])
     return bool(entry["answer"]) and text.lower() == entry["answer"].lower()
@@ -150,7 +150,7 @@ def report() -> dict[str, Any]:
         (name, text[:80])
         for name, _, entry in rows
         for text in NONSENSE
-        if score(name, text, entry) == 1.0 and not is_gold(text, entry)
+        if score(name, text, entry) == 1.0 and not is_reference_answer(text, entry)
     ]
     again = [name for name, (answer, entry) in firsts.items() if score(name, answer, entry) != 1.0]
     same = worker_gym.fingerprint() == before

@@ -1,4 +1,4 @@
-r"""Answers that a policy may write to please, to stall or to break a verifier, by kind. None of them is GOLD.
+r"""Answers that a policy may write to please, to stall or to break a verifier, by kind. None of them is REFERENCE.
 
 `answers()` are contents of a box, `completions()` whole completions, `all_completions()` both.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-GOLD = "1729"
+REFERENCE = "1729"
 RIGHT_TO_LEFT, ZERO_WIDTH = "\u202e\u202b\u200f\u2067", "\u200b\u200c\u200d\ufeff\u2060"
 CODE = "__import__('os').system('touch HACKED')"
 

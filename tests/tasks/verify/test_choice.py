@@ -113,11 +113,13 @@ def test_every_letter(letter: str) -> None:
         f"({letter})",
     ):
         assert GRADER.answer(text) == letter
-    texts, golds = [f"The answer is {letter}."] * 10, list("ABCDEFGHIJ")
-    assert [verdict.score for verdict in GRADER.grade(texts, golds)] == [float(gold == letter) for gold in golds]
+    texts, reference_answers = [f"The answer is {letter}."] * 10, list("ABCDEFGHIJ")
+    assert [verdict.score for verdict in GRADER.grade(texts, reference_answers)] == [
+        float(reference_answer == letter) for reference_answer in reference_answers
+    ]
 
 
-def test_digits_where_the_gold_is_one() -> None:
+def test_digits_where_the_reference_answer_is_one() -> None:
     texts = [
         "The answer is 2.",
         "\\boxed{2) Mars}",
@@ -293,19 +295,19 @@ def test_two_labels_and_articles_are_no_answer(text: str) -> None:
     assert GRADER.answer(text) == ""
 
 
-@pytest.mark.parametrize("gold", ["C", "(C)", "C.", "c", "\\text{C}", " C ", "（Ｃ）", "C) Mars"])
-def test_a_gold_is_read_as_a_label(gold: str) -> None:
+@pytest.mark.parametrize("reference_answer", ["C", "(C)", "C.", "c", "\\text{C}", " C ", "（Ｃ）", "C) Mars"])
+def test_a_reference_answer_is_read_as_a_label(reference_answer: str) -> None:
     texts = ["The answer is C.", "The answer is B."]
-    assert [verdict.score for verdict in GRADER.grade(texts, [gold] * 2)] == [1.0, 0.0]
-    assert GRADER.validate([gold]).own_accepted == 1
+    assert [verdict.score for verdict in GRADER.grade(texts, [reference_answer] * 2)] == [1.0, 0.0]
+    assert GRADER.validate([reference_answer]).right_accepted == 1
 
 
-@pytest.mark.parametrize("gold", ["", "Mars", "K", "A or B", "12"])
-def test_a_gold_without_a_label_is_refused(gold: str) -> None:
+@pytest.mark.parametrize("reference_answer", ["", "Mars", "K", "A or B", "12"])
+def test_a_reference_answer_without_a_label_is_refused(reference_answer: str) -> None:
     with pytest.raises(
-        ValueError, match=r"the grader 'choice': gold 1: .* holds no single label; write a letter from A"
+        ValueError, match=r"the grader 'choice': reference answer 1: .* holds no single label; write a letter from A"
     ):
-        GRADER.grade(["C", "C"], ["C", gold])
+        GRADER.grade(["C", "C"], ["C", reference_answer])
 
 
 @pytest.mark.parametrize("part", ["A or ", "答案：", "The answer is A or ", "Ａ", "A (", "answer - "])

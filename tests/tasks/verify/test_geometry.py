@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from echorl.tasks.verify import GRADERS, geometry_gold
+from echorl.tasks.verify import GRADERS, geometry_reference
 from echorl.tasks.verify.geometry import tolerance
 
 GRADER = GRADERS["geometry"]
-GOLD = geometry_gold("C", 36.373066958946424, [21.0, 29.698484809834998, 36.373066958946424, 42.0])
-CLOSE = geometry_gold("B", 100.0, [99.5, 100.0, 100.4, 101.0])
+REFERENCE = geometry_reference("C", 36.373066958946424, [21.0, 29.698484809834998, 36.373066958946424, 42.0])
+CLOSE = geometry_reference("B", 100.0, [99.5, 100.0, 100.4, 101.0])
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ CLOSE = geometry_gold("B", 100.0, [99.5, 100.0, 100.4, 101.0])
     ],
 )
 def test_letters_and_values(text: str, score: float) -> None:
-    assert GRADER.grade([text], [GOLD])[0].score == score
+    assert GRADER.grade([text], [REFERENCE])[0].score == score
 
 
 def test_layout_does_not_part_votes() -> None:
@@ -62,12 +62,15 @@ def test_the_tolerance(value: float, wanted: float) -> None:
 
 
 def test_without_choices() -> None:
-    gold = geometry_gold("", 5.0, [])
-    assert [verdict.score for verdict in GRADER.grade(["\\boxed{5}", "\\boxed{A}"], [gold] * 2)] == [1.0, 0.0]
-    assert GRADER.validate([gold, geometry_gold("", 7.0, [])]).own == 2
-    statement = geometry_gold("B", None, [])
+    reference_answer = geometry_reference("", 5.0, [])
+    assert [verdict.score for verdict in GRADER.grade(["\\boxed{5}", "\\boxed{A}"], [reference_answer] * 2)] == [
+        1.0,
+        0.0,
+    ]
+    assert GRADER.validate([reference_answer, geometry_reference("", 7.0, [])]).right == 2
+    statement = geometry_reference("B", None, [])
     assert [verdict.score for verdict in GRADER.grade(["\\boxed{B}", "\\boxed{2}"], [statement] * 2)] == [1.0, 0.0]
-    with pytest.raises(ValueError, match="neither letter nor value"):
-        geometry_gold("", None, [])
+    with pytest.raises(ValueError, match="neither a letter nor a value"):
+        geometry_reference("", None, [])
     with pytest.raises(ValueError, match=r"the value nan or one of the choices .* is no number; leave the item out"):
-        geometry_gold("A", float("nan"), [])
+        geometry_reference("A", float("nan"), [])

@@ -72,7 +72,9 @@ def test_through_the_pool(tmp_path, monkeypatch) -> None:
             ("game_of_life_halting", "True", {}, "nonsense", 0.0),
         )
     ]
-    verdicts = GRADERS["reasoning_gym"].grade([text for text, _, _ in cases], [gold for _, gold, _ in cases])
+    verdicts = GRADERS["reasoning_gym"].grade(
+        [text for text, _, _ in cases], [reference_answer for _, reference_answer, _ in cases]
+    )
     assert [float(verdict.score == 1.0) for verdict in verdicts] == [expected for _, _, expected in cases]
     assert os.listdir(tmp_path) == []
 
@@ -222,31 +224,33 @@ def test_arithmetic() -> None:
 
 @pytest.mark.parametrize("name", ["composite", "propositional_logic"])
 def test_other_scorers_are_refused_by_name(name: str) -> None:
-    gold = json.dumps({"generator": name, "answer": "P", "metadata": {}})
+    reference_answer = json.dumps({"generator": name, "answer": "P", "metadata": {}})
     message = rf"the scorer of reasoning-gym's '{name}' is not on the list .*, or set trust_scorers: true"
     for refused in (
         lambda: load_task("reasoning_gym", generator=name),
-        lambda: GRADERS["reasoning_gym"].grade(["P"], [gold]),
-        lambda: compute_score("x", "P", gold, grader="reasoning_gym"),
-        lambda: compute_score(f"reasoning_gym/{name}", "P", gold),
+        lambda: GRADERS["reasoning_gym"].grade(["P"], [reference_answer]),
+        lambda: compute_score("x", "P", reference_answer, grader="reasoning_gym"),
+        lambda: compute_score(f"reasoning_gym/{name}", "P", reference_answer),
     ):
         with pytest.raises(ValueError, match=message):
             refused()
     with pytest.raises(PermissionError):
-        worker_gym.reasoning_gym_score("propositional_logic", "{}", "P", gold)
+        worker_gym.reasoning_gym_score("propositional_logic", "{}", "P", reference_answer)
 
 
 def test_trusted_scorers_run() -> None:
     metadata = {"premises": ["¬P", "P ∨ Q"], "variables": ["P", "Q"]}
-    gold = json.dumps({"generator": "propositional_logic", "config": {}, "answer": None, "metadata": metadata})
+    reference_answer = json.dumps(
+        {"generator": "propositional_logic", "config": {}, "answer": None, "metadata": metadata}
+    )
     texts = ["#### Q ∧ ¬P", "#### P ∧ Q", "#### R ∨ Q"]
-    verdicts = ReasoningGymGrader(trust_scorers=True).grade(texts, [gold] * 3)
+    verdicts = ReasoningGymGrader(trust_scorers=True).grade(texts, [reference_answer] * 3)
     assert [verdict.score for verdict in verdicts] == [1.0, 0.05, 0.0]
     task = load_task("reasoning_gym", generator="propositional_logic", trust_scorers=True)
-    assert task.verifier(completions=texts, instance=[gold] * 3) == [1.0, 0.0, 0.0]
+    assert task.verifier(completions=texts, instance=[reference_answer] * 3) == [1.0, 0.0, 0.0]
     options = {"task": "reasoning_gym/propositional_logic", "trust_scorers": True}
-    assert compute_score("x", texts[0], gold, **options) == {"score": 1.0, "acc": 1.0, "timeout": 0.0}
-    assert compute_score("x", texts[1], gold, grader="reasoning_gym", trust_scorers=True)["score"] == 0.05
+    assert compute_score("x", texts[0], reference_answer, **options) == {"score": 1.0, "acc": 1.0, "timeout": 0.0}
+    assert compute_score("x", texts[1], reference_answer, grader="reasoning_gym", trust_scorers=True)["score"] == 0.05
 
 
 @pytest.mark.parametrize("value", [1e13, -0.1, float("nan"), None, "1", float("inf")])
@@ -254,8 +258,8 @@ def test_a_score_is_a_share_of_one(value, monkeypatch) -> None:
     from reasoning_gym.arithmetic.chain_sum import ChainSumDataset
 
     monkeypatch.setattr(ChainSumDataset, "score_answer", lambda *_: value)
-    gold = json.dumps({"generator": "chain_sum", "answer": "4", "metadata": {}})
-    assert GRADERS["reasoning_gym"].grade(["4"], [gold])[0].score == 0.0
+    reference_answer = json.dumps({"generator": "chain_sum", "answer": "4", "metadata": {}})
+    assert GRADERS["reasoning_gym"].grade(["4"], [reference_answer])[0].score == 0.0
 
 
 def test_scorers_that_may_evaluate_need_the_workers_parsers() -> None:

@@ -51,7 +51,7 @@ def test_neighbours_are_graded(pool: Pool) -> None:
     texts = [text for n, bad in enumerate([*one_of_each_kind(), TOWER]) for text in (bad, neighbour(n))]
     pool.call_each("math_equal", [("1", "x")] * 2, timeout=30)
     start = time.monotonic()
-    verdicts = MathGrader(timeout=TIMEOUT, pool=pool).grade(texts, [hostile.GOLD] * len(texts))
+    verdicts = MathGrader(timeout=TIMEOUT, pool=pool).grade(texts, [hostile.REFERENCE] * len(texts))
     assert time.monotonic() - start < len(texts) * (TIMEOUT + 3)
     assert [verdict.score for verdict in verdicts] == [0.0, 1.0] * (len(texts) // 2)
     assert "timeout" in {verdict.reason for verdict in verdicts}
@@ -61,7 +61,7 @@ def test_neighbours_are_graded(pool: Pool) -> None:
 def test_the_number_grader_under_the_same_texts(pool: Pool) -> None:
     texts = [text for kind, text in hostile.all_completions() if kind in MARKED]
     rows = [row for n, bad in enumerate(texts) for row in (bad, f"#### {1729 * (n + 2)}/{n + 2}")]
-    verdicts = NumberGrader(timeout=TIMEOUT, pool=pool).grade(rows, [hostile.GOLD] * len(rows))
+    verdicts = NumberGrader(timeout=TIMEOUT, pool=pool).grade(rows, [hostile.REFERENCE] * len(rows))
     assert [verdict.score for verdict in verdicts] == [0.0, 1.0] * len(texts)
 
 
@@ -108,6 +108,6 @@ def test_normal_forms_are_final(text: str) -> None:
 @settings(max_examples=15, deadline=None, derandomize=True)
 def test_any_latex_under_the_pool(pool: Pool, answers: list[str]) -> None:
     texts = [text for n, bad in enumerate(answers) for text in (f"\\boxed{{{bad}}}", neighbour(n))]
-    verdicts = MathGrader(timeout=TIMEOUT, pool=pool).grade(texts, [hostile.GOLD] * len(texts))
+    verdicts = MathGrader(timeout=TIMEOUT, pool=pool).grade(texts, [hostile.REFERENCE] * len(texts))
     assert [verdict.score for verdict in verdicts[1::2]] == [1.0] * len(answers)
     assert all(verdict.score in (0.0, 1.0) for verdict in verdicts)

@@ -11,7 +11,7 @@ GRADER = GRADERS["math"]
 
 
 @pytest.mark.parametrize(
-    ("text", "gold", "score"),
+    ("text", "reference_answer", "score"),
     [
         ("\\boxed{42}", "42", 1.0),
         ("\\boxed{042.}", "42", 1.0),
@@ -43,8 +43,8 @@ GRADER = GRADERS["math"]
         ("\\boxed{\\text{Evelyn}}", "Angela", 0.0),
     ],
 )
-def test_verdicts(text: str, gold: str, score: float) -> None:
-    verdict = GRADER.grade([text], [gold])[0]
+def test_verdicts(text: str, reference_answer: str, score: float) -> None:
+    verdict = GRADER.grade([text], [reference_answer])[0]
     assert (verdict.score, verdict.reason) == (score, "")
 
 
@@ -78,12 +78,12 @@ def test_answers_are_keys_for_votes() -> None:
 
 
 def test_as_a_reward_function() -> None:
-    reward = make_reward(GRADER, column="gold")
+    reward = make_reward(GRADER, column="reference_answer")
     chat = [[{"role": "assistant", "content": "\\boxed{2}"}], [{"role": "assistant", "content": "2"}]]
-    assert reward(completions=chat, gold=["2", "2"]) == [1.0, 0.0]
-    assert reward(completions=["\\boxed{2}", "\\boxed{2}"], gold=[None, "3"]) == [None, 0.0]
+    assert reward(completions=chat, reference_answer=["2", "2"]) == [1.0, 0.0]
+    assert reward(completions=["\\boxed{2}", "\\boxed{2}"], reference_answer=[None, "3"]) == [None, 0.0]
     assert reward.__name__ == "math"
-    with pytest.raises(ValueError, match="needs the column 'gold'"):
+    with pytest.raises(ValueError, match="needs the column 'reference_answer'"):
         reward(completions=["\\boxed{2}"])
 
 

@@ -212,12 +212,13 @@ HEDGES = [
 
 
 @pytest.mark.parametrize(
-    ("gold", "answer"), [(gold, answer) for gold, answers in ACCEPTED.items() for answer in answers]
+    ("reference_answer", "answer"),
+    [(reference_answer, answer) for reference_answer, answers in ACCEPTED.items() for answer in answers],
 )
-def test_one_number_is_read(gold: str, answer: str) -> None:
+def test_one_number_is_read(reference_answer: str, answer: str) -> None:
     quantity = read_quantity(answer)
     assert quantity is not None
-    assert Fraction(gold) in quantity.values
+    assert Fraction(reference_answer) in quantity.values
 
 
 @pytest.mark.parametrize("answer", HEDGES)
@@ -227,7 +228,7 @@ def test_hedges_are_no_answer_of_42(answer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "gold", "score"),
+    ("text", "reference_answer", "score"),
     [
         ("#### Final Answer\n\n18", "18", 1.0),
         ("#### Final Answer\n\nThe answer is $18.\nDone.", "18", 1.0),
@@ -256,8 +257,8 @@ def test_hedges_are_no_answer_of_42(answer: str) -> None:
         ("#### 42", "1e999", 0.0),
     ],
 )
-def test_completions(text: str, gold: str, score: float) -> None:
-    assert GRADER.grade([text], [gold])[0].score == score
+def test_completions(text: str, reference_answer: str, score: float) -> None:
+    assert GRADER.grade([text], [reference_answer])[0].score == score
 
 
 def test_roots_go_to_math_verify_and_equations_with_them_have_to_be_true() -> None:

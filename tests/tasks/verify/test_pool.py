@@ -37,7 +37,7 @@ if sys.argv[1] == "working":
     threading.Thread(target=pool.call_each, args=("hold", [(path,)]), kwargs={"timeout": 600}).start()
     while not os.path.exists(path):
         time.sleep(0.01)
-print(pool._all[0]._started.process.pid, flush=True)
+print(pool._workers[0]._started.process.pid, flush=True)
 if os.fork() == 0:
     os.close(1)
     signal.pause()  # holds the pipes of a parent that is gone
@@ -57,7 +57,7 @@ def pool() -> Iterator[Pool]:
 def make_fake_pool(script: Path = FAKE_WORKER) -> Pool:
     """One worker with the functions of `fake_worker`, which starts in no time."""
     pool = Pool("json", num_workers=1, cache_size=0)
-    pool._all[0]._command = [sys.executable, str(script), process.SCRIPT, str(2**28)]
+    pool._workers[0]._command = [sys.executable, str(script), process.SCRIPT, str(2**28)]
     return pool
 
 
@@ -83,7 +83,7 @@ def is_alive(pid: int) -> bool:
 
 
 def pids(pool: Pool) -> list[int]:
-    return [one._started.process.pid for one in pool._all if one._started is not None]
+    return [worker._started.process.pid for worker in pool._workers if worker._started is not None]
 
 
 def test_results_come_in_order(pool: Pool) -> None:

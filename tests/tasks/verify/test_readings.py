@@ -94,7 +94,7 @@ RIGHT = {
         ("x=\\pi k, 2+\\pi k", "x = k\\pi, k\\pi+2"),
         ("4.5e33", "4.5e33."),
     ],
-    "golds as they are": [
+    "reference answers as they are": [
         ("-1./3", "-\\frac13"),
         ("-3./2", "-1.5"),
         ("62.5%", "62.5"),
@@ -192,7 +192,7 @@ WRONG = {
         )
     ],
     "signs outside ASCII": [("\\sqrt{2}", "√3"), ("x^{2}+1", "x³+1"), ("3", "–3"), ("\\frac13", "0.\\overline{4}")],
-    "golds as they are": [
+    "reference answers as they are": [
         ("-1./3", "\\frac13"),
         ("62.5%", "6.25"),
         ("8 \\%", "800\\%"),
@@ -208,24 +208,26 @@ WRONG |= {f"{kind} of models": pairs for kind, pairs in answer_pairs.WRONG.items
 
 
 def cases(table: dict[str, list[tuple[str, str]]]) -> list[tuple[str, str, str]]:
-    return [(kind, gold, answer) for kind, pairs in table.items() for gold, answer in pairs]
+    return [(kind, reference_answer, answer) for kind, pairs in table.items() for reference_answer, answer in pairs]
 
 
 @pytest.fixture(scope="module")
 def scores() -> dict[tuple[str, str], float]:
-    pairs = [(gold, answer) for table in (RIGHT, WRONG) for _, gold, answer in cases(table)]
-    verdicts = GRADER.grade([f"\\boxed{{{answer}}}" for _, answer in pairs], [gold for gold, _ in pairs])
+    pairs = [(reference_answer, answer) for table in (RIGHT, WRONG) for _, reference_answer, answer in cases(table)]
+    verdicts = GRADER.grade(
+        [f"\\boxed{{{answer}}}" for _, answer in pairs], [reference_answer for reference_answer, _ in pairs]
+    )
     return {pair: verdict.score for pair, verdict in zip(pairs, verdicts, strict=True)}
 
 
-@pytest.mark.parametrize(("kind", "gold", "answer"), cases(RIGHT))
-def test_right_answers(scores: dict[tuple[str, str], float], kind: str, gold: str, answer: str) -> None:
-    assert scores[gold, answer] == 1.0
+@pytest.mark.parametrize(("kind", "reference_answer", "answer"), cases(RIGHT))
+def test_right_answers(scores: dict[tuple[str, str], float], kind: str, reference_answer: str, answer: str) -> None:
+    assert scores[reference_answer, answer] == 1.0
 
 
-@pytest.mark.parametrize(("kind", "gold", "answer"), cases(WRONG))
-def test_wrong_answers(scores: dict[tuple[str, str], float], kind: str, gold: str, answer: str) -> None:
-    assert scores[gold, answer] == 0.0
+@pytest.mark.parametrize(("kind", "reference_answer", "answer"), cases(WRONG))
+def test_wrong_answers(scores: dict[tuple[str, str], float], kind: str, reference_answer: str, answer: str) -> None:
+    assert scores[reference_answer, answer] == 0.0
 
 
 TREES = st.recursive(

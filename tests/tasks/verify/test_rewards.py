@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from echorl.tasks import load_task
-from echorl.tasks.verify import GRADERS, NumberGrader, ReasoningGymGrader, Verdict, geometry_gold, make_reward
+from echorl.tasks.verify import GRADERS, NumberGrader, ReasoningGymGrader, Verdict, geometry_reference, make_reward
 from echorl.tasks.verify.rewards import FAILURES, TIMEOUTS
 from echorl.train.data import find_function
 from echorl.verl.reward import compute_score
@@ -21,12 +21,12 @@ from echorl.verl.reward import compute_score
 
 @dataclass(frozen=True)
 class Reasons:
-    """A grader whose verdict is the gold: the reason for a 0, or "" for a 1."""
+    """A grader whose verdict is the reference answer: the reason for a 0, or "" for a 1."""
 
     name: str = "reasons"
 
-    def grade(self, texts: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
-        return [Verdict(0.0, reason) if reason else Verdict(1.0) for reason in golds]
+    def grade(self, texts: Sequence[str], reference_answers: Sequence[str]) -> list[Verdict]:
+        return [Verdict(0.0, reason) if reason else Verdict(1.0) for reason in reference_answers]
 
 
 def logged_by(reward, **columns: object) -> dict[str, list[float]]:
@@ -42,7 +42,7 @@ def logged_by(reward, **columns: object) -> dict[str, list[float]]:
         ("math", "\\boxed{42}", {"answer": ["42"]}),
         ("choice", "C", {"answer": ["C"]}),
         ("number", "#### 42", {"answer": ["42"]}),
-        ("geometry", "\\boxed{A}", {"answer": [geometry_gold("A", 5.0, [5.0])]}),
+        ("geometry", "\\boxed{A}", {"answer": [geometry_reference("A", 5.0, [5.0])]}),
         ("reasoning_gym", "4", {"instance": ['{"generator": "chain_sum", "answer": "4", "metadata": {}}']}),
     ],
 )
@@ -55,12 +55,14 @@ def test_a_recipe_names_a_reward_function(name: str, text: str, columns: dict[st
         reward(completions=[text])
 
 
-@pytest.mark.parametrize("gold", [42, 42.0, np.int64(42), np.float32(42), Decimal(42), Fraction(84, 2), "42"])
+@pytest.mark.parametrize(
+    "reference_answer", [42, 42.0, np.int64(42), np.float32(42), Decimal(42), Fraction(84, 2), "42"]
+)
 @pytest.mark.parametrize(("name", "text"), [("math", "\\boxed{42}"), ("number", "#### 42")])
-def test_a_gold_may_be_a_number(name: str, text: str, gold: object) -> None:
+def test_a_reference_answer_may_be_a_number(name: str, text: str, reference_answer: object) -> None:
     reward = make_reward(GRADERS[name])
-    assert reward(completions=[text, "7"], answer=[gold, gold]) == [1.0, 0.0]
-    assert GRADERS[name].grade([text], [gold])[0].score == 1.0
+    assert reward(completions=[text, "7"], answer=[reference_answer, reference_answer]) == [1.0, 0.0]
+    assert GRADERS[name].grade([text], [reference_answer])[0].score == 1.0
 
 
 def test_a_choice_may_be_a_digit_and_a_broken_number_keeps_its_digits() -> None:
@@ -70,9 +72,13 @@ def test_a_choice_may_be_a_digit_and_a_broken_number_keeps_its_digits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "gold", "message"),
+    ("name", "reference_answer", "message"),
     [
-        ("math", True, "'True' of type bool is neither a text nor a finite number; write the gold answer as a text"),
+        (
+            "math",
+            True,
+            "'True' of type bool is neither a text nor a finite number; write the reference answer as a text",
+        ),
         ("number", float("nan"), "'nan' of type float is neither a text nor a finite number"),
         ("choice", ["C"], "of type list is neither a text"),
         ("geometry", {"letter": "C"}, "of type dict is neither a text"),
@@ -81,21 +87,23 @@ def test_a_choice_may_be_a_digit_and_a_broken_number_keeps_its_digits() -> None:
         ("number", "42 or 43", "'42 or 43' is no number"),
         ("number", "", "'' is no number"),
         ("choice", "Mars", "'Mars' holds no single label"),
-        ("geometry", "36.4", "'36.4' is no gold of geometry; make one by geometry_gold"),
-        ("geometry", "C", "'C' is no gold of geometry"),
+        ("geometry", "36.4", "'36.4' is no reference answer of geometry; make one by geometry_reference"),
+        ("geometry", "C", "'C' is no reference answer of geometry"),
     ],
 )
-def test_a_gold_that_is_none_is_refused_with_its_place(name: str, gold: object, message: str) -> None:
+def test_a_reference_answer_that_is_none_is_refused_with_its_place(
+    name: str, reference_answer: object, message: str
+) -> None:
     column = "instance" if name == "reasoning_gym" else "answer"
     reward = find_function(f"echorl.tasks.verify.rewards.{name}", "reward_funcs", home="trl.rewards")
     with pytest.raises(ValueError, match=rf"the verifier '{name}': column '{column}', row 1: .*{re.escape(message)}"):
-        reward(completions=["x", "x"], **{column: [None, gold]})
-    with pytest.raises(ValueError, match=rf"the grader '{name}': gold 0: .*{re.escape(message)}"):
-        GRADERS[name].grade(["x"], [gold])
+        reward(completions=["x", "x"], **{column: [None, reference_answer]})
+    with pytest.raises(ValueError, match=rf"the grader '{name}': reference answer 0: .*{re.escape(message)}"):
+        GRADERS[name].grade(["x"], [reference_answer])
 
 
 @pytest.mark.parametrize(
-    ("source", "text", "gold"),
+    ("source", "text", "reference_answer"),
     [
         ("aime", "\\boxed{\\frac{84}{2}}", "42"),
         ("math", "\\boxed{42}", "42"),
@@ -103,13 +111,13 @@ def test_a_gold_that_is_none_is_refused_with_its_place(name: str, gold: object, 
         ("choice", "The answer is C.", "C"),
         ("openai/gsm8k", "#### 1,000", "1000"),
         ("number", "#### 1,000", "1000"),
-        ("geometry", "\\boxed{5}", geometry_gold("A", 5.0, [5.0, 6.0])),
+        ("geometry", "\\boxed{5}", geometry_reference("A", 5.0, [5.0, 6.0])),
         ("gsm8k", "#### 1,000", "1000"),
     ],
 )
-def test_a_rows_source_finds_its_grader(source: str, text: str, gold: str) -> None:
-    assert compute_score(source, text, gold, {"index": 0}) == {"score": 1.0, "acc": 1.0, "timeout": 0.0}
-    assert compute_score(source, "\\boxed{D} #### 7", gold) == {"score": 0.0, "acc": 0.0, "timeout": 0.0}
+def test_a_rows_source_finds_its_grader(source: str, text: str, reference_answer: str) -> None:
+    assert compute_score(source, text, reference_answer, {"index": 0}) == {"score": 1.0, "acc": 1.0, "timeout": 0.0}
+    assert compute_score(source, "\\boxed{D} #### 7", reference_answer) == {"score": 0.0, "acc": 0.0, "timeout": 0.0}
 
 
 def test_a_named_grader_with_options() -> None:
@@ -119,7 +127,7 @@ def test_a_named_grader_with_options() -> None:
 
 
 def test_partial_credit_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ReasoningGymGrader, "grade", lambda self, texts, golds: [Verdict(0.4)])
+    monkeypatch.setattr(ReasoningGymGrader, "grade", lambda self, texts, reference_answers: [Verdict(0.4)])
     assert compute_score("mine", "x", "{}", grader="reasoning_gym") == {"score": 0.4, "acc": 0.0, "timeout": 0.0}
 
 
@@ -129,26 +137,30 @@ def test_unknown_sources_are_refused() -> None:
 
 
 def test_time_outs_and_failures_are_logged_for_each_graded_completion() -> None:
-    golds = ["timeout", "", None, "memory", "died", "tampered", "error ValueError", "no answer", "too long"]
-    logged = logged_by(make_reward(Reasons()), completions=["x"] * len(golds), answer=golds)
+    reference_answers = ["timeout", "", None, "memory", "died", "tampered", "error ValueError", "no answer", "too long"]
+    logged = logged_by(make_reward(Reasons()), completions=["x"] * len(reference_answers), answer=reference_answers)
     assert logged == {TIMEOUTS: [1.0] + [0.0] * 7, FAILURES: [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0]}
     assert logged_by(make_reward(Reasons()), completions=["x"], answer=[None]) == {}
 
 
 @pytest.mark.parametrize(
-    ("task", "grader", "gold"),
+    ("task", "grader", "reference_answer"),
     [("gsm8k", NumberGrader, "7"), ("reasoning_gym", ReasoningGymGrader, '{"generator": "chain_sum", "answer": "7"}')],
 )
-def test_a_tasks_time_outs_are_logged(monkeypatch: pytest.MonkeyPatch, task: str, grader: type, gold: str) -> None:
+def test_a_tasks_time_outs_are_logged(
+    monkeypatch: pytest.MonkeyPatch, task: str, grader: type, reference_answer: str
+) -> None:
     """For TRL as a metric, for verl beside the score."""
-    monkeypatch.setattr(grader, "grade", lambda self, texts, golds: [Verdict(0.0, "timeout")] * len(texts))
-    logged = logged_by(load_task(task).verifier, completions=["x"], answer=[gold], instance=[gold])
+    monkeypatch.setattr(grader, "grade", lambda self, texts, reference_answers: [Verdict(0.0, "timeout")] * len(texts))
+    logged = logged_by(
+        load_task(task).verifier, completions=["x"], answer=[reference_answer], instance=[reference_answer]
+    )
     assert logged == {TIMEOUTS: [1.0], FAILURES: [0.0]}
-    assert compute_score(task, "x", gold) == {"score": 0.0, "acc": 0.0, "timeout": 1.0}
+    assert compute_score(task, "x", reference_answer) == {"score": 0.0, "acc": 0.0, "timeout": 1.0}
 
 
 def test_a_graders_time_out_stands_beside_verls_score(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(NumberGrader, "grade", lambda self, texts, golds: [Verdict(0.0, "timeout")])
+    monkeypatch.setattr(NumberGrader, "grade", lambda self, texts, reference_answers: [Verdict(0.0, "timeout")])
     assert compute_score("mine", "x", "7", grader="number") == {"score": 0.0, "acc": 0.0, "timeout": 1.0}
 
 

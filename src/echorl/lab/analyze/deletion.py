@@ -78,7 +78,7 @@ def delete(trace: Trace, scores: Scores, seed: int) -> Deleted | None:
 def prefixed_items(deleted: Sequence[Deleted], checkpoint: Checkpoint) -> list[Item]:
     """One item for each different rest of each trace, in order: the prompt as the model sees it, then what is kept.
 
-    The gold is the trace's item's. Prompt and kept steps are one text.
+    The reference answer is the trace's item's. Prompt and kept steps are one text.
     """
     items: dict[str, Item] = {}
     for one in deleted:

@@ -262,4 +262,4 @@ def _score_behind(rows: Rows, items: Sequence[Item], begun: Mapping[str, str], p
     whole = [{**row, "response": text} for row, text in zip(rows, texts, strict=True)]
     benchmark = plan.source.benchmark
     show = view.begin(f"{benchmark.name}: scoring behind open thinking", len(rows))
-    return grading.score(whole, grading.golds_of(whole, items), benchmark.get_grader(), show)
+    return grading.score(whole, grading.reference_answers_of(whole, items), benchmark.get_grader(), show)

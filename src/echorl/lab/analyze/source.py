@@ -121,7 +121,7 @@ def _read_row(row: Row, column: str, graded: bool, place: str) -> tuple[Item, st
         text = demonstration_text(row.get(column))
     except ValueError as error:
         raise ValueError(f"{place}: {error}.") from None
-    return Item(id=short_hash(prompt_key(prompt)), prompt=prompt, gold=str(row.get("answer", ""))), text
+    return Item(id=short_hash(prompt_key(prompt)), prompt=prompt, reference_answer=str(row.get("answer", ""))), text
 
 
 def prompt_key(prompt: Any) -> str:

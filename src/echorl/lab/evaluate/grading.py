@@ -31,19 +31,25 @@ def sampled_row(benchmark: Benchmark, request: Request, response: Response) -> d
     return {**row, "tokens": response.tokens, "truncated": response.truncated}
 
 
-def score(rows: Rows, golds: Sequence[str], grader: Grader | TaskGrader, show: Show = lambda done: None) -> Rows:
-    """The rows with answer, score, reason and gold; `show` is called with the number of rows done.
+def score(
+    rows: Rows, reference_answers: Sequence[str], grader: Grader | TaskGrader, show: Show = lambda done: None
+) -> Rows:
+    """The rows with answer, score, reason and reference answer; `show` is called with the number of rows done.
 
-    Rows without a response, those of private benchmarks, are scored by their answers, and get no gold.
+    Rows without a response, those of private benchmarks, are scored by their answers, and get no reference answer.
     """
     scored: Rows = []
     for start in range(0, len(rows), SLICE):
         part = rows[start : start + SLICE]
-        own = golds[start : start + SLICE]
+        own = reference_answers[start : start + SLICE]
         verdicts = grader.grade([_text(row) for row in part], own)
-        for row, gold, verdict in zip(part, own, verdicts, strict=True):
+        for row, reference_answer, verdict in zip(part, own, verdicts, strict=True):
             given = {"score": float(verdict.score), "reason": verdict.reason}
-            open_to_all = {"answer": grader.answer(row["response"]), "gold": gold} if "response" in row else {}
+            open_to_all = (
+                {"answer": grader.answer(row["response"]), "reference_answer": reference_answer}
+                if "response" in row
+                else {}
+            )
             scored.append({**row, **open_to_all, **given})
         show(len(scored))
     return scored
@@ -55,10 +61,10 @@ def _text(row: Mapping[str, Any]) -> str:
     return f"\\boxed{{{row['answer']}}}" if row["answer"] else ""
 
 
-def golds_of(rows: Rows, items: Sequence[Item]) -> list[str]:
-    """Each row's gold; `items` are those that were sampled."""
-    golds = {item.id: item.gold for item in items}
-    return [golds[row["item"]] for row in rows]
+def reference_answers_of(rows: Rows, items: Sequence[Item]) -> list[str]:
+    """Each row's reference answer; `items` are those that were sampled."""
+    reference_answers = {item.id: item.reference_answer for item in items}
+    return [reference_answers[row["item"]] for row in rows]
 
 
 def describe(work: Work, common: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +79,7 @@ def score_again(path: Path, data: str | None, view: View) -> int:
 
     Raises:
         ValueError: the file is not readable or not scored samples, its benchmark is not known, or a private benchmark's
-            items, whose golds are not in the file, cannot be had.
+            items, whose reference answers are not in the file, cannot be had.
     """
     from echorl.lab.evaluate.benchmarks import load_benchmark
 
@@ -85,24 +91,28 @@ def score_again(path: Path, data: str | None, view: View) -> int:
         raise ValueError(f"{path} is a part of an evaluation that is not finished: run its command again first.")
     benchmark = load_benchmark(about["name"])
     settings = meta["settings"]
-    golds = _private_golds(path, rows, benchmark, settings, data) if about["private"] else [r["gold"] for r in rows]
+    reference_answers = (
+        _private_reference_answers(path, rows, benchmark, settings, data)
+        if about["private"]
+        else [r["reference_answer"] for r in rows]
+    )
     bare = [{name: value for name, value in row.items() if name not in ("score", "reason")} for row in rows]
     show = view.begin(f"{about['name']}: scoring", len(rows))
-    scored = score(bare, golds, benchmark.get_grader(), show)
+    scored = score(bare, reference_answers, benchmark.get_grader(), show)
     write_samples(path, scored, meta)
     return sum(old["score"] != new["score"] for old, new in zip(rows, scored, strict=True))
 
 
-def _private_golds(
+def _private_reference_answers(
     path: Path, rows: Rows, benchmark: Benchmark, settings: Mapping[str, Any], data: str | None
 ) -> list[str]:
     try:
         items = benchmark.items(data)[: settings["items"]]
     except (ValueError, OSError, ImportError) as error:
         raise ValueError(
-            f"{path} holds no golds, since items of {benchmark.title} are not to be published, and the items cannot be "
-            f"had here ({error}): name their file with --data."
+            f"{path} holds no reference answers, since items of {benchmark.title} must not be published, and the items "
+            f"cannot be read here ({error}): name their file with --data."
         ) from None
     if hash_prompts(items) != settings["prompts"]:  # other choices, or in another order: the letters mean others
         raise ValueError(f"{path} was sampled from other items of {benchmark.title}: name their file with --data.")
-    return golds_of(rows, items)
+    return reference_answers_of(rows, items)

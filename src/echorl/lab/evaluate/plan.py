@@ -81,7 +81,7 @@ def seed_of(*parts: object) -> int:
 
 
 def hash_prompts(items: Sequence[Item]) -> str:
-    """Of ids, prompts and images: what a model is given. Golds may be corrected without sampling anew."""
+    """Of ids, prompts and images: what a model is given. Reference answers may be corrected without sampling anew."""
     digest = hashlib.sha256()
     for item in items:
         digest.update(json.dumps([item.id, item.prompt]).encode())

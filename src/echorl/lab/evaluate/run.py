@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from echorl.lab.evaluate.checkpoint import Checkpoint
-from echorl.lab.evaluate.grading import describe, golds_of, sampled_row, score
+from echorl.lab.evaluate.grading import describe, reference_answers_of, sampled_row, score
 from echorl.lab.evaluate.plan import Work, room
 from echorl.lab.evaluate.store import RESULTS, Store, write_samples
 from echorl.lab.evaluate.summary import Scored, averages
@@ -101,8 +101,8 @@ def _score(store: Store, work: Work, common: Mapping[str, Any], view: View) -> N
     benchmark = work.benchmark
     rows = [row for chunk in _chunks(work, common) for row in store.read_part(benchmark.name, chunk)]
     show = view.begin(f"{benchmark.name}: scoring", work.total)
-    golds = golds_of(rows, work.items)
-    store.finish(benchmark.name, score(rows, golds, benchmark.get_grader(), show), describe(work, common))
+    reference_answers = reference_answers_of(rows, work.items)
+    store.finish(benchmark.name, score(rows, reference_answers, benchmark.get_grader(), show), describe(work, common))
 
 
 def sum_up(store: Store) -> dict[str, Any]:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 RESULTS = "results.json"
 COLUMNS = {
     "benchmark": "string", "item": "string", "sample": "int32", "response": "string", "tokens": "int32",
-    "truncated": "bool", "answer": "string", "score": "float64", "reason": "string", "gold": "string",
+    "truncated": "bool", "answer": "string", "score": "float64", "reason": "string", "reference_answer": "string",
 }  # fmt: skip
-"""Of a file of samples; a chunk's has no scores yet, and a private benchmark's never has `response` or `gold`."""
+"""Columns of a file of samples: a chunk has no scores yet, a private benchmark no `response` or `reference_answer`."""
 META = b"echorl"
 Rows = list[dict[str, Any]]
 

@@ -122,7 +122,7 @@ class _Chunk:
     @property
     def ids(self) -> list[str]:
         """What tells the items: their names and contents, since another file may use the same names."""
-        return [f"{item.id} {short_hash(json.dumps([item.prompt, item.gold]))}" for item in self.items]
+        return [f"{item.id} {short_hash(json.dumps([item.prompt, item.reference_answer]))}" for item in self.items]
 
 
 def _chunks(work: Work, plan: Plan) -> Iterator[_Chunk]:
@@ -185,7 +185,7 @@ class _Prober:
         """bool [prompts, rollouts]."""
         items = [item for item in chunk.items for _ in range(self.size)]
         texts = [self.checkpoint.opening(item) + text for item, text in zip(items, completions.texts, strict=True)]
-        verdicts = self.work.benchmark.get_grader().grade(texts, [item.gold for item in items])
+        verdicts = self.work.benchmark.get_grader().grade(texts, [item.reference_answer for item in items])
         return torch.tensor([verdict.score >= 1.0 for verdict in verdicts]).view(-1, self.size)
 
     def _prompt(self, index: int, prompt: list[int], responses: list[list[int]], success: torch.Tensor) -> Part:

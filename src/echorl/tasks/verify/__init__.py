@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from echorl.tasks.verify.base import Grader, Slip, Validation, Verdict
 from echorl.tasks.verify.choice import ChoiceGrader
-from echorl.tasks.verify.geometry import GeometryGrader, geometry_gold
+from echorl.tasks.verify.geometry import GeometryGrader, geometry_reference
 from echorl.tasks.verify.gym import ReasoningGymGrader
 from echorl.tasks.verify.mathematics import MathGrader
 from echorl.tasks.verify.number import NumberGrader
@@ -29,7 +29,7 @@ __all__ = [
     "Slip",
     "Validation",
     "Verdict",
-    "geometry_gold",
+    "geometry_reference",
     "make_reward",
 ]
 

@@ -14,30 +14,30 @@ from echorl.tasks.verify.reading import depth
 MAX_CHARS, MAX_DEPTH = 2000, 20
 
 GAP = "§"
-"""Stands for something between two values that isn't part of either, a word for example; it is skipped."""
+"""Mark of something between two values that is part of neither, such as a word. It is skipped."""
 
 NUMBER = (
     r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,3}(?: [0-9]{3})+(?![0-9])|[0-9]{1,3}(?:'[0-9]{3})+(?![0-9])|[0-9]+)"
     r"(?:\.[0-9]*(?:\\(?:overline|bar) ?\{[0-9]+\})?)?(?:[eE][+-]?[0-9]{1,3}(?![0-9A-Za-z]))?"
     r"|\.[0-9]+(?:[eE][+-]?[0-9]{1,3}(?![0-9A-Za-z]))?"
 )
-"""A decimal, with thousands separated all by commas, by single spaces or by apostrophes, or with repeating digits."""
+"""A decimal. Its thousands may be separated by commas, single spaces or apostrophes, and its last digits may repeat."""
 
 _APOSTROPHE = re.compile("(?<=[0-9])'(?=[0-9]{3})")
 _BEFORE_VALUE = re.compile(rf"(^|[-+*/^(\[{{]) *{GAP}[ {GAP}]*")
 _BESIDE = re.compile(
     rf"[)\]}}%!][ {GAP}]+[0-9.]|[0-9)\]}}%!][ {GAP}]+[(\[]|[/^] *[0-9.]+[ {GAP}]+(?![0-9]{{3}}(?![0-9]))[0-9.]"
 )
-"""Two values beside each other, which are no product here: 21 (2)."""
+"""Two values beside each other, such as 21 (2), which are not read as a product."""
 _NAMED = frozenset(("sym", "const", "root", "fn", "log", "abs", "floor", "ceil", "binom", "pm"))
 
 
 class NotRational(ValueError):
-    """The text has roots, functions, names or broken exponents: its value is not found here."""
+    """The text has roots, functions, names or fractional exponents, so that its value may be irrational."""
 
 
 def evaluate(text: str) -> Fraction | None:
-    r"""The value of an expression of numbers, + - * / ^ ! %, brackets and `\frac`; None if it is none or too large.
+    r"""The value of an expression of numbers, + - * / ^ ! %, brackets and `\frac`; None for other or too large ones.
 
     Raises:
         NotRational: it has names or an exponent that is not whole.

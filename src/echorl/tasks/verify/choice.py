@@ -1,4 +1,4 @@
-r"""Multiple choice: the label that a completion settles on. Pure Python, never read as mathematics."""
+r"""Grader of multiple choice: reads the label that a completion answers with, without reading mathematics."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from echorl.tasks.verify.base import NO_ANSWER, AnswerGrader, Verdict, Written
+from echorl.tasks.verify.base import NO_ANSWER, AnswerGrader, Form, Verdict
 from echorl.tasks.verify.reading import after_thinking, last_box, last_tag, plain_characters
 
 WINDOW = 120
 """Characters looked at behind "answer is"; a longer gap is another sentence."""
 
 MAX_STATEMENTS = 200
-"""How many places with the word "answer" are looked at, from the end."""
+"""Number of places with the word "answer" that are looked at, from the end."""
 
 _MARKUP = re.compile(
     r"\\(?:(?:text|math)[a-z]{0,6}|mbox|boldsymbol|rm|bf|left|right|large|Large|q?quad)(?![A-Za-z])|\\[,;:!]|[{}]"
@@ -44,7 +44,7 @@ _JOINED = (  # what stands between two labels of one answer
 
 
 class Labels:
-    """One kind of label: `upper` as it stands anywhere, `any_case` as it stands where an answer is stated."""
+    """Patterns of one kind of label: `upper` for any place, `any_case` for a place where an answer is stated."""
 
     def __init__(self, upper: str, any_case: str) -> None:
         whole = r"(?![A-Za-z0-9'’]|[.,/^%][0-9])"
@@ -70,34 +70,43 @@ DIGITS = Labels("123456789", "1-9")
 
 @dataclass(frozen=True)
 class ChoiceGrader(AnswerGrader):
-    r"""A success is the gold label: a letter from A to J; or a digit, which a few questions of ARC have.
+    r"""Grader of multiple choice. A success is the label of the reference answer: a letter from A to J, or a digit.
 
-    It stands in the last `\boxed{...}`, else in the last `<answer>...</answer>`, else in the last "answer is ...",
-    "answer: ..." or "... is correct", else alone, or as "C." or "(C)", at the start of the last non-empty line. Two
-    labels are no answer; neither is a word or a sentence that starts with a letter ("I think"). Only what follows
-    `</think>` counts, as for mathematics.
+    The label is read from the last `\boxed{...}`, else from the last `<answer>...</answer>`, else from the last "answer
+    is ...", "answer: ..." or "... is correct". Else it stands alone, or as "C." or "(C)", at the start of the last
+    non-empty line. Two labels are no answer. A word or a sentence that starts with a letter ("I think") is none either.
+    Text before `</think>` is not read, as for mathematics. A few questions of ARC have digits as labels.
     """
 
     name: ClassVar[str] = "choice"
 
     def read(self, text: str) -> str:
+        """The label in the completion; "" if there is none."""
         return read_label(text) or read_label(text, DIGITS)
 
-    def gold(self, value: Any) -> str:
-        gold = super().gold(value)
-        if label := leading_label(gold) or leading_label(gold, DIGITS):
+    def read_reference(self, value: Any) -> str:
+        """The label of the reference answer; ValueError if it has none or two."""
+        reference = super().read_reference(value)
+        if label := leading_label(reference) or leading_label(reference, DIGITS):
             return label
-        raise ValueError(f"{gold[:80]!r} holds no single label; write a letter from A to J, or a digit from 1 to 9")
+        raise ValueError(
+            f"{reference[:80]!r} holds no single label; write a letter from A to J, or a digit from 1 to 9"
+        )
 
-    def judge(self, answer: str, gold: str) -> Verdict:
-        return Verdict(float(answer == gold)) if answer else Verdict(0.0, NO_ANSWER)
+    def judge(self, answer: str, reference: str) -> Verdict:
+        """Score of the label, which needs no worker."""
+        return Verdict(float(answer == reference)) if answer else Verdict(0.0, NO_ANSWER)
 
-    def _judge_all(self, texts: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
-        kinds = [DIGITS if gold.isdigit() else LETTERS for gold in golds]
-        return [self.judge(read_label(text, kind), gold) for text, kind, gold in zip(texts, kinds, golds, strict=True)]
+    def _judge_all(self, texts: Sequence[str], references: Sequence[str]) -> list[Verdict]:
+        kinds = [DIGITS if reference.isdigit() else LETTERS for reference in references]
+        return [
+            self.judge(read_label(text, kind), reference)
+            for text, kind, reference in zip(texts, kinds, references, strict=True)
+        ]
 
-    def write(self, gold: str) -> list[Written]:
-        return [Written(f"The answer is {gold}.", self.gold(gold))]
+    def forms(self, reference: str) -> list[Form]:
+        """The label in a sentence."""
+        return [Form(f"The answer is {reference}.", self.read_reference(reference))]
 
 
 def read_label(text: str, labels: Labels = LETTERS) -> str:
@@ -114,37 +123,38 @@ def read_label(text: str, labels: Labels = LETTERS) -> str:
 
 
 def leading_label(text: str, labels: Labels = LETTERS) -> str:
-    r"""The one label that a text starts with: "C", "(C) Mars", "\text{Option C}"; "" for a word or for two labels."""
+    r"""The label at the start of a text: "C", "(C) Mars", "\text{Option C}"; "" for a word or for two labels."""
     text = _MARKUP.sub(" ", _OPERATOR.sub(" or ", _plain(text[:WINDOW])))
-    found = labels.first.match(text, _end_of(_NOUN, text, _end_of(_WRAPPING, text)))
-    if not found or not _END.match(text, found.end()) or labels.second.match(text, found.end()):
+    label = labels.first.match(text, _end_of(_NOUN, text, _end_of(_WRAPPING, text)))
+    if not label or not _END.match(text, label.end()) or labels.second.match(text, label.end()):
         return ""
-    return found[1].upper()
+    return label[1].upper()
 
 
 def _end_of(pattern: re.Pattern[str], text: str, start: int = 0) -> int:
-    """Where the pattern ends that begins at `start`; `start` itself where it does not match."""
-    found = pattern.match(text, start)
-    return found.end() if found else start
+    """End of the pattern's match at `start`; `start` itself if the pattern does not match there."""
+    match = pattern.match(text, start)
+    return match.end() if match else start
 
 
 def _plain(text: str) -> str:
-    """The text in plain characters, a long dash as one between spaces."""
+    """The text in plain characters, each long dash as a hyphen between spaces."""
     return plain_characters(re.sub("[–—]", " - ", text))
 
 
 def stated_label(text: str, labels: Labels = LETTERS) -> str:
     """The label of the last statement of an answer."""
-    stated = [(found.start(), found[1]) for found in labels.right.finditer(text)]
-    for found in reversed(list(_ANSWER.finditer(text))[-MAX_STATEMENTS:]):
-        lead = _LEAD.match(text, found.end(), found.end() + WINDOW)
+    stated = [(match.start(), match[1]) for match in labels.right.finditer(text)]
+    for noun in reversed(list(_ANSWER.finditer(text))[-MAX_STATEMENTS:]):
+        lead = _LEAD.match(text, noun.end(), noun.end() + WINDOW)
         if lead and (label := leading_label(text[lead.end() : lead.end() + WINDOW], labels)):
-            stated.append((found.start(), label))
+            stated.append((noun.start(), label))
             break
     return max(stated, default=(0, ""))[1]
 
 
 def _last_line_label(text: str, labels: Labels) -> str:
     line = _MARKUP.sub(" ", text.rstrip().rpartition("\n")[2][:WINDOW])
-    found = labels.first.match(line, _end_of(_WRAPPING, line))
-    return leading_label(line, labels) if found and found[1] in labels.upper and _ALONE.match(line, found.end()) else ""
+    label = labels.first.match(line, _end_of(_WRAPPING, line))
+    is_answer = label and label[1] in labels.upper and _ALONE.match(line, label.end())
+    return leading_label(line, labels) if is_answer else ""

@@ -1,7 +1,7 @@
-r"""Geometry problems with choices: the right letter, or a value close enough to the right one.
+r"""Grader of geometry problems with choices: accepts the right letter, or a value within a tolerance.
 
-TOLERANCE is relative. A gold value with up to three decimals was rounded to them, so half a unit of the last one is
-allowed as well: 0.3846 is right where the gold value is 0.38, 12.2 is not where it is 12.
+TOLERANCE is relative. A reference value with up to three decimals was rounded to them, so half a unit of the last
+decimal is allowed as well: 0.3846 is right where the reference value is 0.38, and 12.2 is wrong where it is 12.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
-from echorl.tasks.verify.base import NO_ANSWER, AnswerGrader, Verdict, Written, refusal
+from echorl.tasks.verify.base import NO_ANSWER, AnswerGrader, Form, Verdict, refusal
 from echorl.tasks.verify.choice import leading_label, stated_label
 from echorl.tasks.verify.hedges import is_hedged
 from echorl.tasks.verify.mathematics import normal_form
@@ -24,7 +24,7 @@ from echorl.tasks.verify.reading import after_thinking, last_box, last_tag, plai
 
 TOLERANCE = 0.01
 LARGEST = 10**300
-"""A value from here on is none of a problem, and perhaps too large for a float."""
+"""No problem has a value of this size or more, which may be too large for a float."""
 KEYS = frozenset(("letter", "value", "choices"))
 MAX_ANSWER_CHARS = 300
 
@@ -35,10 +35,11 @@ _STATED = re.compile(
 
 @dataclass(frozen=True)
 class GeometryGrader(AnswerGrader):
-    r"""A success is the right letter, or a value within the tolerance of the right one to which no choice is nearer.
+    r"""Grader of geometry. A success is the right letter, or a value within the tolerance of the right value.
 
-    The answer stands in the last `\boxed{...}`, else in the last `<answer>...</answer>`, else behind the last "answer
-    is". Golds are made by `geometry_gold`. What isn't a plain number is evaluated by math-verify in a worker process.
+    A value fails if another choice is nearer. The answer stands in the last `\boxed{...}`, else in the last
+    `<answer>...</answer>`, else behind the last "answer is". `geometry_reference` makes the reference answers. A value
+    that is no plain number is computed by math-verify in a worker process.
     """
 
     timeout: float = 5.0
@@ -48,6 +49,7 @@ class GeometryGrader(AnswerGrader):
     name: ClassVar[str] = "geometry"
 
     def read(self, text: str) -> str:
+        """The letter or the value that the completion answers with; "" if there is none."""
         text = plain_characters(after_thinking(text))
         for place in (last_box(text), last_tag(text)):
             if place:
@@ -56,51 +58,61 @@ class GeometryGrader(AnswerGrader):
         return stated_label(text) or (numbers[-1] if numbers else "")
 
     def answer(self, text: str) -> str:
+        """The letter or the value without layout."""
         return normal_form(self.read(text))
 
-    def gold(self, value: Any) -> str:
-        gold = super().gold(value)
+    def read_reference(self, value: Any) -> str:
+        """The reference answer; ValueError if `geometry_reference` did not make it."""
+        reference = super().read_reference(value)
         try:
-            keys = json.loads(gold)
+            keys = json.loads(reference)
         except ValueError:
             keys = None
         if not isinstance(keys, dict) or not keys.keys() >= KEYS:
-            raise ValueError(f"{gold[:80]!r} is no gold of geometry; make one by geometry_gold(letter, value, choices)")
-        return gold
+            raise ValueError(
+                f"{reference[:80]!r} is no reference answer of geometry; make one by "
+                "geometry_reference(letter, value, choices)"
+            )
+        return reference
 
-    def judge(self, answer: str, gold: str) -> Verdict | None:
+    def judge(self, answer: str, reference: str) -> Verdict | None:
+        """Score of a letter or a plain number; None where math-verify has to compute the value."""
         if refused := refusal(answer, max_chars=MAX_ANSWER_CHARS):
             return refused
         if answer.isalpha() and len(answer) == 1:
-            return Verdict(float(answer == json.loads(gold)["letter"]))
+            return Verdict(float(answer == json.loads(reference)["letter"]))
         quantity = read_quantity(answer)
         if quantity and quantity.values:
             value = max(quantity.values)
-            return Verdict(float(abs(value) < LARGEST and _is_right(float(value), gold)))
+            return Verdict(float(abs(value) < LARGEST and _is_right(float(value), reference)))
         return Verdict(0.0, NO_ANSWER) if is_hedged(answer) else None
 
     def ask(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+        """Verdicts on values that math-verify computes."""
         rows = [(answer,) for answer, _ in pairs]
         outcomes = self.pool.call_each("latex_value", rows, timeout=self.timeout)
-        return [outcome.verdict(partial(_score, gold)) for (_, gold), outcome in zip(pairs, outcomes, strict=True)]
+        return [
+            outcome.verdict(partial(_score, reference)) for (_, reference), outcome in zip(pairs, outcomes, strict=True)
+        ]
 
-    def write(self, gold: str) -> list[Written]:
-        right = json.loads(gold)
+    def forms(self, reference: str) -> list[Form]:
+        """The letter in a box and the value in a box, as far as the reference answer has them."""
+        right = json.loads(reference)
         letter, value = right["letter"], right["value"]
-        letters = [Written(f"\\boxed{{{letter}}}", letter)] if letter else []
-        return letters if value is None else [*letters, Written(f"\\boxed{{{value!r}}}", value)]
+        letters = [Form(f"\\boxed{{{letter}}}", letter)] if letter else []
+        return letters if value is None else [*letters, Form(f"\\boxed{{{value!r}}}", value)]
 
 
-def geometry_gold(letter: str, value: float | None, choices: Sequence[float]) -> str:
-    """A gold answer for the grader: the right letter, its value, and the values of all choices in their order.
+def geometry_reference(letter: str, value: float | None, choices: Sequence[float]) -> str:
+    """A reference answer for `GeometryGrader`: the right letter, its value, and the values of all choices in order.
 
-    The letter is "" where the prompt shows none; the value is None where the choices are statements, not numbers.
+    The letter is "" where the prompt shows none. The value is None where the choices are statements, not numbers.
 
-    >>> geometry_gold("B", 60.0, [30.0, 60.0, 120.0, 240.0])
+    >>> geometry_reference("B", 60.0, [30.0, 60.0, 120.0, 240.0])
     '{"letter": "B", "value": 60.0, "choices": [30.0, 60.0, 120.0, 240.0]}'
     """
     if value is None and not letter:
-        raise ValueError("an item with neither letter nor value can't be graded; leave it out")
+        raise ValueError("an item with neither a letter nor a value cannot be graded; leave it out")
     numbers = [*choices] if value is None else [value, *choices]
     if not all(map(math.isfinite, numbers)):
         raise ValueError(f"the value {value!r} or one of the choices {list(choices)} is no number; leave the item out")
@@ -114,7 +126,7 @@ def geometry_gold(letter: str, value: float | None, choices: Sequence[float]) ->
 
 
 def tolerance(value: float) -> float:
-    """How far from the gold value an answer may be.
+    """The largest distance from the reference value at which an answer is right.
 
     >>> tolerance(200.0), tolerance(0.38), tolerance(0.0)
     (2.0, 0.005, 0.0)
@@ -124,12 +136,12 @@ def tolerance(value: float) -> float:
     return max(TOLERANCE * abs(value), rounding)
 
 
-def _score(gold: str, value: float | None) -> float:
-    return float(value is not None and _is_right(value, gold))
+def _score(reference: str, value: float | None) -> float:
+    return float(value is not None and _is_right(value, reference))
 
 
-def _is_right(value: float, gold: str) -> bool:
-    right = json.loads(gold)
+def _is_right(value: float, reference: str) -> bool:
+    right = json.loads(reference)
     if right["value"] is None:
         return False
     distance = abs(value - right["value"])

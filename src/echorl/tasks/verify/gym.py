@@ -1,4 +1,4 @@
-"""reasoning-gym: an instance's own scorer, in a worker process unless it only compares the answer with the gold."""
+"""Grader of reasoning-gym: calls the dataset's own scorer, in a worker process unless the scorer is a comparison."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from echorl.support.installed import check_installed
 from echorl.tasks.base import final_answer
-from echorl.tasks.verify.base import TOO_LONG, AnswerGrader, Verdict, Written
+from echorl.tasks.verify.base import TOO_LONG, AnswerGrader, Form, Verdict
 from echorl.tasks.verify.pool import Pool, shared_pool
 from echorl.tasks.verify.process import Outcome
 from echorl.tasks.verify.worker_gym import (
@@ -23,56 +23,61 @@ from echorl.tasks.verify.worker_gym import (
 
 @dataclass(frozen=True)
 class ReasoningGymGrader(AnswerGrader):
-    """The score that the instance's dataset gives; the gold is the task's column `instance`.
+    """Grader of reasoning-gym. The score is that of the instance's dataset.
 
-    The answer is what follows the last `####`, else the last `<answer>...</answer>`, else the last non-empty line. A
-    scorer that raises, or gives None or a number outside 0 to 1, counts as 0.0. No answer is evaluated as code.
+    The reference answer is the task's column `instance`. The answer is the text after the last `####`, else the last
+    `<answer>...</answer>`, else the last non-empty line. The score is 0.0 if the scorer raises an error, or returns
+    None or a number outside 0 to 1. No answer is evaluated as code.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the dataset for instances that don't hold theirs; few scorers look at them."""
+    """Settings of the dataset, for instances that do not hold their own. Few scorers read them."""
     timeout: float = 5.0
-    """Seconds of CPU time for one call of a scorer that does more than compare the answer with the gold."""
+    """Seconds of CPU time for one call of a scorer that runs in a worker process."""
     trust_scorers: bool = False
-    """Whether scorers that are not on the list of safe ones run as they are, on whatever the policy writes."""
+    """Run scorers that are not on the list of safe ones as they are, on any text that the policy writes."""
     pool: Pool = field(default_factory=lambda: shared_pool("reasoning_gym"), repr=False, compare=False)
 
     name: ClassVar[str] = "reasoning_gym"
 
     def read(self, text: str) -> str:
+        """The final answer of the completion."""
         return final_answer(text)
 
-    def judge(self, answer: str, gold: str) -> Verdict | None:
+    def judge(self, answer: str, reference: str) -> Verdict | None:
+        """Score by a scorer that is safe in this process; None for a scorer that needs a worker."""
         if len(answer) > MAX_ANSWER_CHARS:
             return Verdict(0.0, TOO_LONG)
-        call = self._call(answer, gold)
+        call = self._call(answer, reference)
         check_scorer(call[0], trust_scorers=self.trust_scorers)
         return _outcome_here(call).verdict(_as_score) if runs_in_process(call[0]) else None
 
     def ask(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-        rows = [(*self._call(answer, gold), self.trust_scorers) for answer, gold in pairs]
+        """Verdicts of the scorers in worker processes."""
+        rows = [(*self._call(answer, reference), self.trust_scorers) for answer, reference in pairs]
         outcomes = self.pool.call_each("reasoning_gym_score", rows, timeout=self.timeout)
         return [outcome.verdict(_as_score) for outcome in outcomes]
 
-    def write(self, gold: str) -> list[Written]:
-        answer = decode(gold)["answer"]
-        return [Written(f"#### {answer}", answer)]
+    def forms(self, reference: str) -> list[Form]:
+        """The instance's answer behind `####`."""
+        answer = decode(reference)["answer"]
+        return [Form(f"#### {answer}", answer)]
 
-    def _call(self, answer: str, gold: str) -> tuple[str, str, str, str]:
-        instance = decode(gold)
+    def _call(self, answer: str, reference: str) -> tuple[str, str, str, str]:
+        instance = decode(reference)
         config = instance.get("config", dict(self.config))
-        return instance["generator"], encode(config), answer, gold
+        return instance["generator"], encode(config), answer, reference
 
 
 def _outcome_here(call: tuple[str, str, str, str]) -> Outcome:
     try:
         return Outcome(reasoning_gym_score(*call))
-    except Exception as error:  # hostile input: whatever a scorer raises on it is a failure to score
+    except Exception as error:  # hostile input can make a scorer raise anything
         return Outcome(None, f"error {type(error).__name__}")
 
 
 def _as_score(value: Any) -> float:
-    """The score; 0.0 for None, NaN and what is no share of 1."""
+    """The score; 0.0 for None, NaN and anything outside 0 to 1."""
     return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else 0.0
 
 
@@ -82,5 +87,5 @@ def check_scorer(generator: str, *, trust_scorers: bool) -> None:
     if not trust_scorers and not is_checked(generator):
         raise ValueError(
             f"the scorer of reasoning-gym's {generator!r} is not on the list of safe ones; choose another dataset, "
-            f"or set trust_scorers: true to run it on whatever the policy writes"
+            f"or set trust_scorers: true to run it on any text that the policy writes"
         )

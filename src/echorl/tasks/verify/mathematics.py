@@ -1,4 +1,4 @@
-r"""Mathematics: the last \boxed{...} against the gold answer, by math-verify in a worker process."""
+r"""Grader of mathematics: compares the last \boxed{...} with the reference answer, by math-verify in a worker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from echorl.tasks.verify.base import AnswerGrader, Verdict, Written, refusal
+from echorl.tasks.verify.base import AnswerGrader, Form, Verdict, refusal
 from echorl.tasks.verify.latex import (
     FUNCTIONS,
     Tree,
@@ -30,7 +30,7 @@ from echorl.tasks.verify.pool import Pool, shared_pool
 from echorl.tasks.verify.reading import after_thinking, last_box, plain_characters
 
 MAX_ANSWER_CHARS = 1000
-"""A longer answer is a failure; math-verify doesn't see it. The longest gold of the benchmarks has 210 characters."""
+"""A longer answer is a failure and is not parsed. The longest reference answer of the benchmarks has 210 characters."""
 UNREADABLE = "unreadable"
 
 _LAYOUT = re.compile(r"(?<!\\)\\[,!;: ]|\\(?:left|right|displaystyle)(?![A-Za-z])|[$~]|\\[()\[\]]")
@@ -52,16 +52,17 @@ _WORDS = re.compile(
 )
 """Words behind a number, outside of `\\text{}`."""
 _NAME = re.compile(r"[A-Z][a-z]{3,}")
-"""A gold answer of which the letters are no factors."""
+"""A reference answer that is a name, so that its letters are no factors."""
 
 
 @dataclass(frozen=True)
 class MathGrader(AnswerGrader):
-    r"""A success is a last `\boxed{...}` that math-verify finds equal to the gold answer and no check finds different.
+    r"""Grader of mathematics. A success is a last `\boxed{...}` that is equal to the reference answer.
 
-    Only what follows `</think>` counts, where there is one. Thinking that began and never ended has no answer, and
-    neither has a text without a box that closes: the last number of prose need not be meant as its answer. Equal texts
-    and rational numbers are judged at once, the rest by a worker.
+    math-verify has to find both equal, and no check of their trees may find them different. Text before `</think>` is
+    not read. A completion that never ends its thinking has no answer. A text without a closed box has none either,
+    since the last number of prose may not be meant as the answer. Equal texts and rational numbers are compared at
+    once, all others by a worker.
     """
 
     timeout: float = 5.0
@@ -71,31 +72,37 @@ class MathGrader(AnswerGrader):
     name: ClassVar[str] = "math"
 
     def read(self, text: str) -> str:
+        """The content of the last box; "" if there is none."""
         return last_box(after_thinking(text)) or ""
 
     def answer(self, text: str) -> str:
+        """The answer without layout, a whole number in digits."""
         form = normal_form(self.read(text))
         value = exact_value(form)
         return str(value) if value is not None and value.denominator == 1 and "%" not in form else form
 
-    def is_readable(self, gold: str) -> bool:
-        return reading(gold) is not None
+    def is_readable(self, reference: str) -> bool:
+        """Return whether the reference answer has a tree."""
+        return reading(reference) is not None
 
-    def judge(self, answer: str, gold: str) -> Verdict | None:
+    def judge(self, answer: str, reference: str) -> Verdict | None:
+        """Score of equal texts, of rational numbers and of unreadable answers; None for all others."""
         if refused := refusal(answer, max_chars=MAX_ANSWER_CHARS):
             return refused
-        return Verdict(1.0) if normal_form(gold) == normal_form(answer) else judge_reading(answer, gold)
+        return Verdict(1.0) if normal_form(reference) == normal_form(answer) else judge_reading(answer, reference)
 
     def ask(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-        rows = [comparison(answer, gold) for answer, gold in pairs]
+        """Verdicts of math-verify and of the check of trees."""
+        rows = [comparison(answer, reference) for answer, reference in pairs]
         return [outcome.verdict() for outcome in self.pool.call_each("math_equal", rows, timeout=self.timeout)]
 
-    def write(self, gold: str) -> list[Written]:
-        return [Written(f"\\boxed{{{gold}}}", _value(gold))]
+    def forms(self, reference: str) -> list[Form]:
+        """The reference answer in a box."""
+        return [Form(f"\\boxed{{{reference}}}", _value(reference))]
 
 
 def normal_form(answer: str) -> str:
-    r"""The answer without layout: equal texts mean the same, unequal ones may too.
+    r"""The answer without layout. Equal results mean the same; unequal ones may mean the same, too.
 
     >>> normal_form(r"\left( \dfrac{1}{2}, \text{ cm} \right)."), normal_form("$x + 1$")
     ('(\\frac{1}{2},cm)', 'x+1')
@@ -107,63 +114,63 @@ def normal_form(answer: str) -> str:
     return _SPACE.sub("", answer.strip()).rstrip(".").strip()
 
 
-def judge_reading(answer: str, gold: str) -> Verdict | None:
-    """A verdict on two rational numbers, or on an answer without a reading; None where a worker has to look."""
-    wanted = reading(gold)
-    if wanted is None:
-        return _judge_tokens(_tokens(gold), _tokens(answer))
-    given = answer_reading(answer, wanted)
-    if given is None:
+def judge_reading(answer: str, reference: str) -> Verdict | None:
+    """A verdict on two rational numbers, or on an answer without a tree; None where a worker has to compare."""
+    reference_tree = reading(reference)
+    if reference_tree is None:
+        return _judge_tokens(_tokens(reference), _tokens(answer))
+    answer_tree = answer_reading(answer, reference_tree)
+    if answer_tree is None:
         return Verdict(0.0, UNREADABLE)
-    return _judge_rationals(wanted, given)
+    return _judge_rationals(reference_tree, answer_tree)
 
 
-def _judge_rationals(gold: Tree, answer: Tree) -> Verdict | None:
-    """None if one is not rational, or might be the other in decimals, rounded.
+def _judge_rationals(reference: Tree, answer: Tree) -> Verdict | None:
+    """A verdict; None if one of both is not rational, or may be the other one rounded to decimals.
 
-    50 % is 50 where a percentage was asked for, else 0.5.
+    50 % counts as 50 and as 0.5, since the question may ask for a percentage.
     """
-    percent = gold[0] == "pct", answer[0] == "pct"
-    value = rational(gold[1] if percent[0] else gold)
-    given = rational(answer[1] if percent[1] else answer)
-    if value is None or given is None:
+    percent = reference[0] == "pct", answer[0] == "pct"
+    value = rational(reference[1] if percent[0] else reference)
+    answer_value = rational(answer[1] if percent[1] else answer)
+    if value is None or answer_value is None:
         return None
     if percent[0] != percent[1]:
-        percentage, other = (value, given) if percent[0] else (given, value)
-        return Verdict(float(other in (percentage, percentage / 100)))
-    may_be_rounded = has_decimals(gold) != has_decimals(answer)
-    return Verdict(1.0) if value == given else None if may_be_rounded else Verdict(0.0)
+        percentage, number = (value, answer_value) if percent[0] else (answer_value, value)
+        return Verdict(float(number in (percentage, percentage / 100)))
+    may_be_rounded = has_decimals(reference) != has_decimals(answer)
+    return Verdict(1.0) if value == answer_value else None if may_be_rounded else Verdict(0.0)
 
 
-def comparison(answer: str, gold: str) -> tuple[Any, ...]:
-    """Arguments of a worker's `math_equal`: both in LaTeX that math-verify reads as meant, and both trees."""
-    wanted = reading(gold)
-    given = None if wanted is None else answer_reading(answer, wanted)
-    if wanted is None or given is None:
-        return gold, answer
-    if "text" in (wanted[0], given[0]) or (_NAME.fullmatch(gold) and words(given)):
-        return tuple(f"\\text{{{words(tree) or n}}}" for n, tree in enumerate((wanted, given)))
-    wanted, given = logarithms(without_approximation(wanted, None), given)
-    wanted, given = without_plus_or_minus(wanted), without_plus_or_minus(given)
-    names = symbol_names(wanted, given)
-    compared = without_approximation(given, rational(wanted))
-    return to_latex(wanted, names), to_latex(compared, names), wanted, given
+def comparison(answer: str, reference: str) -> tuple[Any, ...]:
+    """Arguments of a worker's `math_equal`: both in LaTeX that math-verify reads as it is meant, and both trees."""
+    right = reading(reference)
+    tree = None if right is None else answer_reading(answer, right)
+    if right is None or tree is None:
+        return reference, answer
+    if "text" in (right[0], tree[0]) or (_NAME.fullmatch(reference) and words(tree)):
+        return tuple(f"\\text{{{words(side) or n}}}" for n, side in enumerate((right, tree)))
+    right, tree = logarithms(without_approximation(right, None), tree)
+    right, tree = without_plus_or_minus(right), without_plus_or_minus(tree)
+    names = symbol_names(right, tree)
+    compared = without_approximation(tree, rational(right))
+    return to_latex(right, names), to_latex(compared, names), right, tree
 
 
 @lru_cache(maxsize=4096)
 def reading(answer: str, *, commas: bool = True) -> Tree | None:
-    """The answer's tree; None if it has none. `commas`: whether one may stand between a number's thousands."""
+    """The answer's tree; None if it has none. `commas`: whether a comma may stand between a number's thousands."""
     try:
         return read_tree(answer, commas=commas)
     except Unreadable:
         return None
 
 
-def answer_reading(answer: str, gold: Tree) -> Tree | None:
-    """The answer's tree, beside the gold one: a letter behind a number is a unit where the gold has no letters."""
-    commas = gold[0] not in ("list", "seq", "cup")
+def answer_reading(answer: str, reference: Tree) -> Tree | None:
+    """The answer's tree. A letter behind a number is read as a unit where the reference has no letters."""
+    commas = reference[0] not in ("list", "seq", "cup")
     tree = reading(answer, commas=commas)
-    if tree is not None and has_symbols(tree) and not has_symbols(gold):
+    if tree is not None and has_symbols(tree) and not has_symbols(reference):
         answer = _UNIT.sub("", answer.replace("\\mathrm", "\\text"))
         return reading(_WORDS.sub(r"\\text{ \1 }", answer), commas=commas)
     return tree
@@ -176,27 +183,27 @@ def exact_value(answer: str) -> Fraction | None:
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:
-    """The kinds and texts of its tokens, without braces around a single one."""
+    """The kinds and texts of the text's tokens, without braces around a single token."""
     tokens = [(token.kind, token.text) for token in tokenize(text)]
-    found: list[tuple[str, str]] = []
+    bare: list[tuple[str, str]] = []
     for token in tokens:
-        if token == ("sign", "}") and found[-2:-1] == [("sign", "{")]:
-            found[-2:] = found[-1:]
+        if token == ("sign", "}") and bare[-2:-1] == [("sign", "{")]:
+            bare[-2:] = bare[-1:]
         else:
-            found.append(token)
-    return found
+            bare.append(token)
+    return bare
 
 
-def _judge_tokens(gold: list[tuple[str, str]], answer: list[tuple[str, str]]) -> Verdict | None:
-    """A verdict on a gold answer without a reading; None where the answer may be the same in another order."""
-    if gold == answer:
+def _judge_tokens(reference: list[tuple[str, str]], answer: list[tuple[str, str]]) -> Verdict | None:
+    """A verdict on a reference answer without a tree; None where the answer may be the same in another order."""
+    if reference == answer:
         return Verdict(1.0)
-    has_words = any(kind == "text" for kind, _ in gold + answer)
-    folded = [sorted(text.casefold() for _, text in tokens) for tokens in (gold, answer)]
+    has_words = any(kind == "text" for kind, _ in reference + answer)
+    folded = [sorted(text.casefold() for _, text in tokens) for tokens in (reference, answer)]
     return None if folded[0] == folded[1] and not has_words else Verdict(0.0)
 
 
-def _value(gold: str) -> Hashable:
-    """The number, if the gold is a rational one, else its text."""
-    value = exact_value(gold)
-    return normal_form(gold) if value is None else value
+def _value(reference: str) -> Hashable:
+    """The exact value of a rational reference answer, else its text without layout."""
+    value = exact_value(reference)
+    return normal_form(reference) if value is None else value

@@ -1,4 +1,4 @@
-"""Numbers, as GSM8K has them: the final number of a completion against the gold one."""
+"""Grader of numbers, as GSM8K has them: compares the final number of a completion with the reference answer."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from echorl.tasks.base import final_answer
-from echorl.tasks.verify.base import NO_ANSWER, AnswerGrader, Verdict, Written, refusal
+from echorl.tasks.verify.base import NO_ANSWER, AnswerGrader, Form, Verdict, refusal
 from echorl.tasks.verify.hedges import is_hedged
 from echorl.tasks.verify.pool import Pool, shared_pool
 from echorl.tasks.verify.quantity import Quantity, read_quantity
 from echorl.tasks.verify.reading import after_thinking, last_box, last_tag
 
 MAX_ANSWER_CHARS = 300
-"""A longer answer is no number: it fails unread."""
+"""A longer answer counts as no number."""
 
 _NUMBER = re.compile(r"(?:\\?[$€£])? ?([+-]?)(?:\\?[$€£])?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(\.[0-9]*)?\.?")
 _DIGIT = re.compile(r"[\d½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒]")
@@ -29,12 +29,13 @@ _INSIDE = (*"=≈+-*/^(×÷−–{}.\\", " x", " X")
 
 @dataclass(frozen=True)
 class NumberGrader(AnswerGrader):
-    r"""A success is a final number equal to the gold one.
+    r"""Grader of numbers. A success is a final number that is equal to the reference answer.
 
-    It follows the last `####` (its first line; of a heading without a digit the line below; a heading before a box is
-    none), else stands in the last `<answer>...</answer>`, the last `\boxed{...}` or the last non-empty line. Only what
-    follows `</think>` counts, as for mathematics. What `read_quantity` finds more or less than one number in is no
-    answer. Arithmetic is exact; roots and functions go to math-verify in a worker process.
+    The number follows the last `####`, else stands in the last `<answer>...</answer>`, the last `\boxed{...}` or the
+    last non-empty line. After `####` the first line counts, or the second where the first has no digit. A `####` before
+    a box is a heading and does not count. Text before `</think>` is not read, as for mathematics. A text in which
+    `read_quantity` finds no number or several is no answer. Arithmetic is exact. Roots and functions are compared by
+    math-verify in a worker process.
     """
 
     timeout: float = 5.0
@@ -44,41 +45,46 @@ class NumberGrader(AnswerGrader):
     name: ClassVar[str] = "number"
 
     def read(self, text: str) -> str:
+        """The final number of the completion as it is written; "" if there is none."""
         return read_answer(text)
 
     def answer(self, text: str) -> str:
+        """The final number as a decimal, a fraction or an expression; "" if there is none."""
         answer = read_answer(text)
         quantity = None if refusal(answer, max_chars=MAX_ANSWER_CHARS) else _quantity(answer)
         if quantity is None:
             return ""
         return _as_text(max(quantity.values)) if quantity.values else quantity.sides[-1]
 
-    def gold(self, value: Any) -> str:
-        gold = super().gold(value)
-        if not gold or len(gold) > MAX_ANSWER_CHARS or _quantity(gold) is None:
-            raise ValueError(f"{gold[:80]!r} is no number; write one, such as '1,000', '3.5' or '1/2'")
-        return gold
+    def read_reference(self, value: Any) -> str:
+        """The reference answer as text; ValueError if it is no single number."""
+        reference = super().read_reference(value)
+        if not reference or len(reference) > MAX_ANSWER_CHARS or _quantity(reference) is None:
+            raise ValueError(f"{reference[:80]!r} is no number; write one, such as '1,000', '3.5' or '1/2'")
+        return reference
 
-    def judge(self, answer: str, gold: str) -> Verdict | None:
+    def judge(self, answer: str, reference: str) -> Verdict | None:
+        """Score of a rational number; None where math-verify has to compare."""
         if refused := refusal(answer, max_chars=MAX_ANSWER_CHARS):
             return refused
-        right, given = _quantity(gold), _quantity(answer)
-        if right is None or given is None:
+        right, quantity = _quantity(reference), _quantity(answer)
+        if right is None or quantity is None:
             return Verdict(0.0, NO_ANSWER)
-        return Verdict(float(bool(right.values & given.values))) if right.values and given.values else None
+        return Verdict(float(bool(right.values & quantity.values))) if right.values and quantity.values else None
 
     def ask(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-        """Each pair is one call for the answer, and one for each further side of its equation, which has to be true."""
-        rows = [_comparisons(gold, answer) for answer, gold in pairs]
+        """Verdicts of math-verify: one call for the answer, and one for each further side of its equation."""
+        rows = [_comparisons(reference, answer) for answer, reference in pairs]
         calls = [call for row in rows for call in row]
         verdicts = iter(
             [outcome.verdict() for outcome in self.pool.call_each("math_equal", calls, timeout=self.timeout)]
         )
         return [min([next(verdicts) for _ in row], key=lambda verdict: verdict.score) for row in rows]
 
-    def write(self, gold: str) -> list[Written]:
-        quantity = read_quantity(gold)
-        return [Written(f"#### {gold}", quantity.values if quantity and quantity.values else gold)]
+    def forms(self, reference: str) -> list[Form]:
+        """The number behind `####`."""
+        quantity = read_quantity(reference)
+        return [Form(f"#### {reference}", quantity.values if quantity and quantity.values else reference)]
 
 
 def read_answer(text: str) -> str:
@@ -88,9 +94,9 @@ def read_answer(text: str) -> str:
     ('24', '24', '')
     """
     text = after_thinking(text)
-    _, marked, rest = text.rpartition("####")
-    if marked and last_box(rest) is None:
-        return _below_headings(rest)
+    _, mark, tail = text.rpartition("####")
+    if mark and last_box(tail) is None:
+        return _below_headings(tail)
     tagged = last_tag(text)
     if tagged:
         return last_box(tagged) or tagged
@@ -98,28 +104,28 @@ def read_answer(text: str) -> str:
 
 
 def _below_headings(text: str) -> str:
-    """The first line that isn't empty; the next one if that has no digit."""
-    first, _, rest = text.strip().partition("\n")
-    below = rest.strip().partition("\n")[0].strip()
+    """The first non-empty line; the second one if the first has no digit."""
+    first, _, tail = text.strip().partition("\n")
+    below = tail.strip().partition("\n")[0].strip()
     return below if below and not _DIGIT.search(first) else first.strip()
 
 
 def _stated(line: str) -> str:
-    """What a line of prose says last: what follows its last "answer is", else the true equation that it ends with.
+    """The answer in a line of prose: the text after its last "answer is", else the true equation at its end.
 
-    A line that denies something, or that has neither, is read whole.
+    A line with neither is returned whole, and so is a line that denies something.
     """
     if len(line) > MAX_ANSWER_CHARS or read_quantity(line):
         return line
     statements = list(_STATEMENT.finditer(line))
     if statements and not is_hedged(line):
         return line[statements[-1].end() :].strip()
-    starts = (found.start() for found in _EQUATION_START.finditer(line))
+    starts = (match.start() for match in _EQUATION_START.finditer(line))
     return next((line[start:] for start in starts if _is_equation(line, start)), line)
 
 
 def _is_equation(line: str, start: int) -> bool:
-    """Whether a true equation begins there; not one that is the rest of a longer one."""
+    """Return whether a true equation begins at `start` and is not the tail of a longer one."""
     before = line[:start].rstrip(" $€£")
     inside = before.endswith(_INSIDE) or before[-1:].isdigit()
     return (
@@ -129,17 +135,18 @@ def _is_equation(line: str, start: int) -> bool:
 
 @lru_cache(maxsize=4096)
 def _quantity(text: str) -> Quantity | None:
-    """`read_quantity`, at once where the text is a plain number."""
+    """The result of `read_quantity`, without its parser where the text is a plain number."""
     plain = _plain_number(text)
     return read_quantity(text) if plain is None else Quantity(frozenset({Fraction(plain)}), (text,))
 
 
-def _comparisons(gold: str, answer: str) -> list[tuple[str, str]]:
-    right, given = _quantity(gold), _quantity(answer)
+def _comparisons(reference: str, answer: str) -> list[tuple[str, str]]:
+    """The pairs that have to be equal: the reference with the answer's last side, and that one with each other side."""
+    right, quantity = _quantity(reference), _quantity(answer)
     assert right is not None
-    assert given is not None
-    *others, last = given.sides
-    return [(right.sides[-1], last), *((last, side) for side in others)]
+    assert quantity is not None
+    *sides, last = quantity.sides
+    return [(right.sides[-1], last), *((last, side) for side in sides)]
 
 
 def _as_text(value: Fraction) -> str:
@@ -156,20 +163,20 @@ def _as_text(value: Fraction) -> str:
     return f"{sign}{digits[:-places]}.{digits[-places:]}".rstrip("0").rstrip(".")
 
 
-def same_plain_number(gold: str, answer: str) -> bool | None:
-    """Whether two plain decimals are equal; None if either isn't one.
+def same_plain_number(reference: str, answer: str) -> bool | None:
+    """Return whether two plain decimals are equal; None if one of the texts is no plain decimal.
 
-    An empty answer, or one of over `MAX_ANSWER_CHARS` characters, is False.
+    The result is False for an empty answer and for an answer of over `MAX_ANSWER_CHARS` characters.
 
     >>> same_plain_number("1,000", "$1000.00"), same_plain_number("3", "4"), same_plain_number("0.5", "1/2")
     (True, False, None)
     """
     if not answer or len(answer) > MAX_ANSWER_CHARS:
         return False
-    numbers = [_plain_number(gold), _plain_number(answer)]
+    numbers = [_plain_number(reference), _plain_number(answer)]
     return None if None in numbers else numbers[0] == numbers[1]
 
 
 def _plain_number(text: str) -> Decimal | None:
-    found = _NUMBER.fullmatch(text)
-    return Decimal(found[1] + found[2].replace(",", "") + (found[3] or "")) if found else None
+    number = _NUMBER.fullmatch(text)
+    return Decimal(number[1] + number[2].replace(",", "") + (number[3] or "")) if number else None

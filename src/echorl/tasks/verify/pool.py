@@ -1,10 +1,10 @@
 """Grader calls in worker processes, with a hard limit on each call's CPU time and memory.
 
-Graders that read text as mathematics can run for ever, take all memory, or use signals that only a main thread may
-use; in a worker none of this matters, and any thread may call, in a daemonic process (multiprocessing's, Ray's) too.
-Workers are fresh interpreters that import nothing of echorl. multiprocessing's pools, pebble's included, are not used:
-forked ones copy a process that may hold CUDA and threads (pebble's hung at exit), spawned ones run the user's script
-again where it has no main guard, and a daemonic process may have neither.
+Graders that read text as mathematics can run for ever, take all memory, or use signals that only a main thread may use.
+None of this does harm in a worker. Any thread may call, also in a daemonic process (of multiprocessing or Ray). Workers
+are fresh interpreters that import nothing of echorl. The pools of multiprocessing and of pebble are not used: a forked
+worker copies a process that may hold CUDA and threads (pebble hung at exit), a spawned worker runs the user's script
+again if the script has no main guard, and a daemonic process may start neither.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from echorl.tasks.verify.process import MEMORY_LIMIT, Outcome, Worker
 
 NUM_WORKERS = min(4, os.cpu_count() or 1)
 CACHE_SIZE = 20_000
-MAX_KEPT_CHARS = 2_000
-"""Longer requests (JSON) are not remembered: they would fill the memory, and seldom come again."""
+MAX_CACHED_CHARS = 2_000
+"""Characters of the longest request (JSON) that is cached. Longer ones fill the memory and are seldom repeated."""
 MAX_AT_ONCE = 256
-"""Requests that a worker is sent at once."""
+"""Largest number of requests that a worker is sent at once."""
 MAX_CHARS_AT_ONCE = 32_000
-"""Of these (JSON, so bytes), but for a single one: they fit a pipe, so that sending ends while the first is graded."""
+"""Largest number of characters of several requests. They fit into a pipe, so that sending does not wait."""
 
 
 class Pool:
     """Workers that have imported one package and take calls of the functions in `worker.py` that need it.
 
-    They start with the first calls, and end with `close()` or this process, however it ends.
+    The workers start with the first calls. They end with `close()` or with this process, however it ends.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class Pool:
         """
         Args:
             package: "math_verify" or "reasoning_gym".
-            num_workers: calls at the same time, 1 or more.
-            memory_limit: bytes that a worker may take beyond what it starts with (Linux only).
-            cache_size: results that are kept, the last used ones, for calls that come again.
+            num_workers: number of calls at the same time, 1 or more.
+            memory_limit: bytes that a worker may take in addition after its start (Linux only).
+            cache_size: number of results that are cached for repeated calls, the last used ones.
         """
         if num_workers < 1:
-            raise ValueError(f"num_workers {num_workers} can grade nothing; give 1 or more")
+            raise ValueError(f"num_workers {num_workers} leaves no worker to grade; give 1 or more")
         self.num_workers = num_workers
         self._package = package
         self._memory_limit = memory_limit
@@ -65,32 +65,32 @@ class Pool:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, Outcome] = OrderedDict()
-        self._all = [Worker(self._package, memory_limit=self._memory_limit) for _ in range(self.num_workers)]
+        self._cache: OrderedDict[str, Outcome] = OrderedDict()
+        self._workers = [Worker(self._package, memory_limit=self._memory_limit) for _ in range(self.num_workers)]
         self._free: queue.LifoQueue[Worker] = queue.LifoQueue()
-        for one in reversed(self._all):
-            self._free.put(one)
+        for worker in reversed(self._workers):
+            self._free.put(worker)
 
     def call_each(self, function: str, rows: Sequence[Sequence[Any]], *, timeout: float) -> list[Outcome]:
         """`function(*row)` for each row, in order; equal rows are called once.
 
-        A call that takes over `timeout` seconds of its worker's CPU time ends with its worker, and so does one that
-        takes `WALL_FACTOR` times as long by the clock, or too much memory. A call whose worker dies otherwise or was
-        tampered with is made once more. Results and errors are kept for the next time, time-outs and deaths are not.
-        Arguments and results are what JSON can hold.
+        A call that takes over `timeout` seconds of CPU time ends with its worker. So does a call that takes
+        `WALL_FACTOR` times as long by the clock, or too much memory. A call whose worker dies otherwise, or was
+        tampered with, is made once more. Results and errors are cached, time-outs and deaths are not. Arguments and
+        results are values that JSON can hold.
         """
         requests = [json.dumps({"function": function, "arguments": list(row), "limit": timeout}) for row in rows]
         distinct = list(dict.fromkeys(requests))
         outcomes = self._recall(distinct)
-        asked = [request for request in distinct if request not in outcomes]
-        if asked:
-            outcomes |= self._call_all(asked, timeout)
+        new_requests = [request for request in distinct if request not in outcomes]
+        if new_requests:
+            outcomes |= self._call_all(new_requests, timeout)
         return [outcomes[request] for request in requests]
 
     def close(self) -> None:
-        """End the workers, those that work too; the next call starts new ones."""
-        for one in self._all:
-            one.end()
+        """End all workers, also the busy ones; the next call starts new ones."""
+        for worker in self._workers:
+            worker.end()
 
     def _call_all(self, requests: list[str], timeout: float) -> dict[str, Outcome]:
         work = _Work(requests, share=1 if self.num_workers == 1 else 2 * self.num_workers)
@@ -102,7 +102,7 @@ class Pool:
                 try:
                     for thread in [threads.submit(self._do, work, timeout) for _ in range(num_threads)]:
                         thread.result()
-                except BaseException:  # also Ctrl-C, which else would wait for all of the work
+                except BaseException:  # also Ctrl-C, which would else wait for the remaining work
                     work.stop()
                     raise
         self._remember(work.outcomes)
@@ -110,32 +110,32 @@ class Pool:
 
     def _do(self, work: _Work, timeout: float) -> None:
         while requests := work.take():
-            free = self._free.get()
+            worker = self._free.get()
             try:
-                outcomes = free.call_each(requests, timeout=timeout)
+                outcomes = worker.call_each(requests, timeout=timeout)
             finally:
-                self._free.put(free)
+                self._free.put(worker)
             work.give_back(requests, outcomes)
 
     def _recall(self, requests: list[str]) -> dict[str, Outcome]:
         with self._lock:
-            found = {request: self._known[request] for request in requests if request in self._known}
-            for request in found:
-                self._known.move_to_end(request)
-        return found
+            cached = {request: self._cache[request] for request in requests if request in self._cache}
+            for request in cached:
+                self._cache.move_to_end(request)
+        return cached
 
     def _remember(self, outcomes: Mapping[str, Outcome]) -> None:
         with self._lock:
             for request, outcome in outcomes.items():
-                small = len(request) <= MAX_KEPT_CHARS
+                small = len(request) <= MAX_CACHED_CHARS
                 if small and (not outcome.reason or outcome.reason.startswith("error ")):
-                    self._known[request] = outcome
-            while len(self._known) > self._cache_size:
-                self._known.popitem(last=False)
+                    self._cache[request] = outcome
+            while len(self._cache) > self._cache_size:
+                self._cache.popitem(last=False)
 
 
 class _Work:
-    """Requests that several workers share: each takes a few at a time, which makes a call cheap, fewer near the end."""
+    """Requests that several workers share. A worker takes many at a time, which is cheap, and fewer near the end."""
 
     def __init__(self, requests: Sequence[str], *, share: int) -> None:
         self.outcomes: dict[str, Outcome] = {}
@@ -146,6 +146,7 @@ class _Work:
         self._lock = threading.Lock()
 
     def take(self) -> list[str]:
+        """The next requests for a worker; an empty list after the last one or after `stop`."""
         with self._lock:
             size = 0 if self._stopped else min(MAX_AT_ONCE, -(-len(self._waiting) // self._share))
             taken: list[str] = []
@@ -156,9 +157,10 @@ class _Work:
             return taken
 
     def give_back(self, requests: Sequence[str], outcomes: Sequence[Outcome]) -> None:
-        """Outcomes of the first requests; the others wait again, and so does one whose worker was lost, for once.
+        """Store the outcomes of the first requests and put the remaining requests back.
 
-        Another may have been the cause: the system when memory is short, or a call before that left a thread behind.
+        A request whose worker was lost is put back once, since it may not be the cause: the system may be short of
+        memory, or an earlier call may have left a thread behind.
         """
         with self._lock:
             last = requests[len(outcomes) - 1]
@@ -169,13 +171,14 @@ class _Work:
             self._waiting.extendleft(reversed(requests[len(outcomes) :]))
 
     def stop(self) -> None:
+        """Let `take` return no further requests."""
         with self._lock:
             self._stopped = True
 
 
 @cache
 def shared_pool(package: str) -> Pool:
-    """The pool that all graders of this process share unless they are given one of their own."""
+    """The pool that all graders of this process share, except graders with a `pool` of their own."""
     return Pool(package)
 
 
@@ -183,7 +186,7 @@ _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()
 
 
 def _begin_again() -> None:
-    """A forked child must not talk through its parent's pipes: it starts workers of its own."""
+    """Let a forked child start its own workers, since it must not write to its parent's pipes."""
     for pool in _POOLS:
         pool._begin()
 

@@ -1,4 +1,4 @@
-"""One worker process: sent requests, watched, killed when it is late."""
+"""One worker process: gets requests, is watched, and is killed when it is late."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from echorl.tasks.verify.watch import Watch
 
 MEMORY_LIMIT = 2**30
 WALL_FACTOR = 20 if hasattr(signal, "setitimer") else 1
-"""A call's limit of wall time over its limit of CPU time: for a call that sleeps, or a worker that was stopped.
+"""Ratio of a call's limits of wall time and CPU time. The former ends a call that sleeps, or a stopped worker.
 
-Where the system has no timer of CPU time (Windows), there is the limit of wall time alone.
+A system without a timer of CPU time (Windows) has the limit of wall time alone.
 """
 PAUSE, MANY = 0.001, 16
-"""Seconds between two looks for replies while this many are due: to wake the caller for each slows the worker down."""
+"""Seconds between two reads while so many replies are due; a read for each reply would slow the worker down."""
 TOKEN_CHARS = 16
 SCRIPT = os.path.abspath(worker.__file__)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A call's result; or None, and the reason: "timeout", "memory", "died", "tampered", "error NAME"."""
+    """A call's result, or None and the reason: "timeout", "memory", "died", "tampered" or "error NAME"."""
 
     value: Any
     reason: str = ""
 
     def verdict(self, score: Callable[[Any], float] = float) -> Verdict:
-        """The value's score as a verdict."""
+        """The verdict with the value's score, or with 0 and the reason."""
         return Verdict(0.0, self.reason) if self.reason else Verdict(float(score(self.value)))
 
 
 class Worker:
-    """One process; a new one takes its place after a death. One caller at a time."""
+    """A process for one caller at a time; after its death a new process takes its place."""
 
     def __init__(self, package: str, *, memory_limit: int = MEMORY_LIMIT) -> None:
         self._package = package
@@ -56,9 +56,9 @@ class Worker:
         self._started: Started | None = None
 
     def call_each(self, requests: Sequence[str], *, timeout: float) -> list[Outcome]:
-        """Outcomes in order, at least one; fewer than requests if the last of them ended the process.
+        """Outcomes in order, at least one; fewer than requests if the last outcome's call ended the process.
 
-        `timeout` is the limit of CPU time that the requests name.
+        `timeout` is the limit of CPU time in the requests.
         """
         process = self._running()
         tokens = _draw_tokens(len(requests))
@@ -89,61 +89,62 @@ class Worker:
         return self._started.process
 
     def end(self) -> None:
+        """End the process, if there is one."""
         started, self._started = self._started, None
         if started is not None:
             started.end()
 
 
 def _draw_tokens(count: int) -> list[str]:
-    """A number for each request, which its reply repeats: an answer that writes to the pipe does not know it."""
+    """A secret for each request, which its reply repeats, so that an answer cannot forge a reply."""
     digits = secrets.token_hex(count * TOKEN_CHARS // 2)
     return [digits[i : i + TOKEN_CHARS] for i in range(0, len(digits), TOKEN_CHARS)]
 
 
 def _send(process: subprocess.Popen[bytes], lines: Sequence[str]) -> None:
-    """Past the pipe's buffer: after a fork in another thread nothing in it could be sent twice."""
-    rest = memoryview("".join(lines).encode())
+    """Write the lines without the pipe's buffer, which a fork in another thread would copy and send twice."""
+    unsent = memoryview("".join(lines).encode())
     with suppress(OSError, ValueError):  # it died, or `close` closed its pipes: there will be no reply
-        while rest:
-            rest = rest[os.write(pipes(process)[0].fileno(), rest) :]
+        while unsent:
+            unsent = unsent[os.write(pipes(process)[0].fileno(), unsent) :]
 
 
 def _why_ended(process: subprocess.Popen[bytes], watch: Watch) -> str:
-    process.kill()  # it may have closed its pipe only; the status of one that has ended stays
+    process.kill()  # it may only have closed its pipe; a process that has ended keeps its status
     by_cpu_limit = process.wait() in worker.LATE
     return "timeout" if watch.is_late or by_cpu_limit else "died"
 
 
 class _Replies:
-    """What a process answers, in order; a look takes all that has come."""
+    """Replies of a process, in order; each read takes all replies that have arrived."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert isinstance(process.stdout, io.BufferedReader)  # as of every pipe of a Popen of bytes
         self._pipe = process.stdout
         self._lines: deque[bytes] = deque()
-        self._begun = b""
+        self._partial_line = b""
 
     def next(self, token: str, pause: float) -> dict[str, Any] | None:
         """The reply to the request with this token; None if the process died."""
         while not self._lines:
             if pause:
                 time.sleep(pause)
-            if not (found := self._look()):
+            if not (data := self._read_pipe()):
                 return None
-            *lines, self._begun = (self._begun + found).split(b"\n")
+            *lines, self._partial_line = (self._partial_line + data).split(b"\n")
             self._lines.extend(lines)
-        given, _, reply = self._lines.popleft().partition(b" ")
-        if given != token.encode():
+        reply_token, _, reply = self._lines.popleft().partition(b" ")
+        if reply_token != token.encode():
             return {"result": None, "reason": "tampered", "last": True}
-        return _read(reply)
+        return _parsed(reply)
 
-    def _look(self) -> bytes:
+    def _read_pipe(self) -> bytes:
         with suppress(OSError, ValueError):  # `close` closed the pipe
             return self._pipe.read1(2**16)
         return b""
 
 
 @lru_cache(maxsize=64)
-def _read(line: bytes) -> dict[str, Any]:
-    """Most replies are one of two, and nobody changes them."""
+def _parsed(line: bytes) -> dict[str, Any]:
+    """The reply, from a cache: most replies are one of two, and no caller changes them."""
     return json.loads(line)

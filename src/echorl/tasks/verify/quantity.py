@@ -1,7 +1,7 @@
-r"""One number with words, units, currency and marks around it: "It costs \$42.", "20 + 22 = 42 apples".
+r"""Reader of one number with words, units, currency and marks around it: "It costs \$42.", "20 + 22 = 42 apples".
 
-There is no such number if there are two numbers without a true equation between them, or if a word or a sign denies the
-number or makes it vague ("not 42", "43 or 42", "at least 42", "42?").
+Two numbers without a true equation between them are no answer. Neither is a number that a word or a sign denies or
+makes vague: "not 42", "43 or 42", "at least 42", "42?".
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from echorl.tasks.verify.hedges import is_hedged
 from echorl.tasks.verify.reading import plain_characters
 
 UNITS = frozenset("mgshlLJNVWCF")
-"""Single letters that count as a unit behind a number; any other letter is a variable: 42x is not a number."""
+"""Single letters that count as a unit behind a number. Any other letter is a variable: 42x is not a number."""
 
 _ANGLES = ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan")
 FUNCTIONS = frozenset(("sqrt", "log", "ln", "lg", "exp", *_ANGLES, "pi", "binom", "tbinom", "dbinom"))
@@ -52,7 +52,7 @@ _PIECE = re.compile(
     rf"(?P<number>{NUMBER})|(?P<name>{_NAME})|(?P<command>\\[A-Za-z]+)"
     r"|(?P<word>(?:(?<=[0-9])-|/ ?)?(?P<letters>[^\W\d_]+(?:[-'.][^\W\d_]+)*)"
     r"(?P<power>\^ ?(?:\{[23]\}|[23])|[23](?![0-9]))?)"
-    r"|(?P<mark>(?<=[^\W\d_])!|\.(?![0-9])|[$€£¥₹₩¢,:;\"'✅✔✓☑∴])|(?P<other>[-+*/^!%()\[\]{} =≈§])"
+    r"|(?P<mark>(?<=[^\W\d_])!|\.(?![0-9])|[$€£¥₹₩¢,:;\"'✅✔✓☑∴])|(?P<operator>[-+*/^!%()\[\]{} =≈§])"
 )
 _PERCENT = re.compile(rf"(?P<minus>-)? ?(?P<number>{NUMBER})[ §]*%")
 _PLACES = re.compile(r"-?[0-9, ]*(?:\.([0-9]*))?")
@@ -64,7 +64,7 @@ VALUE_ENDS = tuple("0123456789)}]%")
 
 @dataclass(frozen=True)
 class Quantity:
-    """The number of an answer: its possible values, or expressions that only math-verify can compare.
+    """The number in an answer: its possible values, or expressions that only math-verify can compare.
 
     Attributes:
         values: the value; for "42 %" both 42 and 0.42. Empty where only math-verify can compare `sides`.
@@ -76,7 +76,9 @@ class Quantity:
 
 
 def read_quantity(answer: str) -> Quantity | None:
-    """The one number of an answer, whose length the caller limits; None for none, several, or a denied or vague one.
+    """The single number of an answer; None if it has no number or several, or if the number is denied or vague.
+
+    The caller limits the length of the answer.
 
     >>> [print(*read_quantity(text).values) for text in ("20 + 22 = $42", "x = 3 1/2 cups")]
     42
@@ -92,7 +94,7 @@ def read_quantity(answer: str) -> Quantity | None:
     if equation is None:
         return None
     sides = [side for side in (part.strip(f" {GAP}") for part in re.split("[=≈]+", equation)) if side]
-    values = [found for side in sides if (found := _values(side)) is not None]
+    values = [value for side in sides if (value := _values(side)) is not None]
     if not sides or len(values) < len(sides):
         return None
     if _OPEN in values:
@@ -111,37 +113,37 @@ def _without_layout(text: str) -> str:
 
 
 def _without_words(text: str) -> str | None:
-    """The text with a gap for each word, name, mark or currency; None where something else is not arithmetic."""
+    """The text with a gap for each word, name, mark or currency; None if the remaining text is not arithmetic."""
     pieces: list[str] = []
     place = 0
     while place < len(text):
-        found = _PIECE.match(text, place)
-        piece = _piece(found) if found else None
-        if found is None or piece is None:
+        match = _PIECE.match(text, place)
+        piece = _piece(match) if match else None
+        if match is None or piece is None:
             return None
         pieces.append(piece)
-        place = found.end()
+        place = match.end()
     return "".join(pieces)
 
 
-def _piece(found: re.Match[str]) -> str | None:
-    if found["number"] or found["other"]:
-        return found[0]
-    if found["command"]:
-        return found[0] if found[0][1:] in FUNCTIONS | {"frac"} else None
-    return _word(found) if found["word"] else GAP
+def _piece(match: re.Match[str]) -> str | None:
+    if match["number"] or match["operator"]:
+        return match[0]
+    if match["command"]:
+        return match[0] if match[0][1:] in FUNCTIONS | {"frac"} else None
+    return _word(match) if match["word"] else GAP
 
 
-def _word(found: re.Match[str]) -> str | None:
+def _word(match: re.Match[str]) -> str | None:
     """A gap, a factor for "thousand", or a function; None for a variable and for letters in front of a digit."""
-    letters, behind = found["letters"], found.string[found.end() :]
-    before = found.string[: found.start()]
-    is_unit = before.rstrip()[-1:] in VALUE_ENDS or found["word"].startswith("/")
+    letters, behind = match["letters"], match.string[match.end() :]
+    before = match.string[: match.start()]
+    is_unit = before.rstrip()[-1:] in VALUE_ENDS or match["word"].startswith("/")
     if letters in FUNCTIONS:
         return f"\\{letters} "
     if is_unit and letters.lower() in _ORDER:
         return f"*{_ORDER[letters.lower()]}"
-    if behind[:1].isdigit() or behind[:1] == "^" or (found["power"] and not is_unit):
+    if behind[:1].isdigit() or behind[:1] == "^" or (match["power"] and not is_unit):
         return GAP if letters in _CURRENCY else None
     if len(letters) > 1 or (letters in "aAI" and before[-1:] not in VALUE_ENDS):
         return GAP
@@ -162,9 +164,9 @@ def _values(side: str) -> frozenset[Fraction] | None:
     return None if number is None else frozenset({number})
 
 
-def _same(left: frozenset[Fraction], right: frozenset[Fraction], written: str, rounded: bool) -> bool:
-    """Whether two sides share a value, or the right one is the left one rounded to two decimals or more."""
-    places = _PLACES.fullmatch(written)
+def _same(left: frozenset[Fraction], right: frozenset[Fraction], right_text: str, rounded: bool) -> bool:
+    """Return whether two sides share a value, or the right one is the left one rounded to two decimals or more."""
+    places = _PLACES.fullmatch(right_text)
     num_places = len(places[1] or "") if places else 0
     if left & right or not places or (num_places < 2 and not rounded):
         return bool(left & right)

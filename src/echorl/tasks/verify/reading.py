@@ -1,4 +1,4 @@
-r"""Where an answer stands in a completion, and its characters as LaTeX has them. All in time linear in its length."""
+r"""Reading of completions: the place of the answer, and its characters in LaTeX. All in time linear in the length."""
 
 from __future__ import annotations
 
@@ -53,29 +53,29 @@ _ROOT = re.compile(
 
 
 def after_thinking(text: str) -> str:
-    """Return what follows the last `</think>`; "" if thinking began and never ended; else the text.
+    """The text after the last `</think>`; "" if thinking began and never ended; else the whole text.
 
     >>> after_thinking("<think>1</think> 2"), after_thinking("<think> 1"), after_thinking("1")
     (' 2', '', '1')
     """
-    _, ended, rest = text.rpartition("</think>")
-    if ended:
-        return rest
+    _, end_tag, answer = text.rpartition("</think>")
+    if end_tag:
+        return answer
     return "" if "<think>" in text else text
 
 
 def last_box(text: str) -> str | None:
-    r"""Return what the last `\boxed{...}` holds, stripped; None if there is none.
+    r"""The stripped content of the last `\boxed{...}`; None if there is none.
 
-    A box that never closes is passed over for the one before it; of boxes in each other the inner one counts. A box
-    without braces holds one number, letter or command.
+    A box that never closes is ignored. The inner one of two nested boxes counts. A box without braces holds one number,
+    letter or command.
 
     >>> last_box(r"\boxed{1} so \boxed{\frac{1}{2}}."), last_box(r"\boxed{1} or \boxed{2"), last_box("1")
     ('\\frac{1}{2}', '1', None)
     >>> last_box(r"\boxed{1}, no: $\boxed 42$.")
     '42'
     """
-    starts = [found.end() for found in _BOX.finditer(text)]
+    starts = [match.end() for match in _BOX.finditer(text)]
     ends = _closing_braces(text, starts[0] - 1) if starts else {}
     start = next((start for start in reversed(starts) if start in ends), None)
     bare = next(reversed(list(_BARE_BOX.finditer(text))), None)
@@ -85,46 +85,46 @@ def last_box(text: str) -> str | None:
 
 
 def last_tag(text: str) -> str | None:
-    """Return what stands between the last `<answer>` and its `</answer>`, stripped; None if there is none that closes.
+    """The stripped text between the last `<answer>` and its `</answer>`; None if there is no such pair.
 
     >>> last_tag("<answer>1</answer> or <answer> 2 </answer>"), last_tag("<answer>1"), last_tag("1")
     ('2', None, None)
     """
-    _, opened, rest = text.rpartition("<answer>")
-    inside, closed, _ = rest.partition("</answer>")
-    return inside.strip() if opened and closed else None
+    _, opening_tag, tail = text.rpartition("<answer>")
+    answer, closing_tag, _ = tail.partition("</answer>")
+    return answer.strip() if opening_tag and closing_tag else None
 
 
 def depth(text: str) -> int:
-    """Return how deep its brackets are nested; those that never close count.
+    """The largest number of brackets that are open at one place; brackets that never close count.
 
     >>> depth("f(x[1], {2})"), depth("((("), depth("1")
     (2, 3, 0)
     """
-    deepest = now = 0
+    deepest = level = 0
     for character in text:
         if character in "([{":
-            now += 1
-            deepest = max(deepest, now)
+            level += 1
+            deepest = max(deepest, level)
         elif character in ")]}":
-            now = max(0, now - 1)
+            level = max(0, level - 1)
     return deepest
 
 
 def _closing_braces(text: str, begin: int) -> dict[int, int]:
-    """Where each pair of braces starts, behind its opening brace -> where it ends; escaped braces are text."""
+    """Index after an opening brace -> index of its closing brace; escaped braces are text."""
     pairs: dict[int, int] = {}
-    opened: list[int] = []
-    for found in _BRACES.finditer(text, begin):
-        if found[0] == "{":
-            opened.append(found.end())
-        elif found[0] == "}" and opened:
-            pairs[opened.pop()] = found.start()
+    starts: list[int] = []
+    for brace in _BRACES.finditer(text, begin):
+        if brace[0] == "{":
+            starts.append(brace.end())
+        elif brace[0] == "}" and starts:
+            pairs[starts.pop()] = brace.start()
     return pairs
 
 
 def plain_characters(text: str) -> str:
-    r"""The text in ASCII where its signs have an equal there or in LaTeX; letters of other scripts stay.
+    r"""The text in ASCII and LaTeX, as far as its signs have an equivalent there; letters of other scripts stay.
 
     Digits of all scripts, full-width and styled letters, dashes, quotes and spaces become plain ones. Invisible
     characters are removed. Vulgar fractions, superscripts, subscripts, roots, Greek letters and signs of mathematics
@@ -135,25 +135,25 @@ def plain_characters(text: str) -> str:
     """
     if text.isascii():
         return text
-    text = _OVERLINED.sub(lambda found: f"\\overline{{{found[0][::2]}}}", _NOT_EQUAL.sub("\\\\ne ", text))
+    text = _OVERLINED.sub(lambda match: f"\\overline{{{match[0][::2]}}}", _NOT_EQUAL.sub("\\\\ne ", text))
     text = _SCRIPTS.sub(_script, text)
-    return _ROOT.sub(_root, _NOT_ASCII.sub(lambda found: _plain_character(found[0]), text))
+    return _ROOT.sub(_root, _NOT_ASCII.sub(lambda match: _plain_character(match[0]), text))
 
 
-def _script(found: re.Match[str]) -> str:
-    raised = found[0].translate(_SUPERSCRIPTS)
-    return f"^{{{raised}}}" if raised != found[0] else f"_{{{found[0].translate(_SUBSCRIPTS)}}}"
+def _script(match: re.Match[str]) -> str:
+    raised = match[0].translate(_SUPERSCRIPTS)
+    return f"^{{{raised}}}" if raised != match[0] else f"_{{{match[0].translate(_SUBSCRIPTS)}}}"
 
 
-def _root(found: re.Match[str]) -> str:
-    index = {"√": "", "∛": "[3]", "∜": "[4]"}[found[1]]
-    under = next((group for group in found.groups()[1:] if group is not None), None)
+def _root(match: re.Match[str]) -> str:
+    index = {"√": "", "∛": "[3]", "∜": "[4]"}[match[1]]
+    under = next((group for group in match.groups()[1:] if group is not None), None)
     return f"\\sqrt{index} " if under is None else f"\\sqrt{index}{{{under.strip()}}}"
 
 
 @lru_cache(maxsize=4096)
 def _plain_character(character: str) -> str:
-    """One character's equal in ASCII or LaTeX, else itself."""
+    """The character's equivalent in ASCII or LaTeX; the character itself where it has none."""
     if character in _SIGNS:
         return _SIGNS[character]
     category = unicodedata.category(character)

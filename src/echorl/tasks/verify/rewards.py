@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from echorl.tasks.base import Completion, Verifier, gold_text, make_verifier
+from echorl.tasks.base import Completion, Verifier, make_verifier, reference_text
 from echorl.tasks.verify.base import AnswerGrader, Grader, Verdict
 from echorl.tasks.verify.choice import ChoiceGrader
 from echorl.tasks.verify.geometry import GeometryGrader
@@ -16,21 +16,22 @@ from echorl.tasks.verify.number import NumberGrader
 TIMEOUTS = "verifier/timeouts"
 """The share of the graded completions whose call took too long."""
 FAILURES = "verifier/failures"
-"""The share of them that were not compared for another reason: no memory, a worker that died, an error."""
+"""The share of the graded completions that were not compared for another reason: memory, a dead worker, an error."""
 
 
 def make_reward(grader: Grader, *, column: str = "answer", name: str = "") -> Verifier:
-    """A TRL reward function, by the grader's name or another: the scores against the gold answers in `column`.
+    """A TRL reward function that scores completions against the reference answers in `column`.
 
-    Rows where the column is None belong to another task: their reward is None. A gold that the grader refuses is a
-    ValueError that names the column and the row. `TIMEOUTS` and `FAILURES` are logged.
+    Its name is `name`, or the grader's where that is empty. Rows where the column is None belong to another task: their
+    reward is None. A reference answer that the grader cannot use is a ValueError that names the column and the row.
+    `TIMEOUTS` and `FAILURES` are logged.
     """
 
     def judge(rows: list[tuple[str, str]]) -> list[Verdict]:
-        return grader.grade([text for text, _ in rows], [gold for _, gold in rows])
+        return grader.grade([text for text, _ in rows], [reference for _, reference in rows])
 
-    read_gold = grader.gold if isinstance(grader, AnswerGrader) else gold_text
-    return make_reward_of_verdicts(name or grader.name, column, judge, read_gold=read_gold)
+    read_reference = grader.read_reference if isinstance(grader, AnswerGrader) else reference_text
+    return make_reward_of_verdicts(name or grader.name, column, judge, read_reference=read_reference)
 
 
 def make_reward_of_verdicts(
@@ -38,20 +39,24 @@ def make_reward_of_verdicts(
     column: str,
     judge: Callable[[list[tuple[str, str]]], Sequence[Verdict | None]],
     *,
-    read_gold: Callable[[Any], str] = gold_text,
+    read_reference: Callable[[Any], str] = reference_text,
 ) -> Verifier:
-    """As `make_verifier`, of a function that gives verdicts; logs `TIMEOUTS` and `FAILURES` where TRL lets it."""
+    """A TRL reward function whose rewards are the scores of `judge`'s verdicts, with the checks of `make_verifier`.
+
+    It logs `TIMEOUTS` and `FAILURES` where TRL passes `log_metric`.
+    """
 
     def verifier(
         *, completions: Sequence[Completion], log_metric: Callable[[str, float], None] | None = None, **columns: Any
     ) -> list[float | None]:
+        """The scores of the completions; None for rows of another task."""
         verdicts: list[Verdict | None] = []
 
         def score(rows: list[tuple[str, str]]) -> list[float | None]:
             verdicts.extend(judge(rows))
             return [None if verdict is None else verdict.score for verdict in verdicts]
 
-        rewards = make_verifier(name, column, score, read_gold=read_gold)(completions=completions, **columns)
+        rewards = make_verifier(name, column, score, read_reference=read_reference)(completions=completions, **columns)
         if log_metric is not None:
             _log(verdicts, log_metric)
         return rewards
@@ -61,7 +66,7 @@ def make_reward_of_verdicts(
 
 
 def _log(verdicts: Iterable[Verdict | None], log_metric: Callable[[str, float], None]) -> None:
-    """One value for each verdict: TRL averages them over functions, batches and ranks, however the rows are spread."""
+    """Log one value for each verdict, since TRL averages the values over functions, batches and ranks."""
     for verdict in verdicts:
         if verdict is not None:
             failed = verdict.reason in ("memory", "died", "tampered") or verdict.reason.startswith("error ")

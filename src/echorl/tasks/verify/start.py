@@ -1,4 +1,4 @@
-"""Starts worker processes: from one thread, in an empty folder, without most of this process's environment."""
+"""Start of worker processes: from one thread, in an empty folder, with a small environment."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from echorl.tasks.verify.watch import Watch
 
 ATTEMPTS = 3
 START_SECONDS = 300.0
-"""Wall time after which a worker that is not ready counts as dead: it was stopped, or its files cannot be read."""
+"""Wall time after which a worker that is not ready counts as dead. It may be stopped, or its files unreadable."""
 
-KEPT = frozenset(
+PASSED_ON = frozenset(
     {
         *("LANG", "LANGUAGE", "TZ", "LD_PRELOAD", "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "PATHEXT"),
         *("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONNOUSERSITE"),
@@ -30,20 +30,20 @@ KEPT = frozenset(
         *("VECLIB_MAXIMUM_THREADS", "SYMPY_GROUND_TYPES", "SYMPY_USE_CACHE", "SYMPY_CACHE_SIZE"),
     }
 )
-"""Environment variables that a worker gets, besides LC_* and those below; no tokens, keys and proxies."""
+"""Environment variables that a worker gets, besides LC_* and those below: no tokens, keys or proxies."""
 SEARCH_PATHS = ("PATH", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-OWN_FOLDER = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP")
+HOME_VARIABLES = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP")
 
 
 @dataclass(frozen=True)
 class Started:
-    """A worker process and its folder, which is removed once the worker is ready, so that no call can write there."""
+    """A worker process and its folder, which is removed when the worker is ready, so that no call can write there."""
 
     process: subprocess.Popen[bytes]
     folder: str
 
     def end(self) -> int:
-        """Kill the process and return its exit status; a process that has ended before keeps its status."""
+        """Kill the process and return its exit status; a process that has already ended keeps its status."""
         self.process.kill()
         status = self.process.wait()
         for pipe in pipes(self.process):
@@ -60,7 +60,7 @@ def pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes], IO[by
 
 
 def start(command: Sequence[str]) -> Started:
-    """Start a worker and wait until it has imported its package; up to `ATTEMPTS` attempts if it dies before.
+    """Start a worker and wait until it has imported its package; try again, up to `ATTEMPTS` times, if it dies.
 
     Raises:
         RuntimeError: no attempt succeeded; the message says how the last one ended.
@@ -82,13 +82,13 @@ def start(command: Sequence[str]) -> Started:
 
 
 def _end_of(started: Started, watch: Watch) -> str:
-    started.process.kill()  # it may have closed its pipe only
-    words = pipes(started.process)[2].read().decode(errors="replace").strip().rpartition("\n")[2][-500:]
+    started.process.kill()  # it may only have closed its pipe
+    last_line = pipes(started.process)[2].read().decode(errors="replace").strip().rpartition("\n")[2][-500:]
     status = started.end()
     if watch.is_late:
         return f"was not ready after {START_SECONDS:g} s"
     how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
-    return f"{how}: {words}" if words else how
+    return f"{how}: {last_line}" if last_line else how
 
 
 def _launch(command: Sequence[str]) -> Started:
@@ -104,20 +104,20 @@ def _launch(command: Sequence[str]) -> Started:
 
 
 def worker_environment(environment: Mapping[str, str], folder: str) -> dict[str, str]:
-    """The environment of a worker: the variables with which Python finds its packages, and `folder` as its home."""
-    kept = {name: value for name, value in environment.items() if name in KEPT or name.startswith("LC_")}
+    """The environment of a worker: the variables by which Python finds its packages, and `folder` as its home."""
+    passed_on = {name: value for name, value in environment.items() if name in PASSED_ON or name.startswith("LC_")}
     for name in SEARCH_PATHS:
         if value := environment.get(name):
-            kept[name] = os.pathsep.join(map(os.path.abspath, value.split(os.pathsep)))
-    user_packages = {"PYTHONUSERBASE": site.getuserbase()}  # else they would be looked for in the new home
-    return kept | dict.fromkeys(OWN_FOLDER, folder) | user_packages
+            passed_on[name] = os.pathsep.join(map(os.path.abspath, value.split(os.pathsep)))
+    user_packages = {"PYTHONUSERBASE": site.getuserbase()}  # else Python would look for them in the new home
+    return passed_on | dict.fromkeys(HOME_VARIABLES, folder) | user_packages
 
 
 class _Starter:
     """A thread that starts all workers and lives as long as this process.
 
-    `worker` asks Linux to end it with its parent, and Linux takes the thread that started it for the parent. So a
-    worker must not be started by a thread that ends after a call.
+    A worker asks Linux to end it with its parent. Linux takes the thread that started the worker for the parent, so
+    this thread must not end after a call.
     """
 
     def __init__(self) -> None:
@@ -126,6 +126,7 @@ class _Starter:
         self._thread: threading.Thread | None = None
 
     def start(self, command: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
+        """Start a process in the thread and return it."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="echorl-grader-starter", daemon=True)
@@ -134,7 +135,7 @@ class _Starter:
         self._orders.put((started, command, options))
         try:
             return started.result()
-        except BaseException:  # Ctrl-C: nobody will take what is being started
+        except BaseException:  # Ctrl-C: the caller will not take the new process
             started.add_done_callback(_abandon)
             raise
 
@@ -145,7 +146,7 @@ class _Starter:
                 started.set_result(subprocess.Popen(command, **options))
             except BaseException as error:
                 started.set_exception(error)
-            del started  # else the last worker's pipes would stay open for ever
+            del started  # else the last worker's pipes would stay open
 
 
 def _abandon(started: Future[subprocess.Popen[bytes]]) -> None:
@@ -157,7 +158,7 @@ _STARTER = _Starter()
 
 
 def _begin_again() -> None:
-    """A forked child does not have its parent's threads."""
+    """Let a forked child start its own thread, since it does not have its parent's threads."""
     global _STARTER
     _STARTER = _Starter()
 

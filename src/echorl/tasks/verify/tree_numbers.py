@@ -18,7 +18,7 @@ class Unknown(Exception):
 
 
 def points(*trees: Tree) -> list[Mapping[str, Any]]:
-    """Values for the symbols, the same in every process; one empty set if there are no symbols."""
+    """Points at which trees are compared: values of their symbols, the same in every process."""
     import mpmath
 
     names = sorted(set().union(*map(symbols, trees)))
@@ -38,13 +38,14 @@ def _whole_number(generator: random.Random) -> int:
 
 
 def _has_divisors(tree: Tree) -> bool:
-    """Return whether it holds a greatest common divisor or a least common multiple."""
+    """Return whether the tree has a greatest common divisor or a least common multiple in it."""
     if tree[0] == "fn" and tree[1] in ("gcd", "lcm"):
         return True
     return any(_has_divisors(part) for part in tree[1:] if not isinstance(part, str))
 
 
 def symbols(tree: Tree) -> set[str]:
+    """Names of the symbols in a tree."""
     if tree[0] == "sym":
         return {tree[1]}
     return set().union(*(symbols(part) for part in tree[1:] if not isinstance(part, str)))

@@ -11,11 +11,11 @@ LOOKS = 20
 class Watch:
     """A thread that kills the process if `next` is not called for `seconds` of wall time.
 
-    The time is counted as `LOOKS` short waits. If this process itself is stopped for long, that counts as a single
-    wait, so the worker still has time to answer.
+    The time is counted as `LOOKS` short waits. A long stop of this process itself counts as a single wait, so that the
+    worker still has time to answer.
 
     Attributes:
-        is_late: whether the process was killed.
+        is_late: True if the process was killed.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:

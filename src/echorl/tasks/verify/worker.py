@@ -1,8 +1,8 @@
-"""What runs in the worker processes: `process` starts this file as a script and talks JSON lines to it.
+"""Script of the worker processes: `process` starts this file and exchanges JSON lines with it.
 
-It imports nothing of echorl (and so no torch). Each line in is a token, a space, and {"function", "arguments", "limit":
-seconds of CPU time}. Each line out is the token, a space, and {"result", "reason", "last": whether the worker had
-better be replaced}.
+It imports nothing of echorl, and so no torch. A request is a token, a space, and {"function", "arguments", "limit":
+seconds of CPU time}. A reply is the token, a space, and {"result", "reason", "last": true if the worker should be
+replaced}.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from typing import Any
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
 FUNCTIONS_OF: Mapping[str, str] = {"math_verify": "worker_math.py", "reasoning_gym": "worker_gym.py"}
-"""Package -> the file beside this one with the functions that need it, and `warm_up`.
+"""Package -> the file in this folder with the functions that need it, and `warm_up`.
 
-It may have `fingerprint()`, too: a value that changes if a call changed the code that scores.
+The file may also have `fingerprint()`: a value that changes if a call changed the code that scores.
 """
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
-"""Those of this process' package."""
+"""The functions of this process' package."""
 LATE = (-signal.SIGPROF,) if hasattr(signal, "SIGPROF") else ()
 """The exit status of a worker that used up a call's CPU time."""
 PR_SET_PDEATHSIG = 1
 
 
 def serve(package: str, memory_limit: int, parent: int) -> None:
-    """Answer lines until the input ends. What graders print goes nowhere."""
+    """Answer requests until the input ends. The output of graders is discarded."""
     _end_with_parent(parent)
     replies = os.fdopen(os.dup(1), "w")
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -45,7 +45,7 @@ def serve(package: str, memory_limit: int, parent: int) -> None:
     untouched = fingerprint()
     too_large = _limit_memory(memory_limit)
     print("ready", file=replies, flush=True)
-    os.dup2(nowhere, 2)  # nobody reads it: a full pipe would stop the grader
+    os.dup2(nowhere, 2)  # nobody reads stderr, and a full pipe would stop the grader
     for line in sys.stdin:
         token, _, text = line.partition(" ")
         request = json.loads(text)
@@ -60,14 +60,14 @@ def serve(package: str, memory_limit: int, parent: int) -> None:
 
 
 def _answer(request: dict[str, Any]) -> tuple[Any, str]:
-    """(result, reason)"""
+    """The result of the call and "", or None and the reason why there is none."""
     try:
         result = FUNCTIONS[request["function"]](*request["arguments"])
         if result is not True and result is not False:
             json.dumps(result)
     except MemoryError:
         return None, "memory"
-    except Exception as error:  # hostile input: whatever a grader raises on it is its answer
+    except Exception as error:  # hostile input can make a grader raise anything
         return None, f"error {type(error).__name__}"
     return result, ""
 
@@ -77,7 +77,7 @@ def _reply(result: Any, reason: str, last: bool) -> str:
 
 
 def _warm_up(package: str) -> ModuleType:
-    """Import and compile what every call needs, before the clock runs."""
+    """Import and compile the code that every call needs, before any limit of time."""
     spec = importlib.util.spec_from_file_location("functions", os.path.join(_FOLDER, FUNCTIONS_OF[package]))
     assert spec is not None  # as of every path to a .py file
     assert spec.loader is not None
@@ -85,19 +85,19 @@ def _warm_up(package: str) -> ModuleType:
     spec.loader.exec_module(module)
     module.warm_up()
     FUNCTIONS.update(module.FUNCTIONS)
-    gc.freeze()  # what was imported stays: collections need not walk it
+    gc.freeze()  # the imported modules stay, so collections need not walk them
     return module
 
 
 def _has_changed(fingerprint: Callable[[], Hashable], untouched: Hashable) -> bool:
     try:
         return fingerprint() != untouched
-    except Exception:  # what it looks at is gone
+    except Exception:  # a name that it reads was deleted
         return True
 
 
 def _reset_signals() -> None:
-    """Take back what the parent ignores or blocks, and its children with it."""
+    """Undo the parent's ignored and blocked signals, which a child inherits."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     if hasattr(signal, "SIGPROF"):
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
@@ -105,19 +105,20 @@ def _reset_signals() -> None:
 
 
 def _limit_cpu(seconds: float) -> None:
-    """Let the kernel end this process after this CPU time (as SIGPROF does), even inside C code; 0: never mind.
+    """Let the kernel end this process by SIGPROF after this CPU time, even inside C code; 0 removes the limit.
 
-    CPU time does not depend on what else the machine does. The wall time is limited by the parent.
+    CPU time does not depend on the load of the machine. The parent limits the wall time.
     """
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _end_with_parent(parent: int) -> None:
-    """End when the parent does, even if a process that it forked holds this one's pipe open.
+    """End this process when the parent ends, even if a process that the parent forked holds the pipe open.
 
-    Linux does it at once, also inside C code. It looks at the thread that started this process, which is why one thread
-    starts all workers and does not end. Elsewhere a thread of this process looks, which C code can delay.
+    Linux ends it at once, also inside C code. Linux takes the thread that started this process for the parent, which is
+    why one lasting thread starts all workers. On other systems a thread of this process watches the parent, which C
+    code can delay.
     """
     if sys.platform == "linux" and ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0:
         if os.getppid() != parent:  # it ended before
@@ -134,9 +135,9 @@ def _end_with_parent(parent: int) -> None:
 
 
 def _limit_memory(extra: int) -> float:
-    """Limit what it may take beyond what it has, on Linux.
+    """Limit the memory that this process may take in addition (Linux only).
 
-    Returns the resident size above which it has grown so much that a new one is better.
+    Returns the resident size above which the process should be replaced by a new one.
     """
     if sys.platform != "linux":
         return float("inf")
@@ -149,7 +150,7 @@ def _limit_memory(extra: int) -> float:
 
 
 def _peak_memory() -> int:
-    """The most resident memory so far in bytes; 0 where the system doesn't tell."""
+    """The largest resident memory so far in bytes; 0 on systems other than Linux."""
     if sys.platform != "linux":
         return 0
     import resource

@@ -20,7 +20,7 @@ MAX_ANSWER_CHARS = 20_000
 
 
 def _load(name: str) -> ModuleType:
-    """The module in the file of that name beside this one; in a worker, this folder is not on the path."""
+    """The module in the file of that name in this folder, which is not on a worker's path."""
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None  # as of every path to a .py file
@@ -33,21 +33,21 @@ def _load(name: str) -> ModuleType:
 _CHECKS = _load("worker_gym_checks")
 CHECKED_SCORERS: frozenset[str] = _CHECKS.CHECKED_SCORERS
 IN_PROCESS = frozenset({"chain_sum", "decimal_chain_sum", "products"})
-"""Datasets whose own scorer compares two decimals, in a bounded time on any text, as the base class's scorer does."""
+"""Datasets whose own scorer only compares two decimals, in a bounded time on any text."""
 
 
 def reasoning_gym_score(
     generator: str, config: str, answer: str, instance: str, trust_scorers: bool = False
 ) -> float | None:
-    """The score by the dataset's scorer; 0.0 for an answer that is too long or breaks the question's rules.
+    """The score of the dataset's scorer; 0.0 for an answer that is too long or breaks the question's rules.
 
     Args:
         config, instance: the dataset's settings and the instance, as texts by `encode`.
-        trust_scorers: whether a scorer that nobody here has read runs as it is.
+        trust_scorers: run a scorer that is not on the list of safe ones as it is.
 
     Raises:
-        PermissionError: the scorer was not read and is not trusted, or may evaluate answers and `warm_up` was not
-            called.
+        PermissionError: the scorer is neither on the list nor trusted, or it may evaluate answers and `warm_up` was
+            not called.
     """
     if len(answer) > MAX_ANSWER_CHARS:
         return 0.0
@@ -56,7 +56,7 @@ def reasoning_gym_score(
     score = type(dataset).score_answer
     if not is_checked(generator):
         if not trust_scorers:
-            raise PermissionError(f"the scorer of {generator} was not read")
+            raise PermissionError(f"the scorer of {generator} is not on the list of safe ones")
         return score(dataset, answer, entry)
     if not (_is_guarded or runs_in_process(generator)):
         raise PermissionError("call warm_up first: this scorer may evaluate answers")
@@ -67,17 +67,17 @@ def reasoning_gym_score(
 
 
 def is_checked(generator: str) -> bool:
-    """Whether we have read the dataset's scorer, or it is the base class's comparison with the gold answer."""
-    return generator in CHECKED_SCORERS or _compares_with_gold(generator)
+    """Return whether the dataset's scorer is on the list of safe ones, or compares the answer with the reference."""
+    return generator in CHECKED_SCORERS or _compares_with_reference(generator)
 
 
 def runs_in_process(generator: str) -> bool:
-    """Whether the scorer takes a bounded time on any text and evaluates none of it."""
-    return generator in IN_PROCESS or _compares_with_gold(generator)
+    """Return whether the scorer takes a bounded time on any text and evaluates none of it."""
+    return generator in IN_PROCESS or _compares_with_reference(generator)
 
 
 @cache
-def _compares_with_gold(generator: str) -> bool:
+def _compares_with_reference(generator: str) -> bool:
     from reasoning_gym.dataset import ProceduralDataset
     from reasoning_gym.factory import DATASETS
 
@@ -152,31 +152,31 @@ def _gym_modules() -> list[ModuleType]:
 
 
 _watched: list[tuple[Mapping[str, Any], Callable[[Mapping[str, Any]], tuple[Any, ...]]]] = []
-"""The names of a module or class, and a function that gives those of its values that `fingerprint` compares."""
-_kept: list[tuple[Any, ...]] = [()]
-"""Those values as they were after `warm_up`."""
-_ONLY_ASKS = re.compile(r"\.(coaching|bfit|logic_puzzle)\b")
-"""Modules of reasoning-gym that make questions and score nothing."""
+"""The names of a module or class, and a function that returns those of its values that `fingerprint` compares."""
+_original: list[tuple[Any, ...]] = [()]
+"""The values of `_watched` right after `warm_up`."""
+_NO_SCORERS = re.compile(r"\.(coaching|bfit|logic_puzzle)\b")
+"""Modules of reasoning-gym without scorers."""
 _counted: list[Mapping[str, Any]] = []
-"""Modules and classes that get no further names: one could hide a builtin or a function of the base class."""
+"""Modules and classes that must not get new names, which could hide a builtin or a function of the base class."""
 
 
 def _watch() -> None:
     """Note the functions of reasoning-gym, of its classes that score, of this file and of what they call by name."""
     import sympy.parsing.sympy_parser as sympy_parser
 
-    modules = [*(module for module in _gym_modules() if not _ONLY_ASKS.search(module.__name__)), _CHECKS]
+    modules = [*(module for module in _gym_modules() if not _NO_SCORERS.search(module.__name__)), _CHECKS]
     _counted[:] = [*map(vars, modules), *map(vars, _scoring_classes(modules)), globals(), vars(builtins)]
     owners = [*_counted, _CHECKS.FORMS, _CHECKS.RULES, FUNCTIONS, vars(json)]
     watched = [(owner, [name for name, value in owner.items() if _is_watched(name, value)]) for owner in owners]
     watched.append((vars(sympy_parser), ["parse_expr", "eval_expr"]))
     watched.append((vars(sys.modules["sympy"]), ["parse_expr", "sympify", "simplify", "diff"]))
     _watched[:] = [(owner, itemgetter(*names, names[0])) for owner, names in watched if names]
-    _kept[0] = tuple(chain.from_iterable([values(owner) for owner, values in _watched]))
+    _original[0] = tuple(chain.from_iterable([values(owner) for owner, values in _watched]))
 
 
 def _scoring_classes(modules: list[ModuleType]) -> list[type]:
-    """The classes of these modules but those that make configurations and curricula."""
+    """The classes of these modules, without configurations and curricula."""
     return [
         value
         for module in modules
@@ -195,12 +195,12 @@ def _is_watched(name: str, value: Any) -> bool:
 
 
 def fingerprint() -> Hashable:
-    """Whether the functions that score are those of `warm_up`, and the number of names in their modules and classes."""
+    """A value that changes if a call replaces a function that scores, or adds a name to its module or class."""
     try:
         values = chain.from_iterable([values(owner) for owner, values in _watched])
     except KeyError:  # a name was deleted
         return False, ()
-    return all(map(is_, values, _kept[0])), tuple(map(len, _counted))
+    return all(map(is_, values, _original[0])), tuple(map(len, _counted))
 
 
 FUNCTIONS = {"reasoning_gym_score": reasoning_gym_score}

@@ -1,4 +1,4 @@
-"""List of the datasets of reasoning-gym whose scorers we have read, and checks for scorers that accept wrong answers.
+"""List of the datasets of reasoning-gym with safe scorers, and checks for scorers that accept wrong answers.
 
 This file imports nothing of echorl: `worker_gym` loads it by its path. The scorers are those of version 0.1.25.
 """
@@ -24,22 +24,22 @@ self_reference sentence_reordering shortest_path simple_integration sokoban spel
 string_insertion sudoku survo time_intervals tower_of_hanoi tsumego word_ladder word_sorting zebra_puzzles
 """
 CHECKED_SCORERS = frozenset(_NAMES.split())
-"""Datasets with a scorer of their own that we have read; those with the base class's comparison need no entry."""
+"""Datasets with a scorer of their own that was read and is safe. Comparisons of the base class need no entry."""
 
 Check = Callable[[str, Mapping[str, Any]], bool]
-"""(answer, instance) -> whether the answer passes."""
+"""(answer, instance) -> True if the answer passes."""
 
 MAX_MOVES = 1_000
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 
 
 def has_form(generator: str, answer: str, instance: Mapping[str, Any]) -> bool:
-    """Whether the answer has the form that the question asks for; if not, it scores 0 and no scorer sees it."""
+    """Return whether the answer has the form that the question asks for; else it scores 0 and is not passed on."""
     return generator not in FORMS or FORMS[generator](answer, instance)
 
 
 def is_right(generator: str, answer: str, instance: Mapping[str, Any]) -> bool:
-    """Whether an answer that its scorer gave 1.0 is right by the question's rules, too."""
+    """Return whether an answer that got 1.0 from its scorer is right by the question's rules, too."""
     return generator not in RULES or RULES[generator](answer, instance)
 
 
@@ -83,82 +83,83 @@ def _uses_numbers(answer: str, numbers: list[int], target: int, *, powers: bool)
 
 
 def _is_fraction(answer: str, instance: Mapping[str, Any]) -> bool:
-    """A number that `Fraction` reads without building a power of ten of any size."""
+    """Return whether the answer is a number that `Fraction` reads without a large power of ten."""
     text = answer.replace(",", "").strip()
     return bool(re.fullmatch(r"\+?(\d{1,50}(/\d{1,50})?|(\d{0,50}\.\d{1,50}|\d{1,50}\.?)([eE][+-]?\d{1,2})?)", text))
 
 
 def _is_probability(answer: str, instance: Mapping[str, Any]) -> bool:
-    """Within the scorer's tolerance, not by a common beginning ("0" and "0.2" of "0.25").
+    """Return whether the answer is within the tolerance; the scorer also accepts "0" and "0.2" for "0.25".
 
-    The tolerance of 0.0001 is as large as some probabilities: within it, 1 % or the rounded value is right.
+    The scorer's tolerance of 0.0001 is as large as some probabilities, so an answer may also differ by at most 1 %. The
+    value rounded to four decimals is right, too.
     """
-    value, gold = Fraction(answer.replace(",", "").strip()), Fraction(instance["answer"])
-    return abs(value - gold) <= min(Fraction(1, 10_000), gold / 100) or value == round(gold, 4) > 0
+    value, reference = Fraction(answer.replace(",", "").strip()), Fraction(instance["answer"])
+    return abs(value - reference) <= min(Fraction(1, 10_000), reference / 100) or value == round(reference, 4) > 0
 
 
 def _is_complex(answer: str, instance: Mapping[str, Any]) -> bool:
-    """Digits and signs, for "nan" has no distance to any number."""
+    """Return whether the answer has digits and signs alone, since "nan" has no distance to any number."""
     return bool(re.fullmatch(r"[\d\s.+\-()eijEIJ]{1,200}", answer))
 
 
-def _says(answer: str, instance: Mapping[str, Any]) -> bool:
-    """The gold's word, for the scorer's `bool` takes any text as true."""
+def _is_reference(answer: str, instance: Mapping[str, Any]) -> bool:
+    """Return whether the answer is the reference answer, since the scorer's `bool` takes any text as true."""
     return answer.strip().strip("'\".").lower() == instance["answer"].lower()
 
 
 def _sorts(answer: str, instance: Mapping[str, Any]) -> bool:
-    """The question's numbers, for the scorer tolerates a difference of 1, and NaN."""
-    given = [float(number) for number in json.loads(answer.replace("'", '"'))]
-    return given == [float(number) for number in instance["metadata"]["sorted_numbers"]]
+    """Return whether the answer has the question's numbers, since the scorer accepts NaN and differences of 1."""
+    numbers = [float(number) for number in json.loads(answer.replace("'", '"'))]
+    return numbers == [float(number) for number in instance["metadata"]["sorted_numbers"]]
 
 
 def _lists_solutions(answer: str, instance: Mapping[str, Any]) -> bool:
-    """Where no solution is right, the empty answer; any text without a number counts as empty to the scorer."""
+    """Return whether the answer is empty where there is no solution; the scorer takes any text without numbers."""
     return instance["answer"] != "" or answer.strip() in ("", '""', "''")
 
 
 def _are_numbers(answer: str, instance: Mapping[str, Any]) -> bool:
-    """Numbers with commas between them, for the scorer passes over what is none."""
+    """Return whether the answer is numbers with commas between them, since the scorer skips other parts."""
     return all(re.fullmatch(r"\s*[+-]?[\d.]+([eE][+-]?\d+)?\s*", part) for part in answer.split(","))
 
 
 def _is_duration(answer: str, instance: Mapping[str, Any]) -> bool:
-    """Nothing behind the number of days or the time, for the scorer reads no further."""
+    """Return whether the answer ends with the number of days or the time, since the scorer ignores what follows."""
     days, clock = r"-?\d+(\s+days?)?", r"\d+:\d+(:\d+(\.\d+)?)?"
     form = days if instance["metadata"]["task_type"] == "date" else rf"({days},\s*)?{clock}"
     return bool(re.fullmatch(form, answer.strip().rstrip(".")))
 
 
 def _presses_buttons(answer: str, instance: Mapping[str, Any]) -> bool:
-    """Letters A to C in words of their own; the scorer reads them out of any word."""
+    """Return whether the letters A to C are words of their own, since the scorer finds them in any word."""
     words = re.findall(r"[^\W\d_]+", answer.upper())
     return all(set(word) <= set("ABC") or not set(word) & set("ABC") for word in words)
 
 
 def _turns_cube(answer: str, instance: Mapping[str, Any]) -> bool:
-    """No more moves than anybody needs, for a count after a move is written out."""
+    """Return whether the answer has at most `MAX_MOVES` moves, since the scorer repeats a move by its count."""
     counts = re.findall(r"\d+", answer)
     return all(len(count) <= 4 for count in counts) and sum(map(int, counts)) <= MAX_MOVES
 
 
 def _moves_cars(answer: str, instance: Mapping[str, Any]) -> bool:
-    """No more steps than the board has squares, for the scorer tries each."""
+    """Return whether each car moves fewer than 100 steps, since the scorer makes each step."""
     return not re.search(r"\d{3}", answer)
 
 
 def _moves_boxes(answer: str, instance: Mapping[str, Any]) -> bool:
-    """Boxes are moved, not the targets."""
+    """Return whether every move is the move of a box, and not of a target."""
     return all(move.startswith("move(box_") for step in json.loads(answer) for move in step.values())
 
 
 def _names_word(answer: str, instance: Mapping[str, Any]) -> bool:
-    """The word, not ten of its letters or a longer text that begins with it."""
+    """Return whether the answer is the whole word, since the scorer accepts ten of its letters, or a longer text."""
     return "".join(answer.split(" ")).strip().lower() == instance["answer"].strip().lower()
 
 
 def _has_same_length(answer: str, instance: Mapping[str, Any]) -> bool:
-    """As many words as there are, for the scorer reads no further."""
+    """Return whether the answer has the reference answer's number of words, since the scorer ignores further ones."""
     return len(answer.split()) == len(instance["answer"].split())
 
 
@@ -167,12 +168,12 @@ def _lists_words(answer: str, instance: Mapping[str, Any]) -> bool:
 
 
 def _is_grid(answer: str, instance: Mapping[str, Any]) -> bool:
-    """The grid, without further rows and cells."""
+    """Return whether the answer is the grid, without further rows and cells."""
     return bool(json.loads(answer) == json.loads(instance["answer"]))
 
 
 def _is_whole_number(answer: str, instance: Mapping[str, Any]) -> bool:
-    """The number that the scorer found is the only one, and no part of another: the 5 of -5 or 5/7, the 1 of 1,234."""
+    """Return whether the answer has one number, and the scorer read all of it: not the 5 of -5 or 5/7."""
     number = r"\b-?\d+(?:\.\d+)?\b"
     match = re.search(number, answer)
     if match is None or len(set(re.findall(number, answer))) > 1 or re.search(r"\bnot\b|\bor\b|n't\b|≠", answer):
@@ -182,7 +183,7 @@ def _is_whole_number(answer: str, instance: Mapping[str, Any]) -> bool:
 
 
 def _is_one_fraction(answer: str, instance: Mapping[str, Any]) -> bool:
-    """A fraction in LaTeX is the whole answer."""
+    """Return whether a fraction in LaTeX is the whole answer."""
     return "\\" not in answer or bool(re.fullmatch(r"[\s$]*\\d?frac\s*\{[\d\s]+\}\s*\{[\d\s]+\}[\s$.]*", answer))
 
 
@@ -194,7 +195,7 @@ FORMS: Mapping[str, Check] = {
     "rubiks_cube": _turns_cube,
     "rush_hour": _moves_cars,
 }
-"""Dataset -> the check of an answer before its scorer is asked."""
+"""Dataset -> the check of an answer before its scorer is called."""
 RULES: Mapping[str, Check] = {
     "boxnet": _moves_boxes,
     "coin_flip": _is_probability,
@@ -204,7 +205,7 @@ RULES: Mapping[str, Check] = {
     "figlet_font": _names_word,
     "fraction_simplification": _is_one_fraction,
     "game_of_life": _is_grid,
-    "game_of_life_halting": _says,
+    "game_of_life_halting": _is_reference,
     "gsm_symbolic": _is_whole_number,
     "letter_jumble": _has_same_length,
     "number_sorting": _sorts,

@@ -1,4 +1,4 @@
-"""Replacements of `eval` and of sympy's `parse_expr` that evaluate no code; this file imports nothing of echorl."""
+"""Replacements of `eval` and of sympy's `parse_expr` that evaluate no code. This file imports nothing of echorl."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FUNCTIONS: Mapping[str, int] = {
     **dict.fromkeys(("sinh", "cosh", "tanh", "coth", "asinh", "acosh", "atanh"), 1),
     **dict.fromkeys(("log", "Rational"), 2),
 }
-"""Functions of sympy that an expression may call -> most arguments. `Integral` would only repeat the question."""
+"""Function of sympy that an expression may call -> number of its arguments. `Integral` would repeat the question."""
 CONSTANTS = ("E", "I", "pi")
 
 _EXPRESSION = re.compile(r"[A-Za-z0-9_+\-*/(),.\s]*", re.ASCII)
@@ -127,11 +127,11 @@ class _Builder:
     def _number(self, node: ast.Constant) -> Any:
         import sympy
 
-        written = ast.get_source_segment(self.text, node) or ""
-        if _INTEGER.fullmatch(written):
-            return sympy.Integer(int(written))
-        if _DECIMAL.fullmatch(written):
-            return sympy.Float(written)
+        digits = ast.get_source_segment(self.text, node) or ""
+        if _INTEGER.fullmatch(digits):
+            return sympy.Integer(int(digits))
+        if _DECIMAL.fullmatch(digits):
+            return sympy.Float(digits)
         raise ValueError("a number is written with digits and a point")
 
     def _name(self, name: str) -> Any:
@@ -171,7 +171,7 @@ class _Builder:
 
 
 def _power(base: Any, exponent: Any) -> Any:
-    """The power, if neither its integers nor its expansion can be large."""
+    """The power; ValueError if its integers or its expansion may be large."""
     import sympy
 
     if exponent.is_Number:

@@ -12,16 +12,18 @@ from typing import Any
 Tree = Sequence[Any]
 
 
-def math_equal(gold: str, answer: str, gold_tree: Tree | None = None, answer_tree: Tree | None = None) -> bool:
-    """Whether math-verify finds both texts (LaTeX without delimiters) equal, and their trees show no difference.
+def math_equal(
+    reference: str, answer: str, reference_tree: Tree | None = None, answer_tree: Tree | None = None
+) -> bool:
+    """Return whether math-verify finds both texts (LaTeX without delimiters) equal and their trees do not differ.
 
-    Where a text has no tree, math-verify alone decides.
+    math-verify alone decides where a text has no tree.
     """
     from math_verify import verify
 
-    if gold_tree is not None and answer_tree is not None and differ(gold_tree, answer_tree):
+    if reference_tree is not None and answer_tree is not None and differ(reference_tree, answer_tree):
         return False
-    return verify(_boxed(gold), _parse_boxed(answer), timeout_seconds=None)
+    return verify(_boxed(reference), _parse_boxed(answer), timeout_seconds=None)
 
 
 def _parse_boxed(latex: str) -> list[Any]:
@@ -32,7 +34,7 @@ def _parse_boxed(latex: str) -> list[Any]:
 
 
 def _with_imaginary_unit(reading: Any) -> Any:
-    """The expression with the imaginary unit for the symbol i, which math-verify leaves a symbol."""
+    """The expression with the imaginary unit in place of the symbol i, which math-verify does not replace."""
     import sympy
 
     if not isinstance(reading, (sympy.Basic, sympy.MatrixBase)):
@@ -42,21 +44,21 @@ def _with_imaginary_unit(reading: Any) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _boxed(gold: str) -> list[Any]:
-    return _parse_boxed(gold)
+def _boxed(reference: str) -> list[Any]:
+    return _parse_boxed(reference)
 
 
 def latex_value(answer: str) -> float | None:
-    """The real number that the LaTeX stands for; None if math-verify reads none in it."""
+    """The real value of the LaTeX; None if math-verify reads no real number in it."""
     for reading in _parse_boxed(answer):
-        value = getattr(reading, "rhs", reading)  # of x = 5 the 5
+        value = getattr(reading, "rhs", reading)  # the 5 of x = 5
         if getattr(value, "is_number", False) and value.is_extended_real:
             return float(value.evalf())
     return None
 
 
-def differ(gold: Tree, answer: Tree) -> bool:
-    """Whether the trees certainly differ: in values, in the number of items, or in brackets."""
+def differ(reference: Tree, answer: Tree) -> bool:
+    """Return whether the trees certainly differ: in values, in the number of items, or in brackets."""
     import importlib
     import os
     import sys
@@ -65,7 +67,7 @@ def differ(gold: Tree, answer: Tree) -> bool:
     if "trees" not in sys.modules:  # this folder as a package, without what its __init__ imports
         sys.modules["trees"] = ModuleType("trees")
         sys.modules["trees"].__path__ = [os.path.dirname(os.path.abspath(__file__))]
-    return importlib.import_module("trees.tree_values").differ(gold, answer)
+    return importlib.import_module("trees.tree_values").differ(reference, answer)
 
 
 def warm_up() -> None:

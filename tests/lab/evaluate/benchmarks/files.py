@@ -40,7 +40,7 @@ ROWS: dict[str, list[dict]] = {
     ],
     "gsm8k": [{"question": "q0", "answer": "2+2=<<2+2=4>>4\n#### 1,004"}],
 }
-GOLDS = {
+REFERENCES = {
     "aime24": ["204"],
     "aime25": ["70", "588"],
     "amc": ["142.0"],
@@ -61,12 +61,12 @@ def gpqa_row(number: int) -> dict[str, str]:
     return {"Record ID": f"rec{number}", **right, **wrong, "Explanation": SECRET}
 
 
-def suite_row(source: str, question: str, gold: str) -> dict:
+def suite_row(source: str, question: str, reference_answer: str) -> dict:
     return {
         "data_source": source,
         "prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": question}],
         "ability": "math",
-        "reward_model": {"ground_truth": gold, "style": "rule"},
+        "reward_model": {"ground_truth": reference_answer, "style": "rule"},
         "extra_info": {"index": 0, "split": "default"},
     }
 

@@ -10,8 +10,8 @@ import pytest
 
 from echorl.lab.evaluate.benchmarks import BENCHMARKS, load_benchmark
 from tests.lab.evaluate.benchmarks.files import (
-    GOLDS,
     MATH,
+    REFERENCES,
     ROWS,
     SECRET,
     geometry_row,
@@ -26,7 +26,7 @@ from tests.lab.evaluate.benchmarks.files import (
 def test_the_hubs_schema(tmp_path: Path, name: str, write) -> None:
     file = write(tmp_path / ("rows" + {write_jsonl: ".jsonl", write_parquet: ".parquet"}[write]), ROWS[name])
     items = load_benchmark(name).items(str(file))
-    assert [item.gold for item in items] == GOLDS[name]
+    assert [item.reference_answer for item in items] == REFERENCES[name]
     questions = [row.get("question") or row["problem"] for row in ROWS[name]]
     assert all(q in item.prompt[-1]["content"] for q, item in zip(questions, items, strict=True))
     own = [row.get("id", row.get("unique_id", row.get("question_id"))) for row in ROWS[name]]
@@ -48,7 +48,7 @@ def test_where_a_folder_may_have_the_rows(tmp_path: Path, place: str) -> None:
     file = tmp_path / place.format("math500")
     (write_parquet if file.suffix == ".parquet" else write_jsonl)(file, ROWS["math500"])
     write_jsonl(tmp_path / "test.jsonl", [{"problem": "another benchmark's", "answer": "5"}])
-    assert load_benchmark("math500").items(str(tmp_path))[0].gold == "2"
+    assert load_benchmark("math500").items(str(tmp_path))[0].reference_answer == "2"
 
 
 @pytest.mark.parametrize(
@@ -65,21 +65,21 @@ def test_the_hubs_repositories_as_downloaded(tmp_path: Path, name: str, place: s
     write_parquet(tmp_path / place, ROWS[name])
     of_many, alone = tmp_path, tmp_path / place.partition("/")[0]
     for folder in (of_many, alone):
-        assert [item.gold for item in load_benchmark(name).items(str(folder))] == GOLDS[name]
+        assert [item.reference_answer for item in load_benchmark(name).items(str(folder))] == REFERENCES[name]
 
 
 def test_shards_in_order(tmp_path: Path) -> None:
     for shard in (1, 0):
         rows = [{"question": f"q{shard}", "answer": str(shard)}]
         write_parquet(tmp_path / f"minerva/test-0000{shard}-of-00002.parquet", rows)
-    assert [item.gold for item in load_benchmark("minerva").items(str(tmp_path))] == ["0", "1"]
+    assert [item.reference_answer for item in load_benchmark("minerva").items(str(tmp_path))] == ["0", "1"]
 
 
 def test_one_file_of_several_benchmarks_that_repeats_each_item(tmp_path: Path) -> None:
     rows = [suite_row("aime", "p0", "204"), suite_row("math", "p1", "3"), suite_row("aime", "p2", "5")] * 4
     file = write_parquet(tmp_path / "math_suite.parquet", rows)
     items = load_benchmark("aime24").items(str(tmp_path))
-    assert [(item.prompt[1]["content"], item.gold) for item in items] == [("p0", "204"), ("p2", "5")]
+    assert [(item.prompt[1]["content"], item.reference_answer) for item in items] == [("p0", "204"), ("p2", "5")]
     assert len({item.id for item in items}) == 2
     write_parquet(file, rows[::-1])
     assert {item.id for item in load_benchmark("aime24").items(str(file))} == {item.id for item in items}
@@ -93,7 +93,7 @@ def test_numbered_choices_get_letters_in_both_schemas(tmp_path: Path) -> None:
     hub = load_benchmark("arc_challenge").items(str(write_jsonl(tmp_path / "b.jsonl", ROWS["arc_challenge"])))[0]
     assert luffy.prompt == hub.prompt
     assert luffy.prompt[1]["content"] == "Which?\n\nA) x\nB) y\nC) z\n"
-    assert luffy.gold == hub.gold == "C"
+    assert luffy.reference_answer == hub.reference_answer == "C"
 
 
 def test_geometry_of_the_hub(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_geometry_of_the_hub(tmp_path: Path) -> None:
         geometry_row(4, "65"),
     ]
     items = load_benchmark("geometry3k").items(str(write_parquet(tmp_path / "geometry3k.parquet", rows)))
-    values = [json.loads(item.gold)["value"] for item in items]
+    values = [json.loads(item.reference_answer)["value"] for item in items]
     assert values == [65.0, pytest.approx(8**0.5), 65.0]
     assert [item.images[0].getpixel((0, 0))[0] for item in items] == [1, 2, 4]
     assert len({item.id for item in items}) == 3
@@ -148,9 +148,9 @@ def test_rows_that_do_not_fit(tmp_path: Path, name: str, rows: list[dict], messa
     [
         ("rows.jsonl", b'{"problem": "p"}\n{"problem', r"rows\.jsonl, line 2: not a JSON object"),
         ("rows.jsonl", b"\xff\n", r"rows\.jsonl, line 1: not a JSON object in UTF-8"),
-        ("rows.parquet", b"PAR", r"rows\.parquet is not a Parquet file"),
-        ("rows.csv", b"a,b\n\xff", r"rows\.csv is not a CSV file in UTF-8"),
-        ("rows.txt", b"x", r"rows\.txt: unknown kind of file; give one that ends in \.parquet or \.jsonl or \.csv"),
+        ("rows.parquet", b"PAR", r"rows\.parquet is no Parquet file"),
+        ("rows.csv", b"a,b\n\xff", r"rows\.csv is no CSV file in UTF-8"),
+        ("rows.txt", b"x", r"rows\.txt has an unknown suffix; give a file that ends in \.parquet or \.jsonl or \.csv"),
     ],
 )
 def test_files_that_cannot_be_read(tmp_path: Path, file: str, content: bytes, message: str) -> None:
@@ -166,7 +166,7 @@ def test_nothing_there(tmp_path: Path) -> None:
         load_benchmark("math500").items(str(tmp_path / "nowhere"))
     write_jsonl(tmp_path / "test.jsonl", [MATH])
     with pytest.raises(
-        ValueError, match=r"has no rows of .*; put them there as math500 or math_suite or MATH-500/test"
+        ValueError, match=r"has no rows of .*; store them there as math500 or math_suite or MATH-500/test"
     ):
         load_benchmark("math500").items(str(tmp_path))
 
@@ -176,7 +176,7 @@ def test_a_csv_file(tmp_path: Path) -> None:
         writer = csv.DictWriter(file, MATH)
         writer.writeheader()
         writer.writerow(MATH)
-    assert load_benchmark("math500").items(str(tmp_path))[0].gold == "2"
+    assert load_benchmark("math500").items(str(tmp_path))[0].reference_answer == "2"
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ def test_the_tasks_own_verifier_grades_its_rows(name: str) -> None:
     rows = benchmark.task.dataset(benchmark.split)
     assert [item.prompt for item in items] == rows["prompt"][:20]
     texts = [text_with_the_answer(row) for row in rows.select(range(20))]
-    golds = [item.gold for item in items]
+    reference_answers = [item.reference_answer for item in items]
     grader = benchmark.get_grader()
-    assert [verdict.score for verdict in grader.grade(texts, golds)] == [1.0] * 20
-    assert [verdict.score for verdict in grader.grade(["#### none"] * 20, golds)] == [0.0] * 20
+    assert [verdict.score for verdict in grader.grade(texts, reference_answers)] == [1.0] * 20
+    assert [verdict.score for verdict in grader.grade(["#### none"] * 20, reference_answers)] == [0.0] * 20
     assert grader.grade([], []) == []
 
 
@@ -58,8 +58,11 @@ def test_a_task_with_data(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "rows.jsonl", [{"question": "2+2?", "answer": "#### 4"}])
     benchmark = load_benchmark("gsm8k:test")
     [item] = benchmark.items(str(file))
-    assert [v.score for v in benchmark.get_grader().grade(["#### 4", "#### 5"], [item.gold] * 2)] == [1.0, 0.0]
-    with pytest.raises(ValueError, match=r"the task of 'quickstart' makes its rows up; leave out the data rows"):
+    assert [v.score for v in benchmark.get_grader().grade(["#### 4", "#### 5"], [item.reference_answer] * 2)] == [
+        1.0,
+        0.0,
+    ]
+    with pytest.raises(ValueError, match=r"the task of 'quickstart' generates its rows; omit the data rows"):
         load_benchmark("quickstart").items("rows.jsonl")
 
 
@@ -71,4 +74,7 @@ def test_a_task_with_images(tmp_path: Path) -> None:
     assert items[1].images[0].getpixel((0, 0)) == (2, 0, 0)
     assert len({item.id for item in items}) == 2
     grader = benchmark.get_grader()
-    assert [v.score for v in grader.grade(["\\boxed{65}", "\\boxed{B}"], [i.gold for i in items])] == [1.0, 0.0]
+    assert [v.score for v in grader.grade(["\\boxed{65}", "\\boxed{B}"], [i.reference_answer for i in items])] == [
+        1.0,
+        0.0,
+    ]

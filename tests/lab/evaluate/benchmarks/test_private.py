@@ -23,16 +23,16 @@ def write_csv(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-def test_the_gold_letter_follows_its_choice(tmp_path: Path) -> None:
+def test_the_reference_answer_letter_follows_its_choice(tmp_path: Path) -> None:
     items = GPQA.items(str(write_csv(tmp_path / "gpqa/gpqa_diamond.csv", [gpqa_row(i) for i in range(60)])))
     for number, item in enumerate(items):
         lines = item.prompt[1]["content"].splitlines()
         assert lines[0] == f"{SECRET} question {number}?"
         choices = dict(line.split(") ", 1) for line in lines[2:])
         assert set(choices) == set("ABCD")
-        assert choices[item.gold] == f"{SECRET} right {number}"
+        assert choices[item.reference_answer] == f"{SECRET} right {number}"
         assert len(set(choices.values())) == 4
-    counts = [sum(item.gold == letter for item in items) for letter in "ABCD"]
+    counts = [sum(item.reference_answer == letter for item in items) for letter in "ABCD"]
     assert min(counts) >= 5
 
 

@@ -35,7 +35,7 @@ def items_of(name: str, data: Path) -> list[Item]:
 def test_a_folder_with_all_files(shared_data: Path, name: str) -> None:
     items = items_of(name, shared_data / "benchmarks")
     assert len(items) == len({item.id for item in items}) == COUNTS[name]
-    assert all(item.prompt[-1]["role"] == "user" and item.gold for item in items)
+    assert all(item.prompt[-1]["role"] == "user" and item.reference_answer for item in items)
 
 
 def test_gsm8k(shared_data: Path) -> None:
@@ -65,8 +65,8 @@ def test_prompts_are_those_of_the_papers_evaluation(shared_data: Path, name: str
 def test_math500_is_the_same_in_both_files(shared_data: Path) -> None:
     own = items_of("math500", shared_data / "benchmarks")
     suite = load_benchmark("math500").items(str(shared_data / "benchmarks/math_suite.parquet"))
-    strip = {(item.prompt[1]["content"].strip(), item.gold) for item in own}
-    assert strip == {(item.prompt[1]["content"].strip(), item.gold) for item in suite}
+    strip = {(item.prompt[1]["content"].strip(), item.reference_answer) for item in own}
+    assert strip == {(item.prompt[1]["content"].strip(), item.reference_answer) for item in suite}
     assert own[0].id.startswith("test/")
 
 
@@ -76,8 +76,11 @@ def test_mmlu_pro_trusts_the_letter(shared_data: Path) -> None:
     assert len(wrong) == 1
     items = {item.id: item for item in items_of("mmlu_pro", shared_data / "benchmarks")}
     item = items[str(wrong[0]["question_id"])]
-    assert item.gold == wrong[0]["answer"]
-    assert f"\n{item.gold}) {wrong[0]['options']['ABCDEFGHIJ'.index(item.gold)]}\n" in item.prompt[1]["content"]
+    assert item.reference_answer == wrong[0]["answer"]
+    assert (
+        f"\n{item.reference_answer}) {wrong[0]['options']['ABCDEFGHIJ'.index(item.reference_answer)]}\n"
+        in item.prompt[1]["content"]
+    )
 
 
 def test_questions_and_endings(shared_data: Path) -> None:
@@ -100,14 +103,22 @@ def test_geometry_problems_without_a_value_are_left_out(shared_data: Path) -> No
 
 
 @pytest.mark.parametrize("name", [*COUNTS, "gsm8k"])
-def test_every_tenth_gold_passes_its_grader(shared_data: Path, name: str) -> None:
+def test_every_tenth_reference_answer_passes_its_grader(shared_data: Path, name: str) -> None:
     pytest.importorskip("math_verify")
     benchmark = load_benchmark(name)
     items = items_of(name, shared_data if name == "gsm8k" else shared_data / "benchmarks")
-    golds = [item.gold for item in items[:: max(1, min(10, len(items) // 30))]]
-    answers = [json.loads(gold)["value"] for gold in golds] if name == "geometry3k" else golds
+    reference_answers = [item.reference_answer for item in items[:: max(1, min(10, len(items) // 30))]]
+    answers = (
+        [json.loads(reference_answer)["value"] for reference_answer in reference_answers]
+        if name == "geometry3k"
+        else reference_answers
+    )
     texts = [f"<think>\nhm\n</think>\nso \\boxed{{{answer}}}." for answer in answers]
-    verdicts = benchmark.get_grader().grade(texts, golds)
-    assert [(gold, v.reason) for gold, v in zip(golds, verdicts, strict=True) if v.score != 1.0] == []
-    turned = benchmark.get_grader().grade(texts[1:] + texts[:1], golds)
-    assert sum(verdict.score for verdict in turned) < len(golds) / 2
+    verdicts = benchmark.get_grader().grade(texts, reference_answers)
+    assert [
+        (reference_answer, v.reason)
+        for reference_answer, v in zip(reference_answers, verdicts, strict=True)
+        if v.score != 1.0
+    ] == []
+    turned = benchmark.get_grader().grade(texts[1:] + texts[:1], reference_answers)
+    assert sum(verdict.score for verdict in turned) < len(reference_answers) / 2

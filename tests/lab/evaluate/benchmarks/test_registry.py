@@ -73,9 +73,9 @@ def test_the_task_of_a_recipe(tmp_path: Path) -> None:
         ("a: [", r"^recipe \S+mine.yaml cannot be read: while parsing"),
         (
             "learning_rate: 1.0",
-            r"^recipe \S+mine.yaml names no task: give a recipe of `echorl train` with ",
+            r"^recipe \S+mine.yaml names no task; give a recipe of `echorl train` with ",
         ),
-        ("task: nonsense", r"^recipe \S+mine.yaml: unknown task 'nonsense'$"),
+        ("task: nonsense", r"^recipe \S+mine.yaml: unknown task 'nonsense'; choose one of"),
     ],
 )
 def test_a_recipe_without_a_task(tmp_path: Path, text: str | None, message: str) -> None:
@@ -119,7 +119,7 @@ def test_what_is_asked_of_the_hub(monkeypatch) -> None:
         return [{"question": "q", "answer": "#### 4"}]
 
     monkeypatch.setattr(rows, "hub_rows", load)
-    assert [item.gold for item in load_benchmark("gsm8k").items()] == ["4"]
+    assert [item.reference_answer for item in load_benchmark("gsm8k").items()] == ["4"]
     assert asked == [("openai/gsm8k", "main", "test")]
 
 

@@ -1,4 +1,4 @@
-"""Benchmarks: `BENCHMARKS` is the registry, `load_benchmark(name)` also makes one of any task.
+"""Benchmarks: `BENCHMARKS` is the registry; `load_benchmark(name)` also makes a benchmark from any task.
 
 >>> load_benchmark("math500").grader
 'math'

@@ -1,4 +1,4 @@
-"""What a benchmark and its items are. No repr and no message shows what an item says."""
+"""Benchmarks and their items. No repr and no message shows the content of an item."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One question.
+    """A question with its reference answer.
 
     Attributes:
-        id: unique in its benchmark, and the same whatever the order of the rows.
-        prompt: chat messages; one string where a task asks for prompts without a chat template.
-        gold: what the grader compares with.
-        images: PIL images; they come before the text of the user message.
+        id: unique in its benchmark, and independent of the order of the rows.
+        prompt: chat messages, or a string where the task makes prompts without a chat template.
+        reference answer: the right answer as the grader takes it.
+        images: PIL images, which stand before the text of the user message.
     """
 
     id: str
     prompt: str | list[Message] = field(repr=False)
-    gold: str = field(repr=False)
+    reference_answer: str = field(repr=False)
     images: tuple[Image, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark(ABC):
-    """A set of questions and how their answers are graded.
+    """A set of questions and the grader of their answers.
 
     Attributes:
-        name: the key that the command line takes.
-        title: for tables.
-        grader: name of a grader in `echorl.tasks.verify.GRADERS`; of a task's benchmark, of its own verifier.
-        samples: completions an item, as in the paper.
-        distribution: the paper's average that it counts in; "other": none.
-        source, licence: where the questions come from, and on what terms.
-        private: its items must not be published in plain text: never print, log or store one.
+        name: the name on the command line.
+        title: the name in tables.
+        grader: name of a grader in `echorl.tasks.verify.GRADERS`; for a task's benchmark the name of the task.
+        samples: number of completions of each item, as in the paper.
+        distribution: the average of the paper in which it counts; "other" for none.
+        source, licence: origin of the questions, and their terms of use.
+        private: True if items must not be published in plain text, so that none is printed, logged or stored.
         template, system: the user message, with `{question}` in it, and the system message ("": none).
     """
 
@@ -65,10 +65,10 @@ class Benchmark(ABC):
 
     @abstractmethod
     def items(self, data: str | None = None) -> list[Item]:
-        """All items, from the hub or from `data`, a file or a folder; ValueError names what is missing and the fix."""
+        """All items from the hub, or from `data`, a file or a folder; ValueError if something is missing there."""
 
     def get_grader(self) -> Grader | TaskGrader:
-        """What grades completions against the items' golds."""
+        """The grader of completions against the items' reference answers."""
         from echorl.tasks.verify import GRADERS
 
         return GRADERS[self.grader]
@@ -78,7 +78,7 @@ class Benchmark(ABC):
         images = tuple(_open(image) for image in entry.images)
         system = [{"role": "system", "content": self.system}] if self.system else []
         prompt = [*system, {"role": "user", "content": text}]
-        return Item(id=entry.id or entry.digest, prompt=prompt, gold=entry.gold, images=images)
+        return Item(id=entry.id or entry.digest, prompt=prompt, reference_answer=entry.reference_answer, images=images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,25 +86,26 @@ class DataBenchmark(Benchmark):
     """A benchmark whose items are rows of a data set, on the hub or in local files.
 
     Attributes:
-        location: where the rows are.
-        layouts: the schemas that they may have; the first one whose columns are all there is used.
+        location: location of the rows.
+        layouts: possible schemas of the rows; the first one whose columns all exist is used.
     """
 
     location: Location
     layouts: tuple[Layout, ...]
 
     def items(self, data: str | None = None) -> list[Item]:
-        """All items in the data's order; the same question with the same gold and id is one item.
+        """All items in the order of the data; equal rows are one item.
 
         Raises:
-            ValueError: a file, a column or a value is missing, or two items have one id; names the place, and the fix.
+            ValueError: a file, a column or a value is missing, or two items have the same id; the message names the
+                place and the fix.
         """
         place = data or self.location.hub_id
         rows = self.location.rows(data)
         layout = self.layouts[check_columns(rows[0], [layout.columns for layout in self.layouts], place)]
         entries = list(_distinct(_entries(rows, layout, place), place))
         if not entries:
-            raise ValueError(f"{place} has no rows of {self.name} (data_source {layout.wanted}); give another file")
+            raise ValueError(f"{place} has no rows of {self.name} (data_source {layout.source}); give another file")
         return [self._item(entry) for entry in entries]
 
 
@@ -113,22 +114,24 @@ def _entries(rows: Sequence[Row], layout: Layout, place: str) -> Iterable[Entry]
         try:
             entry = layout.read(row)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-            entry = Entry(question="", gold="")
+            entry = Entry(question="", reference_answer="")
         if entry is not None:
-            if not (isinstance(entry.question, str) and entry.question.strip() and entry.gold.strip()):
+            if not (isinstance(entry.question, str) and entry.question.strip() and entry.reference_answer.strip()):
                 columns = ", ".join(layout.columns)
-                raise ValueError(f"{place}, row {number}: no question or no answer can be read from ({columns})")
+                raise ValueError(
+                    f"{place}, row {number}: no question or no answer in the columns ({columns}); correct the row"
+                )
             yield entry
 
 
 def _distinct(entries: Iterable[Entry], place: str) -> Iterable[Entry]:
-    seen: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for entry in entries:
         key, digest = entry.id or entry.digest, entry.digest
-        if seen.get(key, digest) != digest:
+        if digests.get(key, digest) != digest:
             raise ValueError(f"{place}: two different rows have the id {key!r}; give each its own")
-        if key not in seen:
-            seen[key] = digest
+        if key not in digests:
+            digests[key] = digest
             yield entry
 
 

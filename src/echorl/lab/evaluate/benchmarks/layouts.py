@@ -1,4 +1,4 @@
-"""The schemas that benchmark files come in: which columns they have, and how a row is read."""
+"""Schemas of benchmark files: the columns of each, and the function that reads its rows."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _NUMBERED = re.compile(r"^([1-9])\) ", re.MULTILINE)
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What a row says: the question as the prompt shows it, the gold answer, encoded images, its own id if any."""
+    """Content of a row: the question as the prompt shows it, the reference answer, encoded images, its id if any."""
 
     question: str = field(repr=False)
-    gold: str = field(repr=False)
+    reference_answer: str = field(repr=False)
     id: str | None = None
     images: tuple[bytes, ...] = field(default=(), repr=False)
 
     @cached_property
     def digest(self) -> str:
-        """A hash of all but the id."""
-        return short_hash(self.question, self.gold, *self.images)
+        """Hash of all fields except the id."""
+        return short_hash(self.question, self.reference_answer, *self.images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,18 +38,19 @@ class Layout:
     """A schema.
 
     Attributes:
-        columns: those that tell it from others; all are needed.
-        read: a row's entry; None leaves it out: it is another benchmark's, or cannot be graded. Raises on other values.
-        wanted: the `data_source` that it takes rows of; "": all rows.
+        columns: the columns that identify the schema; all are needed.
+        read: returns a row's entry, or None for a row of another benchmark or without an answer that can be graded. It
+            raises an error for a row with wrong values.
+        source: the `data_source` of its rows; "" for all rows.
     """
 
     columns: tuple[str, ...]
     read: Callable[[Row], Entry | None]
-    wanted: str = ""
+    source: str = ""
 
 
 def short_hash(*parts: str | bytes) -> str:
-    """12 hexadecimal digits that depend on the parts alone.
+    """Hash of the parts, in 12 hexadecimal digits.
 
     >>> short_hash("a", "b") == short_hash("ab")
     False
@@ -61,93 +62,105 @@ def short_hash(*parts: str | bytes) -> str:
     return digest.hexdigest()[:12]
 
 
-def columns(question: str, gold: str, id: str | None = None) -> Layout:
-    """One column for the question, one for the gold answer, and maybe one for the id."""
+def columns(question: str, reference_answer: str, id: str | None = None) -> Layout:
+    """Layout of a column for the question, one for the reference answer, and one for the id if there are ids."""
 
     def read(row: Row) -> Entry:
-        return Entry(question=row[question], gold=str(row[gold]), id=_own_id(row, id))
+        return Entry(question=row[question], reference_answer=str(row[reference_answer]), id=_row_id(row, id))
 
-    return Layout(columns=(question, gold), read=read)
+    return Layout(columns=(question, reference_answer), read=read)
 
 
 def suite(source: str) -> Layout:
-    """LUFFY's evaluation files (verl's schema): rows of several benchmarks, told apart by `data_source`."""
+    """Layout of LUFFY's evaluation files (verl's schema): rows of several benchmarks, each with its `data_source`."""
 
     def read(row: Row) -> Entry | None:
         if row["data_source"] != source:
             return None
-        question, gold = row["prompt"][-1]["content"], row["reward_model"]["ground_truth"]
-        return Entry(question=question, gold=gold)
+        question, reference_answer = row["prompt"][-1]["content"], row["reward_model"]["ground_truth"]
+        return Entry(question=question, reference_answer=reference_answer)
 
-    return Layout(columns=("data_source", "prompt", "reward_model"), read=read, wanted=source)
+    return Layout(columns=("data_source", "prompt", "reward_model"), read=read, source=source)
 
 
 def choice_suite(source: str) -> Layout:
-    """As `suite`, for multiple choice: the few questions whose choices are numbered get letters, as has the gold."""
+    """Layout of `suite` for multiple choice. Letters replace the numbers of the few choices that are numbered."""
     plain = suite(source)
 
     def read(row: Row) -> Entry | None:
         entry = plain.read(row)
-        if entry is None or not entry.gold.isdigit():
+        if entry is None or not entry.reference_answer.isdigit():
             return entry
-        question = _NUMBERED.sub(lambda found: f"{LETTERS[int(found[1]) - 1]}) ", entry.question)
-        return Entry(question=question, gold=LETTERS[int(entry.gold) - 1])
+        question = _NUMBERED.sub(lambda match: f"{LETTERS[int(match[1]) - 1]}) ", entry.question)
+        return Entry(question=question, reference_answer=LETTERS[int(entry.reference_answer) - 1])
 
-    return Layout(columns=plain.columns, read=read, wanted=source)
+    return Layout(columns=plain.columns, read=read, source=source)
 
 
 def with_choices(question: str, choices: Sequence[str]) -> str:
-    r"""The question and its choices, a letter and a line each, as LUFFY's files have them.
+    r"""The question and its choices, each with a letter on a line of its own, as in LUFFY's files.
 
     >>> with_choices("Which?", ["x", "y"])
     'Which?\n\nA) x\nB) y\n'
     """
     if not question.strip():
-        raise ValueError("there is no question to put before the choices")
+        raise ValueError("the question is empty; give one to put before the choices")
     lines = [f"{letter}) {choice}\n" for letter, choice in zip(LETTERS[: len(choices)], choices, strict=True)]
     return f"{question}\n\n{''.join(lines)}"
 
 
 def _read_arc(row: Row) -> Entry:
-    """`answerKey` is one of the labels, which are numbers in a few rows."""
-    gold = LETTERS[list(row["choices"]["label"]).index(row["answerKey"])]
-    return Entry(question=with_choices(row["question"], row["choices"]["text"]), gold=gold, id=_own_id(row, "id"))
+    """Entry of a row, whose `answerKey` is one of its labels; a few rows have numbers as labels."""
+    reference_answer = LETTERS[list(row["choices"]["label"]).index(row["answerKey"])]
+    return Entry(
+        question=with_choices(row["question"], row["choices"]["text"]),
+        reference_answer=reference_answer,
+        id=_row_id(row, "id"),
+    )
 
 
 def _read_mmlu_pro(row: Row) -> Entry:
-    """`answer` is right where it and `answer_index` disagree."""
-    gold = row["answer"] if row["answer"] in LETTERS[: len(row["options"])] else ""
-    return Entry(question=with_choices(row["question"], row["options"]), gold=gold, id=_own_id(row, "question_id"))
+    """Entry of a row; its `answer` is right where `answer_index` is another one."""
+    reference_answer = row["answer"] if row["answer"] in LETTERS[: len(row["options"])] else ""
+    return Entry(
+        question=with_choices(row["question"], row["options"]),
+        reference_answer=reference_answer,
+        id=_row_id(row, "question_id"),
+    )
 
 
 def _read_gpqa(row: Row) -> Entry:
-    """The choices in an order that a hash of the question and the choices determines."""
+    """Entry of a row, with the choices in an order that a hash of the question and the choices determines."""
     question, right = row["Question"].strip(), row["Correct Answer"].strip()
     choices = [right, *(row[name].strip() for name in GPQA_WRONG)]
     order = random.Random(short_hash(question, *choices)).sample(range(4), 4)
     text = with_choices(question, [choices[i] for i in order]) if all(choices) else ""
-    return Entry(question=text, gold=LETTERS[order.index(0)], id=_own_id(row, "Record ID"))
+    return Entry(question=text, reference_answer=LETTERS[order.index(0)], id=_row_id(row, "Record ID"))
 
 
 def _read_olympiad(row: Row) -> Entry:
     question = "\n\n".join(filter(None, [row.get("context"), row["question"]]))
-    return Entry(question=question, gold=", ".join(row["final_answer"]), id=_own_id(row, "id"))
+    return Entry(question=question, reference_answer=", ".join(row["final_answer"]), id=_row_id(row, "id"))
 
 
 def _read_gsm8k(row: Row) -> Entry:
-    return Entry(question=row["question"], gold=final_answer(row["answer"]) if "####" in row["answer"] else "")
+    return Entry(
+        question=row["question"], reference_answer=final_answer(row["answer"]) if "####" in row["answer"] else ""
+    )
 
 
 def _read_geometry(row: Row) -> Entry | None:
     problem = read_problem(row)
     if problem is None:
         return None
-    return Entry(question=problem.question, gold=problem.gold, id=problem.id, images=problem.images)
+    return Entry(
+        question=problem.question, reference_answer=problem.reference_answer, id=problem.id, images=problem.images
+    )
 
 
-def _own_id(row: Row, column: str | None) -> str | None:
-    found = None if column is None else row.get(column)
-    return None if found is None or str(found) == "" else str(found)
+def _row_id(row: Row, column: str | None) -> str | None:
+    value = None if column is None else row.get(column)
+    return None if value is None or str(value) == "" else str(value)
 
 
 ARC = Layout(columns=("question", "choices", "answerKey"), read=_read_arc)

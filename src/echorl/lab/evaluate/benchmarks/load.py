@@ -1,4 +1,4 @@
-"""A benchmark by its name."""
+"""Lookup of a benchmark by its name."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from echorl.tasks.reasoning_gym import generators
 
 
 def load_benchmark(name: str) -> Benchmark:
-    """The benchmark of that name in `BENCHMARKS`; else a task's as "TASK" (its split "test") or "TASK:SPLIT".
+    """The benchmark of this name in `BENCHMARKS`, or that of a task: "TASK" (its split "test") or "TASK:SPLIT".
 
-    A task is "quickstart", one of `echorl.tasks.TASKS` with its default options, a dataset of reasoning-gym, or that
-    of a training recipe with its `task_options`, as "FILE.yaml" or "FILE.yaml:SPLIT" (rows as the task draws them with
-    seed 0; the file is a part of the benchmark's name).
+    TASK is "quickstart", a name in `echorl.tasks.TASKS` (with default options), a dataset of reasoning-gym, or the path
+    of a training recipe, "FILE.yaml", whose task and `task_options` are used. The task draws its rows with seed 0.
 
     Raises:
-        ValueError: no such benchmark (close names are suggested) or split, or a recipe without a task.
+        ValueError: an unknown benchmark (the message suggests close names) or split, or a recipe without a task.
 
     >>> load_benchmark("aime24").samples, load_benchmark("word_problems:harder").split
     (32, 'harder')
@@ -39,29 +38,28 @@ def load_benchmark(name: str) -> Benchmark:
     task = load_task(**options)
     split = split or "test"
     if split not in task.splits:
-        raise ValueError(
-            f"benchmark {name!r}: no split {split!r}; give one of {', '.join(f'{kind}:{s}' for s in task.splits)}"
-        )
+        names = ", ".join(f"{kind}:{name}" for name in task.splits)
+        raise ValueError(f"benchmark {name!r}: there is no split {split!r}; give one of {names}")
     return TaskBenchmark(name=name, title=name, grader=options["name"], source="made by echorl", task=task, split=split)
 
 
 def _options_in(recipe: Path) -> Mapping[str, Any]:
-    """Options of `load_task` for the task of a recipe of `echorl train`."""
+    """Options of `load_task` for the task in a recipe of `echorl train`."""
     try:
-        found = parse_yaml(recipe.read_bytes())
+        settings = parse_yaml(recipe.read_bytes())
     except (OSError, ValueError) as error:
         raise ValueError(f"recipe {recipe} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("task"), str):
-        raise ValueError(f"recipe {recipe} names no task: give a recipe of `echorl train` with `task: NAME`")
-    own = _task_options(found["task"])
-    if own is None:
-        raise ValueError(f"recipe {recipe}: unknown task {found['task']!r}")
-    options = found.get("task_options") or {}
-    return {**own, **(json.loads(options) if isinstance(options, str) else options)}
+    if not isinstance(settings, dict) or not isinstance(settings.get("task"), str):
+        raise ValueError(f"recipe {recipe} names no task; give a recipe of `echorl train` with `task: NAME`")
+    defaults = _task_options(settings["task"])
+    if defaults is None:
+        raise ValueError(f"recipe {recipe}: unknown task {settings['task']!r}{_suggest(settings['task'])}")
+    options = settings.get("task_options") or {}
+    return {**defaults, **(json.loads(options) if isinstance(options, str) else options)}
 
 
 def _task_options(kind: str) -> Mapping[str, Any] | None:
-    """Options of `load_task` for a task's name; None: there is none."""
+    """Options of `load_task` for a task's name; None if there is no such task."""
     if kind == "quickstart":
         return QUICKSTART
     if kind in TASKS:
@@ -70,12 +68,12 @@ def _task_options(kind: str) -> Mapping[str, Any] | None:
 
 
 def _suggest(kind: str) -> str:
-    """What else there is: close names of any kind, and the registry."""
+    """End of an error message: close names of any kind, and the possible names."""
     names = [*BENCHMARKS, "quickstart", *TASKS, *generators()]
     close = difflib.get_close_matches(kind.lower().replace("-", "_"), names, n=3)
-    meant = f" (did you mean {' or '.join(close)}?)" if close else ""
+    question = f" (did you mean {' or '.join(close)}?)" if close else ""
     return (
-        f"{meant}; choose one of {', '.join(BENCHMARKS)}, or a task as TASK or TASK:SPLIT: "
+        f"{question}; choose one of {', '.join(BENCHMARKS)}, or a task as TASK or TASK:SPLIT: "
         f"quickstart, {', '.join(TASKS)}, any dataset of reasoning-gym, or "
-        "that of a training recipe as FILE.yaml:SPLIT"
+        "the task of a training recipe as FILE.yaml:SPLIT"
     )

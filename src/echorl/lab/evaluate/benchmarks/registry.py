@@ -1,4 +1,4 @@
-"""The paper's ten benchmarks, and GSM8K beside them."""
+"""The ten benchmarks of the paper, and GSM8K."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from echorl.tasks.openr1_math import SYSTEM
 from echorl.tasks.rows import Location
 
 SUITE = "math_suite"
-"""LUFFY's file of six benchmarks, in local folders."""
+"""Name of LUFFY's file of six benchmarks in a local folder."""
 
 AIME24 = DataBenchmark(
     name="aime24",

@@ -20,7 +20,7 @@ ACCENTS = frozenset("dot ddot hat bar vec tilde overline widehat widetilde overr
 
 
 class Commands(Cursor, ABC):
-    """The part of the parser that reads such values; `parser` has the methods for what stands inside them."""
+    """Part of the parser that reads such values; `parser` has the methods that read their contents."""
 
     @abstractmethod
     def items(self) -> list[Tree]:
@@ -53,7 +53,7 @@ class Commands(Cursor, ABC):
         self.next += 1
         digits = "".join(token.text for token in self.raw_argument())
         if not digits.isdigit() or "e" in number.lower():
-            raise Unreadable("a line over what is no digit")
+            raise Unreadable("a line over something other than a digit")
         decimals = len(number.partition(".")[2])
         whole = int((number.replace(".", "") + digits) or 0) - int(number.replace(".", "") or 0)
         return ("/", ("num", str(whole)), ("num", str((10 ** len(digits) - 1) * 10**decimals)))
@@ -140,9 +140,9 @@ class Commands(Cursor, ABC):
         """Return whether a power or a subscript stands behind the next group."""
         start = self.next
         self.raw_argument()
-        found = self.peek() in ("^", "_")
+        has_power = self.peek() in ("^", "_")
         self.next = start
-        return found
+        return has_power
 
     def symbol(self, name: str) -> Tree:
         """A letter as a symbol; `I(0)` is one symbol, the value of I at 0."""

@@ -40,15 +40,15 @@ class Cursor:
         return self.tokens[self.next - 1]
 
     def skip(self, text: str) -> bool:
-        """Read the next token if it has this text, and return whether it had."""
-        found = self.peek() == text
-        self.next += found
-        return found
+        """Read the next token if it has this text; return whether it was read."""
+        matches = self.peek() == text
+        self.next += matches
+        return matches
 
     def expect(self, *texts: str) -> str:
-        """Read the next token and return its text, which must be one of these; Unreadable if it is another."""
+        """Read the next token and return its text; Unreadable if it is none of these texts."""
         if self.peek() not in texts:
-            raise Unreadable(f"{self.peek()!r} where {texts[0]!r} belongs")
+            raise Unreadable(f"{self.peek()!r} in place of {texts[0]!r}")
         return self.take().text
 
     def raw_argument(self) -> list[Token]:
@@ -64,8 +64,8 @@ class Cursor:
     def primes(self) -> str:
         """Read the primes that come next, alone or in braces; "" if there are none."""
         braced = self.skip("{")
-        found = ""
+        primes = ""
         while self.peek() in ("'", "prime"):
             self.next += 1
-            found += "'"
-        return found if not braced or self.skip("}") else ""
+            primes += "'"
+        return primes if not braced or self.skip("}") else ""

@@ -19,16 +19,16 @@ from echorl.tasks.verify.latex.tokens import Token, tokenize
 
 MAX_NESTING = 40
 MAX_DEPTH = 100
-"""Of a tree: 1/2/2/2/2 has no brackets, but a tree that grows with its length. Each reader of trees recurses."""
+"""Levels of a tree, since its readers recurse. 1/2/2/2/2 has no brackets, but a tree as deep as it is long."""
 NO_FACTORS = frozenset("cup cap setminus pm rfloor rceil rset rangle over choose".split())
 RELATIONS = frozenset(("=", "<", ">", "le", "ge", "ne", "approx", "in"))
 
 
 def read_tree(answer: str, *, commas: bool = True) -> Tree:
-    r"""The answer's tree; `commas`: whether a comma may stand between the thousands of a number.
+    r"""The tree of an answer; `commas`: whether a comma may stand between the thousands of a number.
 
     Raises:
-        Unreadable: it has no tree, as an empty answer.
+        Unreadable: the answer has no tree, for example because it is empty.
 
     >>> read_tree(r"x = 4\frac{2}{3}")
     ('rel', '=', ('sym', 'x'), ('+', ('num', '4'), ('/', ('num', '2'), ('num', '3'))))
@@ -50,14 +50,15 @@ def _depth(tree: Tree) -> int:
 
 
 class _Parser(Commands):
-    """A parser by recursive descent; each method reads its tokens and returns their tree."""
+    """Parser by recursive descent; each method reads its tokens and returns their tree."""
 
     def whole(self) -> Tree:
+        """The whole answer, one value or a list."""
         if self.peek() in ("=", "approx"):
             self.next += 1
         items = self.items()
         if self.next < len(self.tokens) or not items:
-            raise Unreadable(f"{self.peek()!r} is left")
+            raise Unreadable(f"{self.peek()!r} remains")
         return items[0] if len(items) == 1 else ("list", *items)
 
     def items(self) -> list[Tree]:
@@ -74,6 +75,7 @@ class _Parser(Commands):
         return items
 
     def relation(self) -> Tree:
+        """Values with signs of relations between them, or one value."""
         sides, operators = [self.ratio()], []
         while self.peek() in RELATIONS or (self.peek() == "!" and self.peek(1) == "="):
             name = "ne" if self.skip("!") else self.peek()
@@ -96,6 +98,7 @@ class _Parser(Commands):
         return ratio(parts)
 
     def union(self) -> Tree:
+        """Sums with signs of union, intersection or difference between them."""
         tree = self.sum()
         while self.peek() in ("cup", "cap", "setminus") or (self.peek() == "U" and tree[0] in ("seq", "cup")):
             name = self.take().text
@@ -103,6 +106,7 @@ class _Parser(Commands):
         return tree
 
     def sum(self) -> Tree:
+        """Terms with signs between them."""
         terms: list[Tree] = []
         tree: Tree | None = None
         while True:
@@ -206,6 +210,7 @@ class _Parser(Commands):
         return reduce(lambda power, value: ("^", value, power), reversed(values))  # 2^3^2 is 2^9
 
     def subscript(self, tree: Tree) -> Tree:
+        """The symbol or number with the subscript that comes next."""
         name = "".join(token.text for token in self.raw_argument()).rstrip(".")
         if tree[0] == "sym":
             return ("sym", f"{tree[1]}_{name}")
@@ -227,13 +232,13 @@ class _Parser(Commands):
             return ("neg", self.atom()) if token.text == "-" else self.atom()
         if token.kind == "number" and not whole and len(token.text) > 1:
             if not re.fullmatch(r"[0-9](?:[0-9]*\.?[0-9]+|[0-9]+\.)", token.text):
-                raise Unreadable("what follows the digit is no number")
+                raise Unreadable("no number follows the digit")
             self.tokens[self.next] = Token("number", token.text[1:])
             return ("num", token.text[0])
         return self.atom()
 
     def atom(self) -> Tree:
-        """A number, a symbol, words, a command, or what stands in brackets or bars."""
+        """A number, a symbol, words, a command, or an expression in brackets or bars."""
         token = self.take()
         text = token.text
         if token.kind == "number":

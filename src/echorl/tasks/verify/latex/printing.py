@@ -47,7 +47,7 @@ def without_plus_or_minus(tree: Tree) -> Tree:
 
 
 def logarithms(*trees: Tree) -> list[Tree]:
-    r"""The trees with `\log` as the natural logarithm if one of them has `\ln` or e, else as that of base 10."""
+    r"""The trees with `\log` as the natural logarithm if a tree has `\ln` or e, else as the one of base 10."""
     is_natural = any(_has(tree, ("fn", "ln")) or _has(tree, ("const", "e")) for tree in trees)
     return [_with_base(tree, natural=is_natural) for tree in trees]
 
@@ -64,7 +64,7 @@ def _with_base(tree: Tree, *, natural: bool) -> Tree:
 
 
 def without_approximation(tree: Tree, value: Fraction | None) -> Tree:
-    r"""Return the root of `\sqrt2 \approx 1.414`; the rounded number if it is the value that is asked for."""
+    r"""The root of `\sqrt2 \approx 1.414`; the rounded number if it is `value`."""
     operators = tree[1].split() if tree[0] == "rel" else []
     if "approx" not in operators:
         return tree
@@ -85,7 +85,7 @@ def _has_sign(tree: Tree) -> bool:
 
 
 def _signed(tree: Tree, sign: str) -> Tree:
-    """All of its plus-or-minus signs at once are `sign`."""
+    """The tree with `sign` in place of all plus-or-minus signs."""
     parts = tuple(_signed(part, sign) if isinstance(part, tuple) else part for part in tree)
     if parts[0] != "pm":
         return parts
@@ -168,7 +168,7 @@ def _number(digits: str) -> str:
 
 
 def _grouped(tree: Tree, printed: str, *, power: bool = False) -> str:
-    """In parentheses where what stands beside it would take a part of it."""
+    """The printed tree, in parentheses where a neighbour would bind to a part of it."""
     loose = ("+", "neg", "pct", "rel", "list", "cup", "cap", "setminus")
     tight = (*loose, "*", "/", "^", "fact", "root", "log", "fn", "binom")
     is_loose = tree[0] in (tight if power else loose) or (tree[0] == "num" and "e" in tree[1].lower())
@@ -176,7 +176,7 @@ def _grouped(tree: Tree, printed: str, *, power: bool = False) -> str:
 
 
 def words(tree: Tree) -> str:
-    """The letters and digits of a tree in lower case, if it is words or a product of letters; else ""."""
+    """The letters and digits in lower case of a tree of words or a product of letters; "" for any other tree."""
     kind, *parts = tree
     if kind in ("text", "sym", "const"):
         return "".join(filter(str.isalnum, parts[0])).casefold()

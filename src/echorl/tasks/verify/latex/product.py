@@ -1,4 +1,4 @@
-r"""Trees of adjacent parts of an answer: products, mixed numbers, units or other words, derivatives."""
+r"""Trees of adjacent parts of an answer: products, mixed numbers, units and other words, derivatives."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Tree = tuple[Any, ...]
 HARMLESS_BEFORE = frozenset(
     ("the answer is", "answer", "answer:", "approximately", "about", "approx", "approx.", "exactly", "is", "rs", "rs.")
 )
-"""Words that may stand before a value, besides those that are a unit."""
+"""Words that may stand before a value."""
 HEDGES = frozenset(
     "no and but between than least most over under below minus zero fails bn lakh crore millionen".split()
 )
-"""Words that may not stand behind a value, besides those of `hedges`."""
+"""Words that may not stand behind a value, besides the words in `hedges`."""
 _ORDER_WORDS = frozenset("十百千万萬亿億以上下多余餘倍半至到")
-"""Signs of other scripts that change the number before them: 5 of \u4e07 are 50000."""
+"""Signs of other scripts that change the number before them: 5 \u4e07 are 50000."""
 _POWER = re.compile(r"(?<=[A-Za-z])\s*(?:\^\s*\{?\s*-?[1-4]\s*\}?|-?[1-4](?![0-9]))")
-"""Of a unit inside its own text: m^2, s^{-1}."""
+"""A power of a unit inside its text: m^2, s^{-1}."""
 _UNIT_POWERS = [power for n in "1234" for power in (("num", n), ("neg", ("num", n)))]
 
 
@@ -30,7 +30,7 @@ class Unreadable(ValueError):
 
 
 def quotient(factors: list[Tree], under: Tree) -> Tree:
-    """The factors over `under`; a mixed number if they are a whole number and a numerator: 4 2/3."""
+    """The product of the factors, divided by `under`; a mixed number for a whole number and a numerator: 4 2/3."""
     if len(factors) == 2 and _is_proper(factors[0], factors[1], under):
         return ("+", factors[0], ("/", factors[1], under))
     if under[0] == "pct":  # 1/3 %
@@ -44,7 +44,7 @@ def is_text(tree: Tree) -> bool:
 
 
 def product(factors: list[Tree]) -> Tree:
-    """The factors as one tree, without a unit at their end; a whole number and a proper fraction are added.
+    """The factors as one tree without a final unit; a whole number and a proper fraction are added.
 
     Raises:
         Unreadable: words stand between values, before them, or say more than a unit does.
@@ -59,12 +59,12 @@ def product(factors: list[Tree]) -> Tree:
 
 
 def negated(tree: Tree) -> Tree:
-    """Return the tree with the other sign; the negative of a percentage is a percentage."""
+    """The tree with the opposite sign; the negative of a percentage is a percentage."""
     return ("pct", ("neg", tree[1])) if tree[0] == "pct" else ("neg", tree)
 
 
 def ratio(parts: list[Tree]) -> Tree:
-    """3 : 4 as a quotient, of more parts the quotients by the first one; equal ratios have equal values.
+    """The quotient of a ratio such as 3 : 4; of a longer ratio the quotients of its parts by the first part.
 
     Raises:
         Unreadable: it may be a time of day, as 3:30 and 12:00.

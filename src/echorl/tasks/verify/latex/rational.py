@@ -9,7 +9,7 @@ from fractions import Fraction
 from echorl.tasks.verify.latex.product import Tree
 
 MAX_DIGITS = 1200
-"""The most digits of a number that is computed exactly."""
+"""Largest number of digits of a number that is computed exactly."""
 
 
 def has_symbols(tree: Tree) -> bool:
@@ -34,7 +34,7 @@ def has_decimals(tree: Tree) -> bool:
 
 
 def rational(tree: Tree) -> Fraction | None:
-    """The tree's exact value, if it is built of numbers by the four operations and whole powers; else None."""
+    """The tree's exact value; None if it has more than numbers, the four operations, whole powers and factorials."""
     kind, *parts = tree
     if kind == "num":
         return _fraction(parts[0])
@@ -67,22 +67,22 @@ def _fraction(digits: str) -> Fraction | None:
 
 
 def _combined(kind: str, values: list[Fraction]) -> Fraction | None:
-    first, *rest = values
+    first, *operands = values
     if kind == "neg":
         return -first
     if kind == "/":
-        return first / rest[0] if rest[0] else None
+        return first / operands[0] if operands[0] else None
     if kind == "fact":
         is_small = first.denominator == 1 and 0 <= first <= MAX_DIGITS
         return Fraction(math.factorial(int(first))) if is_small else None
     if kind == "^":
-        exponent = rest[0]
+        exponent = operands[0]
         size = max(map(abs, first.as_integer_ratio())).bit_length() * abs(exponent)
         return (
             first**exponent.numerator
             if exponent.denominator == 1 and size < 4 * MAX_DIGITS and (first or exponent > 0)
             else None
         )
-    for value in rest:
+    for value in operands:
         first = first + value if kind == "+" else first * value
     return first

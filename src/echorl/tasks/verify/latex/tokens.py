@@ -26,14 +26,14 @@ SYNONYMS = {
     "lbrace": "lset", "rbrace": "rset", "{": "lset", "}": "rset", "bigcup": "cup", "bigcap": "cap", "mp": "pm",
     "ceiling": "ceil", "(": "", ")": "", "[": "", "]": "",
 }  # fmt: skip
-"""A command or word -> its synonym; "" for one without a meaning."""
+"""A command or word -> its synonym; "" for a command without a meaning."""
 TEXT = frozenset("text mbox hbox textrm textbf textit textnormal mathrm operatorname".split())
-LOOKS = frozenset(
+FORMATTING = frozenset(
     "mathbf mathit mathsf boldsymbol bm bf rm it pmb underline displaystyle textstyle limits left right big Big bigg "
     "Bigg bigl bigr Bigl Bigr biggl biggr middle angle boxed fbox large Large LARGE huge Huge "
     "small normalsize checkmark".split()
 )
-"""Commands that change only the look."""
+"""Commands that change the appearance alone."""
 
 _SPACES = re.compile(r"(?<!\\)\\(?:[,;:> !]|(?:quad|qquad|enspace|thinspace)(?![A-Za-z]))|~")
 _COMMA_IN_NUMBER = re.compile(r"(?<=[0-9]),\s*\\!\s*(?=[0-9])")
@@ -45,7 +45,7 @@ _PERCENT = re.compile(r"\\?%|\\text\s*\{\s*(?:percent|pct)\s*\}|(?<![A-Za-z])per
 _MARKDOWN = re.compile(r"\s*(\*\*|__)(.*)\1\s*", re.DOTALL)
 
 _COMMAS = r"|(?<![0-9],)[1-9][0-9]{0,2}(?:,[0-9]{3})+(?!,?[0-9])(?:\.[0-9]+)?"
-"""A number with commas between its thousands; numbers with commas around them are a list."""
+"""A number with commas between its thousands. Further commas around it make a list."""
 _TOKENS = {
     commas: re.compile(
         rf"(?P<thousands>[1-9][0-9]{{0,2}}(?P<mark>\{{,\}}| )[0-9]{{3}}(?:(?P=mark)[0-9]{{3}})*(?![0-9])(?:\.[0-9]+)?"
@@ -67,7 +67,7 @@ PLAIN_NAMES = frozenset(
     "pi infinity inf infty asin acos atan floor ceil ceiling binomial alpha beta gamma delta epsilon zeta theta iota "
     "kappa lambda sigma tau rho phi psi upsilon omega Gamma Delta Theta Lambda Sigma Upsilon Omega".split()
 )
-"""Words that count as names also without a backslash, besides the functions."""
+"""Words that count as names without a backslash, too, like the functions."""
 
 Kind = Literal["number", "name", "text", "sign", "begin", "end"]
 
@@ -79,7 +79,7 @@ class Token:
     kind: Kind
     text: str
     spaced: bool = False
-    """Whether a space stands before it."""
+    """True if a space stands before the token."""
 
 
 def tokenize(answer: str, *, commas: bool = True) -> list[Token]:
@@ -102,38 +102,38 @@ def _without_layout(answer: str) -> str:
 
 def _tokens(text: str, commas: bool) -> Iterator[Token]:
     position, depth = 0, 0
-    while found := _TOKENS[commas and depth <= 0].search(text, position):  # (1,200) has two numbers
-        spaced = found.start() > position
-        position = found.end()
-        command = found["command"]
+    while match := _TOKENS[commas and depth <= 0].search(text, position):  # (1,200) has two numbers
+        spaced = match.start() > position
+        position = match.end()
+        command = match["command"]
         if command in TEXT and (body := _BODY.match(text, position)):
             position = body.end()
             yield from _text_tokens(body[1], command, commas)
         elif command is not None:
             depth += {"{": 1, "lbrace": 1, "}": -1, "rbrace": -1}.get(command, 0)
             yield from _named(command, spaced)
-        elif found["word"]:
-            yield from _word_tokens(found["word"], spaced)
-        elif found["foreign"]:
-            yield Token("text", found["foreign"], spaced)
-        elif found["part"]:
-            yield Token("begin" if found["part"] == "begin" else "end", found["environment"], spaced)
-        elif found["sign"]:
-            depth += (found["sign"] in "([") - (found["sign"] in ")]")
-            yield Token("sign", _SIGNS.get(found["sign"], found["sign"]), spaced)
+        elif match["word"]:
+            yield from _word_tokens(match["word"], spaced)
+        elif match["foreign"]:
+            yield Token("text", match["foreign"], spaced)
+        elif match["part"]:
+            yield Token("begin" if match["part"] == "begin" else "end", match["environment"], spaced)
+        elif match["sign"]:
+            depth += (match["sign"] in "([") - (match["sign"] in ")]")
+            yield Token("sign", _SIGNS.get(match["sign"], match["sign"]), spaced)
         else:
-            yield Token("number", _plain_number(found), spaced)
+            yield Token("number", _plain_number(match), spaced)
 
 
-def _plain_number(found: re.Match[str]) -> str:
-    if found["thousands"]:
-        return found["thousands"].replace(found["mark"] or ",", "")
-    return found["number"].replace("{,}", ".")
+def _plain_number(match: re.Match[str]) -> str:
+    if match["thousands"]:
+        return match["thousands"].replace(match["mark"] or ",", "")
+    return match["number"].replace("{,}", ".")
 
 
 def _named(name: str, spaced: bool) -> Iterator[Token]:
     name = SYNONYMS.get(name, name)
-    if name and name not in LOOKS:
+    if name and name not in FORMATTING:
         yield Token("name" if name.isalpha() else "sign", name, spaced)
 
 

@@ -1,4 +1,4 @@
-"""The golds of the real benchmark files, as the graders take them."""
+"""The reference answers of the real benchmark files, as the graders take them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from echorl.tasks.base import final_answer
 from echorl.tasks.geometry3k import choice_values
-from echorl.tasks.verify import geometry_gold
+from echorl.tasks.verify import geometry_reference
 
-Golds = dict[str, tuple[str, list[str]]]
+ReferenceAnswers = dict[str, tuple[str, list[str]]]
 
 
-def golds_of(folder: Path) -> Golds:
-    """File or part of it -> grader, golds."""
+def reference_answers_of(folder: Path) -> ReferenceAnswers:
+    """File or part of it -> grader, reference answers."""
     lines = {part: (folder / f"gsm8k/{part}.jsonl").read_text(encoding="utf-8") for part in ("train", "test")}
     numbers = {
         f"gsm8k {part}": ("number", [final_answer(json.loads(line)["answer"]) for line in text.splitlines()])
@@ -24,18 +24,18 @@ def golds_of(folder: Path) -> Golds:
     return {**mathematics(files), **choices(files), **numbers, "geometry3k": ("geometry", geometry3k(files))}
 
 
-def mathematics(files: Path) -> Golds:
+def mathematics(files: Path) -> ReferenceAnswers:
     import pyarrow.parquet as parquet
 
     table = parquet.read_table(files / "math_suite.parquet", columns=["data_source", "reward_model"])
-    golds: Golds = {}
+    reference_answers: ReferenceAnswers = {}
     for row in table.to_pylist():
-        golds.setdefault(row["data_source"], ("math", []))[1].append(row["reward_model"]["ground_truth"])
+        reference_answers.setdefault(row["data_source"], ("math", []))[1].append(row["reward_model"]["ground_truth"])
     lines = (files / "math500.jsonl").read_text(encoding="utf-8").splitlines()
-    return {**golds, "math500": ("math", [json.loads(line)["answer"] for line in lines])}
+    return {**reference_answers, "math500": ("math", [json.loads(line)["answer"] for line in lines])}
 
 
-def choices(files: Path) -> Golds:
+def choices(files: Path) -> ReferenceAnswers:
     import pyarrow.parquet as parquet
 
     arc = parquet.read_table(files / "arc_challenge.parquet", columns=["reward_model"])["reward_model"].to_pylist()
@@ -47,11 +47,11 @@ def geometry3k(files: Path) -> list[str]:
     """Three items have statements, not numbers, as choices: they have letters alone."""
     with zipfile.ZipFile(files / "geometry3k_test.zip") as archive:
         rows = [json.loads(archive.read(name)) for name in archive.namelist() if name.endswith("data.json")]
-    return [_geometry_gold(row["answer"], row["choices"], row["precise_value"]) for row in rows]
+    return [_geometry_reference(row["answer"], row["choices"], row["precise_value"]) for row in rows]
 
 
-def _geometry_gold(letter: str, choices: list[str], precise_values: list[float | str]) -> str:
+def _geometry_reference(letter: str, choices: list[str], precise_values: list[float | str]) -> str:
     if any(isinstance(value, str) for value in precise_values):
-        return geometry_gold(letter, None, [])
+        return geometry_reference(letter, None, [])
     values = choice_values(choices, precise_values)
-    return geometry_gold(letter, values["ABCD".index(letter)], values)
+    return geometry_reference(letter, values["ABCD".index(letter)], values)

@@ -1,4 +1,4 @@
-"""Gold answers: a small list of our own, or the distinct ones of the benchmarks' files."""
+"""Reference answers: a small built-in list, or the distinct ones of the benchmarks' files."""
 
 from __future__ import annotations
 
@@ -33,23 +33,24 @@ BUILT_IN = {
 
 
 @dataclass(frozen=True)
-class Gold:
-    """A gold answer and the kind of grader for it: `math`, `number`, `choice` or `geometry` (a rounded value)."""
+class ReferenceAnswer:
+    """A reference answer and the kind of grader for it: `math`, `number`, `choice` or `geometry` (a rounded value)."""
 
     kind: str
     text: str
 
 
-def built_in() -> list[Gold]:
-    return [Gold(kind, text.strip()) for kind, texts in BUILT_IN.items() for text in texts.split(";")]
+def built_in() -> list[ReferenceAnswer]:
+    """The reference answers of the built-in list."""
+    return [ReferenceAnswer(kind, text.strip()) for kind, texts in BUILT_IN.items() for text in texts.split(";")]
 
 
-def read_golds(folder: Path) -> list[Gold]:
-    """The distinct golds of the files in `folder`, in order."""
+def read_reference_answers(folder: Path) -> list[ReferenceAnswer]:
+    """The distinct reference answers of the files in `folder`, in order."""
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise ValueError(
-            f"--data {folder} has no {missing[0]}: give the folder that holds {', '.join(FILES)}, or leave --data out "
-            "for the built-in golds"
+            f"--data {folder} has no {missing[0]}: give the folder that holds {', '.join(FILES)}, or omit --data "
+            "for the built-in reference answers"
         )
     suite, math500, arc, mmlu_pro, gsm8k, geometry3k = (folder / name for name in FILES)
     mathematics = [row["ground_truth"] for row in _column(suite, "reward_model")]
@@ -58,11 +59,11 @@ def read_golds(folder: Path) -> list[Gold]:
     solutions = [json.loads(line)["answer"] for line in gsm8k.read_text(encoding="utf-8").splitlines()]
     numbers = [solution.rpartition("####")[2].strip() for solution in solutions]
     texts = {"math": mathematics, "number": numbers, "choice": letters, "geometry": _values(geometry3k)}
-    return [Gold(kind, text) for kind, column in texts.items() for text in dict.fromkeys(column)]
+    return [ReferenceAnswer(kind, text) for kind, column in texts.items() for text in dict.fromkeys(column)]
 
 
 def _values(path: Path) -> list[str]:
-    """The right values of Geometry3K from 5 on and with up to two decimals: of others half a unit is over 1 %."""
+    """The right values of Geometry3K from 5 up with at most two decimals; half a unit of others is over 1 %."""
     with zipfile.ZipFile(path) as archive:
         rows = [json.loads(archive.read(name)) for name in archive.namelist() if name.endswith("data.json")]
     values = [row["precise_value"]["ABCD".index(row["answer"])] for row in rows]
@@ -75,10 +76,10 @@ def _column(path: Path, name: str) -> list:
     return parquet.read_table(path, columns=[name])[name].to_pylist()
 
 
-def read_rollouts(folder: Path) -> list[tuple[Gold, str, bool]]:
-    """(gold, completion, its label) of the labelled rollouts; none where the folder has no such file."""
+def read_rollouts(folder: Path) -> list[tuple[ReferenceAnswer, str, bool]]:
+    """Reference answer, completion and label of each labelled rollout; an empty list if the folder has none."""
     path = folder / ROLLOUTS
     if not path.is_file():
         return []
     rows = [json.loads(line) for line in path.open(encoding="utf-8")]
-    return [(Gold("math", row["answer"]), row["solution"], row["correct"]) for row in rows]
+    return [(ReferenceAnswer("math", row["answer"]), row["solution"], row["correct"]) for row in rows]
