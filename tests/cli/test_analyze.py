@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -14,6 +11,7 @@ from filelock import FileLock
 
 from echorl.cli import main
 from tests.lab.conftest import write
+from tests.processes import command, start, whole
 
 QUICK = ["--model", "quickstart", "--benchmark", "quickstart", "--prompts", "6", "--samples", "3", "--device", "cpu"]
 SHORT = [*QUICK, "--max_new_tokens", "40", "--batch_size", "9", "--output_dir", "out"]
@@ -34,13 +32,8 @@ def analysed(tmp_path_factory):
     """A folder with all analyses."""
     folder = tmp_path_factory.mktemp("analysed")
     for what, extra in EXTRA.items():
-        words = [*SHORT[:-1], str(folder / "out"), *extra]
-        subprocess.run([sys.executable, "-m", "echorl", "analyze", what, *words], check=True, env=environment())
+        whole(command, ["analyze", what, *SHORT[:-1], str(folder / "out"), *extra], folder / "log")
     return folder / "out"
-
-
-def environment():
-    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def test_what_they_leave(analysed):
@@ -89,13 +82,13 @@ def test_stored_rollouts_take_the_place_of_sampling(tmp_path, analysed):
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(tmp_path, analysed):
     words = ["analyze", "deletion", *SHORT, *EXTRA["deletion"]]
-    command = [sys.executable, "-m", "echorl", *words]
     for stage in ("rollouts/parts/quickstart/*", "scores/*.json", "finished/parts/quickstart/*"):
-        process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        while process.poll() is None and not list((tmp_path / "out").glob(stage)):
+        process = start(command, words, tmp_path / "log")
+        while process.is_alive() and not list((tmp_path / "out").glob(stage)):
             time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         assert not (tmp_path / "out/deletion.json").exists()
     assert main(words) == 0
     assert (tmp_path / "out/deletion.json").read_bytes() == (analysed / "deletion.json").read_bytes()

@@ -14,7 +14,7 @@ from filelock import FileLock
 from echorl.cli import main
 from echorl.lab.compare.run import scores_path
 from echorl.lab.jobs import JobsFailed
-from echorl.support.stored import write_json
+from echorl.support.files import write_json
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_tests_whose_options_the_task_refuses(write_study, fails):
     fails(["compare", write_study(tests={"far": {"split": "test", "terms": 9}})], "has no option 'terms'")
     few = {"split": "test", "config": {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}}
     fails(
-        ["compare", write_study(tests={"far": few}, prompts=5000)],
+        ["compare", write_study(tests={"far": few}, prompts=300)],
         "arm 'grpo': 'chain_sum' with",
         "ask for fewer",
     )

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -14,6 +11,7 @@ from filelock import FileLock
 
 from echorl.cli import main
 from tests.lab.conftest import rows, save_model, write
+from tests.processes import command, start, whole
 from tests.trl import tiny
 
 
@@ -116,18 +114,18 @@ def test_a_tokenizer_without_newlines(tmp_path, fails, monkeypatch):
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(tmp_path, scorer):
     write(tmp_path / "rows.jsonl", rows(2000))
-    command = [sys.executable, "-m", "echorl", *call(scorer, "--batch_size", "20", "--clip_per", "rollout")]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    words, log = call(scorer, "--batch_size", "20", "--clip_per", "rollout"), tmp_path / "log"
     counts = []
     for least in (1, 30, 70):
-        process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
-        while process.poll() is None and len(list((tmp_path / "out/parts").glob("*.json"))) < least:
+        process = start(command, words, log)
+        while process.is_alive() and len(list((tmp_path / "out/parts").glob("*.json"))) < least:
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, log.read_text()
         counts.append(len(list((tmp_path / "out/parts").glob("*.json"))))
     assert all(count < 100 for count in counts)
-    subprocess.run(command, env=env, check=True)
-    subprocess.run([*command, "--output_dir", "whole"], env=env, check=True)
+    whole(command, words, log)
+    whole(command, [*words, "--output_dir", "whole"], log)
     for name in ("clips.jsonl", "summary.json"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

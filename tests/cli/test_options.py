@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import sys
 import typing
 from dataclasses import fields
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import echorl
 from echorl.cli import COMMANDS, main
 from echorl.cli.mine import MineOptions
 from echorl.cli.parser import parse as parse_command
@@ -89,6 +91,12 @@ def refusal(words: list[str], capsys) -> str:
 
 def test_every_command_is_tried():
     assert {words[0] for words in NEEDED.values()} | {"train", "sft"} == set(COMMANDS)
+
+
+def test_no_private_name_of_argparse():
+    private = re.compile(r"argparse\._|\b(parser|action)\._|\._(actions|check_value|get_value|option_string_actions)\b")
+    sources = [path for path in Path(echorl.__file__).parent.rglob("*.py") if private.search(path.read_text("utf-8"))]
+    assert sources == []
 
 
 @pytest.mark.parametrize(("words", "option"), OPTIONS)

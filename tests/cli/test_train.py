@@ -24,6 +24,7 @@ from echorl.train.run import train_command
 from echorl.train.sft import sft_command
 from echorl.trl.metrics_file import read_metrics
 from tests.cli.conftest import REWARDS
+from tests.processes import command, start
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 CLOCK = ("runtime", "per_second", "step_time", "total_flos")
@@ -71,7 +72,7 @@ def test_the_recorded_config_gives_the_same_run(tmp_path, recipe):
 
 
 @pytest.fixture
-def killed_run(tmp_path, recipe):
+def killed_run(tmp_path, recipe, monkeypatch):
     """A run of 6 steps that kill -9 ended in its second generation, after checkpoint 4; and its recipe."""
     path = recipe(
         reward_funcs=[f"{REWARDS}:killed"],
@@ -82,10 +83,11 @@ def killed_run(tmp_path, recipe):
         num_iterations=2,
         save_total_limit=4,
     )
-    command = [sys.executable, "-m", "echorl", "train", "--config", path]
-    env = {**os.environ, "ECHORL_TEST_KILL_AT": "2", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == -9, done.stderr
+    monkeypatch.setenv("ECHORL_TEST_KILL_AT", "2")
+    process = start(command, ["train", "--config", path], tmp_path / "log")
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, (tmp_path / "log").read_text()
+    monkeypatch.delenv("ECHORL_TEST_KILL_AT")
     return path
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from echorl.cli import main
 from echorl.trl.metrics_file import read_metrics
+from tests.processes import command, whole
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "cpu" / "quickstart.yaml"
 TOKENS = 600
@@ -48,7 +49,7 @@ def write(folder: Path, **changes) -> Path:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare")
-    assert main(["compare", str(write(folder))]) == 0
+    whole(command, ["compare", str(write(folder))], folder / "log")
     return folder
 
 

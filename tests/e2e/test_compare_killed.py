@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,24 +11,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from echorl.cli import main
 from tests.e2e.test_compare import write
-
-SECONDS = 120
-"""After which a wait is a failure."""
+from tests.processes import command, start, whole
 
 
 @pytest.mark.slow
 def test_killed_at_four_points_a_grid_and_its_runs_end_in_the_same_tables(tmp_path):
     quiet, killed = (make_study(tmp_path / name) for name in ("quiet", "killed"))
-    assert main(["compare", str(quiet)]) == 0
+    whole(command, ["compare", str(quiet)], tmp_path / "log")
     runs = killed.parent / "study"
     kill_when(killed, lambda: any(runs.glob("*/*/seed-1000/policy/checkpoint-1")))  # the grid, in training
     kill_when(killed, lambda: any(runs.glob("*/*/seed-1000/scores-validation.json")))
-    kill_when(killed, after(random.Random(0).uniform(4, 9)))  # wherever it is by then
+    kill_when(killed, lambda: any(runs.glob("*/*/seed-0/policy/checkpoint-1")))  # a final run, in training
     kill_when(killed, lambda: any(runs.glob("*/*/seed-0/scores-test.json")))
     assert not (runs / "results.json").exists()
-    assert main(["compare", str(killed)]) == 0
+    whole(command, ["compare", str(killed)], tmp_path / "log")
     assert numbers(runs) == numbers(quiet.parent / "study")
 
 
@@ -45,20 +39,14 @@ def make_study(folder: Path) -> Path:
 
 def kill_when(study: Path, reached: Callable[[], bool]) -> None:
     """Start the comparison, and kill it as soon as it got so far; its workers end with it."""
-    command = [sys.executable, "-m", "echorl", "compare", str(study)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + SECONDS
+    log = study.with_name("log")
+    process = start(command, ["compare", str(study)], log)
     while not reached():
-        assert process.poll() is None
-        assert time.monotonic() < until
+        assert process.is_alive(), log.read_text()
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-
-
-def after(seconds: float) -> Callable[[], bool]:
-    until = time.monotonic() + seconds
-    return lambda: time.monotonic() > until
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 def numbers(folder: Path) -> dict:

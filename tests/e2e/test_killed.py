@@ -18,13 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from echorl.support.output_folder import contents
+from echorl.support.folder import contents
 from echorl.trl.metrics_file import read_metrics
 from tests.cli.conftest import save_model
 from tests.cli.test_train import curves, same, weights
 from tests.e2e.test_compare_killed import make_study, numbers
-from tests.lab.evaluate.kills import command, start, whole
 from tests.lab.report import made
+from tests.processes import command, start, whole
 
 KILLS = int(os.environ.get("ECHORL_TEST_KILLS", "1"))
 REWARDS = Path(__file__).parents[1] / "cli" / "rewards.py"

@@ -20,8 +20,8 @@ from echorl.lab.evaluate import pass_at_1
 from echorl.lab.quickstart import solved
 from echorl.models import POLICY
 from echorl.support.errors import Interrupted
-from echorl.support.output_folder import contents
-from echorl.support.stored import write_json
+from echorl.support.files import write_json
+from echorl.support.folder import contents
 from echorl.trl import EchoGRPOTrainer
 from echorl.trl.metrics_file import read_metrics
 

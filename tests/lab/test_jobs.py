@@ -25,7 +25,7 @@ Path(folder, f"{what}.pid").write_text(str(os.getpid()))
 Path(folder, f"{what}.gpu").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
 if what == "fail":
     raise SystemExit("no memory left")
-time.sleep(60 if what == "sleep" else 0)
+time.sleep(3600 if what == "sleep" else 0)
 """
 
 
@@ -41,7 +41,7 @@ def job(what: str, folder: Path, name: str = "GRPO") -> Job:
 
 
 def wait_for(path: Path) -> int:
-    for _ in range(400):
+    for _ in range(12_000):
         if path.exists() and path.read_text():
             return int(path.read_text())
         time.sleep(0.05)
@@ -136,7 +136,7 @@ run_jobs([Job("sleep", "x", "standin", ("sleep", str(folder)), folder / "log")],
     child = wait_for(tmp_path / "sleep.pid")
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    for _ in range(100):
+    for _ in range(6000):
         if not is_alive(child):
             return
         time.sleep(0.1)

@@ -1,9 +1,8 @@
-"""Runs the cases below on as many processes as the launcher gives and saves gradients and metrics (see its test)."""
+"""The cases below on as many processes as there are, with their gradients and metrics saved (see its test)."""
 
 from __future__ import annotations
 
 import os
-import sys
 import zlib
 from pathlib import Path
 
@@ -207,19 +206,18 @@ def resume_between_batches(folder):
     return {"steps": trainer.state.global_step, "groups": sum(trainer.statistics.groups.values())}
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    world = int(os.environ["WORLD_SIZE"])
-    jobs = {
-        "results": lambda folder: {**results(folder, world), "logged": logged(f"{folder}-logged", world)},
-        "resume": train_and_resume,
-        "images": lambda folder: images(folder, world),
-        "dynamic": lambda folder: dynamic(folder, world),
-        "dynamic_resume": lambda folder: train_and_resume(folder, reward=few_mixed, **_dapo()),
-        "go_on": resume_between_batches,
-    }
-    found = jobs[sys.argv[2]](os.path.join(sys.argv[1], "run"))
-    torch.save(found, os.path.join(sys.argv[1], f"process-{os.environ['RANK']}-of-{world}.pt"))
-    torch.distributed.barrier()  # gloo's threads abort a process that leaves without taking leave
-    torch.distributed.destroy_process_group()
-    os._exit(0)  # now and then they abort it even so, while the interpreter is taken down
+JOBS = {
+    "results": lambda folder, world: {**results(folder, world), "logged": logged(f"{folder}-logged", world)},
+    "resume": lambda folder, world: train_and_resume(folder),
+    "images": images,
+    "dynamic": dynamic,
+    "dynamic_resume": lambda folder, world: train_and_resume(folder, reward=few_mixed, **_dapo()),
+    "go_on": lambda folder, world: resume_between_batches(folder),
+}
+
+
+def work(folder, job):
+    """Do a rank's share of a job, and save what it has found."""
+    rank, world = os.environ["RANK"], int(os.environ["WORLD_SIZE"])
+    found = JOBS[job](os.path.join(folder, "run"), world)
+    torch.save(found, os.path.join(folder, f"process-{rank}-of-{world}.pt"))

@@ -1,17 +1,11 @@
 """The same gradient, metrics and ledger on 1, 2 and 3 processes (gloo), with groups that lie on several of them."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-from tests.trl.distributed import CASES, logged, results
+from tests.processes import run_ranks
+from tests.trl.distributed import CASES, logged, results, work
 from tests.trl.tiny import norm
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -20,16 +14,7 @@ def single(tmp_path_factory):
 
 
 def launch(folder, num_processes, job="results"):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, "-m", "tests.trl.distributed", str(folder), job],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_ranks(work, num_processes, folder, job, log=folder / "log")
     return [torch.load(folder / f"process-{rank}-of-{num_processes}.pt") for rank in range(num_processes)]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = float(os.environ.get("ECHORL_TEST_PATIENCE", 1))  # for machines that others use, too
+PATIENCE = 10  # times what a run may take on two idle cores: a limit is there for what hangs, not for what is slow
 ENTRY_POINTS = """[verl.plugins]
 echorl_tests = tests.verl.support.plugin
 [vllm.general_plugins]

@@ -26,6 +26,6 @@ def torchrun(lab, world, module, *arguments):
     """What it printed, at the end of which stands ok."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
     command += ["-m", module, *map(str, arguments)]
-    done = subprocess.run(command, env=lab.environment(), capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, env=lab.environment(), capture_output=True, text=True)
     assert done.stdout.split()[-1:] == ["ok"], done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout

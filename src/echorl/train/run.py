@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from echorl.support.errors import Interrupted, UserError, as_user_error, bad_argument, where
-from echorl.support.lock import alone, check_writable
+from echorl.support.folder import ResultFolder
 from echorl.train import earlier_run, run_folder
 from echorl.train.options import TrainArguments
 
@@ -112,9 +112,9 @@ def _first_look(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def _train(command: Command, settings: Settings, env: Mapping[str, str]) -> None:
     training = settings.training
-    check_writable(training.output_dir)
-    first = training.process_index == 0
-    with alone(Path(training.output_dir), command.name) if first else nullcontext():
+    folder = ResultFolder(training.output_dir, command.name)
+    folder.check_writable()
+    with folder.locked() if training.process_index == 0 else nullcontext():
         _check_reporting(training.report_to)
         name, config = _model(settings)
         checkpoint = run_folder.choose_checkpoint(training.resume_from_checkpoint, training.output_dir, _say)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echorl.support.errors import UserError, one_line
+from echorl.support.files import write_text
 from echorl.support.installed import versions
-from echorl.support.stored import write_text
 
 if TYPE_CHECKING:
     from echorl.train.parsing import Settings

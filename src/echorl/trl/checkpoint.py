@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
 
-from echorl.support.stored import replacing
+from echorl.support.files import replacing
 from echorl.trl.resume import ResumeSettings, other_method, resume_plan
 
 if TYPE_CHECKING:

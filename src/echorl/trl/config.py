@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from trl import GRPOConfig
 from echorl.core.config import EchoConfig
 from echorl.core.options import argument, options_of
 from echorl.methods import METHODS, SET_BY_METHODS, Method, load_method, method_settings
+from echorl.support.texts import parse_mapping
 from echorl.trl.sources import SOURCES
 
 _OPTIONS = {each.name: each for each in options_of(EchoConfig)}
@@ -133,16 +133,7 @@ class EchoGRPOConfig(GRPOConfig):
 
     def parsed_method_options(self) -> dict[str, Any]:
         """`method_options` as a mapping; empty if not set."""
-        options = self.method_options
-        if isinstance(options, str):
-            try:
-                options = json.loads(options)
-            except ValueError as error:
-                example = "'{\"gamma\": 0.1}'"
-                raise ValueError(f"method_options={options!r} is not JSON ({error}): write e.g. {example}.") from None
-        if options is not None and not isinstance(options, dict):
-            raise ValueError(f"method_options={options!r} is not a mapping of option names to values.")
-        return options or {}
+        return parse_mapping("method_options", self.method_options, '{"gamma": 0.1}')
 
     def success_reward_func_names(self) -> list[str]:
         """`echo_success_reward_func` as a list; empty if not set."""

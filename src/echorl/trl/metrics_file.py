@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-from echorl.support.stored import write_text
+from echorl.support.files import write_text
 
 OF_ALL_STEPS = ("train_loss", "train_samples_per_second", "train_steps_per_second")
 """Means over a run, in its summary. The Trainer of a resumed run has not seen the steps before; some versions divide by

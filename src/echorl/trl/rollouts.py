@@ -17,7 +17,7 @@ from trl.trainer.utils import strip_images_from_messages
 from echorl.core.miner import Mined
 from echorl.core.rollouts import Rollouts
 from echorl.core.statistics import KINDS
-from echorl.support.stored import replacing
+from echorl.support.files import replacing
 from echorl.support.visible import visible
 from echorl.tasks.base import completion_text
 from echorl.trl.sources import GenerationCapture

@@ -1,28 +1,19 @@
-"""Commands in processes that are killed; imported by a fork server, so that each attempt starts at once."""
+"""Evaluations in processes that are killed."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import random
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from echorl.lab.evaluate.store import Store
 from tests.lab.evaluate.fakes import run, work
+from tests.processes import start, whole
 
 TIMES = 10
-PRELOAD = [
-    "tests.lab.evaluate.kills",
-    "transformers.models.llama.modeling_llama",
-    "reasoning_gym.factory",
-    "echorl.trl",
-]
 
 
 def killed(target: Callable[..., None], *args: Any, folder: Path, chunks: int, longest: float) -> list[int]:
@@ -50,25 +41,10 @@ def killed(target: Callable[..., None], *args: Any, folder: Path, chunks: int, l
     return kept
 
 
-def whole(target: Callable[..., None], *args: Any) -> None:
-    """Start `target` and let it end."""
-    process = start(target, *args)
-    process.join()
-    assert process.exitcode == 0
-
-
-def start(target: Callable[..., None], *args: Any) -> Any:
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(PRELOAD)
-    process = processes.Process(target=target, args=args)
-    process.start()
-    return process
-
-
 def parts(folder: Path) -> dict[Path, int]:
-    """Chunk's file -> when it was written."""
+    """Return when the note of each finished chunk was written, which is after the chunk's file."""
     found = {}
-    for path in folder.glob("parts/*/*.parquet"):
+    for path in folder.glob("parts/*/*.key.json"):
         with suppress(FileNotFoundError):  # all are scored, and the files go
             found[path] = path.stat().st_mtime_ns
     return found
@@ -79,16 +55,5 @@ def scripted(folder: Path, log: Path) -> None:
     from echorl.lab.evaluate import grading
 
     grading.SLICE = 8
-    run(folder, work(size=12, seconds=0.02), log=log, seconds=0.03)
-
-
-def command(argv: list[str], log: Path) -> None:
-    """`echorl ARGV ...`, with its output in a file."""
-    from echorl.cli import main
-
-    os.environ.update(HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="")
-    torch.set_num_threads(1)
-    with log.open("a") as file:
-        sys.stdout = sys.stderr = file
-        code = main(argv)
-    os._exit(code)
+    with Store(folder).locked():  # as the command does: what killed calls left of scratch files goes
+        run(folder, work(size=12, seconds=0.02), log=log, seconds=0.03)

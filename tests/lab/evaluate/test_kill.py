@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lab.evaluate.kills import command, killed, scripted, whole
+from tests.lab.evaluate.kills import killed, scripted
 from tests.lab.evaluate.test_run import contents
+from tests.processes import command, whole
 
 
 def test_scripted(tmp_path):

@@ -224,10 +224,10 @@ def measure(folder, model, count):
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_between_1000_and_50000_rollouts(tmp_path, model):
-    few, many = measure(tmp_path / "few", model, 1000), measure(tmp_path / "many", model, 50_000)
-    print(f"peak memory: {few} MB with 1,000 rollouts, {many} MB with 50,000")
-    assert many - few < 40  # the input alone has 5 MB, its rows as Python objects 50
+def test_memory_stays_flat_between_1000_and_16000_rollouts(tmp_path, model):
+    few, many = measure(tmp_path / "few", model, 1000), measure(tmp_path / "many", model, 16_000)
+    print(f"peak memory: {few} MB with 1,000 rollouts, {many} MB with 16,000")
+    assert many - few < 13  # the input alone has 1.6 MB, its rows as Python objects 16
 
 
 def test_clips_that_have_no_other_step(tmp_path, model):

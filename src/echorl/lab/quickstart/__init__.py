@@ -13,7 +13,7 @@ from echorl.lab.compare.run import check_study
 from echorl.lab.compare.study import Study
 from echorl.lab.jobs import View
 from echorl.lab.quickstart.solved import solved_finding
-from echorl.support.stored import read_json
+from echorl.support.files import read_json
 from echorl.train.recipe import read_recipe, read_recipes
 
 STUDY = Path(__file__).with_name("study.yaml")

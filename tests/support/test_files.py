@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import echorl
-from echorl.support.stored import is_scratch, read_json, replacing, write_json, write_text
+from echorl.support.files import is_scratch, read_json, replacing, write_json, write_text
 
 
 def test_the_text_is_on_the_disk_before_the_file_has_its_name(tmp_path, monkeypatch):
@@ -74,5 +74,5 @@ def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
 def test_no_module_makes_a_scratch_file_of_its_own():
     """All of them by `replacing` and `scratch_in`, whose names nobody has."""
     package = Path(echorl.__file__).parent
-    text = {path: path.read_text() for path in package.rglob("*.py") if path.name != "stored.py"}
+    text = {path: path.read_text() for path in package.rglob("*.py") if path.name != "files.py"}
     assert not [str(path) for path, code in text.items() if '.tmp"' in code or "mkstemp" in code]

@@ -1,7 +1,8 @@
-"""Files that are written in one move, and JSON files that keep results together with their settings."""
+"""Files that are written in one move, and JSON files that keep a value together with its settings."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -21,18 +22,36 @@ TAIL_BYTES = 1 << 18
 """Bytes that are read from the end of a metrics file; a line has some kilobytes."""
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file; None where there is no file or a kill left no whole object.
+def read_bytes(path: Path) -> bytes | None:
+    """Return the content of a file; None where there is no file.
 
     Raises:
         ValueError: the file cannot be read at all.
     """
     try:
-        value = parse_json(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+        return path.read_bytes()
+    except FileNotFoundError:
         return None
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}): give another folder.") from None
+
+
+def hash_bytes(data: bytes) -> str:
+    """Return a hash that tells whether a file has changed."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the object in a JSON file; None where there is no file, or no whole object in it.
+
+    Raises:
+        ValueError: the file cannot be read at all.
+    """
+    data = read_bytes(path)
+    try:
+        value = None if data is None else parse_json(data)
+    except ValueError:
+        return None
     return value if isinstance(value, dict) else None
 
 
@@ -82,10 +101,15 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file in one move."""
+    with replacing(path) as scratch:
+        scratch.write_bytes(data)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file as UTF-8, in one move."""
-    with replacing(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -93,25 +117,33 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value) + "\n")
 
 
+def write_value(path: Path, key: Mapping[str, Any], value: Any) -> None:
+    """Write a value (JSON) together with the key that it depends on and a hash of the value, in one move."""
+    write_json(path, {"key": key, "value": value, "hash": hash_bytes(json.dumps(value).encode())})
+
+
 def stored(path: Path, key: Mapping[str, Any]) -> Any:
-    """The value stored at `path` under the same key, else None."""
-    found = read_json(path)
-    return found.get("value") if found is not None and found.get("key") == key else None
+    """Return the value in a file of `write_value`; None where there is none under this key, or it was changed since."""
+    record = read_json(path)
+    if record is None or record.get("key") != key:
+        return None
+    value = record.get("value")
+    return value if record.get("hash") in (None, hash_bytes(json.dumps(value).encode())) else None
 
 
 def cached(path: Path, key: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-    """The value stored at `path` under the same key; else that of `make()` (JSON, not None), stored there."""
+    """Return the value stored under this key; where there is none, that of `make()`, which is stored."""
     value = stored(path, key)
     if value is None:
         value = make()
-        write_json(path, {"key": dict(key), "value": value})
+        write_value(path, key, value)
     return value
 
 
 def last_value(path: Path, name: str) -> Any:
-    """The last value of `name` in a metrics file (one JSON object a line); None where there is none.
+    """Return the last value of `name` in a metrics file (one JSON object a line); None where there is none.
 
-    Read from the file's end, so that a long run costs no more; a line that is being written is skipped.
+    The file is read from its end, so that a long run costs no more. A line that is being written is skipped.
     """
     try:
         with path.open("rb") as file:
