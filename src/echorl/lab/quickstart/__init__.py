@@ -29,7 +29,8 @@ TINY_RECIPE: dict[str, Any] = {
 
 def make_study(output: Path, *, seed: int = 0, tiny: bool = False) -> Study:
     """Return the shipped study with one seed."""
-    changes = {"output_dir": str(output), "seeds": [seed], **(TINY if tiny else {})}
+    grid = {"grid_seeds": [seed + 1]}  # it has no grid, and a seed of the runs may be none of the grid's
+    changes = {"output_dir": str(output), "seeds": [seed], **grid, **(TINY if tiny else {})}
     comparison = read_comparison(STUDY, read_recipe(STUDY, ""), changes)
     return Study(comparison, {**read_recipes(comparison.recipe).options, **(TINY_RECIPE if tiny else {})})
 

@@ -19,6 +19,8 @@ NOTE = (
     "correction over the arms of the column."
 )
 
+WITHOUT_GRADIENT, NORM_WITHOUT = "updates without policy gradient", "largest gradient norm in these"
+"""Measures of the training."""
 MOST_COLUMNS = 4
 """Arms that a table can have as columns."""
 ONE_SEED = (
@@ -121,9 +123,9 @@ def findings(results: Mapping[str, Any]) -> list[str]:
 
 def _gradient_finding(training: Mapping[str, Any]) -> list[str]:
     """Return how many updates had no policy gradient, and what gradient they had; [] where that was not recorded."""
-    if "updates without policy gradient" not in training:
+    if not {"updates", WITHOUT_GRADIENT, NORM_WITHOUT} <= set(training):
         return []
-    counts, norms = training["updates without policy gradient"], training["largest gradient norm in these"]
+    counts, norms = training[WITHOUT_GRADIENT], training[NORM_WITHOUT]
     parts = []
     for arm, row in counts.items():
         norm = f" (largest gradient norm in them: {norms[arm]['mean']:.2g})" if row["mean"] else ""
