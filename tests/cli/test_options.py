@@ -131,7 +131,7 @@ def test_hyphens_and_underscores():
     ("words", "said"),
     [
         ("mine rows.jsonl", "--model is missing: give a Hugging Face folder"),
-        ("mine --model m", "rollouts is missing: give files of rollouts"),
+        ("mine --model m", ": rollouts is missing: give files of rollouts"),
         (
             "mine rows.jsonl --model m --top-kk 3",
             "unknown option '--top_kk' on the command line; did you mean 'top_k'?",
@@ -141,7 +141,7 @@ def test_hyphens_and_underscores():
         ("eval --compare a", "--compare: expected 2 arguments"),
         ("mine rows.jsonl --model m --scope some", "--scope='some' is not allowed: it must be one of 'verified', 'deg"),
         ("mine rows.jsonl --model m --top_k two", "--top_k='two' is not allowed: it must be a whole number from 1 to"),
-        ("analyze both --model m", "analysis='both' is not allowed: it must be one of 'entropy', 'deletion'"),
+        ("analyze both --model m", ": analysis='both' is not allowed: it must be one of 'entropy', 'deletion'"),
         ("analyze entropy --model m --file f --traces 3", "--traces and --finishes are options of `echorl analyze del"),
     ],
 )
