@@ -173,11 +173,16 @@ def _run_to_the_end(trainer: Trainer, checkpoint: Path | None) -> None:
 
 
 def _finish(checkpoint: Path, settings: Settings, limit: str, outdated: list[Path]) -> None:
-    """The run had made its last step (the Trainer would make one more): see that its model is in place."""
+    """Put the model of a run that had made its last step in place; the Trainer would make one more step."""
+    from transformers.trainer_utils import rotate_checkpoints
+
     folder = settings.training.output_dir
     if settings.training.process_index == 0:
         earlier_run.delete(outdated, folder)
-        run_folder.copy_model(run_folder.final(checkpoint, settings.training), folder)
+        final = run_folder.final(checkpoint, settings.training)
+        run_folder.copy_model(final, folder)
+        # A run that was killed right after it saved its last checkpoint has not deleted the older ones.
+        rotate_checkpoints(folder, settings.training.save_total_limit, best_model_checkpoint=str(final))
     _say(f"{checkpoint} is the end of this run ({limit}): its model is in {folder}")
 
 

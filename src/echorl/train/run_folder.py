@@ -42,9 +42,10 @@ def is_complete(checkpoint: Path) -> bool:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    processes = _own_state(checkpoint).get("num_processes")
-    if processes is None:
+    state = _own_state(checkpoint)
+    if not state:
         return True
+    processes = state["settings"]["num_processes"]
     names = ["rng_state.pth"] if processes == 1 else [f"rng_state_{rank}.pth" for rank in range(processes)]
     return all((checkpoint / name).exists() for name in names)
 
@@ -85,7 +86,7 @@ def reached(checkpoint: Path, training: Any) -> str | None:
     if 0 < limits["max_steps"] <= done["updates"]:
         return f"max_steps={limits['max_steps']}"
     budget = limits.get("max_rollout_tokens", 0)  # `echorl sft` samples nothing
-    between_batches = own.get("buffer") is None  # a budget is looked at where no generation batch is in use
+    between_batches = not own or own["position"]["buffer"] is None  # a budget is looked at where no generation batch is in use
     if budget and between_batches and done["rollout_tokens"] >= budget:
         return f"max_rollout_tokens={budget}"
     return None
