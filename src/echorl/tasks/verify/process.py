@@ -76,7 +76,7 @@ class Worker:
                 outcomes.append(Outcome(reply["result"], reply["reason"]))
                 last = reply["last"]
         finally:
-            watch.end()  # after this no kill can hit a later call's work
+            watch.end()  # from here no kill can hit a later call
             if last or watch.is_late or len(outcomes) < len(requests):  # or Ctrl-C left replies in the pipe
                 self.end()
         return outcomes
