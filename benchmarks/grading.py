@@ -5,8 +5,9 @@
 
 `--rollouts`: JSON lines with `solution`, `answer` and `correct`. Each is a pair for math-verify, and has one more space
 than the one before, so that the pool's cache has no answer. The workers start before the clock. `--reference-answers`:
-a folder with the files that `tests/tasks/verify/reference_answers.py` reads; all of them are validated. The hostile
-part always runs: each text of `tests/tasks/verify/hostile.py` between right answers that math-verify has to compare.
+a folder with the files that `tests/tasks/verify/reference_answers.py` reads; all of them are validated, and those of
+OlympiadBench that take 1 ms or more are timed. The hostile part always runs: each text of
+`tests/tasks/verify/hostile.py` between right answers that math-verify has to compare.
 """
 
 from __future__ import annotations
@@ -42,7 +43,25 @@ def read_pairs(path: Path) -> list[Pair]:
     return [(reference, answer + " " * n) for n, (reference, answer) in enumerate(pairs) if answer]
 
 
-def time_rollouts(pairs: list[Pair], repeats: int) -> list[Row]:
+def slow_pairs(folder: Path, milliseconds: float = 1.0) -> list[Pair]:
+    """Pairs of OlympiadBench's reference answers, each with itself and another, that take `milliseconds` or more."""
+    answers = reference_answers_of(folder)["olympiad_bench"][1]
+    pairs = [
+        (reference, answer + " " * n) for n, reference in enumerate(answers) for answer in (reference, answers[n - 1])
+    ]
+    for pair in pairs:
+        math_equal(*pair)  # the first call takes longer and is not timed
+    return [pair for pair in pairs if milliseconds_of(pair) >= milliseconds]
+
+
+def milliseconds_of(pair: Pair) -> float:
+    """CPU time of a call in this process."""
+    start = time.process_time()
+    math_equal(*pair)
+    return 1000 * (time.process_time() - start)
+
+
+def time_pairs(pairs: list[Pair], repeats: int, label: str) -> list[Row]:
     """Rows for calls in this process, in two forked processes, by one worker and by two; all results are equal."""
     pools = {count: Pool("math_verify", num_workers=count, cache_size=0) for count in (1, 2)}
     ways: dict[str, Callable[[], list[bool]]] = {"serial": lambda: [math_equal(*pair) for pair in pairs]}
@@ -64,7 +83,7 @@ def time_rollouts(pairs: list[Pair], repeats: int) -> list[Row]:
     serial = statistics.median(seconds["serial"])
     return [
         {
-            "what": name,
+            "what": f"{label}, {name}",
             "texts": len(pairs),
             "seconds": round(statistics.median(times), 3),
             "serial_over_this": round(serial / statistics.median(times), 3),
@@ -236,8 +255,10 @@ def main() -> None:
     args = parser.parse_args()
     rows: list[Row] = []
     if args.rollouts is not None:
-        rows += [*time_rollouts(read_pairs(args.rollouts), args.repeats), time_grader(args.rollouts), time_overhead()]
+        rows += time_pairs(read_pairs(args.rollouts), args.repeats, "rollouts")
+        rows += [time_grader(args.rollouts), time_overhead()]
     if args.reference_answers is not None:
+        rows += time_pairs(slow_pairs(args.reference_answers), args.repeats, "1 ms and more")
         rows += validate_reference_answers(args.reference_answers)
     rows += grade_hostile(args.timeout, args.memory_mb * 2**20)
     for row in rows:

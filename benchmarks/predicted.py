@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import spearmanr
+
 from benchmarks.scatter import Dots, Scatter
 from echorl.lab.checked import Maybe, is_drawable, read_object
 from echorl.lab.evaluate import mean_of_runs
@@ -127,19 +129,14 @@ def _gains(rows: Mapping[str, Any], methods: Mapping[str, Any], arm: str) -> lis
 
 
 def spearman(x: Sequence[float], y: Sequence[float]) -> float | None:
-    """Rank correlation, equal values sharing their mean rank; None where one of the two does not vary.
+    """Return Spearman's rank correlation; None where one of the two does not vary.
 
-    >>> spearman([1, 2, 3, 4], [10, 20, 20, 40])
-    0.9486832980505138
+    >>> round(spearman([1, 2, 3, 4], [10, 20, 20, 40]), 4)
+    0.9487
     """
     if len(set(x)) < 2 or len(set(y)) < 2:
         return None
-    return statistics.correlation(_ranks(x), _ranks(y))
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    order = sorted(values)
-    return [order.index(value) + (order.count(value) - 1) / 2 for value in values]
+    return float(spearmanr(x, y).statistic)
 
 
 def rank_correlation(points: Sequence[Point], name: str, test: str) -> tuple[float, float, float] | None:

@@ -184,7 +184,8 @@ class Switch(TrainerCallback):
         """Switch EchoRL at the first step of a generation batch."""
         batch, within = divmod(state.global_step, args.num_iterations)
         if within == 0:
-            self.trainer.echo = self.on if is_on(batch) else self.off
+            for station in (self.trainer.stations.miner, self.trainer.stations.echo):
+                station.config = self.on if is_on(batch) else self.off
             self.mark()
 
     def on_train_end(self, args, state, control, **kwargs):

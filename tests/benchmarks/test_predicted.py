@@ -14,7 +14,7 @@ from benchmarks.predicted import (
     spearman,
 )
 from benchmarks.scatter import _apart
-from echorl.support.stored import write_json
+from echorl.support.files import write_json
 from tests.lab.report.made import make_probe
 
 COSINES = {

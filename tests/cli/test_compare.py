@@ -14,7 +14,7 @@ from filelock import FileLock
 from echorl.cli import main
 from echorl.lab.compare.run import scores_path
 from echorl.lab.jobs import JobsFailed
-from echorl.support.stored import write_json
+from echorl.support.files import write_json
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from echorl.lab.compare.read import read_comparison
 from echorl.lab.compare.run import scores_key
 from echorl.lab.compare.study import Study
 from echorl.models import POLICY
-from echorl.support.stored import read_json, write_json
+from echorl.support.files import read_json, write_json
 from tests.cli.conftest import RECIPE, REWARDS
 
 

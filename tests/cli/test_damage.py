@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,14 @@ from echorl.cli import main
 from echorl.lab.report import assemble, charts
 from echorl.lab.report.assemble import make_report
 from echorl.lab.report.page import Page
+from echorl.models.loading import load_policy
 from echorl.support.errors import is_for_the_user
+from echorl.support.folder import Parts
 from tests.cli import damage
 from tests.lab.conftest import rows, run, save_model, write
 from tests.lab.evaluate.fakes import run as evaluate
 from tests.lab.evaluate.fakes import work
+from tests.lab.probe import bandit
 from tests.lab.report import made
 
 FEW = ("step", "reward", "grad_norm", "echo/groups/mixed", "echo/tokens/mixed", "echo/rollout_tokens")
@@ -206,3 +210,48 @@ def test_damaged_files_of_the_other_commands(tmp_path, scorer, capsys, make, fil
         damage_it(here / file)
         with contextlib.chdir(here):
             answers([str(scorer) if word == "MODEL" else word for word in argv], capsys, f"{' '.join(argv)}: {way}")
+
+
+@pytest.fixture(scope="module")
+def resumes(tmp_path_factory, scorer) -> dict[str, Callable[[Path], dict]]:
+    """Name -> a command that goes on in a folder and returns its result."""
+    file = write(tmp_path_factory.mktemp("rows") / "rows.jsonl", rows(8))
+    model = load_policy(scorer)[0]
+    checkpoint = bandit.make_checkpoint(tmp_path_factory.mktemp("bandit"))
+    work_of_probe = bandit.make_work(5, 2)
+    return {
+        "mine": lambda folder: run(folder, [file], scorer, lambda: model, batch_size=4),
+        "probe": lambda folder: bandit.run(folder, checkpoint, bandit.Bandit(0.5), work_of_probe, batch_size=4),
+    }
+
+
+def stopped(command: Callable[[Path], dict], folder: Path, monkeypatch) -> Path:
+    """Return the folder of a command that was stopped before it summed up."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, "load", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            command(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("mine", "settings.json"), ("mine", "parts/000001.json"), ("mine", "parts/000001.key.json"),
+        ("probe", "settings.json"), ("probe", "parts/000001.pt"), ("probe", "parts/000001.key.json"),
+    ],
+)  # fmt: skip
+def test_what_a_stopped_command_left_may_be_damaged(tmp_path, monkeypatch, resumes, name, file):
+    """It is made again, or refused in one sentence that names the folder."""
+    command, whole = resumes[name], resumes[name](tmp_path / "whole")
+    left = stopped(command, tmp_path / "left", monkeypatch)
+    for way, damage_it in damage.ways(left / file).items():
+        here = Path("here")
+        shutil.rmtree(here, ignore_errors=True)
+        shutil.copytree(left, here)
+        damage_it(here / file)
+        try:
+            problem = "" if command(here) == whole else "another result"
+        except ValueError as error:
+            problem = "" if str(error).startswith("here") else str(error)
+        assert not problem, way

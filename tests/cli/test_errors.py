@@ -168,7 +168,7 @@ def test_code_that_ends_the_training_by_exit(recipe, fails, monkeypatch):
     def leave(*args, **kwargs):
         raise SystemExit(0)
 
-    monkeypatch.setattr("echorl.trl.mine.annotate", leave)
+    monkeypatch.setattr("echorl.trl.trainer.process", leave)
     fails(train(recipe()), "training was ended by SystemExit(0)", "test_errors.py, line")
 
 

@@ -128,7 +128,7 @@ def test_resumed_in_the_middle_of_a_generation_batch_it_ends_as_if_it_had_not_st
     path = geometry(made_up, max_steps=4, save_strategy="steps", save_steps=1, lr_scheduler_type="constant", **batching)
     assert main(["train", "--config", path, "--output_dir", str(tmp_path / "whole")]) == 0
     assert main(["train", "--config", path, "--max_steps", "3"]) == 0
-    buffer = torch.load(tmp_path / "run/checkpoint-3/echorl_state_0.pt", weights_only=True)["buffer"]
+    buffer = torch.load(tmp_path / "run/checkpoint-3/echorl_state_0.pt", weights_only=True)["position"]["buffer"]
     assert "pixel_values" in buffer[0]
     assert main(["train", "--config", path, "--resume_from_checkpoint", "true"]) == 0
     assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))

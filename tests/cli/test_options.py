@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import sys
 import typing
 from dataclasses import fields
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import echorl
 from echorl.cli import COMMANDS, main
 from echorl.cli.mine import MineOptions
 from echorl.cli.parser import parse as parse_command
@@ -91,6 +93,12 @@ def test_every_command_is_tried():
     assert {words[0] for words in NEEDED.values()} | {"train", "sft"} == set(COMMANDS)
 
 
+def test_no_private_name_of_argparse():
+    private = re.compile(r"argparse\._|\b(parser|action)\._|\._(actions|check_value|get_value|option_string_actions)\b")
+    sources = [path for path in Path(echorl.__file__).parent.rglob("*.py") if private.search(path.read_text("utf-8"))]
+    assert sources == []
+
+
 @pytest.mark.parametrize(("words", "option"), OPTIONS)
 def test_absurd_values(words, option, capsys, tmp_path):
     write(tmp_path / "rows.jsonl", rows(1))
@@ -123,7 +131,7 @@ def test_hyphens_and_underscores():
     ("words", "said"),
     [
         ("mine rows.jsonl", "--model is missing: give a Hugging Face folder"),
-        ("mine --model m", "rollouts is missing: give files of rollouts"),
+        ("mine --model m", ": rollouts is missing: give files of rollouts"),
         (
             "mine rows.jsonl --model m --top-kk 3",
             "unknown option '--top_kk' on the command line; did you mean 'top_k'?",
@@ -133,7 +141,7 @@ def test_hyphens_and_underscores():
         ("eval --compare a", "--compare: expected 2 arguments"),
         ("mine rows.jsonl --model m --scope some", "--scope='some' is not allowed: it must be one of 'verified', 'deg"),
         ("mine rows.jsonl --model m --top_k two", "--top_k='two' is not allowed: it must be a whole number from 1 to"),
-        ("analyze both --model m", "analysis='both' is not allowed: it must be one of 'entropy', 'deletion'"),
+        ("analyze both --model m", ": analysis='both' is not allowed: it must be one of 'entropy', 'deletion'"),
         ("analyze entropy --model m --file f --traces 3", "--traces and --finishes are options of `echorl analyze del"),
     ],
 )

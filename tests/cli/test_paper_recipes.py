@@ -166,14 +166,14 @@ def test_the_trainer_is_built_by_the_real_class(make, model, method):
     assert isinstance(row["prompt"], str) == (model == "llama-3.1-8b")
     assert row["gold"] == "2"
     assert trainer.reward_func_names[0] == "correct"
-    assert trainer.verifiers == [0]
+    assert trainer.stations.verifiers.columns == [0]
 
 
 def test_openr1s_target_is_a_trace(make):
     """A list of messages; the verifier reads what follows </think>."""
     trainer = make("qwen2.5-7b", "luffy", openr1())
-    trainer.part.begin([trainer.train_dataset[0]] * 8)
-    text, ids = trainer.part.traces[7]
+    plan = trainer.stations.hooks.plan([trainer.train_dataset[0]] * 8, trainer.context)
+    text, ids = plan.demonstrations[7]
     assert text == TRACE
     assert ids[-1] == trainer._tokenizer.eos_token_id
 

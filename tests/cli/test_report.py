@@ -8,7 +8,7 @@ import pytest
 
 from echorl.cli import main
 from echorl.core.config import EchoConfig
-from echorl.lab.mine.folder import MinedFolder
+from echorl.support.folder import ResultFolder
 from tests.lab.conftest import rows, run, save_model, write
 from tests.lab.report import made
 
@@ -64,7 +64,7 @@ def test_what_mine_leaves(here, capsys):
     html = Path("runs/report/mined.html").read_text(encoding="utf-8")
     assert "24 rollouts in 6 groups" in html
     assert "rows.jsonl:" in html
-    MinedFolder(here / "mined").check()  # the page is not among mine's files, so that mine still knows its folder
+    ResultFolder(here / "mined", "mine").check_owner()  # the page is not among mine's files
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from echorl.support.output_folder import contents
+from echorl.support.folder import contents
 from echorl.trl.metrics_file import read_metrics
 from tests.cli.conftest import save_model
 from tests.cli.test_train import curves, same, weights

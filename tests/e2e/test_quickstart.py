@@ -20,8 +20,8 @@ from echorl.lab.evaluate import pass_at_1
 from echorl.lab.quickstart import solved
 from echorl.models import POLICY
 from echorl.support.errors import Interrupted
-from echorl.support.output_folder import contents
-from echorl.support.stored import write_json
+from echorl.support.files import write_json
+from echorl.support.folder import contents
 from echorl.trl import EchoGRPOTrainer
 from echorl.trl.metrics_file import read_metrics
 
@@ -185,11 +185,15 @@ def test_something_not_installed(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("seed", [0, 1000, 2**32 - 1])
+def test_any_seed_is_that_of_every_run(seed, tmp_path):
+    comparison = quickstart.make_study(tmp_path, seed=seed).comparison
+    assert {run.seed for run in comparison.final(comparison.chosen({}))} == {seed}
+
+
 @pytest.mark.parametrize("seed", ["-1", "a", "1.5", str(2**32)])
 def test_wrong_seed(seed, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(["quickstart", "--seed", seed])
-    assert stopped.value.code == 2
+    assert main(["quickstart", "--seed", seed]) == 2
     assert "whole number" in capsys.readouterr().err
 
 

@@ -29,7 +29,7 @@ def test_spos_rates_and_advantages_over_three_visits(name):
         batch = make_batch([float(verdict) for own in verdicts for verdict in own], size=8)
         rates = torch.tensor([a / (a + c) for a, c in counts])
         assert rates.tolist() == pytest.approx(expected["rates"], rel=1e-5)
-        advantages = method.against(rates[batch.groups], batch)
+        advantages = method.against(rates[batch.groups.index], batch)
         assert advantages.tolist() == pytest.approx(expected["advantages"], rel=1e-4, abs=1e-6)
         scaled = (advantages - advantages.mean()) / advantages.std()
         assert scaled.tolist() == pytest.approx(expected["normalised"], rel=1e-4, abs=1e-5)
@@ -65,17 +65,17 @@ def test_w_reinforces_rows_and_advantages(weight):
     reference = read_reference("w_reinforce")
     expected, batch = reference["results"][weight], make_batch(reference["inputs"]["rewards"])
     method = load_method("w_reinforce", {"weight": float(weight)})
-    kept = ~method.left_out(batch)
+    kept = ~method.excluded(batch)
     assert kept.nonzero().flatten().tolist() == expected["rows"]
     advantages = method.advantages(group_relative(batch), batch)[kept]
     assert advantages.tolist() == pytest.approx(expected["advantages"])
-    assert method.leaves_out == (weight == "0")
+    assert method.excludes == (weight == "0")
 
 
 def test_at_weight_0_only_failures_stay():
     batch = make_batch([1.0, 0.0, math.nan, 1.0])
-    assert load_method("w_reinforce", {"weight": 0.0}).left_out(batch).tolist() == [True, False, True, True]
-    assert not load_method("w_reinforce").left_out(batch).any()
+    assert load_method("w_reinforce", {"weight": 0.0}).excluded(batch).tolist() == [True, False, True, True]
+    assert not load_method("w_reinforce").excluded(batch).any()
 
 
 # -- UFT ------------------------------------------------------------------------------------------------------------

@@ -90,9 +90,9 @@ def test_settings_are_the_methods_own_not_shared():
     ("length", "buffer", "expected"), [(20480, None, 4096), (8192, None, 1638), (100, 30, 30), (100, 0, 0)]
 )
 def test_dapos_buffer(length, buffer, expected):
-    assert load_method("dapo", {"overlong_buffer": buffer}).buffer_of(length) == expected
+    assert load_method("dapo", {"overlong_buffer": buffer}).overlong_tokens(length) == expected
 
 
-def test_dapo_without_dynamic_sampling_needs_no_part():
-    assert load_method("dapo").part == "dynamic_sampling"
-    assert load_method("dapo", {"dynamic_sampling": False}).part is None
+def test_dapo_without_dynamic_sampling_needs_no_hooks():
+    assert load_method("dapo").trl_hooks == "echorl.trl.methods.dapo:DynamicSamplingHooks"
+    assert load_method("dapo", {"dynamic_sampling": False}).trl_hooks is None

@@ -172,7 +172,7 @@ class Returns(Method):
     def advantages(self, advantages, batch):
         return self.__class__.result
 
-    token_advantages = left_out = lambda self, *_: self.__class__.result
+    token_advantages = excluded = lambda self, *_: self.__class__.result
 
 
 @pytest.mark.parametrize(
@@ -197,11 +197,11 @@ def test_a_result_that_cannot_be_used(monkeypatch, result, message):
 
 
 def test_results_of_the_other_rules_are_checked_too(monkeypatch):
-    batch, mask = make_batch([1.0, 0.0, 0.0, 1.0]), torch.ones(4, 2, dtype=torch.bool)
+    batch = make_batch([1.0, 0.0, 0.0, 1.0])
     monkeypatch.setattr(Returns, "result", torch.full((4, 2), math.nan), raising=False)
     with pytest.raises(ValueError, match=r"Returns\.token_advantages returned nan for rollout 0"):
-        apply_token_advantages(Returns(), group_relative(batch), mask.float(), mask, batch)
-    with pytest.raises(ValueError, match=r"Returns\.left_out returned a tensor of shape \[4, 2\]"):
+        apply_token_advantages(Returns(), group_relative(batch), torch.ones(4, 2), batch)
+    with pytest.raises(ValueError, match=r"Returns\.excluded returned a tensor of shape \[4, 2\]"):
         excluded_rows(Returns(), batch)
 
 
@@ -223,11 +223,11 @@ def test_the_trainer_s_own_rounding_is_no_gradient(name):
 
 def test_defaults_follow_from_what_a_rule_overrides():
     class Tokens(Method):
-        def token_advantages(self, advantages, entropy, mask, batch):
+        def token_advantages(self, advantages, entropy, rollouts):
             return advantages.unsqueeze(1) * entropy
 
     batch = make_batch([1.0, 0.0, 0.0, 1.0])
-    assert (Tokens().needs_entropy, Tokens().needs_verdicts, Tokens().leaves_out) == (True, True, False)
+    assert (Tokens().needs_entropy, Tokens().needs_verdicts, Tokens().excludes) == (True, True, False)
     assert Tokens().entropy_rows(batch).all()
-    assert (Method().needs_entropy, Method().needs_verdicts, Method().leaves_out) == (False, False, False)
+    assert (Method().needs_entropy, Method().needs_verdicts, Method().excludes) == (False, False, False)
     assert not Method().entropy_rows(batch).any()

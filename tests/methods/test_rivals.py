@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -39,16 +40,16 @@ def test_a_method_sees_no_other_process_rows_than_its_own(name):
 
 def test_groups_of_equal_rewards_are_left_out_whatever_their_verdicts():
     batch = make_batch([1.0, 1.2, 1.0, 1.1, *[0.9] * 4, *KIND_OF_EACH], success=[True] * 8 + [False] * 16)
-    assert ExcludeDegenerate().left_out(batch).view(-1, 4).all(1).tolist() == [False, True, False, True, True, True]
+    assert ExcludeDegenerate().excluded(batch).view(-1, 4).all(1).tolist() == [False, True, False, True, True, True]
 
 
-def test_reinforce_rej_leaves_out_both_uniform_kinds_by_their_verdicts():
+def test_reinforce_rej_excludes_both_uniform_kinds_by_their_verdicts():
     batch = make_batch(KIND_OF_EACH)
     method = ReinforceRej()
-    assert method.left_out(batch).view(-1, 4).any(1).tolist() == [False, True, True, True]
+    assert method.excluded(batch).view(-1, 4).any(1).tolist() == [False, True, True, True]
     found = method.advantages(group_relative(batch), batch)
     assert found[:4].tolist() == [1.0, -1.0, -1.0, 1.0]
-    with_gradient = rows_with_gradient(method, group_relative(batch), batch) & ~method.left_out(batch)
+    with_gradient = rows_with_gradient(method, group_relative(batch), batch) & ~method.excluded(batch)
     assert with_gradient.tolist() == [True] * 4 + [False] * 12
 
 
@@ -63,7 +64,7 @@ def test_w_reinforce_by_hand():
 
 def test_w_reinforce_with_weight_1_is_reinforce_and_with_0_learns_from_failures_alone():
     batch = make_batch(KIND_OF_EACH)
-    plain = torch.where(batch.scored, 2 * batch.success.float() - 1, 0.0)
+    plain = torch.where(batch.has_verdict, 2 * batch.success.float() - 1, 0.0)
     assert torch.equal(WReinforce(weight=1.0).advantages(group_relative(batch), batch), plain)
     found = WReinforce(weight=0.0).advantages(group_relative(batch), batch)
     assert torch.equal(found, plain.clamp(max=0.0))
@@ -100,9 +101,9 @@ MASK = torch.tensor([[True, True, True, False]]).repeat(16, 1)
 
 def test_rl_zvp_by_hand():
     """Right: 0.1 H. Wrong: 0.1 (H - max H), the maximum over the rollout's own known tokens."""
-    batch = make_batch(KIND_OF_EACH)
+    batch = replace(make_batch(KIND_OF_EACH), in_loss=MASK)
     base = group_relative(batch)
-    found = RLZVP().token_advantages(base, ENTROPY, MASK, batch)
+    found = RLZVP().token_advantages(base, ENTROPY, batch)
     assert torch.equal(found[:4], base[:4].unsqueeze(1).expand(4, 4))
     assert found[4].tolist() == pytest.approx([0.05, 0.2, 0.1, 0.0])
     assert found[5].tolist() == pytest.approx([0.0, 0.1, 0.0, 0.0])
@@ -112,9 +113,9 @@ def test_rl_zvp_by_hand():
 
 
 def test_rl_zvp_leaves_rollouts_without_a_verdict_alone():
-    batch = make_batch([1.0, 1.0, 1.0, NAN])
+    batch = replace(make_batch([1.0, 1.0, 1.0, NAN]), in_loss=torch.ones(4, 3, dtype=torch.bool))
     entropy = torch.tensor([[0.5, 1.0, 0.0]]).repeat(4, 1)
-    found = RLZVP().token_advantages(group_relative(batch), entropy, torch.ones(4, 3, dtype=torch.bool), batch)
+    found = RLZVP().token_advantages(group_relative(batch), entropy, batch)
     assert found[0].tolist() == pytest.approx([0.05, 0.1, 0.0])
     assert found[3].tolist() == [0.0, 0.0, 0.0]
 
@@ -127,9 +128,10 @@ def test_rl_zvp_asks_for_the_entropies_of_uniform_groups_alone():
 
 
 def test_rl_zvp_of_a_part_is_the_part_of_rl_zvp():
-    batch, rows = make_batch(KIND_OF_EACH), slice(6, 11)
-    whole = RLZVP().token_advantages(group_relative(batch), ENTROPY, MASK, batch)
-    part = RLZVP().token_advantages(group_relative(batch)[rows], ENTROPY[rows], MASK[rows], batch.rows(rows))
+    batch, rows = replace(make_batch(KIND_OF_EACH), in_loss=MASK), slice(6, 11)
+    whole = RLZVP().token_advantages(group_relative(batch), ENTROPY, batch)
+    local = replace(batch, local=rows, in_loss=MASK[rows])
+    part = RLZVP().token_advantages(group_relative(batch)[rows], ENTROPY[rows], local)
     assert torch.equal(part, whole[rows])
 
 
@@ -138,7 +140,7 @@ def test_rl_zvp_of_a_part_is_the_part_of_rl_zvp():
 
 def test_the_collapse_rate_the_ledger_and_the_all_success_share_by_hand():
     batch = make_batch(KIND_OF_EACH + [0.9] * 4 + [0.2, 0.4, 0.2, 0.4])
-    ledger, groups = GroupStatistics(), batch.kinds
+    ledger, groups = GroupStatistics(), batch.groups
     columns = (groups.kind, groups.degenerate, groups.sum(torch.ones(24, dtype=torch.int64)))
     shares = ledger.record(*(column.tolist() for column in columns))
     assert count_collapsed(batch) == (3, 5)  # the fourth group has no reward
@@ -231,11 +233,6 @@ def test_a_group_without_a_verdict_moves_no_share():
         ("spo", {"offline_weight": 0}, r"offline_weight=0 is not allowed: it must be a finite number above 0\."),
         ("reinforce_ada", {"groups_per_round": 0}, r"groups_per_round=0 is not allowed: it must be a whole number"),
         ("spo", {"decay": 1.1}, r"decay=1.1 is not allowed: it must be a number from 0 to 1\."),
-        (
-            "failure_prefix",
-            {"max_age": 0},
-            r"max_age=0 is not allowed: it must be None or a whole number of at least 1\.",
-        ),
         ("avspo", {"threshold": 1.5}, r"threshold=1.5 is not allowed: it must be a number from 0 to 1\."),
         ("failure_prefix", {"target": 1.5}, r"target=1.5 is not allowed: it must be None or a number from 0 to 1\."),
     ],
@@ -251,7 +248,7 @@ def test_what_is_refused(name, options, message):
 def test_spo_by_hand_with_a_history_and_without():
     """v = 0.75 of the first three prompts, none of the last two: there the mean of the others."""
     batch = make_batch([*KIND_OF_EACH[:12], 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, NAN])
-    rates = torch.tensor([0.75] * 3 + [NAN] * 2)[batch.groups]
+    rates = torch.tensor([0.75] * 3 + [NAN] * 2)[batch.groups.index]
     found = SPO().against(rates, batch)
     by_hand = [0.25, -0.75, -0.75, 0.25, *[0.25] * 4, *[-0.75] * 4, 1.0, *[-1 / 3] * 3, *[0.0] * 4]
     assert found.tolist() == pytest.approx(by_hand)

@@ -81,7 +81,7 @@ def test_the_papers_problem_and_its_cure(tmp_path):
     trainer.train()
     model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float64)
     logp, entropy = logps_and_entropies(model, kept[0])
-    steps = segment_steps(kept[0]["completion_ids"], kept[0]["completion_mask"], trainer.miner.delimiters)
+    steps = segment_steps(kept[0]["completion_ids"], kept[0]["completion_mask"], trainer.stations.miner.delimiters)
     loss = 0.0
     for rows in (range(4), range(4, 8)):
         means = {(r, k): entropy[r][steps[r] == k].mean().item() for r in rows for k in range(int(steps[r].max()) + 1)}
@@ -138,7 +138,7 @@ def test_lora(tmp_path):
 def test_a_completion_ends_with_the_chat_templates_end_of_turn(tmp_path):
     trainer = build(tmp_path)
     assert trainer._tokenizer.eos_token == "<|im_end|>"
-    assert bool(trainer.miner.delimiters.blank[trainer._tokenizer.eos_token_id])
+    assert bool(trainer.stations.miner.delimiters.blank[trainer._tokenizer.eos_token_id])
 
 
 def test_its_answers_are_cut_at_every_newline_token():

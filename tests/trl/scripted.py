@@ -53,10 +53,10 @@ def first_batch(tmp_path, reward, **changes):
     trainer = build(tmp_path, reward, callbacks=[gradients], **dapo(**changes))
     kept, rounds, sample = keep_batch(trainer), [], trainer._sample
 
-    def keep_round(inputs):
-        out = sample(inputs)
-        rounds.append({k: v.clone() if torch.is_tensor(v) else v for k, v in out.items()})
-        return out
+    def keep_round(inputs, **options):
+        sampled = sample(inputs, **options)
+        rounds.append({k: v.clone() if torch.is_tensor(v) else v for k, v in sampled.batch.items()})
+        return sampled
 
     trainer._sample = keep_round
     trainer.train()
@@ -66,7 +66,7 @@ def first_batch(tmp_path, reward, **changes):
 
 
 def counts(log):
-    return tuple(int(log[f"method/{name}"]) for name in ("rounds", "num_sampled_prompts", "dropped", "filled"))
+    return tuple(int(log[f"method/{name}"]) for name in ("rounds", "num_sampled_prompts", "filtered", "filled"))
 
 
 def tokens_of(batch, rows=slice(None)):

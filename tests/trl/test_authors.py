@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from trl import GRPOTrainer
 
-from echorl.trl import EchoGRPOTrainer, mine
-from echorl.trl.sources import GenerationCapture
+from echorl.trl import EchoGRPOTrainer
+from echorl.trl.batch import Capture, Plan
+from echorl.trl.pipeline import process
 from tests.methods.reference import read_reference
 from tests.trl.test_methods import worked
 from tests.trl.tiny import build
@@ -46,11 +47,12 @@ def make_out(inputs: dict[str, Any], hint_lengths: list[int]) -> dict[str, Tenso
     }
 
 
-def annotate(trainer: EchoGRPOTrainer, out: dict[str, Any], rewards: list[float]) -> None:
-    capture = GenerationCapture(
-        rewards=torch.tensor(rewards).unsqueeze(1), lengths=out["completion_mask"].sum(1).tolist()
-    )
-    mine.annotate(trainer, out, capture)
+def annotate(
+    trainer: EchoGRPOTrainer, out: dict[str, Any], rewards: list[float], prefixes: list[list[int]] | None = None
+) -> None:
+    lengths = out["completion_mask"].sum(1).tolist()
+    capture = Capture(plan=Plan(prefixes=prefixes), rewards=torch.tensor(rewards).unsqueeze(1), num_sampled=lengths)
+    process(out, capture, trainer.stations, trainer.context)
 
 
 def loss_and_gradient(trainer, out, inputs, monkeypatch) -> tuple[float, Tensor]:
@@ -72,8 +74,8 @@ def test_ufts_loss_and_gradient(tmp_path, monkeypatch):
     trainer = trainer_of(tmp_path, method="uft", method_options=options, entropy_coef=inputs["entropy_coef"])
     trainer.beta = inputs["kl_coef"]  # here, since the reference model would have to lie on the disk
     out = make_out(inputs, inputs["hint_lengths"])
-    trainer.part.prefixes = [row[:n] for row, n in zip(inputs["token_ids"], inputs["hint_lengths"], strict=True)]
-    annotate(trainer, out, inputs["rewards"])
+    prefixes = [row[:n] for row, n in zip(inputs["token_ids"], inputs["hint_lengths"], strict=True)]
+    annotate(trainer, out, inputs["rewards"], prefixes)
     out |= {"advantages": torch.tensor(results["advantages"]), "ref_per_token_logps": torch.tensor(inputs["ref_logps"])}
     loss, gradient = loss_and_gradient(trainer, out, inputs, monkeypatch)
     assert loss == pytest.approx(results["loss"], rel=1e-5)

@@ -47,7 +47,7 @@ def test_mining_only_equals_the_base_trainer_bit_for_bit_and_logs_clips(tmp_path
     assert log["echo/clips/mixed"] + log["echo/clips/all_success"] > 0
     assert log["echo/nll"] > 0
     assert log["echo/coef"] == 0.0
-    assert trainer.receipt.mined > 0
+    assert trainer.stations.echo.receipt.mined > 0
     assert not any("no policy gradient" in record.getMessage() for record in caplog.records)
 
 

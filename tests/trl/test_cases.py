@@ -1,5 +1,7 @@
 """The special cases of TRL that DESIGN lists: handled, refused with one sentence, or warned about once."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -164,19 +166,20 @@ def test_a_tools_output_ends_a_step_and_is_never_in_a_clip(tmp_path):
 
 def test_rows_whose_sequence_ratio_is_zero_give_no_clip(tmp_path, monkeypatch):
     """TRL's sequence-level correction under vLLM sets a row's ratio to 0; here the ratio is put in by hand."""
-    from echorl.trl import mine
+    from echorl.trl import trainer as module
 
     trainer = build(tmp_path, all_right, max_steps=1)
-    annotate = mine.annotate
+    process = module.process
 
-    def with_ratio(trainer, out, capture):
-        annotate(trainer, {**out, "importance_sampling_ratio": torch.tensor([[0.0]] * 8 + [[1.0]] * 8)}, capture)
+    def with_ratio(out, capture, *rest):
+        ratio = torch.tensor([[0.0]] * 8 + [[1.0]] * 8)
+        return replace(process({**out, "importance_sampling_ratio": ratio}, capture, *rest), batch=out)
 
-    monkeypatch.setattr(mine, "annotate", with_ratio)
+    monkeypatch.setattr(module, "process", with_ratio)
     seen = []
-    metrics = trainer.miner.metrics
+    metrics = trainer.stations.miner.metrics
     monkeypatch.setattr(
-        trainer.miner,
+        trainer.stations.miner,
         "metrics",
         lambda rollouts, entropy, mined, comm: seen.append(mined.clips) or metrics(rollouts, entropy, mined, comm),
     )
@@ -213,7 +216,7 @@ def test_weights_that_do_not_reach_the_loss_raise(tmp_path, fault, message):
 
 def test_receipt_holds_over_reuse_of_generations(tmp_path):
     trainer, *_ = run(tmp_path, all_right, num_iterations=2, steps_per_generation=4, max_steps=8, echo_coef=0.1)
-    assert trainer.receipt.num_left == 4
+    assert trainer.stations.echo.receipt.num_left == 4
 
 
 # -- evaluation, tokenizers, options
@@ -262,10 +265,12 @@ def test_a_plain_grpo_config_is_refused(tmp_path):
 
 
 def test_vllm_logprobs_are_refused(tmp_path):
+    from echorl.trl.pipeline import make_stations
+
     trainer = build(tmp_path, all_right, generation_kwargs={})
-    trainer.use_vllm, trainer.args.generation_kwargs = True, {"logprobs": 5}
+    trainer.args.use_vllm, trainer.args.generation_kwargs = True, {"logprobs": 5}
     with pytest.raises(ValueError, match="corrupts the importance ratios"):
-        trainer._check_settings()
+        make_stations(trainer.stations.hooks.method, trainer.stations.verifiers, trainer.context)
 
 
 @pytest.mark.parametrize(
@@ -287,10 +292,10 @@ def test_every_option_reaches_the_miner(tmp_path, monkeypatch, options):
     """The trainer's weights are those of the pure function with the same settings."""
     trainer = build(tmp_path, some_right, max_steps=1, **options)
     entropy, _, _, batch = entropies_of(trainer, monkeypatch)
-    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.miner.delimiters)
+    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.stations.miner.delimiters)
     pairs = zip(batch["completion_ids"], batch["completion_mask"], strict=True)
     success = torch.tensor(some_right([ids[mask.bool()].tolist() for ids, mask in pairs])) == 1.0
-    threshold = trainer.miner.threshold
+    threshold = trainer.stations.miner.threshold
     clips = mine_echo_clips(entropy, steps, success, torch.arange(16) // 4, trainer.echo, threshold=threshold)
     assert torch.equal(clips.weights, batch["echo_weights"])
     assert float(batch["echo_count"]) == (len(clips) if trainer.echo.average_over == "clip" else 4)
@@ -304,9 +309,9 @@ def test_warm_up_scales_lambda(tmp_path):
 def test_the_running_quantile_moves_slowly(tmp_path):
     trainer, *_ = run(tmp_path, all_right, echo_entropy_quantile=0.9, max_steps=3)
     floors = [e["echo/entropy_threshold"] for e in trainer.state.log_history if "echo/entropy_threshold" in e]
-    fresh = [run(tmp_path, all_right, echo_entropy_quantile=0.9, max_steps=1)[0].miner.threshold]
+    fresh = [run(tmp_path, all_right, echo_entropy_quantile=0.9, max_steps=1)[0].stations.miner.threshold]
     assert floors[0] == fresh[0]
-    assert trainer.miner.threshold == floors[-1]
+    assert trainer.stations.miner.threshold == floors[-1]
     assert 0 < abs(floors[1] - floors[0]) < 0.1
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from echorl.trl.rollouts import LOGGED_COLUMNS
+from echorl.trl.dump import LOGGED_COLUMNS
 from tests.trl.scripted import by_number, dapo
 from tests.trl.tiny import all_right, build, make_dataset, run, some_right
 

@@ -1,48 +1,124 @@
-"""The private methods of TRL and transformers that the hooks rely on, and the version check."""
+"""The private names of TRL and transformers that the hooks use, read from the code; and the version check."""
 
+import ast
 import inspect
 import warnings
+from pathlib import Path
 
 import pytest
 from transformers import GenerationMixin, Trainer
 from trl import GRPOTrainer
 
+import echorl.trl
 from echorl.trl.versions import blaming_vllm, check_trl_version, check_vllm
 
+PACKAGE = Path(echorl.trl.__file__).parent
+HOOKS = ("trainer.py", "recording.py", "versions.py")
+"""The files that may touch private names of TRL and transformers."""
 
-@pytest.mark.parametrize(
-    ("owner", "name", "parameters"),
-    [
-        (GRPOTrainer, "training_step", ["model", "inputs", "num_items_in_batch"]),
-        (GRPOTrainer, "_prepare_inputs", ["generation_batch"]),
-        (GRPOTrainer, "_generate_and_score_completions", ["inputs"]),
-        (GRPOTrainer, "_generate_single_turn", ["prompt_ids", "images", "multimodal_fields", "num_generations"]),
-        (GRPOTrainer, "_calculate_rewards", ["inputs", "prompts", "completions", "completion_ids_list"]),
-        (
-            GRPOTrainer,
-            "_get_per_token_logps_and_entropies",
-            ["model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy"],
-        ),
-        (GRPOTrainer, "_compute_loss", ["model", "inputs"]),
-        (GRPOTrainer, "_get_train_sampler", ["dataset"]),
-        (GRPOTrainer, "_load_optimizer_and_scheduler", ["checkpoint"]),
-        (Trainer, "_save_checkpoint", ["model", "trial"]),
-        (Trainer, "_load_from_checkpoint", ["resume_from_checkpoint", "model"]),
-        (Trainer, "_get_output_dir", ["trial"]),
-        (GenerationMixin, "_get_logits_processor", ["generation_config"]),
-    ],
-)
-def test_private_method_is_there_with_its_parameters(owner, name, parameters):
+METHODS = {
+    "_prepare_inputs": (GRPOTrainer, ["generation_batch"]),
+    "_generate_and_score_completions": (GRPOTrainer, ["inputs"]),
+    "_generate": (GRPOTrainer, ["prompts"]),
+    "_generate_single_turn": (GRPOTrainer, ["prompt_ids", "images", "multimodal_fields", "num_generations"]),
+    "_calculate_rewards": (GRPOTrainer, ["inputs", "prompts", "completions", "completion_ids_list"]),
+    "_get_per_token_logps_and_entropies": (
+        GRPOTrainer,
+        ["model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy"],
+    ),
+    "_compute_loss": (GRPOTrainer, ["model", "inputs"]),
+    "_get_train_sampler": (GRPOTrainer, ["dataset"]),
+    "_load_optimizer_and_scheduler": (GRPOTrainer, ["checkpoint"]),
+    "_save_checkpoint": (Trainer, ["model", "trial"]),
+    "_load_from_checkpoint": (Trainer, ["resume_from_checkpoint", "model"]),
+    "_get_output_dir": (Trainer, ["trial"]),
+    "_get_logits_processor": (GenerationMixin, ["generation_config"]),
+}
+ATTRIBUTES = {
+    "_step": lambda step: step == 0,
+    "_buffered_inputs": lambda inputs: inputs is None,
+    "_metrics": lambda metrics: metrics["train"]["a new name"] == [],
+    "_logs": lambda logs: len(logs["advantages"]) == 0 and len(logs["extra"]["a new column"]) == 0,
+}
+"""Attribute of a new trainer -> whether it is what the hooks take it for."""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    from tests.trl.tiny import build
+
+    return build(tmp_path_factory.mktemp("base"), echo=False)
+
+
+def is_private(name):
+    return name.startswith("_") and not name.endswith("__") and name != "_"
+
+
+def private_names():
+    """(file, name) of every private name that `echorl.trl` reads, calls, assigns or defines on an object or a class."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.attr] if isinstance(node, ast.Attribute) else []
+            if isinstance(node, ast.ClassDef):
+                names = [each.name for each in node.body if isinstance(each, ast.FunctionDef)]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("trl", "transformers"):
+                names = [alias.name for alias in node.names]
+            yield from ((path.relative_to(PACKAGE).as_posix(), name) for name in names if is_private(name))
+
+
+def own_names():
+    """Private names that `echorl.trl` itself defines in a class, or assigns to `self`."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                yield from (each.name for each in node.body if isinstance(each, ast.FunctionDef))
+            elif (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.ctx, ast.Store)
+                and ast.unparse(node.value) == "self"
+            ):
+                yield node.attr
+
+
+def foreign_names(base):
+    """(file, name) of the private names of TRL and transformers in `echorl.trl`."""
+    own = set(own_names())
+    return {(file, name) for file, name in private_names() if name not in own or hasattr(base, name)}
+
+
+def test_every_private_name_of_trl_and_transformers_is_checked_here_and_no_other(base):
+    assert {name for _, name in foreign_names(base)} == METHODS.keys() | ATTRIBUTES.keys()
+
+
+def test_only_the_hooks_touch_private_names(base):
+    assert {file for file, _ in foreign_names(base)} <= set(HOOKS)
+
+
+def test_stations_do_not_know_the_trainer():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        names += [node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)]
+        assert "echorl.trl.trainer" not in modules or path == PACKAGE / "__init__.py", path
+        assert "trainer" not in names, path
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_private_method_is_there_with_its_parameters(name):
+    owner, parameters = METHODS[name]
     found = list(inspect.signature(getattr(owner, name)).parameters)[1:]
     assert found[: len(parameters)] == parameters
 
 
-def test_private_attributes_are_set(tmp_path):
-    from tests.trl.tiny import build
+def test_training_step_has_its_parameters():
+    found = list(inspect.signature(GRPOTrainer.training_step).parameters)[1:]
+    assert found == ["model", "inputs", "num_items_in_batch"]
 
-    trainer = build(tmp_path)
-    for name in ("_step", "_buffered_inputs", "_metrics", "_tokenizer", "reward_func_names", "reward_weights"):
-        assert hasattr(trainer, name), name
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_private_attribute_is_what_the_hooks_take_it_for(base, name):
+    assert ATTRIBUTES[name](getattr(base, name))
 
 
 def test_too_old_is_refused():

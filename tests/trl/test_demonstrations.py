@@ -7,8 +7,8 @@ import torch
 from datasets import Dataset
 
 from echorl.trl import EchoGRPOTrainer
-from echorl.trl.parts.demonstrations import THINK, opening
-from echorl.trl.parts.traces import Traces
+from echorl.trl.methods.luffy import TraceHooks
+from echorl.trl.sampling.demonstrations import THINK, opening
 from tests.trl import tiny
 from tests.trl.test_methods import streamed, worked
 
@@ -29,22 +29,25 @@ def make_trainer(folder, template, target, method="luffy"):
     )
 
 
+def plan(trainer, rows):
+    return trainer.stations.hooks.plan(rows, trainer.context)
+
+
 @pytest.mark.parametrize("target", [THINK + SOLUTION, [{"role": "assistant", "content": THINK + SOLUTION}]])
 def test_the_opening_is_dropped_where_the_template_has_written_it(tmp_path, target):
     trainer = make_trainer(tmp_path, THINKING, target)
-    assert opening(trainer) == THINK
-    trainer.part.begin([{"prompt": [], "target": target}] * 4)
-    text, ids = trainer.part.traces[3]
+    assert opening(trainer.context) == THINK
+    text, ids = plan(trainer, [{"prompt": [], "target": target}] * 4).demonstrations[3]
     assert text == THINK + SOLUTION  # what the verifier reads
     assert trainer._tokenizer.decode(ids, skip_special_tokens=True) == SOLUTION
 
 
 def test_and_kept_where_it_has_not(tmp_path):
     trainer = make_trainer(tmp_path, PLAIN, THINK + SOLUTION)
-    assert opening(trainer) == ""
-    trainer.part.begin([{"prompt": [], "target": THINK + SOLUTION}] * 4)
+    assert opening(trainer.context) == ""
+    demonstrations = plan(trainer, [{"prompt": [], "target": THINK + SOLUTION}] * 4).demonstrations
     whole = trainer._tokenizer(THINK + SOLUTION)["input_ids"]
-    assert trainer.part.traces[3][1] == [*whole, trainer._tokenizer.eos_token_id]
+    assert demonstrations[3].ids == [*whole, trainer._tokenizer.eos_token_id]
 
 
 def test_hints_begin_after_it(tmp_path):
@@ -52,26 +55,24 @@ def test_hints_begin_after_it(tmp_path):
     hints = []
     for step in range(20):
         trainer.state.global_step = step
-        trainer.part.begin([{"prompt": [], "target": THINK + SOLUTION}])
-        hints.append(trainer._tokenizer.decode(trainer.part.prefixes[0]))
+        hints.append(trainer._tokenizer.decode(plan(trainer, [{"prompt": [], "target": THINK + SOLUTION}]).prefixes[0]))
     assert set(hints) <= {"", "1+1=2\n", SOLUTION}
     assert SOLUTION in hints
 
 
 def test_a_demonstration_that_is_the_opening_alone_gives_no_hint(tmp_path):
     trainer = make_trainer(tmp_path, THINKING, THINK, method="uft")
-    trainer.part.begin([{"prompt": [], "target": THINK}])
-    assert list(trainer.part.prefixes[0]) == []
+    assert plan(trainer, [{"prompt": [], "target": THINK}]).prefixes == [[]]
 
 
 def test_streamed_rows_that_do_not_tell_their_columns(tmp_path):
     rows = streamed(worked())
     assert rows.column_names is None
-    assert tiny.build(tmp_path, method="luffy", dataset=rows).part.column == "demonstration"
+    assert tiny.build(tmp_path, method="luffy", dataset=rows).stations.hooks.column == "demonstration"
 
 
 def test_a_reward_model_cannot_be_asked_about_a_demonstration(tmp_path):
     trainer = tiny.build(tmp_path, method="luffy", dataset=worked())
     trainer.reward_funcs[0] = torch.nn.Linear(1, 1)
     with pytest.raises(ValueError, match="the verifier 'some_right' is a reward model, and method='luffy' asks"):
-        Traces(trainer)
+        TraceHooks(trainer.stations.hooks.method, trainer.context, trainer.stations.verifiers)

@@ -28,7 +28,7 @@ def test_a_vanishing_coefficient_and_mining_only_change_nothing(tmp_path, loss_t
 
 def test_coefficient_0_makes_no_forward_of_its_own(tmp_path, monkeypatch):
     trainer = build(tmp_path, by_number, echo_coef=0.0, **dapo())
-    monkeypatch.setattr(trainer, "_leftover_logps", lambda *_: pytest.fail("a forward"))
+    monkeypatch.setattr(trainer, "_score_with_graph", lambda *_: pytest.fail("a forward"))
     trainer.train()
 
 
@@ -108,7 +108,7 @@ def test_resumed_equals_undisturbed_bit_for_bit(tmp_path, changes, stop):
     resumed = build(tmp_path, by_number, **own)
     resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{stop}"))
     assert all(torch.equal(weights[n], p) for n, p in resumed.model.named_parameters())
-    assert resumed.part.stream.drawn == whole.part.stream.drawn > 0
+    assert resumed.stations.hooks.stream.drawn == whole.stations.hooks.stream.drawn > 0
     assert resumed.statistics == whole.statistics
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from echorl.trl.parts import leftover, rounds
-from echorl.trl.parts.leftover import KEY
-from echorl.trl.parts.stream import PromptStream
+from echorl.trl.sampling import filtered_clips, rounds
+from echorl.trl.sampling.filtered_clips import FILTERED
+from echorl.trl.sampling.stream import PromptStream
 from tests.trl.distributed import DYNAMIC, MEMORIES, RIVALS, dynamic
 from tests.trl.scripted import GIVEN, Script, counts, dapo, first_batch, rows_named, tokens_of
 from tests.trl.test_distributed import assert_same, launch
@@ -48,7 +48,7 @@ def test_at_the_cap_dropped_groups_fill_the_batch_outside_the_loss(tmp_path):
     own = found.batch["tool_mask"].any(1)
     assert own.tolist() == [True] * 8 + [False] * 8
     assert (found.batch["advantages"][8:] == 0).all()
-    assert not found.batch["echo_informative"][8:].any()
+    assert not found.batch["echo_has_gradient"][8:].any()
     assert sorted(tokens_of(found.batch, slice(8))) == sorted(rows_named(found.rounds, "m+-?-+m")["m"])
     assert found.batch["num_items_in_batch"] == found.batch["completion_mask"][:8].sum()
 
@@ -70,14 +70,14 @@ def test_groups_that_never_differ_still_give_their_clips(tmp_path, loss_type):
     )
     assert found.batch["echo_count"] == 12
     assert found.batch["echo_weights"].sum() == pytest.approx(12)  # they fill the places, and cost no extra forward
-    assert found.log["echo/alone"] == 1.0
+    assert found.log["echo/without_policy_gradient"] == 1.0
     assert closest(by_hand(found, coef=0.5, num_prompts=12), found.gradient) < 1e-5
 
 
 def test_with_one_round_nothing_is_drawn(tmp_path):
     found = first_batch(tmp_path, Script("m+m-"), method_options={"max_rounds": 1})
     assert counts(found.log) == (1, 4, 2, 2)
-    assert found.trainer.part.stream.drawn == 0
+    assert found.trainer.stations.hooks.stream.drawn == 0
 
 
 def test_a_group_is_accepted_by_its_verdicts_whatever_its_rewards(tmp_path):
@@ -134,7 +134,7 @@ def test_losses_that_are_means_over_rows_leave_filled_places_out(tmp_path):
 
 
 def test_a_clip_that_gets_lost_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(rounds, "make_leftovers", lambda rows, clips, count, number: [None] * number)
+    monkeypatch.setattr(rounds, "make_shares", lambda rows, clips, count, number: [None] * number)
     with pytest.raises(RuntimeError, match="of a weight mass of 7 that was mined the batch holds only 4"):
         first_batch(tmp_path, Script("m++-", "-m+", "mm"), echo_coef=0.5)
 
@@ -171,7 +171,7 @@ def test_clips_beside_the_batch_are_spread_over_its_micro_batches_and_cut_at_the
 
     class Keep(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
-            shares.extend(batch.get(KEY) for batch in trainer._buffered_inputs)
+            shares.extend(batch.get(FILTERED) for batch in trainer._buffered_inputs)
 
     script = Script("m+++", "+++", "m++", "mm")
     changes = dapo(per_device_train_batch_size=2, gradient_accumulation_steps=8, callbacks=[Keep()], echo_coef=0.1)
@@ -186,13 +186,13 @@ def test_clips_beside_the_batch_are_spread_over_its_micro_batches_and_cut_at_the
 
 
 def test_more_clips_beside_the_batch_than_a_micro_batch_has_rows_run_in_chunks(tmp_path, monkeypatch):
-    sizes, split = [], leftover.checkpoint
+    sizes, split = [], filtered_clips.checkpoint
 
-    def counted(forward, model, ids, mask, **kwargs):
+    def counted(forward, model, ids, mask, width, **kwargs):
         sizes.append(len(ids))
-        return split(forward, model, ids, mask, **kwargs)
+        return split(forward, model, ids, mask, width, **kwargs)
 
-    monkeypatch.setattr(leftover, "checkpoint", counted)
+    monkeypatch.setattr(filtered_clips, "checkpoint", counted)
     script = Script("m+++", "+++", "+++", then="m")
     changes = dict(echo_clip_per="rollout", echo_coef=0.5)
     found = first_batch(tmp_path, script, per_device_train_batch_size=2, gradient_accumulation_steps=8, **changes)

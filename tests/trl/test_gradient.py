@@ -50,7 +50,7 @@ def test_all_success_base_gradient_is_zero_and_echo_is_the_nll_by_hand(tmp_path,
     model = make_model()
     model.train()
     logp, entropy = logps_and_entropies(model, kept[0], temperature)
-    steps = segment_steps(kept[0]["completion_ids"], kept[0]["completion_mask"], trainer.miner.delimiters)
+    steps = segment_steps(kept[0]["completion_ids"], kept[0]["completion_mask"], trainer.stations.miner.delimiters)
     loss = 0.0
     for group in range(4):  # written out: the step with the largest mean entropy among the group's four rollouts
         rows = range(4 * group, 4 * group + 4)
@@ -69,7 +69,7 @@ def test_weights_are_those_of_the_core_miner(tmp_path):
     trainer.train()
     batch = kept[0]
     _, entropy = logps_and_entropies(make_model(), batch)
-    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.miner.delimiters)
+    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.stations.miner.delimiters)
     success = torch.tensor(some_right(_ids(batch))) == 1.0
     clips = mine_echo_clips(entropy, steps, success, torch.arange(16) // 4, EchoConfig())
     assert torch.equal(clips.weights, batch["echo_weights"])
@@ -138,7 +138,7 @@ def test_optimizer_steps_that_share_a_generation_batch_deliver_all_clips_once(tm
     )[1][0]
     mean = {n: (grads[0][n] + grads[1][n]) / 2 for n in whole}
     assert closest(whole, mean) < 1e-5
-    assert trainer.receipt.num_left == 4
+    assert trainer.stations.echo.receipt.num_left == 4
 
 
 def test_gradient_checkpointing_changes_nothing(tmp_path):

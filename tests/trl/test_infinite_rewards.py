@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 
-from echorl.trl.verdicts import call_verifiers, check_finite
+from echorl.trl.verifiers import check_finite
 from tests.trl import tiny
 
 
@@ -40,4 +40,4 @@ def test_a_training_ends(tmp_path, coef):
 def test_of_a_demonstration_too(tmp_path):
     trainer = tiny.build(tmp_path, infinite)
     with pytest.raises(ValueError, match="reward function 'infinite' returned inf"):
-        call_verifiers(trainer, {"prompt": "1+1=?\n"}, "2", [12])
+        trainer.stations.verifiers.succeeds({"prompt": "1+1=?\n"}, "2", [12], trainer.context)

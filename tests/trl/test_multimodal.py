@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from echorl.trl.parts import leftover
+from echorl.trl.sampling import filtered_clips
 from tests.trl import distributed, tiny, tiny_vision
 from tests.trl.scripted import Script, counts, first_batch
 from tests.trl.test_base_identity import CountForwards
@@ -76,7 +76,7 @@ def hardest_steps(trainer, batch, entropy):
     """Written out: (row, bool [T]) of each group's clip, if all its rollouts succeed."""
     from echorl import segment_steps
 
-    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.miner.delimiters)
+    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.stations.miner.delimiters)
     for first in range(0, len(steps), 4):
         rows = range(first, first + 4)
         means = {(r, k): entropy[r][steps[r] == k].mean().item() for r in rows for k in range(int(steps[r].max()) + 1)}
@@ -196,8 +196,8 @@ def by_hand(found, letters, coef):
 @pytest.mark.parametrize("size", [8, 2])
 def test_images_travel_with_their_rows_from_round_to_round(tmp_path, size, monkeypatch):
     """Also those of clips beside the batch, which run in chunks of a micro-batch."""
-    sizes, again = [], leftover.checkpoint
-    monkeypatch.setattr(leftover, "checkpoint", lambda *a, **k: sizes.append(len(a[2])) or again(*a, **k))
+    sizes, again = [], filtered_clips.checkpoint
+    monkeypatch.setattr(filtered_clips, "checkpoint", lambda *a, **k: sizes.append(len(a[2])) or again(*a, **k))
     script = Script("m+++", "+++", "+m+", then="m")
     batching = dict(per_device_train_batch_size=size, gradient_accumulation_steps=16 // size)
     more = dict(echo_coef=0.5, echo_clip_per="rollout", **batching)
@@ -251,8 +251,8 @@ def test_a_demonstration_is_judged_by_its_own_rows_answer(tmp_path):
     answers = ["1", "2"] * 8
     rows = tiny_vision.make_rows(prompt=prompts, demonstration="1", answer=answers)
     trainer = build(tmp_path, correct, dataset=rows, method="luffy")
-    trainer.part.begin([rows[row] for row in (0, 0, 0, 0, 1, 1, 1, 1)])
-    assert list(trainer.part.traces) == [3]
+    plan = trainer.stations.hooks.plan([rows[row] for row in (0, 0, 0, 0, 1, 1, 1, 1)], trainer.context)
+    assert list(plan.demonstrations) == [3]
 
 
 def test_the_rollouts_of_a_group_have_the_same_hint_where_images_lie_in_the_prompt(tmp_path):
@@ -265,6 +265,6 @@ def test_the_rollouts_of_a_group_have_the_same_hint_where_images_lie_in_the_prom
         parts = [{"type": "image", "image": tiny_vision.make_pictures(0)[0]}, {"type": "text", "text": "a=?"}]
         return {"prompt": [{"role": "user", "content": parts}], "demonstration": "1\n2\n3\n4\n5"}
 
-    hints = [[trainer.part._hint(example(step)) for _ in range(4)] for step in range(4)]
+    hints = [[trainer.stations.hooks.hint(example(step), trainer.context) for _ in range(4)] for step in range(4)]
     assert all(hint == group[0] for group in hints for hint in group)
     assert len({tuple(group[0]) for group in hints}) > 1

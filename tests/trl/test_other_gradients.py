@@ -28,7 +28,7 @@ def unmoved(result):
 def test_demonstrations_are_learned_although_all_groups_are_all_right(tmp_path, caplog, method, options, mode):
     changes = dict(method_options=options)
     found = train(tmp_path, method, all_right, echo_without_policy_gradient=mode, echo_coef=1e-30, **changes)
-    assert log(found, "echo/alone") == 0.0
+    assert log(found, "echo/without_policy_gradient") == 0.0
     assert log(found, "echo/frac_degenerate") == 1.0
     assert not any("no policy gradient" in record.getMessage() for record in caplog.records)
     assert not unmoved(found)
@@ -39,7 +39,7 @@ def test_a_trace_without_advantage_leaves_the_echo_alone(tmp_path):
     changes = dict(method_options={"entropy_coef": 0.0}, echo_without_policy_gradient="skip", echo_coef=0.1)
     found = train(tmp_path, "luffy", all_right, **changes)
     assert log(found, "method/trace_used") == 1.0
-    assert log(found, "echo/alone") == 1.0
+    assert log(found, "echo/without_policy_gradient") == 1.0
     assert unmoved(found)
 
 
@@ -49,7 +49,7 @@ def test_a_trace_with_an_advantage_does_not(tmp_path):
 
     changes = dict(method_options={"entropy_coef": 0.0}, echo_without_policy_gradient="skip", echo_coef=0.1)
     found = train(tmp_path, "luffy", only_the_solution, **changes)
-    assert log(found, "echo/alone") == 0.0
+    assert log(found, "echo/without_policy_gradient") == 0.0
     assert not unmoved(found)
 
 
@@ -60,12 +60,12 @@ def test_without_a_demonstration_the_echo_is_alone(tmp_path):
             from tests.trl.tiny import make_dataset
 
             changes["dataset"] = make_dataset().add_column("demonstration", [None] * 32)
-        assert log(train(tmp_path, method, all_right, **changes), "echo/alone") == 1.0
+        assert log(train(tmp_path, method, all_right, **changes), "echo/without_policy_gradient") == 1.0
 
 
 def test_an_entropy_bonus_is_a_gradient_too(tmp_path, caplog):
     found = run(tmp_path, all_right, entropy_coef=0.01, max_steps=1)
-    assert log(found, "echo/alone") == 0.0
+    assert log(found, "echo/without_policy_gradient") == 0.0
     assert not any("no policy gradient" in record.getMessage() for record in caplog.records)
 
 

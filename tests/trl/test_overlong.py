@@ -42,7 +42,7 @@ def test_the_weights_of_the_user_stay_the_users(tmp_path):
     trainer = build(tmp_path, **changes)
     assert trainer.reward_weights.tolist() == [2.0, 1.0]
     assert trainer.args.reward_weights == [2.0]
-    assert trainer.verifiers == [0]
+    assert trainer.stations.verifiers.columns == [0]
 
 
 def test_a_rollout_without_any_verdict_is_not_rewarded_for_its_length(tmp_path):

@@ -22,7 +22,10 @@ def test_a_policy_that_fails_everything_has_no_mixed_group(tmp_path):
     assert logged["echo/groups/all_fail"] == 1.0
     assert logged["echo/tokens/all_fail"] == 1.0
     assert logged["echo/frac_degenerate"] == 0.0  # the trace's reward differs: there is a policy gradient
-    assert (trainer.statistics.groups["all_fail"], trainer.statistics.degenerate["all_fail"]) == (4, 0)
+    assert (trainer.statistics.groups["all_fail"], trainer.statistics.degenerate["all_fail"]) == (
+        4,
+        0,
+    )
     assert logged["reward"] == 0.25  # TRL's, with the traces
     assert logged["method/policy_reward"] == 0.0
 
@@ -36,7 +39,7 @@ def test_the_policys_reward_is_that_of_its_rows(tmp_path, method):
     logged = trainer.state.log_history[0]
     assert logged["method/policy_reward"] == pytest.approx(1 / 3)
     assert logged["echo/groups/mixed"] == 1.0
-    assert bool(batch["echo_informative"][3]) == (method == "luffy")
+    assert bool(batch["echo_has_gradient"][3]) == (method == "luffy")
 
 
 def test_all_right_with_a_right_trace_is_all_success(tmp_path):
@@ -67,5 +70,5 @@ def test_dumps_tell_demonstrations_apart(tmp_path, method):
 
 def test_what_the_verifier_said_is_kept_without_the_texts(tmp_path):
     trainer, *_ = train(tmp_path, "luffy")
-    assert trainer.part.verified
-    assert all(isinstance(key, bytes) and len(key) == 16 for key in trainer.part.verified)
+    assert trainer.stations.hooks.verified
+    assert all(isinstance(key, bytes) and len(key) == 16 for key in trainer.stations.hooks.verified)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from echorl.trl.methods.reinforce_ada import ReinforceAdaHooks
 from tests.trl.scripted import Script, same
 from tests.trl.test_gradient import closest, keep_batch
 from tests.trl.tiny import Gradients, build, make_dataset, make_model, run
@@ -93,10 +94,13 @@ def test_prompts_without_a_verdict_are_not_sampled_again(tmp_path):
     assert trainer.state.log_history[0]["method/balanced"] == 0.5
 
 
-def test_rollouts_that_the_loss_counts_come_first(tmp_path):
+def test_rollouts_that_the_loss_counts_come_first(tmp_path, monkeypatch):
     """Of a rollout that did not end all tokens are masked: it counts as neither, and only fills up."""
+    seen, choose = [], ReinforceAdaHooks.choose
+    monkeypatch.setattr(ReinforceAdaHooks, "choose", lambda self, *args: seen.append(args) or choose(self, *args))
     trainer, _, batch, _ = first_batch(tmp_path, mask_truncated_completions=True)
-    counted, owner = torch.cat(trainer.part.in_loss), trainer.part._owner()
+    counted = torch.cat([each.sampled.batch["completion_mask"].any(1) for each in seen[0][0]])
+    owner = trainer.stations.hooks.pools(*seen[0])[2]
     pools = [int(counted[owner == prompt].sum()) for prompt in range(4)]
     first = int(counted[:16].sum())
     assert first < int(batch["completion_mask"].any(1).sum()) == sum(min(4, size) for size in pools)

@@ -24,7 +24,7 @@ def test_resumed_equals_undisturbed_bit_for_bit(tmp_path, case, stop):
     again = dict(resumed.model.named_parameters())
     assert all(torch.equal(weights[n], again[n]) for n in weights)
     assert resumed.statistics.groups == whole.statistics.groups
-    assert resumed.miner.threshold == whole.miner.threshold
+    assert resumed.stations.miner.threshold == whole.stations.miner.threshold
 
 
 def test_resume_in_a_later_epoch_sees_that_epochs_prompts(tmp_path):

@@ -94,7 +94,7 @@ def check_like_plain(folder, case):
         changes["model"] = str(folder / "checkpoint-1")  # that of the reference
     trainer = resume(folder, case.stop, **{**changes, "echo_mine_only": True})
     assert trainer.state.global_step == case.stop + 2
-    assert trainer.receipt.mined > 0
+    assert trainer.stations.echo.receipt.mined > 0
     assert trainer._step % trainer.args.gradient_accumulation_steps == 0
     del changes["echo_coef"]
     assert same_weights(trainer, resume(folder, case.stop, echo=False, **changes))
@@ -129,15 +129,9 @@ def copied(checkpoint, folder, change):
 def test_other_processes_begin_a_new_batch(stopped, said, tmp_path):
     own = {"num_processes": 2}
     source = stopped("8x2 of 4") / "checkpoint-1"
-    folder = copied(source, tmp_path, lambda state: (state.update(own), state["settings"].update(own)))
+    folder = copied(source, tmp_path, lambda state: state["settings"].update(own))
     check_like_plain(folder, Case("8x2 of 4", 1, {}))
     assert "num_processes is 1 and was 2" in said[0]
-
-
-def test_a_checkpoint_of_an_earlier_version_begins_a_new_batch(stopped, said, tmp_path):
-    folder = copied(stopped("8x2 of 4") / "checkpoint-1", tmp_path, lambda state: state.pop("settings"))
-    check_like_plain(folder, Case("8x2 of 4", 1, {}))
-    assert "of an earlier version of echorl" in said[0]
 
 
 def test_a_run_resumed_with_other_batching_can_be_resumed_again_bit_for_bit(tmp_path):

@@ -201,12 +201,6 @@ def test_a_new_batch_begins_where_going_on_is_a_fault(updates, before, after, na
     assert bool(plan.sentence) == bool(named)  # nothing is lost between two batches
 
 
-def test_a_checkpoint_that_does_not_say_its_settings_begins_a_new_batch():
-    plan = resume_plan(None, replace(PLAIN, gradient_accumulation_steps=3), 3)
-    assert (plan.action, plan.step) == ("new_batch", 6)
-    assert "earlier version" in plan.sentence
-
-
 def test_a_smaller_coefficient_goes_on_within_a_batch():
     old = replace(PLAIN, num_iterations=2, echo_coef=0.1)
     for coef in (0.0, 0.001, 0.5):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from echorl.methods import load_method
-from echorl.trl.parts.left_out import check_left_out
+from echorl.trl.excluded import check_excluded
 from tests.trl.scripted import GIVEN, Script, same
 from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
 from tests.trl.test_methods import worked
@@ -120,7 +120,7 @@ def test_w_reinforce_at_weight_0_is_the_mean_over_failures(tmp_path, loss_type):
     policy = (per_token.sum(1) / mask.sum(1)).mean() if loss_type == "grpo" else per_token.sum() / mask.sum()
     (policy - 0.3 * (entropy[rows] * mask).sum() / mask.sum()).backward()
     assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
-    assert trainer.state.log_history[0]["method/left_out"] == 0.5
+    assert trainer.state.log_history[0]["method/excluded"] == 0.5
 
 
 @pytest.mark.parametrize("loss_type", ["grpo", "dapo"])
@@ -134,7 +134,7 @@ def test_w_reinforce_at_weight_0_learns_nothing_from_a_batch_of_successes(tmp_pa
 @pytest.mark.parametrize(("method", "share"), [("exclude_degenerate", 0.5), ("reinforce_rej", 0.5)])
 def test_left_out_groups_have_no_kl_no_bonus_and_keep_their_clips(tmp_path, method, share):
     trainer, batch, _ = first_batch(tmp_path, method, echo_coef=0.1)
-    assert trainer.state.log_history[0]["method/left_out"] == share
+    assert trainer.state.log_history[0]["method/excluded"] == share
     assert batch["tool_mask"].view(4, 4, -1).any(2).any(1).tolist() == [True, False, False, True]
     assert not batch["advantages"].view(4, 4)[1:3].any()
     assert batch["echo_weights"].view(4, 4, -1).any(2).any(1).tolist() == [True, True, False, True]
@@ -145,26 +145,23 @@ def test_a_batch_of_degenerate_groups_alone_has_no_gradient_and_no_kl(tmp_path):
     trainer, gradients, losses, _ = train(tmp_path, "exclude_degenerate", Script("+-+-"), entropy_coef=0.1)
     assert losses == [0.0]
     assert not any(g.any() for g in gradients[0].values())
-    assert trainer.state.log_history[0]["method/left_out"] == 1.0
+    assert trainer.state.log_history[0]["method/excluded"] == 1.0
 
 
 def test_a_kl_in_a_mean_over_rows_is_refused():
-    args = SimpleNamespace(method="exclude_degenerate", beta=0.1)
-    trainer = SimpleNamespace(method=load_method("exclude_degenerate"), args=args, loss_type="grpo")
+    args = SimpleNamespace(method="exclude_degenerate", beta=0.1, loss_type="grpo")
     with pytest.raises(
         ValueError, match=r"does not go with beta=0\.1 and loss_type='grpo'.*use loss_type='dapo', or beta 0"
     ):
-        check_left_out(trainer)
-    trainer.loss_type = "dapo"
-    check_left_out(trainer)
+        check_excluded(args, load_method("exclude_degenerate"))
+    args.loss_type = "dapo"
+    check_excluded(args, load_method("exclude_degenerate"))
 
 
 def test_a_mean_over_each_micro_batch_is_refused():
-    trainer = SimpleNamespace(
-        method=load_method("reinforce_rej"), args=SimpleNamespace(method="reinforce_rej", beta=0.0), loss_type="bnpo"
-    )
+    args = SimpleNamespace(method="reinforce_rej", beta=0.0, loss_type="bnpo")
     with pytest.raises(ValueError, match=r"'reinforce_rej' does not go with loss_type='bnpo'.*Use loss_type='dapo'\."):
-        check_left_out(trainer)
+        check_excluded(args, load_method("reinforce_rej"))
 
 
 @pytest.mark.parametrize("method", ["agpo", "rl_zvp"])
@@ -306,7 +303,7 @@ def test_same_gradient_at_every_micro_batch(tmp_path, method, loss_type):
 )
 def test_a_step_of_solved_prompts_is_the_echos_alone_only_where_the_method_has_nothing_there(tmp_path, method, alone):
     trainer, *_ = train(tmp_path, method, Script("++++"), echo_coef=0.1)
-    assert trainer.state.log_history[0]["echo/alone"] == float(alone)
+    assert trainer.state.log_history[0]["echo/without_policy_gradient"] == float(alone)
 
 
 # -- several reward functions -----------------------------------------------------------------------------------------

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from echorl.trl.parts import rows as rows_module
-from echorl.trl.parts.dynamic_sampling import groups_to_draw
-from echorl.trl.parts.leftover import make_leftovers
-from echorl.trl.parts.rows import even_out
-from echorl.trl.parts.stream import PromptStream
+from echorl.core.communication import SingleProcess
+from echorl.trl.methods.dapo import groups_to_draw
+from echorl.trl.sampling.filtered_clips import make_shares
+from echorl.trl.sampling.rows import even_out
+from echorl.trl.sampling.stream import PromptStream
 
 
 def test_groups_drawn_can_be_dealt_evenly_and_are_never_too_many():
@@ -34,7 +34,7 @@ def test_the_stream_has_every_row_once_an_epoch_in_an_order_of_its_own():
     assert epochs[0] != torch.randperm(50, generator=torch.Generator().manual_seed(3)).tolist()
 
 
-def test_accepted_rows_beyond_a_process_places_go_to_those_that_miss_some(monkeypatch):
+def test_accepted_rows_beyond_a_process_places_go_to_those_that_miss_some():
     counts, size = [7, 2, 0, 6], 4
     numbers = torch.arange(15).split(counts)
     blocks = [
@@ -46,8 +46,15 @@ def test_accepted_rows_beyond_a_process_places_go_to_those_that_miss_some(monkey
         for process, own in enumerate(numbers)
     ]
     spare = [{key: value[size:] for key, value in block.items()} for block in blocks]
-    monkeypatch.setattr(rows_module, "gather_object", lambda _: spare)
-    found = [even_out(block, counts, size, process, 0) for process, block in enumerate(blocks)]
+
+    class Process(SingleProcess):
+        def __init__(self, rank):
+            self.rank = rank
+
+        def gather_objects(self, objects):
+            return spare
+
+    found = [even_out(block, counts, size, 0, Process(rank)) for rank, block in enumerate(blocks)]
     assert [len(rows["advantages"]) for rows in found] == [4, 4, 3, 4]
     assert sorted(torch.cat([rows["advantages"] for rows in found]).tolist()) == list(range(15))
     assert found[1]["completion_ids"].tolist()[:2] == [[10, 10, 10, 0, 0], [11, 11, 11, 0, 0]]
@@ -61,7 +68,7 @@ def test_every_process_makes_the_same_short_forwards_whatever_clips_it_has(own, 
         weights[row, : row + 2] = 1 / (row + 2)
     ids = torch.arange(42).view(6, 7)
     rows = {"prompt_ids": ids[:, :2], "prompt_mask": ids[:, :2], "completion_ids": ids, "completion_mask": ids}
-    shares = make_leftovers({**rows, "echo_weights": weights}, torch.arange(own), count, number)
+    shares = make_shares({**rows, "echo_weights": weights}, torch.arange(own), count, number)
     sizes = [len(share["ids"]) if share else 0 for share in shares]
     assert sum(sizes) == count
     assert max(sizes) - min(sizes) <= 1

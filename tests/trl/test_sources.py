@@ -12,17 +12,17 @@ SAMPLING = dict(temperature=0.7, top_k=6, repetition_penalty=1.3, max_steps=1, e
 
 def entropies_of(trainer, monkeypatch):
     """Train, keeping the entropies, their source and the batch that the miner saw."""
-    from echorl.trl import mine
+    from echorl.trl import pipeline
 
     seen = []
-    read = mine.read_entropies
+    read = pipeline.read_entropies
 
-    def spy(trainer, out, capture, rows, **needed):
-        entropy, source = read(trainer, out, capture, rows, **needed)
+    def spy(out, capture, rows, context, **needed):
+        entropy, source = read(out, capture, rows, context, **needed)
         seen.append((entropy.clone(), source, rows))
         return entropy, source
 
-    monkeypatch.setattr(mine, "read_entropies", spy)
+    monkeypatch.setattr(pipeline, "read_entropies", spy)
     kept = keep_batch(trainer)
     trainer.train()
     return (*seen[0], kept[0])

@@ -45,7 +45,7 @@ def weights_of(tmp_path, logprobs, **extra):
 def test_the_engines_log_probs_are_taken_as_they_are(tmp_path, monkeypatch):
     trainer = build(tmp_path, all_right, rollout_func=rollouts(LOGPS), temperature=0.7, **ASKED)
     entropy, source, _, batch = entropies_of(trainer, monkeypatch)
-    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.miner.delimiters)
+    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.stations.miner.delimiters)
     clips = mine_echo_clips(-torch.tensor(LOGPS), steps, torch.ones(16, dtype=torch.bool), torch.arange(16) // 4)
     assert source == "surprisal"
     assert torch.equal(entropy, -torch.tensor(LOGPS))
@@ -107,7 +107,7 @@ def test_steps_without_any_log_prob_end_no_clip(tmp_path):
     weights, trainer = weights_of(tmp_path, [[None] * WIDTH] * 16)
     assert not weights.any()
     assert first(trainer, "clips/all_success") == 0.0
-    assert "surprisal" in trainer.warned
+    assert "surprisal" in trainer.context.log.warned
 
 
 def test_log_probs_that_nobody_filled_in_give_one_warning(tmp_path, caplog):
@@ -122,11 +122,12 @@ def test_a_tools_tokens_have_no_surprisal(tmp_path):
 
 
 def test_images_need_no_forward(tmp_path):
-    from echorl.trl.sources import GenerationCapture, Surprisal
+    from echorl.trl.batch import Capture
+    from echorl.trl.sources import Surprisal
 
     logp = torch.tensor([[-0.5, -0.2]])
     out = {"pixel_values": torch.zeros(1), "completion_ids": torch.zeros(1, 2), "sampling_per_token_logps": logp}
-    found = Surprisal().read(build(tmp_path), out, GenerationCapture(), torch.ones(1, dtype=torch.bool))
+    found = Surprisal().read(out, Capture(), torch.ones(1, dtype=torch.bool), build(tmp_path).context)
     assert torch.equal(found, -logp)
 
 

@@ -105,7 +105,7 @@ def test_refused_where_it_cannot_be_kept(tmp_path, obstacle):
     trainer.is_deepspeed_enabled = obstacle == "DeepSpeed"
     trainer.aux_loss_enabled = obstacle == "router"
     with pytest.raises(ValueError, match=obstacle):
-        check_skip(trainer)
+        check_skip(trainer._make_context())
 
 
 def test_rounding_in_a_step_without_a_clip_moves_nothing(tmp_path):
@@ -123,14 +123,14 @@ def test_rounding_in_a_step_without_a_clip_moves_nothing(tmp_path):
     trainer.callback_handler.callbacks.insert(0, Rounding())
     before = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
     trainer.train()
-    assert trainer.state.log_history[0]["echo/alone"] == 1.0
+    assert trainer.state.log_history[0]["echo/without_policy_gradient"] == 1.0
     assert all(torch.equal(before[name], after) for name, after in trainer.model.named_parameters())
 
 
 def test_a_step_without_policy_gradient_warns_once_and_is_logged(tmp_path, caplog):
     trainer, *_ = run(tmp_path, all_right, max_steps=3)
     assert sum("no policy gradient" in record.getMessage() for record in caplog.records) == 1
-    assert trainer.state.log_history[0]["echo/alone"] == 1.0
+    assert trainer.state.log_history[0]["echo/without_policy_gradient"] == 1.0
 
 
 def test_a_mixed_group_that_the_loss_masks_whole_does_not_count(tmp_path):
@@ -152,7 +152,7 @@ def test_a_mixed_group_that_the_loss_masks_whole_does_not_count(tmp_path):
     _, base_grads, _, base = run(tmp_path, reward, echo=False, **changes)
     assert norm(base_grads[0]) == 0.0
     trainer, _, _, weights = run(tmp_path, reward, echo_without_policy_gradient="skip", **changes)
-    assert trainer.state.log_history[0]["echo/alone"] == 1.0
+    assert trainer.state.log_history[0]["echo/without_policy_gradient"] == 1.0
     assert all(torch.equal(base[n], weights[n]) for n in base)
 
 
@@ -162,7 +162,7 @@ def test_a_function_of_weight_0_gives_no_policy_gradient(tmp_path):
 
     changes = dict(reward_weights=[1.0, 0.0], multi_objective_aggregation="normalize_then_sum", max_steps=1)
     trainer, *_ = run(tmp_path, [all_right, length], echo_success_reward_func=["all_right"], **changes)
-    assert trainer.state.log_history[0]["echo/alone"] == 1.0
+    assert trainer.state.log_history[0]["echo/without_policy_gradient"] == 1.0
 
 
 def test_alone_is_a_matter_of_rewards_not_of_advantages(tmp_path):
@@ -172,5 +172,5 @@ def test_alone_is_a_matter_of_rewards_not_of_advantages(tmp_path):
         return [len(ids) / 100 for ids in completion_ids]
 
     trainer, *_ = run(tmp_path, [all_right, length], echo_success_reward_func="all_right", max_steps=1)
-    assert trainer.state.log_history[0]["echo/alone"] == 0.0
+    assert trainer.state.log_history[0]["echo/without_policy_gradient"] == 0.0
     assert trainer.state.log_history[0]["echo/groups/all_success"] == 1.0

@@ -10,8 +10,8 @@ pytest.importorskip("trl", reason="TRL is not installed: run `make test-verl`")
 
 from echorl import EchoConfig
 from echorl.core.miner import EchoMiner
-from echorl.trl.mine import annotate
-from echorl.trl.sources import GenerationCapture
+from echorl.trl.batch import Capture
+from echorl.trl.pipeline import process
 from tests.trl import tiny
 from tests.verl.batches import DELIMITERS, make_batch, read
 
@@ -43,19 +43,19 @@ def by_trl(trainer, data, order):
         old_per_token_logps=logp,
         advantages=torch.ones(len(order)),
     )
-    capture = GenerationCapture(
+    capture = Capture(
         passes=[(logp, pad(rows["entropy"], order, torch.float32))],
         rewards=torch.stack([rows["rm_scores"][i].sum() for i in order]).unsqueeze(1),
-        lengths=mask.sum(1).tolist(),
+        num_sampled=mask.sum(1).tolist(),
     )
-    annotate(trainer, out, capture)
+    process(out, capture, trainer.stations, trainer.context)
     return out["echo_weights"], float(out["echo_count"])
 
 
 def make_trl(folder, settings):
     named = {f"echo_{name}": value for name, value in settings.items()}
     trainer = tiny.build(folder, tiny.all_right, max_completion_length=TOKENS, **named)
-    trainer.miner.delimiters = DELIMITERS
+    trainer.stations.miner.delimiters = DELIMITERS
     return trainer
 
 
@@ -95,5 +95,5 @@ def test_same_running_quantile_over_batches(tmp_path):
         weights, _ = by_trl(trainer, data, order)
         batch = read(data, tags)
         mined = miner(batch.rollouts, batch.entropy)
-        assert trainer.miner.threshold == pytest.approx(miner.threshold, rel=1e-6)
+        assert trainer.stations.miner.threshold == pytest.approx(miner.threshold, rel=1e-6)
         compare(mined.clips, batch, weights, order)

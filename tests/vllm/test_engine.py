@@ -132,7 +132,7 @@ def test_all_groups_right_base_gradient_zero_echo_gradient_by_hand(tmp_path, vll
     trainer.train()
     model, batch = load(vllm), kept[0]
     logp, entropy = logps_and_entropies(model, batch)
-    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.miner.delimiters)
+    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.stations.miner.delimiters)
     right = torch.ones(16, dtype=torch.bool)
     clips = mine_echo_clips(entropy.detach(), steps, right, torch.arange(16) // 4, EchoConfig())
     assert len(clips) == 4

@@ -1,4 +1,4 @@
-"""`echorl`: the command line. Each command is a module of this package, imported when it is called."""
+"""`echorl`: the command line. Each command is a module, of this package or of `train`, imported when it is called."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ COMMANDS = {
     "report": "draw runs as one page, to be opened in a browser: echorl report RUN [RUN ...]",
     "env": "print versions and devices, for a bug report",
 }
+TRAINING = {"train": "echorl.train.run", "sft": "echorl.train.sft"}
+"""Commands whose options TRL's parser reads, and their modules."""
 QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
 """Of all commands but those that train, whose recipes may set them; what the user has set stays."""
 EPILOG = "echorl COMMAND --help tells more. With --traceback (or ECHORL_TRACEBACK=1) an error shows its traceback."
@@ -57,9 +59,10 @@ def _dispatch(argv: list[str]) -> int:
         parser.parse_args(argv)
         parser.print_help()
         return 0
-    if argv[0] not in ("train", "sft"):
-        for name, value in QUIET.items():
-            os.environ.setdefault(name, value)
+    if argv[0] in TRAINING:
+        return import_module(TRAINING[argv[0]]).run(argv[1:])
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     return import_module(f"echorl.cli.{argv[0]}").run(argv[1:])
 
 

@@ -13,6 +13,7 @@ from echorl.cli.parser import parse, part_of, required
 from echorl.core.options import option
 from echorl.lab.options import COUNT, TEMPERATURE, Deletion, Prompts, RolloutColumns, SampledRollouts, Scoring
 from echorl.support.errors import UserError, as_user_error, resumable
+from echorl.support.folder import ResultFolder
 from echorl.support.installed import check_installed
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from echorl.lab.mine.scorer import Scorer
     from echorl.lab.options import Sampling
 
-NEEDED = ("transformers", "datasets", "pyarrow", "filelock", "rich", "matplotlib")
+NEEDED = ("transformers", "datasets", "pyarrow", "filelock", "rich", "matplotlib", "scipy")
 A_ROW = 3
 """Plots side by side in a picture: those of the deletion from one kind of solutions."""
 
@@ -84,14 +85,13 @@ def _analyze(args: AnalyzeOptions) -> int:
     from echorl.cli.models import find_checkpoint
     from echorl.lab.analyze.run import analyze_deletion, analyze_entropy
     from echorl.lab.evaluate.store import slug
-    from echorl.support.lock import alone
 
     source = _source(args)
     plan = _plan(args, source, find_checkpoint(args.model))
     model = Path(os.path.abspath(args.model)).name  # "." has no name
     folder = args.output_dir or Path("runs/analyze", f"{model}-{slug(source.benchmark.name)}")
     analysis = {"entropy": analyze_entropy, "deletion": analyze_deletion}[args.analysis]
-    with alone(folder, "analyze"), Bars() as bars:
+    with ResultFolder(folder, "analyze").locked(), Bars() as bars:
         found = analysis(folder, plan, _loaders(plan, args.tokens_at_once), bars)
     _show(found, folder, args.analysis)
     return 0
@@ -166,6 +166,7 @@ def _draw(curves: Sequence[Mapping[str, Any]], folder: Path, what: str) -> list[
 
     from echorl.lab.report.charts import Chart
     from echorl.lab.report.plots import draw
+    from echorl.support.files import write_bytes
 
     rows = [curves[start : start + A_ROW] for start in range(0, len(curves), A_ROW)]
     paths = []
@@ -173,6 +174,6 @@ def _draw(curves: Sequence[Mapping[str, Any]], folder: Path, what: str) -> list[
         panels = [partial(Chart.from_json(curve).draw, legend=True) for curve in row]
         path = folder / (f"{what}-{number}.png" if len(rows) > 1 else f"{what}.png")
         for each in (path, path.with_suffix(".svg")):
-            each.write_bytes(draw(panels, size=(4.4, 3.3), suffix=each.suffix[1:]))
+            write_bytes(each, draw(panels, size=(4.4, 3.3), suffix=each.suffix[1:]))
         paths.append(path)
     return paths

@@ -17,7 +17,10 @@ from echorl.lab.compare.run import check_study
 from echorl.lab.compare.study import Study
 from echorl.lab.options import COUNT
 from echorl.support.errors import UserError, resumable
+from echorl.support.folder import ResultFolder
+from echorl.support.installed import check_installed
 
+NEEDED = ("transformers", "datasets", "filelock", "rich", "scipy")
 SHOWN = ("method", "echo_coef", "echo_select")
 """Options of an arm that results.json keeps, for a report."""
 
@@ -47,9 +50,9 @@ def run(argv: Sequence[str]) -> int:
         UserError: the study or a run's recipe has something wrong, a run failed, or another process is at the study.
         Interrupted: Ctrl-C.
     """
+    check_installed("`echorl compare`", NEEDED, "trl,lab")
     args = parse("compare", CompareOptions, argv)
     from echorl.lab.compare.checks import check_arms
-    from echorl.support.lock import alone
     from echorl.train.recipe import read_recipe, read_recipes
 
     if is_pack(args.study):
@@ -71,7 +74,7 @@ def run(argv: Sequence[str]) -> int:
         _list(study)
         return 0
     methods = {arm: {name: own.get(name) for name in SHOWN} for arm, own in options.items()}
-    with resumable(), alone(Path(comparison.output_dir), "compare"):
+    with resumable(), ResultFolder(comparison.output_dir, "compare").locked():
         _pack(study, methods) if args.pack else _compare(study, methods)
     return 0
 
@@ -96,10 +99,8 @@ def _show_packed(args: CompareOptions) -> int:
     if args.output_dir is None:
         print(results_markdown(study.comparison, results))
     else:
-        from echorl.support.lock import check_writable
-
         check_study(args.output_dir)
-        check_writable(args.output_dir)
+        ResultFolder(args.output_dir, "compare").check_writable()
         print(write_results(study, results, args.output_dir))
     return 0
 

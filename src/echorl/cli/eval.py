@@ -93,7 +93,6 @@ def _evaluate(args: EvalOptions) -> int:
     from echorl.lab.evaluate.engines import BATCH_SIZES, check_vllm
     from echorl.lab.evaluate.run import evaluate, prepare, settings_of
     from echorl.lab.evaluate.store import Store
-    from echorl.support.lock import alone
 
     assert args.model is not None
     assert args.benchmarks is not None, "checked"
@@ -105,9 +104,10 @@ def _evaluate(args: EvalOptions) -> int:
         works = prepare(args.benchmarks, checkpoint, sampling, args.data)
     folder = args.output_dir or Path("runs/eval", Path(os.path.abspath(args.model)).name)  # "." has no name
     start = partial(_start, args.backend, checkpoint, sampling, works, device)
-    with alone(folder, "eval"), Bars() as bars:
+    store = Store(folder)
+    with store.locked(), Bars() as bars:
         common = settings_of(checkpoint, sampling, args.backend, device)
-        results = evaluate(Store(folder), args.model, works, common, start, bars)
+        results = evaluate(store, args.model, works, common, start, bars)
     show_results(results, folder)
     return 0
 
@@ -128,21 +128,21 @@ def _grade(places: Sequence[Path], data: str | None) -> int:
     from echorl.cli.eval_table import show_results
     from echorl.lab.evaluate.grading import score_again
     from echorl.lab.evaluate.run import sum_up
-    from echorl.lab.evaluate.store import SETTINGS, Store
-    from echorl.support.lock import alone
+    from echorl.lab.evaluate.store import Store
 
     files: dict[Path, list[Path]] = {}
     for path in _sample_files(places):
         folder = Path(os.path.relpath(path.resolve().parent.parent))  # of a file in this folder, too
         files.setdefault(folder, []).append(path)
     for folder, paths in files.items():
-        known = (folder / SETTINGS).exists()
-        with alone(folder, "eval") if known else nullcontext(), Bars() as bars:
+        store = Store(folder)
+        of_an_evaluation = (folder / store.mark).exists()
+        with store.locked() if of_an_evaluation else nullcontext(), Bars() as bars:
             changed = {path: score_again(path, data, bars) for path in paths}
         for path, number in changed.items():
             print(f"{path}: {number} scores changed")
-        if known:
-            show_results(sum_up(Store(folder)), folder)
+        if of_an_evaluation:
+            show_results(sum_up(store), folder)
     return 0
 
 

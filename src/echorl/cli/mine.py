@@ -14,6 +14,7 @@ from echorl.core.config import ClipConfig, EchoConfig
 from echorl.core.options import option
 from echorl.lab.options import COUNT, Columns, Mining, Prompts
 from echorl.support.errors import resumable
+from echorl.support.folder import ResultFolder
 from echorl.support.installed import check_installed
 
 if TYPE_CHECKING:
@@ -60,13 +61,12 @@ def _mine(args: MineOptions) -> int:
     from echorl.cli.models import find_checkpoint, load_model
     from echorl.lab.mine.rows import find_files
     from echorl.lab.mine.run import mine
-    from echorl.support.lock import alone
 
     files = find_files(args.rollouts)
     checkpoint = find_checkpoint(args.model)
     plan = _plan(args, files, checkpoint)
     folder = args.output_dir or Path("runs/mine", Path(os.path.abspath(args.rollouts[0])).stem)
-    with alone(folder, "mine"), Bars() as bars:
+    with ResultFolder(folder, "mine").locked(), Bars() as bars:
         found = mine(folder, plan, checkpoint, lambda: load_model(checkpoint, args.device)[0], bars)
     show_summary(found, folder, args.format)
     return 0

@@ -38,13 +38,15 @@ def parse(command: str, settings: type[Settings], argv: Sequence[str]) -> Settin
     Raises:
         UserError: an option is unknown or its value not allowed; the message names it and says what is allowed.
     """
-    given = make_parser(command, settings).parse_args(with_underscores(argv)).as_dict()
-    values = {option.name: _value(option, given[option.name]) for option in options_of(settings)}
+    parser = make_parser(command, settings)
+    given = parser.parse_args(with_underscores(argv)).as_dict()
     try:
-        options = settings(**values)
+        options = settings(**{option.name: _value(option, given[option.name]) for option in options_of(settings)})
         check_options(options)
     except ValueError as error:
-        raise UserError(f"--{error}".replace(" it must be None or ", " it must be ")) from None
+        message = str(error).replace(" it must be None or ", " it must be ")
+        name = message.partition("=")[0]
+        raise UserError(parser.words.get(name, name) + message[len(name) :]) from None
     return options
 
 
@@ -57,7 +59,7 @@ def with_underscores(argv: Sequence[str]) -> list[str]:
     return [re.sub(r"^--[\w-]+", lambda name: f"--{name[0][2:].replace('-', '_')}", word) for word in argv]
 
 
-def make_parser(command: str, settings: type) -> ArgumentParser:
+def make_parser(command: str, settings: type) -> _Parser:
     """Return the parser of `echorl COMMAND`."""
     parser = _Parser(
         prog=f"echorl {command}",
@@ -66,10 +68,11 @@ def make_parser(command: str, settings: type) -> ArgumentParser:
         allow_abbrev=False,
     )
     parser.options = {option.name: option for option in options_of(settings)}
+    positional = {each.name for each in fields(settings) if each.metadata.get("positional")}
+    parser.words = {name: name if name in positional else f"--{name}" for name in parser.options}
     for each in fields(settings):
         option = parser.options[each.name]
-        name = each.name if each.metadata.get("positional") else f"--{each.name}"
-        parser.add_argument(name, help=describe(option).replace("%", "%%"), **_reading(each, option))
+        parser.add_argument(parser.words[each.name], help=describe(option).replace("%", "%%"), **_reading(each, option))
     return parser
 
 
@@ -100,7 +103,7 @@ def _value(option: Option, given: Any) -> Any:
     """Return what was given as the option's type has it: paths in place of texts, and a tuple in place of a list.
 
     Raises:
-        UserError: a text is blank, or could not be the name of anything.
+        ValueError: a text is blank, or could not be the name of anything.
     """
     if given == option.default or not isinstance(given, (str, list)):
         return given
@@ -110,27 +113,33 @@ def _value(option: Option, given: Any) -> Any:
         if option.name == "device" and not DEVICE.fullmatch(text):
             problem = "is no device that a model runs on: give cpu, cuda, cuda:1 or mps"
         if problem:
-            raise UserError(f"--{option.name}={text[:60]!r} {problem}.")
+            raise ValueError(f"{option.name}={text[:60]!r} {problem}.")
     kinds = get_args(option.kind) or (option.kind,)
     values = tuple(Path(text) if Path in kinds else text for text in texts)
     return values if isinstance(given, list) else values[0]
 
 
 class _Parser(ArgumentParser):
-    """A parser whose errors are `UserError`s."""
+    """A parser whose errors are `UserError`s.
+
+    Attributes:
+        options: name -> the option.
+        words: name -> the word that stands for it on the command line; of a positional one the name.
+    """
 
     options: dict[str, Option]
+    words: dict[str, str]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if value := re.match(r'Parser key "(\w+)":.*(?:Given|Got) value: (.*)', message, re.DOTALL):
             option = self.options[value[1]]
             allowed = option.allowed.removeprefix("None or ")
-            raise UserError(f"--{option.name}={value[2]!r} is not allowed: it must be {allowed}.")
+            raise UserError(f"{self.words[option.name]}={value[2]!r} is not allowed: it must be {allowed}.")
         kind, _, rest = message.partition(": ")
         if kind == "unrecognized arguments":
             raise unknown_word(rest.split()[0], self.options, f"{self.prog} --help")
         if kind == "the following arguments are required":
             name = rest.split(", ")[0]
             help = self.options[name].help
-            raise UserError(f"--{name} is missing: give {help[0].lower()}{help[1:].rstrip('.')}.")
+            raise UserError(f"{self.words[name]} is missing: give {help[0].lower()}{help[1:].rstrip('.')}.")
         raise bad_argument(message)

@@ -14,6 +14,7 @@ from echorl.core.options import option
 from echorl.lab.options import COUNT
 from echorl.lab.probe.plan import Plan
 from echorl.support.errors import as_user_error, resumable
+from echorl.support.folder import ResultFolder
 from echorl.support.installed import check_installed
 
 if TYPE_CHECKING:
@@ -63,13 +64,12 @@ def _probe(args: ProbeOptions) -> int:
     from echorl.cli.bars import Bars
     from echorl.cli.models import find_checkpoint, load_model
     from echorl.lab.probe.run import probe
-    from echorl.support.lock import alone
 
     plan = part_of(args, Plan)
     checkpoint = find_checkpoint(args.model)
     work = _work(args, plan, checkpoint)
     folder = args.output_dir or Path("runs/probe", Path(os.path.abspath(args.model)).name)
-    with alone(folder, "probe"), Bars() as bars:
+    with ResultFolder(folder, "probe").locked(), Bars() as bars:
         result = probe(folder, work, plan, checkpoint, partial(load_model, checkpoint, args.device), bars)
     show_result(result, folder)
     return 0
@@ -89,7 +89,7 @@ def _work(args: ProbeOptions, plan: Plan, checkpoint: Checkpoint) -> Work:
 def show_result(result: Mapping[str, Any], folder: Path) -> None:
     """Print the sizes, a row a rule, and the verdict."""
     from echorl.cli.eval_table import print_table
-    from echorl.lab.probe.folder import RESULT
+    from echorl.lab.probe.run import RESULT
 
     sizes, solved = result["sizes"], result["pass_at_1"]
     shares = ", ".join(f"{share:.0%} {kind.replace('_', '-')}" for kind, share in result["groups"].items())

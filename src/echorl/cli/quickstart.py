@@ -14,6 +14,7 @@ from echorl.cli.parser import parse
 from echorl.core.options import option
 from echorl.lab.options import SEED
 from echorl.support.errors import resumable
+from echorl.support.folder import ResultFolder
 from echorl.support.installed import check_installed
 
 if TYPE_CHECKING:
@@ -51,9 +52,8 @@ def run(argv: Sequence[str]) -> int:
     _be_quiet()
     from echorl.cli.bars import Bars
     from echorl.lab.quickstart import quickstart
-    from echorl.support.lock import alone
 
-    with resumable(), alone(args.output_dir, "quickstart"), Bars() as bars:
+    with resumable(), ResultFolder(args.output_dir, "quickstart").locked(), Bars() as bars:
         quickstart(args.output_dir, seed=args.seed, tiny=args.tiny, view=bars)
     _show(args.output_dir, time.monotonic() - started)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -13,10 +14,12 @@ class Communication(Protocol):
     Attributes:
         rank: the number of this process.
         num_ranks: the number of processes.
+        device: where the tensors lie that are exchanged.
     """
 
     rank: int
     num_ranks: int
+    device: torch.device
 
     def gather(self, values: Tensor) -> Tensor:
         """Return the rows of all processes, in order of their ranks; each process gives as many."""
@@ -34,7 +37,7 @@ class Communication(Protocol):
 class SingleProcess:
     """`Communication` of a run in one process, or of a driver that holds all rollouts."""
 
-    rank, num_ranks = 0, 1
+    rank, num_ranks, device = 0, 1, torch.device("cpu")
 
     def gather(self, values: Tensor) -> Tensor:
         return values

@@ -89,12 +89,12 @@ class EchoConfig(ClipConfig):
 
     @property
     def mines(self) -> bool:
-        """Whether EchoClips are looked for."""
+        """True where EchoClips are mined."""
         return self.coef > 0 or self.mine_only
 
     @property
     def trains(self) -> bool:
-        """Whether EchoClips have a part in the loss."""
+        """True where EchoClips are part of the loss."""
         return self.coef > 0 and not self.mine_only
 
     def coef_at(self, step: int) -> float:

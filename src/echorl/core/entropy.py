@@ -126,7 +126,7 @@ def step_entropy(entropy: Tensor, step_ids: Tensor, *, num_steps: int | None = N
     """Mean token entropy of each step: H_k = (1/|S_k|) sum_{t in S_k} H_t.
 
     Args:
-        entropy: [B, T] in nats, any floating type. Tokens whose entropy is not finite are left out of the mean.
+        entropy: [B, T] in nats, any floating type. Tokens whose entropy is not finite do not count in the mean.
         step_ids: int64 [B, T] from `segment_steps`; -1 marks tokens of no step.
         num_steps: K, more than the largest step number; that plus one if not given.
 
@@ -203,7 +203,7 @@ class EntropyRecorder:
         return scores
 
     def _entropy(self, rows: Tensor) -> Tensor:
-        """Of a chunk. The intermediates stay in place: on a CPU new ones cost more than the arithmetic."""
+        """Return a chunk's entropies. Intermediates stay in place: on a CPU new ones cost more than the arithmetic."""
         if not self._scratch or len(self._scratch[0]) < len(rows):
             self._scratch = [torch.empty_like(rows, dtype=torch.float32) for _ in range(2)]
         shifted, weights = (tensor[: len(rows)] for tensor in self._scratch)

@@ -60,7 +60,7 @@ class EchoMiner:
 
     @property
     def needs_entropy(self) -> bool:
-        """Whether the choice of clips depends on entropies."""
+        """True where the choice of clips depends on entropies."""
         return self.config.mines and needs_entropy(self.config)
 
     def rows_to_score(self, rollouts: Rollouts) -> Tensor:

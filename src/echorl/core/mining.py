@@ -161,7 +161,7 @@ def _allowed(means: Tensor, step_ids: Tensor, config: EchoConfig, threshold: flo
 
 
 def needs_entropy(config: EchoConfig) -> bool:
-    """Whether the choice of clips hangs on entropies: not where whole rollouts are chosen by chance."""
+    """Return whether the choice of clips depends on entropies: not where whole rollouts are chosen by chance."""
     return config.select != "full" or config.entropy_quantile is not None or config.max_step_entropy is not None
 
 

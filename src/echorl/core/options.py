@@ -19,7 +19,7 @@ class Option:
     """An option as its field declares it.
 
     Attributes:
-        kind: `bool`, `int`, `float` or `str`; any other type of a field is not checked.
+        kind: `bool`, `int`, `float`, `str` or `dict`; any other type of a field is not checked.
         optional: whether None is allowed, too.
         choices: the allowed values of a `Literal`; else empty.
         ge, gt, le, lt: the bounds of a number (at least, above, at most, below), or None.
@@ -48,8 +48,8 @@ class Option:
     def _values(self) -> str:
         if self.choices:
             return f"one of {', '.join(map(repr, self.choices))}"
-        if self.kind in (bool, str):
-            return {bool: "true or false", str: "text"}[self.kind]
+        if self.kind in (bool, str, dict):
+            return {bool: "true or false", str: "text", dict: "a mapping of names to values"}[self.kind]
         number = "a whole number" if self.kind is int else "a number"
         if self.ge is not None and self.le is not None:
             return f"{number} from {self.ge} to {self.le}"
@@ -67,7 +67,7 @@ class Option:
             return self.optional
         if self.choices:
             return any(value == choice and type(value) is type(choice) for choice in self.choices)
-        if self.kind in (bool, str):
+        if self.kind in (bool, str, dict):
             return isinstance(value, self.kind)
         if isinstance(value, bool) or not isinstance(value, (int, self.kind)) or not math.isfinite(value):
             return False

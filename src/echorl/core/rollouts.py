@@ -84,13 +84,13 @@ class Rollouts:
 
     @property
     def all_success(self) -> Tensor:
-        """bool [N]: every rollout of its group that has a verdict succeeded."""
-        return self.of_kind("all_success")
+        """bool [N]: the rollout has a verdict, and every verdict of its group is a success."""
+        return self.of_kind("all_success") & self.has_verdict
 
     @property
     def all_fail(self) -> Tensor:
-        """bool [N]: every rollout of its group that has a verdict failed."""
-        return self.of_kind("all_fail")
+        """bool [N]: the rollout has a verdict, and every verdict of its group is a failure."""
+        return self.of_kind("all_fail") & self.has_verdict
 
     def of_kind(self, *names: str) -> Tensor:
         """bool [N]: the rollout's group is of one of these kinds."""

@@ -15,7 +15,7 @@ BLOCK_ELEMENTS = 1 << 17  # numbers handled at once on a CPU: 1 MB of int64 stay
 
 @dataclass(frozen=True, eq=False)
 class StepDelimiters:
-    r"""What `segment_steps` has to know of a vocabulary.
+    r"""Tables of a vocabulary for `segment_steps`.
 
     Attributes:
         newline: bool [V], true where the token's text contains `"\n"` (so `".\n"` counts).

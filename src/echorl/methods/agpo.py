@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from echorl.core.options import option
-from echorl.methods.base import Batch
+from echorl.core.rollouts import Rollouts
 from echorl.methods.grpo import GRPO
 from echorl.methods.registry import register_method
 
@@ -29,6 +29,6 @@ class AGPO(GRPO):
     def needs_verdicts(self) -> bool:
         return self.right > 0 or self.wrong > 0
 
-    def advantages(self, advantages: Tensor, batch: Batch) -> Tensor:
-        right, wrong = (batch.degenerate & solved for solved in (batch.all_success, batch.all_fail))
+    def advantages(self, advantages: Tensor, rollouts: Rollouts) -> Tensor:
+        right, wrong = (rollouts.degenerate & solved for solved in (rollouts.all_success, rollouts.all_fail))
         return torch.where(right, self.right, torch.where(wrong, -self.wrong, advantages)).to(advantages.dtype)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from echorl.core.options import option
-from echorl.methods.base import Batch
+from echorl.core.rollouts import Rollouts
 from echorl.methods.grpo import EPSILON, GRPO
 from echorl.methods.registry import register_method
 
@@ -17,13 +17,13 @@ ROUNDING = 1e-9
 """Rounding error of a product of whole numbers and a share, far below the change that one rollout makes."""
 
 
-def count_collapsed(batch: Batch) -> tuple[int, int]:
+def count_collapsed(rollouts: Rollouts) -> tuple[int, int]:
     """Return the numbers of groups whose rewards are all equal, and of groups that have a reward.
 
     The collapse rate ACR is their ratio.
     """
-    rewarded = torch.zeros_like(batch.kinds.kind).scatter_add_(0, batch.groups, (~batch.rewards.isnan()).long()) > 0
-    return int((batch.kinds.degenerate & rewarded).sum()), int(rewarded.sum())
+    rewarded = rollouts.groups.sum(~rollouts.rewards.isnan()) > 0
+    return int((rollouts.groups.degenerate & rewarded).sum()), int(rewarded.sum())
 
 
 @register_method("avspo")
@@ -58,20 +58,19 @@ class AVSPO(GRPO):
             return 0
         return math.ceil(collapsed * group_size * self.alpha / groups - ROUNDING)
 
-    def advantages(self, advantages: Tensor, batch: Batch) -> Tensor:
-        group_size = len(batch.rewards) // max(1, len(batch.kinds.kind))
-        count = self.num_virtual(*count_collapsed(batch), group_size)
-        collapsed = batch.degenerate & ~batch.rewards.isnan()
+    def advantages(self, advantages: Tensor, rollouts: Rollouts) -> Tensor:
+        group_size = len(rollouts.rewards) // max(1, len(rollouts.groups))
+        count = self.num_virtual(*count_collapsed(rollouts), group_size)
+        collapsed = rollouts.degenerate & ~rollouts.rewards.isnan()
         if not count or not bool(collapsed.any()):
             return advantages
-        return torch.where(collapsed, self._lengthened(batch.rewards, count, batch), advantages.to(batch.rewards))
+        return torch.where(collapsed, self._lengthened(count, rollouts), advantages.to(rollouts.rewards))
 
-    def _lengthened(self, rewards: Tensor, count: int, batch: Batch) -> Tensor:
+    def _lengthened(self, count: int, rollouts: Rollouts) -> Tensor:
         """Return the advantage of a reward that all n of its group have, with `count` virtual ones beside them."""
+        rewards = rollouts.rewards
         rewarded = (~rewards.isnan()).to(rewards)
-        n = torch.zeros_like(batch.kinds.kind, dtype=rewards.dtype).scatter_add_(0, batch.groups, rewarded)[
-            batch.groups
-        ]
+        n = rollouts.groups.sum(rewarded)[rollouts.groups.index]
         virtual = torch.arange(1, count + 1, device=rewards.device, dtype=rewards.dtype) / (count + 1)
         mean = (n * rewards + virtual.sum()) / (n + count)
         squares = n * (rewards - mean) ** 2 + ((virtual - mean.unsqueeze(1)) ** 2).sum(1)

@@ -35,13 +35,13 @@ class DAPO(Method):
     )
 
     @property
-    def part(self) -> str | None:  # type: ignore[override]
-        return "dynamic_sampling" if self.dynamic_sampling else None
+    def trl_hooks(self) -> str | None:  # type: ignore[override]
+        return "echorl.trl.methods.dapo:DynamicSamplingHooks" if self.dynamic_sampling else None
 
     @property
     def needs_verdicts(self) -> bool:
         return self.dynamic_sampling
 
-    def buffer_of(self, max_completion_length: int) -> int:
+    def overlong_tokens(self, max_completion_length: int) -> int:
         """Return the tokens of the overlong buffer."""
         return max_completion_length // 5 if self.overlong_buffer is None else self.overlong_buffer

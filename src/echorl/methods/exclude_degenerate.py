@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from echorl.methods.base import Batch
+from echorl.core.rollouts import Rollouts
 from echorl.methods.grpo import GRPO
 from echorl.methods.registry import register_method
 
@@ -22,5 +22,5 @@ class ExcludeDegenerate(GRPO):
 
     needs_verdicts = False
 
-    def left_out(self, batch: Batch) -> Tensor:
-        return batch.degenerate
+    def excluded(self, rollouts: Rollouts) -> Tensor:
+        return rollouts.degenerate

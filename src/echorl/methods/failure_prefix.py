@@ -19,7 +19,7 @@ class FailurePrefix(GRPO):
     a failure, the harder the group: the share grows by `step` where too many are right, and shrinks where too few are.
     """
 
-    part = "failure_prefix"
+    trl_hooks = "echorl.trl.methods.failure_prefix:FailurePrefixHooks"
     needs_verdicts = True
 
     saturated: float = option(0.75, "Share of successes from which on a prompt is saturated.", ge=0, le=1)
@@ -32,7 +32,6 @@ class FailurePrefix(GRPO):
         ge=0,
         le=1,
     )
-    max_age: int | None = option(None, "Optimiser steps after which a failure is dropped; None: it stays.", ge=1)
     max_tokens: int | None = option(None, "Most tokens of a prefix; None: half of max_completion_length.", ge=1)
 
     def moved(self, share: float, right: int, judged: int) -> float:

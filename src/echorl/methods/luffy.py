@@ -21,7 +21,7 @@ NO_CLIP = 1e6
 class Traced(Method):
     """A method in which the demonstration, verified like a rollout, takes the place of one rollout of its group."""
 
-    part = "trace"
+    trl_hooks = "echorl.trl.methods.luffy:TraceHooks"
     needs_verdicts = True
 
     in_group: ClassVar[bool] = True

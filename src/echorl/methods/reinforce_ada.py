@@ -31,8 +31,8 @@ class ReinforceAda(GRPO):
         return self.max_rounds > 1 or self.groups_per_round > 1
 
     @property
-    def part(self) -> str | None:  # type: ignore[override]
-        return "reinforce_ada" if self.chooses else None
+    def trl_hooks(self) -> str | None:  # type: ignore[override]
+        return "echorl.trl.methods.reinforce_ada:ReinforceAdaHooks" if self.chooses else None
 
     @property
     def needs_verdicts(self) -> bool:

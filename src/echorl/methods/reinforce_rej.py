@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from echorl.methods.base import Batch
+from echorl.core.rollouts import Rollouts
 from echorl.methods.grpo import GRPO
 from echorl.methods.registry import register_method
 from echorl.methods.w_reinforce import of_verdicts
@@ -20,8 +20,8 @@ class ReinforceRej(GRPO):
     They leave its denominator too, as in `ExcludeDegenerate`. So do groups without a verdict.
     """
 
-    def advantages(self, advantages: Tensor, batch: Batch) -> Tensor:
-        return of_verdicts(batch, 1.0, -1.0)
+    def advantages(self, advantages: Tensor, rollouts: Rollouts) -> Tensor:
+        return of_verdicts(rollouts, 1.0, -1.0)
 
-    def left_out(self, batch: Batch) -> Tensor:
-        return ~batch.of_kind("mixed", "uniform_reward")
+    def excluded(self, rollouts: Rollouts) -> Tensor:
+        return ~rollouts.of_kind("mixed", "uniform_reward")

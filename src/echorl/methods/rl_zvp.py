@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from echorl.core.options import option
-from echorl.methods.base import Batch
+from echorl.core.rollouts import Rollouts
 from echorl.methods.grpo import GRPO
 from echorl.methods.registry import register_method
 
@@ -33,15 +33,15 @@ class RLZVP(GRPO):
     def needs_entropy(self) -> bool:
         return self.alpha > 0
 
-    def entropy_rows(self, batch: Batch) -> Tensor:
+    def entropy_rows(self, rollouts: Rollouts) -> Tensor:
         """Return the rollouts with a verdict, of groups whose rewards are equal and whose verdicts are."""
-        return batch.degenerate & (batch.all_success | batch.all_fail) & (self.alpha > 0)
+        return rollouts.degenerate & (rollouts.all_success | rollouts.all_fail) & (self.alpha > 0)
 
-    def token_advantages(self, advantages: Tensor, entropy: Tensor, mask: Tensor, batch: Batch) -> Tensor:
+    def token_advantages(self, advantages: Tensor, entropy: Tensor, rollouts: Rollouts) -> Tensor:
         """A token of unknown entropy has an advantage of 0 in these groups."""
-        known = mask & entropy.isfinite()
+        known = rollouts.in_loss & entropy.isfinite()
         entropy = entropy.float().masked_fill(~known, 0.0)
         most = entropy.amax(1, keepdim=True)
-        shaped = self.alpha * torch.where(batch.success.unsqueeze(1), entropy, entropy - most)
-        rows = self.entropy_rows(batch).unsqueeze(1)
+        shaped = self.alpha * torch.where(rollouts.success[rollouts.local].unsqueeze(1), entropy, entropy - most)
+        rows = self.entropy_rows(rollouts)[rollouts.local].unsqueeze(1)
         return torch.where(rows, (shaped * known).to(advantages), advantages.unsqueeze(1))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import torch
 from torch import Tensor
 
-from echorl.methods.base import Batch, Method
+from echorl.core.rollouts import Rollouts
+from echorl.methods.base import Method
 from echorl.methods.registry import register_method
 
 
@@ -23,8 +23,8 @@ class RLOO(Method):
     settings = MappingProxyType({"loss_type": "grpo", "scale_rewards": "none", "epsilon": 0.2})
     needs_verdicts = False
 
-    def advantages(self, advantages: Tensor, batch: Batch) -> Tensor:
+    def advantages(self, advantages: Tensor, rollouts: Rollouts) -> Tensor:
         """G counts the rollouts that have a reward; a group of one keeps its advantage of 0."""
-        rewarded = (~batch.rewards.isnan()).to(advantages.dtype)
-        size = torch.zeros_like(batch.kinds.kind, dtype=rewarded.dtype).scatter_add_(0, batch.groups, rewarded)
-        return advantages * (size / (size - 1).clamp(min=1))[batch.groups]
+        rewarded = (~rollouts.rewards.isnan()).to(advantages.dtype)
+        size = rollouts.groups.sum(rewarded)
+        return advantages * (size / (size - 1).clamp(min=1))[rollouts.groups.index]

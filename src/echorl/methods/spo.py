@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 
 from echorl.core.options import option
-from echorl.methods.base import Batch
+from echorl.core.rollouts import Rollouts
 from echorl.methods.grpo import GRPO
 from echorl.methods.registry import register_method
 
 
-def leave_one_out(batch: Batch) -> Tensor:
+def leave_one_out(rollouts: Rollouts) -> Tensor:
     """Return float [N], the mean verdict (1 or 0) of the group's other rollouts with one; its own where it is alone."""
-    total, count = (each[batch.groups].to(batch.rewards) for each in batch.counts)
-    right = batch.success.to(batch.rewards)
+    total, count = (
+        each[rollouts.groups.index].to(rollouts.rewards) for each in (rollouts.num_success, rollouts.num_verdicts)
+    )
+    right = rollouts.success.to(rollouts.rewards)
     return torch.where(count > 1, (total - right) / (count - 1).clamp(min=1), right)
 
 
@@ -32,7 +34,7 @@ class SPO(GRPO):
     """
 
     settings = MappingProxyType({**GRPO.settings, "scale_rewards": "none"})
-    part = "tracked_rate"
+    trl_hooks = "echorl.trl.methods.spo:TrackedRateHooks"
     needs_verdicts = True
 
     weight: float = option(1.0, "Weight of the tracked rate; 1: SPO's baseline, 0: leave-one-out (`rloo`).", ge=0, le=1)
@@ -50,11 +52,11 @@ class SPO(GRPO):
     )
     offline_weight: float = option(8.0, "Number of rollouts that such a list counts as.", gt=0)
 
-    def against(self, rates: Tensor, batch: Batch) -> Tensor:
+    def against(self, rates: Tensor, rollouts: Rollouts) -> Tensor:
         """Return the advantages [N], 0 without a verdict, given v of each rollout's prompt (float [N], NaN: none)."""
-        others = leave_one_out(batch)
+        others = leave_one_out(rollouts)
         baseline = torch.where(rates.isnan(), others, self.weight * rates + (1 - self.weight) * others)
-        return (batch.success.to(baseline) - baseline) * batch.scored
+        return (rollouts.success.to(baseline) - baseline) * rollouts.has_verdict
 
     def before(self, successes: int = 0, failures: int = 0) -> tuple[float, float]:
         """Return (a, c) before a prompt's first visit, given its rollouts from before the training.

@@ -32,7 +32,7 @@ class UFT(Method):
             "entropy_coef": 0.001,
         }
     )
-    part = "hint"
+    trl_hooks = "echorl.trl.methods.uft:HintHooks"
 
     max_chunks: int = option(5, "N = min(max_chunks, number of steps of the solution).", ge=1)
     low: float = option(0.05, "Lower bound of p_t.", ge=0, le=1)

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from echorl.core.options import option
-from echorl.methods.base import Batch
+from echorl.core.rollouts import Rollouts
 from echorl.methods.grpo import GRPO
 from echorl.methods.registry import register_method
 
 
-def of_verdicts(batch: Batch, right: float, wrong: float) -> Tensor:
+def of_verdicts(rollouts: Rollouts, right: float, wrong: float) -> Tensor:
     """Return float [N]: `right` for a success, `wrong` for a failure, 0 without a verdict."""
-    signed = torch.where(batch.success, right, wrong)
-    return torch.where(batch.scored, signed, 0.0).to(batch.rewards.dtype)
+    signed = torch.where(rollouts.success, right, wrong)
+    return torch.where(rollouts.has_verdict, signed, 0.0).to(rollouts.rewards.dtype)
 
 
 @register_method("w_reinforce")
@@ -35,12 +35,12 @@ class WReinforce(GRPO):
     )
 
     @property
-    def leaves_out(self) -> bool:
+    def excludes(self) -> bool:
         return self.weight == 0
 
-    def left_out(self, batch: Batch) -> Tensor:
-        failed = batch.scored & ~batch.success
-        return ~failed if self.leaves_out else torch.zeros_like(failed)
+    def excluded(self, rollouts: Rollouts) -> Tensor:
+        failed = rollouts.has_verdict & ~rollouts.success
+        return ~failed if self.excludes else torch.zeros_like(failed)
 
-    def advantages(self, advantages: Tensor, batch: Batch) -> Tensor:
-        return of_verdicts(batch, self.weight, -1.0)
+    def advantages(self, advantages: Tensor, rollouts: Rollouts) -> Tensor:
+        return of_verdicts(rollouts, self.weight, -1.0)

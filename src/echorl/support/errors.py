@@ -1,4 +1,4 @@
-"""How the command line ends when it fails: one sentence for what a user can fix, a traceback for the rest."""
+"""Errors of the command line: one sentence for what a user can fix, a traceback for the rest."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def guard(command: Callable[[], int]) -> int:
 
 
 def is_for_the_user(error: BaseException) -> bool:
-    """Whether the message alone tells what to do: a `UserError`, or a refusal by echorl's or TRL's own code."""
+    """Return whether the message alone tells what to do: a `UserError`, or a refusal by echorl's or TRL's own code."""
     if isinstance(error, UserError) or disk_is_full(error):
         return True
     return isinstance(error, (ValueError, ImportError, FileNotFoundError)) and _raised_in(error) in ("echorl", "trl")
 
 
 def disk_is_full(error: BaseException) -> bool:
-    """Whether a file could not be written for want of space; some libraries say so in the message alone."""
+    """Return whether the disk is full; some libraries say so in the message alone."""
     number = error.errno if isinstance(error, OSError) else None
     return number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
 
 
 def one_line(error: BaseException | str) -> str:
-    """The message without line breaks.
+    """Return the message without line breaks.
 
     >>> one_line("no file a.yaml;\\n   give one")
     'no file a.yaml; give one'
@@ -92,7 +92,7 @@ def nearest(name: str, names: Iterable[str], listing: str) -> str:
 
 @contextmanager
 def as_user_error(*kinds: type[Exception], doing: str, by: tuple[str, ...] = ()) -> Iterator[None]:
-    """Within, errors of these kinds (raised by these packages, if any is named) are the user's: "DOING: message"."""
+    """Turn errors of these kinds (raised by these packages, if any is named) into the user's: "DOING: message"."""
     try:
         yield
     except kinds as error:
@@ -103,7 +103,7 @@ def as_user_error(*kinds: type[Exception], doing: str, by: tuple[str, ...] = ())
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Within, Ctrl-C is `Interrupted`: the same command goes on from what is stored."""
+    """Turn Ctrl-C into `Interrupted`, whose message says that the same command goes on from what is stored."""
     try:
         yield
     except KeyboardInterrupt:
@@ -111,7 +111,7 @@ def resumable() -> Iterator[None]:
 
 
 def where(error: BaseException) -> str:
-    """The innermost place that is no library's, in brackets."""
+    """Return the innermost place outside all libraries, in brackets."""
     frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     file, line = [place for place in frames if "site-packages" not in place[0]][-1]
     return f"({file}, line {line})"

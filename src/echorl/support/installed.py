@@ -1,4 +1,4 @@
-"""Which packages are there, in which versions; one sentence for one that an extra of echorl brings and that is not."""
+"""Installed packages: their versions, and one sentence for a package that is missing and the extra that brings it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from importlib.util import find_spec
 
 
 def check_installed(who: str, packages: Iterable[str], extras: str) -> None:
-    """Refuse to go on without these packages.
+    """Check that packages are installed.
 
     Args:
-        who: what needs them, the sentence's subject.
-        extras: those of echorl that bring them, "trl,tasks" say.
+        who: subject of the sentence, such as "`echorl mine`".
+        extras: echorl's extras that bring them, such as "trl,tasks".
 
     Raises:
-        ImportError: one is missing; names it and the command that installs it.
+        ImportError: one is missing; the message has its name and the command that installs it.
     """
     for name in packages:
         if find_spec(name) is None:
@@ -23,11 +23,11 @@ def check_installed(who: str, packages: Iterable[str], extras: str) -> None:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Package -> its version, without those that are not installed."""
-    found = {}
+    """Return the version of each package that is installed."""
+    installed = {}
     for name in packages:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed

@@ -17,7 +17,7 @@ TOO_DEEP = f"nested more than {MOST_NESTED} deep"
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text; bytes are UTF-8.
+    """Return the value of a JSON text; bytes are UTF-8.
 
     Raises:
         ValueError: it is not UTF-8, not JSON, or nested too deep; the message is the reason alone, without a full stop.
@@ -33,7 +33,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_yaml(text: str | bytes) -> Any:
-    """The value of a YAML text; bytes are UTF-8.
+    """Return the value of a YAML text; bytes are UTF-8.
 
     Raises:
         ValueError: it is not UTF-8, not YAML, has a key twice, or is nested too deep; the message as in `parse_json`.
@@ -86,6 +86,25 @@ def is_text(value: Any) -> bool:
     return True
 
 
+def parse_mapping(name: str, value: dict[str, Any] | str | None, example: str) -> dict[str, Any]:
+    """Return the mapping of an option that may be written as JSON; an empty one where there is none.
+
+    Raises:
+        ValueError: it is neither; the message names the option and has the example.
+
+    >>> parse_mapping("task_options", '{"chat": true}', "")
+    {'chat': True}
+    """
+    if isinstance(value, str):
+        try:
+            value = parse_json(value)
+        except ValueError as error:
+            raise ValueError(f"{name}={value!r} is not JSON ({error}): write e.g. '{example}'.") from None
+    if value is not None and not isinstance(value, dict):
+        raise ValueError(f"{name}={value!r} is not a mapping of option names to values.")
+    return value or {}
+
+
 def problem_of_text(text: str) -> str | None:
     """Return advice on an option's text that is blank, or that no file could hold; None on any other.
 
@@ -107,7 +126,7 @@ def problem_of_name(text: str) -> str | None:
 
 
 def finite_number(value: Any) -> float | None:
-    """The finite float that a number, a number written as text, true or false stands for; None for anything else.
+    """Return the finite float that a number, number as text, true or false stands for; None for anything else.
 
     >>> finite_number(True), finite_number("0.5"), finite_number(10**400), finite_number("nan"), finite_number([1.0])
     (1.0, 0.5, None, None, None)

@@ -1,4 +1,4 @@
-"""Text of rollouts and prompts for people's eyes: nothing in it acts instead of being seen."""
+"""Text of rollouts and prompts to be shown: every character in it is visible."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from echorl.support.texts import parse_json
 
 
 def visible(text: str) -> str:
-    """The text with what would act instead of being seen made visible: control characters, direction marks, surrogates.
+    """Return the text with control characters, direction marks and surrogates made visible.
 
     >>> visible("a\\x00\\u202eb\\n")
     'a␀\\\\u202eb\\n'
@@ -28,7 +28,7 @@ def _visible(character: str) -> str:
 
 
 def prompt_text(prompt: str) -> str:
-    """The prompt as text; of chat messages (JSON) their contents, with the role before each."""
+    """Return the prompt as text: of chat messages (JSON) their contents, with the role before each."""
     try:
         messages = parse_json(prompt)
         if not isinstance(messages, list) or not messages:

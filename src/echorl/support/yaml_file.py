@@ -1,4 +1,4 @@
-"""A YAML loader that refuses a mapping with the same key twice, of which plain YAML silently keeps the last."""
+"""YAML loader that refuses a mapping with the same key twice, of which plain YAML silently keeps the last."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def load_yaml(text: str) -> Any:
-    """The value of a YAML text, by the rules of `yaml.safe_load`.
+    """Return the value of a YAML text, by the rules of `yaml.safe_load`.
 
     Raises:
         yaml.YAMLError: it is no YAML, or a mapping in it has a key twice; the message names key and lines.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from echorl.core.options import argument
 from echorl.support.errors import UserError
+from echorl.support.texts import parse_mapping
 from echorl.tasks import TASKS
 
 NAMES = ("quickstart", *TASKS)
@@ -44,7 +44,7 @@ class DataArguments:
     overwrite_output_dir: bool = argument(False, "Delete the files that an earlier run left in output_dir.")
 
     def __post_init__(self) -> None:
-        self.task_options = _mapping(self.task_options)
+        self.task_options = parse_mapping("task_options", self.task_options, '{"chat": true}')
         given = [name for name in ("task", "train_file", "dataset_name") if getattr(self, name)]
         if len(given) != 1:
             raise UserError(
@@ -71,14 +71,3 @@ class TrainArguments(DataArguments):
         if self.task is None and not self.reward_funcs:
             place = "train_file" if self.train_file else "dataset_name"
             raise UserError(f"{place} comes without a verifier: name at least one function in reward_funcs.")
-
-
-def _mapping(value: dict | str | None) -> dict:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError as error:
-            raise UserError(f"task_options={value!r} is not JSON ({error}): write e.g. '{{\"chat\": true}}'.") from None
-    if value is not None and not isinstance(value, dict):
-        raise UserError(f"task_options={value!r} is not a mapping of option names to values.")
-    return value or {}

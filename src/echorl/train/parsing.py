@@ -157,27 +157,14 @@ def _check_value(name: str, value: Any) -> None:
     Raises:
         UserError: names the option and the value.
     """
-    if isinstance(value, str) and name in BOUNDS:  # in YAML, "1e-5"
-        value = _as_number(name, value)
     for each in value if isinstance(value, list) else [value]:
-        if isinstance(each, str) and (problem := (problem_of_name if name in NAMES else _problem)(each)):
+        problem_of = problem_of_name if name in NAMES else problem_of_text
+        if isinstance(each, str) and (name in NAMES or each.strip()) and (problem := problem_of(each)):
             raise UserError(f"{name}={each[:60]!r} {problem}.")
         if isinstance(each, (int, float)) and not isinstance(each, bool):
             least, most = BOUNDS.get(name, ANY)
             if not least <= each <= most:
                 raise UserError(f"{name}={each} is not allowed: it must be a finite number from {least} to {most}.")
-
-
-def _problem(text: str) -> str | None:
-    """Return advice on a text that may be blank."""
-    return problem_of_text(text) if text.strip() else None
-
-
-def _as_number(name: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UserError(f"{name}={text!r} is not a number.") from None
 
 
 def _build(parser: TrlParser, values: dict[str, Any]) -> tuple[Any, ...]:

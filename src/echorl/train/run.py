@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from echorl.support.errors import Interrupted, UserError, as_user_error, bad_argument, where
-from echorl.support.lock import alone, check_writable
+from echorl.support.folder import ResultFolder
 from echorl.train import earlier_run, run_folder
 from echorl.train.options import TrainArguments
 
@@ -112,9 +112,9 @@ def _first_look(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def _train(command: Command, settings: Settings, env: Mapping[str, str]) -> None:
     training = settings.training
-    check_writable(training.output_dir)
-    first = training.process_index == 0
-    with alone(Path(training.output_dir), command.name) if first else nullcontext():
+    folder = ResultFolder(training.output_dir, command.name)
+    folder.check_writable()
+    with folder.locked() if training.process_index == 0 else nullcontext():
         _check_reporting(training.report_to)
         name, config = _model(settings)
         checkpoint = run_folder.choose_checkpoint(training.resume_from_checkpoint, training.output_dir, _say)
@@ -173,11 +173,16 @@ def _run_to_the_end(trainer: Trainer, checkpoint: Path | None) -> None:
 
 
 def _finish(checkpoint: Path, settings: Settings, limit: str, outdated: list[Path]) -> None:
-    """The run had made its last step (the Trainer would make one more): see that its model is in place."""
+    """Put the model of a run that had made its last step in place; the Trainer would make one more step."""
+    from transformers.trainer_utils import rotate_checkpoints
+
     folder = settings.training.output_dir
     if settings.training.process_index == 0:
         earlier_run.delete(outdated, folder)
-        run_folder.copy_model(run_folder.final(checkpoint, settings.training), folder)
+        final = run_folder.final(checkpoint, settings.training)
+        run_folder.copy_model(final, folder)
+        # A run that was killed right after it saved its last checkpoint has not deleted the older ones.
+        rotate_checkpoints(folder, settings.training.save_total_limit, best_model_checkpoint=str(final))
     _say(f"{checkpoint} is the end of this run ({limit}): its model is in {folder}")
 
 
@@ -271,7 +276,7 @@ def _peft_config(model: ModelConfig) -> Any:
 
 def _name_verifier(settings: Settings, task: Task | None, names: list[str]) -> None:
     """With several functions the task's verifier verifies, unless told otherwise; refuse names that are not there."""
-    from echorl.trl.verdicts import resolve_verifiers
+    from echorl.trl.verifiers import resolve_verifiers
 
     training = settings.training
     if task is not None and len(names) > 1 and not training.success_reward_func_names():

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echorl.support.errors import UserError, one_line
+from echorl.support.files import write_text
 from echorl.support.installed import versions
-from echorl.support.stored import write_text
 
 if TYPE_CHECKING:
     from echorl.train.parsing import Settings
@@ -42,9 +42,10 @@ def is_complete(checkpoint: Path) -> bool:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    processes = _own_state(checkpoint).get("num_processes")
-    if processes is None:
+    state = _own_state(checkpoint)
+    if not state:
         return True
+    processes = state["settings"]["num_processes"]
     names = ["rng_state.pth"] if processes == 1 else [f"rng_state_{rank}.pth" for rank in range(processes)]
     return all((checkpoint / name).exists() for name in names)
 
@@ -85,7 +86,9 @@ def reached(checkpoint: Path, training: Any) -> str | None:
     if 0 < limits["max_steps"] <= done["updates"]:
         return f"max_steps={limits['max_steps']}"
     budget = limits.get("max_rollout_tokens", 0)  # `echorl sft` samples nothing
-    between_batches = own.get("buffer") is None  # a budget is looked at where no generation batch is in use
+    between_batches = (
+        not own or own["position"]["buffer"] is None
+    )  # a budget is looked at where no generation batch is in use
     if budget and between_batches and done["rollout_tokens"] >= budget:
         return f"max_rollout_tokens={budget}"
     return None
@@ -98,8 +101,8 @@ def progress(checkpoint: Path) -> dict[str, int]:
 
 def _progress(checkpoint: Path, own: Mapping[str, Any]) -> dict[str, int]:
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    ledger = own.get("statistics", {"tokens": {}})
-    return {"updates": state["global_step"], "rollout_tokens": sum(ledger["tokens"].values())}
+    statistics = own.get("statistics", {"tokens": {}})
+    return {"updates": state["global_step"], "rollout_tokens": sum(statistics["tokens"].values())}
 
 
 def _own_state(checkpoint: Path) -> dict[str, Any]:

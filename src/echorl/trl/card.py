@@ -14,8 +14,11 @@ FOR_NONE = {
 class FolderInCard:
     """Mixed into a TRL trainer: its cards link to no "None", and their example loads the model from its folder."""
 
+    args: Any
+    is_world_process_zero: Any
+
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        super().create_model_card(*args, **kwargs)
+        super().create_model_card(*args, **kwargs)  # type: ignore[misc]
         if self.is_world_process_zero():
             path = Path(self.args.output_dir) / "README.md"
             card = path.read_text(encoding="utf-8")

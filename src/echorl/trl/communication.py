@@ -15,6 +15,7 @@ class AcceleratorCommunication:
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
         self.rank, self.num_ranks = accelerator.process_index, accelerator.num_processes
+        self.device = accelerator.device
 
     def gather(self, values: Tensor) -> Tensor:
         return self.accelerator.gather(values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -11,9 +10,12 @@ from trl import GRPOConfig
 from echorl.core.config import EchoConfig
 from echorl.core.options import argument, options_of
 from echorl.methods import METHODS, SET_BY_METHODS, Method, load_method, method_settings
-from echorl.trl.sources import SOURCES
+from echorl.support.texts import parse_mapping
 
 _OPTIONS = {each.name: each for each in options_of(EchoConfig)}
+
+ENTROPY_FROM = ("logits", "surprisal")
+"""The values of `echo_entropy_from`."""
 
 
 def _setting(name: str) -> Any:
@@ -79,15 +81,15 @@ class EchoGRPOConfig(GRPOConfig):
     )
     echo_mine_demonstrations: bool = argument(False, "Let an expert's trace in a group (LUFFY) give an EchoClip, too.")
 
-    loss_type: str | None = _trl_setting("loss_type")
-    scale_rewards: str | None = _trl_setting("scale_rewards")
-    importance_sampling_level: str | None = _trl_setting("importance_sampling_level")
-    epsilon: float | None = _trl_setting("epsilon")
+    loss_type: str | None = _trl_setting("loss_type")  # type: ignore[assignment]
+    scale_rewards: str | None = _trl_setting("scale_rewards")  # type: ignore[assignment]
+    importance_sampling_level: str | None = _trl_setting("importance_sampling_level")  # type: ignore[assignment]
+    epsilon: float | None = _trl_setting("epsilon")  # type: ignore[assignment]
     epsilon_high: float | None = _trl_setting("epsilon_high")
-    beta: float | None = _trl_setting("beta")
-    use_bias_correction_kl: bool | None = _trl_setting("use_bias_correction_kl")
-    entropy_coef: float | None = _trl_setting("entropy_coef")
-    top_entropy_quantile: float | None = _trl_setting("top_entropy_quantile")
+    beta: float | None = _trl_setting("beta")  # type: ignore[assignment]
+    use_bias_correction_kl: bool | None = _trl_setting("use_bias_correction_kl")  # type: ignore[assignment]
+    entropy_coef: float | None = _trl_setting("entropy_coef")  # type: ignore[assignment]
+    top_entropy_quantile: float | None = _trl_setting("top_entropy_quantile")  # type: ignore[assignment]
 
     method: str | None = argument(
         None,
@@ -109,8 +111,8 @@ class EchoGRPOConfig(GRPOConfig):
         apply_method(self)
         super().__post_init__()
         check_fixed(self)
-        if self.echo_entropy_from not in SOURCES:
-            allowed = ", ".join(map(repr, SOURCES))
+        if self.echo_entropy_from not in ENTROPY_FROM:
+            allowed = ", ".join(map(repr, ENTROPY_FROM))
             raise ValueError(
                 f"echo_entropy_from={self.echo_entropy_from!r} is not allowed: it must be one of {allowed}."
             )
@@ -133,16 +135,7 @@ class EchoGRPOConfig(GRPOConfig):
 
     def parsed_method_options(self) -> dict[str, Any]:
         """`method_options` as a mapping; empty if not set."""
-        options = self.method_options
-        if isinstance(options, str):
-            try:
-                options = json.loads(options)
-            except ValueError as error:
-                example = "'{\"gamma\": 0.1}'"
-                raise ValueError(f"method_options={options!r} is not JSON ({error}): write e.g. {example}.") from None
-        if options is not None and not isinstance(options, dict):
-            raise ValueError(f"method_options={options!r} is not a mapping of option names to values.")
-        return options or {}
+        return parse_mapping("method_options", self.method_options, '{"gamma": 0.1}')
 
     def success_reward_func_names(self) -> list[str]:
         """`echo_success_reward_func` as a list; empty if not set."""

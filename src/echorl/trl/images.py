@@ -18,14 +18,14 @@ IMAGES = (
     "num_images",
     "num_tiles",
 )
-"""What TRL's batch may hold of images: tensors, and lists of numbers."""
+"""Keys of TRL's batch for images: tensors, and lists of numbers."""
 
 TYPES = ("token_type_ids", "mm_token_type_ids")
 """One number a token of prompt and completion: is it text, or in an image's place."""
 
 
 def image_inputs(batch: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
-    """What a forward of `rows` (int64) takes besides ids and mask, as TRL's scoring names it; {} for a text model."""
+    """Return a forward's inputs for `rows` (int64) besides ids and mask, as TRL names them; {} for a text model."""
     chosen = {key: value[rows] for key, value in batch.items() if key in TYPES}
     own = {key: pick(value, rows) for key, value in split_images(batch).items()}
     if sum(own.get("num_images", [0])):  # transformers takes no empty tensor of images
@@ -39,7 +39,7 @@ def split_images(batch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merge_images(split: Mapping[str, Any]) -> dict[str, Any]:
-    """The opposite of `split_images`; other entries stay as they are."""
+    """Undo `split_images`; other entries stay as they are."""
     return unsplit_pixel_values_by_grid(dict(split))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-from echorl.support.stored import write_text
+from echorl.support.files import write_text
 
 OF_ALL_STEPS = ("train_loss", "train_samples_per_second", "train_steps_per_second")
 """Means over a run, in its summary. The Trainer of a resumed run has not seen the steps before; some versions divide by
@@ -25,14 +25,14 @@ class MetricsFile(TrainerCallback):
         self.path = Path(path)
         self.resumed_at = 0
 
-    def on_train_begin(self, args, state, control, **kwargs):
+    def on_train_begin(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
         self.resumed_at = state.global_step
         if state.is_world_process_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             kept = [line for line in read_metrics(self.path) if _stays(line, state.global_step)]
             write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
+    def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
         if state.is_world_process_zero and logs:
             kept = {name: value for name, value in logs.items() if not (self.resumed_at and name in OF_ALL_STEPS)}
             with self.path.open("a", encoding="utf-8") as file:

@@ -1,28 +1,25 @@
-"""Whether the prompts can be rendered, and have images or not: TRL finds out late, from within transformers."""
+"""Checks of the prompts: that they can be rendered, and have images or not; TRL finds out late."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trl.data_utils import is_conversational
 
-if TYPE_CHECKING:
-    from echorl.trl.trainer import EchoGRPOTrainer
+from echorl.trl.context import Context
 
 
-def check_chat_template(trainer: EchoGRPOTrainer) -> None:
+def check_chat_template(context: Context, datasets: Iterable[Any]) -> None:
     """Refuse chat messages where there is no chat template; a `rollout_func` renders its prompts itself.
 
     Raises:
         ValueError: names the tokenizer and the ways out.
     """
-    if trainer.processing_class.chat_template or trainer.chat_template or trainer.rollout_func is not None:
+    if context.processor.chat_template or context.chat_template or "rollout_func" in context.features:
         return
-    evaluation = trainer.eval_dataset
-    datasets = [trainer.train_dataset, *(evaluation.values() if isinstance(evaluation, dict) else [evaluation])]
-    if any(is_conversational(next(iter(dataset), {})) for dataset in datasets if dataset is not None):
-        name = trainer._tokenizer.name_or_path
+    if any(is_conversational(next(iter(dataset), {})) for dataset in datasets):
+        name = context.tokenizer.name_or_path
         raise ValueError(
             f"the tokenizer{f' of {name!r}' if name else ''} has no chat template, but the prompts are chat messages: "
             "give them as text (a task of echorl: chat=false), take an instruct model, or save a chat_template.jinja "

@@ -1,4 +1,4 @@
-"""What recipes need of TRL besides its GRPO trainer, so that nothing outside this folder imports trl."""
+"""Names of TRL that recipes need besides its GRPO trainer, so that nothing outside this folder imports trl."""
 
 import trl
 from trl import ModelConfig, SFTConfig, TrlParser, get_peft_config, get_quantization_config

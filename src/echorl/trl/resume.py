@@ -68,15 +68,12 @@ class ResumePlan:
     sentence: str = ""
 
 
-def resume_plan(old: ResumeSettings | None, new: ResumeSettings, step: int) -> ResumePlan:
+def resume_plan(old: ResumeSettings, new: ResumeSettings, step: int) -> ResumePlan:
     """Return how a run with settings `new` resumes from a checkpoint that `old` wrote after `step` micro-steps.
 
     A checkpoint lies at the end of an optimiser step. So a new generation batch can begin there, as it does in TRL at
-    every resume. `old` is None for a checkpoint of an earlier version, which does not hold its settings.
+    every resume.
     """
-    if old is None:
-        reason = "the checkpoint is of an earlier version of echorl, which did not store its batching"
-        return ResumePlan("new_batch", _next_batch(new, step), f"{reason}: {_NEW_BATCH}.")
     if old.has_memory and old.method != new.method:
         return ResumePlan("refuse", step, other_method(old.method, new.method))
     if old.method == new.method and (old.method_hash != new.method_hash or new.method_hash == NO_FILE):

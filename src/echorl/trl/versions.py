@@ -59,7 +59,7 @@ def blaming_vllm() -> Iterator[None]:
 
 
 def _ask_trl() -> tuple[bool, str]:
-    """Whether vLLM is installed, and TRL's warning about its version, if any."""
+    """Return whether vLLM is installed, and TRL's warning about its version, if any."""
     from trl.import_utils import is_vllm_available
 
     with warnings.catch_warnings(record=True) as caught:

@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from transformers import TrainerCallback
 
-if TYPE_CHECKING:
-    from echorl.trl.trainer import EchoGRPOTrainer
+from echorl.core.refusals import refuse_if
+from echorl.trl.context import Context
 
 
-def check_skip(trainer: EchoGRPOTrainer) -> None:
+def check_skip(context: Context) -> None:
     """Refuse `"skip"` where the step's gradient is not the echo's alone, or cannot be reached.
 
     Raises:
         ValueError: names the setting that stands in the way.
     """
-    if trainer.echo.without_policy_gradient != "skip" or not trainer.echo.trains:
+    config = context.args.echo_config()
+    if config.without_policy_gradient != "skip" or not config.trains:
         return
-    obstacles = {
-        "DeepSpeed, which steps inside backward": trainer.is_deepspeed_enabled,
-        **{f"{name}, whose gradient would be touched too": there for name, there in _other_terms(trainer).items()},
-    }
-    for obstacle, present in obstacles.items():
-        if present:
-            raise ValueError(
-                f"echo_without_policy_gradient='skip' cannot be combined with {obstacle}: use 'allow', or turn it off."
-            )
+    refuse_if(
+        {
+            "DeepSpeed, which steps inside backward": "deepspeed" in context.features,
+            **{f"{name}, whose gradient would be touched too": holds for name, holds in other_terms(context).items()},
+        },
+        "echo_without_policy_gradient='skip' cannot be combined with {}: use 'allow', or turn it off.",
+    )
 
 
-def other_gradients(trainer: EchoGRPOTrainer) -> bool:
-    """Whether a step has a gradient beside the policy's and the echo's: none is then the echo's alone."""
-    return any(_other_terms(trainer).values())
-
-
-def _other_terms(trainer: EchoGRPOTrainer) -> dict[str, bool]:
-    args = trainer.args
+def other_terms(context: Context) -> dict[str, bool]:
+    """Return the terms of the loss beside the policy's and the echo's, and whether each is there."""
+    args = context.args
     return {
         f"beta={args.beta}, a KL term": args.beta != 0.0,
         "an entropy bonus": args.entropy_coef != 0.0 or args.use_adaptive_entropy,
-        "a router loss": trainer.aux_loss_enabled,
+        "a router loss": "router_loss" in context.features,
     }
 
 
@@ -48,15 +43,18 @@ class SkipCallback(TrainerCallback):
 
     The optimiser then makes the base trainer's step (momentum, weight decay) and no other; not even what the base makes
     of equal rewards whose advantages differ from 0 by rounding.
+
+    Args:
+        window: the sums of the optimiser step (`echorl.trl.loss.OptimizerWindow`).
     """
 
-    def __init__(self, trainer: EchoGRPOTrainer) -> None:
-        self.trainer = trainer
+    def __init__(self, window: Any) -> None:
+        self.window = window
 
-    def on_pre_optimizer_step(self, args, state, control, **kwargs):
-        if not self.trainer.window_is_alone:
+    def on_pre_optimizer_step(self, args, state, control, optimizer=None, **kwargs):  # type: ignore[no-untyped-def]
+        if not self.window.without_policy_gradient:
             return
-        for group in self.trainer.optimizer.param_groups:
+        for group in optimizer.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     parameter.grad.zero_()

@@ -16,7 +16,7 @@ from echorl.lab.compare.plan import Comparison, Run
 from echorl.lab.compare.results import make_results
 from echorl.lab.compare.run import MARK, scores_key, scores_path
 from echorl.lab.compare.study import Study
-from echorl.support.stored import write_json
+from echorl.support.files import write_json
 
 METHODS = {"grpo": {"method": "grpo"}, "clips": {"method": "a rule that is no more"}}
 NOTES = {"arms": {"clips": {"costs": "nothing | much"}}, "note": "Small policies."}
@@ -119,7 +119,7 @@ def test_packed_runs_are_finished_by_their_keys(study):
     assert packed.state(run, ["validation"]) == "done"
     changed = Study(packed.comparison, {**packed.recipe, "beta": 0.1}, packed.pack)
     assert changed.state(run, ["validation"]) == ""
-    with pytest.raises(ValueError, match=r"study.jsonl.gz holds the run .* \(beta None then, 0.1 now\): choose"):
+    with pytest.raises(ValueError, match=r"study.jsonl.gz holds the run .* \(beta None then, 0.1 now\): give another"):
         changed.claim(run)
     assert not changed.folder(run).exists()
 

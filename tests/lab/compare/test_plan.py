@@ -8,8 +8,8 @@ import pytest
 
 from echorl.lab.compare.plan import Comparison, Run
 from echorl.lab.compare.read import read_comparison
-from echorl.lab.compare.run import claim, kept_key, run_key, run_options, scores_key
-from echorl.support.stored import read_json, stored, write_json
+from echorl.lab.compare.run import RunFolder, kept_key, run_key, run_options, scores_key
+from echorl.support.files import read_json, stored, write_json
 
 STUDY = {
     "recipe": ("r.yaml",),
@@ -184,21 +184,21 @@ def test_a_run_is_found_again_only_under_its_own_settings(tmp_path):
     assert options["max_rollout_tokens"] == 100
     key = run_key(options)
     assert key == run_key(run_options(study(), recipe, run, tmp_path / "elsewhere"))
-    claim(tmp_path / "a", key)
+    RunFolder(tmp_path / "a").claim(key)
     assert stored(tmp_path / "a" / "run.json", key) is None
     write_json(tmp_path / "a" / "run.json", {"key": key, "value": {"updates": 3}})
-    claim(tmp_path / "a", key)
+    RunFolder(tmp_path / "a").claim(key)
     assert stored(tmp_path / "a" / "run.json", key) == {"updates": 3}
     other = run_key({**options, "beta": 0.1})
     with pytest.raises(ValueError, match=r"other settings \(beta None then, 0.1 now\)"):
-        claim(tmp_path / "a", other)
+        RunFolder(tmp_path / "a").claim(other)
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / ".echorl-0123456789abcdef.tmp").write_text("{")  # killed while it was claimed
-    claim(tmp_path / "begun", key)
+    RunFolder(tmp_path / "begun").claim(key)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("")
     with pytest.raises(ValueError, match="`echorl compare` did not write"):
-        claim(tmp_path / "mine", key)
+        RunFolder(tmp_path / "mine").claim(key)
 
 
 def test_a_test_has_a_split_options_and_a_size():
@@ -241,7 +241,7 @@ def test_a_finished_run_of_an_earlier_version_is_used_and_an_unfinished_one_refu
     assert kept_key(read_json(tmp_path / "run.json"), now) == now
     assert kept_key(None, now) == now
     with pytest.raises(ValueError, match=r"version '0.1.0' then, '0.2.0' now"):
-        claim(tmp_path, {**now, "model": None, "files": {}})
+        RunFolder(tmp_path).claim({**now, "model": None, "files": {}})
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from echorl.lab.evaluate.store import Store
 from tests.lab.evaluate.fakes import run, work
 from tests.processes import start, whole
 
@@ -41,9 +42,9 @@ def killed(target: Callable[..., None], *args: Any, folder: Path, chunks: int, l
 
 
 def parts(folder: Path) -> dict[Path, int]:
-    """Chunk's file -> when it was written."""
+    """Return when the note of each finished chunk was written, which is after the chunk's file."""
     found = {}
-    for path in folder.glob("parts/*/*.parquet"):
+    for path in folder.glob("parts/*/*.key.json"):
         with suppress(FileNotFoundError):  # all are scored, and the files go
             found[path] = path.stat().st_mtime_ns
     return found
@@ -54,4 +55,5 @@ def scripted(folder: Path, log: Path) -> None:
     from echorl.lab.evaluate import grading
 
     grading.SLICE = 8
-    run(folder, work(size=12, seconds=0.02), log=log, seconds=0.03)
+    with Store(folder).locked():  # as the command does: what killed calls left of scratch files goes
+        run(folder, work(size=12, seconds=0.02), log=log, seconds=0.03)

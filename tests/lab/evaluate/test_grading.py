@@ -47,7 +47,7 @@ def test_what_cannot_be_scored_again(tmp_path, samples):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "part", view=stop_after(4))
     with pytest.raises(ValueError, match="part of an evaluation that is not finished"):
-        score_again(Store(tmp_path / "part").part("letters", 0), None, Silent())
+        score_again(Store(tmp_path / "part").parts("letters").path(0), None, Silent())
 
 
 def test_reasons_and_answers_are_the_graders():

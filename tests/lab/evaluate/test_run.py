@@ -12,7 +12,8 @@ import pytest
 from echorl.lab.evaluate import grading
 from echorl.lab.evaluate.store import Store, read_samples
 from echorl.lab.jobs import Silent
-from echorl.support.stored import is_scratch
+from echorl.support.files import is_scratch
+from echorl.support.folder import Parts
 from tests.lab.evaluate.fakes import COMMON, Letters, run, work
 
 
@@ -68,7 +69,7 @@ def test_a_chunk_does_not_depend_on_the_others(tmp_path, undisturbed):
     with pytest.raises(KeyboardInterrupt):
         run(folder, log=log, view=stop_after(24))
     for index in (1, 4):
-        Store(folder).part("letters", index).unlink()
+        Store(folder).parts("letters").path(index).unlink()
     run(folder, log=log)
     assert contents(folder) == contents(undisturbed)
     assert log.read_text().split() == [*"012345", "1", "4"]
@@ -77,10 +78,10 @@ def test_a_chunk_does_not_depend_on_the_others(tmp_path, undisturbed):
 def test_a_run_killed_between_its_last_two_moves_leaves_no_chunk(tmp_path, undisturbed, monkeypatch):
     folder = tmp_path / "stopped"
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "drop_parts", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Parts, "remove", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run(folder)
-    assert Store(folder).part("letters", 0).exists()
+    assert Store(folder).parts("letters").path(0).exists()
     run(folder)
     assert contents(folder) == contents(undisturbed)
 
@@ -134,16 +135,16 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         run(tmp_path)
 
 
-def test_a_damaged_part(tmp_path):
+def test_damaged_chunks_are_sampled_again(tmp_path, undisturbed):
+    folder, log = tmp_path / "stopped", tmp_path / "log"
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, view=stop_after(12))
-    part = Store(tmp_path).part("letters", 1)
-    part.write_bytes(part.read_bytes()[:100])
-    with pytest.raises(ValueError, match=f"^{part} is no readable parquet file .*: delete it"):
-        run(tmp_path)
-    shutil.copy(Store(tmp_path).part("letters", 0), part)
-    with pytest.raises(ValueError, match=f"^{part} holds other samples than its chunk's: delete it"):
-        run(tmp_path)
+        run(folder, log=log, view=stop_after(12))
+    first, second, third = map(Store(folder).parts("letters").path, range(3))
+    shutil.copy(first, second)
+    third.write_bytes(third.read_bytes()[:100])
+    run(folder, log=log)
+    assert contents(folder) == contents(undisturbed)
+    assert log.read_text().split() == [*"012", "1", "2", *"345"]
 
 
 class TestPrivate:

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from echorl.lab.probe import Plan
-from echorl.lab.probe.folder import ProbeFolder
+from echorl.lab.probe.plan import Plan
 from echorl.lab.probe.rules import vector_names
+from echorl.support.folder import Parts
 from tests.lab.probe.bandit import Bandit, make_checkpoint, make_work, row_of, run
 
 G = 4
@@ -29,8 +29,7 @@ def probed(tmp_path_factory, checkpoint):
 
 
 def parts(folder):
-    store = ProbeFolder(folder)
-    found = [store.read(i) for i in range(len(list((folder / "parts").glob("*.pt"))))]
+    found = [torch.load(path, weights_only=True) for path in sorted((folder / "parts").glob("*.pt"))]
     return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 
 
@@ -139,17 +138,16 @@ def test_random_selection_with_constant_norm_has_no_signal_and_1_over_l_has(tmp_
 def test_killed_and_called_again_gives_the_undisturbed_result(tmp_path, checkpoint, monkeypatch):
     model, work, plan = Bandit(P), make_work(11, G), dict(batch_size=16, baseline_samples=4)
     whole = run(tmp_path / "whole", checkpoint, model, work, **plan)
-    real, calls = ProbeFolder.write, []
+    real, calls = Parts.save, []
 
-    def write(self, index, items, make):
+    def save(self, index, key, value):
         calls.append(index)
-        if len(calls) in (3, 5):  # killed between the part and its mark, then before anything
-            real(self, index, items, make)
-            (self.folder / "parts" / f"{index:06d}.json").unlink()
+        real(self, index, key, value)
+        if len(calls) in (3, 5):  # killed between the part and its note
+            (self.folder / f"{index:06d}.key.json").unlink()
             raise KeyboardInterrupt
-        real(self, index, items, make)
 
-    monkeypatch.setattr(ProbeFolder, "write", write)
+    monkeypatch.setattr(Parts, "save", save)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "out", checkpoint, model, work, **plan)

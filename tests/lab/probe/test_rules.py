@@ -21,6 +21,7 @@ def make_group(success, tracked=0.5, index=0):
     entropy[1, :2] = 2.0
     return Group(
         index=index,
+        token_ids=mask.long(),
         mask=mask,
         logp=-torch.rand(3, 6, generator=generator) * mask,
         entropy=entropy,

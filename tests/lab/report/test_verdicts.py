@@ -8,7 +8,7 @@ import pytest
 
 from echorl.lab.report.sources import read_source
 from echorl.lab.report.verdicts import arms_tables, difference_finding, findings, note_tables, verdict_table
-from echorl.support.stored import read_json, write_json
+from echorl.support.files import read_json, write_json
 from tests.lab.report.made import make_comparison
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import multiprocessing
 import os
 import signal
@@ -9,14 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from echorl.tasks.verify import process, start, watch, worker, worker_gym
-from echorl.tasks.verify.pool import Pool, _Work, shared_pool
+from echorl.tasks.verify.pool import Pool, shared_pool
 from echorl.tasks.verify.process import Outcome, Worker
 from echorl.tasks.verify.watch import Watch
 
@@ -43,6 +42,7 @@ if os.fork() == 0:
     signal.pause()  # holds the pipes of a parent that is gone
 os.kill(os.getpid(), signal.SIGKILL)
 """
+Calls = Iterator[tuple[str, Outcome]]
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
@@ -128,9 +128,10 @@ def test_memory_is_limited() -> None:
 def test_equal_calls_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 
-    def call_each(self: Worker, requests: Sequence[str], *, timeout: float) -> list[Outcome]:
-        calls.append(requests[0])  # and give the others back
-        return [Outcome(None, "timeout") if "late" in requests[0] else Outcome(len(calls))]
+    def call_each(self: Worker, requests: Iterable[str], *, timeout: float) -> Calls:
+        for request in requests:
+            calls.append(request)
+            yield request, Outcome(None, "timeout") if "late" in request else Outcome(len(calls))
 
     monkeypatch.setattr(Worker, "call_each", call_each)
     pool = Pool("math_verify", num_workers=1, cache_size=2)
@@ -143,12 +144,13 @@ def test_equal_calls_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_call_that_ends_its_worker_twice_has_died(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others that were sent along are not lost."""
+    """The other calls are not lost."""
 
-    def call_each(self: Worker, requests: Sequence[str], *, timeout: float) -> list[Outcome]:
-        good = list(itertools.takewhile(lambda request: "bad" not in request, requests))
-        bad = [Outcome(None, "died")] if len(good) < len(requests) else []
-        return [Outcome(1.0)] * len(good) + bad
+    def call_each(self: Worker, requests: Iterable[str], *, timeout: float) -> Calls:
+        for request in requests:
+            yield request, Outcome(None, "died") if "bad" in request else Outcome(1.0)
+            if "bad" in request:
+                return
 
     monkeypatch.setattr(Worker, "call_each", call_each)
     rows = [(n, "bad") if n in (3, 4, 40) else (n,) for n in range(60)]
@@ -158,7 +160,7 @@ def test_a_call_that_ends_its_worker_twice_has_died(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_error_of_the_pool_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    def call_each(self: Worker, requests: Sequence[str], *, timeout: float) -> list[Outcome]:
+    def call_each(self: Worker, requests: Iterable[str], *, timeout: float) -> Calls:
         raise RuntimeError("no more processes")
 
     monkeypatch.setattr(Worker, "call_each", call_each)
@@ -169,7 +171,7 @@ def test_an_error_of_the_pool_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_interrupted_call_leaves_no_reply_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool("math_verify", num_workers=1)
     with monkeypatch.context() as patch:
-        patch.setattr(process, "_parsed", interrupt)
+        patch.setattr(process, "json", SimpleNamespace(loads=interrupt))
         with pytest.raises(KeyboardInterrupt):
             pool.call_each("latex_value", [("1",), ("2",)], timeout=30)
     assert pool.call_each("latex_value", [("3",), ("4",)], timeout=30) == [Outcome(3.0), Outcome(4.0)]
@@ -232,12 +234,16 @@ def test_a_script_without_a_main_guard_runs_once_and_ends(tmp_path: Path) -> Non
     assert done.stderr == ""
 
 
-def test_requests_of_one_batch_fit_into_a_pipe() -> None:
-    """Else sending waits for the worker, and the clock of the call in progress runs out meanwhile."""
-    long, short = "x" * 20_000, "y"
-    work = _Work([long, long, short, "z" * 100_000, short], share=1)
-    assert [list(map(len, work.take())) for _ in range(4)] == [[20_000], [20_000, 1], [100_000], [1]]
-    assert work.take() == []
+def test_a_request_may_be_larger_than_a_pipe(fake_pool: Pool) -> None:
+    long = "x" * 2**20
+    assert fake_pool.call_each("value", [(long,), (1,)], timeout=30) == [Outcome(long), Outcome(1)]
+
+
+@linux
+def test_a_worker_that_does_not_read_ends_with_its_call(fake_pool: Pool) -> None:
+    fake_pool.call_each("value", [(1,)], timeout=30)
+    os.kill(pids(fake_pool)[0], signal.SIGSTOP)
+    assert fake_pool.call_each("value", [("x" * 2**20,)], timeout=0.03) == [Outcome(None, "timeout")]
 
 
 @linux

@@ -25,13 +25,13 @@ from echorl.lab.jobs import View
 from echorl.lab.mine.rows import read_rollouts
 from echorl.lab.mine.scorer import Scorer
 from echorl.lab.options import Columns, Deletion, Sampling
-from echorl.support.output_folder import claim
-from echorl.support.stored import write_json
+from echorl.support.files import write_json
+from echorl.support.folder import ResultFolder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Deletion):
-    """What is analysed, and how.
+    """Policy and prompts to analyse, and how.
 
     Attributes:
         checkpoint: the policy.
@@ -56,7 +56,7 @@ class Plan(Deletion):
 
 @dataclass(frozen=True, kw_only=True)
 class Loaders:
-    """What loads the model, called when it is needed: to sample, or to score at a temperature."""
+    """Functions that load the model, called when it is needed: to sample, or to score at a temperature."""
 
     engine: Callable[[Sequence[Work], Sampling], Engine]
     scorer: Callable[[float], Scorer]
@@ -106,9 +106,9 @@ def _write(path: Path, found: dict[str, Any]) -> dict[str, Any]:
 def _score_all(
     folder: Path, plan: Plan, load: Loaders, view: View
 ) -> tuple[list[Trace], list[Scores | None], dict[str, Any]]:
-    """All traces with their scores, and the settings that they were made with."""
+    """Return all traces with their scores, and the settings that they were made with."""
     settings = _settings(plan)
-    claim(folder, settings, command="`echorl analyze`", holds="an analysis")
+    ResultFolder(folder, "analyze", holds="an analysis").claim(settings)
     traces = _collect(folder / "rollouts", plan, load, view)
     key = {name: settings[name] for name in ("model", "prompts", "temperature")}
     start, size = partial(load.scorer, plan.sampling.temperature or 1.0), plan.sampling.batch_size
@@ -116,7 +116,7 @@ def _score_all(
 
 
 def _collect(folder: Path, plan: Plan, load: Loaders, view: View) -> list[Trace]:
-    """The demonstration and the rollouts of every prompt that has a right one."""
+    """Return the demonstration and the rollouts of every prompt that has a right rollout."""
     items = plan.source.benchmark.given
     own = _read(plan) if plan.rollouts else _sample(folder, plan, load, view)
     if not any(passed for rows in own.values() for _, passed, _ in rows):
@@ -160,7 +160,7 @@ def _sample(folder: Path, plan: Plan, load: Loaders, view: View) -> OwnRollouts:
 def _sample_and_score(
     folder: Path, benchmark: Benchmark, sampling: Sampling, plan: Plan, load: Loaders, view: View
 ) -> Rows:
-    """Sample and score all items, as `echorl eval` does; the rows of the samples."""
+    """Sample and score all items, as `echorl eval` does; return the rows of the samples."""
     items = benchmark.items()
     longest = max(map(len, plan.checkpoint.token_ids(items)))
     limit = room(plan.checkpoint.context, longest, sampling.max_new_tokens, benchmark.name)
@@ -172,7 +172,7 @@ def _sample_and_score(
 
 
 def _read(plan: Plan) -> OwnRollouts:
-    """Stored rollouts on the source's prompts; others are left out."""
+    """Return stored rollouts on the source's prompts; rollouts on other prompts are left out."""
     known: dict[str, str] = {}
     for item in plan.source.benchmark.given:
         shown = render(plan.checkpoint.processing_class, plan.checkpoint.prompt(item)).text
@@ -189,7 +189,7 @@ def _read(plan: Plan) -> OwnRollouts:
 
 
 def _traces(item: Item, rollouts: Sequence[tuple[str, bool, bool]], plan: Plan) -> list[Trace]:
-    """The demonstration and the rollouts; only of prompts that have a right one."""
+    """Return the demonstration and the rollouts; none of a prompt without a right rollout."""
     if not any(passed for _, passed, _ in rollouts):
         return []
     found = [Trace(item=item, kind=EXPERT, number=0, text=plan.source.demonstrations[item.id])]
@@ -205,7 +205,7 @@ def _traces(item: Item, rollouts: Sequence[tuple[str, bool, bool]], plan: Plan) 
 def _delete(
     traces: Sequence[Trace], scores: Sequence[Scores | None], plan: Plan
 ) -> tuple[list[Deleted], dict[str, int]]:
-    """The traces with what is left of them, and how many were left out, by reason."""
+    """Return the traces with what is left of them, and how many were left out, by reason."""
     found, left_out = [], {"too_long": 0, "one_step_only": 0}
     for trace, score in zip(traces, scores, strict=True):
         if trace.kind == WRONG or trace.number >= plan.traces:
@@ -231,14 +231,14 @@ def _delete(
 
 
 def _leaves_room(one: Deleted, plan: Plan) -> bool:
-    """Whether the policy can write `max_new_tokens` (half its context, where that is open) behind the solution."""
+    """Return whether the policy can write `max_new_tokens` (unset: half its context) behind the solution."""
     wanted = plan.sampling.max_new_tokens or (plan.checkpoint.context or 0) // 2
     context, prompt = plan.checkpoint.context, plan.checkpoint.token_ids([one.trace.item])[0]
     return context is None or len(prompt) + sum(one.lengths) + wanted <= context
 
 
 def _finish(folder: Path, deleted: Sequence[Deleted], plan: Plan, load: Loaders, view: View) -> dict[str, list[bool]]:
-    """Item's id of each rest -> the verdicts on what the policy wrote from there."""
+    """Return the verdicts on what the policy wrote from each rest, by the rest's item id."""
     base, items = plan.source.benchmark, prefixed_items(deleted, plan.checkpoint)
     benchmark = Fixed(name=base.name, title=base.title, grader=base.grader, given=tuple(items), like=base)
     rows = _sample_and_score(folder, benchmark, replace(plan.sampling, samples=plan.finishes), plan, load, view)

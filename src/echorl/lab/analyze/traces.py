@@ -22,7 +22,7 @@ from echorl.lab.jobs import View
 from echorl.lab.mine.layouts import Rollout
 from echorl.lab.mine.scorer import Reading, Scorer, Tokens, tokenize
 from echorl.models.loading import tokenizer_of
-from echorl.support.stored import cached
+from echorl.support.folder import json_parts
 
 EXPERT, RIGHT, WRONG = KINDS = ("demonstration", "right", "wrong")
 """Whose solution: the expert's, or the policy's own by the verifier's verdict."""
@@ -31,7 +31,7 @@ TENTHS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """A solution of an item; `number` counts those of its kind from 0. `ended`: it was not cut off at a limit."""
+    """Solution of an item; `number` counts those of its kind from 0. `ended`: it was not cut off at a limit."""
 
     item: Item
     kind: str
@@ -42,7 +42,7 @@ class Trace:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What the policy says of a trace; K steps.
+    """Entropies and log-probabilities of a trace under the policy; K steps.
 
     Attributes:
         texts: of the steps.
@@ -76,22 +76,21 @@ def score_traces(
     size: int,
     view: View,
 ) -> list[Scores | None]:
-    """The scores of all traces, a part of `size` at a time; parts that are in `folder` are not made again.
+    """Return the scores of all traces, made a part of `size` at a time; parts that are in `folder` are not made again.
 
     None for a trace that is too long for the model's context or has no step (white space alone). `start` loads the
     model, for the first part that is not there. `key` holds what the scores depend on besides the traces.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    reader = _Reader(checkpoint, start)
+    parts, reader = json_parts(folder), _Reader(checkpoint, start)
     advance = view.begin("scoring solutions", len(traces))
-    found: list[Scores | None] = []
+    scores: list[Scores | None] = []
     for index, begin in enumerate(range(0, len(traces), size)):
         part = traces[begin : begin + size]
         digest = short_hash(*(json.dumps([trace.item.id, trace.kind, trace.text, trace.ended]) for trace in part))
-        made = cached(folder / f"{index:06d}.json", {**key, "traces": digest}, partial(reader.read, part))
-        found += [None if one is None else Scores(**one) for one in made]
-        advance(len(found))
-    return found
+        parts.ensure(index, {**key, "traces": digest}, partial(reader.read, part))
+        scores += [None if row is None else Scores(**row) for row in parts.load(index)]
+        advance(len(scores))
+    return scores
 
 
 class _Reader:
@@ -111,7 +110,7 @@ class _Reader:
         return [self._one(one, *next(scores)) if ok else None for one, ok in zip(tokens, fits, strict=True)]
 
     def _tokens(self, trace: Trace) -> Tokens:
-        """With the end token, unless the policy did not come to it."""
+        """Return the tokens, with the end token unless the policy did not come to it."""
         rollout, reading = _as_rollout(trace, self.checkpoint), Reading(end=trace.ended)
         return tokenize([rollout], self.checkpoint.processing_class, reading)[0]
 

@@ -13,7 +13,7 @@ from echorl.lab.compare.run import scores_key
 from echorl.lab.compare.study import Study
 from echorl.lab.jobs import Job, JobsFailed, View, run_jobs, visible_gpus
 from echorl.support.errors import UserError
-from echorl.support.stored import last_value, write_json, write_text
+from echorl.support.files import last_value, write_json, write_text
 
 COUNTED = {"rollout_tokens": "echo/rollout_tokens", "steps": "step"}
 """Budget of a run -> the metric that counts towards it."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.lab.checked import Each, Maybe, check
-from echorl.support.stored import replacing
+from echorl.support.files import replacing
 from echorl.support.texts import parse_json
 
 ENDING = ".jsonl.gz"

@@ -11,8 +11,8 @@ from typing import Any
 import echorl
 from echorl.lab.compare.plan import RESULTS, Comparison, Run
 from echorl.models.fingerprint import hash_files, hash_model
-from echorl.support.output_folder import check_empty
-from echorl.support.stored import read_json, write_json
+from echorl.support.files import read_json, write_json
+from echorl.support.folder import ResultFolder
 
 MARK = "run.json"
 """The file that makes a folder a run's: the settings it was made with and, once trained, what that took."""
@@ -72,37 +72,22 @@ def with_effect(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
 
 
-def claim(folder: Path, key: Mapping[str, Any]) -> None:
-    """Make the folder this run's.
+class RunFolder(ResultFolder):
+    """Folder of a run, with its settings and its result in one file, `MARK`."""
 
-    Raises:
-        ValueError: it holds something else, or a run with other settings; the message names the first that differs.
-    """
-    found = read_json(folder / MARK)
-    if found is None:
-        check_empty(folder, "`echorl compare`")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / MARK, {"key": key, "value": None})
-    else:
-        check_key(found, key, f"{folder} holds a run", "remove that folder")
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "compare", holds="a run", mark=MARK)
 
+    def settings(self) -> dict[str, Any] | None:
+        record = super().settings()
+        return None if record is None else record.get("key") or {}
 
-def check_key(mark: Mapping[str, Any], key: Mapping[str, Any], holds: str, instead: str) -> None:
-    """See that a run's mark has the key.
-
-    Args:
-        holds, instead: in a message, what has the mark, and what to do instead of choosing another output_dir.
-
-    Raises:
-        ValueError: it has another; the message names the first setting that differs.
-    """
-    if mark.get("key") != key:
-        difference = _difference(mark.get("key") or {}, key)
-        raise ValueError(f"{holds} with other settings ({difference}): choose another output_dir, or {instead}.")
+    def record(self, settings: Mapping[str, Any]) -> None:
+        write_json(self.path / MARK, {"key": settings, "value": None})
 
 
 def check_study(folder: Path, names: Sequence[str] = RESULTS) -> None:
-    """See that the files of these names in a comparison's folder, which will be written anew, are a comparison's.
+    """Check that the files of these names in a comparison's folder, which will be written anew, are a comparison's.
 
     Raises:
         ValueError: there are some, and no run of a comparison (whose runs may all be packed).
@@ -112,18 +97,6 @@ def check_study(folder: Path, names: Sequence[str] = RESULTS) -> None:
     for name in names:
         if (folder / name).exists():
             raise ValueError(f"{folder} holds {name}, which no comparison wrote: give another output_dir.")
-
-
-def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    for name in ("version", "model"):
-        if before.get(name) != now[name]:
-            return f"{name} {before.get(name)!r} then, {now[name]!r} now"
-    for part in ("files", "options"):
-        old, new = before.get(part, {}), now[part]
-        for name in {**old, **new}:
-            if old.get(name) != new.get(name):
-                return f"{name} {old.get(name)!r} then, {new.get(name)!r} now"
-    return "another version's"
 
 
 def scores_path(folder: Path, test: str) -> Path:

@@ -9,8 +9,9 @@ from typing import Any
 
 from echorl.lab.compare.pack import Pack
 from echorl.lab.compare.plan import Comparison, Run, Validation
-from echorl.lab.compare.run import MARK, check_key, claim, kept_key, run_key, run_options, scores_key, scores_path
-from echorl.support.stored import read_json, replacing_folder, write_json
+from echorl.lab.compare.run import MARK, RunFolder, kept_key, run_key, run_options, scores_key, scores_path
+from echorl.support.files import read_json, replacing_folder, write_json
+from echorl.support.folder import check_equal
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,11 @@ class Study:
         """
         folder, key, mark = self.folder(run), self.key(run), self.file(run, MARK)
         if self.pack is not None and mark is not None and not folder.exists():
-            check_key(mark, key, f"{self.pack.path} holds the run {run.name}", "remove that file")
+            check_equal(f"{self.pack.path} holds the run {run.name}", mark.get("key") or {}, key)
             with replacing_folder(folder) as scratch:
                 for name, kept in self.pack.runs[run.name].items():
                     write_json(scratch / name, kept)
-        claim(folder, key)
+        RunFolder(folder).claim(key)
 
     def training(self, run: Run) -> Any:
         """What the training took; None if it is still to be done."""

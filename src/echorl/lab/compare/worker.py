@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from echorl.lab.compare.run import MARK, scores_path
+from echorl.lab.compare.run import MARK, RunFolder, scores_path
 from echorl.lab.jobs import end_with_parent
 from echorl.models.fingerprint import NO_MODEL, hash_files
-from echorl.support.stored import cached, last_value, read_json, stored, write_json, write_text
+from echorl.support.files import cached, last_value, read_json, stored, write_json, write_text
 
 SAMPLER = "probability tensor contains either"
 """What torch says when it is to draw from a distribution that is none."""
@@ -33,14 +33,12 @@ def main() -> int:
 
     folder, work, parent = sys.argv[1:]
     end_with_parent(int(parent))
-    return guard(lambda: _alone(Path(folder), json.loads(work)))
+    return guard(lambda: _work(Path(folder), json.loads(work)))
 
 
-def _alone(folder: Path, work: Mapping[str, Any]) -> int:
+def _work(folder: Path, work: Mapping[str, Any]) -> int:
     """Work when the worker of a killed comparison, if there was one, has ended."""
-    from echorl.support.lock import alone
-
-    with alone(folder, "compare", wait=SECONDS_TO_END):
+    with RunFolder(folder).locked(wait=SECONDS_TO_END):
         return run_and_score(folder, work)
 
 

@@ -1,4 +1,4 @@
-"""How a policy's completions look: what an exploit of the objective would move."""
+"""Measures of how completions look, which an exploit of the objective would move."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model as an evaluation sees it before it is loaded: how prompts are written for it, and how long they may be."""
+"""Model as an evaluation sees it before it is loaded: how prompts are written for it, and how long they may be."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ class Checkpoint:
 
     @property
     def chats(self) -> bool:
-        """Whether there is a chat template."""
+        """Return whether there is a chat template."""
         return getattr(self.processing_class, "chat_template", None) is not None
 
     def fingerprint(self) -> str:
-        """Of weights, configuration and tokenizer (for an adapter of its base, too); a hub's name is its own."""
+        """Return a hash of weights, configuration, tokenizer (and an adapter's base); a hub's model is its name."""
         return "+".join(hash_model(path) for path in (self.path, self.base) if path)
 
     def prompt(self, item: Item) -> str | list[dict[str, Any]]:
-        """What `sample` is given: the item's prompt, or without a chat template its texts, an empty line between them.
+        """Return the item's prompt for `sample`; without a chat template its texts, with an empty line between them.
 
         Raises:
             ValueError: images, and no chat template to place them.
@@ -73,7 +73,7 @@ class Checkpoint:
         return "\n\n".join(message["content"] for message in item.prompt)
 
     def opening(self, item: Item) -> str:
-        """What the chat template wrote of the response already: "<think>", or nothing."""
+        """Return what the chat template has already written of the response: "<think>", or nothing."""
         text = render(self.processing_class, self.prompt(item), item.images).text
         return THINK if text.rstrip().endswith(THINK) else ""
 

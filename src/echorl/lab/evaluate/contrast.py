@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.lab.evaluate.metrics import item_means, paired_average
-from echorl.lab.evaluate.store import RESULTS, SETTINGS, Store
+from echorl.lab.evaluate.store import RESULTS, Store
 from echorl.lab.evaluate.summary import DISTRIBUTIONS, Scored
 
 EQUAL = ("samples", "max_new_tokens", "temperature", "top_p")
@@ -26,7 +26,9 @@ def read_evaluation(place: Path) -> dict[str, Scored]:
     store = Store(folder)
     settings = store.settings()
     if settings is None:
-        raise ValueError(f"{place} is no folder of an evaluation (it has no {SETTINGS}): give an output_dir of `eval`.")
+        raise ValueError(
+            f"{place} is no folder of an evaluation (it has no {store.mark}): give an output_dir of `eval`."
+        )
     paths = {name: store.samples(name) for name in settings["benchmarks"]}
     found = {name: Scored.read(path) for name, path in paths.items() if path.exists()}
     if not found:

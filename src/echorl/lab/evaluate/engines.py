@@ -1,4 +1,4 @@
-"""What generates an evaluation's samples: transformers, or vLLM."""
+"""Engines that generate an evaluation's samples: transformers, or vLLM."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Transformers:
             tokenizer.pad_token = tokenizer.eos_token
 
     def generate(self, chunk: Chunk, max_new_tokens: int) -> list[Response]:
-        """One batch, drawn with the chunk's seed."""
+        """Sample one batch, drawn with the chunk's seed."""
         items = [request.item for request in chunk.requests]
         completions = sample(
             self.model,
@@ -90,7 +90,7 @@ class Vllm:
         self.tokenizer, self.ends = tokenizer_of(checkpoint.processing_class), _ends(checkpoint)
 
     def generate(self, chunk: Chunk, max_new_tokens: int) -> list[Response]:
-        """One call of the engine, each request with its own seed."""
+        """Call the engine once, each request with its own seed."""
         from vllm import SamplingParams
 
         params = [

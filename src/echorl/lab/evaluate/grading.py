@@ -22,7 +22,7 @@ Show = Callable[[int], None]
 
 
 def sampled_row(benchmark: Benchmark, request: Request, response: Response) -> dict[str, Any]:
-    """What is stored of a completion; of a private benchmark's only the answer that its grader reads."""
+    """Return what is stored of a completion; for a private benchmark only the answer that its grader reads."""
     row = {"benchmark": benchmark.name, "item": request.item.id, "sample": request.sample}
     if benchmark.private:
         row["answer"] = benchmark.get_grader().answer(response.text)
@@ -34,7 +34,7 @@ def sampled_row(benchmark: Benchmark, request: Request, response: Response) -> d
 def score(
     rows: Rows, reference_answers: Sequence[str], grader: Grader | TaskGrader, show: Show = lambda done: None
 ) -> Rows:
-    """The rows with answer, score, reason and reference answer; `show` is called with the number of rows done.
+    """Return the rows with answer, score, reason and reference answer; `show` is called with the number of rows done.
 
     Rows without a response, those of private benchmarks, are scored by their answers, and get no reference answer.
     """
@@ -62,13 +62,13 @@ def _text(row: Mapping[str, Any]) -> str:
 
 
 def reference_answers_of(rows: Rows, items: Sequence[Item]) -> list[str]:
-    """Each row's reference answer; `items` are those that were sampled."""
+    """Return each row's reference answer; `items` are those that were sampled."""
     reference_answers = {item.id: item.reference_answer for item in items}
     return [reference_answers[row["item"]] for row in rows]
 
 
 def describe(work: Work, common: Mapping[str, Any]) -> dict[str, Any]:
-    """What a file of scored samples says of itself: its benchmark, and how it was sampled."""
+    """Return what a file of scored samples says of itself: its benchmark, and how it was sampled."""
     benchmark = work.benchmark
     about = {name: getattr(benchmark, name) for name in ("name", "title", "grader", "distribution", "private")}
     return {"benchmark": about, "settings": {**common, **work.key()}}

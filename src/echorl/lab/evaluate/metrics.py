@@ -16,12 +16,12 @@ Z_95 = 1.959963984540054
 """The normal distribution's 97.5 % quantile."""
 
 MAX_DRAWS = 1 << 22
-"""Of a bootstrap: 64 MB."""
+"""Numbers that a bootstrap holds at once: 64 MB."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its 95 % interval."""
+    """Number with its 95 % interval."""
 
     value: float
     low: float
@@ -29,7 +29,7 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval lies on one side of 0; false for NaN."""
+        """Return whether the interval lies on one side of 0; false for NaN."""
         return self.low > 0 or self.high < 0
 
 
@@ -65,7 +65,7 @@ def mean_of_items(values: Sequence[float]) -> Estimate:
 
 
 def standard_error(values: Sequence[float]) -> float | None:
-    """Of the mean over items, sd(values) / sqrt(N); None for fewer than two items.
+    """Return the standard error of the mean over items, sd(values) / sqrt(N); None for fewer than two items.
 
     >>> round(standard_error([1.0, 0.5, 0.0, 0.5]), 4)
     0.2041
@@ -225,7 +225,7 @@ def _percentiles(value: torch.Tensor, means: torch.Tensor) -> Estimate:
 
 
 def mean_of_runs(values: Sequence[float]) -> Estimate:
-    """The mean over independent runs (seeds), with Student's 95 % interval.
+    """Return the mean over independent runs (seeds), with Student's 95 % interval.
 
     Raises:
         ValueError: fewer than two runs.
@@ -234,15 +234,15 @@ def mean_of_runs(values: Sequence[float]) -> Estimate:
     >>> estimate.value, round(estimate.low, 3), round(estimate.high, 3)
     (2.0, -10.706, 14.706)
     """
-    error = standard_error(values)
-    if error is None:
-        raise ValueError(f"{len(values)} run(s) have no spread: give two or more.")
-    mean, half = math.fsum(values) / len(values), _t_975(len(values) - 1) * error
+    from scipy.special import stdtrit
+
+    mean, error = _mean_and_error(values)
+    half = float(stdtrit(len(values) - 1, 0.975)) * error
     return Estimate(mean, mean - half, mean + half)
 
 
 def p_of_runs(values: Sequence[float]) -> float | None:
-    """The two-sided p-value of Student's test that the mean over independent runs is 0.
+    """Return the two-sided p-value of Student's test that the mean over independent runs is 0.
 
     None where the runs all agree: few runs do so by chance where scores are coarse, and their spread is unknown.
 
@@ -252,38 +252,23 @@ def p_of_runs(values: Sequence[float]) -> float | None:
     >>> round(p_of_runs([1.0, 3.0]), 4)
     0.2952
     """
+    from scipy.special import stdtr
+
+    mean, error = _mean_and_error(values)
+    if min(values) == max(values):
+        return None
+    return float(2 * stdtr(len(values) - 1, -abs(mean) / error))
+
+
+def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     error = standard_error(values)
     if error is None:
         raise ValueError(f"{len(values)} run(s) have no spread: give two or more.")
-    if min(values) == max(values):
-        return None
-    mean = math.fsum(values) / len(values)
-    return max(0.0, 1 - _t_within(abs(mean) / error, len(values) - 1))  # below 1e-15 nothing is left but rounding
-
-
-def _t_within(t: float, freedom: int) -> float:
-    """P(|T| <= t) of Student's distribution, by its finite series (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
-    angle = math.atan(t / math.sqrt(freedom))
-    cosine, odd = math.cos(angle), freedom % 2
-    term = total = cosine if odd else 1.0
-    for k in range(2 + odd, freedom - 1, 2):
-        term *= cosine**2 * (k - 1) / k
-        total += term
-    if not odd:
-        return math.sin(angle) * total
-    return 2 / math.pi * (angle + (math.sin(angle) * total if freedom > 1 else 0.0))
-
-
-def _t_975(freedom: int) -> float:
-    """Student's 97.5 % quantile: where `_t_within` reaches 0.95, by bisection."""
-    low, high = 0.0, 16.0  # at one degree of freedom it is 12.7
-    while (middle := (low + high) / 2) not in (low, high):
-        low, high = (middle, high) if _t_within(middle, freedom) < 0.95 else (low, middle)
-    return middle
+    return math.fsum(values) / len(values), error
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction of p-values: with all below 0.05 called, the chance of any false call is at most 5 %.
+    """Return Holm's correction of p-values: with all below 0.05 called, the chance of any false call is at most 5 %.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -296,7 +281,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def item_means(verdicts: Verdicts) -> list[float]:
-    """Each item's share of successes.
+    """Return each item's share of successes.
 
     Raises:
         ValueError: no item, or an item without a completion.

@@ -1,4 +1,4 @@
-"""A whole evaluation in one call, for scripts; `echorl eval` is the same with bars, a lock and errors in a sentence."""
+"""Whole evaluation in one call, for scripts; `echorl eval` is the same with bars, a lock and errors in a sentence."""
 
 from __future__ import annotations
 

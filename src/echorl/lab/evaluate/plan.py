@@ -1,4 +1,4 @@
-"""What an evaluation samples: settings, and chunks of requests that depend on the settings alone."""
+"""Plan of an evaluation: settings, and chunks of requests that depend on the settings alone."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ class Chunk:
     seed: int
     requests: tuple[Request, ...]
 
+    def key(self) -> dict[str, Any]:
+        """Return what its file depends on besides the settings; ready for JSON."""
+        return {"requests": [[request.item.id, request.sample] for request in self.requests]}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
@@ -55,7 +59,7 @@ class Work:
         return len(self.items) * self.samples
 
     def key(self) -> dict[str, Any]:
-        """What the samples depend on, besides the model and `Sampling`; ready for JSON."""
+        """Return what the samples depend on, besides the model and `Sampling`; ready for JSON."""
         return {
             "items": len(self.items),
             "prompts": hash_prompts(self.items),
@@ -76,12 +80,12 @@ class Work:
 
 
 def seed_of(*parts: object) -> int:
-    """A seed below 2^32 that depends on the parts alone."""
+    """Return a seed below 2^32 that depends on the parts alone."""
     return int.from_bytes(hashlib.sha256(json.dumps(parts).encode()).digest()[:4], "big")
 
 
 def hash_prompts(items: Sequence[Item]) -> str:
-    """Of ids, prompts and images: what a model is given. Reference answers may be corrected without sampling anew."""
+    """Return a hash of ids, prompts and images; reference answers may be corrected without sampling anew."""
     digest = hashlib.sha256()
     for item in items:
         digest.update(json.dumps([item.id, item.prompt]).encode())
@@ -91,7 +95,7 @@ def hash_prompts(items: Sequence[Item]) -> str:
 
 
 def room(context: int | None, longest: int, wanted: int | None, benchmark: str) -> int:
-    """`max_new_tokens` for prompts of up to `longest` tokens in a model's context (tokens; None: not known).
+    """Return `max_new_tokens` for prompts of up to `longest` tokens in a model's context (tokens; None: not known).
 
     Raises:
         ValueError: what is wanted does not fit, or no token would.

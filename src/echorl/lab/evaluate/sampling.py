@@ -66,7 +66,7 @@ def sample(
     chat_template_kwargs: Mapping[str, Any] | None = None,
     entropies: bool = True,
 ) -> Completions:
-    """`group_size` completions of each prompt, from the policy's whole distribution unless `top_p` is below 1.
+    """Sample `group_size` completions of each prompt, from the policy's whole distribution unless `top_p` is below 1.
 
     Prompts are strings, or chat messages that the tokenizer's template renders with `chat_template_kwargs`. The same
     seed, batch size and number of threads give the same completions; the caller's random state is left as it was. The
@@ -107,24 +107,24 @@ def sample(
 
 
 def ends_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | ProcessorMixin) -> list[int]:
-    """The ids that end a completion, as in TRL's trainers: the generation config's, and the tokenizer's."""
+    """Return the ids that end a completion, as in TRL's trainers: the generation config's, and the tokenizer's."""
     return with_end(model.generation_config.eos_token_id, tokenizer)
 
 
 def with_end(own: int | list[int] | None, tokenizer: PreTrainedTokenizerBase | ProcessorMixin) -> list[int]:
-    """The ids `own`, and the tokenizer's end of a sequence."""
+    """Return the ids `own`, and the tokenizer's end of a sequence."""
     end = tokenizer_of(tokenizer).eos_token_id
     own = [] if own is None else [own] if isinstance(own, int) else list(own)
     return own if end in own else [end, *own]
 
 
 def cut_off(completions: Completions, max_new_tokens: int, ends: Sequence[int]) -> list[bool]:
-    """For each completion, whether it reached the limit without an end."""
+    """Return for each completion whether it reached the limit without an end."""
     return [len(ids) >= max_new_tokens and ids[-1] not in ends for ids in completions.token_ids]
 
 
 def images_of(rows: Any) -> list[Images] | None:
-    """The images of a data set's rows, from its column `images` or `image` as TRL reads them; None without either."""
+    """Return the images of a data set's rows, from its column `images` or `image` as in TRL; None without either."""
     if "images" in rows.column_names:
         return [own or () for own in rows["images"][:]]
     if "image" in rows.column_names:
@@ -133,7 +133,7 @@ def images_of(rows: Any) -> list[Images] | None:
 
 
 def render(processing_class: Any, prompt: str | Messages, images: Images = (), **options: Any) -> Rendered:
-    """A prompt as `sample` writes it; `options` are the chat template's.
+    """Return a prompt as `sample` writes it; `options` are the chat template's.
 
     Raises:
         ValueError: as `sample`.
@@ -151,7 +151,7 @@ def render(processing_class: Any, prompt: str | Messages, images: Images = (), *
 
 
 def _with_parts(prompt: Messages, num_images: int) -> Messages:
-    """The messages with lists of parts as contents; images before the first user message's text, if it is a string."""
+    """Return the messages with lists of parts as contents; images before the first user message's text (a string)."""
     messages, before = [], num_images
     for message in prompt:
         content = message["content"]
@@ -173,7 +173,7 @@ def _generate(
     choice: Mapping[str, Any],
     recorder: EntropyRecorder | None,
 ) -> list[list[int]]:
-    """The token ids of one completion a row."""
+    """Return the token ids of one completion a row."""
     ends = ends_of(model, processing_class)
     inputs = _inputs(model, processing_class, rows)
     output = model.generate(
@@ -189,14 +189,14 @@ def _generate(
 
 
 def _choice(temperature: float, top_p: float) -> dict[str, Any]:
-    """What `generate` is told about choosing a token."""
+    """Return the options of `generate` for choosing a token."""
     if temperature == 0:
         return {"do_sample": False, "temperature": None, "top_k": None, "top_p": None}
     return {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": top_p}
 
 
 def _inputs(model: Any, processing_class: Any, rows: Sequence[Rendered]) -> Mapping[str, Any]:
-    """What `generate` takes: tokens padded to one length, and the batch's images."""
+    """Return what `generate` takes: tokens padded to one length, and the batch's images."""
     texts = [row.text for row in rows]
     options = dict(return_tensors="pt", padding=True, add_special_tokens=all(row.add_special_tokens for row in rows))
     if not any(row.images for row in rows):
@@ -206,7 +206,7 @@ def _inputs(model: Any, processing_class: Any, rows: Sequence[Rendered]) -> Mapp
 
 
 def _no_image_tokens(model: Any) -> list[Any]:
-    """A model that reads images never samples the token in an image's place, as in TRL's trainers."""
+    """Return what keeps a model that reads images from sampling the token in an image's place, as in TRL's trainers."""
     token = getattr(model.config, "image_token_id", None)
     if token is None:
         return []
@@ -216,7 +216,7 @@ def _no_image_tokens(model: Any) -> list[Any]:
 
 
 def judge(verifier: Any, completions: Completions, columns: Mapping[str, Sequence[Any]]) -> list[list[bool]]:
-    """The verifier's verdicts, one list a prompt: true for a reward of at least 1; None counts as a failure.
+    """Return the verifier's verdicts, one list a prompt: true for a reward of at least 1; None counts as a failure.
 
     `columns` are the data set's, one entry a prompt; they go to the verifier as TRL would pass them.
     """

@@ -1,20 +1,16 @@
-"""An evaluation's folder: settings, one file a chunk of samples, one file of scored samples a benchmark."""
+"""Folder of an evaluation: settings, one file a chunk of samples, one file of scored samples a benchmark."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from echorl.lab.checked import Each, Maybe, read_object
-from echorl.support.output_folder import SETTINGS, check_empty, check_same
-from echorl.support.stored import replacing, write_json
+from echorl.support.files import replacing
+from echorl.support.folder import Parts, ResultFolder
 from echorl.support.texts import parse_json
-
-if TYPE_CHECKING:
-    from echorl.lab.evaluate.plan import Chunk
 
 RESULTS = "results.json"
 COLUMNS = {
@@ -26,13 +22,13 @@ META = b"echorl"
 Rows = list[dict[str, Any]]
 
 
-class Store:
-    """The folder's files; each is written in one move, so that a kill leaves the old one, or the new one."""
+class Store(ResultFolder):
+    """Folder of an evaluation."""
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path, "eval", holds="samples made")
 
-    def claim(
+    def claim_for(
         self,
         model: str,
         common: Mapping[str, Any],
@@ -46,64 +42,36 @@ class Store:
         Raises:
             ValueError: it holds something else, or samples made with other settings; the message names the first.
         """
-        found = self.settings()
-        if found is None:
-            check_empty(self.folder, "`echorl eval`")
-            self.folder.mkdir(parents=True, exist_ok=True)
-            found = {"model": model, "common": common, "benchmarks": {}, "versions": []}
-        check_same(self.folder, "samples made", found["common"], common)
+        self.check_owner()
+        self.path.mkdir(parents=True, exist_ok=True)
+        before = self.settings() or {"model": model, "common": common, "benchmarks": {}, "versions": []}
+        self.check_settings(before["common"], common)
         for name, key in benchmarks.items():
-            check_same(self.folder, "samples made", found["benchmarks"].get(name, key), key, f"{name}: ")
-        used = found["versions"] if versions in found["versions"] else [*found["versions"], versions]
-        merged = {**found["benchmarks"], **benchmarks}
-        write_json(self.folder / SETTINGS, {**found, "benchmarks": merged, "versions": used})
+            self.check_settings(before["benchmarks"].get(name, key), key, f"{name}: ")
+        used = before["versions"] if versions in before["versions"] else [*before["versions"], versions]
+        self.record({**before, "benchmarks": {**before["benchmarks"], **benchmarks}, "versions": used})
 
     def settings(self) -> dict[str, Any] | None:
-        """What `claim` wrote; None where nothing did.
+        """Return what `claim_for` recorded; None where it recorded nothing.
 
         Raises:
             ValueError: another program wrote the file.
         """
         shape = {"model": Maybe(str), "common": dict, "benchmarks": Each(dict), "versions": [dict]}
-        return read_object(self.folder / SETTINGS, shape, "echorl eval")
+        return read_object(self.path / self.mark, shape, "echorl eval")
 
-    def part(self, benchmark: str, index: int) -> Path:
-        """A chunk's samples, until all are scored."""
-        return self.folder / "parts" / slug(benchmark) / f"{index:06d}.parquet"
+    def parts(self, benchmark: str) -> Parts:
+        """Return the samples of a benchmark's chunks, which are kept until all are scored."""
+        folder = self.path / "parts" / slug(benchmark)
+        return Parts(folder, ".parquet", _write_table, lambda path: read_samples(path)[0])
 
     def samples(self, benchmark: str) -> Path:
-        """All of a benchmark's samples with their scores."""
-        return self.folder / "samples" / f"{slug(benchmark)}.parquet"
-
-    def read_part(self, benchmark: str, chunk: Chunk) -> Rows:
-        """A chunk's samples.
-
-        Raises:
-            ValueError: the file is damaged, or holds other samples.
-        """
-        path = self.part(benchmark, chunk.index)
-        rows, _ = read_samples(path)
-        wanted = [(request.item.id, request.sample) for request in chunk.requests]
-        if [(row["item"], row["sample"]) for row in rows] != wanted:
-            raise ValueError(f"{path} holds other samples than its chunk's: delete it and run the same command again.")
-        return rows
-
-    def is_finished(self, benchmark: str) -> bool:
-        """Whether all samples are there with their scores."""
-        return self.samples(benchmark).exists()
-
-    def finish(self, benchmark: str, rows: Rows, meta: Mapping[str, Any]) -> None:
-        """Store a benchmark's scored samples; the chunks' files are then not needed any more."""
-        write_samples(self.samples(benchmark), rows, meta)
-        self.drop_parts(benchmark)
-
-    def drop_parts(self, benchmark: str) -> None:
-        """Delete the chunks' files; there may be some beside the scored samples if a run was killed just then."""
-        shutil.rmtree(self.part(benchmark, 0).parent, ignore_errors=True)
+        """Return the path of a benchmark's samples with their scores, which is written when all are scored."""
+        return self.path / "samples" / f"{slug(benchmark)}.parquet"
 
 
 def slug(benchmark: str) -> str:
-    """A benchmark's name as that of a file.
+    """Return a benchmark's name as that of a file.
 
     >>> slug("word_problems:harder")
     'word_problems-harder'
@@ -112,19 +80,23 @@ def slug(benchmark: str) -> str:
 
 
 def write_samples(path: Path, rows: Rows, meta: Mapping[str, Any]) -> None:
-    """Write rows as parquet, with `meta` (JSON) in the schema's metadata; columns are those of the first row."""
+    """Write rows as parquet in one move, with `meta` (JSON) in the schema; columns are those of the first row."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as scratch:
+        _write_table(scratch, rows, meta)
+
+
+def _write_table(path: Path, rows: Rows, meta: Mapping[str, Any] | None = None) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     fields = [(name, kind) for name, kind in _arrow_types().items() if name in rows[0]]
-    table = pa.Table.from_pylist(rows, schema=pa.schema(fields, metadata={META: json.dumps(meta).encode()}))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as scratch:
-        pq.write_table(table, scratch)
+    schema = pa.schema(fields, metadata={META: json.dumps(meta or {}).encode()})
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
 
 
 def _arrow_types() -> dict[str, Any]:
-    """Column -> its type."""
+    """Return the type of each column."""
     import pyarrow as pa
 
     kinds = {"string": pa.string(), "int32": pa.int32(), "bool": pa.bool_(), "float64": pa.float64()}
@@ -132,7 +104,7 @@ def _arrow_types() -> dict[str, Any]:
 
 
 def read_samples(path: Path, columns: Sequence[str] | None = None) -> tuple[Rows, dict[str, Any]]:
-    """(rows, meta) of a file that `write_samples` wrote; `columns` of those that there are.
+    """Return (rows, meta) of a file that `write_samples` wrote, with those of `columns` that it has.
 
     Raises:
         ValueError: there is no such file, it is damaged, or something else wrote it.

@@ -1,4 +1,4 @@
-"""From scored samples to the numbers of a table: avg@k, pass@k, maj@k, lengths, and what went wrong."""
+"""Numbers of a table from scored samples: avg@k, pass@k, maj@k, lengths, and reasons of failures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Scored:
 
     @classmethod
     def read(cls, path: Path) -> Scored:
-        """From a file of scored samples.
+        """Read a file of scored samples.
 
         Raises:
             ValueError: the file is not readable, or holds something else.
@@ -84,7 +84,7 @@ class Scored:
         }
 
     def summary(self) -> dict[str, Any]:
-        """All numbers, ready for JSON."""
+        """Return all numbers, ready for JSON."""
         rows, num = self.rows, len(self.rows)
         about = {name: self.meta["benchmark"][name] for name in ("title", "grader", "distribution")}
         return {
@@ -103,12 +103,12 @@ class Scored:
 
 
 def measure(values: Sequence[float]) -> dict[str, float | None]:
-    """The mean over items with its standard error and 95 % interval, both clustered by item."""
+    """Return the mean over items with its standard error and 95 % interval, both clustered by item."""
     return {**vars(mean_of_items(values)), "standard_error": standard_error(values)}
 
 
 def averages(benchmarks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Of avg@k over the benchmarks in and out of distribution, where there are two or more; every one counts the same.
+    """Return averages of avg@k over the benchmarks in and out of distribution, of two or more, each with equal weight.
 
     The standard error is that of independent benchmarks; the interval is Wilson's at the number of independent trials
     that would have it (at the number of items where no spread was seen). None where a benchmark has no error.

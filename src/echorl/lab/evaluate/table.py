@@ -1,4 +1,4 @@
-"""An evaluation's results as the rows of a table, for the terminal and for a report."""
+"""Results of an evaluation as the rows of a table, for the terminal and for a report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEAD = ["benchmark", "items", "k", "avg@k", "95 %", "pass@k", "maj@k", "tokens",
 
 
 def results_rows(results: Mapping[str, Any]) -> list[list[str]]:
-    """A row a benchmark, and one for each average; cells as in `HEAD`, in %."""
+    """Return a row a benchmark, and one for each average; cells as in `HEAD`, in %."""
     rows = [_row(name, row) for name, row in results["benchmarks"].items()]
     for kind, row in results["averages"].items():
         rows.append([average_name(kind, row), "", "", percent(row["value"]), interval(row), *[""] * (len(HEAD) - 5)])
@@ -53,7 +53,7 @@ def average_name(kind: str, row: Mapping[str, Any]) -> str:
 
 
 def percent(value: float) -> str:
-    """A share in per cent, without the sign."""
+    """Return a share in per cent, without the sign."""
     return f"{100 * value:.1f}"
 
 

@@ -1,10 +1,10 @@
-"""`echorl mine`: EchoClips of stored rollouts, scored part by part; a part that is there is not made again."""
+"""`echorl mine`: EchoClips of stored rollouts, scored part by part; a finished part is not made again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,24 @@ from echorl.core.steps import StepDelimiters
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.jobs import View
 from echorl.lab.mine.clips import clip_rows, combine, count
-from echorl.lab.mine.folder import MinedFolder, Part
+from echorl.lab.mine.clips_file import write_clips
 from echorl.lab.mine.rows import read_rollouts
 from echorl.lab.mine.scorer import Reading, Scorer, rendered_prompts, tokenize
 from echorl.lab.mine.spool import Spool
 from echorl.lab.mine.summary import Summary
 from echorl.lab.options import Columns, Mining
 from echorl.models.loading import tokenizer_of
-from echorl.support.stored import scratch_in
+from echorl.support.files import scratch_in, stored, write_value
+from echorl.support.folder import Parts, ResultFolder, json_parts
+
+SUMMARY = "summary.json"
+Part = dict[str, Any]
+"""{"clips": rows, "counts": of `clips.count`}"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Mining):
-    """What to mine, and how.
+    """Rollouts to mine, and how.
 
     Attributes:
         files: JSONL or parquet, in order.
@@ -56,50 +61,47 @@ def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], A
     Raises:
         ValueError: a file, a row or the model cannot be used, or the folder holds something else.
     """
-    store = MinedFolder(folder)
-    store.check()
+    results, parts = ResultFolder(folder, "mine", holds="clips made"), json_parts(folder / "parts")
+    results.check_owner()
     delimiters = StepDelimiters.from_tokenizer(checkpoint.processing_class)
     rollouts = read_rollouts(plan.files, plan.columns, view.begin("reading rollouts", None))
     rollouts = rendered_prompts(rollouts, checkpoint.processing_class, plan.reading.chat)
     with scratch_in(folder) as path:
         spool = Spool(path, rollouts)
-        key = _settings(plan, checkpoint, spool)
-        store.claim(key)
-        found = store.summary(key)
-        if found is None:
-            _score_parts(store, spool, key, _Miner(plan, checkpoint, delimiters, start), view)
-            found = _finish(store, len(spool.parts(plan.batch_size)), key, plan.format)
-    store.clean()
-    return found
+        settings = _settings(plan, checkpoint, spool)
+        results.claim(settings)
+        summary = stored(folder / SUMMARY, settings)
+        if summary is None:
+            count = _score_parts(parts, spool, settings, _Miner(plan, checkpoint, delimiters, start), view)
+            summary = _finish(folder, plan.format, lambda: (parts.load(index) for index in range(count)))
+            write_value(folder / SUMMARY, settings, summary)
+    parts.remove()
+    return summary
 
 
 def _settings(plan: Plan, checkpoint: Checkpoint, spool: Spool) -> dict[str, Any]:
-    """What the clips depend on; a second call has to have the same."""
+    """Return what the clips depend on; a second call must have the same."""
     own = {name: value for name, value in vars(plan).items() if name not in ("files", "columns", "reading", "echo")}
     own = {**own, **asdict(plan.reading), **{f"echo_{name}": value for name, value in vars(plan.echo).items()}}
     return {"model": checkpoint.fingerprint(), "rollouts": spool.digest, **own}
 
 
-def _score_parts(store: MinedFolder, spool: Spool, key: Mapping[str, Any], miner: _Miner, view: View) -> None:
-    advance = view.begin("mining rollouts", len(spool))
-    for index, rows in enumerate(spool.parts(miner.plan.batch_size)):
-
-        def make(index: int = index, rows: slice = rows) -> Part:
-            return miner.part(spool, index, rows)
-
-        store.part(index, key, make)
+def _score_parts(parts: Parts, spool: Spool, settings: dict[str, Any], miner: _Miner, view: View) -> int:
+    """Make the parts that are missing, and return the number of parts."""
+    advance, slices = view.begin("mining rollouts", len(spool)), spool.parts(miner.plan.batch_size)
+    for index, rows in enumerate(slices):
+        parts.ensure(index, settings, partial(miner.part, spool, index, rows))
         advance(rows.stop)
+    return len(slices)
 
 
-def _finish(store: MinedFolder, num_parts: int, key: Mapping[str, Any], format: str) -> dict[str, Any]:
+def _finish(folder: Path, format: str, load: Callable[[], Iterator[Part]]) -> dict[str, Any]:
+    """Write all clips, and return the summary. One part is in memory at a time."""
     summary = Summary()
-    for part in store.parts(num_parts, key):
+    for part in load():
         summary.add(part)
-    rows = (row for part in store.parts(num_parts, key) for row in part["clips"])
-    store.finish(rows, format)
-    found = summary.result()
-    store.write_summary(key, found)
-    return found
+    write_clips(folder, (row for part in load() for row in part["clips"]), format)
+    return summary.result()
 
 
 class _Miner:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from echorl.core.groups import classify_groups
+from echorl.core.rollouts import Rollouts
 from echorl.lab.probe.rules import Group, Rule, group_relative, loss_weights
 from echorl.methods import Method
-from echorl.methods.base import NO_FILE, Batch
+from echorl.methods.base import NO_FILE
 from echorl.methods.rules import apply_advantages, apply_token_advantages, excluded_rows
 
 NAME = "method"
@@ -38,23 +38,28 @@ def method_rule(method: Method, name: str, loss_type: str) -> Rule:
 
 def _advantages(method: Method, group: Group, scale: bool) -> Tensor:
     """Return float [G, T], 0 on the rollouts that the method excludes."""
-    batch = _as_batch(group)
-    advantages = apply_advantages(method, group_relative(batch.rewards, scale=scale), batch)
-    advantages = advantages.masked_fill(excluded_rows(method, batch), 0.0)
+    rollouts = _as_rollouts(group)
+    advantages = apply_advantages(method, group_relative(rollouts.rewards, scale=scale), rollouts)
+    advantages = advantages.masked_fill(excluded_rows(method, rollouts), 0.0)
     if not method.needs_entropy:
         return advantages.unsqueeze(1).expand_as(group.logp)
     entropy = torch.where(group.mask, group.entropy, torch.nan)
-    return apply_token_advantages(method, advantages, entropy, group.mask, batch)
+    return apply_token_advantages(method, advantages, entropy, rollouts)
 
 
-def _as_batch(group: Group) -> Batch:
-    rewards, scored = group.success.float(), torch.ones_like(group.success)
-    kinds = classify_groups(group.success, scored, rewards, torch.zeros(len(rewards), dtype=torch.int64))
-    return Batch(rewards=rewards, success=group.success, scored=scored, kinds=kinds)
+def _as_rollouts(group: Group) -> Rollouts:
+    return Rollouts.build(
+        rewards=group.success.float(),
+        success=group.success,
+        has_verdict=torch.ones_like(group.success),
+        group_ids=torch.zeros(len(group.success), dtype=torch.int64),
+        token_ids=group.token_ids,
+        in_loss=group.mask,
+    )
 
 
 def _check(method: Method, name: str) -> None:
-    if method.part is not None:
+    if method.trl_hooks is not None:
         raise ValueError(
             f"method={name!r} changes what is sampled, and a probe samples plain rollouts: take a method that changes "
             "advantages alone."

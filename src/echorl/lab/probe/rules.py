@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ class Group:
 
     Attributes:
         index: of the prompt; feeds the random choices.
-        mask: bool [G, T], true on rollouts' tokens.
+        token_ids: int64 [G, T], the rollouts; mask: bool [G, T], true on their tokens.
         logp, entropy: float32 [G, T].
         steps: int64 [G, T], from `segment_steps`.
         success: bool [G].
@@ -34,6 +35,7 @@ class Group:
     """
 
     index: int
+    token_ids: Tensor
     mask: Tensor
     logp: Tensor
     entropy: Tensor
@@ -74,6 +76,7 @@ def make_group(
     mask = torch.arange(ids.shape[1]) < torch.tensor([len(response) for response in responses]).unsqueeze(1)
     return Group(
         index=index,
+        token_ids=ids,
         mask=mask,
         logp=logp,
         entropy=entropy,
@@ -153,7 +156,12 @@ def loss_weights(advantages: Tensor, group: Group, loss_type: str) -> Tensor:
     return weights / group.lengths.unsqueeze(1) if loss_type == "grpo" else weights
 
 
-def _clip(select: str, *, length_norm: str = "clip", by_surprisal: bool = False) -> Weigh:
+def _clip(
+    select: Literal["max_entropy", "min_entropy", "random", "full"],
+    *,
+    length_norm: Literal["clip", "constant"] = "clip",
+    by_surprisal: bool = False,
+) -> Weigh:
     def weigh(group: Group) -> Tensor:
         limit = group.max_new_tokens
         config = EchoConfig(select=select, length_norm=length_norm, max_completion_length=limit, seed=group.seed)

@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +19,18 @@ from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.plan import Work, seed_of
 from echorl.lab.evaluate.sampling import Completions, ends_of, sample
 from echorl.lab.jobs import Silent, View
-from echorl.lab.probe.folder import Part, ProbeFolder
 from echorl.lab.probe.gradients import Gradients
 from echorl.lab.probe.plan import Plan
 from echorl.lab.probe.rules import Group, factor, make_group, weigh_all
-from echorl.lab.probe.summary import sum_up
+from echorl.lab.probe.summary import Part, sum_up
 from echorl.models.loading import tokenizer_of
+from echorl.support.files import write_text
+from echorl.support.folder import Parts, ResultFolder
 
 if TYPE_CHECKING:
     from echorl.lab.evaluate.benchmarks import Item
+
+RESULT = "probe.json"
 
 
 def probe(
@@ -65,20 +68,24 @@ def probe(
     >>> probe(Path("runs/probe/mine"), draw_items(work, 64), Plan(), checkpoint, start)["verdict"] # doctest: +SKIP
     """
     _check(work)
-    store, view = ProbeFolder(Path(folder)), view or Silent()
+    folder, view = Path(folder), view or Silent()
     delimiters = StepDelimiters.from_tokenizer(checkpoint.processing_class)
-    store.claim(_settings(work, plan, checkpoint))
+    ResultFolder(folder, "probe", holds="gradients made").claim(_settings(work, plan, checkpoint))
+    parts = Parts(folder / "parts", ".pt", lambda path, part: torch.save(part, path), _read_part)
     chunks = list(_chunks(work, plan))
     prober = _Prober(work, plan, checkpoint, delimiters, start)
     show, done = view.begin(f"{work.benchmark.name}: probing", len(work.items)), 0
     for chunk in chunks:
-        if not store.has(chunk.index, chunk.ids):
-            store.write(chunk.index, chunk.ids, lambda chunk=chunk: prober.part(chunk))
+        parts.ensure(chunk.index, {"items": chunk.ids}, partial(prober.part, chunk))
         done += len(chunk.items)
         show(done)
-    result = sum_up(lambda: (store.read(chunk.index) for chunk in chunks), checkpoint.name, work, plan)
-    store.finish(result)
+    result = sum_up(lambda: (parts.load(chunk.index) for chunk in chunks), checkpoint.name, work, plan)
+    write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")  # the parts stay: prompts may be added
     return result
+
+
+def _read_part(path: Path) -> Part:
+    return torch.load(path, weights_only=True)
 
 
 def draw_items(work: Work, count: int, seed: int = 0) -> Work:

@@ -1,4 +1,4 @@
-"""From the stored parts to what probe.json holds."""
+"""Result of a probe, which probe.json holds, from the stored parts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from torch import Tensor
 
 from echorl.lab.evaluate.plan import Work
 from echorl.lab.probe.estimates import Asked, critical_z, estimate
-from echorl.lab.probe.folder import Part
 from echorl.lab.probe.methods import NAME
 from echorl.lab.probe.moments import Sample, inner_products, make_sample, mean_of, pure_noise
 from echorl.lab.probe.plan import Plan
 from echorl.lab.probe.rules import KINDS, REFERENCES, vector_names
 from echorl.lab.probe.verdict import verdict
 
+Part = dict[str, Tensor]
+"""Gradients of some prompts and what goes with them, by name."""
 Parts = Callable[[], Iterable[Part]]
 FIRST = (*REFERENCES, "loss")
 """The vectors before those of the rules, in a part and in a sample."""
@@ -38,7 +39,7 @@ class _Row:
 
 
 def sum_up(parts: Parts, model: str, work: Work, plan: Plan) -> dict[str, Any]:
-    """The whole result, from the parts in order; `parts` is called several times."""
+    """Return the whole result, from the parts in order; `parts` is called several times."""
     rows = _rows(plan)
     counts = _counts(parts)
     asked = _ask(parts, rows, counts, plan)

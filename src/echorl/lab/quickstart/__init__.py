@@ -13,7 +13,7 @@ from echorl.lab.compare.run import check_study
 from echorl.lab.compare.study import Study
 from echorl.lab.jobs import View
 from echorl.lab.quickstart.solved import solved_finding
-from echorl.support.stored import read_json
+from echorl.support.files import read_json
 from echorl.train.recipe import read_recipe, read_recipes
 
 STUDY = Path(__file__).with_name("study.yaml")
@@ -29,7 +29,8 @@ TINY_RECIPE: dict[str, Any] = {
 
 def make_study(output: Path, *, seed: int = 0, tiny: bool = False) -> Study:
     """Return the shipped study with one seed."""
-    changes = {"output_dir": str(output), "seeds": [seed], **(TINY if tiny else {})}
+    grid = {"grid_seeds": [seed + 1]}  # it has no grid, and a seed of the runs may be none of the grid's
+    changes = {"output_dir": str(output), "seeds": [seed], **grid, **(TINY if tiny else {})}
     comparison = read_comparison(STUDY, read_recipe(STUDY, ""), changes)
     return Study(comparison, {**read_recipes(comparison.recipe).options, **(TINY_RECIPE if tiny else {})})
 

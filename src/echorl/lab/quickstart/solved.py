@@ -12,7 +12,7 @@ from typing import Any
 from echorl.lab.jobs import Job, View, end_with_parent, run_jobs
 from echorl.models import POLICY
 from echorl.models.fingerprint import hash_model
-from echorl.support.stored import cached, stored
+from echorl.support.files import cached, stored
 
 COEF = 0.001
 """The paper's coefficient."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from echorl.lab.report.looks import COLOUR_NAMES, DASHES
 from echorl.lab.report.panels import Accuracies, GroupAreas
 from echorl.lab.report.plots import BLUE, COLOURS, GREY, as_percent, draw, embeddable, plain_text, whole_numbers
+from echorl.support.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,9 +118,9 @@ def svg(chart: Drawn) -> str:
 
 
 def write_png(charts: Sequence[Drawn], path: Path, size: tuple[float, float] | None = None) -> None:
-    """Write charts of one size side by side, each with its legend, on white."""
+    """Write charts of one size side by side, each with its legend, on white, in one move."""
     panels = [partial(chart.draw, legend=True) for chart in charts]
-    path.write_bytes(draw(panels, size=size or charts[0].size, suffix="png"))
+    write_bytes(path, draw(panels, size=size or charts[0].size, suffix="png"))
 
 
 def _draw_line(ax: Axes, line: Line, *, log: bool) -> None:

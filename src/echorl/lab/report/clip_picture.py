@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from echorl.lab.report.gallery import EDGES, Exhibit, Token
 from echorl.lab.report.plots import INK, ORANGE
+from echorl.support.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +56,7 @@ def _shown(token: Token) -> str:
 
 
 def write_clips_png(exhibits: Sequence[Exhibit], path: Path) -> None:
-    """One picture with the exhibits, of which there is at least one, below each other."""
+    """Write one picture with the exhibits, of which there is at least one, below each other, in one move."""
     from matplotlib.figure import Figure
 
     heights = [_num_lines(exhibit) for exhibit in exhibits]
@@ -64,7 +65,8 @@ def write_clips_png(exhibits: Sequence[Exhibit], path: Path) -> None:
     figure.subplots_adjust(left=0.02, right=0.98, top=0.99, bottom=0.01)
     for ax, exhibit in zip(axes[:, 0], exhibits, strict=True):
         draw_clip(ax, exhibit)
-    figure.savefig(path, facecolor="white")
+    with replacing(path) as scratch:
+        figure.savefig(scratch, format="png", facecolor="white")
 
 
 def _question(exhibit: Exhibit) -> list[str]:

@@ -60,14 +60,11 @@ def _disagreement(results: Mapping[str, Any]) -> str | None:
     """What does not fit together, in words; None where all does."""
     tests = results["tests"]
     arms = set(results["learning_rates"]) - {run.partition("/")[0] for run in results.get("diverged", [])}
+    trained = arms & set(tests.get(TRAINING, {}).get("updates", arms))
     for test, measures in tests.items():
         for measure, rows in measures.items():
-            missing = arms - set(rows)
-            if (
-                (missing and test != TRAINING)
-                or set(rows) - arms
-                or len({len(row["values"]) for row in rows.values()}) > 1
-            ):
+            expected = trained if test == TRAINING else arms
+            if set(rows) != expected or len({len(row["values"]) for row in rows.values()}) > 1:
                 return f"tests.{test}.{measure} does not have every arm that did not diverge, with as many seeds"
             if any(_reference_is_bad(rows, arm) for arm in rows):
                 return f"tests.{test}.{measure} has a reference that is no other arm"

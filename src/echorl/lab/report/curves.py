@@ -81,11 +81,11 @@ def group_areas(arm: Arm, *, over: str = "step") -> GroupAreas | None:
         kind: band([series(run, metric, key) for run in arm.runs], label=kind, look=0)
         for kind, metric in metrics.items()
     }
-    places = {tuple(line.x) for line in lines.values() if line.x}
-    if len(places) != 1:
+    places = [line.x for line in lines.values() if line.x]
+    if not places or any(x != places[0] for x in places):
         return None
     shares = {kind: line.y for kind, line in lines.items() if line.x}
-    return GroupAreas(f"Groups of rollouts, {arm.label}", name, *places, shares)
+    return GroupAreas(f"Groups of rollouts, {arm.label}", name, places[0], shares)
 
 
 def groups_table(arms: Sequence[Arm]) -> list[Table]:

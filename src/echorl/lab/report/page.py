@@ -11,7 +11,7 @@ from pathlib import Path
 
 from echorl.lab.report.gallery import EDGES, Exhibit
 from echorl.lab.report.looks import COLOUR_NAMES, DASHES
-from echorl.support.stored import replacing
+from echorl.support.files import write_bytes
 
 KIND_TITLES = {
     "all_success": "from an all-success group: GRPO has no gradient here",
@@ -86,5 +86,4 @@ def render(page: Page) -> str:
 
 def write(page: Page, path: Path) -> None:
     """Write the page as UTF-8, in one move; lone surrogates, which UTF-8 can't hold, become `?`."""
-    with replacing(path) as scratch:
-        scratch.write_bytes(render(page).encode("utf-8", "replace"))
+    write_bytes(path, render(page).encode("utf-8", "replace"))

@@ -109,10 +109,10 @@ class Accuracies:
             bounds = [estimates[arm] for estimates in self.tests.values()]
             xs = [i + (place - (len(arms) - 1) / 2) * 0.66 / len(arms) for i in range(len(bounds))]
             errors = [[max(0, v - low) for v, low, _ in bounds], [max(0, high - v) for v, _, high in bounds]]
-            style = {"color": colour, "marker": marker, "linestyle": "", "capsize": 3}
+            style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": "", "capsize": 3}
             ax.errorbar(xs, [value for value, _, _ in bounds], yerr=errors, label=plain_text(arm), **style)
             for x, (value, _, high) in zip(xs, bounds, strict=True):
-                text = {"textcoords": "offset points", "ha": "center", "fontsize": 8, "color": INK}
+                text: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 8, "color": INK}
                 ax.annotate(f"{value:.0%}", (x, high), (0, 3), **text)
         ticks = {
             "xticks": range(len(self.tests)),

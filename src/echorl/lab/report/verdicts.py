@@ -19,6 +19,8 @@ NOTE = (
     "correction over the arms of the column."
 )
 
+WITHOUT_GRADIENT, NORM_WITHOUT = "updates without policy gradient", "largest gradient norm in these"
+"""Measures of the training."""
 MOST_COLUMNS = 4
 """Arms that a table can have as columns."""
 ONE_SEED = (
@@ -46,8 +48,9 @@ def arms_tables(results: Mapping[str, Any]) -> list[Table]:
     if not parts or not 2 <= len(tests[parts[0]].get(PASS, {})) <= MOST_COLUMNS or num_seeds(results) > 1:
         return []
     references = {arm: tests[parts[0]][PASS][arm]["reference"] for arm in compared_arms(results)}
-    looks = [measure for measure in tests[parts[0]] if measure in behaviours()]
-    scored = [measure for measure in tests[parts[0]] if measure not in looks]
+    measures = [measure for measure in tests[parts[0]] if all(measure in tests[part] for part in parts)]
+    looks = [measure for measure in measures if measure in behaviours()]
+    scored = [measure for measure in measures if measure not in looks]
     arms = ["", *tests[parts[0]][PASS]]
     head = [*arms, *(f"{arm} − {reference}" for arm, reference in references.items())]
     training = [[name.removesuffix(", %"), *_estimates(name, row)] for name, row in tests.get(TRAINING, {}).items()]
@@ -121,9 +124,9 @@ def findings(results: Mapping[str, Any]) -> list[str]:
 
 def _gradient_finding(training: Mapping[str, Any]) -> list[str]:
     """Return how many updates had no policy gradient, and what gradient they had; [] where that was not recorded."""
-    if "updates without policy gradient" not in training:
+    if not {"updates", WITHOUT_GRADIENT, NORM_WITHOUT} <= set(training):
         return []
-    counts, norms = training["updates without policy gradient"], training["largest gradient norm in these"]
+    counts, norms = training[WITHOUT_GRADIENT], training[NORM_WITHOUT]
     parts = []
     for arm, row in counts.items():
         norm = f" (largest gradient norm in them: {norms[arm]['mean']:.2g})" if row["mean"] else ""
@@ -133,7 +136,7 @@ def _gradient_finding(training: Mapping[str, Any]) -> list[str]:
 
 def difference_finding(arm: str, part: str, row: Mapping[str, Any], seeds: int) -> str:
     """Return a sentence that claims no more than the interval of the difference shows; "" without a difference."""
-    difference, reference = difference_of(row), row["reference"]
+    difference, reference = difference_of(row), row.get("reference")
     if difference is None:
         return ""
     size = f"{_signed(difference)} percentage points of pass@1"

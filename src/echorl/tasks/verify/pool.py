@@ -16,9 +16,10 @@ import queue
 import threading
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from echorl.tasks.verify.process import MEMORY_LIMIT, Outcome, Worker
@@ -27,10 +28,8 @@ NUM_WORKERS = min(4, os.cpu_count() or 1)
 CACHE_SIZE = 20_000
 MAX_CACHED_CHARS = 2_000
 """Characters of the longest request (JSON) that is cached. Longer ones fill the memory and are seldom repeated."""
-MAX_AT_ONCE = 256
-"""Largest number of requests that a worker is sent at once."""
-MAX_CHARS_AT_ONCE = 32_000
-"""Largest number of characters of several requests. They fit into a pipe, so that sending does not wait."""
+TURN = 64
+"""Largest number of requests for a worker before its thread asks for a free one, so that other callers get a turn."""
 
 
 class Pool:
@@ -93,7 +92,7 @@ class Pool:
             worker.end()
 
     def _call_all(self, requests: list[str], timeout: float) -> dict[str, Outcome]:
-        work = _Work(requests, share=1 if self.num_workers == 1 else 2 * self.num_workers)
+        work = _Work(requests)
         num_threads = min(self.num_workers, len(requests))
         if num_threads == 1:
             self._do(work, timeout)
@@ -103,19 +102,19 @@ class Pool:
                     for thread in [threads.submit(self._do, work, timeout) for _ in range(num_threads)]:
                         thread.result()
                 except BaseException:  # also Ctrl-C, which would else wait for the remaining work
-                    work.stop()
+                    work.waiting.clear()
                     raise
         self._remember(work.outcomes)
         return work.outcomes
 
     def _do(self, work: _Work, timeout: float) -> None:
-        while requests := work.take():
+        while work.waiting:
             worker = self._free.get()
             try:
-                outcomes = worker.call_each(requests, timeout=timeout)
+                for request, outcome in worker.call_each(islice(work, TURN), timeout=timeout):
+                    work.finish(request, outcome)
             finally:
                 self._free.put(worker)
-            work.give_back(requests, outcomes)
 
     def _recall(self, requests: list[str]) -> dict[str, Outcome]:
         with self._lock:
@@ -135,45 +134,33 @@ class Pool:
 
 
 class _Work:
-    """Requests that several workers share. A worker takes many at a time, which is cheap, and fewer near the end."""
+    """Requests that several threads share; each takes one at a time."""
 
-    def __init__(self, requests: Sequence[str], *, share: int) -> None:
+    def __init__(self, requests: Iterable[str]) -> None:
         self.outcomes: dict[str, Outcome] = {}
-        self._waiting = deque(requests)
+        self.waiting = deque(requests)
         self._lost: set[str] = set()
-        self._stopped = False
-        self._share = share
-        self._lock = threading.Lock()
 
-    def take(self) -> list[str]:
-        """The next requests for a worker; an empty list after the last one or after `stop`."""
-        with self._lock:
-            size = 0 if self._stopped else min(MAX_AT_ONCE, -(-len(self._waiting) // self._share))
-            taken: list[str] = []
-            room = MAX_CHARS_AT_ONCE
-            while len(taken) < size and (not taken or len(self._waiting[0]) <= room):
-                taken.append(self._waiting.popleft())
-                room -= len(taken[-1])
-            return taken
+    def __iter__(self) -> Iterator[str]:
+        return self
 
-    def give_back(self, requests: Sequence[str], outcomes: Sequence[Outcome]) -> None:
-        """Store the outcomes of the first requests and put the remaining requests back.
+    def __next__(self) -> str:
+        try:
+            return self.waiting.popleft()
+        except IndexError:
+            raise StopIteration from None
+
+    def finish(self, request: str, outcome: Outcome) -> None:
+        """Store an outcome, or put a request back whose worker was lost.
 
         A request whose worker was lost is put back once, since it may not be the cause: the system may be short of
         memory, or an earlier call may have left a thread behind.
         """
-        with self._lock:
-            last = requests[len(outcomes) - 1]
-            if outcomes[-1].reason in ("died", "tampered") and last not in self._lost:
-                self._lost.add(last)
-                outcomes = outcomes[:-1]
-            self.outcomes.update(zip(requests, outcomes, strict=False))
-            self._waiting.extendleft(reversed(requests[len(outcomes) :]))
-
-    def stop(self) -> None:
-        """Let `take` return no further requests."""
-        with self._lock:
-            self._stopped = True
+        if outcome.reason in ("died", "tampered") and request not in self._lost:
+            self._lost.add(request)
+            self.waiting.appendleft(request)
+        else:
+            self.outcomes[request] = outcome
 
 
 @cache

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import secrets
 import signal
 import subprocess
 import sys
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from echorl.support.installed import check_installed
@@ -29,9 +24,6 @@ WALL_FACTOR = 20 if hasattr(signal, "setitimer") else 1
 
 A system without a timer of CPU time (Windows) has the limit of wall time alone.
 """
-PAUSE, MANY = 0.001, 16
-"""Seconds between two reads while so many replies are due; a read for each reply would slow the worker down."""
-TOKEN_CHARS = 16
 SCRIPT = os.path.abspath(worker.__file__)
 
 
@@ -55,31 +47,27 @@ class Worker:
         self._command = [sys.executable, SCRIPT, package, str(memory_limit)]
         self._started: Started | None = None
 
-    def call_each(self, requests: Sequence[str], *, timeout: float) -> list[Outcome]:
-        """Outcomes in order, at least one; fewer than requests if the last outcome's call ended the process.
+    def call_each(self, requests: Iterable[str], *, timeout: float) -> Iterator[tuple[str, Outcome]]:
+        """Yield each request with its outcome, one after another; stop after an outcome that ended the process.
 
-        `timeout` is the limit of CPU time in the requests.
+        `timeout` is the limit of CPU time in the requests. A request is taken from `requests` when the previous one
+        has its outcome.
         """
         process = self._running()
-        tokens = _draw_tokens(len(requests))
         watch = Watch(process, WALL_FACTOR * timeout)
-        replies = _Replies(process)
-        outcomes: list[Outcome] = []
-        last = False
+        is_over = True  # an interrupted call may leave a reply in the pipe
         try:
-            _send(process, [f"{token} {request}\n" for token, request in zip(tokens, requests, strict=True)])
-            while len(outcomes) < len(requests) and not last:
-                reply = replies.next(tokens[len(outcomes)], PAUSE if len(requests) - len(outcomes) >= MANY else 0)
+            for request in requests:
                 watch.next()
-                if reply is None:
-                    reply = {"result": None, "reason": _why_ended(process, watch), "last": True}
-                outcomes.append(Outcome(reply["result"], reply["reason"]))
-                last = reply["last"]
+                reply = _ask(process, request) or {"result": None, "reason": _why_ended(process, watch), "last": True}
+                yield request, Outcome(reply["result"], reply["reason"])
+                if reply["last"] or watch.is_late:
+                    return
+            is_over = False
         finally:
             watch.end()  # from here no kill can hit a later call
-            if last or watch.is_late or len(outcomes) < len(requests):  # or Ctrl-C left replies in the pipe
+            if is_over or watch.is_late:
                 self.end()
-        return outcomes
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._started is None or self._started.process.poll() is not None:
@@ -95,56 +83,27 @@ class Worker:
             started.end()
 
 
-def _draw_tokens(count: int) -> list[str]:
-    """A secret for each request, which its reply repeats, so that an answer cannot forge a reply."""
-    digits = secrets.token_hex(count * TOKEN_CHARS // 2)
-    return [digits[i : i + TOKEN_CHARS] for i in range(0, len(digits), TOKEN_CHARS)]
+def _ask(process: subprocess.Popen[bytes], request: str) -> dict[str, Any] | None:
+    """Return the reply to a request; None if the process has ended.
 
-
-def _send(process: subprocess.Popen[bytes], lines: Sequence[str]) -> None:
-    """Write the lines without the pipe's buffer, which a fork in another thread would copy and send twice."""
-    unsent = memoryview("".join(lines).encode())
-    with suppress(OSError, ValueError):  # it died, or `close` closed its pipes: there will be no reply
-        while unsent:
-            unsent = unsent[os.write(pipes(process)[0].fileno(), unsent) :]
+    The reply repeats a token, which an answer that writes to the pipe does not know.
+    """
+    token = secrets.token_hex(8)
+    unsent = memoryview(f"{token} {request}\n".encode())
+    stdin, stdout, _ = pipes(process)
+    try:
+        while unsent:  # without the pipe's buffer, which a fork in another thread would copy and send twice
+            unsent = unsent[os.write(stdin.fileno(), unsent) :]
+        line = stdout.readline()
+    except (OSError, ValueError):  # it died, or `close` closed its pipes
+        return None
+    if not line.endswith(b"\n"):
+        return None
+    reply_token, _, reply = line.partition(b" ")
+    return json.loads(reply) if reply_token == token.encode() else {"result": None, "reason": "tampered", "last": True}
 
 
 def _why_ended(process: subprocess.Popen[bytes], watch: Watch) -> str:
     process.kill()  # it may only have closed its pipe; a process that has ended keeps its status
     by_cpu_limit = process.wait() in worker.LATE
     return "timeout" if watch.is_late or by_cpu_limit else "died"
-
-
-class _Replies:
-    """Replies of a process, in order; each read takes all replies that have arrived."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        assert isinstance(process.stdout, io.BufferedReader)  # as of every pipe of a Popen of bytes
-        self._pipe = process.stdout
-        self._lines: deque[bytes] = deque()
-        self._partial_line = b""
-
-    def next(self, token: str, pause: float) -> dict[str, Any] | None:
-        """The reply to the request with this token; None if the process died."""
-        while not self._lines:
-            if pause:
-                time.sleep(pause)
-            if not (data := self._read_pipe()):
-                return None
-            *lines, self._partial_line = (self._partial_line + data).split(b"\n")
-            self._lines.extend(lines)
-        reply_token, _, reply = self._lines.popleft().partition(b" ")
-        if reply_token != token.encode():
-            return {"result": None, "reason": "tampered", "last": True}
-        return _parsed(reply)
-
-    def _read_pipe(self) -> bytes:
-        with suppress(OSError, ValueError):  # `close` closed the pipe
-            return self._pipe.read1(2**16)
-        return b""
-
-
-@lru_cache(maxsize=64)
-def _parsed(line: bytes) -> dict[str, Any]:
-    """The reply, from a cache: most replies are one of two, and no caller changes them."""
-    return json.loads(line)

@@ -1,0 +1,182 @@
+"""One generation batch: the plan of its rows, the capture of its making, and the keys that it carries on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from echorl.core.entropy import EntropyRecorder
+from echorl.core.rollouts import Rollouts
+from echorl.trl.images import TYPES
+
+Generated = list[Any]
+"""Result of TRL's `_generate`; by position: PROMPT_IDS, COMPLETION_IDS, TOOL_MASK, COMPLETIONS, LOGPROBS."""
+PROMPT_IDS, COMPLETION_IDS, TOOL_MASK, COMPLETIONS, LOGPROBS = range(5)
+
+
+class Demonstration(NamedTuple):
+    """A text in a rollout's place, and its tokens."""
+
+    text: str
+    ids: list[int]
+
+
+@dataclass(kw_only=True)
+class Plan:
+    """Prefixes of a batch's rollouts, and demonstrations in the place of some (of this process's B rows).
+
+    Attributes:
+        prefixes: one for each row, the tokens that its completion begins with; None: there are none.
+        demonstrations: row -> the demonstration in its place.
+        keys: one for each group of all processes, the key of its training row; empty where none is needed.
+    """
+
+    prefixes: list[list[int]] | None = None
+    demonstrations: dict[int, Demonstration] = field(default_factory=dict)
+    keys: list[int] = field(default_factory=list)
+
+    def extend_prompts(self, prompt_ids: list[list[int]]) -> list[list[int]]:
+        """Return what the policy continues: prompt + prefix."""
+        if self.prefixes is None:
+            return prompt_ids
+        return [[*prompt, *prefix] for prompt, prefix in zip(prompt_ids, self.prefixes, strict=True)]
+
+    def extend_fields(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return what a vision model's processor says of prompt + prefix: a prefix's tokens are text, type 0."""
+        return fields if self.prefixes is None else {name: self._with_zeros(value) for name, value in fields.items()}
+
+    def _with_zeros(self, value: Any) -> Any:
+        if not (isinstance(value, list) and value and isinstance(value[0], list)):
+            return value  # not one number a token
+        return [[*row, *[0] * len(prefix)] for row, prefix in zip(value, self.prefixes or [], strict=True)]
+
+    def extend_completions(self, completion_ids: Any, logprobs: Any) -> tuple[Any, Any]:
+        """Return completions of prompt + prefix as completions of the prompts, and their log-probs."""
+        if self.prefixes is None:
+            return completion_ids, logprobs
+        whole = [[*prefix, *ids] for prefix, ids in zip(self.prefixes, completion_ids, strict=True)]
+        if logprobs is not None:
+            pairs = zip(self.prefixes, logprobs, strict=True)
+            logprobs = [[*[math.nan] * len(prefix), *values] for prefix, values in pairs]
+        return whole, logprobs
+
+    def place(self, generated: Generated) -> Generated:
+        """Mask the prefixes as a tool's text is masked, and put demonstrations in their places."""
+        if self.prefixes is not None:
+            pairs = zip(self.prefixes, generated[COMPLETION_IDS], strict=True)
+            generated[TOOL_MASK] = [[0] * len(prefix) + [1] * (len(ids) - len(prefix)) for prefix, ids in pairs]
+        for row, (text, ids) in self.demonstrations.items():
+            generated[COMPLETION_IDS][row] = ids
+            chat = not isinstance(generated[COMPLETIONS][row], str)
+            generated[COMPLETIONS][row] = [{"role": "assistant", "content": text}] if chat else text
+            if generated[LOGPROBS] is not None:
+                generated[LOGPROBS][row] = [math.nan] * len(ids)
+        return generated
+
+    def prefix_lengths(self, size: int) -> list[int]:
+        """Return the number of tokens of each row's prefix."""
+        return [0] * size if self.prefixes is None else [len(prefix) for prefix in self.prefixes]
+
+    def from_policy(self, size: int, device: torch.device) -> Tensor:
+        """bool [B]: the row holds a rollout of the policy."""
+        flags = torch.ones(size, dtype=torch.bool, device=device)
+        flags[list(self.demonstrations)] = False
+        return flags
+
+
+@dataclass(kw_only=True)
+class Capture:
+    """Record of the making of a generation batch (or a round of one); this process's B rollouts.
+
+    Attributes:
+        first_row: rollouts of all processes in earlier rounds of this batch.
+        recorder: filled while sampling; None if this batch was not recorded.
+        turns: calls of the generator.
+        passes: (log-probs, entropies) of the passes without gradient through the policy, in order.
+        num_sampled: tokens that the policy sampled for each row, also for one that gave way to a demonstration.
+        completion_ids: the tokens of each completion.
+        rewards: float [N, F], every function's rewards over all processes; NaN for None.
+        texts: (prompts, completions) as the reward functions saw them.
+    """
+
+    plan: Plan = field(default_factory=Plan)
+    first_row: int = 0
+    recorder: EntropyRecorder | None = None
+    turns: int = 0
+    passes: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    num_sampled: list[int] = field(default_factory=list)
+    completion_ids: list[list[int]] = field(default_factory=list)
+    rewards: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    texts: tuple[list, list] = ((), ())  # type: ignore[assignment]
+
+    def start_recorder(self, temperature: float) -> EntropyRecorder:
+        """Return a new recorder for the next call of the generator."""
+        self.turns += 1
+        self.recorder = EntropyRecorder(temperature)
+        return self.recorder
+
+    def take_generated(self, generated: Generated) -> Generated:
+        """Note what the policy sampled, and return it with the plan's prefixes and demonstrations in place."""
+        lengths = [len(ids) for ids in generated[COMPLETION_IDS]]
+        prefixes = self.plan.prefix_lengths(len(lengths))
+        self.num_sampled = [length - prefix for length, prefix in zip(lengths, prefixes, strict=True)]
+        return self.plan.place(generated)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A scored and mined generation batch, or a round of one: TRL's batch, and its rollouts."""
+
+    batch: dict[str, Any]
+    rollouts: Rollouts
+
+
+@dataclass(frozen=True)
+class PerToken:
+    """A key with a number a token; a wider row is filled up with `pad` (None: the padding token), outside the mask."""
+
+    pad: float | None
+    left: bool = False
+
+
+@dataclass(frozen=True)
+class PerRow:
+    """A key with a number a row."""
+
+
+@dataclass(frozen=True)
+class PerBatch:
+    """A 0-dimensional key; that of several rounds is their sum, or is counted again."""
+
+    is_sum: bool
+
+
+CARRIED: Mapping[str, PerToken | PerRow | PerBatch] = {
+    "prompt_ids": PerToken(None, left=True),
+    "prompt_mask": PerToken(0, left=True),
+    **dict.fromkeys(TYPES, PerToken(0, left=True)),
+    "completion_ids": PerToken(None),
+    "completion_mask": PerToken(0),
+    "tool_mask": PerToken(1),
+    "advantages": PerToken(0.0),  # or one a row
+    "old_per_token_logps": PerToken(0.0),
+    "sampling_per_token_logps": PerToken(0.0),
+    "importance_sampling_ratio": PerToken(1.0),
+    # Far below any log-prob: the KL's exp(ref - logp) must not overflow, inf * 0 is NaN.
+    "ref_per_token_logps": PerToken(-1e4),
+    "num_items_in_batch": PerBatch(is_sum=False),
+    "echo_weights": PerToken(0.0),
+    "echo_count": PerBatch(is_sum=True),
+    "echo_has_gradient": PerRow(),
+    "hint_mask": PerToken(0.0),
+    "hint_count": PerBatch(is_sum=True),
+    "trace_mask": PerToken(0.0),
+    "trace_advantages": PerRow(),
+    "trace_count": PerBatch(is_sum=True),
+}
+"""The tensors that a generation batch carries into its micro-batches, TRL's and EchoRL's; images are apart."""

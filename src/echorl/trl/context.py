@@ -1,0 +1,100 @@
+"""`Context`: what the stations of the trainer are told of a run, at one moment of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from transformers import ProcessorMixin, TrainerState
+from transformers.utils import logging
+
+from echorl.core.communication import Communication
+
+logger = logging.get_logger(__name__)
+
+
+class RunLog:
+    """Metrics, table of completions and warnings of a run.
+
+    Args:
+        metrics: name -> values of the logging interval, a mapping that makes a list for a new name; TRL logs the means.
+        completions: TRL's table of completions: columns of the rows of all processes.
+        shows_warnings: whether this process prints warnings.
+    """
+
+    def __init__(
+        self, metrics: dict[str, list[float]], completions: Mapping[str, Any], *, shows_warnings: bool = True
+    ) -> None:
+        self.metrics, self.completions, self.shows_warnings = metrics, completions, shows_warnings
+        self.warned: set[str] = set()
+
+    def update(self, metrics: Mapping[str, float]) -> None:
+        """Add a value for each name, the same on every process."""
+        for name, value in metrics.items():
+            self.metrics[name].append(float(value))
+
+    def replace_advantages(self, advantages: Tensor) -> None:
+        """Put the advantages used, [N] of all processes, in the place of those that TRL logged last."""
+        logged = self.completions["advantages"]
+        for _ in range(min(len(logged), len(advantages))):
+            logged.pop()
+        logged.extend(advantages.tolist())
+
+    def warn_once(self, key: str, text: str) -> None:
+        """Log a warning the first time `key` comes up in this run (resumed parts included)."""
+        if key not in self.warned:
+            self.warned.add(key)
+            if self.shows_warnings:
+                logger.warning(text)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"metrics": dict(self.metrics), "warned": sorted(self.warned)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.metrics.update(state["metrics"])
+        self.warned = set(state["warned"])
+
+
+def _no_model(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    raise ValueError("this context was made without a scoring function: give score=.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The surroundings of a station. The trainer makes a new one for each generation batch and optimiser step.
+
+    Attributes:
+        args: the run's `EchoGRPOConfig`, as TRL has completed it.
+        comm: the other processes.
+        processor: the tokenizer, or the processor of a model with images.
+        chat_template: the template of chat prompts where it is not the tokenizer's own.
+        rows: the training rows.
+        features: what the run has besides its settings: "tools", "rollout_func", "router_loss", "deepspeed", "fsdp".
+        score: (ids, mask, number of last tokens, **images) -> (log-probs, entropies) of these tokens, in one forward.
+        log: metrics and warnings.
+        state: the Trainer's state, with the number of the optimiser step.
+        draw: a number that differs from batch to batch, for random choices.
+    """
+
+    args: Any
+    comm: Communication
+    processor: Any
+    log: RunLog
+    state: TrainerState
+    draw: int = 0
+    rows: Any = None
+    chat_template: str | None = None
+    features: frozenset[str] = frozenset()
+    score: Callable[..., tuple[Tensor, Tensor]] = _no_model
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer, also of a processor."""
+        return self.processor.tokenizer if isinstance(self.processor, ProcessorMixin) else self.processor
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps so far."""
+        return self.state.global_step

@@ -1,0 +1,130 @@
+"""Views of single rollouts: Parquet dumps with steps, entropies and clips; TRL's table of completions."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from torch import Tensor
+from trl.trainer.utils import strip_images_from_messages
+
+from echorl.core.miner import Mined
+from echorl.core.rollouts import Rollouts
+from echorl.core.statistics import KINDS
+from echorl.support.files import replacing
+from echorl.support.visible import visible
+from echorl.tasks.base import completion_text
+from echorl.trl.batch import Capture
+from echorl.trl.context import Context
+
+LoggedRow = tuple[str | None, str | None, str | None, float | None]
+LOGGED_COLUMNS = ("echo/kind", "echo/before_step", "echo/step", "echo/entropy")
+"""Columns in TRL's table of completions; the clip is the text before the step and the step."""
+NO_CLIP: LoggedRow = (None, None, None, None)
+
+
+@dataclass(frozen=True, eq=False)
+class Annotated:
+    """A mined generation batch (or a round of one), of which B rollouts are this process's; `entropy` is [B, T]."""
+
+    capture: Capture
+    rollouts: Rollouts
+    entropy: Tensor
+    mined: Mined
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """[B], the kind of each rollout's group."""
+        groups = self.rollouts.groups
+        return [KINDS[kind] for kind in groups.kind[groups.index[self.rollouts.local]].tolist()]
+
+    @cached_property
+    def clips(self) -> dict[int, tuple[int, int, float]]:
+        """Row -> end, last step and that step's entropy, of the longest of its clips."""
+        clips = self.mined.clips
+        columns = (x.tolist() for x in (clips.rollout, clips.end, clips.step, clips.entropy))
+        return {row: clip for row, *clip in zip(*columns, strict=True)}  # type: ignore[misc]
+
+    def prompt(self, row: int) -> str:
+        """Return the prompt as text; chat messages as JSON, without the images themselves."""
+        messages = strip_images_from_messages(self.capture.texts[0][row])
+        return messages if isinstance(messages, str) else json.dumps(messages, ensure_ascii=False, default=str)
+
+
+class RolloutDump:
+    """Writes a generation batch to `output_dir/rollouts`, `echo_rollouts_every` optimiser steps after the last one.
+
+    Attributes:
+        last: the optimiser step of the last dump.
+    """
+
+    def __init__(self) -> None:
+        self.last: int | None = None
+
+    def is_due(self, context: Context) -> bool:
+        """Return whether the next batch is to be dumped."""
+        every = context.args.echo_rollouts_every
+        return bool(every) and (self.last is None or context.step >= self.last + every)
+
+    def write(self, batch: Annotated, context: Context) -> None:
+        """Write this process's rollouts, one row each; of several clips of a rollout the longest."""
+        self.last = step = context.step
+        folder = Path(context.args.output_dir) / "rollouts"
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = [{"step": step, **_dump_row(batch, row, context.tokenizer)} for row in range(len(batch.kinds))]
+        with replacing(folder / f"step-{step:06d}-process-{context.comm.rank}.parquet") as scratch:
+            pq.write_table(pa.Table.from_pylist(rows), scratch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"last": self.last}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.last = state["last"]
+
+
+def _dump_row(batch: Annotated, row: int, tokenizer: Any) -> dict[str, Any]:
+    place, rollouts, ids = batch.rollouts.local.start + row, batch.rollouts, batch.capture.completion_ids[row]
+    from_policy = bool(rollouts.from_policy[place])
+    end, step, entropy = batch.clips.get(row, (0, -1, None))
+    return {
+        "group": int(rollouts.groups.index[place]),
+        "kind": batch.kinds[row],
+        # A demonstration is used only if it is right, also where its reward is kept from its group.
+        "success": bool(rollouts.success[place]) or not from_policy,
+        "written_by_policy": from_policy,
+        "prompt": batch.prompt(row),
+        "completion": completion_text(batch.capture.texts[1][row]),
+        "tokens": tokenizer.batch_decode([[token] for token in ids]),
+        "entropy": batch.entropy[row, : len(ids)].float().tolist(),
+        "step_ids": batch.mined.step_ids[row, : len(ids)].tolist(),
+        "clip_end": end,
+        "clip_step": step,
+        "clip_entropy": entropy,
+    }
+
+
+def add_columns(rows: Sequence[LoggedRow], context: Context) -> None:
+    """Add EchoRL's columns to TRL's table of completions: a row for each rollout that TRL has just added."""
+    for name, values in zip(LOGGED_COLUMNS, zip(*rows, strict=True), strict=True):
+        context.log.completions["extra"][name].extend(context.comm.gather_objects(list(values)))
+
+
+def logged_rows(batch: Annotated, tokenizer: Any) -> list[LoggedRow]:
+    """Return the values of `LOGGED_COLUMNS` for each rollout."""
+    return [_logged_row(batch, row, tokenizer) for row in range(len(batch.kinds))]
+
+
+def _logged_row(batch: Annotated, row: int, tokenizer: Any) -> LoggedRow:
+    if row not in batch.clips:
+        return batch.kinds[row], None, None, None
+    end, step, entropy = batch.clips[row]
+    start, ids = batch.mined.step_ids[row].tolist().index(step), batch.capture.completion_ids[row]
+    before, last = (visible(tokenizer.decode(part)) for part in (ids[:start], ids[start:end]))
+    return batch.kinds[row], before, last, entropy if math.isfinite(entropy) else None

@@ -1,0 +1,73 @@
+"""Rollouts that stay in TRL's batch and are excluded from its loss: from the mask and from every denominator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from echorl.core.communication import Communication
+from echorl.core.refusals import refuse_if
+from echorl.methods import Method
+from echorl.trl.context import Context
+
+MEAN_OVER_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
+"""TRL's losses that divide by the number of rows, masked ones included; the others divide by tokens in the mask."""
+
+
+def masked(rows: dict[str, Any]) -> dict[str, Any]:
+    """Return the rows outside the policy loss, the entropy bonus, the KL and their denominators."""
+    nothing: dict[str, Any] = {
+        key: torch.zeros_like(rows[key]) for key in ("tool_mask", "advantages", "echo_has_gradient") if key in rows
+    }
+    return {**rows, **nothing}
+
+
+def scale_to(batch: dict[str, Any], num_kept: int, num_rows: int, loss_type: str) -> None:
+    """Take rows outside the mask out of the denominator of the losses that are means over rows."""
+    if loss_type in MEAN_OVER_ROWS and 0 < num_kept < num_rows:
+        batch["advantages"] = batch["advantages"] * (num_rows / num_kept)
+
+
+def count_tokens(batch: dict[str, Any], comm: Communication) -> Tensor:
+    """Return the 0-dimensional count that TRL's token means divide by, over all processes."""
+    return comm.gather((batch["completion_mask"] * batch["tool_mask"]).sum()).sum()
+
+
+def exclude(out: dict[str, Any], excluded: Tensor, local: slice, context: Context) -> None:
+    """Exclude rollouts, bool [N] over all processes, from the loss of TRL's batch.
+
+    Their EchoClips stay: the echo's term has weights and a denominator of its own.
+    """
+    num = int(excluded.sum())
+    context.log.update({"method/excluded": num / len(excluded)})
+    if not num:
+        return
+    kept = ~excluded[local]
+    out.setdefault("tool_mask", torch.ones_like(out["completion_mask"]))
+    for key, zeroed in masked(out).items():
+        if zeroed is not out[key]:
+            shape = (-1, *[1] * (zeroed.dim() - 1))
+            out[key] = torch.where(kept.view(shape), out[key], zeroed)
+    scale_to(out, len(excluded) - num, len(excluded), context.args.loss_type)
+    out["num_items_in_batch"] = count_tokens(out, context.comm)
+
+
+def check_excluded(args: Any, method: Method) -> None:
+    """Refuse a loss or a KL term whose denominator would count the excluded rollouts.
+
+    Raises:
+        ValueError: names the settings and the way out.
+    """
+    refuse_if(
+        {
+            "loss_type='bnpo', a mean over each micro-batch: micro-batches of excluded rollouts would still count. Use "
+            "loss_type='dapo'": method.excludes and args.loss_type == "bnpo",
+            f"beta={args.beta} and loss_type={args.loss_type!r}, a mean over rows, whose KL would count the excluded "
+            "rollouts: use loss_type='dapo', or beta 0": (
+                method.excludes and args.beta != 0.0 and args.loss_type in MEAN_OVER_ROWS
+            ),
+        },
+        f"method={args.method!r} does not go with {{}}.",
+    )

@@ -1,0 +1,106 @@
+"""Hooks of `failure_prefix`: groups that begin within a rollout of an earlier visit to their prompt."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from echorl.core.rollouts import Rollouts
+from echorl.methods.base import Method
+from echorl.trl.batch import Capture, Plan
+from echorl.trl.context import Context
+from echorl.trl.methods.base import MethodHooks, Row
+from echorl.trl.sampling.prefixes import check_prefixes
+from echorl.trl.sampling.row_keys import RowKeys, group_keys
+from echorl.trl.verifiers import Verifiers
+
+
+@dataclass
+class Stored:
+    """A rollout's tokens, and the share of them to begin with."""
+
+    tokens: list[int]
+    share: float
+
+
+@dataclass(kw_only=True)
+class PrefixPlan(Plan):
+    """Attributes:
+    lengths: one for each group of all processes, the length of its prefix.
+    """
+
+    lengths: list[int]
+
+
+class FailurePrefixHooks(MethodHooks):
+    """Begins groups with what is stored for their prompts: the first failure of a group that was nearly all right.
+
+    One rollout is stored for each prompt, the same on all processes.
+    """
+
+    def __init__(self, method: Method, context: Context, verifiers: Verifiers) -> None:
+        super().__init__(method, context, verifiers)
+        check_prefixes(context)
+        self.rows = RowKeys(context)
+        self.stored: dict[int, Stored] = {}
+
+    def plan(self, rows: list[Row], context: Context) -> PrefixPlan:
+        keys = group_keys(rows, context)
+        groups = [self._prefix(key, context) for key in keys]
+        first, size = context.comm.rank * len(rows), context.args.num_generations
+        lengths = [len(prefix) for prefix in groups]
+        used = sum(map(bool, lengths))
+        context.log.update({"method/prefixed": used / len(groups)})
+        if used:
+            context.log.update({"method/prefix_tokens": sum(lengths) / used})
+        prefixes = [groups[(first + row) // size] for row in range(len(rows))]
+        return PrefixPlan(prefixes=prefixes, keys=keys, lengths=lengths)
+
+    def _prefix(self, key: int, context: Context) -> list[int]:
+        """Return the beginning of what is stored, unless it is used up."""
+        stored = self.stored.get(key)
+        if stored is None:
+            return []
+        if not 0 < stored.share <= 1:
+            del self.stored[key]
+            return []
+        limit = self.method.max_tokens or context.args.max_completion_length // 2
+        return stored.tokens[: min(round(stored.share * len(stored.tokens)), limit)]
+
+    def advantages(self, advantages: Tensor, rollouts: Rollouts, capture: Capture, context: Context) -> Tensor:
+        """Return them unchanged; move the shares of the groups that had a prefix, and store new failures."""
+        plan: Any = capture.plan
+        num_success, num_verdicts = rollouts.num_success.tolist(), rollouts.num_verdicts.tolist()
+        for group, key in enumerate(plan.keys):
+            if plan.lengths[group]:
+                stored = self.stored[key]
+                stored.share = self.method.moved(stored.share, num_success[group], num_verdicts[group])
+        self._store(self._failures(rollouts, capture), plan.keys, context)
+        return advantages
+
+    def _failures(self, rollouts: Rollouts, capture: Capture) -> list[tuple[int, list[int]]]:
+        """Return (number among all, tokens) of this process's failures of plain groups that were nearly all right."""
+        num_success, num_verdicts = rollouts.num_success, rollouts.num_verdicts
+        saturated = (num_success < num_verdicts) & (num_success >= self.method.saturated * num_verdicts)
+        wanted = (saturated[rollouts.groups.index] & rollouts.has_verdict & ~rollouts.success).tolist()
+        first, pairs = rollouts.local.start, zip(capture.plan.prefixes or [], capture.completion_ids, strict=True)
+        plain = [(first + row, list(ids)) for row, (prefix, ids) in enumerate(pairs) if not prefix]
+        # One token at least is left to the policy.
+        return [(place, ids[:-1]) for place, ids in plain if wanted[place] and len(ids) > 1]
+
+    def _store(self, failures: list[tuple[int, list[int]]], keys: list[int], context: Context) -> None:
+        """Store the failures of all processes; of several of one prompt the first counts."""
+        size = context.args.num_generations
+        for place, ids in sorted(context.comm.gather_objects(failures), reverse=True):
+            self.stored[keys[place // size]] = Stored(tokens=ids, share=self.method.share)
+
+    def state_dict(self) -> dict[str, Any]:
+        stored = {key: asdict(each) for key, each in self.stored.items()}
+        return {"rows": self.rows.fingerprint, "stored": stored}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state:
+            self.rows.check(state["rows"])
+            self.stored = {key: Stored(**each) for key, each in state["stored"].items()}

@@ -1,0 +1,112 @@
+"""SPO's hooks: the success rate of each prompt, tracked across its visits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from echorl.core.rollouts import Rollouts
+from echorl.methods.base import Method
+from echorl.trl.batch import Capture, Plan
+from echorl.trl.context import Context
+from echorl.trl.methods.base import MethodHooks, Row
+from echorl.trl.sampling.demonstrations import check_kept, column_names
+from echorl.trl.sampling.row_keys import RowKeys, group_keys
+from echorl.trl.verifiers import Verifiers
+
+Counts = tuple[float, float]
+"""Successes and failures, as `SPO` weighs them."""
+
+
+@dataclass(kw_only=True)
+class RatePlan(Plan):
+    """Attributes:
+    starts: key -> counts before the first visit, where the rows tell them.
+    """
+
+    starts: dict[int, Counts] = field(default_factory=dict)
+
+
+class TrackedRateHooks(MethodHooks):
+    """Counts of successes and failures on earlier visits, and before the first one as the method says.
+
+    They are the same on every process; saved with the checkpoint, for the same training rows alone.
+    """
+
+    def __init__(self, method: Method, context: Context, verifiers: Verifiers) -> None:
+        super().__init__(method, context, verifiers)
+        self.rows = RowKeys(context)
+        self.entries: dict[int, Counts] = {}
+        self.success_reward = verifiers.success_reward
+        if self.method.offline is not None:
+            self._check_offline(context)
+
+    def _check_offline(self, context: Context) -> None:
+        rows, column = context.rows, self.method.offline
+        names = column_names(rows)
+        if column not in names:
+            raise ValueError(
+                f"method='spo' has offline={column!r}, which is no column of the training rows (there are: "
+                f"{', '.join(names) or 'none'}): name a column with a list of rewards a row, or leave offline out."
+            )
+        check_kept(column, context, "reads it")
+        if isinstance(rows, Dataset):
+            for number, rewards in enumerate(rows[column]):
+                self._start(rewards, f"training row {number}")
+
+    def _start(self, rewards: Any, place: str) -> Counts:
+        """Return the counts before a prompt's first visit."""
+        if not isinstance(rewards, list | None) or not all(
+            isinstance(reward, (int, float)) for reward in rewards or []
+        ):
+            raise ValueError(
+                f"{place}: {self.method.offline}={rewards!r} is no list of numbers: write the rewards of the row's "
+                "rollouts, or null where there are none."
+            )
+        successes = sum(reward >= self.success_reward for reward in rewards or [])
+        return self.method.before(successes, len(rewards or []) - successes)
+
+    def plan(self, rows: list[Row], context: Context) -> RatePlan:
+        plan = RatePlan(keys=group_keys(rows, context))
+        if self.method.offline is not None:
+            starts = [self._start(example[self.method.offline], "a training row") for example in rows]
+            gathered = context.comm.gather(torch.tensor(starts, device=context.comm.device))
+            pairs = gathered[:: context.args.num_generations].tolist()
+            plan.starts = {key: (first, second) for key, (first, second) in zip(plan.keys, pairs, strict=True)}
+        return plan
+
+    def advantages(self, advantages: Tensor, rollouts: Rollouts, capture: Capture, context: Context) -> Tensor:
+        """Return verdict - baseline, and count the visit."""
+        plan: Any = capture.plan
+        counts = [self._counts(key, plan) for key in plan.keys]
+        rates = torch.tensor([a / (a + c) if a + c else torch.nan for a, c in counts]).to(rollouts.rewards)
+        self._log(rates, plan.keys, context)
+        numbers = (rollouts.num_success.tolist(), rollouts.num_verdicts.tolist())
+        for key, successes, number in zip(plan.keys, *numbers, strict=True):
+            self.entries[key] = self.method.after(self._counts(key, plan), successes, number - successes)
+        return self.method.against(rates[rollouts.groups.index], rollouts)
+
+    def _counts(self, key: int, plan: RatePlan) -> Counts:
+        return self.entries.get(key) or plan.starts.get(key) or self.method.before()
+
+    def _log(self, rates: Tensor, keys: list[int], context: Context) -> None:
+        visited = torch.tensor([key in self.entries for key in keys], device=rates.device) & ~rates.isnan()
+        context.log.update({"method/tracked": float(visited.float().mean())})
+        if visited.any():
+            context.log.update({"method/tracked_rate": float(rates[visited].mean())})
+
+    def state_dict(self) -> dict[str, Any]:
+        keys = torch.tensor(list(self.entries), dtype=torch.int64)
+        values = torch.tensor(list(self.entries.values()), dtype=torch.float64).reshape(-1, 2)
+        return {"rows": self.rows.fingerprint, "keys": keys, "values": values}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if not state:
+            return
+        self.rows.check(state["rows"])
+        pairs = zip(state["keys"].tolist(), state["values"].tolist(), strict=True)
+        self.entries = {key: (first, second) for key, (first, second) in pairs}

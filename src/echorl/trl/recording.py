@@ -1,0 +1,41 @@
+"""The recorder of entropies in transformers' `generate`: whether a batch is recorded, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from transformers import GenerationConfig, LogitsProcessorList
+
+from echorl.core.entropy import EntropyRecorder
+from echorl.trl.context import Context
+
+
+def should_record(context: Context, config: GenerationConfig | None) -> bool:
+    """Return whether to record a batch: it is sampled by one plain `generate`, and no other pass will have the logits.
+
+    `config` is `generate`'s; None where something else samples.
+    """
+    args = context.args
+    off_policy = args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) != 0
+    if off_policy or args.use_vllm or args.use_transformers_continuous_batching or config is None:
+        return False
+    beams = (config.num_beams or 1) > 1
+    assisted = bool(getattr(config, "prompt_lookup_num_tokens", None) or getattr(config, "assistant_early_exit", None))
+    return not (context.features & {"tools", "rollout_func"} or beams or assisted)
+
+
+@contextmanager
+def recording(model: Any, recorder: EntropyRecorder) -> Iterator[None]:
+    """Put `recorder` before every processor that `model.generate` builds, so that it sees the raw logits."""
+    build = model._get_logits_processor
+
+    def build_with_recorder(*args: Any, **kwargs: Any) -> LogitsProcessorList:
+        return LogitsProcessorList([recorder, *build(*args, **kwargs)])
+
+    model._get_logits_processor = build_with_recorder
+    try:
+        yield
+    finally:
+        del model._get_logits_processor

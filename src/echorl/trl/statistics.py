@@ -1,0 +1,63 @@
+"""The group statistics of a run: the record of each batch, the table at the end, and the end at a number of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import TrainerCallback
+
+from echorl.core.rollouts import Rollouts
+from echorl.core.statistics import GroupStatistics
+from echorl.trl.batch import Capture
+from echorl.trl.context import Context
+
+
+def record(
+    statistics: GroupStatistics,
+    rollouts: Rollouts,
+    filtered: Tensor,
+    out: dict[str, Any],
+    capture: Capture,
+    context: Context,
+) -> None:
+    """Add a batch to the statistics and to the metrics; `filtered` is bool [G]."""
+    lengths = torch.tensor(capture.num_sampled, device=rollouts.success.device)
+    if "tool_mask" in out:  # a tool's output is not the policy's; rows masked as truncated count whole
+        from_policy = (out["completion_mask"] * out["tool_mask"]).sum(1)
+        lengths = torch.where(from_policy > 0, from_policy, lengths)
+    groups = rollouts.groups
+    columns = (groups.kind, groups.degenerate, groups.sum(context.comm.gather(lengths)), filtered)
+    context.log.update(statistics.record(*(column.tolist() for column in columns)))
+
+
+class StatisticsTable(TrainerCallback):
+    """Prints the table of statistics at the end of training, from the main process."""
+
+    def __init__(self, statistics: GroupStatistics) -> None:
+        self.statistics = statistics
+
+    def on_train_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+        if state.is_world_process_zero and any(self.statistics.groups.values()):
+            print(f"\nWhere the rollouts went:\n{self.statistics.table()}", flush=True)
+
+
+class TokenBudget(TrainerCallback):
+    """Ends training with the generation batch that reaches `max_rollout_tokens`, on every process alike.
+
+    It looks after a step, as the Trainer does for `max_steps`: who resumes a run that had reached it trains one batch
+    more. `echorl train` sees it beforehand (`echorl.train.run_folder.reached`).
+
+    Args:
+        micro_step: returns the number of micro-steps so far.
+    """
+
+    def __init__(self, statistics: GroupStatistics, micro_step: Callable[[], int]) -> None:
+        self.statistics, self.micro_step = statistics, micro_step
+
+    def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+        whole = self.micro_step() % (args.steps_per_generation * args.num_iterations) == 0
+        if whole and self.statistics.num_tokens >= args.max_rollout_tokens:
+            control.should_training_stop = True

@@ -1,0 +1,162 @@
+"""Success from the named verifiers' own rewards, never from the weighted sum of all reward functions."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from echorl.core.rollouts import Rollouts
+from echorl.tasks.base import as_numbers
+from echorl.trl.batch import Capture
+from echorl.trl.context import Context
+
+
+class Verifiers:
+    """The reward functions of a run, and the columns of those that verify.
+
+    Args:
+        functions, names: TRL's reward functions and their names.
+        weights: float [F], of the functions.
+        columns: of the functions that verify; None where none is named and none is needed.
+        success_reward: a rollout succeeds from this reward of its verifiers on.
+        loop: the event loop of asynchronous functions, if there are any.
+    """
+
+    def __init__(
+        self,
+        functions: Sequence[Any],
+        names: Sequence[str],
+        weights: Tensor,
+        columns: list[int] | None,
+        success_reward: float,
+        loop: Any = None,
+    ) -> None:
+        self.functions, self.names, self.weights = functions, names, weights
+        self.columns, self.success_reward, self.loop = columns, success_reward, loop
+
+    def read(self, out: dict[str, Any], capture: Capture, context: Context) -> Rollouts:
+        """Return the rollouts of TRL's batch, with their verdicts and groups."""
+        comm, args, rewards = context.comm, context.args, capture.rewards
+        success, has_verdict = verdicts(rewards, self.columns or [], self.success_reward)
+        size = out["completion_ids"].shape[0]
+        masks_truncated = args.mask_truncated_completions
+        return Rollouts.build(
+            rewards=self.total(rewards),
+            success=success,
+            has_verdict=has_verdict,
+            group_ids=torch.arange(len(success), device=success.device) // args.num_generations,
+            token_ids=out["completion_ids"],
+            in_loss=tokens_in_loss(out),
+            from_policy=comm.gather(capture.plan.from_policy(size, comm.device)),
+            local=slice(comm.rank * size, (comm.rank + 1) * size),
+            compared=self._compared(rewards, args.multi_objective_aggregation),
+            kept=comm.gather(out["completion_mask"].any(1)) if masks_truncated else None,
+        )
+
+    def total(self, rewards: Tensor) -> Tensor:
+        """Return the weighted sums [N] of the functions' rewards [N, F]; NaN where every function returned None."""
+        total = (rewards * self.weights.to(rewards.device)).nansum(1)
+        return total.masked_fill(rewards.isnan().all(1), torch.nan)
+
+    def _compared(self, rewards: Tensor, aggregation: str) -> Tensor:
+        """[N] or [N, F'], NaN for None: what has to differ within a group for it to have a policy gradient."""
+        if aggregation != "sum_then_normalize":  # every function is normalised by itself
+            return rewards[:, self.weights.to(rewards.device) != 0]
+        return self.total(rewards)
+
+    def check_finite(self, rewards: Tensor) -> None:
+        """Check that no reward [N, F] is infinite, as `check_finite`."""
+        check_finite(rewards, self.names)
+
+    def succeeds(self, example: dict[str, Any], completion: Any, ids: list[int], context: Context) -> bool:
+        """Return whether the verifiers accept one completion that the policy did not write; false without a verdict.
+
+        Raises:
+            ValueError: a verifier returned something that is no number.
+        """
+        columns: dict[str, Any] = {
+            name: [value] for name, value in example.items() if name not in ("prompt", "completion", "completion_ids")
+        }
+        columns |= {"trainer_state": context.state, "log_extra": _ignore, "log_metric": _ignore}
+        given: list[float] = []
+        for column in self.columns or []:
+            function = self.functions[column]
+            returned: Any = function(
+                prompts=[example["prompt"]], completions=[completion], completion_ids=[ids], **columns
+            )
+            if inspect.isawaitable(returned):
+                returned = asyncio.run_coroutine_threadsafe(returned, self.loop).result()  # type: ignore[arg-type]
+            values = [value for value in as_numbers(returned) if value is not None]
+            check_finite(torch.tensor(values, dtype=torch.float32).unsqueeze(1), [self.names[column]])
+            given += values
+        return bool(given) and all(value >= self.success_reward for value in given)
+
+
+def _ignore(*args: Any) -> None:
+    """Stands for TRL's logging of what a reward function reports, which is about rollouts."""
+
+
+def tokens_in_loss(out: dict[str, Any]) -> Tensor:
+    """bool [B, T]: the policy's own tokens that TRL's loss counts."""
+    mask = out["completion_mask"] * out["tool_mask"] if "tool_mask" in out else out["completion_mask"]
+    ratio = out.get("importance_sampling_ratio")
+    if ratio is not None and ratio.shape[1] == 1:  # rows that the sequence-level correction has set to zero
+        mask = mask * (ratio != 0)
+    return mask.bool()
+
+
+def resolve_verifiers(names: list[str], available: list[str]) -> list[int]:
+    """Columns of the reward functions that verify. With one function and no name given, that one.
+
+    Raises:
+        ValueError: a name does not exist, two functions share a name, or several functions and none named.
+    """
+    doubled = sorted({name for name in available if available.count(name) > 1})
+    if doubled:
+        raise ValueError(f"two reward functions are named {doubled[0]!r}: give each its own __name__.")
+    if not names:
+        if len(available) > 1:
+            raise ValueError(
+                f"which of the reward functions {', '.join(available)} verifies? Name it in echo_success_reward_func."
+            )
+        return [0]
+    for name in names:
+        if name not in available:
+            raise ValueError(f"echo_success_reward_func={name!r} does not exist; there are: {', '.join(available)}.")
+    return [available.index(name) for name in names]
+
+
+def check_finite(rewards: Tensor, names: Sequence[str]) -> None:
+    """See that no reward is infinite: the mean of its group would be, too, and the advantages of the others NaN or 0.
+
+    Args:
+        rewards: [N, F], NaN where a function returned None (or NaN, which TRL takes for None).
+        names: of the F functions.
+
+    Raises:
+        ValueError: one is; the message names the function and the value.
+    """
+    for name, column in zip(names, rewards.unbind(1), strict=True):
+        if bool(column.isinf().any()):
+            value = float(column[column.isinf()][0])
+            raise ValueError(
+                f"reward function {name!r} returned {value} (or a number too large for float32): make it return a "
+                "finite number, or None where it has no verdict."
+            )
+
+
+def verdicts(rewards: Tensor, columns: list[int], success_reward: float) -> tuple[Tensor, Tensor]:
+    """Return bool [N] twice, success and whether there is a verdict, from the rewards [N, F] of all functions.
+
+    NaN stands for None. A rollout succeeds if at least one of the verifiers in `columns` gave it a verdict and all
+    that did gave at least `success_reward`.
+    """
+    chosen = rewards[:, columns]
+    given = ~chosen.isnan()
+    has_verdict = given.any(1)
+    return has_verdict & ((chosen >= success_reward) | ~given).all(1), has_verdict
