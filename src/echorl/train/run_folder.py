@@ -86,9 +86,8 @@ def reached(checkpoint: Path, training: Any) -> str | None:
     if 0 < limits["max_steps"] <= done["updates"]:
         return f"max_steps={limits['max_steps']}"
     budget = limits.get("max_rollout_tokens", 0)  # `echorl sft` samples nothing
-    between_batches = (
-        not own or own["position"]["buffer"] is None
-    )  # a budget is looked at where no generation batch is in use
+    # The budget is checked where no generation batch is in use.
+    between_batches = not own or own["position"]["buffer"] is None
     if budget and between_batches and done["rollout_tokens"] >= budget:
         return f"max_rollout_tokens={budget}"
     return None
