@@ -44,15 +44,18 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def slow_pairs(folder: Path, milliseconds: float = 1.0) -> list[Pair]:
-    """Return reference answers of OlympiadBench, against themselves and each other, that take so long or longer."""
+    """Pairs of OlympiadBench's reference answers, each with itself and another, that take `milliseconds` or more."""
     answers = reference_answers_of(folder)["olympiad_bench"][1]
-    pairs = [(answer, other + " " * n) for n, answer in enumerate(answers) for other in (answer, answers[n - 1])]
+    pairs = [
+        (reference, answer + " " * n) for n, reference in enumerate(answers) for answer in (reference, answers[n - 1])
+    ]
     for pair in pairs:
-        math_equal(*pair)  # what the first call alone takes is not timed
+        math_equal(*pair)  # the first call takes longer and is not timed
     return [pair for pair in pairs if milliseconds_of(pair) >= milliseconds]
 
 
 def milliseconds_of(pair: Pair) -> float:
+    """CPU time of a call in this process."""
     start = time.process_time()
     math_equal(*pair)
     return 1000 * (time.process_time() - start)

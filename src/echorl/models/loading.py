@@ -46,11 +46,7 @@ def load_processor(folder: str | Path) -> Any:
 
     try:
         return AutoProcessor.from_pretrained(folder, padding_side="left")
-    except (
-        ImportError,
-        OSError,
-        ValueError,
-    ) as error:  # transformers raises various errors here, also for a missing file
+    except (ImportError, OSError, ValueError) as error:  # the missing package has various errors in transformers
         if is_torchvision_available():
             raise
         raise ValueError(f"the processor of {folder} needs torchvision: pip install torchvision.") from error

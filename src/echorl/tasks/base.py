@@ -119,9 +119,7 @@ def as_numbers(rewards: Sequence[Any]) -> list[float | None]:
 
 def _as_number(reward: Any) -> float:
     if not isinstance(reward, (str, bytes)):
-        with contextlib.suppress(
-            TypeError, ValueError, OverflowError, RuntimeError
-        ):  # RuntimeError comes from a tensor
+        with contextlib.suppress(TypeError, ValueError, OverflowError, RuntimeError):  # a tensor's is a RuntimeError
             return float(reward)
     raise ValueError(f"the reward {reprlib.repr(reward)} is no number")
 
@@ -152,14 +150,10 @@ def check_template(template: str) -> None:
         raise ValueError(f"template {template!r} has no '{{question}}'; add it where the question belongs")
 
 
-def check_split(split: str, splits: Iterable[str]) -> None:
-    """Raise a ValueError for a split that the task does not have."""
+def check_request(split: str, splits: Iterable[str], size: int | None) -> None:
+    """Raise a ValueError for a split that the task does not have, or for a size below 1."""
     if split not in splits:
         raise ValueError(f"unknown split {split!r}; choose one of {', '.join(splits)}")
-
-
-def check_size(size: int | None) -> None:
-    """Raise a ValueError for a size below 1."""
     if size is not None and size < 1:
         raise ValueError(f"size {size} is not a number of rows; give 1 or more, or None for the default")
 

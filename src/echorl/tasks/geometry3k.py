@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from echorl.tasks.base import Verifier, check_size, check_split, check_template, draw
+from echorl.tasks.base import Verifier, check_request, check_template, draw
 from echorl.tasks.rows import READERS, Location, Row, check_columns
 from echorl.tasks.verify import GRADERS, geometry_reference, make_reward
 from echorl.tasks.verify.arithmetic import NotRational, evaluate
@@ -77,8 +77,7 @@ class Geometry3K:
         """
         from datasets import Dataset, Features, Image, List, Value
 
-        check_split(split, self.splits)
-        check_size(size)
+        check_request(split, self.splits, size)
         problems = draw(self.problems(split), size, seed, place=f"Geometry3K's split {split!r}")
         text = Value("string")
         messages = [{"role": text, "content": text}]

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from echorl.tasks.base import (
     Verifier,
-    check_size,
-    check_split,
+    check_request,
     check_template,
     draw,
     hash_fraction,
@@ -68,8 +67,7 @@ class GSM8K:
         """All rows of the split, or `size` of them drawn by `seed`: prompt, question, answer, demonstration."""
         from datasets import Dataset
 
-        check_split(split, self.splits)
-        check_size(size)
+        check_request(split, self.splits, size)
         rows = draw(_part(self._rows(split), split), size, seed, place=f"GSM8K's split {split!r}")
         return Dataset.from_list([self._row(row) for row in rows])
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from echorl.tasks.base import (
     Prompt,
     Verifier,
-    check_size,
-    check_split,
+    check_request,
     check_template,
     draw,
     hash_fraction,
@@ -75,8 +74,7 @@ class OpenR1Math:
         """All rows of the split, or `size` of them drawn by `seed`: prompt, question, answer, demonstration."""
         from datasets import Dataset
 
-        check_split(split, self.splits)
-        check_size(size)
+        check_request(split, self.splits, size)
         place = self.data or HUB_ID
         rows = LOCATION.rows(self.data, dedicated=True)
         check_columns(rows[0], [COLUMNS], place)

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from echorl.support.installed import check_installed
 from echorl.tasks.base import (
     Verifier,
-    check_size,
-    check_split,
+    check_request,
     check_template,
     hash_fraction,
     make_prompt,
@@ -87,8 +86,7 @@ class ReasoningGym:
         """
         from datasets import Dataset
 
-        check_split(split, self.splits)
-        check_size(size)
+        check_request(split, self.splits, size)
         config = {**self.config, **(self.harder or {})} if split == "harder" else self.config
         entries = self._entries(split, config, size=size or DEFAULT_SIZE, seed=seed)
         return Dataset.from_list([self._row(entry, f"{split} {seed} {i}", config) for i, entry in enumerate(entries)])

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from echorl.tasks.base import (
     Verifier,
-    check_size,
-    check_split,
+    check_request,
     check_template,
     hash_fraction,
     make_prompt,
@@ -118,8 +117,7 @@ class WordProblems:
         """`size` rows (1,000 by default): prompt, question, answer, demonstration. Only training rows may repeat."""
         from datasets import Dataset
 
-        check_split(split, self.splits)
-        check_size(size)
+        check_request(split, self.splits, size)
         rng, (low, high) = random.Random(f"{split} {seed}"), SPLITS[split]
         rows: list[dict[str, Any]] = []
         questions: set[str] = set()

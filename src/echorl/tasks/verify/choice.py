@@ -37,7 +37,7 @@ _LEAD = re.compile(
     r"(?:(?:the\s+)?(?:option|choice|letter|answer)\b)?[\s:]*",
     re.IGNORECASE,
 )
-_JOINED = (  # what stands between two labels of one answer
+_JOINED = (  # between two labels of one answer
     r"[ \t$*_()\[\].:\\-]*(?:[,;/&|+]|(?:and|or|nor|versus|vs|maybe|perhaps|possibly)\b)[\s$*_()\[\]/\\]*"
     r"(?:(?:maybe|perhaps|possibly|probably|also|else|even|both|either|option|choice|letter|the|and|or)\b[\s(*]*){0,4}"
 )
@@ -56,7 +56,7 @@ class Labels:
         self.first = re.compile(f"([{any_case}]){whole}")
         self.second = re.compile(
             rf"{_JOINED}(?:{label}{end}|(?<=or )[{upper}]{whole}(?!(?<=I) [a-z])|[IVX]{{2,}}\b)"  # also Roman numerals
-            # side by side: not where the second one begins the text of the first, as in "F. (C) is larger"
+            # side by side, unless the second one begins the text of the first, as in "F. (C) is larger"
             rf"|[ \t$*_()\[\].:\\-]+{label}[)\]]*(?=\s*(?:$|[.,;:$*/&]|\(?[{upper}]{whole}))"
         )
         self.right = re.compile(

@@ -156,7 +156,7 @@ def _as_text(value: Fraction) -> str:
             denominator //= prime
     if denominator > 1:
         return str(value)
-    places = value.denominator.bit_length()  # enough, and one at least
+    places = value.denominator.bit_length()  # enough, and at least one
     digits = str(abs(value.numerator) * 10**places // value.denominator).zfill(places + 1)
     sign = "-" if value < 0 else ""
     return f"{sign}{digits[:-places]}.{digits[-places:]}".rstrip("0").rstrip(".")

@@ -151,7 +151,7 @@ class _Work:
             raise StopIteration from None
 
     def finish(self, request: str, outcome: Outcome) -> None:
-        """Keep an outcome; a request whose worker was lost waits again, once.
+        """Store an outcome, or put a request back whose worker was lost.
 
         A request whose worker was lost is put back once, since it may not be the cause: the system may be short of
         memory, or an earlier call may have left a thread behind.

@@ -50,8 +50,8 @@ class Worker:
     def call_each(self, requests: Iterable[str], *, timeout: float) -> Iterator[tuple[str, Outcome]]:
         """Yield each request with its outcome, one after another; stop after an outcome that ended the process.
 
-        `timeout` is the limit of CPU time that the requests name. A request is taken from `requests` when the one
-        before has its outcome.
+        `timeout` is the limit of CPU time in the requests. A request is taken from `requests` when the previous one
+        has its outcome.
         """
         process = self._running()
         watch = Watch(process, WALL_FACTOR * timeout)
@@ -65,7 +65,7 @@ class Worker:
                     return
             is_over = False
         finally:
-            watch.end()  # after this no kill can hit a later call's work
+            watch.end()  # from here no kill can hit a later call
             if is_over or watch.is_late:
                 self.end()
 
@@ -89,18 +89,18 @@ def _ask(process: subprocess.Popen[bytes], request: str) -> dict[str, Any] | Non
     The reply repeats a token, which an answer that writes to the pipe does not know.
     """
     token = secrets.token_hex(8)
-    rest = memoryview(f"{token} {request}\n".encode())
+    unsent = memoryview(f"{token} {request}\n".encode())
     stdin, stdout, _ = pipes(process)
     try:
-        while rest:  # past the pipe's buffer: after a fork in another thread nothing in it could be sent twice
-            rest = rest[os.write(stdin.fileno(), rest) :]
+        while unsent:  # without the pipe's buffer, which a fork in another thread would copy and send twice
+            unsent = unsent[os.write(stdin.fileno(), unsent) :]
         line = stdout.readline()
     except (OSError, ValueError):  # it died, or `close` closed its pipes
         return None
     if not line.endswith(b"\n"):
         return None
-    given, _, reply = line.partition(b" ")
-    return json.loads(reply) if given == token.encode() else {"result": None, "reason": "tampered", "last": True}
+    reply_token, _, reply = line.partition(b" ")
+    return json.loads(reply) if reply_token == token.encode() else {"result": None, "reason": "tampered", "last": True}
 
 
 def _why_ended(process: subprocess.Popen[bytes], watch: Watch) -> str:

@@ -121,7 +121,7 @@ def _end_with_parent(parent: int) -> None:
     code can delay.
     """
     if sys.platform == "linux" and ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0:
-        if os.getppid() != parent:  # it ended before
+        if os.getppid() != parent:  # the parent has already ended
             os._exit(1)
         return
     parent = os.getppid()

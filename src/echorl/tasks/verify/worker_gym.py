@@ -142,7 +142,7 @@ def _replace_evaluation(parsers: ModuleType) -> None:
         for name in [name for name, value in vars(module).items() if value is original]:
             setattr(module, name, parsers.parse_expression)
         vars(module)["eval"] = parsers.evaluate_literal
-        vars(module).setdefault("__warningregistry__", {})  # a warning adds it, which is no change of the scorers
+        vars(module).setdefault("__warningregistry__", {})  # which a warning would add, without a change of the scorers
     for module in (sympy, sympy.parsing, sympy.parsing.sympy_parser):
         module.parse_expr = parsers.parse_expression
 

@@ -64,7 +64,7 @@ def differ(reference: Tree, answer: Tree) -> bool:
     import sys
     from types import ModuleType
 
-    if "trees" not in sys.modules:  # this folder as a package, without what its __init__ imports
+    if "trees" not in sys.modules:  # this folder as a package, without the imports of its __init__
         sys.modules["trees"] = ModuleType("trees")
         sys.modules["trees"].__path__ = [os.path.dirname(os.path.abspath(__file__))]
     return importlib.import_module("trees.tree_values").differ(reference, answer)
