@@ -41,7 +41,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def trl_verdict() -> str:
-    """Whether the hooks fit the installed TRL."""
+    """Return whether the hooks fit the installed TRL."""
     from echorl.trl.versions import check_trl_version
 
     with warnings.catch_warnings(record=True) as caught:
@@ -54,7 +54,7 @@ def trl_verdict() -> str:
 
 
 def devices() -> dict[str, str]:
-    """What there is to compute on."""
+    """Return the devices to compute on."""
     import torch
 
     found = {"cpu": f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"}

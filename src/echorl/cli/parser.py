@@ -131,6 +131,7 @@ class _Parser(ArgumentParser):
     words: dict[str, str]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise a `UserError` in place of argparse's usage and exit."""
         if value := re.match(r'Parser key "(\w+)":.*(?:Given|Got) value: (.*)', message, re.DOTALL):
             option = self.options[value[1]]
             allowed = option.allowed.removeprefix("None or ")

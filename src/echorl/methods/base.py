@@ -47,12 +47,12 @@ class Method:
 
     @property
     def excludes(self) -> bool:
-        """Whether `excluded` can return a rollout."""
+        """True if `excluded` can return a rollout."""
         return self._overrides("excluded")
 
     @property
     def needs_entropy(self) -> bool:
-        """Whether `token_advantages` changes anything."""
+        """True if `token_advantages` changes anything."""
         return self._overrides("token_advantages")
 
     def _overrides(self, hook: str) -> bool:

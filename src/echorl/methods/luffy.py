@@ -37,7 +37,7 @@ class Traced(Method):
 @register_method("luffy")
 @dataclass(frozen=True, kw_only=True)
 class LUFFY(Traced):
-    """Of a group's G rollouts one is the expert's trace; A = r - mean over all G (arXiv 2504.14945).
+    """One of a group's G rollouts is the expert's trace; A = r - mean over all G (arXiv 2504.14945).
 
     A trace's token has old probability 1 and no clip: its loss is -A f(pi), f(pi) = pi / (pi + gamma). On-policy tokens
     have no clip either. Token sums over `max_completion_length`; entropy bonus 0.001; no KL.

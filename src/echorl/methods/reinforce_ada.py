@@ -27,7 +27,7 @@ class ReinforceAda(GRPO):
 
     @property
     def chooses(self) -> bool:
-        """Whether a prompt can have more than G rollouts to choose from."""
+        """True if a prompt can have more than G rollouts to choose from."""
         return self.max_rounds > 1 or self.groups_per_round > 1
 
     @property

@@ -86,7 +86,7 @@ def _check_prompts(rows: Dataset, place: str, file: str | None) -> None:
 
 
 def _problem(prompt: Any) -> str | None:
-    """What keeps a row's prompt from being sampled from; None of a good one."""
+    """Return the reason why a row's prompt cannot be sampled from; None for a good one."""
     if isinstance(prompt, str):
         return None
     if prompt is None:
@@ -270,7 +270,7 @@ def _guarded_coroutine(function: Callable) -> Callable:
 
 
 def _numbers(name: str, rewards: Any, wanted: int) -> list[float | None]:
-    """What a reward function returned, a number or None for each of the `wanted` completions."""
+    """Return the rewards of a reward function, a number or None for each of the `wanted` completions."""
     if not isinstance(rewards, (list, tuple)) or len(rewards) != wanted:
         got = f"{len(rewards)} values" if isinstance(rewards, (list, tuple)) else f"a {type(rewards).__name__}"
         raise UserError(f"reward function {name!r} returned {got} for {wanted} completions: return a list of {wanted}.")

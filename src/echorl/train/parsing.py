@@ -69,7 +69,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run was asked for.
+    """The settings of a run.
 
     Attributes:
         own, training, model: the dataclasses, all options in them.

@@ -35,6 +35,7 @@ class ShortProgress(ProgressCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        """Write one line above the bar with the values of `SHOWN` that were logged."""
         if not state.is_world_process_zero or self.training_bar is None or not logs:
             return
         parts = [

@@ -15,7 +15,7 @@ from echorl.support.texts import is_text, parse_yaml
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What the files say together.
+    """The merged contents of the recipe files.
 
     Attributes:
         options: option -> value.

@@ -37,7 +37,7 @@ def checkpoints(folder: str | Path) -> list[Path]:
 
 
 def is_complete(checkpoint: Path) -> bool:
-    """Whether every process had written its part: last the trainer's state on the first, the rng's elsewhere."""
+    """Return whether every process had written its part: last the trainer's state on the first, the rng's elsewhere."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -51,7 +51,7 @@ def is_complete(checkpoint: Path) -> bool:
 
 
 def choose_checkpoint(wanted: Any, folder: str | Path, say: Callable[[str], None]) -> Path | None:
-    """What `resume_from_checkpoint` means: true = the newest complete one in `folder`, false = none, else a path."""
+    """Return the checkpoint to resume from: true = the newest complete one in `folder`, false = none, else a path."""
     text = str(wanted or "false").lower()
     if text == "false":
         return None
@@ -105,7 +105,7 @@ def _progress(checkpoint: Path, own: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _own_state(checkpoint: Path) -> dict[str, Any]:
-    """What `echorl.trl.checkpoint` saved; empty in a checkpoint of plain GRPO."""
+    """Return the state that `echorl.trl.checkpoint` saved; empty in a checkpoint of plain GRPO."""
     path = checkpoint / "echorl_state_0.pt"
     if not path.exists():
         return {}

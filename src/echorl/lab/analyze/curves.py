@@ -26,7 +26,7 @@ Values = dict[str, list[list[float]]]
 
 
 def summarize(outcomes: Sequence[Outcome], kind: str) -> dict[str, Any] | None:
-    """What became of the traces of this kind; None without any.
+    """Return the results of the traces of this kind; None where there are none.
 
     Returns:
         {"prompts", "traces", "orders": {order: {"success": [estimate for each of PERCENTS], "tokens", "shown": [means],

@@ -115,7 +115,7 @@ def opening_text(checkpoint: Checkpoint, item: Item) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a trace's cuts, for each order at each of PERCENTS.
+    """Return the results of a trace's cuts, for each order at each of PERCENTS.
 
     Attributes:
         item, kind: of the trace.

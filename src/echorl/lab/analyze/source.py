@@ -49,7 +49,7 @@ class Source:
 
     @property
     def graded(self) -> bool:
-        """Whether answers can be judged."""
+        """Return whether answers can be judged."""
         return bool(self.benchmark.grader)
 
 
@@ -129,7 +129,7 @@ def prompt_key(prompt: Any) -> str:
 
 
 def spellings(item: Item, shown: str) -> Iterable[str]:
-    """How stored rollouts may write an item's prompt: as messages, as text, or as `shown` by the chat template."""
+    """Return the forms that an item's prompt may have in stored rollouts: messages, text, or `shown` by the template."""
     yield prompt_key(item.prompt)
     yield prompt_key(shown)
     if isinstance(item.prompt, list):

@@ -18,7 +18,7 @@ MARKERS = ("####", "\\boxed", "\\fbox", "<answer>")
 
 
 def num_body_steps(texts: Sequence[str]) -> int:
-    """How many steps stand before the answer: those before the first step with a marker, else all but the last.
+    """Return the number of steps before the answer: those before the first step with a marker, else all but the last.
 
     Only these are ever shown or deleted; the answer never is shown. 0 where the answer comes at once, or without steps.
 
@@ -44,7 +44,7 @@ def removal_order(entropies: Sequence[float], order: str, seed: int) -> list[int
 
 
 def num_removed(steps: int, percent: int) -> int:
-    """That share of the steps as a whole number, halves upwards.
+    """Return that share of the steps as a whole number, halves upwards.
 
     >>> [num_removed(3, percent) for percent in (0, 10, 20, 50, 80, 90, 100)]
     [0, 0, 1, 2, 2, 3, 3]
@@ -53,7 +53,7 @@ def num_removed(steps: int, percent: int) -> int:
 
 
 def kept_steps(order: Sequence[int], removed: int) -> tuple[int, ...]:
-    """What is left, in the text's order, when the first `removed` steps of `order` are gone.
+    """Return the steps that remain, in the text's order, when the first `removed` steps of `order` are gone.
 
     >>> kept_steps([1, 2, 0], 1)
     (0, 2)
@@ -72,7 +72,7 @@ def removed_share(lengths: Sequence[int], kept: Sequence[int]) -> float:
 
 
 def shows(text: str, answer: str) -> bool:
-    """Whether the answer stands in the text as a word of its own; an empty answer stands nowhere.
+    """Return whether the answer stands in the text as a word of its own; an empty answer stands nowhere.
 
     >>> shows("5 + 12 = 17 pears", "17"), shows("170 or 1.17 or 17.5", "17"), shows("1,000.", "1000")
     (True, False, True)
@@ -83,7 +83,7 @@ def shows(text: str, answer: str) -> bool:
 
 
 def area(xs: Sequence[float], ys: Sequence[float]) -> float:
-    """Of the curve through the points, by trapezoids: the mean height where the xs run from 0 to 1.
+    """Return the area under the curve through the points, by trapezoids; the mean height where xs run from 0 to 1.
 
     >>> area([0.0, 0.5, 1.0], [1.0, 1.0, 0.0])
     0.75

@@ -1,4 +1,4 @@
-"""What `echorl compare` refuses before the first run: what `echorl train` would, and what equal tokens rule out."""
+"""Checks of `echorl compare` before the first run: those of `echorl train`, and those of equal tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a comparison compares: arms, learning rates, seeds, budget and tests."""
+"""Plan of a comparison: arms, learning rates, seeds, budget and tests."""
 
 from __future__ import annotations
 

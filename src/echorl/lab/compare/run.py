@@ -48,7 +48,7 @@ def run_options(comparison: Comparison, recipe: Mapping[str, Any], run: Run, fol
 
 
 def run_key(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be equal for a finished run to be used again."""
+    """Return everything that must be equal for a finished run to be used again."""
     return {
         "version": echorl.__version__,
         "model": hash_model(str(options.get("model_name_or_path"))),
@@ -104,7 +104,7 @@ def scores_path(folder: Path, test: str) -> Path:
 
 
 def scores_key(key: Mapping[str, Any], comparison: Comparison, test: str) -> dict[str, Any]:
-    """What must be equal for scores to be used again; of the run's key a digest, to keep the files small."""
+    """Return everything that must be equal for scores to be used again; the run's key as a hash, to save space."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     task = {"split": comparison.split_of(test), "task_options": comparison.task_options_of(test)}
     files = hash_files({"task_options": task["task_options"]})

@@ -1,4 +1,4 @@
-"""What a finished run's policy can do on a split of its task, and how it behaves."""
+"""Scores and behaviour of a finished run's policy on a split of its task."""
 
 from __future__ import annotations
 

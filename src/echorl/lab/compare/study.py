@@ -16,7 +16,7 @@ from echorl.support.folder import check_equal
 
 @dataclass(frozen=True)
 class Study:
-    """What is planned, and what of it is done: a run is in its folder, or else in the pack, if there is one."""
+    """The planned runs and their results; a run is in its folder, or else in the pack, if there is one."""
 
     comparison: Comparison
     recipe: Mapping[str, Any]
@@ -57,11 +57,11 @@ class Study:
         RunFolder(folder).claim(key)
 
     def training(self, run: Run) -> Any:
-        """What the training took; None if it is still to be done."""
+        """Return the cost of the training; None if it is still to be done."""
         return self._value(run, MARK, self.key(run))
 
     def scores(self, run: Run, split: str) -> Any:
-        """What `Policy.score` gave; None if it is still to be done."""
+        """Return the result of `Policy.score`; None if it is still to be done."""
         return self._value(run, scores_path(Path(), split).name, scores_key(self.key(run), self.comparison, split))
 
     def state(self, run: Run, splits: Sequence[str]) -> str:

@@ -65,7 +65,9 @@ def run_and_score(folder: Path, work: Mapping[str, Any]) -> int:
 
 
 def _trained(folder: Path, work: Mapping[str, Any], trained: Training) -> dict[str, Any]:
-    """What the training took. It is done again where scores are missing and the policy is (of a study of which only
+    """Return the cost of the training.
+
+    It is done again where scores are missing and the policy is (of a study of which only
     `run.json` and scores were kept); the record stays, and "again" in it says that a policy may be half written.
     """
     mark, key = folder / MARK, work["key"]
@@ -143,7 +145,7 @@ class Training:
         return {**self.summary(), "diverged": None if finite else "weights that are not finite"}
 
     def summary(self) -> dict[str, Any]:
-        """What the training took."""
+        """Return the cost of the training."""
         from echorl.train.run_folder import checkpoints, is_complete, progress
 
         metrics = self.policy / "metrics.jsonl"
@@ -169,7 +171,7 @@ class Training:
             shutil.rmtree(checkpoint)
 
     def has_diverged(self, error: Exception) -> bool:
-        """Whether numbers that are no longer finite are behind the error."""
+        """Return whether the error comes from numbers that are no longer finite."""
         if SAMPLER in str(error):
             return True
         try:

@@ -21,7 +21,7 @@ PROBE_TOKENS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How rollouts become tokens.
+    """Settings of how rollouts become tokens.
 
     Attributes:
         chat: prompts that are text are written as a user's message with the chat template.
@@ -158,7 +158,7 @@ class Scorer:
 
     @torch.no_grad()
     def _try_head(self) -> bool:
-        """Whether the logits are the head's product and nothing else (Gemma 2 caps them, Cohere scales them)."""
+        """Return whether the logits are the head's product and nothing else (Gemma 2 caps them, Cohere scales them)."""
         ids = torch.arange(PROBE_TOKENS, device=self.model.device).unsqueeze(0)
         mask = torch.ones_like(ids)
         self._head_is_all = False

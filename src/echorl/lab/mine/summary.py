@@ -1,4 +1,4 @@
-"""What `echorl mine` says of all rollouts: groups by kind, steps, and where and what the clips are."""
+"""Summary of `echorl mine` over all rollouts: groups by kind, steps, and where and what the clips are."""
 
 from __future__ import annotations
 

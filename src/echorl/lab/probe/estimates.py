@@ -149,7 +149,7 @@ def beside_loss(asked: Asked, rule: int) -> dict[str, float] | None:
 
 
 def is_known(asked: Asked) -> bool:
-    """Whether the policy gradient's own mean can be told from noise."""
+    """Return whether the policy gradient's own mean can be told from noise."""
     return (asked.along(asked.pass_at_1, asked.pass_at_1).z or 0.0) >= LEAST_Z
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Products:
-    """What there is to know of N prompts' gradients g_k(i) of R rules; leading dimensions are (), or one a sample.
+    """Sums over the gradients g_k(i) of N prompts and R rules; leading dimensions are (), or one for each sample.
 
     Attributes:
         mean: float64 [..., R, R], sum_{i != j} <g_k(i), g_l(j)> / N(N - 1): unbiased for <mu_k, mu_l>, since no

@@ -1,4 +1,4 @@
-"""What is kept of a gradient: a random projection that nearly keeps inner products, or all of it."""
+"""Projection of gradients: a random one that nearly keeps inner products, or none."""
 
 from __future__ import annotations
 

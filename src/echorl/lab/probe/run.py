@@ -112,7 +112,7 @@ def _check(work: Work) -> None:
 
 
 def _settings(work: Work, plan: Plan, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What gradients depend on; a second call has to have the same. How many prompts there are is none of it."""
+    """Return the settings that gradients depend on, which a second call must repeat; the number of prompts may grow."""
     own = {name: value for name, value in plan.settings().items() if name != "prompts_per_batch"}
     sampled = {"samples": work.samples, "max_new_tokens": work.max_new_tokens}
     return {"model": checkpoint.fingerprint(), "benchmark": work.benchmark.name, **sampled, **own}
@@ -128,7 +128,7 @@ class _Chunk:
 
     @property
     def ids(self) -> list[str]:
-        """What tells the items: their names and contents, since another file may use the same names."""
+        """Hash of the items' names and contents, since another file may use the same names."""
         return [f"{item.id} {short_hash(json.dumps([item.prompt, item.reference_answer]))}" for item in self.items]
 
 

@@ -1,4 +1,4 @@
-"""What a probe's numbers mean, in sentences that follow from them alone."""
+"""Sentences that say what a probe's numbers mean, and follow from them alone."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _saving(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
 
 
 def _control(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    """Whether a random prefix helps on the same groups, too, and no less as far as errors tell."""
+    """Return whether a random prefix helps on the same groups, too, and no less as far as errors tell."""
     own = row["saves"]
     for other in result["rules"]:
         saves = other["saves"]
@@ -137,7 +137,7 @@ def _idle(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
 
 
 class _Words(NamedTuple):
-    """How a category is told of the paper's rule, of several others, and with which numbers."""
+    """Wording of a category for the paper's rule and for several others, and the numbers in it."""
 
     one: str
     many: str
@@ -166,7 +166,7 @@ def _elsewhere(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
 
 
 def _strength(row: Mapping[str, Any]) -> str:
-    """How large the term is at the paper's coefficient."""
+    """Return a sentence on the size of the term at the paper's coefficient."""
     whole = row["coef_at"]["1"]
     if not whole:
         return ""

@@ -57,7 +57,7 @@ def _read_results(folder: Path) -> dict[str, Any] | None:
 
 
 def _disagreement(results: Mapping[str, Any]) -> str | None:
-    """What does not fit together, in words; None where all does."""
+    """Return in words which parts of the results contradict each other; None where none do."""
     tests = results["tests"]
     arms = set(results["learning_rates"]) - {run.partition("/")[0] for run in results.get("diverged", [])}
     trained = arms & set(tests.get(TRAINING, {}).get("updates", arms))
@@ -79,7 +79,7 @@ def _disagreement(results: Mapping[str, Any]) -> str | None:
 
 
 def _reference_is_bad(rows: Mapping[str, Any], arm: str) -> bool:
-    """Whether the arms from this one to its reference, to that one's and so on do not end."""
+    """Return whether following references from this arm never ends, or ends at an unknown arm."""
     for _ in rows:
         arm = rows[arm].get("reference")
         if arm not in rows:
@@ -164,7 +164,7 @@ def _further(names: Sequence[str], results: Mapping[str, Any]) -> list[str]:
 
 
 def _is_final(name: str, results: Mapping[str, Any]) -> bool:
-    """Whether a run is one of those compared: at its arm's chosen rate, of a seed that the tables are of."""
+    """Return whether a run is one of those compared: at its arm's chosen rate, of a seed that the tables are of."""
     arm, rate, seed = name.rsplit("/", 2)
     if seed not in [f"seed-{number}" for number in results.get("seeds", [seed.removeprefix("seed-")])]:
         return False
@@ -202,7 +202,7 @@ def _runs(folder: Path, names: Sequence[str]) -> tuple[list[TrainingRun], list[s
 
 
 def _tables(results: Mapping[str, Any]) -> list[Table]:
-    """What the arms bring, the study's own tables, a table a test with a row a measure and arm, and the grid."""
+    """Return the tables: the arms' summary, the study's own, one for each test, and the learning-rate grid."""
     from echorl.lab.compare.table import HEAD, table_rows
 
     note = "Differences are paired by seed, with Student's interval; the bootstrap draws seeds and prompts."

@@ -149,7 +149,7 @@ def band(runs: Sequence[tuple[Sequence[float], Sequence[float]]], *, label: str,
 
 
 def runs_table(arms: Sequence[Arm]) -> Table:
-    """What the curves are of: arm, seeds, steps and rollout tokens so far."""
+    """Return the table of the curves' runs: arm, seeds, steps and rollout tokens so far."""
     rows = []
     for arm in arms:
         steps = [max(int(row["step"]) for row in run.rows) for run in arm.runs]

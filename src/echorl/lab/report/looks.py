@@ -1,4 +1,4 @@
-"""How the lines of a report's charts look, on the page and in its legend."""
+"""Styles of the lines in a report's charts and in the page's legend."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """What a page shows, all of it plain text but `figures`, which are `<svg>` elements from `plots.embeddable`.
+    """The contents of a page, all of it plain text but `figures`, which are `<svg>` elements from `plots.embeddable`.
 
     `gallery` is what `viewer.gallery_json` gives: with it the page has a script, which can fetch nothing.
     """

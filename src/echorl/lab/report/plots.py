@@ -1,4 +1,4 @@
-"""What all plots share: colours and style, panels side by side as a PNG or an SVG, an SVG as a part of a page."""
+"""Shared parts of all plots: colours and style, panels side by side as a PNG or an SVG, an SVG as a part of a page."""
 
 from __future__ import annotations
 

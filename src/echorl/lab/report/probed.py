@@ -136,7 +136,7 @@ def read_analyses(folder: Path) -> Source:
 
 
 def _uneven(part: Mapping[str, Any]) -> bool:
-    """Whether a table's rows are not as long as its head, or a line has not as many values as places."""
+    """Return whether a table's rows are not as long as its head, or a line has not as many values as places."""
     if any(not table["head"] or {len(row) for row in table["rows"]} - {len(table["head"])} for table in part["tables"]):
         return True
     lines = [line for curve in part["curves"] for line in curve["lines"]]

@@ -1,4 +1,4 @@
-"""What `echorl report` can draw: a folder's kind, and what it has to show."""
+"""Readers of the folders that `echorl report` can draw, by kind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANALYSES = ("entropy.json", "deletion.json")
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What one RUN gives: training runs, whose curves are drawn with those of others, and what is its own.
+    """The contents of one RUN: training runs, whose curves are drawn with other RUNs', and its tables and charts.
 
     `name` is what a page on this RUN alone is called; empty for the folder's name.
     """
@@ -89,7 +89,7 @@ def name_of(folder: Path) -> str:
 
 
 def _json_of(command: str, *names: str) -> Callable[[Path], bool]:
-    """Whether one of the files is there and says of itself that this command wrote it."""
+    """Return whether one of the files is there and says of itself that this command wrote it."""
     return lambda folder: any(str(peek(folder / name).get("echorl")).startswith(command) for name in names)
 
 

@@ -255,7 +255,7 @@ def _milli(value: float) -> int | None:
 
 
 def gallery_json(runs: Sequence[tuple[str, Sequence[Shown]]]) -> str:
-    """What the page's script reads: (name, groups) of each run. Nothing in it can end the element that holds it."""
+    """Return the data of the page's script: (name, groups) of each run. Nothing in it can end its element."""
     groups = [{**group, "run": i} for i, (_, own) in enumerate(runs) for group in own]
     data = {"runs": [name for name, _ in runs], "edges": EDGES, "kinds": MEANING, "groups": groups}
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)

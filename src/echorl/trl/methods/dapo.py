@@ -63,6 +63,7 @@ class DynamicSamplingHooks(RoundsHooks):
         return ~rollouts.groups.of_kind(*ACCEPTED)
 
     def next_rows(self, rounds: list[Round], rows: list[Row], context: Context) -> list[Row]:
+        """Return this process's rows of the next round; [] once the batch is full or `max_rounds` is reached."""
         if not rounds:
             return rows
         if len(rounds) >= self.method.max_rounds:
