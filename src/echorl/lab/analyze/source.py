@@ -129,7 +129,7 @@ def prompt_key(prompt: Any) -> str:
 
 
 def spellings(item: Item, shown: str) -> Iterable[str]:
-    """Return the forms that an item's prompt may have in stored rollouts: messages, text, or `shown` by the template."""
+    """Return the forms of an item's prompt in stored rollouts: messages, text, or `shown` by the template."""
     yield prompt_key(item.prompt)
     yield prompt_key(shown)
     if isinstance(item.prompt, list):

@@ -67,8 +67,8 @@ def run_and_score(folder: Path, work: Mapping[str, Any]) -> int:
 def _trained(folder: Path, work: Mapping[str, Any], trained: Training) -> dict[str, Any]:
     """Return the cost of the training.
 
-    It is done again where scores are missing and the policy is (of a study of which only
-    `run.json` and scores were kept); the record stays, and "again" in it says that a policy may be half written.
+    A run is trained again where scores are missing and its policy is, too (only `run.json` and scores of a study may
+    have been kept). Its record stays, and "again" in it says that a policy may be half written.
     """
     mark, key = folder / MARK, work["key"]
     before = stored(mark, key)
