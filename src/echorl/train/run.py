@@ -242,7 +242,7 @@ def _make_trainer(settings: Settings, name: str) -> EchoGRPOTrainer:
 
 
 def trainer_options(settings: Settings) -> dict[str, Any]:
-    """Return the arguments of every TRL trainer: callbacks, PEFT, quantisation; the rest goes into the model's config."""
+    """Return the arguments of every TRL trainer: callbacks, PEFT, quantisation; others go into the model's config."""
     from echorl.trl.metrics_file import MetricsFile
     from echorl.trl.recipe import get_quantization_config
 
