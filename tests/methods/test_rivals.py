@@ -138,16 +138,16 @@ def test_rl_zvp_of_a_part_is_the_part_of_rl_zvp():
 # -- AVSPO ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_collapse_rate_the_ledger_and_the_all_success_share_by_hand():
+def test_the_collapse_rate_the_group_statistics_and_the_all_success_share_by_hand():
     batch = make_batch(KIND_OF_EACH + [0.9] * 4 + [0.2, 0.4, 0.2, 0.4])
-    ledger, groups = GroupStatistics(), batch.groups
+    statistics, groups = GroupStatistics(), batch.groups
     columns = (groups.kind, groups.degenerate, groups.sum(torch.ones(24, dtype=torch.int64)))
-    shares = ledger.record(*(column.tolist() for column in columns))
+    shares = statistics.record(*(column.tolist() for column in columns))
     assert count_collapsed(batch) == (3, 5)  # the fourth group has no reward
-    assert (sum(ledger.degenerate.values()), sum(ledger.groups.values())) == (4, 6)
+    assert (sum(statistics.degenerate.values()), sum(statistics.groups.values())) == (4, 6)
     assert shares["echo/groups/all_success"] == pytest.approx(1 / 6)
-    assert {name: ledger.groups[name] for name in KINDS[:3]} == {"mixed": 1, "all_success": 1, "all_fail": 3}
-    expected = {name: count / 6 for name, count in ledger.groups.items()}
+    assert {name: statistics.groups[name] for name in KINDS[:3]} == {"mixed": 1, "all_success": 1, "all_fail": 3}
+    expected = {name: count / 6 for name, count in statistics.groups.items()}
     assert {name: shares[f"echo/groups/{name}"] for name in KINDS} == pytest.approx(expected)
 
 

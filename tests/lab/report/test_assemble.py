@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from echorl.lab.report.assemble import make_report, slug
-from echorl.lab.report.curves import METRICS, band, group_areas, groups_table, ledger_tables, make_charts, series
+from echorl.lab.report.curves import METRICS, band, group_areas, groups_table, make_charts, series, statistics_tables
 from echorl.lab.report.page import render
 from echorl.lab.report.sources import read_source, read_sources
 from echorl.lab.report.training import group_by_seed, read_metrics, read_run
@@ -94,11 +94,11 @@ def test_only_what_was_logged_is_drawn(tmp_path):
     assert not any("Echo's NLL" in title for title in titles)
 
 
-def test_the_ledger_by_hand(tmp_path):
+def test_the_group_statistics_by_hand(tmp_path):
     arms = group_by_seed(
         runs(made.make_run(tmp_path / "a", num_steps=2), made.make_run(tmp_path / "b", seed=1, num_steps=2))
     )
-    [table] = ledger_tables(arms)
+    [table] = statistics_tables(arms)
     # Of two steps with 100 tokens each: mixed 0.5 and 0.5, all-success 0.25 and 0.5, all-fail 0.25 and 0; two seeds.
     assert table.head == ["", "mixed", "all-success", "all-fail"]
     assert table.rows[0][1:] == ["50.0% · 200 (50.0%)", "37.5% · 150 (37.5%)", "12.5% · 50 (12.5%)"]

@@ -12,7 +12,7 @@ import echorl
 from echorl.lab.report import charts
 from echorl.lab.report.charts import Drawn
 from echorl.lab.report.clip_picture import write_clips_png
-from echorl.lab.report.curves import AXES, group_areas, groups_table, ledger_tables, make_charts, runs_table
+from echorl.lab.report.curves import AXES, group_areas, groups_table, make_charts, runs_table, statistics_tables
 from echorl.lab.report.gallery import Exhibit
 from echorl.lab.report.page import Page, Section
 from echorl.lab.report.sources import Source, name_of, read_sources
@@ -121,7 +121,7 @@ def _training(arms: Sequence[Arm], over: str, *, areas: bool) -> tuple[list[Draw
         lead=[BAND] if any(len(arm.runs) > 1 for arm in arms) else [],
         legend=[visible(arm.label) for arm in arms],
         figures=[charts.svg(chart) for chart in drawn],
-        tables=[*groups_table(arms), *ledger_tables(arms), runs_table(arms)],
+        tables=[*groups_table(arms), *statistics_tables(arms), runs_table(arms)],
     )
     return drawn, [section]
 

@@ -171,15 +171,15 @@ def _span(values: Sequence[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def ledger_tables(arms: Sequence[Arm]) -> list[Table]:
+def statistics_tables(arms: Sequence[Arm]) -> list[Table]:
     """Where the rollouts went: for each kind of group its share of groups, its tokens, and their share; runs added up.
 
     Tokens by kind are the logged shares times the tokens of the logged steps: exact where every step is logged.
     """
-    found = {arm.label: [one for run in arm.runs if (one := _ledger(run)) is not None] for arm in arms}
-    found = {label: ledgers for label, ledgers in found.items() if ledgers}
-    kinds = [kind for kind in KINDS if any(groups[kind] for ledgers in found.values() for groups, _ in ledgers)]
-    rows = [[label, *(_ledger_cell(ledgers, kind) for kind in kinds)] for label, ledgers in found.items()]
+    logged = {arm.label: [sums for run in arm.runs if (sums := _statistics(run)) is not None] for arm in arms}
+    logged = {label: runs for label, runs in logged.items() if runs}
+    kinds = [kind for kind in KINDS if any(groups[kind] for runs in logged.values() for groups, _ in runs)]
+    rows = [[label, *(_statistics_cell(runs, kind) for kind in kinds)] for label, runs in logged.items()]
     meanings = "; ".join(f"{kind.replace('_', '-')}: {MEANING[kind]}" for kind in kinds)
     note = (
         "Share of the groups · response tokens (their share), seeds added up; exact where every step was logged. "
@@ -188,15 +188,16 @@ def ledger_tables(arms: Sequence[Arm]) -> list[Table]:
     return [Table("Where the rollouts went", ["", *(k.replace("_", "-") for k in kinds)], rows, note)] if rows else []
 
 
-def _ledger_cell(ledgers: Sequence[tuple[dict[str, float], dict[str, float]]], kind: str) -> str:
-    """Such as `64.1% · 43,350 (73.5%)`."""
-    share = sum(groups[kind] for groups, _ in ledgers) / len(ledgers)
-    tokens, total = sum(own[kind] for _, own in ledgers), sum(sum(own.values()) for _, own in ledgers)
+def _statistics_cell(runs: Sequence[tuple[dict[str, float], dict[str, float]]], kind: str) -> str:
+    """Return share and tokens such as `64.1% · 43,350 (73.5%)`."""
+    share = sum(groups[kind] for groups, _ in runs) / len(runs)
+    tokens = sum(by_kind[kind] for _, by_kind in runs)
+    total = sum(sum(by_kind.values()) for _, by_kind in runs)
     return f"{share:.1%} · {tokens:,.0f} ({tokens / total if total else 0:.1%})"
 
 
-def _ledger(run: TrainingRun) -> tuple[dict[str, float], dict[str, float]] | None:
-    """Kind -> mean share of groups, and kind -> tokens; None where none was logged."""
+def _statistics(run: TrainingRun) -> tuple[dict[str, float], dict[str, float]] | None:
+    """Return kind -> mean share of groups, and kind -> tokens; None where none was logged."""
     needed = (f"echo/groups/{KINDS[0]}", TOKENS)
     lines = [row for row in run.rows if all(is_drawable(row.get(name)) for name in needed)]
     if not lines:
