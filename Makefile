@@ -94,7 +94,7 @@ rivals: $(READY)  ## the rivals' study: tables and figures from its stored runs
 	$(BIN)/python -m benchmarks.rivals
 
 # Who imports whom, the names of TRL that the trainer depends on, and the options of the commands.
-STRUCTURE := tests/unit/test_imports.py tests/trl/test_contract.py tests/cli/test_options.py tests/unit/test_option_tables.py \
+STRUCTURE := tests/structure/test_imports.py tests/trl/test_contract.py tests/cli/test_options.py tests/structure/test_option_tables.py \
 	tests/trl/test_config.py
 
 lint: $(READY)  ## ruff, mypy over the package, and the tests of its structure
