@@ -7,7 +7,7 @@ from typing import Any
 
 from echorl.lab.compare.notes import cells, headings
 from echorl.lab.compare.plan import TRAINING
-from echorl.lab.compare.table import behaviours, number
+from echorl.lab.compare.table import BEHAVIOUR, number
 from echorl.lab.report.page import Table
 
 PASS = "pass@1, %"
@@ -49,7 +49,7 @@ def arms_tables(results: Mapping[str, Any]) -> list[Table]:
         return []
     references = {arm: tests[parts[0]][PASS][arm]["reference"] for arm in compared_arms(results)}
     measures = [measure for measure in tests[parts[0]] if all(measure in tests[part] for part in parts)]
-    looks = [measure for measure in measures if measure in behaviours()]
+    looks = [measure for measure in measures if measure in BEHAVIOUR]
     scored = [measure for measure in measures if measure not in looks]
     arms = ["", *tests[parts[0]][PASS]]
     head = [*arms, *(f"{arm} − {reference}" for arm, reference in references.items())]
