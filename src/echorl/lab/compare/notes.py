@@ -27,7 +27,7 @@ def check_notes(notes: Any, arms: Iterable[str]) -> None:
             "note: TEXT, tables: [...]}."
         ) from None
     if unknown := [name for name in notes if f"{name}?" not in SHAPE]:
-        raise ValueError(f"notes cannot have {unknown[0]!r}: they have {', '.join(name[:-1] for name in SHAPE)}.")
+        raise ValueError(f"notes has no {unknown[0]!r}: it has {', '.join(name[:-1] for name in SHAPE)}.")
     if unknown := [arm for arm in notes.get("arms", {}) if arm not in set(arms)]:
         raise ValueError(f"notes: {unknown[0]!r} is no arm: choose one of {', '.join(arms)}.")
     for table in notes.get("tables", []):
