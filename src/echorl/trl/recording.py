@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,8 @@ from accelerate.utils import is_peft_model
 from transformers import GenerationConfig, LogitsProcessorList
 
 from echorl.core.entropy import EntropyRecorder
+from echorl.core.refusals import refuse_if
+from echorl.core.shared_prompts import sharing
 from echorl.trl.context import Context
 
 
@@ -42,3 +44,39 @@ def recording(model: Any, recorder: EntropyRecorder) -> Iterator[None]:
         yield
     finally:
         del model._get_logits_processor
+
+
+def check_share_prompts(model: Any, context: Context) -> None:
+    """Refuse `share_prompts` where a mask of our own would not be kept, or was never tried.
+
+    Raises:
+        ValueError: with the setting that it cannot be combined with.
+    """
+    if not context.args.share_prompts:
+        return
+    text = model.config.get_text_config()
+    attention = text._attn_implementation
+    refuse_if(
+        {
+            f"attn_implementation={attention!r}: set attn_implementation='sdpa'": attention != "sdpa",
+            "a sliding window in attention": bool(getattr(text, "sliding_window", None)),
+            "a model that reads images": text is not model.config,
+            "the router's loss of a mixture of experts (router_aux_loss_coef)": "router_loss" in context.features,
+            "DeepSpeed": "deepspeed" in context.features,
+            "FSDP": "fsdp" in context.features,
+        },
+        "share_prompts=True cannot be combined with {}.",
+    )
+
+
+@contextmanager
+def sampling(model: Any, context: Context, autocast: Callable[[], Any]) -> Iterator[None]:
+    """Let `model.generate` compute a prompt once for all of its rollouts, where `share_prompts` is set.
+
+    `autocast` is put around all of it, since each forward by itself would cast the weights anew.
+    """
+    if not context.args.share_prompts:
+        yield
+        return
+    with sharing(model), autocast():
+        yield
