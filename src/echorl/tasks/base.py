@@ -149,7 +149,7 @@ def as_numbers(rewards: Sequence[Any]) -> list[float | None]:
     """The rewards of a reward function as floats; None for a completion without a reward.
 
     Raises:
-        ValueError: a reward is no number, such as a text, a list or a number that is too large for a float.
+        ValueError: a reward is not a number, such as a text, a list or a number that is too large for a float.
 
     >>> as_numbers([True, None, 0.5])
     [1.0, None, 0.5]
@@ -161,7 +161,7 @@ def _as_number(reward: Any) -> float:
     if not isinstance(reward, (str, bytes)):
         with contextlib.suppress(TypeError, ValueError, OverflowError, RuntimeError):  # a tensor's is a RuntimeError
             return float(reward)
-    raise ValueError(f"the reward {reprlib.repr(reward)} is no number")
+    raise ValueError(f"the reward {reprlib.repr(reward)} is not a number")
 
 
 def completion_text(completion: Completion) -> str:
@@ -213,5 +213,5 @@ def take_instances(instances: Iterator[tuple[str, Instance]], split: str, size: 
 
 
 def hash_fraction(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone, so that an instance always belongs to the same split."""
+    """A number in [0, 1) that depends only on the text, so that an instance always belongs to the same split."""
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big") / 2**64

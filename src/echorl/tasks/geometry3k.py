@@ -115,7 +115,7 @@ def read_release(path: Path, split: str) -> list[Row]:
     """The split's `data.json` objects, each with its diagram under `images`, read from the zip without unpacking it.
 
     Raises:
-        ValueError: the file is no zip, or does not have the split; the message names the file and its splits.
+        ValueError: the file is not a zip, or does not have the split; the message names the file and its splits.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -123,7 +123,7 @@ def read_release(path: Path, split: str) -> list[Row]:
             in_split = [name for name in names if name.parts[-3:-2] == (RELEASE_SPLITS[split],)]
             rows = [_read_folder(archive, name) for name in in_split if "__MACOSX" not in name.parts]
     except zipfile.BadZipFile:
-        raise ValueError(f"{path} is no zip file; download it again") from None
+        raise ValueError(f"{path} is not a zip file; download it again") from None
     if not rows:
         splits = sorted({"/".join(name.parts[-3:-2]) for name in names})
         raise ValueError(
@@ -174,7 +174,7 @@ def _from_release(row: Row, choices: bool) -> Problem | None:
 
 
 def choice_values(choices: Sequence[str], precise_values: Sequence[float]) -> list[float]:
-    r"""The values of an item's choices: of a decimal, a fraction or a mixed number its own, else the precise value.
+    r"""The values of an item's choices: exact for a decimal, a fraction or a mixed number, else the precise value.
 
     The precise value of a mixed number is wrong in the release, which multiplies its parts.
 
@@ -194,7 +194,7 @@ def _exact_value(text: str) -> float | None:
 
 
 def _value(answer: str) -> float | None:
-    """The value of the LaTeX; None if it is no number.
+    """The value of the LaTeX; None if it is not a number.
 
     Raises:
         ValueError: the value could not be computed this time, so that the item must not be excluded.

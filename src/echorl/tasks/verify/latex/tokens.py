@@ -68,7 +68,7 @@ PLAIN_NAMES = frozenset(
     "pi infinity inf infty asin acos atan floor ceil ceiling binomial alpha beta gamma delta epsilon zeta theta iota "
     "kappa lambda sigma tau rho phi psi upsilon omega Gamma Delta Theta Lambda Sigma Upsilon Omega".split()
 )
-"""Words that count as names without a backslash, too, like the functions."""
+"""Words that count as names also without a backslash, like the functions."""
 
 Kind = Literal["number", "name", "text", "sign", "begin", "end"]
 
