@@ -21,6 +21,8 @@ Message = dict[str, str]
 Prompt = str | list[Message]
 Completion = str | Sequence[Message]
 TaskRow = dict[str, Any]
+Log = Callable[[str, float], None]
+"""TRL's `log_metric`: (metric, value)."""
 Instance = TypeVar("Instance")
 
 DEFAULT_SIZE = 1000
@@ -114,12 +116,13 @@ def reference_text(value: Any) -> str:
 def make_verifier(
     name: str,
     column: str,
-    score: Callable[[list[tuple[str, str]]], list[float | None]],
+    score: Callable[[list[tuple[str, str]], Log | None], list[float | None]],
     *,
     read_reference: Callable[[Any], str] = reference_text,
 ) -> Verifier:
     """A verifier named `name` that passes a list of pairs, (completion's text, the row's `column`), to `score`.
 
+    `score` also gets the `log_metric` that TRL passes, or None.
     Rows where the column is None belong to another task: their reward is None. Without completions the result is an
     empty list. A value that `read_reference` refuses is a ValueError that names the column and the row.
     """
@@ -130,16 +133,17 @@ def make_verifier(
         except ValueError as error:
             raise ValueError(f"the verifier {name!r}: column {column!r}, row {row}: {error}") from None
 
-    def verifier(*, completions: Sequence[Completion], **columns: Any) -> list[float | None]:
+    def verifier(
+        *, completions: Sequence[Completion], log_metric: Log | None = None, **columns: Any
+    ) -> list[float | None]:
         """The scores of the completions; None for rows of another task."""
         if column not in columns:
             raise ValueError(f"the verifier {name!r} needs the column {column!r}; keep it in the dataset")
         references = [None if value is None else reference(value, row) for row, value in enumerate(columns[column])]
-        rows = list(zip(completions, references, strict=True))
-        scores = iter(
-            score([(completion_text(completion), answer) for completion, answer in rows if answer is not None])
-        )
-        return [None if answer is None else next(scores) for _, answer in rows]
+        rows = zip(completions, references, strict=True)
+        pairs = [(completion_text(completion), answer) for completion, answer in rows if answer is not None]
+        scores = iter(score(pairs, log_metric))
+        return [None if answer is None else next(scores) for answer in references]
 
     verifier.__name__ = verifier.__qualname__ = name
     return verifier

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 
 from echorl.tasks.base import Task, TaskRow, Verifier, draw
-from echorl.tasks.rows import READERS, Location, Row, check_columns
+from echorl.tasks.rows import READERS, Location, Reader, Row, check_columns
 from echorl.tasks.verify import GRADERS, geometry_reference, make_reward
 from echorl.tasks.verify.arithmetic import NotRational, evaluate
 from echorl.tasks.verify.pool import shared_pool
@@ -103,12 +103,8 @@ class Geometry3K(Task):
 
 def location(split: str) -> Location:
     """Location of the split: on the hub, in a local folder, or in a zip of the original release."""
-
-    def read_zip(path: Path) -> list[Row]:
-        return read_release(path, split)
-
-    stems = (f"geometry3k_{split}", "geometry3k")
-    return Location(hub_id=HUB_ID, split=split, stems=stems, readers={**READERS, ".zip": read_zip})
+    readers: Mapping[str, Reader] = {**READERS, ".zip": partial(read_release, split=split)}
+    return Location(hub_id=HUB_ID, split=split, stems=(f"geometry3k_{split}", "geometry3k"), readers=readers)
 
 
 def read_release(path: Path, split: str) -> list[Row]:

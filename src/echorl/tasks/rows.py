@@ -11,6 +11,7 @@ from typing import Any
 from echorl.support.texts import parse_json
 
 Row = dict[str, Any]
+Reader = Callable[[Path], list[Row]]
 
 
 def _read_parquet(path: Path) -> list[Row]:
@@ -56,7 +57,7 @@ def _read_csv(path: Path) -> list[Row]:
     return rows
 
 
-READERS: Mapping[str, Callable[[Path], list[Row]]] = {
+READERS: Mapping[str, Reader] = {
     ".parquet": _read_parquet,
     ".jsonl": _read_jsonl,
     ".csv": _read_csv,
@@ -73,7 +74,7 @@ class Location:
     split: str = "test"
     stems: tuple[str, ...] = ()
     """Names, without suffix, of the split's files in a folder of many data sets."""
-    readers: Mapping[str, Callable[[Path], list[Row]]] = field(default_factory=lambda: READERS)
+    readers: Mapping[str, Reader] = field(default_factory=lambda: READERS)
     """A file's suffix -> the function that reads it."""
 
     def rows(self, data: str | None, *, dedicated: bool = False) -> list[Row]:

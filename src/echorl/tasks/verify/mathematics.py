@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from echorl.tasks.verify.base import Form, Grader, Verdict, refusal
 from echorl.tasks.verify.latex import (
     FUNCTIONS,
+    Token,
     Tree,
     Unreadable,
     has_decimals,
@@ -183,19 +184,18 @@ def exact_value(answer: str) -> Fraction | None:
     return None if tree is None else rational(tree)
 
 
-def _tokens(text: str) -> list[tuple[str, str]]:
-    """The kinds and texts of the text's tokens, without braces around a single token."""
-    tokens = [(token.kind, token.text) for token in tokenize(text)]
-    bare: list[tuple[str, str]] = []
-    for token in tokens:
-        if token == ("sign", "}") and bare[-2:-1] == [("sign", "{")]:
-            bare[-2:] = bare[-1:]
+def _tokens(text: str) -> list[Token]:
+    """The text's tokens, without braces around a single token."""
+    tokens: list[Token] = []
+    for token in tokenize(text):
+        if token == ("sign", "}") and tokens[-2:-1] == [("sign", "{")]:
+            tokens[-2:] = tokens[-1:]
         else:
-            bare.append(token)
-    return bare
+            tokens.append(token)
+    return tokens
 
 
-def _judge_tokens(reference: list[tuple[str, str]], answer: list[tuple[str, str]]) -> Verdict | None:
+def _judge_tokens(reference: list[Token], answer: list[Token]) -> Verdict | None:
     """A verdict on a reference answer without a tree; None where the answer may be the same in another order."""
     if reference == answer:
         return Verdict(1.0)

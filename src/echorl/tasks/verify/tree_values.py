@@ -115,21 +115,19 @@ def _is_definition(tree: Tree) -> bool:
 
 def _interval(tree: Tree) -> Tree | None:
     """The interval that an inequality of one symbol names; None if it names none."""
-    operators, sides = tree[1].split(), tree[2:]
+    operators, sides = tree[1].split(), list(tree[2:])
     if len(operators) > 2 or not set(operators) <= set(_OPEN):
         return None
-    if len(operators) == 1 and sides[1][0] == "sym":
-        operators, sides = [_FLIPPED[operators[0]]], sides[::-1]
-    if len(operators) == 1 and sides[0][0] == "sym":
-        is_open, is_above = _OPEN[operators[0]], operators[0] in (">", "ge")
-        ends = (sides[1], ["const", "infty"]) if is_above else (["neg", ["const", "infty"]], sides[1])
-        brackets = ("(" if is_open or not is_above else "[", ")" if is_open or is_above else "]")
-        return ["seq", *brackets, *ends]
-    if len(operators) == 2 and sides[1][0] == "sym" and (operators[0] in (">", "ge")) == (operators[1] in (">", "ge")):
-        if operators[0] in (">", "ge"):
-            operators, sides = [_FLIPPED[sign] for sign in operators[::-1]], sides[::-1]
-        return ["seq", "(" if _OPEN[operators[0]] else "[", ")" if _OPEN[operators[1]] else "]", sides[0], sides[2]]
-    return None
+    is_rising = operators[0] in ("<", "le")
+    if len(operators) == 1:  # x < 3 is -infty < x < 3
+        end, infinity = (2 if sides[1][0] == "sym" else 0), ["const", "infty"]
+        sides.insert(end, infinity if is_rising == (end == 2) else ["neg", infinity])
+        operators.insert(end, "<" if is_rising else ">")
+    if not is_rising:
+        operators, sides = [_FLIPPED[sign] for sign in reversed(operators)], sides[::-1]
+    if sides[1][0] != "sym" or not set(operators) <= {"<", "le"}:
+        return None
+    return ["seq", "(" if _OPEN[operators[0]] else "[", ")" if _OPEN[operators[1]] else "]", sides[0], sides[2]]
 
 
 def _same_two_sides(reference: Tree, answer: Tree) -> bool:
