@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from echorl.cli import main
+from tests import tiny
 from tests.cli.conftest import REWARDS, save_model
-from tests.trl import tiny
 
 SFT = {"reward_funcs": None, "num_generations": None, "max_completion_length": None}
 
