@@ -1,4 +1,4 @@
-"""The settings of a probe."""
+"""Settings of `echorl probe`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Settings of a probe: what it samples, what it keeps of a gradient, and for what batch it reports.
+    """Settings of a probe: its samples, the projection of its gradients, and the batch that it reports on.
 
     Raises:
         ValueError: a value is out of range; the message says what is allowed.
@@ -59,11 +59,13 @@ class Plan:
         try:
             re.compile(self.parameters)
         except re.error as error:
-            raise ValueError(f"parameters={self.parameters!r} is no regular expression: {error}.") from None
+            raise ValueError(
+                f"parameters={self.parameters!r} is no regular expression ({error}): write one, such as 'lm_head'."
+            ) from None
         self.rules()
 
     def rules(self) -> dict[str, Rule]:
-        """Return the rules to measure: without other rollouts there is no tracked baseline.
+        """Return the rules to measure; there is no tracked baseline without `baseline_samples`.
 
         Raises:
             ValueError: the method cannot be loaded, or not be probed.

@@ -1,28 +1,15 @@
-"""Projection of gradients: a random one that nearly keeps inner products, or none."""
+"""Projections of gradients: a random one that nearly keeps inner products, and one that keeps everything."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 TABLE_ROWS = 64
 BLOCK_ELEMENTS = 1 << 21
-"""Numbers of a gradient that are projected at once; three times as much memory is used beside them."""
-
-
-class Projection(Protocol):
-    """Adds up what is kept of the parts of a gradient, one parameter's at a time."""
-
-    width: int
-
-    def empty(self) -> Tensor: ...
-
-    def add(self, out: Tensor, index: int, grad: Tensor) -> None: ...
-
-    def finish(self, out: Tensor) -> Tensor: ...
+"""Numbers of a gradient that are projected at once; the projection needs three times their memory."""
 
 
 class CountSketch:
@@ -31,9 +18,9 @@ class CountSketch:
     E <Rx, Ry> = <x, y>, and the error's root mean square is at most sqrt(2/d) ||x|| ||y|| (up to a percent of itself).
 
     A parameter's numbers are cut into rows of d; a row is multiplied by random signs, shifted by a random number of
-    places in a circle, and added to the d numbers. Two numbers of one row never meet, two of different rows with
-    probability 1/d, as in a plain count sketch, but a shift a row is all the indices there are. A row's signs are a row
-    of a table of 64, drawn for it, times a sign of its own; that two rows share their signs costs the percent.
+    places in a circle, and added to the d numbers. Two numbers of one row never meet; two of different rows meet with
+    probability 1/d, as in a plain count sketch, which needs an index for each number where this needs a shift a row.
+    A row's signs are one of 64 rows of a table, drawn for it, times one sign: that rows share signs costs the percent.
 
     Args:
         sizes: numbers in each parameter.
@@ -72,9 +59,9 @@ class CountSketch:
             self._add_rows(out, start + len(rows), flat[whole:].unsqueeze(0))
 
     def _add_rows(self, out: Tensor, first: int, rows: Tensor) -> None:
-        own, length = slice(first, first + len(rows)), rows.shape[1]
-        values = self._table[self._choice[own], :length].mul_(rows).mul_(self._sign[own].unsqueeze(1))
-        places = self._places[:length] + self._shift[own].unsqueeze(1)
+        part, length = slice(first, first + len(rows)), rows.shape[1]
+        values = self._table[self._choice[part], :length].mul_(rows).mul_(self._sign[part].unsqueeze(1))
+        places = self._places[:length] + self._shift[part].unsqueeze(1)
         out.index_add_(0, places.flatten(), values.flatten())
 
     def finish(self, out: Tensor) -> Tensor:
@@ -100,8 +87,3 @@ class Whole:
     def finish(self, out: Tensor) -> Tensor:
         """float32 [P]."""
         return out
-
-
-def make_projection(sizes: Sequence[int], width: int, *, seed: int, device: torch.device | str = "cpu") -> Projection:
-    """`width` numbers of a gradient are kept; 0 keeps all."""
-    return CountSketch(sizes, width, seed=seed, device=device) if width else Whole(sizes, device=device)
