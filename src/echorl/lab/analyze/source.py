@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from echorl.core.refusals import refuse_if
 from echorl.lab.evaluate.benchmarks import BENCHMARKS, Benchmark, Item, TaskBenchmark, load_benchmark
 from echorl.lab.evaluate.benchmarks.layouts import short_hash
 from echorl.tasks import TASKS
@@ -114,12 +115,15 @@ def from_file(path: Path, grader: str = "") -> Source:
 
 
 def _read_row(row: Row, column: str, graded: bool, place: str) -> tuple[Item, str | None]:
-    prompt = row.get("prompt")
-    if not isinstance(prompt, (str, list)) or not prompt:
-        raise ValueError(f"{place}: the prompt is neither text nor chat messages: write one of them.")
-    if graded and row.get("answer") is None:
-        raise ValueError(f"{place}: there is no answer: write one.")
+    prompt: Any = row.get("prompt")
+    problems = {
+        "the prompt is neither text nor chat messages: write one of them": (
+            not isinstance(prompt, (str, list)) or not prompt
+        ),
+        "there is no answer: write one": graded and row.get("answer") is None,
+    }
     try:
+        refuse_if(problems)
         text = demonstration_text(row.get(column))
     except ValueError as error:
         raise ValueError(f"{place}: {error}.") from None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from echorl.core.entropy import logp_and_entropy
-from echorl.lab.probe.projection import CountSketch, Whole
+from echorl.lab.probe.projection import CountSketch, Projection, Whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,32 +41,16 @@ class Gradients:
     def __init__(self, model: Any, *, parameters: str = "", projection: int = 8192, seed: int = 0) -> None:
         self.model = model.eval()
         self._chosen = choose_parameters(model, parameters)
-        sizes = [parameter.numel() for parameter in self._chosen]
-        self.projection = (
-            CountSketch(sizes, projection, seed=seed, device=model.device)
-            if projection
-            else Whole(sizes, device=model.device)
+        sizes, device = [parameter.numel() for parameter in self._chosen], model.device
+        self.projection: Projection = (
+            CountSketch(sizes, projection, seed=seed, device=device) if projection else Whole(sizes, device=device)
         )
         self._out = self.projection.empty()
 
-    @contextmanager
-    def _hooked(self) -> Iterator[None]:
-        """Let backward passes add the projection of each parameter's gradient to `_out`, and leave no gradient."""
-
-        def take(parameter: Tensor, index: int) -> None:
-            assert parameter.grad is not None  # the hook runs when it is complete
-            self.projection.add(self._out, index, parameter.grad)
-            parameter.grad = None
-
-        handles = [
-            parameter.register_post_accumulate_grad_hook(partial(take, index=index))
-            for index, parameter in enumerate(self._chosen)
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    def _take(self, parameter: Tensor, index: int) -> None:
+        assert parameter.grad is not None  # the hook runs when it is complete
+        self.projection.add(self._out, index, parameter.grad)
+        parameter.grad = None
 
     @torch.no_grad()
     def score(self, prompt: list[int], responses: Sequence[list[int]], temperature: float) -> tuple[Tensor, Tensor]:
@@ -83,25 +67,25 @@ class Gradients:
         A row that has a pattern takes one forward pass, up to the last token that any of its patterns weighs.
         """
         gradients = torch.zeros(len(patterns), self.projection.width)
-        for row in sorted({pattern.row for pattern in patterns}):
-            places = [i for i, pattern in enumerate(patterns) if pattern.row == row]
-            ends = [int(patterns[i].weights.nonzero().max()) + 1 for i in places]
-            logp = self._logp(prompt, responses[row][: max(ends)], temperature)[0]
-            with self._hooked():
+        with ExitStack() as hooks:
+            for index, parameter in enumerate(self._chosen):
+                take = partial(self._take, index=index)
+                hooks.enter_context(parameter.register_post_accumulate_grad_hook(take))
+            for row in sorted({pattern.row for pattern in patterns}):
+                places = [i for i, pattern in enumerate(patterns) if pattern.row == row]
+                ends = [int(patterns[i].weights.nonzero().max()) + 1 for i in places]
+                logp = self._logp(prompt, responses[row][: max(ends)], temperature)[0]
                 for i in places:
                     weights = patterns[i].weights[: len(logp)].to(logp.device)
-                    gradients[i] = self._backward((weights * logp).sum(), retain=i != places[-1])
+                    self._out = self.projection.empty()
+                    (weights * logp).sum().backward(retain_graph=i != places[-1])
+                    gradients[i] = self.projection.finish(self._out).cpu()
         return gradients
 
     def _logp(self, prompt: list[int], response: list[int], temperature: float) -> tuple[Tensor, Tensor]:
         ids = torch.tensor([prompt + response], device=self.model.device)
         logits = self.model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1]
         return logp_and_entropy(logits, ids[0, len(prompt) :], temperature=temperature)
-
-    def _backward(self, objective: Tensor, *, retain: bool) -> Tensor:
-        self._out = self.projection.empty()
-        objective.backward(retain_graph=retain)
-        return self.projection.finish(self._out).cpu()
 
 
 def choose_parameters(model: Any, pattern: str) -> list[Tensor]:

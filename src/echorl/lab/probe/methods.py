@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from echorl.core.refusals import refuse_if
 from echorl.lab.probe.rules import Group, Rule, group_relative, loss_weights
 from echorl.methods import Method
 from echorl.methods.base import NO_FILE
@@ -47,18 +48,14 @@ def _advantages(method: Method, group: Group, scale: bool) -> Tensor:
 
 
 def _check(method: Method, name: str) -> None:
-    if method.trl_hooks is not None:
-        raise ValueError(
-            f"method={name!r} changes what is sampled, and a probe samples plain rollouts: take a method that changes "
-            "advantages alone."
-        )
     unread = [field for field in method.settings if field.startswith("echo_") or field == "top_entropy_quantile"]
-    if unread:
-        raise ValueError(
+    refuse_if(
+        {
+            f"method={name!r} changes what is sampled, and a probe samples plain rollouts: take a method that changes "
+            "advantages alone.": method.trl_hooks is not None,
             f"method={name!r} is made by {', '.join(unread)}, which a probe of a method does not read: see the rules "
-            "that every probe measures."
-        )
-    if method.source_hash == NO_FILE:
-        raise ValueError(
-            f"method={name!r} has no file, so a later call could not tell whether it is the same: put it into a file."
-        )
+            "that every probe measures.": bool(unread),
+            f"method={name!r} has no file, so a later call could not tell whether it is the same: put it into a "
+            "file.": method.source_hash == NO_FILE,
+        }
+    )

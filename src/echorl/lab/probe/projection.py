@@ -12,7 +12,31 @@ BLOCK_ELEMENTS = 1 << 21
 """Numbers of a gradient that are projected at once; the projection needs three times their memory."""
 
 
-class CountSketch:
+class Projection:
+    """Adds up the projected gradients of a model's parameters, one parameter at a time.
+
+    Attributes:
+        width: d, the numbers that are kept.
+        size: a multiple of d, the numbers that are added up.
+    """
+
+    def __init__(self, width: int, size: int, device: torch.device | str) -> None:
+        self.width, self.size, self.device = width, size, torch.device(device)
+
+    def empty(self) -> Tensor:
+        """Return float32 [size] zeros, to add to."""
+        return torch.zeros(self.size, device=self.device)
+
+    def finish(self, out: Tensor) -> Tensor:
+        """Return float32 [d], the sum of the pieces of d numbers."""
+        return out.view(-1, self.width).sum(0)
+
+    def add(self, out: Tensor, index: int, grad: Tensor) -> None:
+        """Add the projection of parameter `index`'s gradient, of any shape and floating type, in float32."""
+        raise NotImplementedError
+
+
+class CountSketch(Projection):
     """R in R^{d x P} with one entry of +-1 a column: the inner product of two projected gradients is that of the two.
 
     E <Rx, Ry> = <x, y>, and the error's root mean square is at most sqrt(2/d) ||x|| ||y|| (up to a percent of itself).
@@ -29,7 +53,7 @@ class CountSketch:
     """
 
     def __init__(self, sizes: Sequence[int], width: int, *, seed: int, device: torch.device | str = "cpu") -> None:
-        self.width, self.device = width, torch.device(device)
+        super().__init__(width, 2 * width, device)  # shifts run over the end, which `finish` folds back
         generator = torch.Generator().manual_seed(seed)
         rows = [-(-size // width) for size in sizes]
         self._starts = torch.tensor([0, *rows]).cumsum(0).tolist()
@@ -43,12 +67,7 @@ class CountSketch:
         self._sign = draw(self._starts[-1], high=2).float().mul_(2).sub_(1)
         self._places = torch.arange(width, device=self.device)
 
-    def empty(self) -> Tensor:
-        """float32 [2 d]: shifts run over the end, which `finish` folds back."""
-        return torch.zeros(2 * self.width, device=self.device)
-
     def add(self, out: Tensor, index: int, grad: Tensor) -> None:
-        """Add the projection of parameter `index`'s gradient, of any shape and floating type, in float32."""
         flat = grad.detach().flatten()
         whole = len(flat) // self.width * self.width
         start, block = self._starts[index], max(1, BLOCK_ELEMENTS // self.width)
@@ -64,26 +83,13 @@ class CountSketch:
         places = self._places[:length] + self._shift[part].unsqueeze(1)
         out.index_add_(0, places.flatten(), values.flatten())
 
-    def finish(self, out: Tensor) -> Tensor:
-        """float32 [d]."""
-        return out[: self.width] + out[self.width :]
 
-
-class Whole:
+class Whole(Projection):
     """Keeps the gradient as it is, [P]."""
 
     def __init__(self, sizes: Sequence[int], *, device: torch.device | str = "cpu") -> None:
+        super().__init__(sum(sizes), sum(sizes), device)
         self._starts = torch.tensor([0, *sizes]).cumsum(0).tolist()
-        self.width, self.device = self._starts[-1], torch.device(device)
-
-    def empty(self) -> Tensor:
-        """float32 [P]."""
-        return torch.zeros(self.width, device=self.device)
 
     def add(self, out: Tensor, index: int, grad: Tensor) -> None:
-        """Put parameter `index`'s gradient in its place."""
         out[self._starts[index] : self._starts[index + 1]] += grad.detach().flatten()
-
-    def finish(self, out: Tensor) -> Tensor:
-        """float32 [P]."""
-        return out

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from echorl.core.refusals import refuse_if
 from echorl.core.steps import StepDelimiters
 from echorl.lab.evaluate.benchmarks.layouts import short_hash
 from echorl.lab.evaluate.checkpoint import Checkpoint
@@ -104,14 +105,19 @@ def draw_items(work: Work, count: int, seed: int = 0) -> Work:
 
 
 def _check(work: Work) -> None:
-    if work.samples < 2:
-        raise ValueError(f"samples={work.samples} is not allowed: a baseline from the other rollouts needs 2 or more.")
-    if len(work.items) < 4:
-        raise ValueError(
-            f"{len(work.items)} prompts are too few for a standard error: give 4 or more, better hundreds."
-        )
-    if any(item.images for item in work.items):
-        raise ValueError(f"{work.benchmark.name} has images, which a probe does not read: take prompts of text.")
+    refuse_if(
+        {
+            f"samples={work.samples} is not allowed: a baseline from the other rollouts needs 2 or more.": (
+                work.samples < 2
+            ),
+            f"{len(work.items)} prompts are too few for a standard error: give 4 or more, better hundreds.": (
+                len(work.items) < 4
+            ),
+            f"{work.benchmark.name} has images, which a probe does not read: take prompts of text.": any(
+                item.images for item in work.items
+            ),
+        }
+    )
 
 
 def _settings(work: Work, plan: Plan, checkpoint: Checkpoint) -> dict[str, Any]:
