@@ -50,7 +50,7 @@ def measure(scores: Scores) -> Numbers:
 
 
 def by_prompt(traces: Sequence[Trace], scores: Sequence[Scores | None]) -> dict[str, dict[str, Numbers]]:
-    """Return item's id -> kind, or OWN -> the mean of each measure over the item's traces of that kind."""
+    """Return item's id -> kind (or OWN) -> the mean of each measure over the item's traces of that kind."""
     rows: dict[str, dict[str, list[Numbers]]] = defaultdict(lambda: defaultdict(list))
     for trace, score in zip(traces, scores, strict=True):
         if score is not None:

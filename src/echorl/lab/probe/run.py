@@ -141,7 +141,7 @@ class _Chunk:
 
     @property
     def ids(self) -> list[str]:
-        """The items' names with hashes of their contents, since another file may use the same names."""
+        """Names of the items with hashes of their contents, since another file may use the same names."""
         return [f"{item.id} {short_hash(json.dumps([item.prompt, item.reference_answer]))}" for item in self.items]
 
 
