@@ -7,7 +7,8 @@ from scipy import stats
 
 from echorl.lab.compare import table
 from echorl.lab.compare.plan import Comparison, Run
-from echorl.lab.evaluate import mean_of_runs, paired_difference, paired_runs, pass_at_1
+from echorl.lab.evaluate import mean_of_runs, paired_average, paired_runs, pass_at_1
+from echorl.lab.evaluate.metrics import item_means
 
 RATES = {"grpo": 1e-6, "echorl": 1e-5}
 
@@ -94,7 +95,7 @@ def test_one_seed_has_intervals_over_prompts_alone(comparison, results):
     assert row["values"] == [75.0]
     verdicts = {arm: table.verdicts_of(results[Run(arm, RATES[arm], 0)]["test"]) for arm in RATES}
     assert row["interval"] == {name: 100 * v for name, v in vars(pass_at_1(verdicts["echorl"])).items()}
-    paired = vars(paired_difference(verdicts["grpo"], verdicts["echorl"]))
+    paired = vars(paired_average([(item_means(verdicts["grpo"]), item_means(verdicts["echorl"]))]))
     assert row["bootstrap"] == pytest.approx({name: 100 * v for name, v in paired.items()})
     assert found["both"]["pass@1, %"]["echorl"]["bootstrap"]["value"] == 25.0
     assert found["test"]["tokens a rollout"]["echorl"]["interval"] is None

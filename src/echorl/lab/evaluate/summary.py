@@ -1,4 +1,4 @@
-"""Numbers of a table from scored samples: avg@k, pass@k, maj@k, lengths, and reasons of failures."""
+"""Results of an evaluation from its scored samples, and the rows of their table for the terminal and for a report."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from echorl.lab.evaluate.metrics import (
 from echorl.lab.evaluate.store import Rows, read_samples
 
 NEEDED = ("item", "sample", "tokens", "truncated", "answer", "score", "reason")
+HEAD = ["benchmark", "items", "k", "avg@k", "95 %", "pass@k", "maj@k", "tokens", "cut off", "no answer"]
 DISTRIBUTIONS = {"in": "ID", "out": "OOD"}
 """The paper's two averages: in distribution, and out of it."""
 
@@ -32,7 +33,7 @@ class Scored:
 
     Attributes:
         rows: item by item, the same number of samples each.
-        meta: what `grading.describe` gives.
+        meta: the result of `grading.describe`.
     """
 
     rows: Rows
@@ -51,7 +52,7 @@ class Scored:
         if any(row["score"] is None or row["item"] is None for row in rows):
             raise ValueError(f"{path} is damaged (a sample has no score): delete it and evaluate again.")
         if len(rows) != meta["settings"]["items"] * meta["settings"]["samples"]:
-            raise ValueError(f"{path} lacks samples ({len(rows)} are there): delete it and evaluate again.")
+            raise ValueError(f"{path} lacks samples (it has {len(rows)}): delete it and evaluate again.")
         return cls(rows, meta)
 
     @property
@@ -60,7 +61,7 @@ class Scored:
 
     @property
     def samples(self) -> int:
-        """Samples an item."""
+        """The number of samples of each item."""
         return self.meta["settings"]["samples"]
 
     @property
@@ -70,11 +71,11 @@ class Scored:
 
     @cached_property
     def verdicts(self) -> list[list[bool]]:
-        """Successes (a score of 1), a list an item."""
+        """Whether each sample succeeds (has a score of 1), a list an item."""
         return self._by_item([row["score"] >= 1 for row in self.rows])
 
     def item_values(self) -> dict[str, list[float]]:
-        """Measure -> one number in [0, 1] an item: avg@k, pass@1, pass@2, pass@4, ... up to k, maj@k."""
+        """Return measure -> one number in [0, 1] an item: avg@k, pass@1, pass@2, pass@4, ... up to k, maj@k."""
         k = self.samples
         powers = [1 << power for power in range(k.bit_length())]
         return {
@@ -86,10 +87,10 @@ class Scored:
     def summary(self) -> dict[str, Any]:
         """Return all numbers, ready for JSON."""
         rows, num = self.rows, len(self.rows)
-        about = {name: self.meta["benchmark"][name] for name in ("title", "grader", "distribution")}
+        benchmark, settings = self.meta["benchmark"], self.meta["settings"]
         return {
-            **about,
-            **{name: self.meta["settings"][name] for name in ("items", "samples", "max_new_tokens", "prompts")},
+            **{name: benchmark[name] for name in ("title", "grader", "distribution")},
+            **{name: settings[name] for name in ("items", "samples", "max_new_tokens", "prompts")},
             "measures": {name: measure(values) for name, values in self.item_values().items()},
             "mean_score": statistics.fmean(row["score"] for row in rows),
             "mean_tokens": statistics.fmean(row["tokens"] for row in rows),
@@ -108,24 +109,76 @@ def measure(values: Sequence[float]) -> dict[str, float | None]:
 
 
 def averages(benchmarks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return averages of avg@k over the benchmarks in and out of distribution, of two or more, each with equal weight.
+    """Return averages of avg@k over two or more benchmarks in or out of distribution, each with equal weight.
 
     The standard error is that of independent benchmarks; the interval is Wilson's at the number of independent trials
-    that would have it (at the number of items where no spread was seen). None where a benchmark has no error.
+    that would have it (at the number of items without any spread). None where a benchmark has no error.
     """
-    found = {}
+    results = {}
     for kind in DISTRIBUTIONS:
-        own = {name: row for name, row in benchmarks.items() if row["distribution"] == kind}
-        if len(own) < 2:
+        members = {name: row for name, row in benchmarks.items() if row["distribution"] == kind}
+        if len(members) < 2:
             continue
-        means = [row["measures"][f"avg@{row['samples']}"] for row in own.values()]
+        means = [row["measures"][f"avg@{row['samples']}"] for row in members.values()]
         errors = [mean["standard_error"] for mean in means]
         value = statistics.fmean(mean["value"] for mean in means)
         error = None if None in errors else math.sqrt(math.fsum(e**2 for e in errors)) / len(errors)
-        low, high = (None, None)
+        low, high = None, None
         if error is not None:
-            num = sum(row["items"] for row in own.values())
+            num = sum(row["items"] for row in members.values())
             low, high = wilson(value, value * (1 - value) / error**2 if error > 0 else num)
-        interval = {"value": value, "low": low, "high": high, "standard_error": error}
-        found[kind] = {"benchmarks": list(own), **interval}
-    return found
+        estimate = {"value": value, "low": low, "high": high, "standard_error": error}
+        results[kind] = {"benchmarks": list(members), **estimate}
+    return results
+
+
+def results_rows(results: Mapping[str, Any]) -> list[list[str]]:
+    """Return a row a benchmark and a row an average, with the columns of `HEAD`, in %."""
+    rows = [_row(name, row) for name, row in results["benchmarks"].items()]
+    for kind, row in results["averages"].items():
+        rows.append([average_name(kind, row), "", "", percent(row["value"]), interval(row), *[""] * (len(HEAD) - 5)])
+    return rows
+
+
+def measures_of(k: int) -> list[str]:
+    """Return the measures of k samples an item that a table shows, such as avg@6, pass@4, maj@6."""
+    return [f"avg@{k}", f"pass@{_largest_power(k)}", *([f"maj@{k}"] if k > 1 else [])]
+
+
+def _largest_power(k: int) -> int:
+    """Return the largest power of two up to k."""
+    return 1 << (max(1, k).bit_length() - 1)
+
+
+def _row(name: str, row: Mapping[str, Any]) -> list[str]:
+    k, power = row["samples"], _largest_power(row["samples"])
+    average, best, *majority = (row["measures"][name] for name in measures_of(k))
+    return [
+        name,
+        str(row["items"]),
+        str(k),
+        percent(average["value"]),
+        interval(average),
+        percent(best["value"]) + ("" if power == k else f" (k={power})") if k > 1 else "",
+        percent(majority[0]["value"]) if majority else "",
+        f"{row['mean_tokens']:.0f}",
+        percent(row["truncated"]),
+        percent(row["no_answer"]),
+    ]
+
+
+def average_name(kind: str, row: Mapping[str, Any]) -> str:
+    """Return the label of an average, such as `ID average (6)`."""
+    return f"{DISTRIBUTIONS[kind]} average ({len(row['benchmarks'])})"
+
+
+def percent(value: float) -> str:
+    """Return a share in per cent, without the sign."""
+    return f"{100 * value:.1f}"
+
+
+def interval(row: Mapping[str, Any], sign: str = "") -> str:
+    """Return an interval in per cent, such as `[40.1, 46.3]`; "" where there is none."""
+    if row["low"] is None or row["high"] is None:
+        return ""
+    return f"[{100 * row['low']:{sign}.1f}, {100 * row['high']:{sign}.1f}]"
