@@ -53,7 +53,7 @@ class Checkpoint:
 
     @property
     def chats(self) -> bool:
-        """Whether the model has a chat template."""
+        """Return whether the model has a chat template."""
         return getattr(self.processing_class, "chat_template", None) is not None
 
     def fingerprint(self) -> str:

@@ -94,11 +94,11 @@ def hash_prompts(items: Sequence[Item]) -> str:
     return digest.hexdigest()[:16]
 
 
-def room(context: int | None, longest: int, wanted: int | None, benchmark: str) -> int:
+def room(context: int | None, longest: int, requested: int | None, benchmark: str) -> int:
     """Return `max_new_tokens` for prompts of up to `longest` tokens in a model's context (tokens; None: not known).
 
     Raises:
-        ValueError: `wanted` or a single token does not fit.
+        ValueError: `requested` or a single token does not fit.
     """
     left = MAX_NEW_TOKENS if context is None else context - longest
     if left < 1:
@@ -106,11 +106,11 @@ def room(context: int | None, longest: int, wanted: int | None, benchmark: str) 
             f"{benchmark}: a prompt has {longest} tokens and the model's context {context}: nothing fits. Choose a "
             "model with a longer context."
         )
-    if wanted is None:
+    if requested is None:
         return min(MAX_NEW_TOKENS, left)
-    if context is not None and wanted > left:
+    if context is not None and requested > left:
         raise ValueError(
-            f"{benchmark}: max_new_tokens={wanted} beside prompts of up to {longest} tokens exceeds the model's "
+            f"{benchmark}: max_new_tokens={requested} beside prompts of up to {longest} tokens exceeds the model's "
             f"context of {context}: give at most {left}, or leave it out."
         )
-    return wanted
+    return requested

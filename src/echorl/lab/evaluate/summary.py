@@ -71,7 +71,7 @@ class Scored:
 
     @cached_property
     def verdicts(self) -> list[list[bool]]:
-        """Whether each sample succeeds (has a score of 1), a list an item."""
+        """Successes (samples with a score of 1), a list an item."""
         return self._by_item([row["score"] >= 1 for row in self.rows])
 
     def item_values(self) -> dict[str, list[float]]:

@@ -59,7 +59,7 @@ class Chart:
     percent: bool = False
     log: bool = False
     named: bool = False
-    """Whether the chart names its lines on the page; else a legend beside several charts names them."""
+    """True if the chart names its lines on the page, False if a legend beside several charts names them."""
 
     size = (4.4, 3.1)
     """Width and height in inches."""
