@@ -147,8 +147,8 @@ def test_a_tokenizer_without_a_padding_token(tmp_path, folder):
     tokenizer = make_tokenizer()
     tokenizer.pad_token = None
     tokenizer.save_pretrained(tmp_path)
-    texts, others = ([r.text for r in engine(each).generate(chunk(), 8)] for each in (tmp_path, folder))
-    assert texts == others
+    texts, expected = ([r.text for r in engine(each).generate(chunk(), 8)] for each in (tmp_path, folder))
+    assert texts == expected
 
 
 def test_vllm_that_is_not_installed(monkeypatch, folder):

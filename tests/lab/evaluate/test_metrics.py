@@ -203,32 +203,32 @@ class TestAgainstScipy:
     @pytest.mark.parametrize("k", [1, 2, 4, 8])
     def test_error_and_interval_of_pass_at_k(self, verdicts, k):
         values = item_pass_at_k(verdicts, k)
-        found, estimate = self._bootstrap((values,), np.mean), mean_of_items(values)
-        assert standard_error(values) == pytest.approx(found.standard_error, rel=0.05)
-        for ours, theirs in zip((estimate.low, estimate.high), found.confidence_interval, strict=True):
-            assert ours == pytest.approx(theirs, abs=0.3 * found.standard_error)
+        bootstrap, estimate = self._bootstrap((values,), np.mean), mean_of_items(values)
+        assert standard_error(values) == pytest.approx(bootstrap.standard_error, rel=0.05)
+        for bound, expected in zip((estimate.low, estimate.high), bootstrap.confidence_interval, strict=True):
+            assert bound == pytest.approx(expected, abs=0.3 * bootstrap.standard_error)
 
     def test_paired_difference(self, verdicts):
         other = [[verdict or i % 3 == 0 for i, verdict in enumerate(item)] for item in verdicts]
         differences = [(sum(b) - sum(a)) / 8 for a, b in zip(verdicts, other, strict=True)]
-        found, estimate = self._bootstrap((differences,), np.mean), paired_difference(verdicts, other)
+        bootstrap, estimate = self._bootstrap((differences,), np.mean), paired_difference(verdicts, other)
         assert estimate.value == pytest.approx(sum(differences) / 300)
-        for ours, theirs in zip((estimate.low, estimate.high), found.confidence_interval, strict=True):
-            assert ours == pytest.approx(theirs, abs=0.2 * found.standard_error)
+        for bound, expected in zip((estimate.low, estimate.high), bootstrap.confidence_interval, strict=True):
+            assert bound == pytest.approx(expected, abs=0.2 * bootstrap.standard_error)
 
     def test_paired_average(self):
         rng = random.Random(3)
         parts = [[rng.gauss(0.1, 0.3) for _ in range(50)], [rng.gauss(0, 0.1) for _ in range(200)]]
-        found = self._bootstrap(parts, lambda a, b, axis: (a.mean(axis) + b.mean(axis)) / 2)
+        bootstrap = self._bootstrap(parts, lambda a, b, axis: (a.mean(axis) + b.mean(axis)) / 2)
         estimate = paired_average([([0.0] * len(part), part) for part in parts])
-        for ours, theirs in zip((estimate.low, estimate.high), found.confidence_interval, strict=True):
-            assert ours == pytest.approx(theirs, abs=0.2 * found.standard_error)
+        for bound, expected in zip((estimate.low, estimate.high), bootstrap.confidence_interval, strict=True):
+            assert bound == pytest.approx(expected, abs=0.2 * bootstrap.standard_error)
 
 
 @pytest.mark.parametrize(("value", "num"), [(0.1, 3), (0.7, 3), (0.9, 9), (1 / 3, 25)])
 def test_equal_items_have_the_interval_of_as_many_trials(value, num):
-    found = mean_of_items([value] * num)
-    assert (found.low, found.high) == pytest.approx(wilson(value, num))
+    estimate = mean_of_items([value] * num)
+    assert (estimate.low, estimate.high) == pytest.approx(wilson(value, num))
 
 
 def test_p_values_are_scipys_and_runs_that_agree_have_none():
