@@ -51,6 +51,6 @@ def kill_when(study: Path, reached: Callable[[], bool]) -> None:
 
 def numbers(folder: Path) -> dict:
     """All but how long it took."""
-    results = json.loads((folder / "results.json").read_text())
-    del results["tests"]["training"]["minutes"]
-    return results
+    found = json.loads((folder / "results.json").read_text())
+    del found["tests"]["training"]["minutes"]
+    return found

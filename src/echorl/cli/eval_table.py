@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echorl.lab.evaluate.store import RESULTS
-from echorl.lab.evaluate.summary import HEAD, average_name, interval, percent, results_rows
+from echorl.lab.evaluate.table import HEAD, average_name, interval, percent, results_rows
 from echorl.tasks.verify.base import NO_ANSWER
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Any
 
 from echorl.lab.evaluate.metrics import item_means, paired_average
 from echorl.lab.evaluate.store import RESULTS, Store
-from echorl.lab.evaluate.summary import DISTRIBUTIONS, Scored, measures_of
+from echorl.lab.evaluate.summary import DISTRIBUTIONS, Scored
+from echorl.lab.evaluate.table import measures_of
 
 EQUAL = ("samples", "max_new_tokens", "temperature", "top_p")
 """Settings that must agree, so that a difference is the models'."""

@@ -68,7 +68,8 @@ def read_evaluation(folder: Path) -> Source:
     Raises:
         ValueError: the file is not `echorl eval`'s.
     """
-    from echorl.lab.evaluate.summary import DISTRIBUTIONS, HEAD, measures_of, results_rows
+    from echorl.lab.evaluate.summary import DISTRIBUTIONS
+    from echorl.lab.evaluate.table import HEAD, measures_of, results_rows
 
     path = folder / "results.json"
     averages = {f"{kind}?": AVERAGE for kind in DISTRIBUTIONS}
