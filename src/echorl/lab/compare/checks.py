@@ -53,12 +53,12 @@ def _check_arm(
     """All options that the policy may depend on, defaults included; with `rows` the tests' rows are made, too."""
     from echorl.train.parsing import parse
     from echorl.train.recipe import Recipe, environment
-    from echorl.train.run import train_command
+    from echorl.train.run import TRAIN
 
     options = dict(options)
     env = options.pop("env", {})
     with environment(env):
-        settings = parse(train_command(), Recipe(options=options, origin=origin), [])
+        settings = parse(TRAIN, Recipe(options=options, origin=origin), [])
         if comparison.rollout_tokens is not None:
             _check_schedule(settings.training)
         _check_training(settings.training)
@@ -93,7 +93,7 @@ def _check_tests(settings: Settings, recipe: str, comparison: Comparison, *, row
     from echorl.train.data import make_task
 
     for test in [*comparison.tests, *(["validation"] if comparison.grid() else [])]:
-        task = make_task(settings.own, **comparison.task_options_of(test))
+        task = make_task(settings.data, **comparison.task_options_of(test))
         if task is None:
             raise UserError(f"{recipe} names no task: echorl compare scores runs on a task's splits.")
         if (split := comparison.split_of(test)) not in task.splits:
@@ -103,5 +103,5 @@ def _check_tests(settings: Settings, recipe: str, comparison: Comparison, *, row
 
 
 def _resolved(settings: Settings) -> dict[str, Any]:
-    parts = (settings.own, settings.training, settings.model)
+    parts = (settings.data, settings.training, settings.model)
     return with_effect({field.name: getattr(part, field.name) for part in parts for field in fields(part)})
