@@ -112,7 +112,7 @@ def test_sources_it_cannot_use(tmp_path, fails):
     fails(base, "give one of --benchmark")
     fails([*base, "--benchmark", "math500"], "benchmark 'math500' has no demonstrations")
     fails([*base, "--benchmark", "leg_counting"], "the task 'leg_counting' has no demonstrations")
-    fails([*base, "--benchmark", "quickstart", "--grader", "math"], "--grader says nothing to a task")
+    fails([*base, "--benchmark", "quickstart", "--grader", "math"], "--grader has no effect with --benchmark")
     write(tmp_path / "a.jsonl", [{"prompt": "1+1=?\n", "text": "2"}])
     fails([*base, "--file", "a.jsonl"], "a.jsonl: there is no column demonstration or target among prompt, text")
     write(tmp_path / "a.jsonl", [{"prompt": "1+1=?\n", "demonstration": "1+1=2\n#### 2"}])
