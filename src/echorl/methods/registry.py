@@ -134,7 +134,8 @@ def check_class(method: Any, place: str) -> None:
                 f"{place}: {method.__name__}.{name} does nothing: did you mean {close[0]!r}? The name of a helper "
                 "of your own begins with '_'."
             )
-    if unknown := method.settings.keys() - settable_fields():
+    unknown = method.settings.keys() - settable_fields()
+    if unknown:
         raise ValueError(
             f"{place}: settings has {min(unknown)!r}, which a method cannot set; it can set "
             f"{', '.join(sorted(settable_fields()))}."
