@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def make_main() -> Callable[[], None]:
-    """Run the program; hydra reads the overrides on the command line."""
+    """Return the program, whose overrides hydra reads from the command line."""
     import hydra
     from verl.trainer import main_ppo
 
@@ -33,10 +33,10 @@ def make_main() -> Callable[[], None]:
 
 
 def check_plugins(policy: str) -> None:
-    """Ray's processes load EchoRL as a plug-in: refuse a `VERL_USE_EXTERNAL_PLUGINS` that keeps it out.
+    """Check that `VERL_USE_EXTERNAL_PLUGINS` lets Ray's processes load EchoRL as a plug-in.
 
     Raises:
-        ValueError: it does.
+        ValueError: it does not.
     """
     if policy != "auto" and "echorl" not in [name.strip() for name in policy.split(",")]:
         raise ValueError(f"VERL_USE_EXTERNAL_PLUGINS={policy} keeps EchoRL out of verl's processes: add echorl to it.")

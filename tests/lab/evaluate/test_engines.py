@@ -143,8 +143,8 @@ def test_a_tokenizer_without_a_padding_token(tmp_path, folder):
     tokenizer = make_tokenizer()
     tokenizer.pad_token = None
     tokenizer.save_pretrained(tmp_path)
-    texts, others = ([r.text for r in engine(each).generate(chunk(), 8)] for each in (tmp_path, folder))
-    assert texts == others
+    texts, expected = ([r.text for r in engine(each).generate(chunk(), 8)] for each in (tmp_path, folder))
+    assert texts == expected
 
 
 def test_vllm_that_is_not_installed(monkeypatch, folder):
@@ -158,5 +158,5 @@ def test_vllm_is_refused_images_before_anything_is_sampled(folder):
     with_image = Item(id="x", prompt=[{"role": "user", "content": "?"}], reference_answer="A", images=("image",))
     parts = [(load_benchmark("math500"), item()), (load_benchmark("geometry3k"), with_image)]
     works = [Work(benchmark=b, items=[i], samples=1, max_new_tokens=4, longest=4) for b, i in parts]
-    with pytest.raises(ValueError, match="geometry3k has images, which are for the backend 'transformers'"):
+    with pytest.raises(ValueError, match="geometry3k has images, which vLLM does not read here: choose 'transformers'"):
         start("vllm", Checkpoint("tiny", str(folder)), Sampling(), works, "cpu")

@@ -55,11 +55,11 @@ def test_twenty_items_of_each(tmp_path, model, shared_data, monkeypatch):
     assert tuple(results["benchmarks"]) == NAMES
     assert len(results["averages"]["in"]["benchmarks"]) == 6
     assert results["averages"]["out"]["benchmarks"] == ["arc_challenge", "mmlu_pro"]
-    for name, found in results["benchmarks"].items():
+    for name, summary in results["benchmarks"].items():
         rows, _ = read_samples(tmp_path / f"out/samples/{name}.parquet")
         assert len(rows) == 40
-        assert found["items"] == 20
-        assert found["mean_tokens"] <= 2
+        assert summary["items"] == 20
+        assert summary["mean_tokens"] <= 2
         assert all(row["reference_answer"] for row in rows)
 
 
@@ -72,8 +72,8 @@ def test_geometry_with_its_diagrams(tmp_path, shared_data):
     engine = Transformers.__new__(Transformers)
     engine.checkpoint, engine.sampling, engine.model, engine.processing_class = checkpoint, sampling, model, processor
     common = settings_of(checkpoint, sampling, "transformers", "cpu")
-    found = evaluate(Store(tmp_path), "tiny", works, common, lambda: engine)["benchmarks"]["geometry3k"]
-    assert found["items"] == 20
+    summary = evaluate(Store(tmp_path), "tiny", works, common, lambda: engine)["benchmarks"]["geometry3k"]
+    assert summary["items"] == 20
     assert all(item.images for item in works[0].items)
     rows, _ = read_samples(tmp_path / "samples/geometry3k.parquet")
     assert all(set(json.loads(row["reference_answer"])) >= {"letter", "value"} for row in rows)
