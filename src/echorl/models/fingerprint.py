@@ -68,7 +68,7 @@ def _hash_all(files: list[Path], folder: Path) -> str:
 
 
 def hash_file(path: Path) -> str:
-    """Hash of the content, which is read once a process unless size or time of change differ."""
+    """Hash of the file's content. A process reads a file again only if its size or time of change differs."""
     state = path.stat()
     if time.time_ns() - state.st_mtime_ns < SETTLED_NS:
         return _read(path)

@@ -94,7 +94,7 @@ def _without_words(factors: list[Tree]) -> list[Tree]:
             raise Unreadable("a power that no unit has")
         words = factor[1] if factor[0] == "text" else factor[1][1]
         if not _may_be_unit(words):
-            raise Unreadable("words behind a value that are no unit")
+            raise Unreadable("words behind a value that are not a unit")
     return values
 
 
