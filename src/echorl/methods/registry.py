@@ -112,7 +112,8 @@ def check_class(method: Any, place: str) -> None:
     """Check that a class can be a method.
 
     Raises:
-        ValueError: it is no subclass of `Method`, or has options and is no dataclass; the message begins with `place`.
+        ValueError: it is no subclass of `Method`, has options and is no dataclass, has a name that is nearly that of
+            a hook, or sets a field that no method can set; the message begins with `place`.
     """
     if not (isinstance(method, type) and issubclass(method, Method)):
         raise ValueError(
@@ -123,8 +124,18 @@ def check_class(method: Any, place: str) -> None:
             f"{place}: {method.__name__} has options and is no dataclass: write @dataclass(frozen=True, kw_only=True) "
             "right above the class."
         )
+    if method.__module__.startswith(BUILT_IN):
+        return
+    hooks = [name for name in vars(Method) if not name.startswith("_")]
+    declared = {*hooks, *(field.name for field in dataclasses.fields(method))}
+    for name in sorted(vars(method).keys() - declared):
+        if not name.startswith("_") and (close := difflib.get_close_matches(name, hooks, n=1, cutoff=0.85)):
+            raise ValueError(
+                f"{place}: {method.__name__}.{name} does nothing: did you mean {close[0]!r}? The name of a helper "
+                "of your own begins with '_'."
+            )
     unknown = method.settings.keys() - settable_fields()
-    if unknown and not method.__module__.startswith(BUILT_IN):
+    if unknown:
         raise ValueError(
             f"{place}: settings has {min(unknown)!r}, which a method cannot set; it can set "
             f"{', '.join(sorted(settable_fields()))}."

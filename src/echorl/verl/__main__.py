@@ -26,7 +26,7 @@ def make_main() -> Callable[[], None]:
     @hydra.main(config_path="pkg://verl.trainer.config", config_name="ppo_trainer", version_base=None)
     def main(config: DictConfig) -> None:
         """Check the settings, then do what `python -m verl.trainer.main_ppo` does with the same overrides."""
-        check_launch(config)
+        _or_exit(lambda: check_launch(config))  # hydra would print a traceback
         main_ppo.main.__wrapped__(config)
 
     return main
@@ -42,11 +42,16 @@ def check_plugins(policy: str) -> None:
         raise ValueError(f"VERL_USE_EXTERNAL_PLUGINS={policy} keeps EchoRL out of verl's processes: add echorl to it.")
 
 
-if __name__ == "__main__":
+def _or_exit(check: Callable[[], None]) -> None:
+    """Make a check; a refusal is one sentence on stderr, and ends the program with exit code 2."""
     try:
-        check_verl_version()
-        check_plugins(os.environ.get("VERL_USE_EXTERNAL_PLUGINS", "auto").strip().lower())
+        check()
     except (ImportError, ValueError) as error:
         print(f"echorl: error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    _or_exit(check_verl_version)
+    _or_exit(lambda: check_plugins(os.environ.get("VERL_USE_EXTERNAL_PLUGINS", "auto").strip().lower()))
     make_main()()
