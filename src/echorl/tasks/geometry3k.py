@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
-from echorl.tasks.base import Verifier, check_request, check_template, draw
-from echorl.tasks.rows import READERS, Location, Row, check_columns
+from echorl.tasks.base import Task, TaskRow, Verifier, draw
+from echorl.tasks.rows import READERS, Location, Reader, Row, check_columns
 from echorl.tasks.verify import GRADERS, geometry_reference, make_reward
 from echorl.tasks.verify.arithmetic import NotRational, evaluate
 from echorl.tasks.verify.pool import shared_pool
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Features
 
 HUB_ID = "hiyouga/geometry3k"
 TEMPLATE = "{question}\n\nReason step by step, one step a line, and put the final answer in \\boxed{}."
@@ -42,12 +42,13 @@ class Problem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Geometry3K:
+class Geometry3K(Task):
     r"""Geometry3K from the hub, or from `data`: the original release's zip, or Parquet files in the hub's schema.
 
     A zip may hold one split or all; a Parquet file is read for any split. In a folder, a split is `<split>.zip`,
     `geometry3k_<split>.zip`, `geometry3k.zip` or `<split>-*.parquet`. A success is a value within the tolerance of the
-    geometry grader. Where the prompt shows the choices, the right letter is a success, too.
+    geometry grader. Where the prompt shows the choices, the right letter is a success, too. The columns are prompt
+    (chat), images, question and answer. TRL puts the images of a row before the text of its user message.
     """
 
     data: str | None = None
@@ -57,32 +58,25 @@ class Geometry3K:
     choices: bool = False
     """Show the four choices, and accept a letter as an answer. The hub's rows have no choices."""
 
-    def __post_init__(self) -> None:
-        check_template(self.template)
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The names that `dataset` takes."""
-        return tuple(RELEASE_SPLITS)
+    SPLITS: ClassVar[tuple[str, ...]] = tuple(RELEASE_SPLITS)
 
     @cached_property
     def verifier(self) -> Verifier:
         """The reward function for the column `answer`, which `geometry_reference` made."""
         return make_reward(GRADERS["geometry"])
 
-    def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
-        """All rows of the split, or `size` of them drawn by `seed`: prompt (chat), images, question, answer.
-
-        TRL puts the images of a row before the text of its user message; the messages themselves are plain text.
-        """
-        from datasets import Dataset, Features, Image, List, Value
-
-        check_request(split, self.splits, size)
+    def rows(self, split: str, size: int | None, seed: int) -> list[TaskRow]:
+        """Rows of the problems; the user message is plain text."""
         problems = draw(self.problems(split), size, seed, place=f"Geometry3K's split {split!r}")
+        return [self._row(problem) for problem in problems]
+
+    def features(self) -> Features:
+        """The columns' types: the encoded files are images."""
+        from datasets import Features, Image, List, Value
+
         text = Value("string")
         messages = [{"role": text, "content": text}]
-        features = Features({"prompt": messages, "images": List(Image()), "question": text, "answer": text})
-        return Dataset.from_list([self._row(problem) for problem in problems], features=features)
+        return Features({"prompt": messages, "images": List(Image()), "question": text, "answer": text})
 
     def problems(self, split: str) -> list[Problem]:
         """The split's problems in the order of the data, without those for which `read_problem` returns None."""
@@ -98,7 +92,7 @@ class Geometry3K:
             )
         return read_problem(row, choices=self.choices)
 
-    def _row(self, problem: Problem) -> dict[str, Any]:
+    def _row(self, problem: Problem) -> TaskRow:
         return {
             "prompt": [{"role": "user", "content": self.template.replace("{question}", problem.question)}],
             "images": [{"bytes": image, "path": None} for image in problem.images],
@@ -109,19 +103,15 @@ class Geometry3K:
 
 def location(split: str) -> Location:
     """Location of the split: on the hub, in a local folder, or in a zip of the original release."""
-
-    def read_zip(path: Path) -> list[Row]:
-        return read_release(path, split)
-
-    stems = (f"geometry3k_{split}", "geometry3k")
-    return Location(hub_id=HUB_ID, split=split, stems=stems, readers={**READERS, ".zip": read_zip})
+    readers: Mapping[str, Reader] = {**READERS, ".zip": partial(read_release, split=split)}
+    return Location(hub_id=HUB_ID, split=split, stems=(f"geometry3k_{split}", "geometry3k"), readers=readers)
 
 
 def read_release(path: Path, split: str) -> list[Row]:
     """The split's `data.json` objects, each with its diagram under `images`, read from the zip without unpacking it.
 
     Raises:
-        ValueError: the file is no zip, or does not have the split; the message names the file and its splits.
+        ValueError: the file is not a zip, or does not have the split; the message names the file and its splits.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -129,7 +119,7 @@ def read_release(path: Path, split: str) -> list[Row]:
             in_split = [name for name in names if name.parts[-3:-2] == (RELEASE_SPLITS[split],)]
             rows = [_read_folder(archive, name) for name in in_split if "__MACOSX" not in name.parts]
     except zipfile.BadZipFile:
-        raise ValueError(f"{path} is no zip file; download it again") from None
+        raise ValueError(f"{path} is not a zip file; download it again") from None
     if not rows:
         splits = sorted({"/".join(name.parts[-3:-2]) for name in names})
         raise ValueError(
@@ -180,7 +170,7 @@ def _from_release(row: Row, choices: bool) -> Problem | None:
 
 
 def choice_values(choices: Sequence[str], precise_values: Sequence[float]) -> list[float]:
-    r"""The values of an item's choices: of a decimal, a fraction or a mixed number its own, else the precise value.
+    r"""The values of an item's choices: exact for a decimal, a fraction or a mixed number, else the precise value.
 
     The precise value of a mixed number is wrong in the release, which multiplies its parts.
 
@@ -200,7 +190,7 @@ def _exact_value(text: str) -> float | None:
 
 
 def _value(answer: str) -> float | None:
-    """The value of the LaTeX; None if it is no number.
+    """The value of the LaTeX; None if it is not a number.
 
     Raises:
         ValueError: the value could not be computed this time, so that the item must not be excluded.

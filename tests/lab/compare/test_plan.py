@@ -134,14 +134,14 @@ def test_no_run_of_the_grid_is_compared():
         ({"validation": {"prompts": 0}}, "validation's prompts=0 is not allowed"),
         ({"pass_at": (1, 9)}, "9 must be from 1 to samples=8"),
         ({"tests": ("test", "test")}, "name each split once"),
-        ({"temperature": 0}, "temperature=0 is not allowed: it must be a positive number"),
+        ({"temperature": 0}, "temperature=0 is not allowed: it must be a finite number above 0"),
         ({"temperature": True}, "temperature=True is not allowed"),
         ({"temperature": "1"}, "temperature='1' is not allowed"),
         ({"samples": 1.5}, "samples=1.5 is not allowed"),
         ({"prompts": 0}, "prompts=0 is not allowed"),
-        ({"grid_arm": "x"}, "grid_arm='x' is no arm; there are grpo, echorl"),
+        ({"grid_arm": "x"}, "grid_arm='x' is no arm: choose one of grpo, echorl"),
         ({"references": ["grpo"]}, "references=.* is no mapping: write 'arm: its reference'"),
-        ({"references": {"echorl": "x"}}, "references: 'x' is no arm; there are grpo, echorl"),
+        ({"references": {"echorl": "x"}}, "references: 'x' is no arm: choose one of grpo, echorl"),
         ({"references": {"x": "grpo"}}, "references: 'x' is no arm"),
         ({"references": {"echorl": "echorl"}}, "references: echorl -> echorl is a circle: name"),
         ({"references": {"grpo": "echorl"}}, "references: grpo -> echorl -> grpo is a circle"),
@@ -216,20 +216,20 @@ def test_a_test_has_a_split_options_and_a_size():
 def test_scores_are_used_again_only_for_the_same_run_and_test():
     plan = study(tests={"long": {"split": "test", "config": {"min_terms": 6}}})
     key = {"version": "1", "options": {"beta": 0.0}}
-    found = scores_key(key, plan, "long")
-    assert found | {"run": ""} == {
+    scores = scores_key(key, plan, "long")
+    assert scores | {"run": ""} == {
         "run": "", "split": "test", "task_options": {"config": {"min_terms": 6}},
         "prompts": 128, "samples": 8, "temperature": 1.0, "greedy": False,
     }  # fmt: skip
-    assert scores_key({**key, "options": {"beta": 0.1}}, plan, "long")["run"] != found["run"]
+    assert scores_key({**key, "options": {"beta": 0.1}}, plan, "long")["run"] != scores["run"]
 
 
 def test_scores_are_made_again_where_a_tests_own_data_changed(tmp_path):
-    plan, found = study(tests={"own": {"split": "test", "data": str(tmp_path / "rows.jsonl")}}), []
+    plan, scores = study(tests={"own": {"split": "test", "data": str(tmp_path / "rows.jsonl")}}), []
     for text in ("a", "b"):
         (tmp_path / "rows.jsonl").write_text(text)
-        found.append(scores_key({}, plan, "own"))
-    assert found[0] != found[1]
+        scores.append(scores_key({}, plan, "own"))
+    assert scores[0] != scores[1]
 
 
 def test_a_finished_run_of_an_earlier_version_is_used_and_an_unfinished_one_refused(tmp_path):

@@ -66,6 +66,20 @@ def test_clips_are_those_of_the_core_on_all_rows_at_once(tmp_path, model, config
         assert clip["clip"].endswith(clip["step_text"])
 
 
+def test_the_quantile_is_that_of_the_steps_of_successes_as_in_a_trainer(tmp_path, model):
+    values = rows(40)
+    file = write(tmp_path / "a.jsonl", values)
+    run(tmp_path / "all", [file], model, echo=EchoConfig(clip_per="rollout", top_k=100))
+    entropies = torch.tensor([clip["step_entropy"] for clip in clips_of(tmp_path / "all")])
+    run(tmp_path / "out", [file], model, echo=EchoConfig(clip_per="rollout", entropy_quantile=0.7))
+    clips = clips_of(tmp_path / "out")
+    threshold = entropies.kthvalue(round(0.7 * len(entropies))).values
+    assert min(clip["step_entropy"] for clip in clips) == pytest.approx(float(threshold), abs=1e-6)
+    assert sum(clip["candidates"] for clip in {clip["group"]: clip for clip in clips}.values()) == (
+        (entropies >= threshold).sum()
+    )
+
+
 def test_the_rank_is_the_place_by_entropy(tmp_path, model):
     """The control picks the lowest, which ranks last but for ties; with a clip a rollout ranks follow the entropies."""
     file = write(tmp_path / "a.jsonl", rows(40))
@@ -159,15 +173,15 @@ def test_a_clip_s_row_holds_its_rollout_token_by_token(tmp_path, model):
 def test_killed_anywhere_and_called_again_gives_the_undisturbed_output(tmp_path, model, monkeypatch):
     path = write(tmp_path / "a.jsonl", rows(40))
     run(tmp_path / "whole", [path], model, batch_size=8)
-    real, made, stops = module._Miner.part, [], [0, 2, 3, 100]  # parts made in all when a run is stopped
+    real, made, stops = module._make_part, [], [0, 2, 3, 100]  # parts made in all when a run is stopped
 
-    def part(self, spool, index, rows):
+    def make_part(*settings):
         if len(made) == stops[0]:
             raise KeyboardInterrupt
-        made.append(index)
-        return real(self, spool, index, rows)
+        made.append(settings[-2])
+        return real(*settings)
 
-    monkeypatch.setattr(module._Miner, "part", part)
+    monkeypatch.setattr(module, "_make_part", make_part)
     while len(stops) > 1:
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "out", [path], model, batch_size=8)

@@ -9,7 +9,7 @@ import pytest
 
 from echorl.lab.report.charts import Chart, Drawn, Line, svg, write_png
 from echorl.lab.report.gallery import make_exhibit
-from echorl.lab.report.page import Page, Table, render, write
+from echorl.lab.report.page import Page, Section, Table, render, write
 from echorl.lab.report.panels import Accuracies, GroupAreas
 from echorl.lab.report.plots import smooth
 from tests.lab.report.test_gallery import TEXTS, clip, row
@@ -55,17 +55,18 @@ def test_html_in_every_text_is_inert():
     page = Page(
         title=HOSTILE,
         lead=[HOSTILE],
-        findings=[HOSTILE],
-        tables=[Table(HOSTILE, [HOSTILE, HOSTILE], [[HOSTILE, HOSTILE]], HOSTILE)],
+        sections=[
+            Section(findings=[HOSTILE], tables=[Table(HOSTILE, [HOSTILE, HOSTILE], [[HOSTILE, HOSTILE]], HOSTILE)])
+        ],
         exhibits=[exhibit_of(HOSTILE)],
         foot=[HOSTILE],
     )
-    found = Elements(render(page))
-    assert "script" not in found.tags
-    assert "img" not in found.tags
-    assert not any(name.startswith("on") for name, _ in found.attributes)
-    assert found.text.count(HOSTILE) >= 10
-    assert found.tags.count("style") == 1
+    elements = Elements(render(page))
+    assert "script" not in elements.tags
+    assert "img" not in elements.tags
+    assert not any(name.startswith("on") for name, _ in elements.attributes)
+    assert elements.text.count(HOSTILE) >= 10
+    assert elements.tags.count("style") == 1
 
 
 def test_a_demonstration_without_entropies_is_told_apart():
@@ -77,12 +78,12 @@ def test_a_demonstration_without_entropies_is_told_apart():
 
 
 def test_nothing_is_fetched(panels):
-    page = Page(title="t", lead=[], figures=[svg(panel) for panel in panels], exhibits=[exhibit_of("a")])
+    page = Page(title="t", lead=[], sections=[Section(charts=panels)], exhibits=[exhibit_of("a")])
     html = render(page)
-    found = Elements(html)
+    elements = Elements(html)
     assert not re.search(r"https?:|//\w", html)
-    assert not {"link", "script", "iframe", "object", "img", "image"} & set(found.tags)
-    assert all(value.startswith("#") for name, value in found.attributes if name in ("href", "xlink:href", "src"))
+    assert not {"link", "script", "iframe", "object", "img", "image"} & set(elements.tags)
+    assert all(value.startswith("#") for name, value in elements.attributes if name in ("href", "xlink:href", "src"))
     assert not re.search(r"url\((?!#)|@import", html)
     assert "default-src 'none'" in html
 

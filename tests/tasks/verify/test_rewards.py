@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from echorl.tasks import load_task
-from echorl.tasks.verify import GRADERS, NumberGrader, ReasoningGymGrader, Verdict, geometry_reference, make_reward
+from echorl.tasks.verify import (
+    GRADERS,
+    ChoiceGrader,
+    NumberGrader,
+    ReasoningGymGrader,
+    Verdict,
+    geometry_reference,
+    make_reward,
+)
 from echorl.tasks.verify.rewards import FAILURES, TIMEOUTS
 from echorl.train.data import find_function
 from echorl.verl.reward import compute_score
 
 
-@dataclass(frozen=True)
-class Reasons:
+class Reasons(ChoiceGrader):
     """A grader whose verdict is the reference answer: the reason for a 0, or "" for a 1."""
 
-    name: str = "reasons"
+    name: ClassVar[str] = "reasons"
+
+    def read_reference(self, value: str) -> str:
+        return value
 
     def grade(self, texts: Sequence[str], reference_answers: Sequence[str]) -> list[Verdict]:
         return [Verdict(0.0, reason) if reason else Verdict(1.0) for reason in reference_answers]
@@ -83,12 +93,12 @@ def test_a_choice_may_be_a_digit_and_a_broken_number_keeps_its_digits() -> None:
         ("choice", ["C"], "of type list is neither a text"),
         ("geometry", {"letter": "C"}, "of type dict is neither a text"),
         ("reasoning_gym", {"answer": "4"}, "of type dict is neither a text"),
-        ("number", "unknown", "'unknown' is no number; write one, such as '1,000'"),
-        ("number", "42 or 43", "'42 or 43' is no number"),
-        ("number", "", "'' is no number"),
-        ("choice", "Mars", "'Mars' holds no single label"),
-        ("geometry", "36.4", "'36.4' is no reference answer of geometry; make one by geometry_reference"),
-        ("geometry", "C", "'C' is no reference answer of geometry"),
+        ("number", "unknown", "'unknown' is not a single number; write one, such as '1,000'"),
+        ("number", "42 or 43", "'42 or 43' is not a single number"),
+        ("number", "", "'' is not a single number"),
+        ("choice", "Mars", "'Mars' does not hold a single label"),
+        ("geometry", "36.4", "'36.4' is not a reference answer of geometry; make one by geometry_reference"),
+        ("geometry", "C", "'C' is not a reference answer of geometry"),
     ],
 )
 def test_a_wrong_reference_answer_is_refused_with_its_row(name: str, reference_answer: object, message: str) -> None:

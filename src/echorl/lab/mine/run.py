@@ -1,10 +1,10 @@
-"""`echorl mine`: EchoClips of stored rollouts, scored part by part; a finished part is not made again."""
+"""`echorl mine`: EchoClips of stored rollouts, scored part by part; finished parts are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,16 @@ from echorl.core.options import check_options
 from echorl.core.steps import StepDelimiters
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.jobs import View
-from echorl.lab.mine.clips import clip_rows, combine, count
+from echorl.lab.mine.clips import clip_rows, count, mine_part
 from echorl.lab.mine.clips_file import write_clips
 from echorl.lab.mine.rows import read_rollouts
-from echorl.lab.mine.scorer import Reading, Scorer, rendered_prompts, tokenize
+from echorl.lab.mine.scorer import Reading, Scorer, check_prompts, tokenize
 from echorl.lab.mine.spool import Spool
 from echorl.lab.mine.summary import Summary
 from echorl.lab.options import Columns, Mining
 from echorl.models.loading import tokenizer_of
 from echorl.support.files import scratch_in, stored, write_value
-from echorl.support.folder import Parts, ResultFolder, json_parts
+from echorl.support.folder import ResultFolder, json_parts
 
 SUMMARY = "summary.json"
 Part = dict[str, Any]
@@ -31,13 +31,13 @@ Part = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Mining):
-    """Rollouts to mine, and how.
+    """Settings of `echorl mine`.
 
     Attributes:
         files: JSONL or parquet, in order.
-        columns: what the user says of their columns.
-        reading: how rollouts become tokens.
-        echo: what is a clip.
+        columns: names of their columns.
+        reading: settings of the tokens.
+        echo: settings of the clips.
     """
 
     files: Sequence[Path]
@@ -50,10 +50,10 @@ class Plan(Mining):
 
 
 def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], Any], view: View) -> dict[str, Any]:
-    """Mine all rollouts into `folder`; what an earlier call with the same settings left there is used.
+    """Mine all rollouts into `folder`; parts that an earlier call with the same settings left there are used.
 
     Args:
-        start: loads the model; called only if something is to be scored.
+        start: loads the model; called only if a part is to be scored.
 
     Returns:
         The summary.
@@ -65,73 +65,59 @@ def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], A
     results.check_owner()
     delimiters = StepDelimiters.from_tokenizer(checkpoint.processing_class)
     rollouts = read_rollouts(plan.files, plan.columns, view.begin("reading rollouts", None))
-    rollouts = rendered_prompts(rollouts, checkpoint.processing_class, plan.reading.chat)
+    rollouts = check_prompts(rollouts, checkpoint.processing_class, plan.reading.chat)
     with scratch_in(folder) as path:
         spool = Spool(path, rollouts)
         settings = _settings(plan, checkpoint, spool)
         results.claim(settings)
         summary = stored(folder / SUMMARY, settings)
         if summary is None:
-            count = _score_parts(parts, spool, settings, _Miner(plan, checkpoint, delimiters, start), view)
-            summary = _finish(folder, plan.format, lambda: (parts.load(index) for index in range(count)))
+            scorer = cache(lambda: Scorer(start(), temperature=plan.temperature, tokens_at_once=plan.tokens_at_once))
+            make = partial(_make_part, plan, checkpoint, delimiters, scorer, spool)
+            slices, advance = spool.parts(plan.batch_size), view.begin("mining rollouts", len(spool))
+            for index, rows in enumerate(slices):
+                parts.ensure(index, settings, partial(make, index, rows))
+                advance(rows.stop)
+            summary = _finish(folder, plan.format, lambda: map(parts.load, range(len(slices))))
             write_value(folder / SUMMARY, settings, summary)
     parts.remove()
     return summary
 
 
 def _settings(plan: Plan, checkpoint: Checkpoint, spool: Spool) -> dict[str, Any]:
-    """Return what the clips depend on; a second call must have the same."""
-    own = {name: value for name, value in vars(plan).items() if name not in ("files", "columns", "reading", "echo")}
-    own = {**own, **asdict(plan.reading), **{f"echo_{name}": value for name, value in vars(plan.echo).items()}}
-    return {"model": checkpoint.fingerprint(), "rollouts": spool.digest, **own}
+    """Return the settings that the clips depend on, which a second call must repeat."""
+    return {
+        "model": checkpoint.fingerprint(),
+        "rollouts": spool.digest,
+        **{field.name: getattr(plan, field.name) for field in fields(Mining)},
+        **asdict(plan.reading),
+        **{f"echo_{name}": value for name, value in vars(plan.echo).items()},
+    }
 
 
-def _score_parts(parts: Parts, spool: Spool, settings: dict[str, Any], miner: _Miner, view: View) -> int:
-    """Make the parts that are missing, and return the number of parts."""
-    advance, slices = view.begin("mining rollouts", len(spool)), spool.parts(miner.plan.batch_size)
-    for index, rows in enumerate(slices):
-        parts.ensure(index, settings, partial(miner.part, spool, index, rows))
-        advance(rows.stop)
-    return len(slices)
+def _make_part(
+    plan: Plan,
+    checkpoint: Checkpoint,
+    delimiters: StepDelimiters,
+    scorer: Callable[[], Scorer],
+    spool: Spool,
+    index: int,
+    rows: slice,
+) -> Part:
+    """Score and mine some whole groups."""
+    rollouts, groups = spool.read(rows)
+    tokens = tokenize(rollouts, checkpoint.processing_class, plan.reading)
+    limit = plan.reading.max_length
+    entropies = [entropy for _, entropy in scorer().scores(tokens, limit)]
+    scored = [limit is None or len(each) <= limit for each in tokens]
+    part = mine_part(rollouts, tokens, groups, entropies, scored, plan.echo, delimiters, draw=index)
+    return {"clips": clip_rows(part, tokenizer_of(checkpoint.processing_class)), "counts": count(part)}
 
 
-def _finish(folder: Path, format: str, load: Callable[[], Iterator[Part]]) -> dict[str, Any]:
+def _finish(folder: Path, format: str, load: Callable[[], Iterable[Part]]) -> dict[str, Any]:
     """Write all clips, and return the summary. One part is in memory at a time."""
     summary = Summary()
     for part in load():
         summary.add(part)
     write_clips(folder, (row for part in load() for row in part["clips"]), format)
     return summary.result()
-
-
-class _Miner:
-    """Makes parts; the model is loaded for the first one."""
-
-    def __init__(
-        self, plan: Plan, checkpoint: Checkpoint, delimiters: StepDelimiters, start: Callable[[], Any]
-    ) -> None:
-        self.plan, self.checkpoint, self.delimiters = plan, checkpoint, delimiters
-        self._start = start
-
-    @cached_property
-    def scorer(self) -> Scorer:
-        return Scorer(self._start(), temperature=self.plan.temperature, tokens_at_once=self.plan.tokens_at_once)
-
-    def part(self, spool: Spool, index: int, rows: slice) -> Part:
-        """Score and mine some whole groups."""
-        rollouts, group = spool.read(rows)
-        tokens = tokenize(rollouts, self.checkpoint.processing_class, self.plan.reading)
-        longest = self.plan.reading.max_length
-        fits = [longest is None or len(one) <= longest for one in tokens]
-        short = [one for one, ok in zip(tokens, fits, strict=True) if ok]
-        entropies = iter(self.scorer.entropies(short))
-        every = [next(entropies) if ok else _nothing(len(one.response)) for one, ok in zip(tokens, fits, strict=True)]
-        scored = combine(rollouts, tokens, group, every, fits, self.delimiters, self.plan.echo.success_reward)
-        clips = clip_rows(scored, tokenizer_of(self.checkpoint.processing_class), self.plan.echo, draw=index)
-        return {"clips": clips, "counts": count(scored, fits)}
-
-
-def _nothing(length: int) -> Any:
-    import torch
-
-    return torch.full((length,), torch.nan)

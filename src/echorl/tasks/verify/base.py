@@ -1,4 +1,4 @@
-"""The protocol and the base class of graders, and the check of a grader against reference answers."""
+"""The base class of graders, and the check of a grader against reference answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 from echorl.tasks.base import reference_text
 from echorl.tasks.verify.reading import depth
@@ -46,13 +46,14 @@ class Slip:
 
 @dataclass(frozen=True)
 class Validation:
-    """Counts of the right and the wrong answers that a grader accepts; it should accept all of the right ones alone.
+    """Counts of the right and the wrong answers that a grader accepts: all right ones and no wrong one, at best.
 
-    A right answer is a reference answer graded against itself, a wrong one is graded against another of another value.
+    A right answer is a reference answer graded against itself. A wrong answer is a reference answer graded against
+    another one of another value.
 
     Attributes:
         slips: the answers that the grader scored wrongly.
-        unreadable: reference answers that are compared as texts alone, so that an answer in another form fails.
+        unreadable: reference answers that are only compared as texts, so that an answer in another form fails.
     """
 
     right: int
@@ -61,27 +62,6 @@ class Validation:
     wrong_accepted: int
     slips: tuple[Slip, ...] = ()
     unreadable: tuple[str, ...] = ()
-
-
-class Grader(Protocol):
-    """Scores completions against reference answers. Safe in any thread, on any text."""
-
-    @property
-    def name(self) -> str:
-        """Key of the grader in `GRADERS`."""
-
-    def grade(self, texts: Sequence[str], reference_answers: Sequence[str]) -> list[Verdict]:
-        """One verdict a completion, in order; none for no completions.
-
-        Raises:
-            ValueError: the grader cannot use a reference answer; the message names it and its row.
-        """
-
-    def answer(self, text: str) -> str:
-        """The answer in a completion, in a normal form; "" if there is none."""
-
-    def validate(self, reference_answers: Sequence[str]) -> Validation:
-        """Counts of the reference answers that score 1 against themselves, and against one of another value."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +81,14 @@ def refusal(answer: str, *, max_chars: int) -> Verdict | None:
     return Verdict(0.0, TOO_DEEP) if depth(answer) > MAX_DEPTH else None
 
 
-class AnswerGrader(ABC):
-    """Base class of the graders: `judge` decides at once where that is safe, and `ask` lets a worker process decide."""
+class Grader(ABC):
+    """Base class of the graders, which are safe in any thread, on any text.
+
+    `judge` decides at once where that is safe, and `ask` lets a worker process decide.
+
+    Attributes:
+        name: key of the grader in `GRADERS`.
+    """
 
     name: ClassVar[str]
 
@@ -134,21 +120,31 @@ class AnswerGrader(ABC):
         """The reference answer as `judge` takes it, from a text or a number.
 
         Raises:
-            ValueError: it is neither, or no answer of this kind.
+            ValueError: it is neither, or the grader cannot compare with it.
         """
         return reference_text(value)
 
     def grade(self, texts: Sequence[str], reference_answers: Sequence[str]) -> list[Verdict]:
-        """One verdict a completion, in order; ValueError for a reference answer that the grader cannot use."""
-        return self._judge_all(texts, [self._read_reference(value, row) for row, value in enumerate(reference_answers)])
+        """One verdict a completion, in order.
+
+        Raises:
+            ValueError: the grader cannot use a reference answer; the message names it and its row.
+        """
+        references = []
+        for row, value in enumerate(reference_answers):
+            try:
+                references.append(self.read_reference(value))
+            except ValueError as error:
+                raise ValueError(f"the grader {self.name!r}: reference answer {row}: {error}") from None
+        return self._judge_all(texts, references)
 
     def _judge_all(self, texts: Sequence[str], references: Sequence[str]) -> list[Verdict]:
         """Verdicts against reference answers that `read_reference` returned."""
         pairs = [(self.read(text), reference) for text, reference in zip(texts, references, strict=True)]
         verdicts = [self.judge(*pair) for pair in pairs]
-        open_pairs = [pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict is None]
-        answers = iter(self.ask(open_pairs) if open_pairs else [])
-        return [next(answers) if verdict is None else verdict for verdict in verdicts]
+        undecided = [pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict is None]
+        worker_verdicts = iter(self.ask(undecided) if undecided else [])
+        return [next(worker_verdicts) if verdict is None else verdict for verdict in verdicts]
 
     def validate(self, reference_answers: Sequence[str]) -> Validation:
         """Counts of the reference answers that score 1 against themselves, and against one of another value."""
@@ -159,17 +155,15 @@ class AnswerGrader(ABC):
             for form in row
         ]
         wrong = [(reference_answers[row], form.completion) for row, form in _shuffled(forms)]
-        refused = self._slips("refused", right)
-        accepted = self._slips("accepted", wrong)
-        unreadable = tuple(reference for reference in reference_answers if not self.is_readable(reference))
-        counts = len(right), len(right) - len(refused), len(wrong), len(accepted)
-        return Validation(*counts, (*refused, *accepted), unreadable)
-
-    def _read_reference(self, value: Any, row: int) -> str:
-        try:
-            return self.read_reference(value)
-        except ValueError as error:
-            raise ValueError(f"the grader {self.name!r}: reference answer {row}: {error}") from None
+        refused, accepted = self._slips("refused", right), self._slips("accepted", wrong)
+        return Validation(
+            right=len(right),
+            right_accepted=len(right) - len(refused),
+            wrong=len(wrong),
+            wrong_accepted=len(accepted),
+            slips=(*refused, *accepted),
+            unreadable=tuple(reference for reference in reference_answers if not self.is_readable(reference)),
+        )
 
     def _slips(self, kind: Literal["refused", "accepted"], pairs: Sequence[tuple[str, str]]) -> list[Slip]:
         """The (reference answer, completion) pairs that the grader refuses, or that it accepts."""
@@ -197,8 +191,8 @@ def _derangement(rows: list[tuple[int, Form]]) -> list[tuple[int, Form]]:
     sizes = Counter(form.value for _, form in rows)
     values = sorted(sizes, key=repr)
     random.Random(0).shuffle(values)
-    place = {value: i for i, value in enumerate(values)}
-    rows = sorted(rows, key=lambda row: place[row[1].value])
+    ranks = {value: i for i, value in enumerate(values)}
+    rows = sorted(rows, key=lambda row: ranks[row[1].value])
     turn = max(sizes.values(), default=0)
     turned = rows[turn:] + rows[:turn]
     return [(i, wrong) for (i, right), (_, wrong) in zip(rows, turned, strict=True) if wrong.value != right.value]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from echorl.tasks.verify.base import NO_ANSWER, AnswerGrader, Form, Verdict
+from echorl.tasks.verify.base import NO_ANSWER, Form, Grader, Verdict
 from echorl.tasks.verify.reading import after_thinking, last_box, last_tag, plain_characters
 
 WINDOW = 120
@@ -69,12 +69,12 @@ DIGITS = Labels("123456789", "1-9")
 
 
 @dataclass(frozen=True)
-class ChoiceGrader(AnswerGrader):
+class ChoiceGrader(Grader):
     r"""Grader of multiple choice. A success is the label of the reference answer: a letter from A to J, or a digit.
 
     The label is read from the last `\boxed{...}`, else from the last `<answer>...</answer>`, else from the last "answer
     is ...", "answer: ..." or "... is correct". Else it stands alone, or as "C." or "(C)", at the start of the last
-    non-empty line. Two labels are no answer. A word or a sentence that starts with a letter ("I think") is none either.
+    non-empty line. Two labels are not an answer, nor is a word or a sentence that starts with a letter ("I think").
     Text before `</think>` is not read, as for mathematics. A few questions of ARC have digits as labels.
     """
 
@@ -90,7 +90,7 @@ class ChoiceGrader(AnswerGrader):
         if label := leading_label(reference) or leading_label(reference, DIGITS):
             return label
         raise ValueError(
-            f"{reference[:80]!r} holds no single label; write a letter from A to J, or a digit from 1 to 9"
+            f"{reference[:80]!r} does not hold a single label; write a letter from A to J, or a digit from 1 to 9"
         )
 
     def judge(self, answer: str, reference: str) -> Verdict:
