@@ -88,7 +88,7 @@ def _refusals(config: DictConfig, settings: EchoSettings) -> dict[str, bool]:
             "set it to False, or +echo.coef=0."
         ): bool(OmegaConf.select(algorithm, "rollout_correction.bypass_mode")),
         (
-            "distillation.enabled=True trains with another loss, which EchoRL does not extend: "
+            "distillation.enabled=True trains with a loss that EchoRL does not extend: "
             "set it to False, or +echo.coef=0."
         ): bool(is_distillation_enabled(config.get("distillation"))),
         (
