@@ -6,7 +6,11 @@ import multiprocessing
 import os
 import runpy
 import sys
+import threading
+import time
 from collections.abc import Callable
+from functools import partial
+from glob import glob
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -41,13 +45,17 @@ def whole(target: Callable[..., None], *args: Any) -> None:
     assert process.exitcode == 0
 
 
-def command(argv: list[str], log: Path) -> None:
-    """`echorl ARGV ...`, with its output in a file; the jobs that it starts are forked."""
+def command(argv: list[str], log: Path, stop_at: str | None = None) -> None:
+    """Run `echorl ARGV ...`, with its output in a file; the jobs that it starts are forked.
+
+    A job stops for ever at the next file that it opens once there is a file of the pattern `stop_at`, so that the
+    command does not go beyond that point, however late it is killed there.
+    """
     from echorl.cli import main
 
     os.environ.update(HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")
     _write_to(log)
-    jobs._start = _fork
+    jobs._start = partial(_fork, stop_at)
     os._exit(main(argv))
 
 
@@ -58,20 +66,28 @@ def _write_to(log: Path) -> None:
         os.dup2(sys.stdout.fileno(), stream)
 
 
-def _fork(job: jobs.Job, threads: int, gpu: str | None) -> Forked:
+def _fork(stop_at: str | None, job: jobs.Job, threads: int, gpu: str | None) -> Forked:
     """As `echorl.lab.jobs._start`, without the seconds that a new Python needs for its imports."""
     parent = os.getpid()
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    process = multiprocessing.get_context("fork").Process(target=_job, args=(job, parent))
+    process = multiprocessing.get_context("fork").Process(target=_job, args=(stop_at, job, parent))
     process.start()
     return Forked(process)
 
 
-def _job(job: jobs.Job, parent: int) -> None:
+def _job(stop_at: str | None, job: jobs.Job, parent: int) -> None:
     os.setsid()
     _write_to(job.log)
+    if stop_at is not None:
+        sys.addaudithook(partial(_stop, stop_at))
     sys.argv = [job.module, *job.arguments, str(parent)]
     runpy.run_module(job.module, run_name="__main__")
+
+
+def _stop(pattern: str, event: str, arguments: tuple) -> None:
+    if event == "open" and threading.current_thread() is threading.main_thread():
+        while glob(pattern):
+            time.sleep(1)
 
 
 class Forked:

@@ -138,8 +138,8 @@ def test_a_comparison_says_where_its_interval_has_no_width(capsys, folder):
     *_, row, note = capsys.readouterr().out.strip().splitlines()
     assert row.endswith("+0.0  [+0.0, +0.0]")
     assert note == (
-        "no width (quickstart avg@2, quickstart pass@2, quickstart maj@2): all items differ by the same, so a "
-        "bootstrap can't tell how sure that is"
+        "intervals without width (quickstart avg@2, quickstart pass@2, quickstart maj@2): all items differ by the "
+        "same, so that a bootstrap cannot estimate the uncertainty"
     )
 
 
@@ -169,8 +169,8 @@ def test_one_sentence(fails, words, said):
         (["--grade", "x.parquet"], ["x.parquet: there is no such file"]),
         (["--grade", "."], ["holds no samples/*.parquet"]),
         (["--compare", ".", "."], ["is no folder of an evaluation"]),
-        (["--compare", ".", ".", "--seed", "0"], ["--seed says nothing to --compare"]),
-        (["--grade", ".", "--benchmarks", "math500"], ["--benchmarks says nothing to --grade"]),
+        (["--compare", ".", ".", "--seed", "0"], ["--seed has no effect with --compare"]),
+        (["--grade", ".", "--benchmarks", "math500"], ["--benchmarks has no effect with --grade"]),
         (["--model", "quickstart", "--benchmarks", ","], ["--benchmarks is missing"]),
     ],
 )

@@ -22,8 +22,8 @@ from echorl.core.options import Option, options_of
 from echorl.support.errors import UserError
 from echorl.train.parsing import BOUNDS, parse
 from echorl.train.recipe import Recipe
-from echorl.train.run import train_command
-from echorl.train.sft import sft_command
+from echorl.train.run import TRAIN
+from echorl.train.sft import SFT
 from tests.lab.conftest import rows, write
 
 NEEDED = {
@@ -182,7 +182,7 @@ def test_what_was_accepted(words, said, capsys, tmp_path):
     assert said in refusal(words.split(" "), capsys)
 
 
-@pytest.mark.parametrize("command", [train_command(), sft_command()], ids=["train", "sft"])
+@pytest.mark.parametrize("command", [TRAIN, SFT], ids=["train", "sft"])
 def test_absurd_values_in_training(command, tmp_path):
     """The settings are made and nothing else."""
     options = {"model_name_or_path": "quickstart", "task": "quickstart", "use_cpu": True, "bf16": False}
@@ -203,7 +203,7 @@ TRIED = {
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_bounds_in_training(name):
-    command, (least, most) = train_command(), BOUNDS[name]
+    command, (least, most) = TRAIN, BOUNDS[name]
     options = {"model_name_or_path": "quickstart", "task": "quickstart", "use_cpu": True, "bf16": False}
     for value in (least - 1, most * 2):
         with pytest.raises(UserError, match=name):
@@ -215,7 +215,7 @@ def test_bounds_in_training(name):
 def test_names_in_training(name, value):
     options = {"model_name_or_path": "quickstart", "task": "quickstart", "use_cpu": True, "bf16": False}
     with pytest.raises(UserError, match=name):
-        parse(train_command(), Recipe(options={**options, name: value}), [])
+        parse(TRAIN, Recipe(options={**options, name: value}), [])
 
 
 @pytest.mark.parametrize(

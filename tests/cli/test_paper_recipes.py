@@ -10,17 +10,17 @@ import itertools
 from pathlib import Path
 
 import pytest
-import torch
 from datasets import Dataset
-from transformers import AutoProcessor, LlamaConfig, LlamaForCausalLM
+from transformers import AutoProcessor, LlamaForCausalLM
 
 from echorl.cli import main
 from echorl.support.errors import UserError
 from echorl.train.data import find_function
 from echorl.train.parsing import parse
 from echorl.train.recipe import read_recipes
-from echorl.train.run import _make_trainer, train_command
+from echorl.train.run import TRAIN, _make_trainer
 from echorl.trl.metrics_file import read_metrics
+from tests.tiny import random_model
 from tests.trl import tiny, tiny_vision
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +52,7 @@ def test_there_are_no_other_files():
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_composition_parses(model, method, echo):
-    settings = parse(train_command(), composed(model, method, echo), CPU.split())
+    settings = parse(TRAIN, composed(model, method, echo), CPU.split())
     args = settings.training
     assert settings.model.model_name_or_path == MODELS[model][0]
     assert (args.method, args.echo_coef) == (METHODS[method], 0.001 if echo else 0.0)
@@ -62,7 +62,7 @@ def test_every_composition_parses(model, method, echo):
 
 def test_the_settings_of_the_authors_script():
     """128 prompts x 8 a generation batch on 8 GPUs, mini-batches of 64 prompts, and the rest of METHODS' list."""
-    args = parse(train_command(), composed("qwen2.5-math-7b", "grpo"), CPU.split()).training
+    args = parse(TRAIN, composed("qwen2.5-math-7b", "grpo"), CPU.split()).training
     rollouts = 8 * args.per_device_train_batch_size
     assert rollouts * args.steps_per_generation == 128 * args.num_generations
     assert rollouts * args.gradient_accumulation_steps == 64 * args.num_generations
@@ -79,7 +79,7 @@ def test_the_settings_of_the_authors_script():
     ],
 )
 def test_the_settings_of_a_method(method, expected):
-    args = parse(train_command(), composed("qwen2.5-7b", method), CPU.split()).training
+    args = parse(TRAIN, composed("qwen2.5-7b", method), CPU.split()).training
     assert {name: getattr(args, name) for name in expected} == expected
 
 
@@ -109,11 +109,7 @@ def geometry3k(**columns) -> Dataset:
 
 
 def make_llama() -> LlamaForCausalLM:
-    size = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1)
-    torch.manual_seed(0)
-    return LlamaForCausalLM(
-        LlamaConfig(vocab_size=len(tiny.PIECES), pad_token_id=0, eos_token_id=1, bos_token_id=None, **size)
-    )
+    return random_model(LlamaForCausalLM, max_position_embeddings=2048)
 
 
 @pytest.fixture(scope="session")
@@ -136,7 +132,7 @@ def make(folders, monkeypatch, tmp_path):
 
     def make(model: str, method: str, rows: Dataset):
         vision = model == "qwen2.5-vl-7b"
-        monkeypatch.setattr("echorl.train.data._from_hub", lambda name, config, split: rows)
+        monkeypatch.setattr("echorl.train.data._from_hub", lambda name, split: rows)
         if vision:
             monkeypatch.setattr(AutoProcessor, "from_pretrained", lambda *a, **k: tiny_vision.make_processor())
         folder = str(folders / MODELS[model][1])
@@ -150,7 +146,7 @@ def make(folders, monkeypatch, tmp_path):
             "--max_completion_length",
             "32",
         ]
-        return _make_trainer(parse(train_command(), composed(model, method, echo=True), more), folder)
+        return _make_trainer(parse(TRAIN, composed(model, method, echo=True), more), folder)
 
     return make
 
@@ -180,7 +176,7 @@ def test_openr1s_target_is_a_trace(make):
 
 def test_one_of_them_runs(make, folders, tmp_path, monkeypatch):
     """A step of LUFFY with EchoRL by the command line: the traces are verified and used."""
-    monkeypatch.setattr("echorl.train.data._from_hub", lambda name, config, split: openr1())
+    monkeypatch.setattr("echorl.train.data._from_hub", lambda name, split: openr1())
     monkeypatch.chdir(ROOT)
     parts = ["base.yaml", "methods/luffy.yaml", "models/qwen2.5-7b.yaml", "echorl.yaml"]
     size = "--max_steps 1 --steps_per_generation 4 --gradient_accumulation_steps 4 --max_completion_length 32"

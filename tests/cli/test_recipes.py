@@ -11,7 +11,7 @@ from datasets import Dataset
 from echorl.cli import main
 from echorl.train.parsing import parse
 from echorl.train.recipe import read_recipes
-from echorl.train.run import train_command
+from echorl.train.run import TRAIN
 from echorl.trl.metrics_file import read_metrics
 
 CPU = ["--use_cpu", "true", "--bf16", "false"]
@@ -126,12 +126,12 @@ def test_unfit_row_func(recipe, questions, fails, name, words):
 
 def test_row_func_beside_a_task(recipe, fails):
     path = recipe(train_file=None, task="gsm8k", row_func="f.py:g")
-    fails(["train", "--config", path], "row_func='f.py:g'", "'gsm8k' makes its own rows")
+    fails(["train", "--config", path], "row_func='f.py:g'", "task='gsm8k', which makes its own rows")
 
 
 def test_row_func_for_a_data_set_of_the_hub(recipe, questions, monkeypatch):
     rows = Dataset.from_list([{"question": "1+1=?"}] * 8)
-    monkeypatch.setattr("echorl.train.data._from_hub", lambda name, config, split: rows)
+    monkeypatch.setattr("echorl.train.data._from_hub", lambda name, split: rows)
     path = recipe(train_file=None, dataset_name="a/b", row_func="functions.py:to_prompt", max_steps=1)
     assert main(["train", "--config", path]) == 0
 
@@ -144,15 +144,15 @@ def test_what_a_method_sets_can_be_written_as_it_is_otherwise_or_as_its_option(r
         ({"loss_type": "dapo", "method_options": {"loss_type": "dapo"}}, "dapo"),
         ({"epsilon_high": None}, "grpo"),
     ):
-        settings = parse(train_command(), read_recipes([recipe(method="grpo", **changes)]), ["--epsilon", "0.2"])
+        settings = parse(TRAIN, read_recipes([recipe(method="grpo", **changes)]), ["--epsilon", "0.2"])
         assert settings.training.loss_type == loss_type
 
 
 def test_null_takes_an_earlier_files_value_out(write):
     base = write("base.yaml", task="quickstart", learning_rate=0.5, num_generations=4, temperature=0.7, echo_coef=0.1)
     over = write("over.yaml", learning_rate=None, num_generations=None, temperature=None)
-    settings = parse(train_command(), read_recipes([base, over]), CPU)
-    plain = parse(train_command(), read_recipes([write("plain.yaml", task="quickstart")]), CPU)
+    settings = parse(TRAIN, read_recipes([base, over]), CPU)
+    plain = parse(TRAIN, read_recipes([write("plain.yaml", task="quickstart")]), CPU)
     for name in ("learning_rate", "num_generations", "temperature"):
         assert getattr(settings.training, name) == getattr(plain.training, name) is not None
     assert settings.training.echo_coef == 0.1

@@ -71,7 +71,7 @@ def test_what_mine_leaves(here, capsys):
     ("words", "message"),
     [
         (["nowhere"], "nowhere: there is no such folder"),
-        (["a", "--output", "a.png"], "--output a.png is no page's name: let it end in .html."),
+        (["a", "--output", "a.png"], "--output a.png is not the name of a page: let it end in .html."),
         (["a", "--rollouts", "0"], "--rollouts=0 is not allowed"),
         (["a", "--output", "file/page.html"], "--output file/page.html cannot be written"),
     ],

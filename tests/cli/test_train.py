@@ -20,8 +20,8 @@ from echorl.cli import main
 from echorl.train import run_folder
 from echorl.train.parsing import Settings, parse
 from echorl.train.recipe import read_recipes
-from echorl.train.run import train_command
-from echorl.train.sft import sft_command
+from echorl.train.run import TRAIN
+from echorl.train.sft import SFT
 from echorl.trl.metrics_file import read_metrics
 from tests.cli.conftest import REWARDS
 from tests.processes import command, start
@@ -260,7 +260,7 @@ PARTS = RECIPES.glob("paper/**/*.yaml")  # run together: test_paper_recipes.py
 
 @pytest.mark.parametrize("path", sorted({*RECIPES.rglob("*.yaml")} - {*STUDIES, *PARTS, *ARMS}), ids=lambda p: p.stem)
 def test_recipes_parse(path):
-    command = sft_command() if "echorl sft" in path.read_text() else train_command()
+    command = SFT if "echorl sft" in path.read_text() else TRAIN
     settings = parse(command, read_recipes([path]), ["--use_cpu", "true", "--bf16", "false"])
     assert settings.training.output_dir.startswith("runs/")
     assert settings.given["model_name_or_path"]
@@ -284,7 +284,7 @@ def test_quickstart_recipe_runs(tmp_path):
 def test_secrets_are_not_recorded(tmp_path):
     given = {"hub_token": "secret-1", "output_dir": "x"}
     training = SimpleNamespace(output_dir=tmp_path)
-    settings = Settings(own=None, training=training, model=None, given=given, defaults={"hub_token": None})
+    settings = Settings(data=None, training=training, model=None, given=given, defaults={"hub_token": None})
     run_folder.write_config("train", settings, {"WANDB_API_KEY": "secret-2"})
     text = (tmp_path / "config.yaml").read_text()
     assert "secret" not in text
@@ -320,4 +320,4 @@ def test_a_model_alone_cannot_be_resumed(tmp_path, recipe, fails):
     own = {"save_strategy": "steps", "save_steps": 1, "save_only_model": True}
     assert main(["train", "--config", recipe(max_steps=1, **own)]) == 0
     words = ["train", "--config", recipe(max_steps=2, **own), "--resume_from_checkpoint", "true"]
-    fails(words, "checkpoint-1 holds a model and no state of the optimiser (save_only_model): it can't be resumed")
+    fails(words, "checkpoint-1 holds a model and no state of the optimiser (save_only_model) to resume from")

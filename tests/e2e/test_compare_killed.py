@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Callable
+from glob import glob
 from pathlib import Path
 
 import pytest
@@ -20,10 +20,10 @@ def test_killed_at_four_points_a_grid_and_its_runs_end_in_the_same_tables(tmp_pa
     quiet, killed = (make_study(tmp_path / name) for name in ("quiet", "killed"))
     whole(command, ["compare", str(quiet)], tmp_path / "log")
     runs = killed.parent / "study"
-    kill_when(killed, lambda: any(runs.glob("*/*/seed-1000/policy/checkpoint-1")))  # the grid, in training
-    kill_when(killed, lambda: any(runs.glob("*/*/seed-1000/scores-validation.json")))
-    kill_when(killed, lambda: any(runs.glob("*/*/seed-0/policy/checkpoint-1")))  # a final run, in training
-    kill_when(killed, lambda: any(runs.glob("*/*/seed-0/scores-test.json")))
+    kill_at(killed, f"{runs}/*/*/seed-1000/policy/checkpoint-1")  # the grid, in training
+    kill_at(killed, f"{runs}/*/*/seed-1000/scores-validation.json")
+    kill_at(killed, f"{runs}/*/*/seed-0/policy/checkpoint-1")  # a final run, in training
+    kill_at(killed, f"{runs}/*/*/seed-0/scores-test.json")
     assert not (runs / "results.json").exists()
     whole(command, ["compare", str(killed)], tmp_path / "log")
     assert numbers(runs) == numbers(quiet.parent / "study")
@@ -37,11 +37,11 @@ def make_study(folder: Path) -> Path:
     return study
 
 
-def kill_when(study: Path, reached: Callable[[], bool]) -> None:
-    """Start the comparison, and kill it as soon as it got so far; its workers end with it."""
+def kill_at(study: Path, pattern: str) -> None:
+    """Start the comparison, whose workers stop once there is such a file, and kill it there; they end with it."""
     log = study.with_name("log")
-    process = start(command, ["compare", str(study)], log)
-    while not reached():
+    process = start(command, ["compare", str(study)], log, pattern)
+    while not glob(pattern):
         assert process.is_alive(), log.read_text()
         time.sleep(0.02)
     process.kill()
@@ -50,7 +50,7 @@ def kill_when(study: Path, reached: Callable[[], bool]) -> None:
 
 
 def numbers(folder: Path) -> dict:
-    """All but how long it took."""
-    found = json.loads((folder / "results.json").read_text())
-    del found["tests"]["training"]["minutes"]
-    return found
+    """Return the results without the minutes of the training."""
+    results = json.loads((folder / "results.json").read_text())
+    del results["tests"]["training"]["minutes"]
+    return results

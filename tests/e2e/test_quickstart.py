@@ -179,7 +179,7 @@ def test_ctrl_c(tmp_path, monkeypatch, capsys):
 
 
 def test_something_not_installed(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("echorl.cli.quickstart.NEEDED", ("torch", "no_such_module"))
+    monkeypatch.setattr("echorl.cli.quickstart.NEEDED", {"trl": ("torch", "no_such_module")})
     assert main(["quickstart", "--output_dir", str(tmp_path / "run")]) == 2
     assert "needs no_such_module: pip install" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,8 @@
-"""`echorl`: the command line. Each command is a module, of this package or of `train`, imported when it is called."""
+"""`echorl`: the command line. Each command is a module, of this package or of `train`, imported when it is called.
+
+A module of this package has the options of its command, a dataclass NAMEOptions; `NEEDED`, extras of echorl and the
+packages that they bring; and `run`, which takes the options.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +26,13 @@ COMMANDS = {
     "env": "print versions and devices, for a bug report",
 }
 TRAINING = {"train": "echorl.train.run", "sft": "echorl.train.sft"}
-"""Commands whose options TRL's parser reads, and their modules."""
+"""Commands whose options TRL's parser reads, and their modules, whose `run` takes the words of the command line."""
 QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
-"""Of all commands but those that train, whose recipes may set them; what the user has set stays."""
-EPILOG = "echorl COMMAND --help tells more. With --traceback (or ECHORL_TRACEBACK=1) an error shows its traceback."
+"""Variables that all commands set but those that train, whose recipes may set them; a user's own value stays."""
+EPILOG = (
+    "`echorl COMMAND --help` shows the options of a command. With --traceback (or ECHORL_TRACEBACK=1) an error shows "
+    "its traceback."
+)
 LAUNCHER = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
@@ -37,12 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ["ECHORL_TRACEBACK"] = "1"
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII alone, say, and a folder named runs/ü
-    try:  # imports take a second, in which Ctrl-C comes, too
+            stream.reconfigure(errors="backslashreplace")  # for a folder named runs/ü in a terminal of ASCII
+    try:
         from echorl.support.errors import guard
 
         return guard(lambda: _dispatch(argv))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # during the import, which takes time
         print("echorl: interrupted.", file=sys.stderr)
         return 130
 
@@ -51,23 +58,39 @@ def _dispatch(argv: list[str]) -> int:
     """Run the command that is called. Returns 0.
 
     Raises:
-        UserError: a variable of the environment is not allowed; and what the command raises.
+        UserError: a variable of the environment or an option is not allowed.
+        ImportError: a package that the command needs is not installed.
+        Exception: whatever the command raises.
     """
+    from echorl.support.errors import UserError, nearest
+
     _check_environment()
+    if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        raise UserError(f"unknown command {argv[0]!r}{nearest(argv[0], COMMANDS, 'echorl --help')}")
     if not argv or argv[0] not in COMMANDS:
         parser = _parser()
         parser.parse_args(argv)
         parser.print_help()
         return 0
-    if argv[0] in TRAINING:
-        return import_module(TRAINING[argv[0]]).run(argv[1:])
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    return import_module(f"echorl.cli.{argv[0]}").run(argv[1:])
+    name, words = argv[0], argv[1:]
+    if name in TRAINING:
+        import_module(TRAINING[name]).run(words)
+        return 0
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
+    from echorl.cli.parser import parse
+    from echorl.support.installed import check_installed
+
+    command = import_module(f"echorl.cli.{name}")
+    options = parse(name, getattr(command, f"{name.capitalize()}Options"), words)
+    for extras, packages in command.NEEDED.items():
+        check_installed(f"`echorl {name}`", packages, extras)
+    command.run(options)
+    return 0
 
 
 def _check_environment() -> None:
-    """See that the variables of launchers of several processes are numbers; a blank one counts as not set."""
+    """Check that the variables of launchers of several processes are numbers; a blank one counts as not set."""
     from echorl.support.errors import UserError
 
     for name in LAUNCHER:
@@ -75,7 +98,7 @@ def _check_environment() -> None:
         if not value.strip():
             del os.environ[name]
         elif not value.lstrip("-").isdecimal():
-            raise UserError(f"the environment variable {name} is {value!r}, which is no number: unset it.")
+            raise UserError(f"the environment variable {name} is {value!r}, which is not a number: unset it.")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,33 +1,44 @@
-"""`echorl analyze`: experts' solutions beside the policy's own, and what is lost with their steps."""
+"""`echorl analyze`: the entropies of experts' solutions and of the policy's, and accuracy without some steps."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from echorl.cli.models import ModelOptions
-from echorl.cli.parser import parse, part_of, required
+from echorl.cli.models import ModelOptions, base_name, default_device, find_checkpoint, load_model, start_engine
+from echorl.cli.parser import part_of, required
 from echorl.core.options import option
-from echorl.lab.options import COUNT, TEMPERATURE, Deletion, Prompts, RolloutColumns, SampledRollouts, Scoring
-from echorl.support.errors import UserError, as_user_error, resumable
+from echorl.lab.mine.rows import find_files
+from echorl.lab.options import (
+    COUNT,
+    TEMPERATURE,
+    Columns,
+    Deletion,
+    Prompts,
+    RolloutColumns,
+    SampledRollouts,
+    Sampling,
+    Scoring,
+)
+from echorl.lab.report.charts import Chart
+from echorl.lab.report.plots import draw
+from echorl.support.errors import UserError, as_user_error
+from echorl.support.files import write_bytes
 from echorl.support.folder import ResultFolder
-from echorl.support.installed import check_installed
 
 if TYPE_CHECKING:
     from echorl.lab.analyze.run import Loaders, Plan
     from echorl.lab.analyze.source import Source
-    from echorl.lab.evaluate.checkpoint import Checkpoint
     from echorl.lab.evaluate.engines import Engine
     from echorl.lab.evaluate.plan import Work
     from echorl.lab.mine.scorer import Scorer
-    from echorl.lab.options import Sampling
 
-NEEDED = ("transformers", "datasets", "pyarrow", "filelock", "rich", "matplotlib", "scipy")
-A_ROW = 3
-"""Plots side by side in a picture: those of the deletion from one kind of solutions."""
+NEEDED = {"trl,lab": ("transformers", "datasets", "pyarrow", "filelock", "rich", "matplotlib", "scipy")}
+PLOTS_IN_A_PICTURE = 3
+"""Plots side by side: those of the deletion from one kind of solutions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,34 +78,24 @@ class AnalyzeOptions(SampledRollouts, Deletion, Scoring, Prompts, RolloutColumns
     )
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run the command. Returns 0.
+def run(args: AnalyzeOptions) -> None:
+    """Run the command.
 
     Raises:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
-    args = parse("analyze", AnalyzeOptions, argv)
-    check_installed("`echorl analyze`", NEEDED, "trl,lab")
-    with resumable():
-        return _analyze(args)
-
-
-def _analyze(args: AnalyzeOptions) -> int:
-    from echorl.cli.bars import Bars
-    from echorl.cli.models import find_checkpoint
+    from echorl.cli.bars import working_in
     from echorl.lab.analyze.run import analyze_deletion, analyze_entropy
     from echorl.lab.evaluate.store import slug
 
     source = _source(args)
-    plan = _plan(args, source, find_checkpoint(args.model))
-    model = Path(os.path.abspath(args.model)).name  # "." has no name
-    folder = args.output_dir or Path("runs/analyze", f"{model}-{slug(source.benchmark.name)}")
-    analysis = {"entropy": analyze_entropy, "deletion": analyze_deletion}[args.analysis]
-    with ResultFolder(folder, "analyze").locked(), Bars() as bars:
-        found = analysis(folder, plan, _loaders(plan, args.tokens_at_once), bars)
-    _show(found, folder, args.analysis)
-    return 0
+    plan = _plan(args, source)
+    folder = args.output_dir or Path("runs/analyze", f"{base_name(args.model)}-{slug(source.benchmark.name)}")
+    analyze = {"entropy": analyze_entropy, "deletion": analyze_deletion}[args.analysis]
+    with working_in(ResultFolder(folder, "analyze")) as bars:
+        result = analyze(folder, plan, _loaders(plan, args.tokens_at_once), bars)
+    _show(result, folder, args.analysis)
 
 
 def _source(args: AnalyzeOptions) -> Source:
@@ -102,24 +103,21 @@ def _source(args: AnalyzeOptions) -> Source:
 
     if (args.benchmark is None) == (args.file is None):
         raise UserError("give one of --benchmark (a task with demonstrations) and --file (rows with demonstrations).")
-    unused = ["grader"] if args.benchmark else ["data"]
-    if given := [name for name in unused if getattr(args, name) is not None]:
-        raise UserError(f"--{given[0]} says nothing to {'a task' if args.benchmark else '--file'}: leave it out.")
-    if args.analysis == "entropy" and part_of(args, Deletion) != Deletion():
+    unused, place = ("grader", "--benchmark") if args.benchmark else ("data", "--file")
+    if unused in args.given:
+        raise UserError(f"--{unused} has no effect with {place}: leave it out.")
+    if args.analysis == "entropy" and args.given & {"traces", "finishes"}:
         raise UserError("--traces and --finishes are options of `echorl analyze deletion`: leave them out.")
     with as_user_error(ImportError, doing="a task needs a package (pip install 'echorl[tasks]')"):
-        found = from_file(args.file, args.grader or "") if args.file else from_task(args.benchmark or "", args.data)
-    return limit(found, args.prompts, chat=args.chat)
+        source = from_file(args.file, args.grader or "") if args.file else from_task(args.benchmark or "", args.data)
+    return limit(source, args.prompts, chat=args.chat)
 
 
-def _plan(args: AnalyzeOptions, source: Source, checkpoint: Checkpoint) -> Plan:
-    from echorl.cli.models import default_device
+def _plan(args: AnalyzeOptions, source: Source) -> Plan:
     from echorl.lab.analyze.run import Plan
-    from echorl.lab.mine.rows import find_files
-    from echorl.lab.options import Columns, Sampling
 
     return Plan(
-        checkpoint=checkpoint,
+        checkpoint=find_checkpoint(args.model),
         source=source,
         sampling=Sampling(**vars(part_of(args, SampledRollouts))),
         device=args.device or default_device(),
@@ -130,49 +128,40 @@ def _plan(args: AnalyzeOptions, source: Source, checkpoint: Checkpoint) -> Plan:
 
 
 def _loaders(plan: Plan, tokens_at_once: int) -> Loaders:
-    from echorl.cli.models import load_model, loading
     from echorl.lab.analyze.run import Loaders
-
-    def engine(works: Sequence[Work], sampling: Sampling) -> Engine:
-        from echorl.lab.evaluate.engines import start
-
-        with loading(plan.checkpoint, plan.device):
-            return start("transformers", plan.checkpoint, sampling, works, plan.device)
+    from echorl.lab.mine.scorer import Scorer
 
     def scorer(temperature: float) -> Scorer:
-        from echorl.lab.mine.scorer import Scorer
-
         model = load_model(plan.checkpoint, plan.device)[0]
         return Scorer(model, temperature=temperature, tokens_at_once=tokens_at_once)
+
+    def engine(works: Sequence[Work], sampling: Sampling) -> Engine:
+        return start_engine("transformers", plan.checkpoint, sampling, works, plan.device)
 
     return Loaders(engine=engine, scorer=scorer)
 
 
-def _show(found: Mapping[str, Any], folder: Path, what: str) -> None:
-    """Draw the plots, print the tables and what follows."""
-    from echorl.cli.eval_table import print_table
+def _show(result: Mapping[str, Any], folder: Path, analysis: str) -> None:
+    """Draw the plots, and print the tables and the findings."""
+    from echorl.cli.tables import print_table
 
-    for table in found["tables"]:
+    for table in result["tables"]:
         print_table(table["title"], table["head"], table["rows"])
         print(table["note"] + "\n" if table["note"] else "")
-    for sentence in found["findings"]:
+    for sentence in result["findings"]:
         print(f"* {sentence}")
-    print(f"numbers: {folder / f'{what}.json'}  plots: {', '.join(map(str, _draw(found['curves'], folder, what)))}")
+    pictures = ", ".join(map(str, _draw(result["curves"], folder, analysis)))
+    print(f"numbers: {folder / f'{analysis}.json'}  plots: {pictures}")
 
 
-def _draw(curves: Sequence[Mapping[str, Any]], folder: Path, what: str) -> list[Path]:
-    """Pictures of `A_ROW` curves each, as PNG and as SVG. Returns the PNGs' paths."""
-    from functools import partial
-
-    from echorl.lab.report.charts import Chart
-    from echorl.lab.report.plots import draw
-    from echorl.support.files import write_bytes
-
-    rows = [curves[start : start + A_ROW] for start in range(0, len(curves), A_ROW)]
+def _draw(curves: Sequence[Mapping[str, Any]], folder: Path, analysis: str) -> list[Path]:
+    """Draw pictures of `PLOTS_IN_A_PICTURE` curves each, as PNG and as SVG. Returns the PNGs' paths."""
+    starts = range(0, len(curves), PLOTS_IN_A_PICTURE)
     paths = []
-    for number, row in enumerate(rows, 1):
+    for number, start in enumerate(starts, 1):
+        row = curves[start : start + PLOTS_IN_A_PICTURE]
         panels = [partial(Chart.from_json(curve).draw, legend=True) for curve in row]
-        path = folder / (f"{what}-{number}.png" if len(rows) > 1 else f"{what}.png")
+        path = folder / (f"{analysis}-{number}.png" if len(starts) > 1 else f"{analysis}.png")
         for each in (path, path.with_suffix(".svg")):
             write_bytes(each, draw(panels, size=(4.4, 3.3), suffix=each.suffix[1:]))
         paths.append(path)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from echorl.cli.parser import parse, required
+from echorl.cli.parser import CommandOptions, required
 from echorl.core.options import option
+from echorl.lab.compare.checks import check_arms
 from echorl.lab.compare.pack import is_pack, pack_path, read_pack
 from echorl.lab.compare.packed import open_pack, pack_study
 from echorl.lab.compare.plan import Comparison, Run
@@ -16,17 +17,17 @@ from echorl.lab.compare.read import read_comparison
 from echorl.lab.compare.run import check_study
 from echorl.lab.compare.study import Study
 from echorl.lab.options import COUNT
-from echorl.support.errors import UserError, resumable
+from echorl.support.errors import UserError
 from echorl.support.folder import ResultFolder
-from echorl.support.installed import check_installed
+from echorl.train.recipe import read_recipe, read_recipes
 
-NEEDED = ("transformers", "datasets", "filelock", "rich", "scipy")
+NEEDED = {"trl,lab": ("transformers", "datasets", "filelock", "rich", "scipy")}
 SHOWN = ("method", "echo_coef", "echo_select")
 """Options of an arm that results.json keeps, for a report."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions:
+class CompareOptions(CommandOptions):
     """Train every arm of a study with every seed on equal rollout tokens, choose learning rates on a validation split,
     and print paired differences. What is finished is kept; the same command goes on. Of a packed study
     (NAME.jsonl.gz) the tables are printed; nothing is trained. See docs/compare.md.
@@ -43,44 +44,53 @@ class CompareOptions:
     pack: bool = option(False, "Write the finished runs to one file, OUTPUT_DIR.jsonl.gz, and stop.")
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run the command. Returns 0.
+def run(args: CompareOptions) -> None:
+    """Run the command.
 
     Raises:
         UserError: the study or a run's recipe has something wrong, a run failed, or another process is at the study.
         Interrupted: Ctrl-C.
     """
-    check_installed("`echorl compare`", NEEDED, "trl,lab")
-    args = parse("compare", CompareOptions, argv)
-    from echorl.lab.compare.checks import check_arms
-    from echorl.train.recipe import read_recipe, read_recipes
-
     if is_pack(args.study):
-        return _show_packed(args)
+        _show_packed(args)
+        return
     if args.pack and (args.dry_run or args.num_seeds is not None):
         raise UserError(
             "--pack cannot be combined with --dry_run or --num_seeds: it packs every finished run of the study."
         )
-    changes = {"output_dir": args.output_dir and str(args.output_dir), "parallel": args.parallel}
-    comparison = read_comparison(args.study, _with_files(args.study, read_recipe(args.study, "")), changes)
-    comparison = _with_seeds(comparison, args.num_seeds)
-    recipe = read_recipes(comparison.recipe, "recipe ")
-    packed = pack_path(comparison.output_dir)
-    pack = read_pack(packed) if packed.exists() else None
-    study = Study(comparison, {**recipe.options, **({"env": dict(recipe.env)} if recipe.env else {})}, pack)
-    check_study(Path(comparison.output_dir))
-    options = check_arms(study, args.study)
+    study = _read(args)
+    output = Path(study.comparison.output_dir)
+    check_study(output)
+    arms = check_arms(study, args.study)
     if args.dry_run:
         _list(study)
-        return 0
-    methods = {arm: {name: own.get(name) for name in SHOWN} for arm, own in options.items()}
-    with resumable(), ResultFolder(comparison.output_dir, "compare").locked():
-        _pack(study, methods) if args.pack else _compare(study, methods)
-    return 0
+        return
+    from echorl.cli.bars import working_in
+    from echorl.lab.compare.conduct import run_study, write_results
+
+    methods = {arm: {name: options.get(name) for name in SHOWN} for arm, options in arms.items()}
+    with working_in(ResultFolder(output, "compare")) as bars:
+        if args.pack:
+            _pack(study, methods)
+        else:
+            print(write_results(study, run_study(study, methods, bars), output))
 
 
-def _show_packed(args: CompareOptions) -> int:
-    """Print the tables of a packed study; with an --output_dir leave them there."""
+def _read(args: CompareOptions) -> Study:
+    """Return the study in a YAML file, whose arms and notes may stand in files of their own beside it."""
+    mapping = read_recipe(args.study, "")
+    for name in ("arms", "notes"):
+        if isinstance(mapping.get(name), str):
+            mapping[name] = read_recipe(args.study.parent / mapping[name], f"{name} ")
+    changes = {"output_dir": args.output_dir and str(args.output_dir), "parallel": args.parallel}
+    comparison = _with_seeds(read_comparison(args.study, mapping, changes), args.num_seeds)
+    recipe, path = read_recipes(comparison.recipe, "recipe "), pack_path(comparison.output_dir)
+    options = {**recipe.options, "env": dict(recipe.env)} if recipe.env else recipe.options
+    return Study(comparison, options, read_pack(path) if path.exists() else None)
+
+
+def _show_packed(args: CompareOptions) -> None:
+    """Print the tables of a packed study; with an --output_dir write them there, too."""
     from echorl.lab.compare.conduct import write_results
     from echorl.lab.compare.results import make_results, results_markdown
 
@@ -93,16 +103,15 @@ def _show_packed(args: CompareOptions) -> int:
     study = replace(study, comparison=_with_seeds(study.comparison, args.num_seeds))
     if args.dry_run:
         _list(study)
-        return 0
+        return
     assert study.pack is not None, "just read"
     results = make_results(study, study.pack.methods)
     if args.output_dir is None:
         print(results_markdown(study.comparison, results))
-    else:
-        check_study(args.output_dir)
-        ResultFolder(args.output_dir, "compare").check_writable()
-        print(write_results(study, results, args.output_dir))
-    return 0
+        return
+    check_study(args.output_dir)
+    ResultFolder(args.output_dir, "compare").check_writable()
+    print(write_results(study, results, args.output_dir))
 
 
 def _pack(study: Study, methods: Mapping[str, Any]) -> None:
@@ -118,25 +127,17 @@ def _pack(study: Study, methods: Mapping[str, Any]) -> None:
     print(f"{pack.path} holds {len(pack.runs)} finished runs; their policies stay in {study.comparison.output_dir}.")
 
 
-def _with_files(path: Path, mapping: dict[str, Any]) -> dict[str, Any]:
-    """The study's mapping, its arms and notes read from files (relative to the study's) where it names some."""
-    from echorl.train.recipe import read_recipe
-
-    named = {name: mapping[name] for name in ("arms", "notes") if isinstance(mapping.get(name), str)}
-    return {**mapping, **{name: read_recipe(path.parent / file, f"{name} ") for name, file in named.items()}}
-
-
 def _with_seeds(comparison: Comparison, number: int | None) -> Comparison:
-    """The comparison on its first seeds."""
-    if number is None:
-        return comparison
-    if not 1 <= number <= len(comparison.seeds):
-        raise UserError(f"--num_seeds {number} is not allowed: the study has {len(comparison.seeds)} seeds.")
+    """Return the comparison on its first seeds; None takes all."""
+    if number is not None and number > len(comparison.seeds):
+        raise UserError(
+            f"--num_seeds {number} is not allowed: the study has {len(comparison.seeds)} seeds; give at most as many."
+        )
     return replace(comparison, seeds=comparison.seeds[:number])
 
 
 def _list(study: Study) -> None:
-    """Every run that is known: those at the chosen rates only once the grid is done."""
+    """Print every planned run; those at the chosen rates are planned once the grid is done."""
     comparison, grid, validation = study.comparison, study.comparison.grid(), study.validation()
     for run in grid:
         print(f"grid   {run.name}{_state(study, run, ['validation'])}")
@@ -153,12 +154,3 @@ def _list(study: Study) -> None:
 def _state(study: Study, run: Run, tests: Sequence[str]) -> str:
     state = study.state(run, tests)
     return f"  ({state})" if state else ""
-
-
-def _compare(study: Study, methods: Mapping[str, Any]) -> None:
-    from echorl.cli.bars import Bars
-    from echorl.lab.compare.conduct import run_study, write_results
-
-    with Bars() as bars:
-        results = run_study(study, methods, bars)
-    print(write_results(study, results, Path(study.comparison.output_dir)))

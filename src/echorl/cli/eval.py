@@ -1,37 +1,33 @@
-"""`echorl eval`: sample a model's answers to benchmarks, score them, and say what follows, with intervals."""
+"""`echorl eval`: sample a model's answers to benchmarks, score them, and print the scores with intervals."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
-from echorl.cli.models import DEVICE, MODEL
-from echorl.cli.parser import parse, part_of, with_underscores
+from echorl.cli.models import DEVICE, MODEL, base_name, default_device, find_checkpoint, start_engine
+from echorl.cli.parser import CommandOptions, part_of
 from echorl.core.options import option
 from echorl.lab.options import COUNT, Sampling
-from echorl.support.errors import UserError, as_user_error, resumable
-from echorl.support.installed import check_installed
+from echorl.support.errors import UserError, as_user_error
 
-if TYPE_CHECKING:
-    from echorl.lab.evaluate.checkpoint import Checkpoint
-    from echorl.lab.evaluate.engines import Engine
-    from echorl.lab.evaluate.plan import Work
-
-NEEDED = ("transformers", "pyarrow", "filelock", "rich")
+NEEDED = {"trl,tasks": ("transformers", "pyarrow", "filelock", "rich")}
 SAMPLING = tuple(each.name for each in fields(Sampling))
-NOT_FOR = {
+WITHOUT_EFFECT = {
     "model": (),
     "compare": (*SAMPLING, "data", "device", "output_dir"),
     "grade": (*SAMPLING, "benchmarks", "device", "output_dir"),
 }
-"""What is asked for -> options that it doesn't look at."""
+"""Option that says what to do -> options that have no effect with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalOptions(Sampling):
+class EvalOptions(Sampling, CommandOptions):
     """Sample a model's answers to benchmarks, score them, and print avg@k, pass@k and maj@k with intervals. What is
     sampled is kept; the same command goes on. See docs/eval.md.
     """
@@ -49,33 +45,33 @@ class EvalOptions(Sampling):
     grade: tuple[Path, ...] | None = option(None, "Files of samples, or folders of results, to score without a model.")
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run the command. Returns 0.
+def run(args: EvalOptions) -> None:
+    """Run the command.
 
     Raises:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
-    args = parse("eval", EvalOptions, argv)
     names = tuple(name for word in args.benchmarks or () for name in word.split(",") if name)
     args = replace(args, benchmarks=names or None)
-    _check(args, {word.partition("=")[0] for word in with_underscores(argv)})
+    _check(args)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-    with resumable():
-        if args.compare:
-            return _compare(args.compare, args.benchmarks)
-        return _grade(args.grade, args.data) if args.grade else _evaluate(args)
+    if args.compare:
+        _compare(args.compare, args.benchmarks)
+    elif args.grade:
+        _grade(args.grade, args.data)
+    else:
+        _evaluate(args)
 
 
-def _check(args: EvalOptions, words: set[str]) -> None:
-    """Refuse options that do not go together, those of the command line's words among them."""
-    check_installed("`echorl eval`", NEEDED, "trl,tasks")
-    asked = [name for name in ("model", "compare", "grade") if getattr(args, name)]
-    if len(asked) != 1:
-        given = " and ".join(f"--{name}" for name in asked) or "nothing to do"
+def _check(args: EvalOptions) -> None:
+    """Refuse options that do not go together."""
+    actions = [name for name in WITHOUT_EFFECT if getattr(args, name)]
+    if len(actions) != 1:
+        given = " and ".join(f"--{name}" for name in actions) or "nothing to do"
         raise UserError(f"{given} given: give exactly one of --model (with --benchmarks), --compare and --grade.")
-    if unused := [name for name in NOT_FOR[asked[0]] if f"--{name}" in words]:
-        raise UserError(f"--{unused[0]} says nothing to --{asked[0]}: leave it out.")
+    if unused := [name for name in WITHOUT_EFFECT[actions[0]] if name in args.given]:
+        raise UserError(f"--{unused[0]} has no effect with --{actions[0]}: leave it out.")
     if args.model and not args.benchmarks:
         raise UserError("--benchmarks is missing: name one or more, such as math500 (docs/eval.md lists them).")
     if args.device and args.backend == "vllm":
@@ -84,12 +80,8 @@ def _check(args: EvalOptions, words: set[str]) -> None:
         )
 
 
-def _evaluate(args: EvalOptions) -> int:
-    from functools import partial
-
-    from echorl.cli.bars import Bars
-    from echorl.cli.eval_table import show_results
-    from echorl.cli.models import default_device, find_checkpoint
+def _evaluate(args: EvalOptions) -> None:
+    from echorl.cli.bars import working_in
     from echorl.lab.evaluate.engines import BATCH_SIZES, check_vllm
     from echorl.lab.evaluate.run import evaluate, prepare, settings_of
     from echorl.lab.evaluate.store import Store
@@ -102,52 +94,38 @@ def _evaluate(args: EvalOptions) -> int:
     checkpoint, device = find_checkpoint(args.model), args.device or default_device()
     with as_user_error(ImportError, doing="a benchmark needs a package (pip install 'echorl[tasks]')"):
         works = prepare(args.benchmarks, checkpoint, sampling, args.data)
-    folder = args.output_dir or Path("runs/eval", Path(os.path.abspath(args.model)).name)  # "." has no name
-    start = partial(_start, args.backend, checkpoint, sampling, works, device)
-    store = Store(folder)
-    with store.locked(), Bars() as bars:
-        common = settings_of(checkpoint, sampling, args.backend, device)
-        results = evaluate(store, args.model, works, common, start, bars)
-    show_results(results, folder)
-    return 0
+    store = Store(args.output_dir or Path("runs/eval", base_name(args.model)))
+    start = partial(start_engine, args.backend, checkpoint, sampling, works, device)
+    with working_in(store) as bars:
+        settings = settings_of(checkpoint, sampling, args.backend, device)
+        results = evaluate(store, args.model, works, settings, start, bars)
+    _show(results, store.path)
 
 
-def _start(backend: str, checkpoint: Checkpoint, sampling: Sampling, works: list[Work], device: str) -> Engine:
-    from echorl.cli.models import loading
-    from echorl.lab.evaluate.engines import start
-
-    with loading(checkpoint, device):
-        return start(backend, checkpoint, sampling, works, device)
-
-
-def _grade(places: Sequence[Path], data: str | None) -> int:
-    """Score files in place; where they lie in an evaluation's folder its results are made anew."""
-    from contextlib import nullcontext
-
-    from echorl.cli.bars import Bars
-    from echorl.cli.eval_table import show_results
+def _grade(places: Sequence[Path], data: str | None) -> None:
+    """Score files in place; where they lie in an evaluation's folder, make its results anew."""
+    from echorl.cli.bars import Bars, working_in
     from echorl.lab.evaluate.grading import score_again
     from echorl.lab.evaluate.run import sum_up
     from echorl.lab.evaluate.store import Store
 
     files: dict[Path, list[Path]] = {}
     for path in _sample_files(places):
-        folder = Path(os.path.relpath(path.resolve().parent.parent))  # of a file in this folder, too
+        folder = Path(os.path.relpath(path.resolve().parent.parent))  # also of a file that is named without a folder
         files.setdefault(folder, []).append(path)
     for folder, paths in files.items():
         store = Store(folder)
-        of_an_evaluation = (folder / store.mark).exists()
-        with store.locked() if of_an_evaluation else nullcontext(), Bars() as bars:
-            changed = {path: score_again(path, data, bars) for path in paths}
-        for path, number in changed.items():
+        is_evaluation = (folder / store.mark).exists()
+        with working_in(store) if is_evaluation else nullcontext(Bars()) as bars:
+            changes = {path: score_again(path, data, bars) for path in paths}
+        for path, number in changes.items():
             print(f"{path}: {number} scores changed")
-        if of_an_evaluation:
-            show_results(sum_up(store), folder)
-    return 0
+        if is_evaluation:
+            _show(sum_up(store), folder)
 
 
 def _sample_files(places: Sequence[Path]) -> list[Path]:
-    """The files named, and those of the folders named."""
+    """Return the files among the places, and the files of samples in the folders among them."""
     files = [
         path for place in places for path in (sorted(place.glob("samples/*.parquet")) if place.is_dir() else [place])
     ]
@@ -158,9 +136,37 @@ def _sample_files(places: Sequence[Path]) -> list[Path]:
     return files
 
 
-def _compare(places: tuple[Path, Path], benchmarks: Sequence[str] | None) -> int:
-    from echorl.cli.eval_table import show_contrast
-    from echorl.lab.evaluate.contrast import contrast
+def _show(results: Mapping[str, Any], folder: Path) -> None:
+    """Print a table with a row for each benchmark and for the averages, and the answers that were not compared."""
+    from echorl.cli.tables import print_table
+    from echorl.lab.evaluate.store import RESULTS
+    from echorl.lab.evaluate.table import HEAD, results_rows
+    from echorl.tasks.verify.base import NO_ANSWER
 
-    show_contrast(contrast(places, benchmarks), *places)
-    return 0
+    print_table(f"{results['model']}, in %", HEAD, results_rows(results))
+    for name, row in results["benchmarks"].items():
+        if reasons := [f"{count} {reason}" for reason, count in row["reasons"].items() if reason != NO_ANSWER]:
+            print(f"{name}: scored 0 without having been compared: {', '.join(reasons)}")
+    print(f"samples: {folder / 'samples'}  numbers: {folder / RESULTS}")
+
+
+def _compare(places: tuple[Path, Path], benchmarks: Sequence[str] | None) -> None:
+    """Print a table with a row for each benchmark and measure, and for the averages."""
+    from echorl.cli.tables import print_table
+    from echorl.lab.evaluate.contrast import contrast
+    from echorl.lab.evaluate.table import average_name, interval, percent
+
+    result = contrast(places, benchmarks)
+    measures = [
+        (name, measure, row) for name, each in result["benchmarks"].items() for measure, row in each["measures"].items()
+    ]
+    cells = [([name, measure, percent(row["first"]), percent(row["second"])], row) for name, measure, row in measures]
+    cells += [([average_name(kind, row), "avg@k", "", ""], row) for kind, row in result["averages"].items()]
+    rows = [[*texts, f"{100 * row['value']:+.1f}", interval(row, "+")] for texts, row in cells]
+    head = ["benchmark", "measure", "A", "B", "B - A", "95 %"]
+    print_table("A = {}, B = {}, in %".format(*places), head, rows)
+    if equal := [f"{texts[0]} {texts[1]}" for texts, row in cells if row["no_spread"]]:
+        print(
+            f"intervals without width ({', '.join(equal)}): all items differ by the same, so that a bootstrap cannot "
+            "estimate the uncertainty"
+        )

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.models import ModelOptions
-from echorl.cli.parser import parse, part_of, required
+from echorl.cli.models import ModelOptions, base_name, find_checkpoint, load_model
+from echorl.cli.parser import part_of, required
 from echorl.core.config import ClipConfig, EchoConfig
 from echorl.core.options import option
+from echorl.core.statistics import MEANING
+from echorl.lab.mine.rows import find_files
 from echorl.lab.options import COUNT, Columns, Mining, Prompts
-from echorl.support.errors import resumable
 from echorl.support.folder import ResultFolder
-from echorl.support.installed import check_installed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from echorl.lab.evaluate.checkpoint import Checkpoint
     from echorl.lab.mine.run import Plan
 
-NEEDED = ("transformers", "pyarrow", "filelock", "rich")
+NEEDED = {"trl": ("transformers", "pyarrow", "filelock", "rich")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,33 +40,22 @@ class MineOptions(Mining, ClipConfig, Prompts, Columns, ModelOptions):
     output_dir: Path | None = option(None, "Folder of the results; default: runs/mine/NAME, of the first file.")
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run the command. Returns 0.
+def run(args: MineOptions) -> None:
+    """Run the command.
 
     Raises:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
-    args = parse("mine", MineOptions, argv)
-    check_installed("`echorl mine`", NEEDED, "trl")
-    with resumable():
-        return _mine(args)
-
-
-def _mine(args: MineOptions) -> int:
-    from echorl.cli.bars import Bars
-    from echorl.cli.models import find_checkpoint, load_model
-    from echorl.lab.mine.rows import find_files
+    from echorl.cli.bars import working_in
     from echorl.lab.mine.run import mine
 
-    files = find_files(args.rollouts)
-    checkpoint = find_checkpoint(args.model)
+    files, checkpoint = find_files(args.rollouts), find_checkpoint(args.model)
     plan = _plan(args, files, checkpoint)
-    folder = args.output_dir or Path("runs/mine", Path(os.path.abspath(args.rollouts[0])).stem)
-    with ResultFolder(folder, "mine").locked(), Bars() as bars:
-        found = mine(folder, plan, checkpoint, lambda: load_model(checkpoint, args.device)[0], bars)
-    show_summary(found, folder, args.format)
-    return 0
+    folder = args.output_dir or Path("runs/mine", Path(base_name(args.rollouts[0])).stem)
+    with working_in(ResultFolder(folder, "mine")) as bars:
+        summary = mine(folder, plan, checkpoint, lambda: load_model(checkpoint, args.device)[0], bars)
+    _show(summary, folder, args.format)
 
 
 def _plan(args: MineOptions, files: list[Path], checkpoint: Checkpoint) -> Plan:
@@ -85,23 +71,20 @@ def _plan(args: MineOptions, files: list[Path], checkpoint: Checkpoint) -> Plan:
     )
 
 
-def show_summary(found: Mapping[str, Any], folder: Path, format: str) -> None:
+def _show(summary: Mapping[str, Any], folder: Path, format: str) -> None:
     """Print the groups by kind, and a column of numbers for each kind whose groups gave clips."""
-    from echorl.core.statistics import MEANING
+    from echorl.cli.tables import print_table
     from echorl.lab.mine.summary import table_rows
 
-    total = found["all"]
+    total = summary["all"]
     print(f"{total['rollouts']} rollouts in {total['groups']} groups, {total['degenerate']:.1%} of them degenerate")
-    for kind, row in found.items():
+    for kind, row in summary.items():
         if kind != "all":
             print(f"  {row['groups']:>7} {row['share_of_groups']:>6.1%}  {kind}: {MEANING[kind]}")
     if total["groups_of_one"]:
         print(f"  {total['groups_of_one']} groups have one rollout, so that they are degenerate whatever it earned")
     if total["too_long"]:
-        print(f"  {total['too_long']} rollouts were too long for the model: not scored, and no clip's")
-    names = [name for name, row in found.items() if row["clips"]["count"]]
-    lines = [["", *names], *table_rows(found)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines if names else []:
-        print("  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip())
+        print(f"  {total['too_long']} rollouts were too long for the model: they were not scored and gave no clip")
+    if names := [name for name, row in summary.items() if row["clips"]["count"]]:
+        print_table("EchoClips by kind of group", ["", *names], table_rows(summary))
     print(f"{total['clips']['count']} clips: {folder / f'clips.{format}'}  numbers: {folder / 'summary.json'}")

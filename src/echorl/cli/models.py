@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.parser import required
+from echorl.cli.parser import CommandOptions, required
 from echorl.core.options import option
 from echorl.support.errors import as_user_error
 
 if TYPE_CHECKING:
-    from echorl.lab.evaluate.checkpoint import Checkpoint
+    from collections.abc import Sequence
 
+    from echorl.lab.evaluate.checkpoint import Checkpoint
+    from echorl.lab.evaluate.engines import Engine
+    from echorl.lab.evaluate.plan import Work
+    from echorl.lab.options import Sampling
 
 MODEL = "A Hugging Face folder, an adapter's folder, a model of the hub, 'quickstart' or 'smollm2'."
 DEVICE = "Device of the model: cpu, cuda, cuda:1 or mps; default: cuda if there is one, else cpu."
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions:
+class ModelOptions(CommandOptions):
     """The model of a command, and its device."""
 
     model: str = required(MODEL)
@@ -28,10 +34,10 @@ class ModelOptions:
 
 
 def find_checkpoint(name: str) -> Checkpoint:
-    """The model; its configuration and tokenizer can be read.
+    """Return the model, whose configuration and tokenizer can be read.
 
     Raises:
-        UserError: they cannot.
+        UserError: one of them cannot be read.
     """
     from echorl.lab.evaluate.checkpoint import Checkpoint
     from echorl.models import find_model
@@ -43,32 +49,47 @@ def find_checkpoint(name: str) -> Checkpoint:
     return checkpoint
 
 
+def base_name(path: str | Path) -> str:
+    """Return the last part of a path or of a model's name; of `.`, too, the name of the folder."""
+    return os.path.basename(os.path.abspath(path))
+
+
 def default_device() -> str:
-    """cuda if there is one, else cpu."""
+    """Return cuda if there is one, else cpu."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-@contextmanager
-def loading(checkpoint: Checkpoint, device: str) -> Iterator[None]:
-    """While the weights are loaded: no bar but our own, and what goes wrong in one sentence.
+def load_model(checkpoint: Checkpoint, device: str | None = None) -> tuple[Any, Any]:
+    """Return the model and its tokenizer or processor, on the device or on the default one.
 
     Raises:
-        UserError: they cannot be loaded.
+        UserError: the weights cannot be loaded.
     """
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # that of the weights, which cuts our own in pieces
-    trouble = (OSError, RuntimeError, AssertionError)  # the last: torch without CUDA, asked for it
-    with as_user_error(*trouble, doing=f"--model {checkpoint.name!r} cannot be loaded on {device}"):
-        yield
-
-
-def load_model(checkpoint: Checkpoint, device: str | None = None) -> tuple[Any, Any]:
-    """(model, tokenizer or processor), on the device or on the default one; errors as `loading`."""
     from echorl.models.loading import load_policy
 
     device = device or default_device()
-    with loading(checkpoint, device):
+    with _loading(checkpoint, device):
         return load_policy(checkpoint.path, device)
+
+
+def start_engine(
+    backend: str, checkpoint: Checkpoint, sampling: Sampling, works: Sequence[Work], device: str
+) -> Engine:
+    """Return the engine that samples; errors as of `load_model`."""
+    from echorl.lab.evaluate.engines import start
+
+    with _loading(checkpoint, device):
+        return start(backend, checkpoint, sampling, works, device)
+
+
+@contextmanager
+def _loading(checkpoint: Checkpoint, device: str) -> Iterator[None]:
+    """Hide the bar of the weights, which cuts the command's own in pieces, and turn errors into the user's."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    errors = (OSError, RuntimeError, AssertionError)  # torch without CUDA raises an AssertionError for "cuda"
+    with as_user_error(*errors, doing=f"--model {checkpoint.name!r} cannot be loaded on {device}"):
+        yield

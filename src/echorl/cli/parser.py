@@ -6,7 +6,7 @@ import argparse
 import inspect
 import re
 from collections.abc import Sequence
-from dataclasses import MISSING, Field, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, get_args
 
@@ -16,10 +16,24 @@ from echorl.core.options import Option, check_options, options_of
 from echorl.support.errors import UserError, bad_argument, unknown_word
 from echorl.support.texts import problem_of_name, problem_of_text
 
-Settings = TypeVar("Settings")
 DEVICE = re.compile(r"(cpu|cuda|mps|xpu|npu)(:[0-9]{1,3})?")
 NO_NAMES = ("parameters",)
 """Options whose text is a regular expression, which may be longer than the name of a file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandOptions:
+    """Base of the options of a command.
+
+    Attributes:
+        given: names of the options that the command line has.
+    """
+
+    given: frozenset[str] = field(default=frozenset(), compare=False)
+
+
+Options = TypeVar("Options", bound=CommandOptions)
+Part = TypeVar("Part")
 
 
 def required(help: str, *, positional: bool = False) -> Any:
@@ -27,21 +41,22 @@ def required(help: str, *, positional: bool = False) -> Any:
     return field(metadata={"help": help, "positional": positional})
 
 
-def part_of(settings: Any, kind: type[Settings]) -> Settings:
+def part_of(options: Any, kind: type[Part]) -> Part:
     """Return the part of the options that a dataclass has fields for, as that dataclass."""
-    return kind(**{each.name: getattr(settings, each.name) for each in fields(kind)})  # type: ignore[arg-type]
+    return kind(**{each.name: getattr(options, each.name) for each in fields(kind)})  # type: ignore[arg-type]
 
 
-def parse(command: str, settings: type[Settings], argv: Sequence[str]) -> Settings:
+def parse(command: str, kind: type[Options], argv: Sequence[str]) -> Options:
     """Return the options that a command line gives, checked. Hyphens in their names stand for underscores.
 
     Raises:
-        UserError: an option is unknown or its value not allowed; the message names it and says what is allowed.
+        UserError: an option is unknown or its value is not allowed; the message names it and says what is allowed.
     """
-    parser = make_parser(command, settings)
-    given = parser.parse_args(with_underscores(argv)).as_dict()
+    parser, words = make_parser(command, kind), with_underscores(argv)
+    values = parser.parse_args(words).as_dict()
+    given = frozenset(word.removeprefix("--").partition("=")[0] for word in words if word.startswith("--"))
     try:
-        options = settings(**{option.name: _value(option, given[option.name]) for option in options_of(settings)})
+        options = kind(given=given, **{name: _value(each, values[name]) for name, each in parser.options.items()})
         check_options(options)
     except ValueError as error:
         message = str(error).replace(" it must be None or ", " it must be ")
@@ -59,27 +74,27 @@ def with_underscores(argv: Sequence[str]) -> list[str]:
     return [re.sub(r"^--[\w-]+", lambda name: f"--{name[0][2:].replace('-', '_')}", word) for word in argv]
 
 
-def make_parser(command: str, settings: type) -> _Parser:
+def make_parser(command: str, kind: type[CommandOptions]) -> _Parser:
     """Return the parser of `echorl COMMAND`."""
     parser = _Parser(
         prog=f"echorl {command}",
-        description=" ".join((inspect.getdoc(settings) or "").split()),
+        description=" ".join((inspect.getdoc(kind) or "").split()),
         formatter_class=argparse.HelpFormatter,
         allow_abbrev=False,
     )
-    parser.options = {option.name: option for option in options_of(settings)}
-    positional = {each.name for each in fields(settings) if each.metadata.get("positional")}
-    parser.words = {name: name if name in positional else f"--{name}" for name in parser.options}
-    for each in fields(settings):
-        option = parser.options[each.name]
-        parser.add_argument(parser.words[each.name], help=describe(option).replace("%", "%%"), **_reading(each, option))
+    parser.options = {option.name: option for option in options_of(kind)}
+    parser.words = {}
+    for each in fields(kind):
+        if (option := parser.options.get(each.name)) is not None:
+            parser.words[each.name] = each.name if each.metadata.get("positional") else f"--{each.name}"
+            help = describe(option).replace("%", "%%")
+            parser.add_argument(parser.words[each.name], help=help, **_reading(each, option))
     return parser
 
 
 def describe(option: Option) -> str:
-    """Return the help of an option with its default, where it has one that says something."""
-    silent = option.default in (None, "") or option.default is False
-    return option.help if silent else f"{option.help} Default: {option.default}."
+    """Return the help of an option, with its default unless that is None, an empty text or False."""
+    return f"{option.help} Default: {option.default}." if option.default not in (None, "", False) else option.help
 
 
 def _reading(each: Field, option: Option) -> dict[str, Any]:
@@ -100,7 +115,7 @@ def _reading(each: Field, option: Option) -> dict[str, Any]:
 
 
 def _value(option: Option, given: Any) -> Any:
-    """Return what was given as the option's type has it: paths in place of texts, and a tuple in place of a list.
+    """Return a parsed value in the option's type: paths in place of texts, and a tuple in place of a list.
 
     Raises:
         ValueError: a text is blank, or could not be the name of anything.

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.models import ModelOptions
-from echorl.cli.parser import parse, part_of, required
+from echorl.cli.models import ModelOptions, base_name, find_checkpoint, load_model
+from echorl.cli.parser import part_of, required
 from echorl.core.options import option
-from echorl.lab.options import COUNT
+from echorl.lab.options import COUNT, Sampling
 from echorl.lab.probe.plan import Plan
-from echorl.support.errors import as_user_error, resumable
+from echorl.support.errors import as_user_error
 from echorl.support.folder import ResultFolder
-from echorl.support.installed import check_installed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from echorl.lab.evaluate.checkpoint import Checkpoint
     from echorl.lab.evaluate.plan import Work
 
-NEEDED = ("transformers", "pyarrow", "filelock", "rich")
+NEEDED = {"trl,tasks": ("transformers", "pyarrow", "filelock", "rich")}
 HEAD = ["rule", "groups", "acts on", "signal", "z", "pass@1", "z", "length", "z", "entropy", "z"]
 HEAD += ["coef 10 %", "saves", "z"]
 
@@ -45,39 +42,27 @@ class ProbeOptions(Plan, ModelOptions):
     output_dir: Path | None = option(None, "Folder of the results; default: runs/probe/MODEL.")
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run the command. Returns 0.
+def run(args: ProbeOptions) -> None:
+    """Run the command.
 
     Raises:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
-    args = parse("probe", ProbeOptions, argv)
-    check_installed("`echorl probe`", NEEDED, "trl,tasks")
-    with resumable():
-        return _probe(args)
-
-
-def _probe(args: ProbeOptions) -> int:
-    from functools import partial
-
-    from echorl.cli.bars import Bars
-    from echorl.cli.models import find_checkpoint, load_model
+    from echorl.cli.bars import working_in
     from echorl.lab.probe.run import probe
 
     plan = part_of(args, Plan)
     checkpoint = find_checkpoint(args.model)
     work = _work(args, plan, checkpoint)
-    folder = args.output_dir or Path("runs/probe", Path(os.path.abspath(args.model)).name)
-    with ResultFolder(folder, "probe").locked(), Bars() as bars:
+    folder = args.output_dir or Path("runs/probe", base_name(args.model))
+    with working_in(ResultFolder(folder, "probe")) as bars:
         result = probe(folder, work, plan, checkpoint, partial(load_model, checkpoint, args.device), bars)
-    show_result(result, folder)
-    return 0
+    _show(result, folder)
 
 
 def _work(args: ProbeOptions, plan: Plan, checkpoint: Checkpoint) -> Work:
     from echorl.lab.evaluate.run import prepare
-    from echorl.lab.options import Sampling
     from echorl.lab.probe.run import draw_items
 
     sampling = Sampling(samples=args.samples, max_new_tokens=args.max_new_tokens, temperature=plan.temperature)
@@ -86,9 +71,9 @@ def _work(args: ProbeOptions, plan: Plan, checkpoint: Checkpoint) -> Work:
     return draw_items(work, args.prompts, plan.seed)
 
 
-def show_result(result: Mapping[str, Any], folder: Path) -> None:
-    """Print the sizes, a row a rule, and the verdict."""
-    from echorl.cli.eval_table import print_table
+def _show(result: Mapping[str, Any], folder: Path) -> None:
+    """Print the sizes, a table with a row for each rule, and the verdict."""
+    from echorl.cli.tables import print_table
     from echorl.lab.probe.run import RESULT
 
     sizes, solved = result["sizes"], result["pass_at_1"]

@@ -5,28 +5,19 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from echorl.cli.parser import parse
+from echorl.cli.parser import CommandOptions
 from echorl.core.options import option
 from echorl.lab.options import SEED
-from echorl.support.errors import resumable
 from echorl.support.folder import ResultFolder
-from echorl.support.installed import check_installed
 
-if TYPE_CHECKING:
-    import rich.table
-
-    from echorl.lab.report.page import Table
-
-NEEDED = ("trl", "transformers", "datasets", "reasoning_gym", "pyarrow", "matplotlib", "jinja2", "rich")
+NEEDED = {"trl,lab": ("trl", "transformers", "datasets", "reasoning_gym", "pyarrow", "matplotlib", "jinja2", "rich")}
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuickstartOptions:
+class QuickstartOptions(CommandOptions):
     """Train the shipped policy with GRPO and with GRPO + EchoRL, on the CPU; then show a table, and leave a page and a
     picture. A second run with the same settings trains nothing again.
     """
@@ -38,65 +29,38 @@ class QuickstartOptions:
     )
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run the quickstart. Returns 0.
+def run(args: QuickstartOptions) -> None:
+    """Run the quickstart, without a network, and without the bars and deprecation notes of the libraries.
 
     Raises:
-        ImportError: something is not installed.
-        ValueError: the output folder will not do.
+        ValueError: the output folder cannot be used.
         Interrupted: Ctrl-C.
     """
-    args = parse("quickstart", QuickstartOptions, argv)
-    started = time.monotonic()
-    check_installed("the quickstart", NEEDED, "trl,lab")
-    _be_quiet()
-    from echorl.cli.bars import Bars
-    from echorl.lab.quickstart import quickstart
-
-    with resumable(), ResultFolder(args.output_dir, "quickstart").locked(), Bars() as bars:
-        quickstart(args.output_dir, seed=args.seed, tiny=args.tiny, view=bars)
-    _show(args.output_dir, time.monotonic() - started)
-    return 0
-
-
-def _be_quiet() -> None:
-    """No network, and none of the libraries' bars and deprecation notes between our own lines."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    for category in (FutureWarning, DeprecationWarning):
+        warnings.filterwarnings("ignore", category=category)
+    from echorl.cli.bars import working_in
+    from echorl.lab.quickstart import quickstart
+
+    start = time.monotonic()
+    with working_in(ResultFolder(args.output_dir, "quickstart")) as bars:
+        quickstart(args.output_dir, seed=args.seed, tiny=args.tiny, view=bars)
+    _show(args.output_dir, time.monotonic() - start)
 
 
 def _show(folder: Path, seconds: float) -> None:
-    """Print the table of the arms, how the groups changed, the findings, and where the page is."""
-    from rich.console import Console
-
+    """Print the table of the arms, how the groups changed, the findings, and the places of page and picture."""
+    from echorl.cli.tables import print_table
     from echorl.lab.quickstart import PAGE, PICTURE
     from echorl.lab.report.compared import read_comparison
     from echorl.lab.report.curves import groups_table
     from echorl.lab.report.training import group_by_seed
 
     source = read_comparison(folder)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=118)
     for table in (*source.tables[:2], *groups_table(group_by_seed(source.runs))):
-        console.print(_drawn(table))
-        if table.note:
-            console.print(f"{table.note}\n", style="dim", markup=False, highlight=False)
+        print_table(table.title, table.head, table.rows)
+        print(f"{table.note}\n" if table.note else "")
     for text in source.findings:
-        console.print(f"• {text}", markup=False, highlight=False)
-    places = f"Page: {folder / PAGE}  Picture: {folder / PICTURE}"
-    console.print(f"\nDone in {seconds / 60:.1f} min. {places}", markup=False)
-
-
-def _drawn(table: Table) -> rich.table.Table:
-    import rich.table
-    from rich.text import Text
-
-    drawn = rich.table.Table(title=table.title, title_justify="left", title_style="bold")
-    for i, name in enumerate(table.head):
-        drawn.add_column(name, justify="right" if i else "left")
-    for row in table.rows:
-        drawn.add_row(*map(Text, row))
-    return drawn
+        print(f"* {text}")
+    print(f"\nDone in {seconds / 60:.1f} min. Page: {folder / PAGE}  Picture: {folder / PICTURE}")

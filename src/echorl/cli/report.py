@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from echorl.cli.parser import parse, required
+from echorl.cli.parser import CommandOptions, required
 from echorl.core.options import option
+from echorl.lab.report.sources import name_of
 from echorl.support.errors import UserError
-from echorl.support.installed import check_installed
 
-NEEDED = ("matplotlib", "jinja2", "yaml", "pyarrow")
+NEEDED = {"trl,lab": ("matplotlib", "jinja2", "yaml", "pyarrow")}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportOptions:
+class ReportOptions(CommandOptions):
     """Write one self-contained HTML page on one or several runs: folders of echorl train, compare, quickstart, mine,
     eval, probe and analyze. A run may still be going on. See docs/report.md.
     """
@@ -40,18 +39,20 @@ class ReportOptions:
     )
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run the command. Returns 0.
+def run(args: ReportOptions) -> None:
+    """Run the command.
 
     Raises:
         UserError, ValueError: something that the user can fix.
     """
-    args = parse("report", ReportOptions, argv)
-    check_installed("`echorl report`", NEEDED, "trl,lab")
     from echorl.lab.report.assemble import make_report
     from echorl.lab.report.page import write
 
-    output = _output(args)
+    output = args.output
+    if output is None:
+        output = Path("runs/report", f"{name_of(args.runs[0])}{'-and-others' if len(args.runs) > 1 else ''}.html")
+    elif output.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--output {output} is not the name of a page: let it end in .html.")
     report = make_report(args.runs, over=args.over, limit=args.rollouts)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -59,18 +60,5 @@ def run(argv: Sequence[str]) -> int:
         pictures = report.write_pngs(output.with_suffix("")) if args.png else []
     except OSError as error:
         raise UserError(f"--output {output} cannot be written ({error.strerror}): give another.") from None
-    for note in report.page.lead:
-        print(note)
-    for path in (output, *pictures):
-        print(path)
-    return 0
-
-
-def _output(args: ReportOptions) -> Path:
-    from echorl.lab.report.sources import name_of
-
-    if args.output is None:
-        return Path("runs/report", f"{name_of(args.runs[0])}{'-and-others' if len(args.runs) > 1 else ''}.html")
-    if args.output.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"--output {args.output} is no page's name: let it end in .html.")
-    return args.output
+    for line in (*report.page.lead, output, *pictures):
+        print(line)

@@ -22,10 +22,11 @@ class Interrupted(Exception):
     """Ctrl-C; the message is one line that says how to go on."""
 
 
-def guard(command: Callable[[], int]) -> int:
-    """Run a command and turn what it raises into a line on stderr and an exit code."""
+def guard(command: Callable[[], object]) -> int:
+    """Run a command, and turn an error into a line on stderr. Returns the exit code."""
     try:
-        return command()
+        command()
+        return 0
     except Interrupted as error:
         _say(str(error))
         return INTERRUPTED
@@ -99,15 +100,6 @@ def as_user_error(*kinds: type[Exception], doing: str, by: tuple[str, ...] = ())
         if is_for_the_user(error) or (by and _raised_in(error) not in by):
             raise
         raise UserError(f"{doing}: {one_line(error)}") from error
-
-
-@contextmanager
-def resumable() -> Iterator[None]:
-    """Turn Ctrl-C into `Interrupted`, whose message says that the same command goes on from what is stored."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted("stopped; what is finished is kept, and the same command goes on from there.") from None
 
 
 def where(error: BaseException) -> str:

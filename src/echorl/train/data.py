@@ -9,80 +9,76 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from echorl.support.errors import UserError, as_user_error, is_for_the_user, one_line, where
 from echorl.support.texts import is_text, parse_json
 from echorl.tasks.base import as_numbers
-from echorl.train.options import NAMES, TrainArguments
+from echorl.train.options import NAMES, DataArguments, TrainArguments
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from echorl.tasks import Task
 
+RESERVED = ("prompts", "completions", "trainer_state", "log_extra", "log_metric", "environments")
+"""Names under which TRL gives reward functions something else than a column."""
 
-TAKEN = ("prompts", "completions", "trainer_state", "log_extra", "log_metric", "environments")
-"""Names under which reward functions are given something else than a column."""
 
-
-def make_task(own: TrainArguments, **changes: Any) -> Task | None:
-    """The task that the options name, with `changes`; the quickstart's settings can be overridden one by one."""
+def make_task(data: DataArguments, **changes: Any) -> Task | None:
+    """Return the task that the options name, with `changes` of its options; None without a task."""
     from echorl.tasks import load_task
     from echorl.tasks.quickstart import TASK
-
-    if own.task is None:
-        return None
-    _check_name(own.task)
-    start = TASK if own.task == "quickstart" else {"name": own.task}
-    assert isinstance(own.task_options, dict)  # the dataclass has read a text
-    options = {**start, **own.task_options, **changes}
-    with as_user_error(ImportError, doing=f"task {own.task!r} needs a package (pip install 'echorl[tasks]')"):
-        return load_task(**options)
-
-
-def _check_name(task: str) -> None:
     from echorl.tasks.reasoning_gym import generators
 
-    if task in NAMES:
-        return
-    if task in generators():
-        fix = f"write task: reasoning_gym, task_options: {{generator: {task}}}"
-        raise UserError(f"unknown task {task!r}, a dataset of reasoning-gym: {fix}.")
-    raise UserError(f"unknown task {task!r}; choose one of {', '.join(NAMES)}.")
+    if data.task is None:
+        return None
+    if data.task not in NAMES:
+        fix = f"choose one of {', '.join(NAMES)}"
+        if data.task in generators():
+            fix = f"reasoning-gym has it, so write task: reasoning_gym, task_options: {{generator: {data.task}}}"
+        raise UserError(f"unknown task {data.task!r}: {fix}.")
+    settings = TASK if data.task == "quickstart" else {"name": data.task}
+    assert isinstance(data.task_options, dict)  # the dataclass has parsed a text
+    with as_user_error(ImportError, doing=f"task {data.task!r} needs a package (pip install 'echorl[tasks]')"):
+        return load_task(**{**settings, **data.task_options, **changes})
 
 
-def make_dataset(own: TrainArguments, task: Task | None, part: str) -> Dataset:
-    """The rows of `part`, "train" or "eval"; they have a `prompt`."""
-    size, split, file = (getattr(own, f"{part}_{what}") for what in ("size", "split", "file"))
+def make_dataset(data: DataArguments, task: Task | None, part: Literal["train", "eval"]) -> Dataset:
+    """Return the rows to train or to evaluate on; they have a `prompt`."""
+    split, size, file = (
+        ("train", data.train_size, data.train_file)
+        if part == "train"
+        else ("validation", data.eval_size, data.eval_file)
+    )
     if task is not None:
         return task.dataset(split, size=size)
-    if own.train_file is not None:
-        if file is None:
-            raise UserError("eval_strategy asks for an evaluation: name its rows in eval_file.")
+    if data.dataset_name is not None:
+        rows, place = _from_hub(data.dataset_name, split), f"{data.dataset_name}, {split}"
+    elif file is not None:
         rows, place = read_rows(file), file
     else:
-        assert own.dataset_name is not None  # the dataclass lets one of the three pass
-        rows, place = _from_hub(own.dataset_name, own.dataset_config, split), f"{own.dataset_name}, {split}"
-    rows = rows if size is None else rows.select(range(min(size, len(rows))))
-    rows = rows if own.row_func is None else _change(rows, own.row_func, place)
+        raise UserError("eval_strategy asks for an evaluation: name its rows in eval_file.")
+    if size is not None:
+        rows = rows.select(range(min(size, len(rows))))
+    if data.row_func is not None:
+        rows = _change(rows, data.row_func, place)
     if "prompt" not in rows.column_names:
-        raise UserError(
-            f"{place}: no column 'prompt' (there are: {', '.join(rows.column_names)}); add one, or row_func."
-        )
-    _check_prompts(rows, place, own.train_file and file)
-    if isinstance(own, TrainArguments):
-        _check_columns(rows.column_names, place)
-    return rows
-
-
-def _check_prompts(rows: Dataset, place: str, file: str | None) -> None:
+        raise UserError(f"{place}: no column 'prompt' among {', '.join(rows.column_names)}; add one, or row_func.")
     for index, prompt in enumerate(rows["prompt"]):
-        if (problem := _problem(prompt)) is not None:
-            where = f"{place}, row {index + 1}" if file is None else f"{file}, line {_lines(file)[index]}"
-            raise UserError(f"{where}: the prompt {problem}; write text, or a list of chat messages.")
+        if problem := _problem(prompt):
+            row = f"line {_lines(file)[index][0]}" if place == file else f"row {index + 1}"
+            raise UserError(f"{place}, {row}: the prompt {problem}; write text, or a list of chat messages.")
+    reserved = [name for name in rows.column_names if name in RESERVED]
+    if reserved and isinstance(data, TrainArguments):
+        raise UserError(
+            f"{place}: the column {reserved[0]!r} has the name of something that TRL itself gives to reward functions: "
+            "rename it, or leave it out."
+        )
+    return rows
 
 
 def _problem(prompt: Any) -> str | None:
@@ -95,37 +91,30 @@ def _problem(prompt: Any) -> str | None:
         return "is neither text nor a list of chat messages"
     if not prompt:
         return "is an empty list"
-    parts = [part for message in prompt for part in _parts(message.get("content"))]
-    good = all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in parts)
-    if not good or any(part["type"] == "text" and not isinstance(part.get("text"), str) for part in parts):
+    if not all(_is_content(message.get("content")) for message in prompt):
         return "has a message whose content is neither text nor a list of parts with a type"
     return None
 
 
-def _parts(content: Any) -> list[Any]:
-    """The parts of a message's content; of text (or none) no part, of anything else one that is not allowed."""
-    return content if isinstance(content, list) else [] if content is None or isinstance(content, str) else [content]
-
-
-def _check_columns(names: list[str], place: str) -> None:
-    for name in names:
-        if name in TAKEN:
-            raise UserError(
-                f"{place}: the column {name!r} has the name of something that TRL itself gives to reward functions: "
-                "rename it, or leave it out."
-            )
+def _is_content(content: Any) -> bool:
+    """Return whether a message can have this content: text, none, or parts with a type, those of text with a text."""
+    if content is None or isinstance(content, str):
+        return True
+    return isinstance(content, list) and all(
+        isinstance(part, dict)
+        and isinstance(part.get("type"), str)
+        and (part["type"] != "text" or isinstance(part.get("text"), str))
+        for part in content
+    )
 
 
 def _change(rows: Dataset, name: str, place: str) -> Dataset:
-    """The rows with what the function of that name makes of each."""
+    """Return the rows with the columns that the function of this name adds or replaces."""
     function = find_function(name, "row_func", home="builtins")
 
     def change(row: dict[str, Any]) -> dict[str, Any]:
-        try:
+        with _user_code(f"row_func {name!r}", f"make it fit {place}"):
             changed = function(row)
-        except (Exception, SystemExit) as error:
-            problem = f"raised {type(error).__name__}: {error} {where(error)}"
-            raise UserError(f"row_func {name!r} {problem}: make it fit {place}.") from error
         if not isinstance(changed, dict):
             raise UserError(f"row_func {name!r} returned a {type(changed).__name__}: return a dict of columns.")
         return changed
@@ -134,40 +123,33 @@ def _change(rows: Dataset, name: str, place: str) -> Dataset:
 
 
 def read_rows(file: str | Path) -> Dataset:
-    """The objects of a JSONL file, one a line; paths in `image` and `images` are from the file's folder."""
+    """Return the objects of a JSONL file, one a line; paths in `image` and `images` are from the file's folder."""
     from datasets import Dataset, Image, List
 
-    path = Path(file)
-    if not path.is_file():
+    if not Path(file).is_file():
         raise UserError(f"no file {file}: give a JSONL file with a 'prompt' in every line.")
-    rows = [
-        _find_images(_read_row(line, f"{file}, line {number}"), path.parent, f"{file}, line {number}")
-        for number, line in _numbered(path)
-    ]
+    rows = [_read_row(line, f"{file}, line {number}", Path(file).parent) for number, line in _lines(file)]
     if not rows:
         raise UserError(f"{file} holds no rows: give a JSONL file with a 'prompt' in every line.")
     with as_user_error(Exception, doing=f"{file}: its rows do not fit one table"):
         names = dict.fromkeys(name for row in rows for name in row)  # from_list takes those of the first row
-        found = Dataset.from_dict({name: [row.get(name) for row in rows] for name in names})
+        table = Dataset.from_dict({name: [row.get(name) for row in rows] for name in names})
         for name, kind in (("image", Image()), ("images", List(Image()))):
-            found = found.cast_column(name, kind) if name in found.column_names else found
-        return found
+            table = table.cast_column(name, kind) if name in names else table
+        return table
 
 
-def _numbered(path: Path) -> list[tuple[int, bytes]]:
-    """The lines of a file that are not blank, with their numbers."""
+def _lines(file: str | Path) -> list[tuple[int, bytes]]:
+    """Return the lines of a file that are not blank, with their numbers."""
     try:
-        lines = path.read_bytes().splitlines()
+        lines = Path(file).read_bytes().splitlines()
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): give another file.") from None
+        raise UserError(f"{file} cannot be read ({error.strerror}): give another file.") from None
     return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _lines(file: str) -> list[int]:
-    return [number for number, _ in _numbered(Path(file))]
-
-
-def _read_row(line: bytes, place: str) -> dict[str, Any]:
+def _read_row(line: bytes, place: str, folder: Path) -> dict[str, Any]:
+    """Return the object in a line, with whole paths in `image` (a path or null) and `images` (a list of paths)."""
     try:
         row = parse_json(line)
     except ValueError as error:
@@ -176,14 +158,11 @@ def _read_row(line: bytes, place: str) -> dict[str, Any]:
         raise UserError(f"{place}: not an object; each line is one object with a 'prompt'.")
     if b"\\u" in line and not is_text(json.dumps(row, ensure_ascii=False)):
         raise UserError(f"{place}: a text holds half of a character (a lone surrogate): remove it.")
+    if row.get("image") is not None:
+        [row["image"]] = _image_paths("image", [row["image"]], folder, place)
+    if row.get("images") is not None:
+        row["images"] = _image_paths("images", row["images"], folder, place)
     return row
-
-
-def _find_images(row: dict[str, Any], folder: Path, place: str) -> dict[str, Any]:
-    """The row with whole paths in `image` (a path or null) and `images` (a list of paths)."""
-    given = {"images": row.get("images"), "image": None if row.get("image") is None else [row["image"]]}
-    paths = {name: _image_paths(name, value, folder, place) for name, value in given.items() if value is not None}
-    return {**row, **{name: value if name == "images" else value[0] for name, value in paths.items()}}
 
 
 def _image_paths(name: str, paths: Any, folder: Path, place: str) -> list[str]:
@@ -195,22 +174,22 @@ def _image_paths(name: str, paths: Any, folder: Path, place: str) -> list[str]:
     return [str(folder / path) for path in paths]
 
 
-def _from_hub(name: str, config: str | None, split: str) -> Dataset:
+def _from_hub(name: str, split: str) -> Dataset:
     from datasets import load_dataset
 
-    with as_user_error(Exception, doing=f"dataset_name={name!r} (configuration {config}, split {split}) didn't load"):
-        return load_dataset(name, config, split=split)
+    with as_user_error(Exception, doing=f"dataset_name={name!r} (split {split}) cannot be loaded"):
+        return load_dataset(name, split=split)
 
 
-def reward_functions(own: TrainArguments, task: Task | None) -> list[Callable]:
-    """The task's verifier, then `reward_funcs`, each with a sentence for what goes wrong inside."""
-    found = [task.verifier] if task is not None else []
-    found += [find_function(name, "reward_funcs", home="trl.rewards") for name in own.reward_funcs or []]
-    return [_guarded_coroutine(f) if inspect.iscoroutinefunction(f) else _guarded(f) for f in found]
+def reward_functions(data: TrainArguments, task: Task | None) -> list[Callable]:
+    """Return the task's verifier, then `reward_funcs`, each with a sentence for errors inside."""
+    functions: list[Callable] = [task.verifier] if task is not None else []
+    functions += [find_function(name, "reward_funcs", home="trl.rewards") for name in data.reward_funcs or []]
+    return [_guarded(function) for function in functions]
 
 
 def find_function(name: str, option: str, *, home: str) -> Callable:
-    """The function that `option` names: module.function, file.py:function, or one of the module `home`."""
+    """Return the function that `option` names: module.function, file.py:function, or one of the module `home`."""
     place, _, function = name.rpartition(":") if ":" in name else name.rpartition(".")
     sys.path.insert(0, os.getcwd())
     try:
@@ -220,8 +199,8 @@ def find_function(name: str, option: str, *, home: str) -> Callable:
     finally:
         sys.path.remove(os.getcwd())
     if not callable(getattr(module, function, None)):
-        there = ", ".join(sorted(n for n, f in vars(module).items() if inspect.isfunction(f) and n[0] != "_"))
-        raise UserError(f"{option}: {name!r} does not exist; {module.__name__} has: {there or 'no function'}.")
+        names = ", ".join(sorted(n for n, f in vars(module).items() if inspect.isfunction(f) and n[0] != "_"))
+        raise UserError(f"{option}: {name!r} does not exist; {module.__name__} has: {names or 'no function'}.")
     return getattr(module, function)
 
 
@@ -238,53 +217,50 @@ def _module(place: str) -> Any:
     return module
 
 
+@contextmanager
+def _user_code(function: str, advice: str) -> Iterator[None]:
+    """Turn an error of a user's function into a `UserError`; a missing package's sentence stays as it is.
+
+    SystemExit counts as an error: in a coroutine it would end the event loop, and the training would wait for ever.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ImportError) and is_for_the_user(error):
+            raise
+        raise UserError(f"{function} raised {type(error).__name__}: {error} {where(error)}: {advice}.") from error
+
+
 def _guarded(function: Callable) -> Callable:
+    """Return the reward function with a `UserError` where it raises, or does not return a number a completion."""
     name = getattr(function, "__name__", type(function).__name__)
+    guard = functools.partial(_user_code, f"reward function {name!r}", "make it return a number or None for every text")
 
     @functools.wraps(function)
     def call(*args: Any, **columns: Any) -> list[float | None]:
-        """The function's rewards; `UserError` where it raises or gives another number of them than completions."""
-        try:
+        with guard():
             rewards = function(*args, **columns)
-        except (Exception, SystemExit) as error:
-            raise _raised(name, error) from error
         return _numbers(name, rewards, len(columns["completions"]))
-
-    call.__name__ = name
-    return call
-
-
-def _guarded_coroutine(function: Callable) -> Callable:
-    """As `_guarded`; its SystemExit would end the event loop, and the training would wait for ever."""
-    name = function.__name__
 
     @functools.wraps(function)
-    async def call(*args: Any, **columns: Any) -> list[float | None]:
-        try:
+    async def call_coroutine(*args: Any, **columns: Any) -> list[float | None]:
+        with guard():
             rewards = await function(*args, **columns)
-        except (Exception, SystemExit) as error:
-            raise _raised(name, error) from error
         return _numbers(name, rewards, len(columns["completions"]))
 
-    return call
+    guarded = call_coroutine if inspect.iscoroutinefunction(function) else call
+    guarded.__name__ = name
+    return guarded
 
 
-def _numbers(name: str, rewards: Any, wanted: int) -> list[float | None]:
-    """Return the rewards of a reward function, a number or None for each of the `wanted` completions."""
-    if not isinstance(rewards, (list, tuple)) or len(rewards) != wanted:
-        got = f"{len(rewards)} values" if isinstance(rewards, (list, tuple)) else f"a {type(rewards).__name__}"
-        raise UserError(f"reward function {name!r} returned {got} for {wanted} completions: return a list of {wanted}.")
+def _numbers(name: str, rewards: Any, count: int) -> list[float | None]:
+    """Return the rewards of a reward function, a number or None for each of `count` completions."""
+    if not isinstance(rewards, (list, tuple)) or len(rewards) != count:
+        returned = f"{len(rewards)} values" if isinstance(rewards, (list, tuple)) else f"a {type(rewards).__name__}"
+        raise UserError(
+            f"reward function {name!r} returned {returned} for {count} completions: return a list of {count}."
+        )
     try:
         return as_numbers(rewards)
     except ValueError as error:
         raise UserError(f"reward function {name!r}: {error}; return a number or None for every completion.") from None
-
-
-def _raised(name: str, error: BaseException) -> BaseException:
-    """The sentence for a reward function's error; the error itself where that is one already."""
-    if isinstance(error, ImportError) and is_for_the_user(error):
-        return error
-    return UserError(
-        f"reward function {name!r} raised {type(error).__name__}: {error} {where(error)}: make it return a number or "
-        "None for every text."
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ RECORDED = b"# echorl "
 
 
 def outdated(settings: Settings, checkpoint: Path | None) -> list[Path]:
-    """Files that a run replaces: those of an earlier run, or of a resumed run those written after its checkpoint.
+    """Return the files that a run replaces: an earlier run's, or of a resumed run those written after its checkpoint.
 
     Raises:
         UserError: as `earlier_run`.
@@ -42,14 +42,14 @@ def outdated(settings: Settings, checkpoint: Path | None) -> list[Path]:
         return written_after(folder, progress(checkpoint)["updates"])
     return earlier_run(
         folder,
-        overwrite=settings.own.overwrite_output_dir,
+        overwrite=settings.data.overwrite_output_dir,
         restart=str(settings.training.resume_from_checkpoint).lower() == "true",
         model=settings.model_name,
     )
 
 
 def earlier_run(folder: str | Path, *, overwrite: bool, restart: bool, model: str) -> list[Path]:
-    """The files of the run in this folder, to be deleted before another run begins there; empty without a run.
+    """Return the files of the run in this folder, to be deleted before another run begins; empty without a run.
 
     Args:
         overwrite: whether the user allows it (`--overwrite_output_dir`).
@@ -60,21 +60,22 @@ def earlier_run(folder: str | Path, *, overwrite: bool, restart: bool, model: st
     Raises:
         UserError: the user does not allow it, or the new run starts from a model in this folder.
     """
-    config, files = Path(folder, "config.yaml"), [*checkpoints(folder), *_written(Path(folder))]
+    config, resumable = Path(folder, "config.yaml"), checkpoints(folder)
+    files = [*resumable, *(path for pattern in FILES for path in sorted(Path(folder).glob(pattern)))]
     begun = config.is_file() and config.read_bytes().startswith(RECORDED)
-    to_lose = [path for path in files if path.name != METRICS or path.stat().st_size]
-    to_lose += [config] if config.is_file() and not begun else []
+    losses = [path for path in files if path.name != METRICS or path.stat().st_size]
+    losses += [config] if config.is_file() and not begun else []
     finished = any(path.match(pattern) for path in files for pattern in MODEL)
-    if to_lose and not overwrite and not (restart and begun and not finished):
-        resume = "go on with --resume_from_checkpoint true, " if checkpoints(folder) and not restart else ""
+    if losses and not overwrite and not (restart and begun and not finished):
+        resume = "go on with --resume_from_checkpoint true, " if resumable and not restart else ""
         raise UserError(
-            f"output_dir={str(folder)!r} holds {to_lose[0].relative_to(folder)} of an earlier run: {resume}give "
+            f"output_dir={str(folder)!r} holds {losses[0].relative_to(folder)} of an earlier run: {resume}give "
             "another --output_dir, or start anew with --overwrite_output_dir, which deletes that run's files."
         )
-    if files and _lies_in(model, [Path(folder), *checkpoints(folder)]):
+    if files and os.path.isdir(model) and any(os.path.samefile(model, place) for place in (folder, *resumable)):
         raise UserError(
-            f"model_name_or_path={model!r} lies in output_dir={str(folder)!r}, where a new run takes the place of an "
-            "earlier one's files: give another --output_dir."
+            f"model_name_or_path={model!r} lies in output_dir={str(folder)!r}, where a new run replaces an earlier "
+            "one's files: give another --output_dir."
         )
     return files
 
@@ -91,24 +92,15 @@ def delete(paths: Iterable[Path], folder: str | Path) -> None:
 
 
 def written_after(folder: str | Path, step: int) -> list[Path]:
-    """Stored rollouts of steps that a run resumed at `step` will make again.
+    """Return the stored rollouts of steps that a run resumed at `step` will make again.
 
     The name of a dump has the number of optimiser steps before its batch, that of TRL's completions the number of
     steps done.
     """
-    found = [path for path in Path(folder).glob("rollouts/step-*-process-*.parquet") if _number(path, 1) >= step]
-    return found + [path for path in Path(folder).glob("completions/completions_*.parquet") if _number(path, 1) > step]
+    dumps = [path for path in Path(folder).glob("rollouts/step-*-process-*.parquet") if _step(path) >= step]
+    return dumps + [path for path in Path(folder).glob("completions/completions_*.parquet") if _step(path) > step]
 
 
-def _number(path: Path, index: int) -> int:
-    digits = path.stem.replace("_", "-").split("-")[index]
+def _step(path: Path) -> int:
+    digits = path.stem.replace("_", "-").split("-")[1]
     return int(digits) if digits.isdigit() else -1
-
-
-def _written(folder: Path) -> Iterator[Path]:
-    for pattern in FILES:
-        yield from sorted(folder.glob(pattern))
-
-
-def _lies_in(model: str, folders: list[Path]) -> bool:
-    return os.path.isdir(model) and any(os.path.samefile(model, folder) for folder in folders)

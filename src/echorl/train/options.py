@@ -1,4 +1,4 @@
-"""Options of `echorl train` and `echorl sft`: what they train on."""
+"""Options of `echorl train` and `echorl sft` that name the data, and the check that they fit together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMES = ("quickstart", *TASKS)
 
 @dataclass
 class DataArguments:
-    """Options of what is trained on, and of an earlier run in the same folder."""
+    """Options that name the rows of a training, and the option that allows to replace an earlier run."""
 
     task: str | None = argument(None, f"A task of echorl, which brings its own verifier: {', '.join(NAMES)}.")
     task_options: dict | str | None = argument(
@@ -23,23 +23,24 @@ class DataArguments:
         "The task's options, a mapping such as {generator: chain_sum, config: {max_terms: 4}} (JSON on the command "
         "line); with 'quickstart' they change single settings of it.",
     )
-    train_split: str = argument("train", "Split of the task or of the hub's data set to train on.")
-    eval_split: str = argument("validation", "Split to evaluate on, if eval_strategy asks for it.")
-    train_size: int | None = argument(None, "Rows to train on; default: the task's.")
-    eval_size: int | None = argument(None, "Rows to evaluate on; default: the task's.")
+    train_size: int | None = argument(
+        None, "Rows to train on, of the split 'train' of a task or of the hub's data set; default: the task's."
+    )
+    eval_size: int | None = argument(
+        None, "Rows to evaluate on, of the split 'validation', if eval_strategy asks for it; default: the task's."
+    )
     train_file: str | None = argument(
         None,
         "Instead of a task: a JSONL file, one object with a 'prompt' (text or chat messages) a line. All columns reach "
         "the reward functions, so no column may have the name of something that TRL itself gives them ('prompts', "
         "'completions', 'trainer_state'). Images: docs/multimodal.md.",
     )
-    eval_file: str | None = argument(None, "The same, to evaluate on.")
+    eval_file: str | None = argument(None, "A file like train_file, to evaluate on.")
     dataset_name: str | None = argument(None, "Instead of a task: a data set of the Hugging Face hub, with a 'prompt'.")
-    dataset_config: str | None = argument(None, "Configuration of the data set.")
     row_func: str | None = argument(
         None,
         "For rows of train_file or dataset_name that have another form: a function from a row to the columns that it "
-        "adds or replaces, 'prompt' say: module.function or file.py:function.",
+        "adds or replaces, such as 'prompt': module.function or file.py:function.",
     )
     overwrite_output_dir: bool = argument(False, "Delete the files that an earlier run left in output_dir.")
 
@@ -48,16 +49,19 @@ class DataArguments:
         given = [name for name in ("task", "train_file", "dataset_name") if getattr(self, name)]
         if len(given) != 1:
             raise UserError(
-                f"{' and '.join(given) or 'nothing'} given to train on: set exactly one of task, train_file "
-                "and dataset_name."
+                f"{' and '.join(given) or 'nothing'} given to train on: set exactly one of task, train_file and "
+                "dataset_name."
             )
         if self.task and self.row_func:
-            raise UserError(f"row_func={self.row_func!r}: task {self.task!r} makes its own rows; leave one out.")
+            raise UserError(
+                f"row_func={self.row_func!r} cannot be combined with task={self.task!r}, which makes its own rows: "
+                "leave one out."
+            )
 
 
 @dataclass
 class TrainArguments(DataArguments):
-    """Options of what RL trains on: reward functions besides."""
+    """Options that name the rows and the reward functions of RL."""
 
     reward_funcs: list[str] | None = argument(
         None,
@@ -70,4 +74,4 @@ class TrainArguments(DataArguments):
         super().__post_init__()
         if self.task is None and not self.reward_funcs:
             place = "train_file" if self.train_file else "dataset_name"
-            raise UserError(f"{place} comes without a verifier: name at least one function in reward_funcs.")
+            raise UserError(f"{place} has no verifier: name at least one function in reward_funcs.")

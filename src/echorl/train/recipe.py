@@ -20,8 +20,8 @@ class Recipe:
     Attributes:
         options: option -> value.
         env: environment variable -> text.
-        origin: option -> the file that has the last word on it.
-        name: a name for the run, from those of the files.
+        origin: option -> the last file that has it.
+        name: a name for the run, made of the names of the files.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -31,38 +31,37 @@ class Recipe:
 
 
 def read_recipes(paths: Sequence[str | Path], given_as: str = "--config ") -> Recipe:
-    """The files laid over each other: of an option, or a variable in `env`, that several have, the last one's value.
+    """Return the files laid over each other: of an option or a variable in `env`, the last file that has it wins.
 
     Args:
-        given_as: what stands before a file's name in a message.
+        given_as: text before a file's name in a message.
 
     Raises:
-        UserError: a file cannot be read or is no mapping; the message names it.
+        UserError: a file cannot be read or is not a mapping; the message names it.
     """
     options: dict[str, Any] = {}
     env: dict[str, str] = {}
     origin: dict[str, str] = {}
     for path in paths:
-        own = read_recipe(path, given_as)
-        env |= _env(own.pop("env", {}), f"{given_as}{path}")
-        options |= own
-        origin |= dict.fromkeys(own, str(path))
+        recipe = read_recipe(path, given_as)
+        env |= _env(recipe.pop("env", {}), f"{given_as}{path}")
+        options |= recipe
+        origin |= dict.fromkeys(recipe, str(path))
     name = "-".join(Path(path).stem for path in paths)
     return Recipe(options=options, env=env, origin=origin, name=name or "echorl")
 
 
 def read_recipe(path: str | Path, given_as: str = "--config ") -> dict[str, Any]:
-    """The mapping in a YAML file; `given_as` stands before its name in a message."""
+    """Return the mapping in a YAML file; `given_as` stands before its name in a message."""
     place = f"{given_as}{path}"
-
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        data = Path(path).read_bytes()
     except FileNotFoundError:
         raise UserError(f"{place}: there is no such file.") from None
-    except (OSError, ValueError) as error:  # a ValueError: no UTF-8, or a NUL in the name
+    except (OSError, ValueError) as error:  # a ValueError: a NUL in the name
         raise UserError(f"{place} cannot be read: {one_line(error)}.") from None
     try:
-        recipe = parse_yaml(text)
+        recipe = parse_yaml(data)
     except ValueError as error:
         raise UserError(f"{place} is not valid YAML: {one_line(error)}.") from None
     if not isinstance(recipe, dict):
@@ -73,7 +72,7 @@ def read_recipe(path: str | Path, given_as: str = "--config ") -> dict[str, Any]
 
 
 def _env(variables: Mapping[Any, Any], place: str) -> dict[str, str]:
-    """Environment variables as text, as the operating system takes them."""
+    """Return environment variables as text, as the operating system takes them."""
     for name, value in variables.items():
         if not isinstance(name, str) or not name or set(name) & {"=", "\0"}:
             raise UserError(f"{place}: 'env' has the name {name!r}: a variable's name is text without '=' and NUL.")
@@ -84,7 +83,7 @@ def _env(variables: Mapping[Any, Any], place: str) -> dict[str, str]:
 
 @contextmanager
 def environment(variables: Mapping[str, Any]) -> Iterator[None]:
-    """Within, these environment variables are set, as text."""
+    """Set these environment variables, as text, until the end of the context."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update({name: str(value) for name, value in variables.items()})
     try:

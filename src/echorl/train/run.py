@@ -2,168 +2,136 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from echorl.support.errors import Interrupted, UserError, as_user_error, bad_argument, where
+from echorl.support.errors import Interrupted, UserError, as_user_error, where
 from echorl.support.folder import ResultFolder
 from echorl.train import earlier_run, run_folder
+from echorl.train.data import make_dataset, make_task, reward_functions
 from echorl.train.options import TrainArguments
+from echorl.train.parsing import Command, make_parser, parse, read_first, short_help
+from echorl.train.recipe import read_recipes
 
 if TYPE_CHECKING:
     from transformers import Trainer
 
-    from echorl.tasks import Task
-    from echorl.train.parsing import Command, Settings
-    from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
+    from echorl.train.parsing import Settings
+    from echorl.trl import EchoGRPOTrainer
     from echorl.trl.recipe import ModelConfig
 
 LIBRARIES = ("transformers", "peft", "accelerate", "huggingface_hub", "tokenizers", "safetensors", "bitsandbytes")
-ABOUT = "EchoGRPOConfig (TRL's GRPOConfig plus echo_*)"
 INTERNAL = "`(is_)?gradient_checkpointing(_enable)?` is deprecated"  # by TRL's own default and between libraries
-NOTHING = (
-    "`echorl {name}` was told nothing to train on: name a recipe, --config {recipe} of echorl's repository for a first "
-    "run (`echorl {name} --help` tells more)."
-)
-USAGE = "echorl {name} [--config recipe.yaml [more.yaml ...]] [--any_option value ...]"
-HELP = (
-    "Every option can stand in the recipe (YAML) and on the command line, which wins. Of several recipes the last one "
-    "that has an option wins. Options are the fields of {about}, of TRL's ModelConfig (model_name_or_path, use_peft, "
-    "lora_*) and those below."
-)
-PROCESSES = "Under several processes: accelerate launch --num_processes 2 -m echorl {name} --config recipe.yaml"
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run `echorl train`. Returns 0; raises what `echorl.support.errors.guard` shows."""
-    return launch(train_command(), argv)
+def run(argv: Sequence[str]) -> None:
+    """Run `echorl train`; raises what `echorl.support.errors.guard` shows."""
+    launch(TRAIN, argv)
 
 
-def train_command() -> Command:
-    from echorl.train.parsing import Command
-
-    return Command("train", TrainArguments, _config_class, _make_trainer, ABOUT, "recipes/cpu/quickstart.yaml")
-
-
-def launch(command: Command, argv: Sequence[str]) -> int:
+def launch(command: Command, argv: Sequence[str]) -> None:
     """Run a command that trains."""
     if not argv:
-        raise UserError(NOTHING.format(name=command.name, recipe=command.first))
-    known, rest = _first_look(argv)
-    if known.help:
-        _help(command).print_help()
-        return 0
-    from echorl.train.parsing import make_parser, parse
-    from echorl.train.recipe import read_recipes
-
-    recipe = read_recipes(known.config)
+        raise UserError(
+            f"`echorl {command.name}` got no recipe and no option: name a recipe, such as --config {command.first} "
+            f"of echorl's repository (`echorl {command.name} --help` tells more)."
+        )
+    options, rest = read_first(argv)
+    if options.help:
+        short_help(command).print_help()
+        return
+    recipe = read_recipes(options.config)
     os.environ.update(recipe.env)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL's ping, unless the user turned it on
     warnings.filterwarnings("ignore", message=INTERNAL)
-    if known.help_all:
+    if options.help_all:
         make_parser(command).print_help()
-        return 0
+        return
     settings = parse(command, recipe, rest)
     try:
-        _train(command, settings, recipe.env)
+        _train(command, settings, list(recipe.env))
     except KeyboardInterrupt:
         raise Interrupted(_how_to_resume(command, settings.training.output_dir)) from None
-    except SystemExit as error:  # of a reward function, say; the exit status would be its own, such as 0
+    except SystemExit as error:  # of a reward function, whose exit status could be 0
         raise UserError(
             f"training was ended by SystemExit({error.code!r}) {where(error)}: let the code that is called there "
             "return or raise an error."
         ) from error
-    return 0
 
 
-def _help(command: Command) -> argparse.ArgumentParser:
-    """Return a parser that prints the short help; importing the trainer's options would take seconds."""
-    parser = argparse.ArgumentParser(
-        usage=USAGE.format(name=command.name),
-        description=HELP.format(about=command.about),
-        epilog=PROCESSES.format(name=command.name),
-        add_help=False,
-    )
-    parser.add_argument("--help_all", action="store_true", help="Print every option with its default.")
-    for each in fields(command.own):
-        parser.add_argument(f"--{each.name}", metavar="VALUE", help=each.metadata["help"])
-    return parser
+def _train(command: Command, settings: Settings, variables: Sequence[str]) -> None:
+    """Train, or finish a run that has made its last step; one process at a time works in the folder."""
+    import torch
 
-
-def _first_look(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            raise bad_argument(message)
-
-    parser = Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", nargs="+", action="extend", default=[])
-    parser.add_argument("--help", "-h", action="store_true")
-    parser.add_argument("--help_all", "--help-all", action="store_true")
-    return parser.parse_known_args(list(argv))
-
-
-def _train(command: Command, settings: Settings, env: Mapping[str, str]) -> None:
     training = settings.training
     folder = ResultFolder(training.output_dir, command.name)
     folder.check_writable()
+    # The trainer holds the group of processes, too. Were it the last to let go, the group's threads would be joined
+    # while Python's lock is held, and a thread that waits for this lock would never end.
+    group = torch.distributed.group.WORLD if torch.distributed.is_initialized() else None
     with folder.locked() if training.process_index == 0 else nullcontext():
         _check_reporting(training.report_to)
         name, config = _model(settings)
         checkpoint = run_folder.choose_checkpoint(training.resume_from_checkpoint, training.output_dir, _say)
+        limit = None
         if checkpoint is not None:
             run_folder.check_same_model(checkpoint, settings.model_name, config, peft=settings.model.use_peft)
+            limit = run_folder.limit_reached(checkpoint, training)
         outdated = earlier_run.outdated(settings, checkpoint)
-        if checkpoint is None:
-            _train_from(None, command, settings, env, name, outdated)
-        elif (limit := run_folder.reached(checkpoint, training)) is not None:
+        if checkpoint is not None and limit is not None:
             _finish(checkpoint, settings, limit, outdated)
         else:
-            run_folder.check_resumable(checkpoint)
-            _train_from(checkpoint, command, settings, env, name, outdated)
+            _train_to_the_end(checkpoint, command, settings, name, outdated, variables)
+    del group
 
 
-def _train_from(
+def _train_to_the_end(
     checkpoint: Path | None,
     command: Command,
     settings: Settings,
-    env: Mapping[str, str],
     name: str,
     outdated: list[Path],
+    variables: Sequence[str],
 ) -> None:
-    """Train the model of this name to the end, in a folder without the outdated files."""
+    """Train the model of this name, from a checkpoint if there is one, in a folder without the outdated files."""
+    from transformers import ProgressCallback
+
+    from echorl.train.progress import ShortProgress
+
     training = settings.training
+    if checkpoint is not None:
+        run_folder.check_resumable(checkpoint)
     with as_user_error(ValueError, OSError, ImportError, doing="the trainer cannot be set up", by=LIBRARIES):
         trainer = command.make_trainer(settings, name)
     if not training.disable_tqdm:
-        _shorten_progress(trainer)
+        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(ShortProgress)
     trainer.accelerator.wait_for_everyone()  # every process has looked at the folder before the first one changes it
     if trainer.accelerator.is_main_process:
         earlier_run.delete(outdated, training.output_dir)
-        run_folder.write_config(command.name, settings, env)
+        run_folder.write_config(command.name, settings, variables)
     trainer.accelerator.wait_for_everyone()
-    _run_to_the_end(trainer, checkpoint)
+    _call_train(trainer, checkpoint)
     trainer.save_model(training.output_dir)
     if training.push_to_hub:
         trainer.push_to_hub()
-    if trainer.accelerator.is_main_process:
-        _say(f"the model is in {training.output_dir}, its curves in {Path(training.output_dir) / 'metrics.jsonl'}")
+    _say(f"the model is in {training.output_dir}, its curves in {Path(training.output_dir) / 'metrics.jsonl'}")
     trainer.end()
 
 
-def _run_to_the_end(trainer: Trainer, checkpoint: Path | None) -> None:
+def _call_train(trainer: Trainer, checkpoint: Path | None) -> None:
+    """Train without the bars of every saved file, and end the lines of the training's own bars."""
     from transformers.utils import logging
 
     from echorl.train.progress import ShortProgress
 
-    logging.disable_progress_bar()  # those of every saved file, which cut the training's own in pieces
+    logging.disable_progress_bar()
     try:
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     finally:
@@ -173,21 +141,21 @@ def _run_to_the_end(trainer: Trainer, checkpoint: Path | None) -> None:
 
 
 def _finish(checkpoint: Path, settings: Settings, limit: str, outdated: list[Path]) -> None:
-    """Put the model of a run that had made its last step in place; the Trainer would make one more step."""
+    """Put the model of a run that has made its last step in place; the Trainer would make one more step."""
     from transformers.trainer_utils import rotate_checkpoints
 
-    folder = settings.training.output_dir
-    if settings.training.process_index == 0:
-        earlier_run.delete(outdated, folder)
-        final = run_folder.final(checkpoint, settings.training)
-        run_folder.copy_model(final, folder)
+    training = settings.training
+    if training.process_index == 0:
+        earlier_run.delete(outdated, training.output_dir)
+        final = run_folder.final(checkpoint, training)
+        run_folder.copy_model(final, training.output_dir)
         # A run that was killed right after it saved its last checkpoint has not deleted the older ones.
-        rotate_checkpoints(folder, settings.training.save_total_limit, best_model_checkpoint=str(final))
-    _say(f"{checkpoint} is the end of this run ({limit}): its model is in {folder}")
+        rotate_checkpoints(training.output_dir, training.save_total_limit, best_model_checkpoint=str(final))
+    _say(f"{checkpoint} is the end of this run ({limit}): its model is in {training.output_dir}")
 
 
 def _model(settings: Settings) -> tuple[str, dict[str, Any]]:
-    """The model's name as transformers knows it, and its configuration."""
+    """Return the model's name as transformers knows it, and its configuration."""
     from transformers import AutoConfig
     from transformers.utils import is_torchvision_available
 
@@ -196,49 +164,54 @@ def _model(settings: Settings) -> tuple[str, dict[str, Any]]:
 
     name = settings.model.model_name_or_path
     if not name:
-        own = "'quickstart' or 'smollm2'"
-        raise UserError(f"model_name_or_path is not set: give a folder, a model of the hub, {own}.")
-    known, place = find_model(name)
+        raise UserError("model_name_or_path is not set: give a folder, a model of the hub, 'quickstart' or 'smollm2'.")
+    path, place = find_model(name)
     trust = settings.training.trust_remote_code
     with as_user_error(OSError, ValueError, doing=f"model_name_or_path={name!r} {place} cannot be loaded"):
-        config = AutoConfig.from_pretrained(known, revision=settings.model.model_revision, trust_remote_code=trust)
+        config = AutoConfig.from_pretrained(path, revision=settings.model.model_revision, trust_remote_code=trust)
         if is_image_config(config) and not is_torchvision_available():
-            load_processor(known)  # its error names torchvision, the trainer's a missing file
-    return known, config.to_dict()
+            load_processor(path)  # its error names torchvision, the trainer's a missing file
+    return path, config.to_dict()
 
 
 def _check_reporting(report_to: list[str] | str) -> None:
     from transformers.integrations import get_available_reporting_integrations
 
-    there = get_available_reporting_integrations()
+    available = get_available_reporting_integrations()
     for name in [report_to] if isinstance(report_to, str) else report_to or []:
-        if name not in ("none", "all", *there):
+        if name not in ("none", "all", *available):
             raise UserError(
-                f"report_to={name!r} is not available; install its package, or take from: none, {', '.join(there)}."
+                f"report_to={name!r} is not available; install its package, or choose from: none, "
+                f"{', '.join(available)}."
             )
-
-
-def _config_class() -> type[EchoGRPOConfig]:
-    from echorl.trl import EchoGRPOConfig
-
-    return EchoGRPOConfig
 
 
 def _make_trainer(settings: Settings, name: str) -> EchoGRPOTrainer:
     from transformers import set_seed
 
-    from echorl.train.data import make_dataset, make_task, reward_functions
     from echorl.trl import EchoGRPOTrainer
 
-    own, training = settings.own, settings.training
-    task = make_task(own)
-    rewards = reward_functions(own, task)
-    _name_verifier(settings, task, [function.__name__ for function in rewards])
-    train = make_dataset(own, task, "train")
-    evaluation = None if training.eval_strategy == "no" else make_dataset(own, task, "eval")
+    data, training = settings.data, settings.training
+    task = make_task(data)
+    rewards = reward_functions(data, task)
+    _name_verifier(
+        training, task.verifier.__name__ if task is not None else None, [function.__name__ for function in rewards]
+    )
+    train = make_dataset(data, task, "train")
+    evaluation = None if training.eval_strategy == "no" else make_dataset(data, task, "eval")
     set_seed(training.seed)
     common = trainer_options(settings)
     return EchoGRPOTrainer(name, rewards, training, train_dataset=train, eval_dataset=evaluation, **common)
+
+
+def _name_verifier(training: Any, verifier: str | None, names: list[str]) -> None:
+    """Let the task's verifier verify beside other functions, unless one is named; refuse names without a function."""
+    from echorl.trl.verifiers import resolve_verifiers
+
+    if verifier is not None and len(names) > 1 and not training.success_reward_func_names():
+        training.echo_success_reward_func = [verifier]
+    if training.success_reward_func_names() or training.echo_config().mines or len(set(names)) < len(names):
+        resolve_verifiers(training.success_reward_func_names(), names)
 
 
 def trainer_options(settings: Settings) -> dict[str, Any]:
@@ -246,49 +219,29 @@ def trainer_options(settings: Settings) -> dict[str, Any]:
     from echorl.trl.metrics_file import MetricsFile
     from echorl.trl.recipe import get_quantization_config
 
-    settings.training.model_init_kwargs = _model_options(settings)
+    model, training = settings.model, settings.training
+    training.model_init_kwargs = {
+        "revision": model.model_revision,
+        "attn_implementation": model.attn_implementation,
+        "dtype": model.dtype,
+        **(training.model_init_kwargs or {}),
+    }
     return {
-        "callbacks": [MetricsFile(Path(settings.training.output_dir) / "metrics.jsonl")],
-        "peft_config": _peft_config(settings.model),
-        "quantization_config": get_quantization_config(settings.model),
+        "callbacks": [MetricsFile(Path(training.output_dir) / "metrics.jsonl")],
+        "peft_config": _peft_config(model),
+        "quantization_config": get_quantization_config(model),
     }
 
 
-def _shorten_progress(trainer: Trainer) -> None:
-    from transformers import ProgressCallback
-
-    from echorl.train.progress import ShortProgress
-
-    trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(ShortProgress)
-
-
 def _peft_config(model: ModelConfig) -> Any:
-    """TRL's, except that a single target module is a module's name, not a pattern that must match its whole path."""
+    """Return TRL's, in which a single target module is a module's name, not a pattern that matches a whole path."""
     from echorl.trl.recipe import get_peft_config
 
     config: Any = get_peft_config(model)  # a LoraConfig, though TRL says no more than PeftConfig
     target = getattr(config, "target_modules", None)
-    if isinstance(target, str) and target.isidentifier():  # "all-linear" is none
+    if isinstance(target, str) and target.isidentifier():  # unlike "all-linear"
         config.target_modules = {target}
     return config
-
-
-def _name_verifier(settings: Settings, task: Task | None, names: list[str]) -> None:
-    """With several functions the task's verifier verifies, unless told otherwise; refuse names that are not there."""
-    from echorl.trl.verifiers import resolve_verifiers
-
-    training = settings.training
-    if task is not None and len(names) > 1 and not training.success_reward_func_names():
-        training.echo_success_reward_func = [task.verifier.__name__]
-    if training.success_reward_func_names() or training.echo_config().mines or len(set(names)) < len(names):
-        resolve_verifiers(training.success_reward_func_names(), names)
-
-
-def _model_options(settings: Settings) -> dict[str, Any]:
-    model = settings.model
-    options = {"revision": model.model_revision, "attn_implementation": model.attn_implementation, "dtype": model.dtype}
-    return {**options, **(settings.training.model_init_kwargs or {})}
 
 
 def _how_to_resume(command: Command, folder: str) -> str:
@@ -303,3 +256,13 @@ def _how_to_resume(command: Command, folder: str) -> str:
 def _say(text: str) -> None:
     if os.environ.get("RANK", "0") == "0":
         print(f"echorl: {text}", file=sys.stderr, flush=True)
+
+
+TRAIN = Command(
+    name="train",
+    data=TrainArguments,
+    config="echorl.trl:EchoGRPOConfig",
+    make_trainer=_make_trainer,
+    about="EchoGRPOConfig (TRL's GRPOConfig plus echo_*)",
+    first="recipes/cpu/quickstart.yaml",
+)

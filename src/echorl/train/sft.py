@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from echorl.tasks.demonstrations import to_prompt_completion
+from echorl.train.data import make_dataset, make_task
 from echorl.train.options import DataArguments
+from echorl.train.parsing import Command, Settings
 from echorl.train.run import launch, trainer_options
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from echorl.train.parsing import Command, Settings
-    from echorl.trl.recipe import SFTConfig, SFTTrainer
-
-ABOUT = "TRL's SFTConfig"
+    from echorl.trl.recipe import SFTTrainer
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run `echorl sft`. Returns 0; raises what `echorl.support.errors.guard` shows."""
-    return launch(sft_command(), argv)
-
-
-def sft_command() -> Command:
-    from echorl.train.parsing import Command
-
-    return Command("sft", DataArguments, _config_class, _make_trainer, ABOUT, "recipes/cpu/smollm2/warm-start.yaml")
-
-
-def _config_class() -> type[SFTConfig]:
-    from echorl.trl.recipe import SFTConfig
-
-    return SFTConfig
+def run(argv: Sequence[str]) -> None:
+    """Run `echorl sft`; raises what `echorl.support.errors.guard` shows."""
+    launch(SFT, argv)
 
 
 def _make_trainer(settings: Settings, name: str) -> SFTTrainer:
     from echorl.trl.recipe import SFTTrainer
 
-    train = _rows(settings, "train")
-    evaluation = None if settings.training.eval_strategy == "no" else _rows(settings, "eval")
+    def rows(part: Literal["train", "eval"]) -> Dataset:
+        return to_prompt_completion(make_dataset(settings.data, make_task(settings.data), part))
+
+    train = rows("train")
+    evaluation = None if settings.training.eval_strategy == "no" else rows("eval")
     common = trainer_options(settings)
     return SFTTrainer(name, settings.training, train_dataset=train, eval_dataset=evaluation, **common)
 
 
-def _rows(settings: Settings, part: str) -> Dataset:
-    """Prompts and demonstrations."""
-    from echorl.tasks.demonstrations import to_prompt_completion
-    from echorl.train.data import make_dataset, make_task
-
-    return to_prompt_completion(make_dataset(settings.own, make_task(settings.own), part))
+SFT = Command(
+    name="sft",
+    data=DataArguments,
+    config="echorl.trl.recipe:SFTConfig",
+    make_trainer=_make_trainer,
+    about="TRL's SFTConfig",
+    first="recipes/cpu/smollm2/warm-start.yaml",
+)

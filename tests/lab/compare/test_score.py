@@ -5,7 +5,8 @@ from __future__ import annotations
 from datasets import Dataset
 
 from echorl.lab.compare.score import Policy
-from tests.trl.tiny import PIECES, make_model, make_tokenizer
+from tests.tiny import PIECES, make_tokenizer
+from tests.trl.tiny import make_model
 
 
 def test_a_completion_that_one_of_the_models_ends_closed_is_not_truncated():

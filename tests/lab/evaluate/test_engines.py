@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from echorl.lab.evaluate.benchmarks import Item, load_benchmark
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.engines import Transformers, Vllm, check_vllm, start
 from echorl.lab.evaluate.plan import Chunk, Request, Work
 from echorl.lab.options import Sampling
-from tests.trl.tiny import PIECES, make_tokenizer
+from tests.tiny import make_tokenizer, random_model
 
 TEMPLATE = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}={% endif %}"
 
 
 def make_model(hidden: int = 32) -> LlamaForCausalLM:
     """A Llama: for the tests' Qwen2 transformers would load its own kind of tokenizer from the folder."""
-    torch.manual_seed(0)
-    size = dict(
-        hidden_size=hidden, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, initializer_range=0.2
-    )
-    ids = dict(pad_token_id=0, eos_token_id=1, bos_token_id=None)
-    return LlamaForCausalLM(LlamaConfig(vocab_size=len(PIECES), max_position_embeddings=1024, **size, **ids))
+    sizes = dict(intermediate_size=64, num_key_value_heads=2, max_position_embeddings=1024)
+    return random_model(LlamaForCausalLM, hidden=hidden, initializer_range=0.2, **sizes)
 
 
 def save(folder, template=None, **changes):

@@ -52,15 +52,15 @@ def _check_arm(
     """Return all options that the policy may depend on, with their defaults; with `rows` also make the tests' rows."""
     from echorl.train.parsing import parse
     from echorl.train.recipe import Recipe, environment
-    from echorl.train.run import train_command
+    from echorl.train.run import TRAIN
 
     options = dict(options)
     env = options.pop("env", {})
     with environment(env):
-        settings = parse(train_command(), Recipe(options=options, origin=origin), [])
+        settings = parse(TRAIN, Recipe(options=options, origin=origin), [])
         _check_training(settings.training, by_tokens=comparison.rollout_tokens is not None)
         _check_tests(settings, recipe, comparison, rows=rows)
-    parts = (settings.own, settings.training, settings.model)
+    parts = (settings.data, settings.training, settings.model)
     values = {field.name: getattr(part, field.name) for part in parts for field in fields(part)}
     return {**with_effect(values), "env": env}
 
@@ -93,7 +93,7 @@ def _check_tests(settings: Settings, recipe: str, comparison: Comparison, *, row
     from echorl.train.data import make_task
 
     for test in [*comparison.tests, *(["validation"] if comparison.grid() else [])]:
-        task = make_task(settings.own, **comparison.task_options_of(test))
+        task = make_task(settings.data, **comparison.task_options_of(test))
         if task is None:
             raise UserError(f"{recipe} names no task, on whose splits `echorl compare` scores runs: add `task: NAME`.")
         if (split := comparison.split_of(test)) not in task.splits:

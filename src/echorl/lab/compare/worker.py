@@ -135,18 +135,17 @@ class Training:
 
         import yaml
 
-        from echorl.train.run import launch, train_command
+        from echorl.train.run import TRAIN, launch
 
         recipe = self.folder / "recipe.yaml"
         write_text(recipe, yaml.safe_dump(dict(self.options), sort_keys=False))
-        command = train_command()
 
         def make_trainer(*args: Any) -> Any:
-            self.trainer = command.make_trainer(*args)
+            self.trainer = TRAIN.make_trainer(*args)
             return self.trainer
 
         options = ["--disable_tqdm", "true", "--overwrite_output_dir", "true"]  # no other run writes to the folder
-        launch(replace(command, make_trainer=make_trainer), ["--config", str(recipe), *options])
+        launch(replace(TRAIN, make_trainer=make_trainer), ["--config", str(recipe), *options])
         finite = self.trainer is None or _is_finite(self.trainer)  # None: an earlier session finished the training
         self.trainer = None  # its memory is needed for scoring
         return {**self.summary(), "diverged": None if finite else "weights that are not finite"}
@@ -223,13 +222,13 @@ def _score(folder: Path, work: Mapping[str, Any]) -> None:
     from echorl.train.data import make_task
     from echorl.train.parsing import parse
     from echorl.train.recipe import Recipe
-    from echorl.train.run import train_command
+    from echorl.train.run import TRAIN
 
     missing = _missing(folder, work)
     if not missing:
         return
     options = {name: value for name, value in work["options"].items() if name != "env"}
-    settings = parse(train_command(), Recipe(options=options), [])
+    settings = parse(TRAIN, Recipe(options=options), [])
     training = settings.training
     start = find_model(str(options["model_name_or_path"]))[0]
     policy = Policy.load(
@@ -239,7 +238,7 @@ def _score(folder: Path, work: Mapping[str, Any]) -> None:
         chat_template_kwargs=training.chat_template_kwargs,
     )
     for test, key in missing.items():
-        task = make_task(settings.own, **key["task_options"])
+        task = make_task(settings.data, **key["task_options"])
         assert task is not None  # a comparison's recipe names one
         rows = task.dataset(key["split"], size=key["prompts"])
         size = {name: key[name] for name in ("samples", "temperature", "greedy", "batch_size") if name in key}

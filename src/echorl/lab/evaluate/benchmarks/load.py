@@ -69,7 +69,7 @@ def _task_options(kind: str) -> Mapping[str, Any] | None:
 
 def _suggest(kind: str) -> str:
     """Return the end of an error message: close names of any kind, and the possible names."""
-    names = [*BENCHMARKS, "quickstart", *TASKS, *generators()]
+    names = {*BENCHMARKS, "quickstart", *TASKS, *generators()}  # gsm8k is a benchmark and a task
     close = difflib.get_close_matches(kind.lower().replace("-", "_"), names, n=3)
     question = f" (did you mean {' or '.join(close)}?)" if close else ""
     return (

@@ -1,0 +1,42 @@
+"""Tables that commands print: drawn in a terminal, aligned columns elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+WIDE = 100
+"""Characters that a terminal needs for a table with room between its columns; 80 are enough for one without."""
+
+
+def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table without the columns that are empty in every row; the first column is aligned to the left."""
+    filled = [i for i in range(len(head)) if any(row[i] for row in rows)]
+    head, rows = [head[i] for i in filled], [[row[i] for i in filled] for row in rows]
+    console = Console()
+    if console.is_terminal:
+        console.print(_drawn(title, head, rows, wide=console.width > WIDE))
+    else:
+        print(_plain(title, head, rows))
+
+
+def _drawn(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, wide: bool) -> Table:
+    padding = (0, 1) if wide else (0, 0)
+    table = Table(
+        title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=padding
+    )
+    for i, name in enumerate(head):
+        table.add_column(name, justify="right" if i else "left", min_width=max(map(len, [row[i] for row in rows])))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _plain(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    first, *widths = (max(map(len, column)) for column in zip(head, *rows, strict=True))
+    lines = ["  ".join([row[0].ljust(first), *map(str.rjust, row[1:], widths)]).rstrip() for row in [head, *rows]]
+    return "\n".join([title, *lines])
