@@ -14,7 +14,6 @@ from scipy.stats import spearmanr
 from benchmarks.scatter import Dots, Scatter
 from echorl.lab.checked import Maybe, is_drawable, read_object
 from echorl.lab.evaluate import mean_of_runs
-from echorl.lab.report.charts import svg
 from echorl.lab.report.page import Section, Table
 from echorl.lab.report.verdicts import PASS, parts_of
 
@@ -177,7 +176,7 @@ def make_sections(points: Sequence[Point]) -> tuple[list[Scatter], list[Section]
     drawn = [chart for chart in (_chart(first, name) for name in PREDICTORS) if chart.names]
     section = Section(
         title="Did the probe tell which arm gains?",
-        figures=[svg(chart) for chart in drawn],
+        charts=drawn,
         tables=[_correlations(points, probes), _points_table(points)],
     )
     return drawn, [section]

@@ -99,9 +99,9 @@ def make_report(results: Mapping[str, Any]) -> Report:
     """Both studies on a page, and what the probes foretold beside what the arms gained."""
     report = assemble([of_results(STORED / f"{name}.jsonl.gz", results[name]) for name in MAIN])
     points = [point for name in MAIN for point in read_points(STORED / "probes" / name, name, results[name])]
-    charts, sections = make_sections(points)
+    _, sections = make_sections(points)
     page = dataclasses.replace(report.page, sections=[*report.page.sections, *sections])
-    return dataclasses.replace(report, page=page, charts=[*report.charts, *charts])
+    return dataclasses.replace(report, page=page)
 
 
 def joined(results: Mapping[str, Any]) -> str:

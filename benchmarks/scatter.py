@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from echorl.lab.report.charts import plain_text
-from echorl.lab.report.looks import COLOUR_NAMES
-from echorl.lab.report.plots import COLOURS, GREY
+from echorl.lab.report.plots import COLOUR_NAMES, COLOURS, GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -170,7 +170,7 @@ def test_a_section_of_a_report_draws_it(tmp_path):
     assert correlations.rows[0][3] == "5"
     assert correlations.rows[0][4].startswith("+1.00 [")
     assert len(points.rows) == 5
-    assert len(sections[-1].figures) == 3
+    assert len(sections[-1].charts) == 3
 
 
 def test_places_that_are_nearly_equal_stand_side_by_side():

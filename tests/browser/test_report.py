@@ -214,7 +214,7 @@ def test_a_lone_surrogate(tmp_path, watched):
     """JSON can hold one and HTML can't: it is shown as its number."""
     text = json.loads('"a\\ud800b"')
     from echorl.lab.report.gallery import make_rollout
-    from echorl.lab.report.viewer import _shown  # parquet can't hold it: from the row on
+    from echorl.lab.report.viewer import _rollout  # parquet can't hold it: from the row on
 
     [row, *_] = made.group_rows(0, 0, completion=text, tokens=[text], entropy=[0.7], step_ids=[0])
     group = {
@@ -223,7 +223,7 @@ def test_a_lone_surrogate(tmp_path, watched):
         "step": 0,
         "name": text,
         "prompt": "",
-        "rollouts": [_shown(make_rollout(row, 1), None)],
+        "rollouts": [_rollout(make_rollout(row, 1), None)],
     }
     page = watched(_write(tmp_path, Page(title=text, lead=[], gallery=gallery_json([("a", [group])]))))
     assert page.locator("#detail .step .t").inner_text() == "a\\ud800b"

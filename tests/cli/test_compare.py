@@ -61,7 +61,7 @@ def test_shares_of_all_steps_are_refused(write_study, fails, name):
 @pytest.mark.parametrize("name", ["save_only_model", "load_best_model_at_end"])
 def test_what_cannot_resume_is_refused(write_study, fails, name):
     path = write_study({name: True, "eval_strategy": "steps", "eval_steps": 1})
-    fails(["compare", path], f"arm 'grpo': {name}=True", "take it out")
+    fails(["compare", path], f"arm 'grpo': {name}=True", "remove it")
 
 
 def test_arms_with_equal_options_are_refused(write_study, fails):
@@ -302,7 +302,7 @@ def test_the_tables_of_a_pack_overwrite_nobody_s_results(write_study, jobs, fail
     [
         ({"arms": {"grpo": "none"}}, "notes.arms.grpo is not an object"),
         ({"arms": {"grpo": {"costs": 2}}}, "notes.arms.grpo.costs is not text"),
-        ({"arms": {"x": {}}}, "notes: 'x' is no arm; there are grpo, echorl"),
+        ({"arms": {"x": {}}}, "notes: 'x' is no arm: choose one of grpo, echorl"),
         ({"advice": []}, "notes has no 'advice': it has title, about, findings, arms, note, tables"),
         (
             {"tables": [{"title": "t", "head": ["a"], "rows": [["1", "2"]]}]},

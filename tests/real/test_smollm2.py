@@ -8,11 +8,11 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig
+from pyarrow import parquet as pq
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from echorl import StepDelimiters, segment_steps
-from echorl.lab.report.gallery import read_rollouts
 from echorl.models.smollm2 import cache_folder
 from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
 from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
@@ -177,7 +177,7 @@ def test_saved_resumed_and_loaded_by_plain_transformers(tmp_path):
 
 def test_dumps_of_chat_rollouts_hold_the_text_that_their_tokens_spell(tmp_path):
     build(tmp_path, echo_rollouts_every=1).train()
-    rows = read_rollouts(tmp_path / "rollouts")
+    rows = pq.read_table(tmp_path / "rollouts").to_pylist()
     assert len(rows) == 8
     for row in rows:
         assert "".join(row["tokens"]).replace("<|im_end|>", "") == row["completion"]

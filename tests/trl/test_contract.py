@@ -10,6 +10,7 @@ from transformers import GenerationMixin, Trainer
 from trl import GRPOTrainer
 
 import echorl.trl
+from echorl.trl import EchoGRPOTrainer
 from echorl.trl.versions import blaming_vllm, check_trl_version, check_vllm
 
 PACKAGE = Path(echorl.trl.__file__).parent
@@ -109,6 +110,11 @@ def test_private_method_is_there_with_its_parameters(name):
     owner, parameters = METHODS[name]
     found = list(inspect.signature(getattr(owner, name)).parameters)[1:]
     assert found[: len(parameters)] == parameters
+
+
+def test_the_constructor_passes_positions_on_as_trl_has_them():
+    named = [name for name in inspect.signature(EchoGRPOTrainer.__init__).parameters if name not in ("rest", "kwargs")]
+    assert list(inspect.signature(GRPOTrainer.__init__).parameters)[: len(named)] == named
 
 
 def test_training_step_has_its_parameters():

@@ -1,4 +1,4 @@
-"""The protocols of tasks and verifiers, and functions that tasks share: texts of completions, checks of options."""
+"""The base class of tasks, the protocol of verifiers, and functions that tasks share: prompts, splits, texts."""
 
 from __future__ import annotations
 
@@ -8,17 +8,25 @@ import math
 import numbers
 import random
 import reprlib
-from collections.abc import Callable, Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, Features
 
 Message = dict[str, str]
 Prompt = str | list[Message]
 Completion = str | Sequence[Message]
+TaskRow = dict[str, Any]
+Instance = TypeVar("Instance")
+
+DEFAULT_SIZE = 1000
+"""Number of rows that a task generates where no size is given."""
+SHARES = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0), "harder": (0.9, 1.0)}
+"""Split of generated questions -> the range of a question's hash that belongs to it."""
 
 LARGEST_EXACT = 2**53
 """Every whole number below it is exact as a float, and is written without a fraction or an exponent."""
@@ -32,19 +40,51 @@ class Verifier(Protocol):
     def __call__(self, *, completions: Sequence[Completion], **columns: Any) -> list[float | None]: ...
 
 
-class Task(Protocol):
-    """A frozen dataclass whose fields are the task's options."""
+class Task(ABC):
+    """Base class of the tasks: frozen dataclasses whose fields are the task's options.
+
+    Attributes:
+        template: the prompt, with `{question}` in it.
+    """
+
+    SPLITS: ClassVar[tuple[str, ...]]
+    template: str
+
+    def __post_init__(self) -> None:
+        if "{question}" not in self.template:
+            raise ValueError(f"template {self.template!r} has no '{{question}}'; add it where the question belongs")
 
     @property
     def splits(self) -> tuple[str, ...]:
         """The names that `dataset` takes."""
+        return self.SPLITS
 
     @property
+    @abstractmethod
     def verifier(self) -> Verifier:
         """The reward function for rows of this task."""
 
-    def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
+    @abstractmethod
+    def rows(self, split: str, size: int | None, seed: int) -> list[TaskRow]:
         """Rows with `prompt`, the columns of the verifier, and `demonstration` where the task has one."""
+
+    def features(self) -> Features | None:
+        """The columns' types; None where they follow from the rows."""
+        return None
+
+    def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
+        """The rows of a split, or `size` of them drawn by `seed`; a task that generates rows makes 1,000 by default.
+
+        Raises:
+            ValueError: the task does not have the split, the size is below 1, or there are fewer rows.
+        """
+        from datasets import Dataset
+
+        if split not in self.splits:
+            raise ValueError(f"unknown split {split!r}; choose one of {', '.join(self.splits)}")
+        if size is not None and size < 1:
+            raise ValueError(f"size {size} is not a number of rows; give 1 or more, or None for the default")
+        return Dataset.from_list(self.rows(split, size, seed), features=self.features())
 
 
 def reference_text(value: Any) -> str:
@@ -144,20 +184,6 @@ def make_prompt(question: str, *, template: str, chat: bool) -> Prompt:
     return [{"role": "user", "content": text}] if chat else text
 
 
-def check_template(template: str) -> None:
-    """Raise a ValueError for a template without a place for the question."""
-    if "{question}" not in template:
-        raise ValueError(f"template {template!r} has no '{{question}}'; add it where the question belongs")
-
-
-def check_request(split: str, splits: Iterable[str], size: int | None) -> None:
-    """Raise a ValueError for a split that the task does not have, or for a size below 1."""
-    if split not in splits:
-        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(splits)}")
-    if size is not None and size < 1:
-        raise ValueError(f"size {size} is not a number of rows; give 1 or more, or None for the default")
-
-
 def draw(rows: Sequence[Any], size: int | None, seed: int, *, place: str) -> list[Any]:
     """All rows, or `size` of them drawn by `seed`, in their order; `place` names the rows in the error message."""
     if size is None:
@@ -165,6 +191,25 @@ def draw(rows: Sequence[Any], size: int | None, seed: int, *, place: str) -> lis
     if size > len(rows):
         raise ValueError(f"{place} has {len(rows)} rows, not {size}; ask for fewer")
     return [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), size))]
+
+
+def in_validation(question: str, split: str, share: float) -> bool:
+    """Return whether a training question belongs to the split "train" or "validation", which has the share."""
+    return (hash_fraction(question) < share) == (split == "validation")
+
+
+def take_instances(instances: Iterator[tuple[str, Instance]], split: str, size: int | None) -> list[Instance]:
+    """The first instances whose question belongs to the split, up to the size; only training questions may repeat."""
+    low, high = SHARES[split]
+    taken: list[Instance] = []
+    questions: set[str] = set()
+    for question, instance in instances:
+        if low <= hash_fraction(question) < high and (split == "train" or question not in questions):
+            questions.add(question)
+            taken.append(instance)
+            if len(taken) == (size or DEFAULT_SIZE):
+                break
+    return taken
 
 
 def hash_fraction(text: str) -> float:

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
-from echorl.tasks.base import Verifier, check_request, check_template, draw
+from echorl.tasks.base import Task, TaskRow, Verifier, draw
 from echorl.tasks.rows import READERS, Location, Row, check_columns
 from echorl.tasks.verify import GRADERS, geometry_reference, make_reward
 from echorl.tasks.verify.arithmetic import NotRational, evaluate
 from echorl.tasks.verify.pool import shared_pool
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Features
 
 HUB_ID = "hiyouga/geometry3k"
 TEMPLATE = "{question}\n\nReason step by step, one step a line, and put the final answer in \\boxed{}."
@@ -42,12 +42,13 @@ class Problem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Geometry3K:
+class Geometry3K(Task):
     r"""Geometry3K from the hub, or from `data`: the original release's zip, or Parquet files in the hub's schema.
 
     A zip may hold one split or all; a Parquet file is read for any split. In a folder, a split is `<split>.zip`,
     `geometry3k_<split>.zip`, `geometry3k.zip` or `<split>-*.parquet`. A success is a value within the tolerance of the
-    geometry grader. Where the prompt shows the choices, the right letter is a success, too.
+    geometry grader. Where the prompt shows the choices, the right letter is a success, too. The columns are prompt
+    (chat), images, question and answer. TRL puts the images of a row before the text of its user message.
     """
 
     data: str | None = None
@@ -57,32 +58,25 @@ class Geometry3K:
     choices: bool = False
     """Show the four choices, and accept a letter as an answer. The hub's rows have no choices."""
 
-    def __post_init__(self) -> None:
-        check_template(self.template)
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The names that `dataset` takes."""
-        return tuple(RELEASE_SPLITS)
+    SPLITS: ClassVar[tuple[str, ...]] = tuple(RELEASE_SPLITS)
 
     @cached_property
     def verifier(self) -> Verifier:
         """The reward function for the column `answer`, which `geometry_reference` made."""
         return make_reward(GRADERS["geometry"])
 
-    def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
-        """All rows of the split, or `size` of them drawn by `seed`: prompt (chat), images, question, answer.
-
-        TRL puts the images of a row before the text of its user message; the messages themselves are plain text.
-        """
-        from datasets import Dataset, Features, Image, List, Value
-
-        check_request(split, self.splits, size)
+    def rows(self, split: str, size: int | None, seed: int) -> list[TaskRow]:
+        """Rows of the problems; the user message is plain text."""
         problems = draw(self.problems(split), size, seed, place=f"Geometry3K's split {split!r}")
+        return [self._row(problem) for problem in problems]
+
+    def features(self) -> Features:
+        """The columns' types: the encoded files are images."""
+        from datasets import Features, Image, List, Value
+
         text = Value("string")
         messages = [{"role": text, "content": text}]
-        features = Features({"prompt": messages, "images": List(Image()), "question": text, "answer": text})
-        return Dataset.from_list([self._row(problem) for problem in problems], features=features)
+        return Features({"prompt": messages, "images": List(Image()), "question": text, "answer": text})
 
     def problems(self, split: str) -> list[Problem]:
         """The split's problems in the order of the data, without those for which `read_problem` returns None."""
@@ -98,7 +92,7 @@ class Geometry3K:
             )
         return read_problem(row, choices=self.choices)
 
-    def _row(self, problem: Problem) -> dict[str, Any]:
+    def _row(self, problem: Problem) -> TaskRow:
         return {
             "prompt": [{"role": "user", "content": self.template.replace("{question}", problem.question)}],
             "images": [{"bytes": image, "path": None} for image in problem.images],

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import ClassVar
 
-from echorl.tasks.base import (
-    Verifier,
-    check_request,
-    check_template,
-    draw,
-    hash_fraction,
-    make_prompt,
-)
+from echorl.tasks.base import Task, TaskRow, Verifier, draw, in_validation, make_prompt
 from echorl.tasks.rows import Location, Row, check_columns
 from echorl.tasks.verify.number import NumberGrader
 from echorl.tasks.verify.reading import final_answer
 from echorl.tasks.verify.rewards import make_reward
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 HUB_ID = "openai/gsm8k"
 COLUMNS = ("question", "answer")
@@ -34,11 +23,12 @@ _MARK = re.compile(r"<<[^<>]*>>")
 
 
 @dataclass(frozen=True, kw_only=True)
-class GSM8K:
+class GSM8K(Task):
     r"""GSM8K from the hub, or from `data`: a JSONL or Parquet file, or a folder with train.jsonl and test.jsonl.
 
     A single file is read for any split: "train" and "validation" are disjoint parts of it, "test" is the whole file. A
-    success is a final number that `echorl.tasks.verify.NumberGrader` finds equal to the reference answer.
+    success is a final number that `echorl.tasks.verify.NumberGrader` finds equal to the reference answer. The columns
+    are prompt, question, answer and demonstration.
     """
 
     data: str | None = None
@@ -50,35 +40,23 @@ class GSM8K:
     timeout: float = 5.0
     """Seconds of CPU time for one call of math-verify."""
 
-    def __post_init__(self) -> None:
-        check_template(self.template)
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The names that `dataset` takes."""
-        return ("train", "validation", "test")
+    SPLITS: ClassVar[tuple[str, ...]] = ("train", "validation", "test")
 
     @cached_property
     def verifier(self) -> Verifier:
         """The reward function for the column `answer`, a number such as "1,000"."""
         return make_reward(NumberGrader(timeout=self.timeout), name="gsm8k")
 
-    def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
-        """All rows of the split, or `size` of them drawn by `seed`: prompt, question, answer, demonstration."""
-        from datasets import Dataset
+    def rows(self, split: str, size: int | None, seed: int) -> list[TaskRow]:
+        """Rows of the file: its question, its solution without calculator marks, and the solution's number."""
+        file = "test" if split == "test" else "train"
+        location = Location(hub_id=HUB_ID, config="main", split=file, stems=(f"gsm8k_{file}",))
+        parts = location.parts(self.data, dedicated=True)
+        rows = [_checked(row, place, number) for place, rows in parts for number, row in enumerate(rows)]
+        in_split = [row for row in rows if split == "test" or in_validation(row["question"], split, VALIDATION_SHARE)]
+        return [self._row(row) for row in draw(in_split, size, seed, place=f"GSM8K's split {split!r}")]
 
-        check_request(split, self.splits, size)
-        rows = draw(_part(self._rows(split), split), size, seed, place=f"GSM8K's split {split!r}")
-        return Dataset.from_list([self._row(row) for row in rows])
-
-    def _rows(self, split: str) -> list[Row]:
-        name = "test" if split == "test" else "train"
-        files = Location(hub_id=HUB_ID, config="main", split=name, stems=(f"gsm8k_{name}",)).parts(
-            self.data, dedicated=True
-        )
-        return [_checked(row, place, number) for place, rows in files for number, row in enumerate(rows)]
-
-    def _row(self, row: Row) -> dict[str, Any]:
+    def _row(self, row: Row) -> TaskRow:
         return {
             "prompt": make_prompt(row["question"], template=self.template, chat=self.chat),
             "question": row["question"],
@@ -101,9 +79,3 @@ def _checked(row: Row, place: str, number: int) -> Row:
     if not all(isinstance(row[column], str) for column in COLUMNS):
         raise ValueError(f"{place}, row {number}: 'question' or 'answer' is no text; write both as texts")
     return row
-
-
-def _part(rows: Iterable[Row], split: str) -> list[Row]:
-    if split == "test":
-        return list(rows)
-    return [row for row in rows if (hash_fraction(row["question"]) < VALIDATION_SHARE) == (split == "validation")]

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
-from echorl.tasks.base import (
-    Prompt,
-    Verifier,
-    check_request,
-    check_template,
-    draw,
-    hash_fraction,
-)
+from echorl.tasks.base import Prompt, Task, TaskRow, Verifier, draw, in_validation
 from echorl.tasks.demonstrations import demonstration_text
 from echorl.tasks.rows import Location, Row, check_columns
 from echorl.tasks.verify import GRADERS, make_reward
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 HUB_ID = "Elliott/Openr1-Math-46k-8192"
 COLUMNS = ("prompt", "target", "reward_model")
@@ -40,12 +30,12 @@ SYSTEM = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenR1Math:
+class OpenR1Math(Task):
     r"""OpenR1-Math (46k problems) from the hub, or from `data`: Parquet or JSONL in the hub's schema.
 
     "train" and "validation" are disjoint parts of the one file, by a hash of the question. A success is an answer that
     the math grader finds equal to the reference answer. Demonstrations keep their `<think>` part. The trainer limits
-    their length.
+    their length. The columns are prompt, question, answer and demonstration.
     """
 
     data: str | None = None
@@ -57,33 +47,22 @@ class OpenR1Math:
     chat: bool = True
     """Make each prompt a list of messages; False makes it a string that begins with the system message."""
 
-    def __post_init__(self) -> None:
-        check_template(self.template)
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The names that `dataset` takes."""
-        return ("train", "validation")
+    SPLITS: ClassVar[tuple[str, ...]] = ("train", "validation")
 
     @cached_property
     def verifier(self) -> Verifier:
         """The reward function for the column `answer`, in LaTeX."""
         return make_reward(GRADERS["math"])
 
-    def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
-        """All rows of the split, or `size` of them drawn by `seed`: prompt, question, answer, demonstration."""
-        from datasets import Dataset
-
-        check_request(split, self.splits, size)
+    def rows(self, split: str, size: int | None, seed: int) -> list[TaskRow]:
+        """Rows of the file: the question in the user's message, the reference answer, and the solution."""
         place = self.data or HUB_ID
         rows = LOCATION.rows(self.data, dedicated=True)
         check_columns(rows[0], [COLUMNS], place)
         items = [_read(row, f"{place}, row {number}") for number, row in enumerate(rows)]
-        in_split = [
-            item for item in items if (hash_fraction(item.question) < VALIDATION_SHARE) == (split == "validation")
-        ]
+        in_split = [item for item in items if in_validation(item["question"], split, VALIDATION_SHARE)]
         drawn = draw(in_split, size, seed, place=f"OpenR1-Math's split {split!r}")
-        return Dataset.from_list([{"prompt": self._prompt(item.question), **vars(item)} for item in drawn])
+        return [{"prompt": self._prompt(item["question"]), **item} for item in drawn]
 
     def _prompt(self, question: str) -> Prompt:
         text = self.template.replace("{question}", question)
@@ -96,16 +75,7 @@ class OpenR1Math:
 LOCATION = Location(hub_id=HUB_ID, split="train", stems=("openr1", "openr1_math"))
 
 
-@dataclass(frozen=True)
-class _Item:
-    """The columns of a row."""
-
-    question: str
-    answer: str
-    demonstration: str | None
-
-
-def _read(row: Row, place: str) -> _Item:
+def _read(row: Row, place: str) -> TaskRow:
     """Question, answer and demonstration of a row; ValueError if a message or the answer is missing."""
     try:
         question = [message["content"] for message in row["prompt"] if message["role"] == "user"][-1]
@@ -120,4 +90,4 @@ def _read(row: Row, place: str) -> _Item:
         demonstration = demonstration_text(row["target"])
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
-    return _Item(question, answer, demonstration)
+    return {"question": question, "answer": answer, "demonstration": demonstration}

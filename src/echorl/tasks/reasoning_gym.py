@@ -11,13 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from echorl.support.installed import check_installed
-from echorl.tasks.base import (
-    Verifier,
-    check_request,
-    check_template,
-    hash_fraction,
-    make_prompt,
-)
+from echorl.tasks.base import DEFAULT_SIZE, SHARES, Task, TaskRow, Verifier, make_prompt, take_instances
 from echorl.tasks.solutions import DEMONSTRATIONS
 from echorl.tasks.verify.base import Verdict
 from echorl.tasks.verify.gym import ReasoningGymGrader, check_scorer
@@ -25,26 +19,22 @@ from echorl.tasks.verify.rewards import make_reward_of_verdicts
 from echorl.tasks.verify.worker_gym import encode
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from reasoning_gym.dataset import ProceduralDataset
 
 TEMPLATE = "{question}\n\nReason step by step, one step a line. End with the final answer alone after '####'."
-DEFAULT_SIZE = 1000
-SHARES = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0), "harder": (0.9, 1.0)}
-"""Split -> the range of a question's hash that belongs to it."""
 MAX_CHUNKS = 20
 """Number of seeds that are tried before a split counts as exhausted."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReasoningGym:
+class ReasoningGym(Task):
     """Instances of one reasoning-gym dataset. A success is a score of exactly 1.0 (reward 1.0, else 0.0).
 
     A question's hash decides its split, so no question is in two of train, validation and test, for all sizes and
     seeds. The answer is the text after the last `####`, else the last `<answer>...</answer>`, else the last non-empty
     line. The score is 0.0 if the scorer raises an error, returns None or NaN, or takes over `timeout` seconds of CPU
     time. No answer is evaluated as code: `trust_scorers` has to be set for a dataset whose scorer is not on the list of
-    safe ones.
+    safe ones. The columns are prompt, question, instance (JSON), and demonstration where there is a writer.
     """
 
     generator: str = "chain_sum"
@@ -63,11 +53,11 @@ class ReasoningGym:
     """Run a scorer that is not on the list of safe ones as it is, on any text that the policy writes."""
 
     def __post_init__(self) -> None:
-        check_template(self.template)
+        super().__post_init__()
         _check_name(self.generator)
         check_scorer(self.generator, trust_scorers=self.trust_scorers)
-        _generate(self.generator, self.config, seed=0, size=1)
-        _generate(self.generator, {**self.config, **(self.harder or {})}, seed=0, size=1)
+        for split in self.splits:
+            _generate(self.generator, self._config(split), seed=0, size=1)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -79,35 +69,23 @@ class ReasoningGym:
         """The reward function for the column `instance`; None for rows of another generator."""
         return make_reward_of_verdicts(f"reasoning_gym_{self.generator}", "instance", self._judge)
 
-    def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
-        """`size` rows (1,000 by default): prompt, question, instance (JSON), and demonstration if there is a writer.
-
-        Rows are distinct, except for training rows. ValueError if the generator has fewer distinct questions.
-        """
-        from datasets import Dataset
-
-        check_request(split, self.splits, size)
-        config = {**self.config, **(self.harder or {})} if split == "harder" else self.config
-        entries = self._entries(split, config, size=size or DEFAULT_SIZE, seed=seed)
-        return Dataset.from_list([self._row(entry, f"{split} {seed} {i}", config) for i, entry in enumerate(entries)])
-
-    def _entries(self, split: str, config: Mapping[str, Any], *, size: int, seed: int) -> list[dict[str, Any]]:
+    def rows(self, split: str, size: int | None, seed: int) -> list[TaskRow]:
+        """Generated rows, distinct except for training rows; ValueError if there are too few distinct questions."""
+        size, config = size or DEFAULT_SIZE, self._config(split)
         low, high = SHARES[split]
-        entries: list[dict[str, Any]] = []
-        questions: set[str] = set()
-        for entry in _draw(self.generator, config, name=f"{split} {seed}", chunk=int(size / (high - low)) + 100):
-            question = entry["question"]
-            if low <= hash_fraction(question) < high and (split == "train" or question not in questions):
-                questions.add(question)
-                entries.append(entry)
-                if len(entries) == size:
-                    return entries
-        raise ValueError(
-            f"{self.generator!r} with {dict(config)} gave {len(entries)} distinct questions for the split {split!r}, "
-            f"not {size}; ask for fewer rows or widen its config"
-        )
+        entries = _entries(self.generator, config, name=f"{split} {seed}", chunk=int(size / (high - low)) + 100)
+        taken = take_instances(((entry["question"], entry) for entry in entries), split, size)
+        if len(taken) < size:
+            raise ValueError(
+                f"{self.generator!r} with {dict(config)} gave {len(taken)} distinct questions for the split {split!r}, "
+                f"not {size}; ask for fewer rows or widen its config"
+            )
+        return [self._row(entry, f"{split} {seed} {i}", config) for i, entry in enumerate(taken)]
 
-    def _row(self, entry: dict[str, Any], seed: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    def _config(self, split: str) -> Mapping[str, Any]:
+        return {**self.config, **(self.harder or {})} if split == "harder" else self.config
+
+    def _row(self, entry: dict[str, Any], seed: str, config: Mapping[str, Any]) -> TaskRow:
         question = entry["question"]
         row = {
             "prompt": make_prompt(question, template=self.template, chat=self.chat),
@@ -162,7 +140,7 @@ def _generate(generator: str, config: Mapping[str, Any], *, seed: int, size: int
         raise ValueError(f"reasoning-gym's {generator!r} refuses the config {dict(config)}: {error}") from error
 
 
-def _draw(generator: str, config: Mapping[str, Any], *, name: str, chunk: int) -> Iterator[dict[str, Any]]:
+def _entries(generator: str, config: Mapping[str, Any], *, name: str, chunk: int) -> Iterator[dict[str, Any]]:
     """Entries from `MAX_CHUNKS` seeds that `name` determines, `chunk` of each."""
     seeds = random.Random(name)
     for _ in range(MAX_CHUNKS):

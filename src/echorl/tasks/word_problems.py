@@ -7,28 +7,15 @@ orders and styles, so that a policy trained on them has a choice at its first to
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import ClassVar, NamedTuple
 
-from echorl.tasks.base import (
-    Verifier,
-    check_request,
-    check_template,
-    hash_fraction,
-    make_prompt,
-    make_verifier,
-)
+from echorl.tasks.base import SHARES, Task, TaskRow, Verifier, make_prompt, make_verifier, take_instances
 from echorl.tasks.verify.number import read_answer, same_plain_number
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 TEMPLATE = "{question}\n\nReason step by step, one step a line. End with the number alone after '####'."
-DEFAULT_SIZE = 1000
-SPLITS = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0), "harder": (0.9, 1.0)}
-"""Split -> the range of a question's hash that belongs to it."""
 
 # fmt: off
 NAMES = ("Ana", "Ben", "Carla", "Dev", "Ella", "Finn", "Grace", "Hugo", "Ines", "Jonas", "Kira", "Liam", "Mina", "Noah",
@@ -87,12 +74,13 @@ class Problem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WordProblems:
+class WordProblems(Task):
     """Generated word problems of one or two operations; in the split "harder" of two, with numbers up to 99.
 
     A question's hash decides its split, so no question is in two of train, validation and test, for all sizes and
     seeds. A success is a final number equal to the answer. It follows the last `####`, else stands in the last
-    `<answer>...</answer>`, the last `\\boxed{...}` or the last non-empty line.
+    `<answer>...</answer>`, the last `\\boxed{...}` or the last non-empty line. The columns are prompt, question, answer
+    and demonstration.
     """
 
     template: str = TEMPLATE
@@ -100,36 +88,20 @@ class WordProblems:
     chat: bool = True
     """Make each prompt a user message instead of a string."""
 
-    def __post_init__(self) -> None:
-        check_template(self.template)
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The names that `dataset` takes."""
-        return tuple(SPLITS)
+    SPLITS: ClassVar[tuple[str, ...]] = tuple(SHARES)
 
     @cached_property
     def verifier(self) -> Verifier:
         """The reward function for the column `answer`."""
         return make_verifier("word_problems", "answer", _score)
 
-    def dataset(self, split: str, *, size: int | None = None, seed: int = 0) -> Dataset:
-        """`size` rows (1,000 by default): prompt, question, answer, demonstration. Only training rows may repeat."""
-        from datasets import Dataset
+    def rows(self, split: str, size: int | None, seed: int) -> list[TaskRow]:
+        """Generated rows; only training rows may repeat."""
+        problems = _problems(random.Random(f"{split} {seed}"), harder=split == "harder")
+        taken = take_instances(((problem.question, problem) for problem in problems), split, size)
+        return [self._row(problem, random.Random(f"{split} {seed} {i}")) for i, problem in enumerate(taken)]
 
-        check_request(split, self.splits, size)
-        rng, (low, high) = random.Random(f"{split} {seed}"), SPLITS[split]
-        rows: list[dict[str, Any]] = []
-        questions: set[str] = set()
-        while len(rows) < (size or DEFAULT_SIZE):
-            problem = _harder(rng) if split == "harder" else make_problem(rng, num_operations=rng.choice((1, 2)))
-            question = problem.question
-            if low <= hash_fraction(question) < high and (split == "train" or question not in questions):
-                questions.add(question)
-                rows.append(self._row(problem, random.Random(f"{split} {seed} {len(rows)}")))
-        return Dataset.from_list(rows)
-
-    def _row(self, problem: Problem, rng: random.Random) -> dict[str, Any]:
+    def _row(self, problem: Problem, rng: random.Random) -> TaskRow:
         return {
             "prompt": make_prompt(problem.question, template=self.template, chat=self.chat),
             "question": problem.question,
@@ -142,9 +114,17 @@ def _score(rows: list[tuple[str, str]]) -> list[float | None]:
     return [float(same_plain_number(reference, read_answer(text)) is True) for text, reference in rows]
 
 
-def _harder(rng: random.Random) -> Problem:
-    """A problem that a policy trained on the other splits may solve; with three operations its pass@1 is below 0.05."""
-    return make_problem(rng, num_operations=2, largest=99)
+def _problems(rng: random.Random, *, harder: bool) -> Iterator[Problem]:
+    """Yield problems without end.
+
+    A policy trained on the splits of small numbers may solve the harder ones; with three operations its pass@1 would be
+    below 0.05.
+    """
+    while True:
+        if harder:
+            yield make_problem(rng, num_operations=2, largest=99)
+        else:
+            yield make_problem(rng, num_operations=rng.choice((1, 2)))
 
 
 def make_problem(rng: random.Random, *, num_operations: int, largest: int = 30) -> Problem:

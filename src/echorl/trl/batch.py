@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -40,30 +40,35 @@ class Plan:
     demonstrations: dict[int, Demonstration] = field(default_factory=dict)
     keys: list[int] = field(default_factory=list)
 
-    def extend_prompts(self, prompt_ids: list[list[int]]) -> list[list[int]]:
-        """Return what the policy continues: prompt + prefix."""
+    def sample(
+        self,
+        generate: Callable[..., Any],
+        prompt_ids: list[list[int]],
+        images: Any,
+        fields: dict[str, Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[Any, Any]:
+        """Return the completions, prefixes included, and log-probs that `generate` (TRL's) samples after the prefixes.
+
+        `fields` are the outputs of a vision model's processor.
+        """
         if self.prefixes is None:
-            return prompt_ids
-        return [[*prompt, *prefix] for prompt, prefix in zip(prompt_ids, self.prefixes, strict=True)]
-
-    def extend_fields(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Return what a vision model's processor says of prompt + prefix: a prefix's tokens are text, type 0."""
-        return fields if self.prefixes is None else {name: self._with_zeros(value) for name, value in fields.items()}
-
-    def _with_zeros(self, value: Any) -> Any:
-        if not (isinstance(value, list) and value and isinstance(value[0], list)):
-            return value  # not one number a token
-        return [[*row, *[0] * len(prefix)] for row, prefix in zip(value, self.prefixes or [], strict=True)]
-
-    def extend_completions(self, completion_ids: Any, logprobs: Any) -> tuple[Any, Any]:
-        """Return completions of prompt + prefix as completions of the prompts, and their log-probs."""
-        if self.prefixes is None:
-            return completion_ids, logprobs
-        whole = [[*prefix, *ids] for prefix, ids in zip(self.prefixes, completion_ids, strict=True)]
+            return generate(prompt_ids, images, fields, *args, **kwargs)
+        prompts = [[*prompt, *prefix] for prompt, prefix in zip(prompt_ids, self.prefixes, strict=True)]
+        fields = {name: self._with_zeros(value) for name, value in fields.items()}
+        completion_ids, logprobs = generate(prompts, images, fields, *args, **kwargs)
+        completions = [[*prefix, *ids] for prefix, ids in zip(self.prefixes, completion_ids, strict=True)]
         if logprobs is not None:
             pairs = zip(self.prefixes, logprobs, strict=True)
             logprobs = [[*[math.nan] * len(prefix), *values] for prefix, values in pairs]
-        return whole, logprobs
+        return completions, logprobs
+
+    def _with_zeros(self, value: Any) -> Any:
+        """Return a field of one number a token with those of the prefixes: they are text, type 0."""
+        if not (isinstance(value, list) and value and isinstance(value[0], list)):
+            return value
+        return [[*row, *[0] * len(prefix)] for row, prefix in zip(value, self.prefixes or [], strict=True)]
 
     def place(self, generated: Generated) -> Generated:
         """Mask the prefixes as a tool's text is masked, and put demonstrations in their places."""

@@ -15,6 +15,8 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, loggi
 
 from echorl.support.files import replacing
 from echorl.trl.context import Context
+from echorl.trl.methods.base import MethodHooks
+from echorl.trl.pipeline import Stations
 from echorl.trl.resume import ResumeSettings, resume_plan
 
 logger = logging.get_logger(__name__)
@@ -43,21 +45,22 @@ class Position:
     receipt: dict[str, Any]
 
 
-def save(
-    folder: Path, position: Position, settings: ResumeSettings, remembered: dict[str, Stateful], context: Context
-) -> None:
+def save(folder: Path, step: int, buffer: list[dict[str, Any]] | None, stations: Stations, context: Context) -> None:
     """Write this process's state into the checkpoint that the trainer is about to write.
 
-    Form first, so that a checkpoint with a trainer state always has it too; and in one move, so that a kill leaves
-    no half of it.
+    Before the trainer's own files, so that a checkpoint with a trainer state always has it; and in one move, so that a
+    kill leaves no half of it. TRL would sample anew after a resume, so the batch in use, `buffer`, is saved too.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: station.state_dict() for name, station in remembered.items()}
+    settings = resume_settings(context, stations.hooks)
+    in_use = buffer if step % settings.micro_steps else None
+    position = Position(step, in_use, stations.echo.receipt.state_dict())
+    state = {name: station.state_dict() for name, station in _stateful(stations, context).items()}
     with replacing(_path(folder, context.comm.rank)) as scratch:
         torch.save({"position": vars(position), "settings": asdict(settings), **state}, scratch)
 
 
-def load(folder: Path, settings: ResumeSettings, remembered: dict[str, Stateful], context: Context) -> Position | None:
+def load(folder: Path, stations: Stations, context: Context) -> Position | None:
     """Restore what `save` wrote, and return the place to begin at; None for a checkpoint of plain GRPO.
 
     All but the batch in use is the same on every process, so that any number of them can resume.
@@ -71,20 +74,26 @@ def load(folder: Path, settings: ResumeSettings, remembered: dict[str, Stateful]
         return None
     device = context.comm.device
     state = torch.load(path, map_location="cpu" if device.type == "cpu" else device, weights_only=True)
-    position = Position(**state["position"])
-    plan = resume_plan(ResumeSettings(**state["settings"]), settings, position.step)
+    position, settings = Position(**state["position"]), ResumeSettings(**state["settings"])
+    plan = resume_plan(settings, resume_settings(context, stations.hooks), position.step)
     if plan.action == "refuse":
         raise ValueError(f"cannot resume from {folder}: {plan.sentence}")
-    for name, station in remembered.items():
+    for name, station in _stateful(stations, context).items():
         station.load_state_dict(state[name])
-    if plan.action == "go_on":
-        return position
-    if position.buffer is not None and context.log.shows_warnings:
-        logger.warning(f"Resuming from {folder}: {plan.sentence}")
-    return Position(step=plan.step, buffer=None, receipt={})
+    if plan.action == "new_batch":
+        if position.buffer is not None and context.log.shows_warnings:
+            logger.warning(f"Resuming from {folder}: {plan.sentence}")
+        return Position(step=plan.step, buffer=None, receipt={})
+    if position.buffer is not None:
+        stations.echo.receipt.load_state_dict(position.receipt)
+    return position
 
 
-def resume_settings(context: Context, method_hash: str, has_memory: bool) -> ResumeSettings:
+def _stateful(stations: Stations, context: Context) -> dict[str, Stateful]:
+    return {"log": context.log, **{name: getattr(stations, name) for name in ("statistics", "hooks", "miner", "dump")}}
+
+
+def resume_settings(context: Context, hooks: MethodHooks) -> ResumeSettings:
     """Return the settings of this run that decide how it can be resumed."""
     args = context.args
     return ResumeSettings(
@@ -94,8 +103,8 @@ def resume_settings(context: Context, method_hash: str, has_memory: bool) -> Res
         num_iterations=args.num_iterations,
         num_processes=context.comm.num_ranks,
         method=args.method,
-        method_hash=method_hash,
-        has_memory=has_memory,
+        method_hash=hooks.method.source_hash,
+        has_memory=bool(hooks.state_dict()),
         echo_coef=args.echo_coef,
         echo_mine_only=args.echo_mine_only,
         beta=args.beta,

@@ -6,58 +6,45 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-from torch import Tensor
 from trl.rewards import get_soft_overlong_punishment
 
 from echorl.methods import Method
 
-CLASSES = "reward_processing_classes"
-
 
 @contextmanager
-def punishing(
-    args: Any, method: Method, reward_funcs: Any, others: dict[str, Any]
-) -> Iterator[tuple[Any, dict[str, Any], int | None]]:
-    """Yield the reward functions with the punishment after them, TRL's other arguments, and its place (None: none).
+def punishing(args: Any, method: Method, reward_funcs: Any, classes: Any) -> Iterator[tuple[Any, Any, int | None]]:
+    """Yield the reward functions with the punishment after them, their processing classes, and its column (or None).
 
-    Meanwhile `args.reward_weights`, where given, has a weight of 1 for it; then it is the user's again.
+    For as long, `args.reward_weights`, where given, has a weight of 1 for it; then it is the user's again.
 
     Raises:
         ValueError: the buffer is longer than a completion, or the user has the punishment already.
     """
     buffer = method.overlong_tokens(args.max_completion_length)
     if not buffer:
-        yield reward_funcs, others, None
+        yield reward_funcs, classes, None
         return
     functions = list(reward_funcs) if isinstance(reward_funcs, list) else [] if reward_funcs is None else [reward_funcs]
     punishment = get_soft_overlong_punishment(args.max_completion_length, buffer)
     _check(args, buffer, [getattr(function, "__name__", None) for function in functions], punishment.__name__)
-    classes = others.get(CLASSES)
     if classes is not None:
-        others = {**others, CLASSES: [*(classes if isinstance(classes, list) else [classes]), None]}
+        classes = [*(classes if isinstance(classes, list) else [classes]), None]
     weights = args.reward_weights
     args.reward_weights = None if weights is None else [*weights, 1.0]
     try:
-        yield [*functions, punishment], others, len(functions)
+        yield [*functions, punishment], classes, len(functions)
     finally:
         args.reward_weights = weights
 
 
-def _check(args: Any, buffer: int, names: list[str | None], own: str) -> None:
+def _check(args: Any, buffer: int, names: list[str | None], punishment: str) -> None:
     if buffer > args.max_completion_length:
         raise ValueError(
             f"overlong_buffer={buffer} is not allowed: it must be at most max_completion_length="
             f"{args.max_completion_length}."
         )
-    if own in names:
+    if punishment in names:
         raise ValueError(
-            f"the reward function {own} is there already, and method={args.method!r} adds it: take it out, or set "
+            f"the reward function {punishment} is given, and method={args.method!r} adds it: take it out, or set "
             "method_options={'overlong_buffer': 0}."
         )
-
-
-def only_with_others(rewards: Tensor, column: int) -> Tensor:
-    """Return rewards [N, F] with NaN in `column` where no other function gave one: a punishment alone is no reward."""
-    others = torch.cat([rewards[:, :column], rewards[:, column + 1 :]], 1)
-    return rewards.index_fill(0, others.isnan().all(1).nonzero().flatten(), torch.nan)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import TrainerCallback
 
 from echorl.core.miner import EchoMiner
 from echorl.core.rollouts import Rollouts
@@ -21,9 +23,9 @@ from echorl.trl.excluded import check_excluded, exclude
 from echorl.trl.loss import EchoTerm
 from echorl.trl.methods.base import MethodHooks, make_hooks
 from echorl.trl.sources import read_entropies
-from echorl.trl.statistics import record
+from echorl.trl.statistics import StatisticsTable, TokenBudget, record
 from echorl.trl.verifiers import Verifiers
-from echorl.trl.without_policy_gradient import check_skip
+from echorl.trl.without_policy_gradient import SkipCallback, check_skip
 
 
 @dataclass
@@ -69,6 +71,17 @@ def make_stations(method: Method, verifiers: Verifiers, context: Context) -> Sta
         dump=RolloutDump(),
         echo=EchoTerm(config),
     )
+
+
+def make_callbacks(stations: Stations, args: Any, micro_step: Callable[[], int]) -> list[TrainerCallback]:
+    """Return the callbacks of a run; `micro_step` returns the number of micro-steps so far."""
+    callbacks: list[TrainerCallback] = [StatisticsTable(stations.statistics)]
+    if args.max_rollout_tokens:
+        callbacks.append(TokenBudget(stations.statistics, micro_step))
+    config = stations.miner.config
+    if config.without_policy_gradient == "skip" and config.trains:
+        callbacks.append(SkipCallback(stations.echo.window))
+    return callbacks
 
 
 def process(out: dict[str, Any], capture: Capture, stations: Stations, context: Context) -> Sampled:

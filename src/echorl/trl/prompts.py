@@ -10,15 +10,19 @@ from trl.data_utils import is_conversational
 from echorl.trl.context import Context
 
 
-def check_chat_template(context: Context, datasets: Iterable[Any]) -> None:
+def check_chat_template(train: Any, evaluation: Any, context: Context) -> None:
     """Refuse chat messages where there is no chat template; a `rollout_func` renders its prompts itself.
+
+    Args:
+        train, evaluation: data sets or None; for evaluation also a mapping of data sets.
 
     Raises:
         ValueError: names the tokenizer and the ways out.
     """
     if context.processor.chat_template or context.chat_template or "rollout_func" in context.features:
         return
-    if any(is_conversational(next(iter(dataset), {})) for dataset in datasets):
+    datasets = [train, *(evaluation.values() if isinstance(evaluation, dict) else [evaluation])]
+    if any(is_conversational(next(iter(dataset or []), {})) for dataset in datasets):
         name = context.tokenizer.name_or_path
         raise ValueError(
             f"the tokenizer{f' of {name!r}' if name else ''} has no chat template, but the prompts are chat messages: "

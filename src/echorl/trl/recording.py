@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from accelerate.utils import is_peft_model
 from transformers import GenerationConfig, LogitsProcessorList
 
 from echorl.core.entropy import EntropyRecorder
@@ -29,6 +30,8 @@ def should_record(context: Context, config: GenerationConfig | None) -> bool:
 @contextmanager
 def recording(model: Any, recorder: EntropyRecorder) -> Iterator[None]:
     """Put `recorder` before every processor that `model.generate` builds, so that it sees the raw logits."""
+    if is_peft_model(model):
+        model = model.get_base_model()
     build = model._get_logits_processor
 
     def build_with_recorder(*args: Any, **kwargs: Any) -> LogitsProcessorList:

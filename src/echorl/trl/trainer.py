@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,7 @@ from trl import GRPOTrainer
 
 from echorl.core.config import EchoConfig
 from echorl.core.statistics import GroupStatistics
-from echorl.methods import Method
-from echorl.trl import checkpoint, overlong
+from echorl.trl import checkpoint
 from echorl.trl.batch import Capture, Sampled
 from echorl.trl.card import FolderInCard
 from echorl.trl.communication import AcceleratorCommunication
@@ -25,15 +22,12 @@ from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.context import Context, RunLog
 from echorl.trl.dump import NO_CLIP, add_columns
 from echorl.trl.micro_batch import MicroBatch
-from echorl.trl.pipeline import make_stations, process
+from echorl.trl.overlong import punishing
+from echorl.trl.pipeline import make_callbacks, make_stations, process
 from echorl.trl.prompts import check_chat_template, check_images
 from echorl.trl.recording import recording, should_record
-from echorl.trl.statistics import StatisticsTable, TokenBudget
-from echorl.trl.verifiers import Verifiers, resolve_verifiers
+from echorl.trl.verifiers import make_verifiers
 from echorl.trl.versions import check_vllm
-from echorl.trl.without_policy_gradient import SkipCallback
-
-_SIGNATURE = inspect.signature(GRPOTrainer.__init__)
 
 
 class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
@@ -56,7 +50,16 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
     _buffered_inputs: Any
 
     def __init__(
-        self, model: Any, reward_funcs: Any = None, args: EchoGRPOConfig | None = None, *rest: Any, **kwargs: Any
+        self,
+        model: Any,
+        reward_funcs: Any = None,
+        args: EchoGRPOConfig | None = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        reward_processing_classes: Any = None,
+        *rest: Any,
+        **kwargs: Any,
     ) -> None:
         if args is not None and not isinstance(args, EchoGRPOConfig):
             raise ValueError(f"args is a {type(args).__name__}: EchoGRPOTrainer needs an EchoGRPOConfig.")
@@ -66,17 +69,23 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         self._echo_training = False
         self._echo_capture: Any = None  # a `Capture` while a batch is made
         self._echo_logps: Tensor | None = None
-        method = args.load_method()
-        given = _SIGNATURE.bind(self, model, reward_funcs, args, *rest, **kwargs).arguments
-        others = {name: value for name, value in given.items() if name not in ("self", "model", "reward_funcs", "args")}
-        with overlong.punishing(args, method, reward_funcs, others) as (functions, others, self._echo_punishment):
-            super().__init__(model, functions, args, **others)
+        method, data = args.load_method(), (train_dataset, eval_dataset, processing_class)
+        with punishing(args, method, reward_funcs, reward_processing_classes) as (functions, classes, punishment):
+            super().__init__(model, functions, args, *data, classes, *rest, **kwargs)
         self._echo_context = self._make_context()
-        evaluation = self.eval_dataset
-        datasets = [self.train_dataset, *(evaluation.values() if isinstance(evaluation, dict) else [evaluation])]
-        check_chat_template(self._echo_context, [dataset for dataset in datasets if dataset is not None])
-        self.stations = make_stations(method, self._make_verifiers(method), self._echo_context)
-        self._add_callbacks()
+        check_chat_template(self.train_dataset, self.eval_dataset, self._echo_context)
+        verifiers = make_verifiers(
+            self.reward_funcs,
+            self.reward_func_names,
+            self.reward_weights,
+            method=method,
+            args=args,
+            punishment=punishment,
+            loop=getattr(self, "async_loop", None),  # TRL makes one where a function is asynchronous
+        )
+        self.stations = make_stations(method, verifiers, self._echo_context)
+        for callback in make_callbacks(self.stations, args, micro_step=lambda: self._step):
+            self.add_callback(callback)
 
     # -- What the stations get to know of this run and of TRL: nothing else reads attributes of the trainer.
     def _make_context(self) -> Context:
@@ -102,29 +111,6 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
     def context(self) -> Context:
         """The surroundings of the stations at this moment."""
         return replace(self._echo_context, state=self.state, draw=self._step, score=self.score_tokens)
-
-    def _make_verifiers(self, method: Method) -> Verifiers:
-        args = self.args
-        names = [name for column, name in enumerate(self.reward_func_names) if column != self._echo_punishment]
-        named = args.success_reward_func_names() or names[: len(names) == 1]
-        needed = args.echo_config().mines or args.max_rollout_tokens or method.needs_verdicts
-        undecided = not named and len(names) > 1 and not needed
-        return Verifiers(
-            self.reward_funcs,
-            self.reward_func_names,
-            self.reward_weights,
-            None if undecided else resolve_verifiers(named, list(self.reward_func_names)),
-            args.echo_success_reward,
-            getattr(self, "async_loop", None),  # TRL makes one where a function is asynchronous
-        )
-
-    def _add_callbacks(self) -> None:
-        stations = self.stations
-        self.add_callback(StatisticsTable(stations.statistics))
-        if self.args.max_rollout_tokens:
-            self.add_callback(TokenBudget(stations.statistics, lambda: self._step))
-        if self.echo.without_policy_gradient == "skip" and self.echo.trains:
-            self.add_callback(SkipCallback(stations.echo.window))
 
     @property
     def echo(self) -> EchoConfig:
@@ -171,43 +157,34 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
 
     def _sample(self, rows: list[dict[str, Any]], first_row: int = 0) -> Sampled:
         """Generate, score and mine rollouts of these rows."""
-        with self._capturing(rows, first_row) as capture:
-            return process(super()._generate_and_score_completions(rows), capture, self.stations, self.context)
-
-    @contextmanager
-    def _capturing(self, rows: list[dict[str, Any]], first_row: int) -> Iterator[Capture]:
-        plan = self.stations.hooks.plan(rows, self.context)
-        self._echo_capture = Capture(plan=plan, first_row=first_row)
+        capture = Capture(plan=self.stations.hooks.plan(rows, self.context), first_row=first_row)
+        self._echo_capture = capture
         try:
-            yield self._echo_capture
+            out = super()._generate_and_score_completions(rows)
         finally:
             self._echo_capture = None
+        return process(out, capture, self.stations, self.context)
 
     # -- _generate: demonstrations take their places among the rollouts, before they are scored.
     def _generate(self, prompts: list) -> Any:
         generated = super()._generate(prompts)
         return generated if self._echo_capture is None else tuple(self._echo_capture.take_generated(list(generated)))
 
-    # -- _generate_single_turn: prefixes go between prompt and completion; record entropies.
+    # -- _generate_single_turn: prefixes go between prompt and completion; entropies are recorded.
     def _generate_single_turn(
         self, prompt_ids: list, images: Any, multimodal_fields: dict, *args: Any, **kwargs: Any
     ) -> Any:
-        if self._echo_capture is None:
-            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
-        plan = self._echo_capture.plan
-        prompts, fields = plan.extend_prompts(prompt_ids), plan.extend_fields(multimodal_fields)
-        return plan.extend_completions(*self._generate_recorded(prompts, images, fields, *args, **kwargs))
+        capture, generate = self._echo_capture, super()._generate_single_turn
+        if capture is None:
+            return generate(prompt_ids, images, multimodal_fields, *args, **kwargs)
+        with self._recording(capture):
+            return capture.plan.sample(generate, prompt_ids, images, multimodal_fields, *args, **kwargs)
 
-    def _generate_recorded(self, *args: Any, **kwargs: Any) -> Any:
+    def _recording(self, capture: Capture) -> Any:
         config = getattr(self, "generation_config", None)  # vLLM's has another name
         if not self.stations.need_entropy or not should_record(self.context, config):
-            return super()._generate_single_turn(*args, **kwargs)
-        with recording(self._generating_model(), self._echo_capture.start_recorder(self.temperature)):
-            return super()._generate_single_turn(*args, **kwargs)
-
-    def _generating_model(self) -> Any:
-        model = self.accelerator.unwrap_model(self.model_wrapped)
-        return model.get_base_model() if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else model
+            return nullcontext()
+        return recording(self.accelerator.unwrap_model(self.model_wrapped), capture.start_recorder(self.temperature))
 
     # -- _get_per_token_logps_and_entropies: keep what passes that happen anyway return.
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -237,15 +214,12 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
 
     # -- _calculate_rewards: every function's own rewards, gathered; success comes from the verifiers' among them.
     def _calculate_rewards(self, inputs: Any, prompts: list, completions: list, completion_ids_list: list) -> Tensor:
-        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         stations, capture = self.stations, self._echo_capture
-        stations.verifiers.check_finite(rewards)
-        if self._echo_punishment is not None:
-            rewards = overlong.only_with_others(rewards, self._echo_punishment)
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        rewards = stations.verifiers.check(rewards)
         if capture is not None:
             capture.completion_ids, capture.texts = completion_ids_list, (prompts, completions)
-            rewards = stations.hooks.rewards(rewards, capture, stations.verifiers, self.context)
-            capture.rewards = rewards
+            rewards = capture.rewards = stations.hooks.rewards(rewards, capture, self.context)
         return rewards
 
     # -- _compute_loss: add the terms, from the log-probs that the policy loss has computed.
@@ -274,24 +248,10 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         self._echo_sampler = super()._get_train_sampler(dataset)
         return self._echo_sampler
 
-    @property
-    def _remembered(self) -> dict[str, checkpoint.Stateful]:
-        stations = self.stations
-        names = ("statistics", "hooks", "miner", "dump")
-        return {"log": self._echo_context.log, **{name: getattr(stations, name) for name in names}}
-
-    def _resume_settings(self) -> checkpoint.ResumeSettings:
-        hooks = self.stations.hooks
-        return checkpoint.resume_settings(self.context, hooks.method.source_hash, bool(hooks.state_dict()))
-
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if not self.args.save_only_model:
             folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-            settings = self._resume_settings()
-            # TRL would generate anew after a resume and lose its place; so the batch in use goes along.
-            buffer = self._buffered_inputs if self._step % settings.micro_steps else None
-            position = checkpoint.Position(self._step, buffer, self.stations.echo.receipt.state_dict())
-            checkpoint.save(folder, position, settings, self._remembered, self.context)
+            checkpoint.save(folder, self._step, self._buffered_inputs, self.stations, self.context)
         super()._save_checkpoint(model, trial)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -304,13 +264,9 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         if checkpoint_dir is None:
             return
         checkpoint.forward_sampler(getattr(self, "_echo_sampler", None), self.context)
-        position = checkpoint.load(Path(checkpoint_dir), self._resume_settings(), self._remembered, self.context)
-        if position is None:
-            return
-        self._step = position.step
-        if position.buffer is not None:
-            self._buffered_inputs = position.buffer
-            self.stations.echo.receipt.load_state_dict(position.receipt)
+        position = checkpoint.load(Path(checkpoint_dir), self.stations, self.context)
+        if position is not None:
+            self._step, self._buffered_inputs = position.step, position.buffer
 
     # -- log: the tokens sampled so far, which are a total and no mean over the logging interval.
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from echorl.core.rollouts import Rollouts
+from echorl.methods import Method
 from echorl.tasks.base import as_numbers
 from echorl.trl.batch import Capture
 from echorl.trl.context import Context
@@ -24,6 +25,7 @@ class Verifiers:
         weights: float [F], of the functions.
         columns: of the functions that verify; None where none is named and none is needed.
         success_reward: a rollout succeeds from this reward of its verifiers on.
+        punishment: the column of the overlong punishment; None without one.
         loop: the event loop of asynchronous functions, if there are any.
     """
 
@@ -34,10 +36,13 @@ class Verifiers:
         weights: Tensor,
         columns: list[int] | None,
         success_reward: float,
+        *,
+        punishment: int | None = None,
         loop: Any = None,
     ) -> None:
         self.functions, self.names, self.weights = functions, names, weights
-        self.columns, self.success_reward, self.loop = columns, success_reward, loop
+        self.columns, self.success_reward = columns, success_reward
+        self.punishment, self.loop = punishment, loop
 
     def read(self, out: dict[str, Any], capture: Capture, context: Context) -> Rollouts:
         """Return the rollouts of TRL's batch, with their verdicts and groups."""
@@ -64,14 +69,23 @@ class Verifiers:
         return total.masked_fill(rewards.isnan().all(1), torch.nan)
 
     def _compared(self, rewards: Tensor, aggregation: str) -> Tensor:
-        """[N] or [N, F'], NaN for None: what has to differ within a group for it to have a policy gradient."""
+        """Return the rewards [N] or [N, F'], NaN for None, that differ within a group with a policy gradient."""
         if aggregation != "sum_then_normalize":  # every function is normalised by itself
             return rewards[:, self.weights.to(rewards.device) != 0]
         return self.total(rewards)
 
-    def check_finite(self, rewards: Tensor) -> None:
-        """Check that no reward [N, F] is infinite, as `check_finite`."""
+    def check(self, rewards: Tensor) -> Tensor:
+        """Return the functions' rewards [N, F], without a punishment where it is the rollout's only reward.
+
+        Raises:
+            ValueError: as `check_finite`.
+        """
         check_finite(rewards, self.names)
+        if self.punishment is None:
+            return rewards
+        is_punishment = torch.arange(rewards.shape[1], device=rewards.device) == self.punishment
+        has_reward = ~rewards[:, ~is_punishment].isnan().all(1, keepdim=True)
+        return rewards.where(has_reward | ~is_punishment, torch.nan)
 
     def succeeds(self, example: dict[str, Any], completion: Any, ids: list[int], context: Context) -> bool:
         """Return whether the verifiers accept one completion that the policy did not write; false without a verdict.
@@ -80,29 +94,27 @@ class Verifiers:
             ValueError: a verifier returned something that is no number.
         """
         columns: dict[str, Any] = {
-            name: [value] for name, value in example.items() if name not in ("prompt", "completion", "completion_ids")
+            key: [value] for key, value in example.items() if key not in ("prompt", "completion")
         }
+        columns |= {"prompts": [example["prompt"]], "completions": [completion], "completion_ids": [ids]}
         columns |= {"trainer_state": context.state, "log_extra": _ignore, "log_metric": _ignore}
-        given: list[float] = []
+        rewards: list[float] = []
         for column in self.columns or []:
-            function = self.functions[column]
-            returned: Any = function(
-                prompts=[example["prompt"]], completions=[completion], completion_ids=[ids], **columns
-            )
+            returned: Any = self.functions[column](**columns)
             if inspect.isawaitable(returned):
                 returned = asyncio.run_coroutine_threadsafe(returned, self.loop).result()  # type: ignore[arg-type]
             values = [value for value in as_numbers(returned) if value is not None]
             check_finite(torch.tensor(values, dtype=torch.float32).unsqueeze(1), [self.names[column]])
-            given += values
-        return bool(given) and all(value >= self.success_reward for value in given)
+            rewards += values
+        return bool(rewards) and all(value >= self.success_reward for value in rewards)
 
 
 def _ignore(*args: Any) -> None:
-    """Stands for TRL's logging of what a reward function reports, which is about rollouts."""
+    """Replace TRL's logging of what a reward function reports of rollouts: a demonstration is none."""
 
 
 def tokens_in_loss(out: dict[str, Any]) -> Tensor:
-    """bool [B, T]: the policy's own tokens that TRL's loss counts."""
+    """Return bool [B, T], the policy's own tokens that TRL's loss counts."""
     mask = out["completion_mask"] * out["tool_mask"] if "tool_mask" in out else out["completion_mask"]
     ratio = out.get("importance_sampling_ratio")
     if ratio is not None and ratio.shape[1] == 1:  # rows that the sequence-level correction has set to zero
@@ -110,8 +122,33 @@ def tokens_in_loss(out: dict[str, Any]) -> Tensor:
     return mask.bool()
 
 
+def make_verifiers(
+    functions: Sequence[Any],
+    names: Sequence[str],
+    weights: Tensor,
+    *,
+    method: Method,
+    args: Any,
+    punishment: int | None,
+    loop: Any,
+) -> Verifiers:
+    """Return the verifiers of a run.
+
+    Raises:
+        ValueError: as `resolve_verifiers`, unless neither a name is given nor a verdict needed.
+    """
+    verifying = args.success_reward_func_names()
+    if not verifying:
+        candidates = [name for column, name in enumerate(names) if column != punishment]
+        verifying = candidates[: len(candidates) == 1]
+    needed = args.echo_config().mines or args.max_rollout_tokens or method.needs_verdicts
+    undecided = not verifying and len(names) > 1 and not needed
+    columns = None if undecided else resolve_verifiers(verifying, list(names))
+    return Verifiers(functions, names, weights, columns, args.echo_success_reward, punishment=punishment, loop=loop)
+
+
 def resolve_verifiers(names: list[str], available: list[str]) -> list[int]:
-    """Columns of the reward functions that verify. With one function and no name given, that one.
+    """Return the columns of the reward functions that verify; without a name the only function's.
 
     Raises:
         ValueError: a name does not exist, two functions share a name, or several functions and none named.
@@ -132,7 +169,7 @@ def resolve_verifiers(names: list[str], available: list[str]) -> list[int]:
 
 
 def check_finite(rewards: Tensor, names: Sequence[str]) -> None:
-    """See that no reward is infinite: the mean of its group would be, too, and the advantages of the others NaN or 0.
+    """Refuse infinite rewards: the mean of the group would be infinite, and the other rollouts' advantages NaN or 0.
 
     Args:
         rewards: [N, F], NaN where a function returned None (or NaN, which TRL takes for None).
@@ -156,7 +193,7 @@ def verdicts(rewards: Tensor, columns: list[int], success_reward: float) -> tupl
     NaN stands for None. A rollout succeeds if at least one of the verifiers in `columns` gave it a verdict and all
     that did gave at least `success_reward`.
     """
-    chosen = rewards[:, columns]
-    given = ~chosen.isnan()
-    has_verdict = given.any(1)
-    return has_verdict & ((chosen >= success_reward) | ~given).all(1), has_verdict
+    verifying = rewards[:, columns]
+    is_none = verifying.isnan()
+    has_verdict = ~is_none.all(1)
+    return has_verdict & ((verifying >= success_reward) | is_none).all(1), has_verdict

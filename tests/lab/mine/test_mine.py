@@ -66,6 +66,20 @@ def test_clips_are_those_of_the_core_on_all_rows_at_once(tmp_path, model, config
         assert clip["clip"].endswith(clip["step_text"])
 
 
+def test_the_quantile_is_that_of_the_steps_of_successes_as_in_a_trainer(tmp_path, model):
+    values = rows(40)
+    file = write(tmp_path / "a.jsonl", values)
+    run(tmp_path / "all", [file], model, echo=EchoConfig(clip_per="rollout", top_k=100))
+    entropies = torch.tensor([clip["step_entropy"] for clip in clips_of(tmp_path / "all")])
+    run(tmp_path / "out", [file], model, echo=EchoConfig(clip_per="rollout", entropy_quantile=0.7))
+    clips = clips_of(tmp_path / "out")
+    threshold = entropies.kthvalue(round(0.7 * len(entropies))).values
+    assert min(clip["step_entropy"] for clip in clips) == pytest.approx(float(threshold), abs=1e-6)
+    assert sum(clip["candidates"] for clip in {clip["group"]: clip for clip in clips}.values()) == (
+        (entropies >= threshold).sum()
+    )
+
+
 def test_the_rank_is_the_place_by_entropy(tmp_path, model):
     """The control picks the lowest, which ranks last but for ties; with a clip a rollout ranks follow the entropies."""
     file = write(tmp_path / "a.jsonl", rows(40))

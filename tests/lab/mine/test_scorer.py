@@ -43,12 +43,16 @@ def test_scores_are_those_of_single_forwards(model, tokens_at_once, capped):
             torch.testing.assert_close(values, expected, rtol=0, atol=1e-5)
     for values in found[3]:  # nothing stands before its first token
         assert values.isnan().tolist() == [True, False, False]
-    for (_, entropy), same in zip(found, scorer.entropies(RESPONSES), strict=True):
-        torch.testing.assert_close(entropy, same, rtol=0, atol=0, equal_nan=True)
+    for scores, short, tokens in zip(found, scorer.scores(RESPONSES, max_length=6), RESPONSES, strict=True):
+        for values, expected in zip(short, scores, strict=True):  # a rollout that is too long has no scores
+            fits = len(tokens) <= 6
+            torch.testing.assert_close(
+                values, expected if fits else values * torch.nan, rtol=0, atol=1e-5 * fits, equal_nan=True
+            )
 
 
 def test_no_rollouts(model):
-    assert Scorer(load_policy(model)[0]).entropies([]) == []
+    assert Scorer(load_policy(model)[0]).scores([]) == []
 
 
 def test_batches_hold_every_row_once_within_the_limit():

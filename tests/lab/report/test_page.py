@@ -9,7 +9,7 @@ import pytest
 
 from echorl.lab.report.charts import Chart, Drawn, Line, svg, write_png
 from echorl.lab.report.gallery import make_exhibit
-from echorl.lab.report.page import Page, Table, render, write
+from echorl.lab.report.page import Page, Section, Table, render, write
 from echorl.lab.report.panels import Accuracies, GroupAreas
 from echorl.lab.report.plots import smooth
 from tests.lab.report.test_gallery import TEXTS, clip, row
@@ -55,8 +55,9 @@ def test_html_in_every_text_is_inert():
     page = Page(
         title=HOSTILE,
         lead=[HOSTILE],
-        findings=[HOSTILE],
-        tables=[Table(HOSTILE, [HOSTILE, HOSTILE], [[HOSTILE, HOSTILE]], HOSTILE)],
+        sections=[
+            Section(findings=[HOSTILE], tables=[Table(HOSTILE, [HOSTILE, HOSTILE], [[HOSTILE, HOSTILE]], HOSTILE)])
+        ],
         exhibits=[exhibit_of(HOSTILE)],
         foot=[HOSTILE],
     )
@@ -77,7 +78,7 @@ def test_a_demonstration_without_entropies_is_told_apart():
 
 
 def test_nothing_is_fetched(panels):
-    page = Page(title="t", lead=[], figures=[svg(panel) for panel in panels], exhibits=[exhibit_of("a")])
+    page = Page(title="t", lead=[], sections=[Section(charts=panels)], exhibits=[exhibit_of("a")])
     html = render(page)
     found = Elements(html)
     assert not re.search(r"https?:|//\w", html)

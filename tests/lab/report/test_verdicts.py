@@ -69,7 +69,7 @@ def test_tables_of_fewer_seeds_say_so(tmp_path):
     folder = make_comparison(tmp_path / "study")
     write_json(folder / "results.json", {**read_json(folder / "results.json"), "seeds": [0]})
     source = read_source(folder)
-    assert source.lead == ["Seeds in the tables: 1. Runs of further seeds that are there and not shown: 2."]
+    assert source.lead == ["Seeds in the tables: 1. Runs of further seeds, which are not shown: 2."]
     assert len(source.runs) == 2
 
 

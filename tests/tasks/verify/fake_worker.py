@@ -81,5 +81,6 @@ if __name__ == "__main__":
     spec = importlib.util.spec_from_file_location("worker", sys.argv[1])
     worker = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(worker)
-    worker.FUNCTIONS_OF = {"fake": __file__}
+    sys.path.append(os.path.dirname(__file__))
+    worker.FUNCTIONS_OF = {"fake": Path(__file__).stem}
     worker.serve("fake", int(sys.argv[2]), int(sys.argv[3]))

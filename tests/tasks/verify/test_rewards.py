@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from echorl.tasks import load_task
-from echorl.tasks.verify import GRADERS, NumberGrader, ReasoningGymGrader, Verdict, geometry_reference, make_reward
+from echorl.tasks.verify import (
+    GRADERS,
+    ChoiceGrader,
+    NumberGrader,
+    ReasoningGymGrader,
+    Verdict,
+    geometry_reference,
+    make_reward,
+)
 from echorl.tasks.verify.rewards import FAILURES, TIMEOUTS
 from echorl.train.data import find_function
 from echorl.verl.reward import compute_score
 
 
-@dataclass(frozen=True)
-class Reasons:
+class Reasons(ChoiceGrader):
     """A grader whose verdict is the reference answer: the reason for a 0, or "" for a 1."""
 
-    name: str = "reasons"
+    name: ClassVar[str] = "reasons"
+
+    def read_reference(self, value: str) -> str:
+        return value
 
     def grade(self, texts: Sequence[str], reference_answers: Sequence[str]) -> list[Verdict]:
         return [Verdict(0.0, reason) if reason else Verdict(1.0) for reason in reference_answers]

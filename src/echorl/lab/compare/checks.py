@@ -1,4 +1,4 @@
-"""Checks of `echorl compare` before the first run: those of `echorl train`, and those of equal tokens."""
+"""Checks of `echorl compare` before its first run: all checks of `echorl train`, and those of equal tokens."""
 
 from __future__ import annotations
 
@@ -20,37 +20,36 @@ RATIOS = ("warmup_steps", "warmup_ratio", "logging_steps", "save_steps", "eval_s
 
 
 def check_arms(study: Study, path: Path) -> dict[str, Mapping[str, Any]]:
-    """Check every arm at one of its runs. Returns all of its options, defaults and what the method sets included.
+    """Check every arm at one of its runs, and return all of its options, with the defaults and those of its method.
 
     Args:
-        path: the study's file, to be named where an option is the arm's or the study's.
+        path: the study's file, which messages name for an option of an arm.
 
     Raises:
-        UserError: an arm cannot be run or compared; the message names it.
+        UserError: an arm cannot be trained or compared; the message names it.
     """
     comparison = study.comparison
     rate = comparison.learning_rates[0] if comparison.learning_rates else None
-    seen: dict[str, Mapping[str, Any]] = {}
+    recipe = " + ".join(comparison.recipe)
+    resolved: dict[str, Mapping[str, Any]] = {}
     for arm in comparison.arms:
         options = study.options(Run(arm, rate, comparison.seeds[0]))
-        recipe = " + ".join(comparison.recipe)
         of_recipe = study.recipe.keys() - comparison.arms[arm].keys()
         origin = {name: recipe if name in of_recipe else str(path) for name in options}
         try:
-            resolved = _check_arm(options, origin, recipe, comparison, rows=not seen)
+            options = _check_arm(options, origin, recipe, comparison, rows=not resolved)
         except (UserError, ValueError) as error:
             raise UserError(f"arm {arm!r}: {error}") from None
-        for other, options_of_other in seen.items():
-            if resolved == options_of_other:
-                raise UserError(f"arms {other!r} and {arm!r} have the same options: change one or drop it.")
-        seen[arm] = resolved
-    return seen
+        if equal := [name for name, earlier in resolved.items() if earlier == options]:
+            raise UserError(f"arms {equal[0]!r} and {arm!r} have the same options: change one or drop it.")
+        resolved[arm] = options
+    return resolved
 
 
 def _check_arm(
     options: dict[str, Any], origin: Mapping[str, str], recipe: str, comparison: Comparison, *, rows: bool
 ) -> dict[str, Any]:
-    """All options that the policy may depend on, defaults included; with `rows` the tests' rows are made, too."""
+    """Return all options that the policy may depend on, with their defaults; with `rows` also make the tests' rows."""
     from echorl.train.parsing import parse
     from echorl.train.recipe import Recipe, environment
     from echorl.train.run import TRAIN
@@ -59,15 +58,23 @@ def _check_arm(
     env = options.pop("env", {})
     with environment(env):
         settings = parse(TRAIN, Recipe(options=options, origin=origin), [])
-        if comparison.rollout_tokens is not None:
-            _check_schedule(settings.training)
-        _check_training(settings.training)
+        _check_training(settings.training, by_tokens=comparison.rollout_tokens is not None)
         _check_tests(settings, recipe, comparison, rows=rows)
-    return {**_resolved(settings), "env": env}
+    parts = (settings.data, settings.training, settings.model)
+    values = {field.name: getattr(part, field.name) for part in parts for field in fields(part)}
+    return {**with_effect(values), "env": env}
 
 
-def _check_schedule(training: Any) -> None:
-    """Refuse what needs to know the number of steps beforehand."""
+def _check_training(training: Any, *, by_tokens: bool) -> None:
+    """Check the training's options; a run that ends `by_tokens` cannot depend on the number of its steps."""
+    if training.save_only_model:
+        raise UserError(
+            "save_only_model=True leaves nothing to resume from: remove it (the comparison deletes the checkpoints)."
+        )
+    if training.load_best_model_at_end:
+        raise UserError("load_best_model_at_end=True would score a policy of fewer tokens: remove it.")
+    if not by_tokens:
+        return
     scheduler = str(getattr(training.lr_scheduler_type, "value", training.lr_scheduler_type))
     if not scheduler.startswith("constant"):
         raise UserError(
@@ -82,26 +89,14 @@ def _check_schedule(training: Any) -> None:
             )
 
 
-def _check_training(training: Any) -> None:
-    if training.save_only_model:
-        raise UserError("save_only_model=True leaves nothing to resume from: take it out (checkpoints are removed).")
-    if training.load_best_model_at_end:
-        raise UserError("load_best_model_at_end=True takes a policy of fewer tokens: take it out.")
-
-
 def _check_tests(settings: Settings, recipe: str, comparison: Comparison, *, rows: bool) -> None:
     from echorl.train.data import make_task
 
     for test in [*comparison.tests, *(["validation"] if comparison.grid() else [])]:
         task = make_task(settings.data, **comparison.task_options_of(test))
         if task is None:
-            raise UserError(f"{recipe} names no task: echorl compare scores runs on a task's splits.")
+            raise UserError(f"{recipe} names no task, on whose splits `echorl compare` scores runs: add `task: NAME`.")
         if (split := comparison.split_of(test)) not in task.splits:
-            raise UserError(f"{split!r} is no split of the task; it has {', '.join(task.splits)}.")
+            raise UserError(f"{split!r} is no split of the task: choose one of {', '.join(task.splits)}.")
         if rows:
             task.dataset(split, size=comparison.size_of(test)["prompts"])
-
-
-def _resolved(settings: Settings) -> dict[str, Any]:
-    parts = (settings.data, settings.training, settings.model)
-    return with_effect({field.name: getattr(part, field.name) for part in parts for field in fields(part)})

@@ -1,4 +1,4 @@
-"""A study from start to end: train and score what is missing, in processes, then make and write the results."""
+"""A study from start to end: missing runs are trained and scored in processes, then the results are written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from echorl.lab.compare.plan import RESULTS, Run
+from echorl.lab.compare.plan import Run
+from echorl.lab.compare.plan_checks import RESULTS
 from echorl.lab.compare.results import make_results, results_markdown
 from echorl.lab.compare.run import scores_key
 from echorl.lab.compare.study import Study
@@ -23,7 +24,7 @@ def run_study(study: Study, methods: Mapping[str, Any], view: View | None = None
     """Train and score every run that is not finished, and return the results.
 
     Args:
-        methods: arm -> the options that make its method, for those who read the results.
+        methods: arm -> the options of its method, which the results keep.
         view: shows progress.
 
     Raises:
@@ -38,7 +39,7 @@ def run_study(study: Study, methods: Mapping[str, Any], view: View | None = None
 
 
 def write_results(study: Study, results: Mapping[str, Any], folder: Path) -> str:
-    """Write results.json and results.md to the folder. Returns the text of the second."""
+    """Write results.json and results.md to the folder, and return the text of results.md."""
     text = results_markdown(study.comparison, results)
     write_json(folder / RESULTS[0], results)
     write_text(folder / RESULTS[1], text)
@@ -56,13 +57,14 @@ def _work(study: Study, runs: Sequence[Run], tests: Sequence[str], view: View | 
     try:
         run_jobs(jobs, parallel=comparison.parallel, threads=comparison.threads, gpus=gpus, view=view)
     except JobsFailed as error:
-        raise UserError(f"{error}; what is finished is kept, and the same command tries the rest again.") from None
+        raise UserError(f"{error}; finished runs are kept, and the same command tries the others again.") from None
 
 
 def _job(study: Study, run: Run, tests: Sequence[str]) -> Job:
     folder, comparison = study.folder(run), study.comparison
-    work = {"options": study.options(run), "key": study.key(run)}
-    work["tests"] = {test: scores_key(study.key(run), comparison, test) for test in tests}
+    key = study.key(run)
+    keys_of_scores = {test: scores_key(key, comparison, test) for test in tests}
+    work = {"options": study.options(run), "key": key, "tests": keys_of_scores}
     budget, total = comparison.budget
     return Job(
         text=run.name,

@@ -1,4 +1,4 @@
-"""Notes of a study, its text beside the numbers: introduction, findings, cells of the summary, further tables."""
+"""Notes of a study, the text beside its numbers: introduction, findings, cells of the summary, further tables."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SHAPE = {
 
 
 def check_notes(notes: Any, arms: Iterable[str]) -> None:
-    """Check that the notes of a study have their shape and name its arms.
+    """Check the shape of a study's notes, and that they name its arms.
 
     Raises:
-        ValueError: they do not; the message names the place.
+        ValueError: the shape or an arm is wrong; the message names the place.
     """
     try:
         check(notes, SHAPE, "notes")
@@ -29,7 +29,7 @@ def check_notes(notes: Any, arms: Iterable[str]) -> None:
     if unknown := [name for name in notes if f"{name}?" not in SHAPE]:
         raise ValueError(f"notes has no {unknown[0]!r}: it has {', '.join(name[:-1] for name in SHAPE)}.")
     if unknown := [arm for arm in notes.get("arms", {}) if arm not in set(arms)]:
-        raise ValueError(f"notes: {unknown[0]!r} is no arm; there are {', '.join(arms)}.")
+        raise ValueError(f"notes: {unknown[0]!r} is no arm: choose one of {', '.join(arms)}.")
     for table in notes.get("tables", []):
         if not table["head"] or any(len(row) != len(table["head"]) for row in table["rows"]):
             raise ValueError(
@@ -38,7 +38,7 @@ def check_notes(notes: Any, arms: Iterable[str]) -> None:
 
 
 def headings(notes: Mapping[str, Any]) -> list[str]:
-    """The headings of the arms' cells, each once, in the order in which they first occur.
+    """Return the headings of the arms' cells, each once, in the order in which they first occur.
 
     >>> headings({"arms": {"a": {"costs": "none"}, "b": {"claim": "2 points", "costs": "none"}}})
     ['costs', 'claim']
@@ -47,6 +47,6 @@ def headings(notes: Mapping[str, Any]) -> list[str]:
 
 
 def cells(notes: Mapping[str, Any], arm: str) -> Sequence[str]:
-    """The arm's cells, one for each of `headings`; "" where the notes have none."""
+    """Return the arm's cells, one for each of `headings`; "" where the notes have none."""
     texts = notes.get("arms", {}).get(arm, {})
     return [" ".join(texts.get(heading, "").split()) for heading in headings(notes)]

@@ -63,7 +63,7 @@ class Pack:
 
 
 def pack_path(folder: str | Path) -> Path:
-    """The path of the pack for a study's output folder: beside the folder, under its name."""
+    """Return the path of the pack of a study's output folder: beside the folder, with its name."""
     place = Path(os.path.abspath(folder)) if Path(folder).name in ("", "..") else Path(folder)
     return place.with_name(place.name + ENDING)
 
@@ -78,10 +78,10 @@ def is_pack(path: Path) -> bool:
 
 
 def read_pack(path: Path) -> Pack:
-    """The packed study in a file.
+    """Return the packed study in a file.
 
     Raises:
-        ValueError: there is no such file, it is damaged, or it is not a packed study.
+        ValueError: the file does not exist, is damaged, or is not a packed study.
     """
     lines = read_lines(path)
     header = next(lines)
@@ -97,7 +97,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the header, then the runs, and read each line only when it is needed.
 
     Raises:
-        ValueError: there is no such file, it is not a packed study, or the part read so far is damaged.
+        ValueError: the file does not exist, is not a packed study, or is damaged in the part read so far.
     """
     expected = number = 0
     try:
@@ -123,7 +123,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 class _Foreign(Exception):
-    """The file is whole, but not one that this version reads."""
+    """Error for a whole file that this version does not read."""
 
 
 def _check_header(path: Path, line: Any) -> None:

@@ -1,4 +1,4 @@
-"""Packing of a study, and a study read from a pack, whose tables need no recipe and no present option."""
+"""Packing of a study, and a study that is read from its pack without a recipe or a model."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from echorl.lab.compare.plan import Comparison, Run
 from echorl.lab.compare.run import MARK, scores_path
 from echorl.lab.compare.study import Study
 
-OF_THE_MACHINE = ("output_dir", "parallel", "threads")
+MACHINE_OPTIONS = ("output_dir", "parallel", "threads")
 """Options of a comparison that change no number; a pack does not hold them."""
 
 
 @dataclass(frozen=True)
 class PackedStudy(Study):
-    """A study as its pack records it; its runs are used as they are, also if echorl's options have changed since."""
+    """Study whose runs are used as its pack records them, also if echorl's options have changed since."""
 
     def training(self, run: Run) -> Any:
         return (self.file(run, MARK) or {}).get("value")
@@ -33,47 +33,43 @@ class PackedStudy(Study):
 
 
 def open_pack(path: Path) -> PackedStudy:
-    """The study in a pack.
+    """Return the study in a pack.
 
     Raises:
         ValueError: there is no such file, it is damaged, or its plan is that of another version of echorl.
     """
     pack = read_pack(path)
-    fields = {option.name for option in dataclasses.fields(Comparison)} - set(OF_THE_MACHINE)
+    fields = {option.name for option in dataclasses.fields(Comparison)} - set(MACHINE_OPTIONS)
     if unknown := [name for name in pack.plan if name not in fields]:
         raise ValueError(
             f"{path} has a plan with {unknown[0]!r}, which this version of echorl does not know: install the version "
             "that wrote it."
         )
-    plan: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in pack.plan.items()
-    }
     try:
-        comparison = Comparison(**plan, output_dir=str(path))
+        comparison = Comparison.from_lists({**pack.plan, "output_dir": str(path)})
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} has a plan that is not allowed: {error}") from None
     return PackedStudy(comparison, recipe={}, pack=pack)
 
 
 def pack_study(study: Study, methods: Mapping[str, Mapping[str, Any]]) -> Pack:
-    """A pack of the study's finished runs and those of its earlier pack, if there is one; it is not written yet."""
+    """Return a pack of the study's finished runs and those of its earlier pack, if any, without writing it."""
     plan = dataclasses.asdict(study.comparison)
-    for name in OF_THE_MACHINE:
+    for name in MACHINE_OPTIONS:
         del plan[name]
-    runs = dict(study.pack.runs) if study.pack is not None else {}
-    runs |= _finished(study)
+    runs = {**(study.pack.runs if study.pack is not None else {}), **_finished(study)}
     return Pack(pack_path(study.comparison.output_dir), plan, methods, runs)
 
 
 def _finished(study: Study) -> dict[str, Files]:
     comparison, validation = study.comparison, study.validation()
-    wanted = {run: ["validation"] for run in comparison.grid()}
+    splits = {run: ["validation"] for run in comparison.grid()}
     if validation is not None:
-        wanted |= {run: list(comparison.tests) for run in comparison.final(comparison.chosen(validation))}
-    return {run.name: _files(study, run, tests) for run, tests in wanted.items() if study.state(run, tests)}
+        splits |= {run: list(comparison.tests) for run in comparison.final(comparison.chosen(validation))}
+    return {run.name: _files(study, run, tests) for run, tests in splits.items() if study.state(run, tests)}
 
 
 def _files(study: Study, run: Run, tests: list[str]) -> Files:
     names = [MARK, *(scores_path(Path(), test).name for test in tests)]
-    found = {name: study.file(run, name) for name in names}
-    return {name: {"key": kept["key"], "value": kept["value"]} for name, kept in found.items() if kept is not None}
+    records = {name: study.file(run, name) for name in names}
+    return {name: {"key": record["key"], "value": record["value"]} for name, record in records.items() if record}

@@ -1,4 +1,4 @@
-"""The results of a study whose runs are finished: what results.json holds, and results.md's text."""
+"""Results of a study whose runs are finished: the content of results.json, and the text of results.md."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ DIVERGED = (
 
 
 def make_results(study: Study, methods: Mapping[str, Any]) -> dict[str, Any]:
-    """The results, ready for JSON.
+    """Return the results, ready for JSON.
 
     Args:
-        methods: arm -> the options that make its method, for those who read the results.
+        methods: arm -> the options of its method, which the results keep.
 
     Raises:
         ValueError: a run is missing, or every arm has one that diverged.
@@ -37,8 +37,8 @@ def make_results(study: Study, methods: Mapping[str, Any]) -> dict[str, Any]:
             "`echorl compare STUDY.yaml` makes them."
         )
     diverged = [run for run, state in states.items() if state == "diverged"]
-    without = {run.arm for run in diverged}
-    results = study.results([run for run in states if run.arm not in without])
+    excluded = {run.arm for run in diverged}
+    results = study.results([run for run in states if run.arm not in excluded])
     if not results:
         raise ValueError("every arm has a run that diverged (numbers that are not finite): lower the learning rates.")
     return {
@@ -54,18 +54,14 @@ def make_results(study: Study, methods: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def results_markdown(comparison: Comparison, results: Mapping[str, Any]) -> str:
-    """The results as Markdown: the diverged runs, the summary, the grid, and a table a test."""
-    validation = {run: results["validation"][run.name] for run in comparison.grid()}
-    rates = results["learning_rates"]
-    parts = [_summary(results), table.grid_markdown(comparison, validation, rates) if validation else ""]
-    return "\n".join([*filter(None, parts), table.markdown(rates, results["tests"])])
-
-
-def _summary(results: Mapping[str, Any]) -> str:
+    """Return the results as Markdown: the diverged runs, the summary, the grid, and a table a test."""
     from echorl.lab.report.verdicts import verdict_table
 
+    rates = results["learning_rates"]
     parts = [DIVERGED.format(", ".join(results["diverged"]))] if results["diverged"] else []
     if summary := verdict_table(results):
         rows = table.markdown_rows([summary.head, *summary.rows])
         parts.append(f"**{summary.title}**\n\n{rows}\n\n{summary.note}\n")
-    return "\n".join(parts)
+    if grid := comparison.grid():
+        parts.append(table.grid_markdown(comparison, {run: results["validation"][run.name] for run in grid}, rates))
+    return "\n".join([*parts, table.markdown(rates, results["tests"])])

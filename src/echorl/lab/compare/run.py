@@ -1,4 +1,4 @@
-"""One run of a comparison: its folder, and what is stored there when it is done."""
+"""One run of a comparison: its options, its folder, and the keys of its files."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import echorl
-from echorl.lab.compare.plan import RESULTS, Comparison, Run
+from echorl.lab.compare.plan import Comparison, Run
+from echorl.lab.compare.plan_checks import RESULTS
 from echorl.models.fingerprint import hash_files, hash_model
 from echorl.support.files import read_json, write_json
 from echorl.support.folder import ResultFolder
 
 MARK = "run.json"
-"""The file that makes a folder a run's: the settings it was made with and, once trained, what that took."""
+"""File that makes a folder a run's, with the settings of the run and, after the training, its cost."""
 
 WITHOUT_EFFECT = frozenset({
     "output_dir", "resume_from_checkpoint", "overwrite_output_dir", "run_name", "project", "disable_tqdm",
@@ -26,22 +27,21 @@ WITHOUT_EFFECT = frozenset({
     "save_steps", "save_total_limit", "save_on_each_node", "enable_jit_checkpoint", "push_to_hub", "hub_token",
     "hub_model_id", "hub_strategy", "hub_private_repo", "hub_always_push", "hub_revision", "echo_rollouts_every",
 })  # fmt: skip
-"""Options that only log or save: the policy is the same with them and without."""
+"""Options that only log or save, and so leave the policy as it is."""
 
 
 def run_options(comparison: Comparison, recipe: Mapping[str, Any], run: Run, folder: Path) -> dict[str, Any]:
-    """The options of `echorl train` for this run: the recipe's, the arm's, and what the comparison sets."""
+    """Return the options of `echorl train` for this run: the recipe's, the arm's, and those of the comparison."""
     rate = {} if run.rate is None else {"learning_rate": run.rate}
-    steps, tokens = comparison.steps, comparison.rollout_tokens
-    if tokens is not None:
-        steps = tokens  # never reached: a step samples more than one token
+    name, budget = comparison.budget
     return {
         **recipe,
         **comparison.arms[run.arm],
         **rate,
         "seed": run.seed,
-        **({} if tokens is None else {"max_rollout_tokens": tokens}),
-        "max_steps": steps if comparison.is_trained(run.arm) else 0,
+        **({"max_rollout_tokens": budget} if name == "rollout_tokens" else {}),
+        # of rollout tokens never reached, since a step samples more than one
+        "max_steps": budget if comparison.is_trained(run.arm) else 0,
         "output_dir": str(folder / "policy"),
         "resume_from_checkpoint": "true",
     }
@@ -58,17 +58,17 @@ def run_key(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def kept_key(mark: Mapping[str, Any] | None, key: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The key; for a finished run that differs from it in echorl's version alone, the one in the run's mark.
+    """Return the key; for a finished run that differs from it in echorl's version alone, the key in the run's mark.
 
-    So a stored study gives its tables with later versions, too.
+    So later versions give the tables of a stored study, too.
     """
-    found = mark or {}
-    own = found.get("key") or {}
-    return own if found.get("value") and {**own, "version": key["version"]} == key else key
+    stored = (mark or {}).get("key") or {}
+    is_finished = mark is not None and mark.get("value")
+    return stored if is_finished and {**stored, "version": key["version"]} == key else key
 
 
 def with_effect(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that the policy may depend on."""
+    """Return the options that the policy may depend on."""
     return {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
 
 
@@ -87,16 +87,15 @@ class RunFolder(ResultFolder):
 
 
 def check_study(folder: Path, names: Sequence[str] = RESULTS) -> None:
-    """Check that the files of these names in a comparison's folder, which will be written anew, are a comparison's.
+    """Check that files of these names, which will be replaced, were written by a comparison.
 
     Raises:
-        ValueError: there are some, and no run of a comparison (whose runs may all be packed).
+        ValueError: such a file exists, and neither a run nor results of a comparison.
     """
     if any(folder.glob(f"*/rate-*/seed-*/{MARK}")) or "learning_rates" in (read_json(folder / RESULTS[0]) or {}):
         return
-    for name in names:
-        if (folder / name).exists():
-            raise ValueError(f"{folder} holds {name}, which no comparison wrote: give another output_dir.")
+    if foreign := [name for name in names if (folder / name).exists()]:
+        raise ValueError(f"{folder} holds {foreign[0]}, which no comparison wrote: give another output_dir.")
 
 
 def scores_path(folder: Path, test: str) -> Path:
@@ -106,6 +105,7 @@ def scores_path(folder: Path, test: str) -> Path:
 def scores_key(key: Mapping[str, Any], comparison: Comparison, test: str) -> dict[str, Any]:
     """Return everything that must be equal for scores to be used again; the run's key as a hash, to save space."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    task = {"split": comparison.split_of(test), "task_options": comparison.task_options_of(test)}
-    files = hash_files({"task_options": task["task_options"]})
-    return {"run": digest, **task, **({"files": files} if files else {}), **comparison.size_of(test)}
+    options = {"task_options": comparison.task_options_of(test)}
+    files = hash_files(options)
+    scores = {"split": comparison.split_of(test), **options, **({"files": files} if files else {})}
+    return {"run": digest, **scores, **comparison.size_of(test)}

@@ -22,7 +22,7 @@ class Policy:
 
     Attributes:
         model, tokenizer: of transformers; a model that reads images has its processor as `tokenizer`.
-        max_new_tokens: where a completion is cut off.
+        max_new_tokens: the most tokens of a completion.
         chat_template_kwargs: for the chat template.
     """
 
@@ -33,7 +33,7 @@ class Policy:
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "cpu", **settings: Any) -> Policy:
-        """From a Hugging Face folder; an adapter is merged into its model."""
+        """Load a policy from a Hugging Face folder; an adapter is merged into its model."""
         model, tokenizer = load_policy(folder, device)
         return cls(model=model, tokenizer=tokenizer, **settings)
 
@@ -47,26 +47,27 @@ class Policy:
         greedy: bool = False,
         batch_size: int = Comparison.batch_size,
     ) -> dict[str, Any]:
-        """Return how completions of each prompt do; they depend on policy, rows and batch size alone.
+        """Return scores of completions of each prompt, which depend on policy, rows and batch size alone.
 
         Returns:
-            right: of `samples` completions at the temperature, one number a prompt; `truncated`, `behaviour` of these;
-            with `greedy` also that of each prompt's likeliest completion: 0 or 1.
+            {"right": number of right completions, one a prompt, of `samples` at the temperature; "truncated" and the
+            measures of `behaviour`; with `greedy` also "greedy", 0 or 1 for each prompt's likeliest completion}.
         """
         completions, right = self._judged(rows, verifier, samples, temperature, batch_size)
         likeliest = {"greedy": self._judged(rows, verifier, 1, 0.0, batch_size)[1]} if greedy else {}
+        truncated = cut_off(completions, self.max_new_tokens, ends_of(self.model, self.tokenizer))
         return {
             "right": right,
             "samples": samples,
             **likeliest,
-            "truncated": self._truncated(completions),
+            "truncated": sum(truncated) / len(truncated),
             **behaviour(completions, tokenizer_of(self.tokenizer)),
         }
 
     def _judged(
         self, rows: Dataset, verifier: Any, samples: int, temperature: float, batch_size: int
     ) -> tuple[Completions, list[int]]:
-        """Completions, and how many of each prompt's are right."""
+        """Return completions, and how many of each prompt are right."""
         completions = sample(
             self.model,
             self.tokenizer,
@@ -81,12 +82,7 @@ class Policy:
         columns = {name: rows[name][:] for name in rows.column_names if name != "prompt"}
         return completions, [sum(map(bool, item)) for item in judge(verifier, completions, columns)]
 
-    def _truncated(self, completions: Completions) -> float:
-        """The share of completions that reached the limit without an end."""
-        cut = cut_off(completions, self.max_new_tokens, ends_of(self.model, self.tokenizer))
-        return sum(cut) / len(cut)
-
 
 def verdicts_of(scores: Mapping[str, Any]) -> list[list[bool]]:
-    """The verdicts of `Policy.score`, a list a prompt, those that are right first."""
+    """Return the verdicts of `Policy.score`, a list a prompt, the right ones first."""
     return [[True] * right + [False] * (scores["samples"] - right) for right in scores["right"]]

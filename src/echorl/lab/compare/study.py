@@ -1,4 +1,4 @@
-"""A comparison with its recipe read: from a run to its folder, options and results."""
+"""A comparison with its recipe: the folder, options and results of each run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from echorl.support.folder import check_equal
 
 @dataclass(frozen=True)
 class Study:
-    """The planned runs and their results; a run is in its folder, or else in the pack, if there is one."""
+    """The planned runs and their results; a run is in its folder, or else in the study's pack."""
 
     comparison: Comparison
     recipe: Mapping[str, Any]
@@ -32,28 +32,28 @@ class Study:
         return kept_key(self.file(run, MARK), run_key(self.options(run)))
 
     def file(self, run: Run, name: str) -> Mapping[str, Any] | None:
-        """The object in one of the run's JSON files; None where there is none."""
+        """Return the object in one of the run's JSON files; None where there is no such file."""
         folder = self.folder(run)
         if self.pack is not None and not (folder / MARK).exists():
             return self.pack.runs.get(run.name, {}).get(name)
         return read_json(folder / name)
 
     def _value(self, run: Run, name: str, key: Mapping[str, Any]) -> Any:
-        kept = self.file(run, name)
-        return kept.get("value") if kept is not None and kept.get("key") == key else None
+        record = self.file(run, name)
+        return record.get("value") if record is not None and record.get("key") == key else None
 
     def claim(self, run: Run) -> None:
-        """Make the run's folder, with what is packed of the run, so that it can be gone on with.
+        """Make the run's folder, with its files from the pack, so that the run can go on.
 
         Raises:
-            ValueError: the folder or the pack holds something else, or the run with other settings.
+            ValueError: the folder holds something else, or the folder or the pack the run with other settings.
         """
         folder, key, mark = self.folder(run), self.key(run), self.file(run, MARK)
         if self.pack is not None and mark is not None and not folder.exists():
             check_equal(f"{self.pack.path} holds the run {run.name}", mark.get("key") or {}, key)
             with replacing_folder(folder) as scratch:
-                for name, kept in self.pack.runs[run.name].items():
-                    write_json(scratch / name, kept)
+                for name, record in self.pack.runs[run.name].items():
+                    write_json(scratch / name, record)
         RunFolder(folder).claim(key)
 
     def training(self, run: Run) -> Any:
@@ -65,7 +65,7 @@ class Study:
         return self._value(run, scores_path(Path(), split).name, scores_key(self.key(run), self.comparison, split))
 
     def state(self, run: Run, splits: Sequence[str]) -> str:
-        """ "done", "diverged", or "" where something is missing."""
+        """Return "done", "diverged", or "" where the training or a score is missing."""
         training = self.training(run)
         if training is None:
             return ""
@@ -74,7 +74,7 @@ class Study:
         return "done" if all(self.scores(run, split) for split in splits) else ""
 
     def validation(self) -> Validation | None:
-        """The grid's scores; None while a run of it is missing."""
+        """Return the grid's scores; None while one of its runs is missing."""
         states = {run: self.state(run, ["validation"]) for run in self.comparison.grid()}
         if "" in states.values():
             return None
@@ -87,7 +87,7 @@ class Study:
         return pass_at_1(verdicts_of(self.scores(run, "validation"))).value
 
     def results(self, runs: Sequence[Run]) -> dict[Run, dict[str, Any]]:
-        """Run -> {"training": ..., split: scores, ...} of finished runs."""
+        """Return run -> {"training": ..., split: scores, ...} of finished runs."""
         tests = self.comparison.tests
         return {
             run: {"training": self.training(run), **{split: self.scores(run, split) for split in tests}} for run in runs

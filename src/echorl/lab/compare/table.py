@@ -1,11 +1,10 @@
-"""From the runs' scores to means and paired differences, for JSON and as Markdown tables."""
+"""Means of the runs' scores and paired differences, for JSON and as Markdown tables."""
 
 from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from echorl.lab.compare.plan import TRAINING, Comparison, Run, Validation
@@ -20,13 +19,18 @@ from echorl.lab.evaluate import (
     paired_runs,
 )
 
-Scores = Mapping[str, Any]
-"""What `Policy.score` gives."""
 Results = Mapping[Run, Mapping[str, Any]]
-"""Run -> {"training": {"updates", ...}, test: Scores, ...}."""
+"""Run -> {"training": {"updates", ...}, test: result of `Policy.score`, ...}."""
+Measures = Mapping[str, tuple[str, float]]
+"""Measure -> its name in a run's files, and its factor."""
 
-BEHAVIOUR = {"tokens a rollout": "length", "entropy, nats": "entropy"}
-SPENT: Mapping[str, tuple[str, float]] = {
+BEHAVIOUR: Measures = {
+    "tokens a rollout": ("length", 1),
+    "entropy, nats": ("entropy", 1),
+    "blank tokens, %": ("blank_share", 100),
+    "truncated, %": ("truncated", 100),
+}
+SPENT: Measures = {
     "updates": ("updates", 1),
     "rollout tokens": ("rollout_tokens", 1),
     "minutes": ("minutes", 1),
@@ -35,74 +39,63 @@ SPENT: Mapping[str, tuple[str, float]] = {
     "updates without policy gradient": ("without_gradient", 1),
     "largest gradient norm in these": ("norm_without_gradient", 1),
 }
-"""Measure -> its name in a run's summary, and its factor. A run that logged nothing has no more than the first two."""
+"""Cost of a training; a run that logged nothing has the first two alone."""
 HEAD = ["", "arm", "learning rate", "mean", "less", "difference, 95 % over seeds", "p, Holm", "bootstrap"]
-SHARES = {"blank tokens, %": "blank_share", "truncated, %": "truncated"}
-
-
-def accuracies(ks: Sequence[int], greedy: bool) -> dict[str, Callable[[Scores], list[float]]]:
-    """Measure -> one percentage a prompt."""
-    found: dict[str, Callable[[Scores], list[float]]] = {f"pass@{k}, %": partial(_pass_at_k, k) for k in ks}
-    return {**found, **({"greedy, %": lambda s: [100.0 * v for v in s["greedy"]]} if greedy else {})}
-
-
-def behaviours() -> dict[str, Callable[[Scores], float]]:
-    """Measure -> one number a run."""
-    plain = {name: partial(_measure, key, 1) for name, key in BEHAVIOUR.items()}
-    return {**plain, **{name: partial(_measure, key, 100) for name, key in SHARES.items()}}
-
-
-def _pass_at_k(k: int, scores: Scores) -> list[float]:
-    return [100 * value for value in item_pass_at_k(verdicts_of(scores), k)]
-
-
-def _measure(key: str, factor: float, scores: Scores) -> float:
-    return factor * scores[key]
 
 
 def compare(comparison: Comparison, rates: Mapping[str, float | None], results: Results) -> dict[str, Any]:
-    """Every arm's mean over seeds, and its paired difference from its reference.
+    """Return every arm's mean over seeds, and its paired difference to its reference.
 
     Returns:
         {split: {measure: {arm: {"values": one a seed, "mean", "interval", "reference", "difference", "bootstrap"}}}},
-        ready for JSON, for every test and average, and what the runs of trained arms took under "training". The
+        ready for JSON, for every test and average, and the cost of trained arms under "training". The
         interval of the mean is Student's over seeds, and that of a single seed's pass@k is over prompts. The difference
-        has Student's 95 % interval over seeds, and its p-value, alone and after Holm's correction over the arms of the
+        has Student's 95 % interval over seeds, and its p-value before and after Holm's correction over the arms of the
         row; both are None with a single seed. The bootstrap draws seeds and prompts, of a single seed prompts. All are
         None for an arm without a reference, or whose reference is not in `rates` (the arms that have results).
     """
     runs = {arm: [results[Run(arm, rate, seed)] for seed in comparison.seeds] for arm, rate in rates.items()}
-    asked = {arm: comparison.reference_of(arm) for arm in rates}
-    references = {arm: reference if reference in rates else None for arm, reference in asked.items()}
+    references = {arm: _among(comparison.reference_of(arm), rates) for arm in rates}
     parts = {test: (test,) for test in comparison.tests} | dict(comparison.averages)
     table = {name: _scored(comparison, references, runs, tests) for name, tests in parts.items()}
-    table[TRAINING] = rows = {}
-    trained = {arm: own for arm, own in runs.items() if comparison.is_trained(arm)}
-    for name, (key, factor) in SPENT.items():
-        if all(key in run["training"] for own in trained.values() for run in own):
-            spent = {arm: [factor * float(run["training"][key]) for run in own] for arm, own in trained.items()}
-            rows[name] = against({arm: a if a in spent else None for arm, a in references.items()}, spent)
+    trained = {arm: [run["training"] for run in runs[arm]] for arm in filter(comparison.is_trained, runs)}
+    references = {arm: _among(references[arm], trained) for arm in trained}
+    table[TRAINING] = {
+        name: against(references, {arm: [factor * float(cost[key]) for cost in trained[arm]] for arm in trained})
+        for name, (key, factor) in SPENT.items()
+        if all(key in cost for costs in trained.values() for cost in costs)
+    }
     return table
+
+
+def _among(reference: str | None, arms: Mapping[str, Any]) -> str | None:
+    return reference if reference in arms else None
 
 
 def _scored(
     comparison: Comparison, references: Mapping[str, str | None], runs: Mapping[str, Any], tests: Sequence[str]
 ) -> dict[str, Any]:
-    """The rows of one test, or of several: their prompts together, and of what is one number a run the mean."""
+    """Return the rows of one test or of an average: all prompts together, of a behaviour the mean over tests."""
+    shares = {arm: [[_percentages(comparison, run[t]) for t in tests] for run in runs[arm]] for arm in runs}
+    first = next(iter(shares.values()))[0]
     rows = {}
-    for name, per_prompt in accuracies(comparison.ks, comparison.greedy).items():
-        items = {arm: [[v for t in tests for v in per_prompt(run[t])] for run in own] for arm, own in runs.items()}
-        one = next(iter(runs.values()))[0]
-        blocks = [len(per_prompt(one[test])) for test in tests]
-        rows[name] = against(references, {arm: _means(own) for arm, own in items.items()}, items, blocks)
-    for name, per_run in behaviours().items():
-        means = {arm: [statistics.fmean(per_run(run[t]) for t in tests) for run in own] for arm, own in runs.items()}
+    for name, values in first[0].items():
+        blocks = [len(part[name]) for part in first]
+        items = {arm: [[v for part in run for v in part[name]] for run in shares[arm]] for arm in shares}
+        means = {arm: [statistics.fmean(values) for values in items[arm]] for arm in items}
+        rows[name] = against(references, means, items, blocks)
+    for name, (key, factor) in BEHAVIOUR.items():
+        means = {arm: [statistics.fmean(factor * run[t][key] for t in tests) for run in runs[arm]] for arm in runs}
         rows[name] = against(references, means)
     return rows
 
 
-def _means(items: Sequence[Sequence[float]]) -> list[float]:
-    return [statistics.fmean(values) for values in items]
+def _percentages(comparison: Comparison, scores: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return one percentage a prompt for pass@k, and with `greedy` for the likeliest completion."""
+    shares = {f"pass@{k}, %": item_pass_at_k(verdicts_of(scores), k) for k in comparison.ks}
+    if comparison.greedy:
+        shares["greedy, %"] = scores["greedy"]
+    return {name: [100.0 * value for value in values] for name, values in shares.items()}
 
 
 def against(
@@ -111,25 +104,35 @@ def against(
     items: Mapping[str, Sequence[Sequence[float]]] | None = None,
     blocks: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """One measure's row: `values` holds one number a seed, `items` one a seed and prompt, in `blocks` of so many."""
-    rows = {}
-    for arm, own in values.items():
-        reference, difference, p, drawn = references[arm], None, None, None
-        if reference is not None and len(own) > 1:
-            differences = _differences(values[reference], own)
+    """Return one measure's row, with `holm`, the p-values after Holm's correction over the arms that are compared.
+
+    An arm whose runs all agree has no p-value, and counts in the correction as if it were 1.
+
+    Args:
+        values: arm -> one number a seed.
+        items: arm -> one list a seed, with one number a prompt.
+        blocks: number of prompts of each test.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for arm, numbers in values.items():
+        reference, difference, p, bootstrap = references[arm], None, None, None
+        if reference is not None and len(numbers) > 1:
+            differences = [b - a for a, b in zip(values[reference], numbers, strict=True)]
             difference, p = vars(mean_of_runs(differences)), p_of_runs(differences)
         if reference is not None and items:
-            drawn = _bootstrap(items[reference], items[arm], blocks)
+            bootstrap = _bootstrap(items[reference], items[arm], blocks)
         rows[arm] = {
-            "values": list(own),
-            "mean": statistics.fmean(own),
-            "interval": _interval_of(own, items[arm][0] if items else None),
+            "values": list(numbers),
+            "mean": statistics.fmean(numbers),
+            "interval": _interval_of(numbers, items[arm][0] if items else None),
             "reference": reference,
             "difference": difference,
             "p": p,
-            "bootstrap": drawn,
+            "bootstrap": bootstrap,
         }
-    return _corrected(rows)
+    compared = {arm: row["p"] for arm, row in rows.items() if row["difference"] is not None}
+    adjusted = dict(zip(compared, holm([1.0 if p is None else p for p in compared.values()]), strict=True))
+    return {arm: {**row, "holm": None if row["p"] is None else adjusted[arm]} for arm, row in rows.items()}
 
 
 def _interval_of(values: Sequence[float], items: Sequence[float] | None) -> dict[str, float] | None:
@@ -152,30 +155,16 @@ def _bootstrap(
     return vars(paired_average([(first[0][part], second[0][part]) for part in parts]))
 
 
-def _corrected(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The rows with `holm`, the p-values after Holm's correction over the arms that are compared.
-
-    One whose runs all agree has no p-value, and counts among them as if it were 1.
-    """
-    found = {arm: row["p"] for arm, row in rows.items() if row["difference"] is not None}
-    adjusted = dict(zip(found, holm([1.0 if p is None else p for p in found.values()]), strict=True))
-    return {arm: {**row, "holm": None if row["p"] is None else adjusted[arm]} for arm, row in rows.items()}
-
-
-def _differences(reference: Sequence[float], own: Sequence[float]) -> list[float]:
-    return [b - a for a, b in zip(reference, own, strict=True)]
-
-
 def markdown(rates: Mapping[str, float | None], table: Mapping[str, Any]) -> str:
-    """One table a split, a row a measure and arm, and a last one for the training."""
-    parts = []
-    for split, measures in table.items():
-        parts.append(f"**{split}**\n\n{markdown_rows([HEAD, *table_rows(rates, measures)])}")
+    """Return one table a split, a row a measure and arm, and a last one for the training."""
+    parts = [
+        f"**{split}**\n\n{markdown_rows([HEAD, *table_rows(rates, measures)])}" for split, measures in table.items()
+    ]
     return "\n\n".join(parts) + "\n"
 
 
 def markdown_rows(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its head the first row.
+    """Return a Markdown table, whose head is the first row.
 
     >>> print(markdown_rows([["a", "b"], ["1", "2"]]))
     | a | b |
@@ -187,29 +176,28 @@ def markdown_rows(rows: Sequence[Sequence[str]]) -> str:
 
 
 def table_rows(rates: Mapping[str, float | None], measures: Mapping[str, Any]) -> list[list[str]]:
-    """A split's table, a row a measure and arm, its cells as in `HEAD`."""
-    return [
-        [measure, arm, _rate(rates[arm]), *_cells(row)]
-        for measure, arms in measures.items()
-        for arm, row in arms.items()
-    ]
+    """Return a split's table, a row a measure and arm, with the columns of `HEAD`."""
+    rows = []
+    for measure, arms in measures.items():
+        for arm, row in arms.items():
+            rate = "recipe's" if rates[arm] is None else f"{rates[arm]:g}"
+            p = "" if row["holm"] is None else f"{row['holm']:.2g}"
+            over_seeds, bootstrap = (with_interval(row[name], "+.3g") for name in ("difference", "bootstrap"))
+            mean = number(row["mean"], ".4g")
+            rows.append([measure, arm, rate, mean, row.get("reference") or "", over_seeds, p, bootstrap])
+    return rows
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    over_seeds, drawn = (_interval(row[name]) for name in ("difference", "bootstrap"))
-    p = "" if row["holm"] is None else f"{row['holm']:.2g}"
-    return [number(row["mean"], ".4g"), row.get("reference") or "", over_seeds, p, drawn]
-
-
-def _interval(found: Mapping[str, float] | None) -> str:
-    if found is None:
+def with_interval(estimate: Mapping[str, float] | None, form: str) -> str:
+    """Return a value with its interval in a number format, such as `+1.2 [-0.3, +2.7]`; "" for None."""
+    if estimate is None:
         return ""
-    value, low, high = (number(found[name], "+.3g") for name in ("value", "low", "high"))
+    value, low, high = (number(estimate[name], form) for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
 
 def number(value: float, form: str) -> str:
-    """In that form, but from 1,000 on whole: counts, which nobody reads as 1.008e+05.
+    """Return a number in a format; from 1,000 on whole, since counts such as 1.008e+05 are hard to read.
 
     >>> number(65.52, ".3g"), number(-1234.5, "+.3g")
     ('65.5', '-1,234')
@@ -217,14 +205,10 @@ def number(value: float, form: str) -> str:
     return format(value, form) if abs(value) < 1000 else format(value, form.split(".")[0] + ",.0f")
 
 
-def _rate(rate: float | None) -> str:
-    return "recipe's" if rate is None else f"{rate:g}"
-
-
 def grid_markdown(comparison: Comparison, validation: Validation, rates: Mapping[str, float | None]) -> str:
-    """The learning-rate grid: pass@1 on validation, mean over the grid's seeds; the chosen rate in bold.
+    """Return the learning-rate grid: pass@1 on validation, mean over the grid's seeds; the chosen rate in bold.
 
-    Below it, a sentence for each arm whose best rate lies at the edge of the grid.
+    Below it stands a sentence for each arm whose best rate lies at the edge of the grid.
     """
     arms = comparison.grid_arms
     rows = [["learning rate", *arms]]

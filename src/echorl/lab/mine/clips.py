@@ -1,9 +1,11 @@
-"""EchoClips of whole groups as rows of a table, and the numbers for a summary. The mining itself is `echorl.core`'s."""
+"""EchoClips of whole groups as rows of a table, and the counts for a summary. The miner is that of the trainers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,17 +13,16 @@ from torch import Tensor
 
 from echorl.core.config import EchoConfig
 from echorl.core.entropy import step_entropy
-from echorl.core.groups import Groups, classify_groups
-from echorl.core.mining import candidate_steps, eligible_rollouts, mine_echo_clips
+from echorl.core.miner import EchoMiner, Mined
+from echorl.core.mining import candidate_steps
+from echorl.core.rollouts import Rollouts
 from echorl.core.statistics import KINDS
-from echorl.core.steps import StepDelimiters, segment_steps
+from echorl.core.steps import StepDelimiters
 from echorl.lab.mine.layouts import Rollout
 from echorl.lab.mine.scorer import Tokens
 
-VERDICTS = ("wrong", "right", "unscored")
-NO_VERDICT = VERDICTS.index("unscored")
 NUM_OTHERS = 3
-"""Other candidates that are told of beside a clip."""
+"""Other candidates in a clip's row."""
 COLUMNS = {
     "group": "int64", "group_id": "string", "kind": "string", "group_size": "int32", "successes": "int32",
     "file": "string", "line": "int64", "reward": "float64", "prompt": "json", "response": "string", "clip": "string",
@@ -29,108 +30,132 @@ COLUMNS = {
     "step_entropy": "float64", "other_entropy": "float64", "rank": "int32", "candidates": "int32", "others": "json",
     "tokens": "json", "entropy": "json", "step_ids": "json",
 }  # fmt: skip
-"""Of a clip's row, in order; the last three are the rollout's, named as in a training run's dumps."""
+"""Columns of a clip's row and their types, in order; the last three describe the rollout, as in a run's dumps."""
 
 
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """Rollouts of whole groups with what mining needs; B rollouts of at most T tokens.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MinedPart:
+    """Whole groups with their EchoClips; B rollouts of at most T tokens.
 
     Attributes:
-        rollouts, tokens: B of each.
-        group: int64 [B].
-        entropy: float32 [B, T], NaN where there is none.
-        step_ids: int64 [B, T]; -1 throughout where the rollout was not scored.
-        success, judged: bool [B]; the second is false where no verifier gave a verdict.
-        blank: int64 [B], blank tokens.
-        kinds: of the groups.
+        sources: the rollouts as they were read.
+        tokens: their tokens.
+        group_numbers: int64 [B], the number of each rollout's group in all parts.
+        scored: bool [B], false where a rollout was too long for the model.
+        entropy: float32 [B, T], NaN where it is unknown.
+        rollouts: the batch that the miner read.
+        blank: int64 [B], the blank tokens of each rollout.
+        miner, mined: the miner and what it returned.
     """
 
-    rollouts: Sequence[Rollout]
+    sources: Sequence[Rollout]
     tokens: Sequence[Tokens]
-    group: Tensor
+    group_numbers: Tensor
+    scored: Tensor
     entropy: Tensor
-    step_ids: Tensor
-    success: Tensor
-    judged: Tensor
+    rollouts: Rollouts
     blank: Tensor
-    kinds: Groups
+    miner: EchoMiner
+    mined: Mined
 
-    @property
-    def kind(self) -> list[str]:
-        """[B], the kind of each rollout's group."""
-        return [KINDS[i] for i in self.kinds.kind[self.kinds.index].tolist()]
+    @cached_property
+    def step_means(self) -> Tensor:
+        """float32 [B, K]: the mean entropy of each step; -inf where there is none."""
+        return step_entropy(self.entropy, self.mined.step_ids)
+
+    @cached_property
+    def candidates(self) -> dict[int, list[tuple[float, int, int]]]:
+        """Group -> (-entropy, row, step) of every step that could have ended a clip, the highest entropy first."""
+        config = replace(self.miner.config, top_k=max(1, self.step_means.shape[1]))
+        steps = candidate_steps(self.entropy, self.mined.step_ids, config, threshold=self.miner.threshold)
+        eligible = self.miner.rows_to_score(self.rollouts).unsqueeze(1)
+        rows, slots = ((steps.score > -torch.inf) & eligible).nonzero(as_tuple=True)
+        columns = (self.rollouts.groups.index[rows], -steps.entropy[rows, slots], rows, steps.step[rows, slots])
+        by_group: dict[int, list[tuple[float, int, int]]] = defaultdict(list)
+        for group, *candidate in sorted(zip(*(column.tolist() for column in columns), strict=True)):
+            by_group[group].append(tuple(candidate))
+        return by_group
 
 
-def combine(
-    rollouts: Sequence[Rollout],
+def mine_part(
+    sources: Sequence[Rollout],
     tokens: Sequence[Tokens],
-    group: Tensor,
+    group_numbers: Tensor,
     entropies: Sequence[Tensor],
     scored: Sequence[bool],
+    config: EchoConfig,
     delimiters: StepDelimiters,
-    success_reward: float,
-) -> Scored:
-    """Put rollouts side by side; `scored` is false where a rollout was too long for the model."""
+    draw: int,
+) -> MinedPart:
+    """Put the rollouts side by side and mine them, with a new miner, so that a part does not depend on others.
+
+    Args:
+        scored: false where a rollout was too long for the model: it counts in its group and gives no clip.
+        draw: mixed into the random choices, so that they differ from part to part.
+    """
     pad = torch.nn.utils.rnn.pad_sequence
-    lengths = torch.tensor([len(one.response) if ok else 0 for one, ok in zip(tokens, scored, strict=True)])
-    responses = [torch.tensor(one.response, dtype=torch.int64) for one in tokens]
+    responses = [torch.tensor(each.response, dtype=torch.int64) for each in tokens]
     ids = pad(responses, batch_first=True, padding_value=-1)  # which is not blank
-    mask = torch.arange(ids.shape[1]) < lengths.unsqueeze(1)
-    given = [torch.nan if rollout.reward is None else rollout.reward for rollout in rollouts]
-    rewards = torch.tensor(given, dtype=torch.float64)  # a reward of 1e300 is infinite in float32
-    success, judged = rewards >= success_reward, ~rewards.isnan()
-    return Scored(
-        rollouts=rollouts,
+    entropy = pad(list(entropies), batch_first=True, padding_value=torch.nan)
+    values = [torch.nan if source.reward is None else source.reward for source in sources]
+    rewards = torch.tensor(values, dtype=torch.float64)  # a reward of 1e300 is infinite in float32
+    rollouts = Rollouts.build(
+        rewards=rewards,
+        success=rewards >= config.success_reward,
+        has_verdict=~rewards.isnan(),
+        group_ids=group_numbers,
+        token_ids=ids,
+        in_loss=(ids >= 0) & torch.tensor(scored).unsqueeze(1),
+    )
+    miner = EchoMiner(config, delimiters)
+    return MinedPart(
+        sources=sources,
         tokens=tokens,
-        group=group,
-        entropy=pad(list(entropies), batch_first=True, padding_value=torch.nan),
-        step_ids=segment_steps(ids, mask, delimiters),
-        success=success,
-        judged=judged,
+        group_numbers=group_numbers,
+        scored=torch.tensor(scored),
+        entropy=entropy,
+        rollouts=rollouts,
         blank=delimiters.is_blank(ids).sum(1),
-        kinds=classify_groups(success, judged, rewards, group),
+        miner=miner,
+        mined=miner(rollouts, entropy, draw=draw),
     )
 
 
-def clip_rows(scored: Scored, tokenizer: Any, config: EchoConfig, draw: int) -> list[dict[str, Any]]:
-    """One row a clip (`COLUMNS`), by group, then by rollout, then by step."""
-    batch = (scored.entropy, scored.step_ids, scored.success, scored.group)
-    clips = mine_echo_clips(*batch, config, has_verdict=scored.judged, draw=draw)
-    ranks = _Ranks(scored, config, draw)
-    sizes = torch.bincount(scored.kinds.index)
-    wins = torch.bincount(scored.kinds.index, weights=scored.success.double()).long()
-    rows, kinds = [], scored.kind
-    columns = (clips.rollout, clips.step, clips.end, clips.length, clips.entropy, clips.group)
-    for rollout, step, end, length, entropy, group in zip(*(column.tolist() for column in columns), strict=True):
-        source, response, at = scored.rollouts[rollout], scored.tokens[rollout].response, scored.kinds.index[rollout]
-        inside = [token for token, own in zip(response, scored.step_ids[rollout].tolist(), strict=False) if own == step]
-        rows.append(
-            {
-                "group": group,
-                "group_id": source.group,
-                "kind": kinds[rollout],
-                "group_size": int(sizes[at]),
-                "successes": int(wins[at]),
-                "file": source.place[0],
-                "line": source.place[1],
-                "reward": source.reward,
-                "prompt": source.prompt,
-                "response": source.response,
-                "clip": _text(tokenizer, response[:end]),
-                "clip_tokens": length,
-                "response_tokens": len(response),
-                "step": step,
-                "steps": int(scored.step_ids[rollout].max()) + 1,
-                "step_text": _text(tokenizer, inside),
-                "step_entropy": entropy,
-                **ranks.of(rollout, step),
-                "tokens": tokenizer.batch_decode([[token] for token in response]),
-                "entropy": [_rounded(value) for value in scored.entropy[rollout, : len(response)].tolist()],
-                "step_ids": scored.step_ids[rollout, : len(response)].tolist(),
-            }
-        )
-    return rows
+def clip_rows(part: MinedPart, tokenizer: Any) -> list[dict[str, Any]]:
+    """Return one row a clip (`COLUMNS`), by group, then by rollout, then by step."""
+    clips = part.mined.clips
+    columns = (clips.rollout, clips.step, clips.end, clips.length, clips.entropy)
+    return [_row(part, tokenizer, *numbers) for numbers in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+def _row(
+    part: MinedPart, tokenizer: Any, rollout: int, step: int, end: int, length: int, entropy: float
+) -> dict[str, Any]:
+    source, response, groups = part.sources[rollout], part.tokens[rollout].response, part.rollouts.groups
+    step_ids, group = part.mined.step_ids[rollout, : len(response)].tolist(), int(groups.index[rollout])
+    return {
+        "group": int(part.group_numbers[rollout]),
+        "group_id": source.group,
+        "kind": KINDS[groups.kind[group]],
+        "group_size": int((groups.index == group).sum()),
+        "successes": int(part.rollouts.num_success[group]),
+        "file": source.place[0],
+        "line": source.place[1],
+        "reward": source.reward,
+        "prompt": source.prompt,
+        "response": source.response,
+        "clip": _text(tokenizer, response[:end]),
+        "clip_tokens": length,
+        "response_tokens": len(response),
+        "step": step,
+        "steps": max(step_ids) + 1,
+        "step_text": _text(tokenizer, [token for token, k in zip(response, step_ids, strict=True) if k == step]),
+        "step_entropy": entropy,
+        **_compare(part, group, rollout, step),
+        "tokens": tokenizer.batch_decode([[token] for token in response]),
+        "entropy": [_rounded(value) for value in part.entropy[rollout, : len(response)].tolist()],
+        "step_ids": step_ids,
+    }
 
 
 def _text(tokenizer: Any, ids: list[int]) -> str:
@@ -142,63 +167,51 @@ def _rounded(value: float) -> float | None:
     return None if value != value else round(value, 4)
 
 
-class _Ranks:
-    """Where a step stands by entropy among the candidates of its group."""
-
-    def __init__(self, scored: Scored, config: EchoConfig, draw: int) -> None:
-        self.scored, self.means = scored, step_entropy(scored.entropy, scored.step_ids)
-        every = replace(config, top_k=max(1, self.means.shape[1]))
-        candidates = candidate_steps(scored.entropy, scored.step_ids, every, draw=draw)
-        eligible = eligible_rollouts(scored.success, scored.group, config, has_verdict=scored.judged)
-        rows, slots = ((candidates.score > -torch.inf) & eligible.unsqueeze(1)).nonzero(as_tuple=True)
-        found = (scored.group[rows], candidates.entropy[rows, slots], rows, candidates.step[rows, slots])
-        self._by_group: dict[int, list[tuple[float, int, int]]] = {}
-        for group, entropy, row, step in zip(*(column.tolist() for column in found), strict=True):
-            self._by_group.setdefault(group, []).append((-entropy, row, step))
-        for entries in self._by_group.values():
-            entries.sort()
-
-    def of(self, rollout: int, step: int) -> dict[str, Any]:
-        """rank (1: the largest), candidates, mean entropy of the response's other steps, and the best others."""
-        entries = self._by_group[int(self.scored.group[rollout])]
-        rank = next(i for i, entry in enumerate(entries, 1) if entry[1:] == (rollout, step))
-        others = [self._tell(*entry) for entry in entries if entry[1:] != (rollout, step)][:NUM_OTHERS]
-        own = self.means[rollout].clone()
-        own[step] = -torch.inf
-        rest = own[own.isfinite()].double()
-        mean = float(rest.mean()) if len(rest) else None
-        return {"other_entropy": mean, "rank": rank, "candidates": len(entries), "others": others}
-
-    def _tell(self, negative: float, row: int, step: int) -> dict[str, Any]:
-        file, line = self.scored.rollouts[row].place
-        return {"file": file, "line": line, "step": step, "entropy": -negative}
+def _compare(part: MinedPart, group: int, rollout: int, step: int) -> dict[str, Any]:
+    """Return the columns that compare a clip's step with the rollout's other steps and the group's candidates."""
+    candidates = part.candidates[group]
+    means = part.step_means[rollout]
+    is_other = means.isfinite() & (torch.arange(len(means)) != step)
+    others = [candidate for candidate in candidates if candidate[1:] != (rollout, step)][:NUM_OTHERS]
+    places = [part.sources[row].place for _, row, _ in others]
+    return {
+        "other_entropy": float(means[is_other].double().mean()) if is_other.any() else None,
+        "rank": [candidate[1:] for candidate in candidates].index((rollout, step)) + 1,
+        "candidates": len(candidates),
+        "others": [
+            {"file": file, "line": line, "step": k, "entropy": -negative}
+            for (file, line), (negative, _, k) in zip(places, others, strict=True)
+        ],
+    }
 
 
-def count(scored: Scored, was_scored: Sequence[bool]) -> dict[str, dict[str, Any]]:
-    """Kind of group -> numbers that can be added up over parts: of groups, rollouts, steps and tokens."""
-    found: dict[str, dict[str, Any]] = {}
-    for kind, degenerate, size in _groups(scored):
-        entry = found.setdefault(kind, {"steps": {}})
-        _add(entry, groups=1, degenerate=int(degenerate), groups_of_one=int(size == 1))
-    means = step_entropy(scored.entropy, scored.step_ids)
-    sums = means.double().masked_fill(~means.isfinite(), 0).sum(1).tolist()
-    verdicts = torch.where(scored.judged, scored.success.long(), NO_VERDICT).tolist()
-    columns = (scored.kind, means.isfinite().sum(1).tolist(), sums, verdicts, scored.blank.tolist())
-    for kind, steps, total, number, blank, tokens, ok in zip(*columns, scored.tokens, was_scored, strict=True):
-        verdict, entry = VERDICTS[number], found[kind]
-        _add(entry, rollouts=1, tokens=len(tokens.response), blank=blank, too_long=int(not ok))
-        _add(entry, **{f"{verdict}_steps": steps, f"{verdict}_entropy": total})
-        if ok:
-            _add(entry["steps"], **{str(steps): 1})
-    return found
+def count(part: MinedPart) -> dict[str, dict[str, Any]]:
+    """Return kind of group -> counts and sums that can be added up over parts.
 
-
-def _groups(scored: Scored) -> Iterator[tuple[str, bool, int]]:
-    sizes = torch.bincount(scored.kinds.index).tolist()
-    columns = (scored.kinds.kind.tolist(), scored.kinds.degenerate.tolist(), sizes)
-    return ((KINDS[kind], degenerate, size) for kind, degenerate, size in zip(*columns, strict=True))
-
-
-def _add(entry: dict[str, Any], **values: float) -> None:
-    for name, value in values.items():
-        entry[name] = entry.get(name, 0) + value
+    Those of rollouts with a verdict are apart for right and wrong ones; "steps" counts the rollouts of each number of
+    steps.
+    """
+    rollouts, groups, scored = part.rollouts, part.rollouts.groups, part.scored
+    sizes, lengths = torch.bincount(groups.index), torch.tensor([len(each.response) for each in part.tokens])
+    has_entropy = part.step_means.isfinite()
+    num_steps, entropy = has_entropy.sum(1), part.step_means.double().where(has_entropy, 0.0).sum(1)
+    right, wrong = rollouts.success, rollouts.has_verdict & ~rollouts.success
+    counts = {}
+    for code in groups.kind.unique().tolist():
+        is_kind = groups.kind == code
+        rows = is_kind[groups.index]
+        counts[KINDS[code]] = {
+            "groups": int(is_kind.sum()),
+            "degenerate": int(groups.degenerate[is_kind].sum()),
+            "groups_of_one": int((sizes[is_kind] == 1).sum()),
+            "rollouts": int(rows.sum()),
+            "too_long": int((rows & ~scored).sum()),
+            "tokens": int(lengths[rows].sum()),
+            "blank": int(part.blank[rows].sum()),
+            "right_steps": int(num_steps[rows & right].sum()),
+            "right_entropy": float(entropy[rows & right].sum()),
+            "wrong_steps": int(num_steps[rows & wrong].sum()),
+            "wrong_entropy": float(entropy[rows & wrong].sum()),
+            "steps": Counter(num_steps[rows & scored].tolist()),
+        }
+    return counts

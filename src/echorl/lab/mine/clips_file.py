@@ -1,4 +1,4 @@
-"""File of clips that `echorl mine` writes, as JSONL or parquet."""
+"""The file of clips that `echorl mine` writes, as JSONL or parquet."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {"string": pa.string(), "json": pa.string(), "int32": pa.int32(), "int64": pa.int64()}
-    schema = pa.schema([(name, kinds.get(kind, pa.float64())) for name, kind in COLUMNS.items()])
+    schema = pa.schema([(name, "string" if kind == "json" else kind) for name, kind in COLUMNS.items()])
     with pq.ParquetWriter(path, schema) as writer:
         while batch := [_flat(row) for row in itertools.islice(rows, 1000)]:
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))

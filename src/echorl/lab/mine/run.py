@@ -1,9 +1,9 @@
-"""`echorl mine`: EchoClips of stored rollouts, scored part by part; a finished part is not made again."""
+"""`echorl mine`: EchoClips of stored rollouts, scored part by part; finished parts are kept."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from echorl.core.options import check_options
 from echorl.core.steps import StepDelimiters
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.jobs import View
-from echorl.lab.mine.clips import clip_rows, combine, count
+from echorl.lab.mine.clips import clip_rows, count, mine_part
 from echorl.lab.mine.clips_file import write_clips
 from echorl.lab.mine.rows import read_rollouts
-from echorl.lab.mine.scorer import Reading, Scorer, rendered_prompts, tokenize
+from echorl.lab.mine.scorer import Reading, Scorer, check_prompts, tokenize
 from echorl.lab.mine.spool import Spool
 from echorl.lab.mine.summary import Summary
 from echorl.lab.options import Columns, Mining
@@ -31,13 +31,13 @@ Part = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Mining):
-    """Rollouts to mine, and how.
+    """Settings of `echorl mine`.
 
     Attributes:
         files: JSONL or parquet, in order.
-        columns: what the user says of their columns.
-        reading: how rollouts become tokens.
-        echo: what is a clip.
+        columns: names of their columns.
+        reading: settings of the tokens.
+        echo: settings of the clips.
     """
 
     files: Sequence[Path]
@@ -50,10 +50,10 @@ class Plan(Mining):
 
 
 def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], Any], view: View) -> dict[str, Any]:
-    """Mine all rollouts into `folder`; what an earlier call with the same settings left there is used.
+    """Mine all rollouts into `folder`; parts that an earlier call with the same settings left there are used.
 
     Args:
-        start: loads the model; called only if something is to be scored.
+        start: loads the model; called only if a part is to be scored.
 
     Returns:
         The summary.
@@ -65,7 +65,7 @@ def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], A
     results.check_owner()
     delimiters = StepDelimiters.from_tokenizer(checkpoint.processing_class)
     rollouts = read_rollouts(plan.files, plan.columns, view.begin("reading rollouts", None))
-    rollouts = rendered_prompts(rollouts, checkpoint.processing_class, plan.reading.chat)
+    rollouts = check_prompts(rollouts, checkpoint.processing_class, plan.reading.chat)
     with scratch_in(folder) as path:
         spool = Spool(path, rollouts)
         settings = _settings(plan, checkpoint, spool)
@@ -80,10 +80,14 @@ def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], A
 
 
 def _settings(plan: Plan, checkpoint: Checkpoint, spool: Spool) -> dict[str, Any]:
-    """Return what the clips depend on; a second call must have the same."""
-    own = {name: value for name, value in vars(plan).items() if name not in ("files", "columns", "reading", "echo")}
-    own = {**own, **asdict(plan.reading), **{f"echo_{name}": value for name, value in vars(plan.echo).items()}}
-    return {"model": checkpoint.fingerprint(), "rollouts": spool.digest, **own}
+    """Return the settings that the clips depend on, which a second call must repeat."""
+    return {
+        "model": checkpoint.fingerprint(),
+        "rollouts": spool.digest,
+        **{field.name: getattr(plan, field.name) for field in fields(Mining)},
+        **asdict(plan.reading),
+        **{f"echo_{name}": value for name, value in vars(plan.echo).items()},
+    }
 
 
 def _score_parts(parts: Parts, spool: Spool, settings: dict[str, Any], miner: _Miner, view: View) -> int:
@@ -119,19 +123,10 @@ class _Miner:
 
     def part(self, spool: Spool, index: int, rows: slice) -> Part:
         """Score and mine some whole groups."""
-        rollouts, group = spool.read(rows)
-        tokens = tokenize(rollouts, self.checkpoint.processing_class, self.plan.reading)
-        longest = self.plan.reading.max_length
-        fits = [longest is None or len(one) <= longest for one in tokens]
-        short = [one for one, ok in zip(tokens, fits, strict=True) if ok]
-        entropies = iter(self.scorer.entropies(short))
-        every = [next(entropies) if ok else _nothing(len(one.response)) for one, ok in zip(tokens, fits, strict=True)]
-        scored = combine(rollouts, tokens, group, every, fits, self.delimiters, self.plan.echo.success_reward)
-        clips = clip_rows(scored, tokenizer_of(self.checkpoint.processing_class), self.plan.echo, draw=index)
-        return {"clips": clips, "counts": count(scored, fits)}
-
-
-def _nothing(length: int) -> Any:
-    import torch
-
-    return torch.full((length,), torch.nan)
+        rollouts, groups = spool.read(rows)
+        reading, processing_class = self.plan.reading, self.checkpoint.processing_class
+        tokens = tokenize(rollouts, processing_class, reading)
+        entropies = [entropy for _, entropy in self.scorer.scores(tokens, reading.max_length)]
+        scored = [reading.max_length is None or len(each) <= reading.max_length for each in tokens]
+        part = mine_part(rollouts, tokens, groups, entropies, scored, self.plan.echo, self.delimiters, draw=index)
+        return {"clips": clip_rows(part, tokenizer_of(processing_class)), "counts": count(part)}

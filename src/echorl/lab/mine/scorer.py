@@ -1,4 +1,4 @@
-"""Log-probabilities and entropies of given responses under a causal model: one forward pass, as a trainer makes it."""
+"""Log-probabilities and entropies of given responses under a causal model, by one forward pass as in a trainer."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from echorl.lab.mine.layouts import Rollout
 from echorl.models.loading import tokenizer_of
 
 LOGITS_AT_ONCE = 1 << 25
-"""Numbers in the logits that exist at once, 128 MB in float32: not those of a whole batch."""
+"""The most numbers in the logits that exist at once, 128 MB in float32; a whole batch may have more."""
 PROBE_TOKENS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Settings of how rollouts become tokens.
+    """Settings of the tokens that rollouts become.
 
     Attributes:
-        chat: prompts that are text are written as a user's message with the chat template.
-        end: the token that ends a sequence follows the response, unless the response has it.
-        max_length: longest prompt with response, in tokens; None: no limit.
+        chat: whether a prompt of text is written as a user's message with the chat template.
+        end: whether the token that ends a sequence is put behind a response that lacks it.
+        max_length: the longest prompt with response that is scored, in tokens; None: no limit.
     """
 
     chat: bool = False
@@ -36,7 +36,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Tokens:
-    """A rollout as tokens; the two parts are tokenised apart, as in a trainer, so that no token spans both."""
+    """A rollout as tokens: prompt and response are tokenised apart, as in a trainer, so that no token spans both."""
 
     prompt: list[int]
     response: list[int]
@@ -46,36 +46,37 @@ class Tokens:
 
 
 def tokenize(rollouts: Sequence[Rollout], processing_class: Any, reading: Reading) -> list[Tokens]:
-    """Each rollout's tokens.
+    """Return each rollout's tokens.
 
     Raises:
-        ValueError: messages, or `reading.chat`, and the tokenizer has no chat template.
+        ValueError: a prompt is chat messages, or `reading.chat` is set, and the tokenizer has no chat template.
     """
     tokenizer = tokenizer_of(processing_class)
     end = [tokenizer.eos_token_id] if reading.end and tokenizer.eos_token_id is not None else []
     tokens: list[Tokens] = []
     for index, rollout in enumerate(rollouts):
         if index == 0 or rollout.prompt != rollouts[index - 1].prompt:  # the rollouts of a group stand together
-            prompt = _prompt_tokens(rollout.prompt, processing_class, tokenizer, reading.chat)
+            rendered = _render(rollout.prompt, processing_class, reading.chat)
+            prompt = tokenizer(rendered.text, add_special_tokens=rendered.add_special_tokens)["input_ids"]
         ids = tokenizer(rollout.response, add_special_tokens=False)["input_ids"]
         tokens.append(Tokens(prompt, ids if ids[-1:] == end else ids + end))
     return tokens
 
 
-def rendered_prompts(rollouts: Iterable[Rollout], processing_class: Any, chat: bool) -> Iterator[Rollout]:
-    """The rollouts as they are, each once its prompt is known to be one that the model's chat template can write.
+def check_prompts(rollouts: Iterable[Rollout], processing_class: Any, chat: bool) -> Iterator[Rollout]:
+    """Yield the rollouts, each after its prompt was rendered once.
 
     Raises:
-        ValueError: it is not; the message begins with the rollout's file and line.
+        ValueError: the model's chat template cannot write it; the message begins with the rollout's file and line.
     """
-    before = None
+    previous = None
     for rollout in rollouts:
-        if rollout.prompt != before:
+        if rollout.prompt != previous:
             try:
                 _render(rollout.prompt, processing_class, chat)
             except ValueError as error:
                 raise ValueError(f"{rollout.place[0]}, line {rollout.place[1]}: {error}") from None
-        before = rollout.prompt
+        previous = rollout.prompt
         yield rollout
 
 
@@ -89,20 +90,18 @@ def _render(prompt: str | list, processing_class: Any, chat: bool) -> Rendered:
 
     try:
         return render(processing_class, messages)
-    except (TemplateError, TypeError) as error:  # a TypeError: of a message that lacks what the template joins
-        raise ValueError(f"the model's chat template does not take the prompt's messages ({error}).") from None
-
-
-def _prompt_tokens(prompt: str | list, processing_class: Any, tokenizer: Any, chat: bool) -> list[int]:
-    rendered = _render(prompt, processing_class, chat)
-    return tokenizer(rendered.text, add_special_tokens=rendered.add_special_tokens)["input_ids"]
+    except (TemplateError, TypeError) as error:  # a TypeError: a message lacks a text that the template joins
+        raise ValueError(
+            f"the model's chat template does not take the prompt's messages ({error}): mend them, or take another "
+            "--model."
+        ) from None
 
 
 class Scorer:
     """A model that gives the log-probabilities and entropies of responses.
 
     Args:
-        tokens_at_once: padded tokens in a batch, at most, unless one rollout has more.
+        tokens_at_once: the most padded tokens in a batch, unless one rollout has more.
     """
 
     def __init__(self, model: Any, *, temperature: float = 1.0, tokens_at_once: int = 8192) -> None:
@@ -111,25 +110,23 @@ class Scorer:
         self.head = model.get_output_embeddings()
         self._head_is_all = self._try_head()
 
-    def entropies(self, rollouts: Sequence[Tokens]) -> list[Tensor]:
-        """The entropies of `scores`, float32 [T] for each rollout."""
-        return [entropy for _, entropy in self.scores(rollouts)]
-
     @torch.no_grad()
-    def scores(self, rollouts: Sequence[Tokens]) -> list[tuple[Tensor, Tensor]]:
-        """(log-probabilities, entropies) of each rollout: float32 [T] on the CPU, nats at the temperature.
+    def scores(self, rollouts: Sequence[Tokens], max_length: int | None = None) -> list[tuple[Tensor, Tensor]]:
+        """Return (log-probabilities, entropies) of each rollout: float32 [T] on the CPU, nats at the temperature.
 
-        One number a response token. NaN for the first token of a response without any prompt token, which nothing
-        predicts.
+        There is one number a response token, NaN in a rollout of more than `max_length` tokens, and for the first token
+        of a response without any prompt token, which nothing predicts.
         """
-        found = [torch.full((2, len(one.response)), torch.nan) for one in rollouts]
-        for batch in batches([len(one) for one in rollouts], self.tokens_at_once):
+        scores = [torch.full((2, len(rollout.response)), torch.nan) for rollout in rollouts]
+        lengths = [len(rollout) if max_length is None or len(rollout) <= max_length else 0 for rollout in rollouts]
+        for batch in batches(lengths, self.tokens_at_once):
             for row, values in zip(batch, self._score([rollouts[row] for row in batch]), strict=True):
-                found[row][:, found[row].shape[1] - values.shape[1] :] = values
-        return [(logp, entropy) for logp, entropy in found]
+                scores[row][:, scores[row].shape[1] - values.shape[1] :] = values
+        return [(logp, entropy) for logp, entropy in scores]
 
     def _score(self, rollouts: list[Tokens]) -> list[Tensor]:
-        predicted = [_predicted(one) for one in rollouts]
+        # Nothing predicts the first token of a response without a prompt.
+        predicted = [each.response if each.prompt else each.response[1:] for each in rollouts]
         states = self._states(rollouts, predicted)
         targets = torch.tensor([token for tokens in predicted for token in tokens], device=states.device)
         scores = torch.empty(2, len(states))
@@ -142,13 +139,14 @@ class Scorer:
         return list(scores.split(list(map(len, predicted)), dim=1))
 
     def _states(self, rollouts: list[Tokens], predicted: list[list[int]]) -> Tensor:
-        """Last hidden states (or logits) at the positions before the predicted tokens, [number of those, ...]."""
+        """Return the last hidden states (or logits) at the positions before the predicted tokens, [positions, ...]."""
         ids = torch.zeros(len(rollouts), max(map(len, rollouts)), dtype=torch.int64)
         mask, before = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
-        for row, (one, tokens) in enumerate(zip(rollouts, predicted, strict=True)):
-            ids[row, : len(one)] = torch.tensor(one.prompt + one.response)
-            mask[row, : len(one)] = 1
-            before[row, len(one) - 1 - len(tokens) : len(one) - 1] = True
+        for row, (rollout, tokens) in enumerate(zip(rollouts, predicted, strict=True)):
+            length = len(rollout)
+            ids[row, :length] = torch.tensor(rollout.prompt + rollout.response)
+            mask[row, :length] = 1
+            before[row, length - 1 - len(tokens) : length - 1] = True
         device = self.model.device
         return self._forward(ids.to(device), mask.to(device))[before.to(device)]
 
@@ -167,13 +165,8 @@ class Scorer:
         return self._head_is_all and torch.allclose(self.head(self._forward(ids, mask)), whole, rtol=1e-2, atol=1e-2)
 
 
-def _predicted(one: Tokens) -> list[int]:
-    """The response tokens that another token stands before."""
-    return one.response if one.prompt else one.response[1:]
-
-
 def batches(lengths: Sequence[int], tokens_at_once: int) -> Iterator[list[int]]:
-    """Numbers of rows, longest first, so that rows x longest stays within `tokens_at_once`; empty ones are left out.
+    """Yield numbers of rows, longest first, with rows x longest within `tokens_at_once`, without rows of length 0.
 
     >>> list(batches([2, 5, 0, 4], 8))
     [[1], [3, 0]]

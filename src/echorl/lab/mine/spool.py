@@ -1,11 +1,11 @@
-"""Rollouts on the disk in one file, so that a group's rollouts can be read wherever they stood in the input."""
+"""Rollouts in one file on the disk, so that a group's rollouts can be read wherever they stood in the input."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,13 +16,12 @@ from echorl.lab.mine.layouts import Rollout
 
 
 class Spool:
-    """Rollouts in a file, and in memory 24 bytes a rollout and some hundred a group.
+    """Rollouts in a file; in memory 24 bytes a rollout and some hundred a group.
 
-    Groups are numbered by their first rollout; the rollouts of one need not stand together.
+    Groups are numbered by their first rollout; the rollouts of a group need not stand together in the input.
 
     Attributes:
-        digest: of all rollouts, without their places.
-        num_groups: G.
+        digest: hash of all rollouts without their places.
     """
 
     def __init__(self, path: Path, rollouts: Iterable[Rollout]) -> None:
@@ -32,36 +31,33 @@ class Spool:
         digest = hashlib.blake2b(digest_size=16)
         with path.open("wb") as file:
             for rollout in rollouts:
-                key = hashlib.blake2b(rollout.group.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+                key = hashlib.blake2b(rollout.group.encode(), digest_size=16).digest()
                 groups.append(numbers.setdefault(key, len(numbers)))
                 self._offsets.append(file.tell())
                 digest.update(json.dumps({**asdict(rollout), "place": None}).encode())
                 file.write(json.dumps(asdict(rollout)).encode() + b"\n")
-        self.digest, self.num_groups = digest.hexdigest(), len(numbers)
-        self._groups = torch.frombuffer(groups, dtype=torch.int64) if groups else torch.empty(0, dtype=torch.int64)
+        self.digest = digest.hexdigest()
+        self._groups = torch.frombuffer(groups, dtype=torch.int64)
         self._order = self._groups.argsort(stable=True)
 
     def __len__(self) -> int:
         return len(self._offsets)
 
     def parts(self, size: int) -> list[slice]:
-        """Whole groups, in order, as slices for `read`: each takes groups until it has `size` rollouts or more."""
-        ends = torch.bincount(self._groups, minlength=self.num_groups).cumsum(0).tolist()
+        """Return slices of whole groups for `read`: each takes groups until it has `size` rollouts or more."""
         parts, start = [], 0
-        for end in ends:
+        for end in self._groups.bincount().cumsum(0).tolist():
             if end - start >= size or end == len(self):
                 parts.append(slice(start, end))
                 start = end
         return parts
 
     def read(self, part: slice) -> tuple[list[Rollout], Tensor]:
-        """A part's rollouts, group by group, and int64 [B], the number of each one's group."""
-        rows = self._order[part]
-        return list(self._load(rows.tolist())), self._groups[rows]
-
-    def _load(self, rows: list[int]) -> Iterator[Rollout]:
+        """Return a part's rollouts, group by group, and int64 [B], the number of each rollout's group."""
+        rows, rollouts = self._order[part], []
         with self.path.open("rb") as file:
-            for row in rows:
+            for row in rows.tolist():
                 file.seek(self._offsets[row])
-                found = json.loads(file.readline())
-                yield Rollout(**{**found, "place": tuple(found["place"])})
+                values = json.loads(file.readline())
+                rollouts.append(Rollout(**{**values, "place": tuple(values["place"])}))
+        return rollouts, self._groups[rows]

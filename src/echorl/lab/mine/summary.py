@@ -1,19 +1,20 @@
-"""Summary of `echorl mine` over all rollouts: groups by kind, steps, and where and what the clips are."""
+"""Summary of `echorl mine` over all rollouts: groups by kind, steps, and the places, lengths and entropies of clips."""
 
 from __future__ import annotations
 
 from array import array
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
-import torch
+import numpy as np
 
 from echorl.core.statistics import KINDS
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
-MEASURES = ("end", "entropy", "other", "length", "first", "last")
 ALL = "all"
+COUNTS = ("groups", "groups_of_one", "rollouts", "too_long", "tokens")
 ROWS = (
     ("clips", "clips.count"),
     ("steps a rollout (10 50 90 %)", "steps"),
@@ -27,113 +28,91 @@ ROWS = (
     ("all steps of wrong rollouts (mean, nats)", "step_entropy_wrong"),
     ("blank share of tokens", "blank_share"),
 )
-"""What a table shows: (text, place in the summary)."""
+"""Rows of the table: (text, place in the summary)."""
 
 
 class Summary:
-    """Numbers of parts, added up. In memory: six numbers a clip, and a count for each number of steps."""
+    """Numbers of parts, added up. In memory: seven numbers a clip, and a count for each number of steps."""
 
     def __init__(self) -> None:
-        self.counts: dict[str, Counter[str]] = {}
-        self.steps: dict[str, Counter[int]] = {}
-        self.clips: dict[str, dict[str, array]] = {}
+        self.counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self.steps: dict[str, Counter[int]] = defaultdict(Counter)
+        self.clips = array("d")
 
     def add(self, part: Mapping[str, Any]) -> None:
-        """A part: its clips and its counts."""
-        for kind, entry in part["counts"].items():
+        """Add a part: its clips and its counts by kind of group."""
+        for kind, numbers in part["counts"].items():
             for name in (kind, ALL):
-                numbers = {key: value for key, value in entry.items() if key != "steps"}
-                self.counts.setdefault(name, Counter()).update(numbers)
-                steps = {int(key): value for key, value in entry["steps"].items()}
-                self.steps.setdefault(name, Counter()).update(steps)
+                self.counts[name].update({key: value for key, value in numbers.items() if key != "steps"})
+                self.steps[name].update({int(steps): times for steps, times in numbers["steps"].items()})
         for clip in part["clips"]:
-            for name in (clip["kind"], ALL):
-                self._add_clip(self.clips.setdefault(name, {key: array("d") for key in MEASURES}), clip)
-
-    def _add_clip(self, columns: dict[str, array], clip: Mapping[str, Any]) -> None:
-        other = clip["other_entropy"]
-        values = (
-            clip["clip_tokens"] / clip["response_tokens"],
-            clip["step_entropy"],
-            float("nan") if other is None else other,
-            clip["clip_tokens"],
-            clip["step"] == 0,
-            clip["step"] == clip["steps"] - 1,
-        )
-        for name, value in zip(MEASURES, values, strict=True):
-            columns[name].append(value)
+            self.clips.extend(
+                (
+                    KINDS.index(clip["kind"]),
+                    clip["clip_tokens"] / clip["response_tokens"],
+                    clip["step_entropy"],
+                    np.nan if clip["other_entropy"] is None else clip["other_entropy"],
+                    clip["clip_tokens"],
+                    clip["step"] == 0,
+                    clip["step"] == clip["steps"] - 1,
+                )
+            )
 
     def result(self) -> dict[str, Any]:
-        """{"all": ..., and the same for each kind of group that there is}."""
-        total = self.counts[ALL]["groups"]
-        kinds = [kind for kind in KINDS if kind in self.counts]
+        """Return {"all": ..., and the same for each kind of group that occurs}."""
+        clips = np.array(self.clips).reshape(-1, 7)
+        tables = {ALL: clips, **{kind: clips[clips[:, 0] == code] for code, kind in enumerate(KINDS)}}
+        return {name: self._describe(name, table) for name, table in tables.items() if name in self.counts}
+
+    def _describe(self, name: str, clips: np.ndarray) -> dict[str, Any]:
+        counts = self.counts[name]
         return {
-            name: {"share_of_groups": self.counts[name]["groups"] / total, **self._of(name)} for name in (ALL, *kinds)
+            "share_of_groups": counts["groups"] / self.counts[ALL]["groups"],
+            **{key: counts[key] for key in COUNTS},
+            "degenerate": counts["degenerate"] / counts["groups"],
+            "blank_share": _ratio(counts["blank"], counts["tokens"]),
+            "steps": _spread(list(self.steps[name].elements())),
+            "step_entropy_right": _ratio(counts["right_entropy"], counts["right_steps"]),
+            "step_entropy_wrong": _ratio(counts["wrong_entropy"], counts["wrong_steps"]),
+            "clips": {"count": len(clips), **(_describe_clips(clips) if len(clips) else {})},
         }
 
-    def _of(self, name: str) -> dict[str, Any]:
-        counts = self.counts[name]
-        whole = ("groups", "groups_of_one", "rollouts", "too_long", "tokens")
-        found: dict[str, Any] = {key: int(counts[key]) for key in whole}
-        found["degenerate"] = counts["degenerate"] / counts["groups"]
-        found["blank_share"] = _ratio(counts["blank"], counts["tokens"])
-        found["steps"] = _of_counts(self.steps[name])
-        for verdict in ("right", "wrong"):
-            found[f"step_entropy_{verdict}"] = _ratio(counts[f"{verdict}_entropy"], counts[f"{verdict}_steps"])
-        columns = self.clips.get(name)
-        found["clips"] = {"count": len(columns["end"]), **_of_clips(columns)} if columns else {"count": 0}
-        return found
+
+def _ratio(value: float, total: float) -> float | None:
+    return value / total if total else None
 
 
-def _ratio(value: float, of: float) -> float | None:
-    return value / of if of else None
-
-
-def _of_counts(counts: Mapping[int, int]) -> dict[str, float] | None:
-    values = torch.tensor(sorted(counts), dtype=torch.float64)
-    times = torch.tensor([counts[int(value)] for value in values], dtype=torch.int64)  # float if empty, else
-    return _spread(values.repeat_interleave(times))
-
-
-def _of_clips(columns: Mapping[str, array]) -> dict[str, Any]:
-    values = {name: torch.tensor(column, dtype=torch.float64) for name, column in columns.items()}
-    entropy, other = values["entropy"], values["other"]
-    both = other.isfinite()
+def _describe_clips(clips: np.ndarray) -> dict[str, Any]:
+    _, share, entropy, other, length, is_first, is_last = clips.T
+    both = np.isfinite(other)
     return {
-        "relative_end": _spread(values["end"]),
-        "ends_in_first_step": float(values["first"].mean()),
-        "ends_in_last_step": float(values["last"].mean()),
+        "relative_end": _spread(share),
+        "ends_in_first_step": float(is_first.mean()),
+        "ends_in_last_step": float(is_last.mean()),
         "step_entropy": _spread(entropy),
         "other_steps_entropy": _spread(other[both]),
-        "above_other_steps": _mean((entropy > other)[both]),
-        "length": _spread(values["length"]),
+        "above_other_steps": float((entropy > other)[both].mean()) if both.any() else None,
+        "length": _spread(length),
     }
 
 
-def _mean(values: torch.Tensor) -> float | None:
-    return float(values.double().mean()) if len(values) else None
-
-
-def _spread(values: torch.Tensor) -> dict[str, float] | None:
-    """Mean and quantiles; None of nothing."""
+def _spread(values: Sequence[float] | np.ndarray) -> dict[str, float] | None:
+    """Return the mean and the quantiles; None without values."""
     if not len(values):
         return None
-    ordered = values.sort().values  # torch.quantile refuses more than 2^24 values
-    at = {f"q{100 * q:.0f}": float(ordered[round(q * (len(ordered) - 1))]) for q in QUANTILES}
-    return {"mean": float(values.mean()), **at}
+    quantiles = np.quantile(values, QUANTILES, method="nearest").tolist()
+    return {"mean": float(np.mean(values)), **{f"q{100 * q:.0f}": x for q, x in zip(QUANTILES, quantiles, strict=True)}}
 
 
-def table_rows(found: Mapping[str, Any]) -> list[list[str]]:
-    """A summary as a table: a row of `ROWS`, and a cell for "all" and each kind of group that gave clips."""
-    shown = [row for row in found.values() if row["clips"]["count"]]
-    return [[text, *(_cell(row, path) for row in shown)] for text, path in ROWS]
+def table_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """Return a summary as a table: the rows `ROWS`, a cell for "all" and for each kind of group that gave clips."""
+    columns = [numbers for numbers in summary.values() if numbers["clips"]["count"]]
+    return [[text, *(_cell(numbers, path) for numbers in columns)] for text, path in ROWS]
 
 
-def _cell(row: Mapping[str, Any], path: str) -> str:
-    """A number by its place in the summary, or three quantiles."""
-    value: Any = row
-    for name in path.split("."):
-        value = value if value is None else value[name]  # of nothing there is neither a spread nor a mean
+def _cell(numbers: Mapping[str, Any], path: str) -> str:
+    """Return a number by its place in the summary, or three quantiles; a dash where there is none."""
+    value: Any = reduce(lambda inner, name: inner and inner[name], path.split("."), numbers)
     if value is None:
         return "-"
     if isinstance(value, dict):

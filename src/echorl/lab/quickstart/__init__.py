@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.lab.compare.conduct import run_study, write_results
-from echorl.lab.compare.plan import RESULTS
+from echorl.lab.compare.plan_checks import RESULTS
 from echorl.lab.compare.read import read_comparison
 from echorl.lab.compare.run import check_study
 from echorl.lab.compare.study import Study

@@ -1,4 +1,4 @@
-"""Charts of a report: lines with bands, and values with intervals; as an SVG for the page or a PNG for a paper."""
+"""Charts of a report, lines with bands and values with intervals, as an SVG for the page or a PNG for a paper."""
 
 from __future__ import annotations
 
@@ -10,23 +10,32 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from echorl.lab.report.looks import COLOUR_NAMES, DASHES
 from echorl.lab.report.panels import Accuracies, GroupAreas
-from echorl.lab.report.plots import BLUE, COLOURS, GREY, as_percent, draw, embeddable, plain_text, whole_numbers
+from echorl.lab.report.plots import (
+    BLUE,
+    DASHES,
+    GREY,
+    as_percent,
+    colour_of,
+    draw,
+    embeddable,
+    plain_text,
+    whole_numbers,
+)
 from echorl.support.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARKED = 12
-"""A line of at most so many points has a marker at each."""
+"""The most points of a line that has a marker at each."""
 NAMED = 8
-"""Lines that a chart's own legend can name."""
+"""Lines that the legend of a chart can name."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart; `low` and `high`, if they are there, have a value for each of `y`, or None.
+    """A line of a chart, with its band if `low` and `high` are given.
 
     `look` chooses colour and dashes; charts of the same runs share it.
     """
@@ -41,7 +50,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over something; `percent` for shares, `log` for what spans magnitudes (there zeros are left out)."""
+    """Lines over an x axis; the y axis has shares in `percent`, or a `log` scale without zeros."""
 
     title: str
     x_label: str
@@ -50,14 +59,14 @@ class Chart:
     percent: bool = False
     log: bool = False
     named: bool = False
-    """Whether the chart names its lines on the page, too; a legend for several charts stands beside them."""
+    """Whether the chart names its lines on the page; else a legend beside several charts names them."""
 
     size = (4.4, 3.1)
-    """In inches."""
+    """Width and height in inches."""
 
     @classmethod
     def from_json(cls, curve: Mapping[str, Any]) -> Chart:
-        """From an analysis' {"title", "x_label", "y_label", "lines": [{"label", "x", "y", "low", "high"}]}."""
+        """Return the chart of an analysis' {"title", "x_label", "y_label", "lines": [{"label", "x", "y", ...}]}."""
         lines = [
             Line(line["label"], i, line["x"], line["y"], line.get("low") or (), line.get("high") or ())
             for i, line in enumerate(curve["lines"])
@@ -65,7 +74,7 @@ class Chart:
         return cls(curve["title"], curve["x_label"], lines, curve["y_label"], named=True)
 
     def draw(self, ax: Axes, *, legend: bool) -> None:
-        """On the axes; a line's artists have the group id `look-N`."""
+        """Draw the lines on the axes; their artists have the group id `look-N`."""
         for line in self.lines:
             _draw_line(ax, line, log=self.log)
         ax.set(title=plain_text(self.title), xlabel=plain_text(self.x_label), ylabel=plain_text(self.y_label))
@@ -83,7 +92,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Values with their intervals, one below the other, beside a line at zero: (label, value, low, high)."""
+    """Values with their intervals, one below another, beside a line at zero: (label, value, low, high)."""
 
     title: str
     x_label: str
@@ -95,7 +104,7 @@ class Intervals:
         return (7.0, 1.1 + 0.26 * len(self.rows))
 
     def draw(self, ax: Axes, *, legend: bool) -> None:
-        """On the axes, the first row on top; there is nothing for a legend to name."""
+        """Draw the rows on the axes, from the top down, without a legend."""
         ax.axvline(0, color=GREY, linewidth=1, linestyle="--")
         for y, (_, value, low, high) in enumerate(self.rows):
             if low is not None and high is not None:
@@ -109,7 +118,7 @@ Drawn: TypeAlias = Chart | Intervals | GroupAreas | Accuracies
 
 
 def svg(chart: Drawn) -> str:
-    """The chart as an `<svg>` element in the page's colours; the artists of a line have the class `look-N`."""
+    """Return the chart as an `<svg>` element in the page's colours; the artists of a line have the class `look-N`."""
     drawn = draw([lambda ax: chart.draw(ax, legend=chart.named)], size=chart.size, suffix="svg").decode()
     drawn = re.sub(r'id="look-(\d+)[a-z]?"', r'class="look-\1"', drawn)
     drawn = re.sub(r'\sid="[a-z][a-z0-9.]*_\d+"', "", drawn)  # of axes and ticks, the same in every chart
@@ -126,22 +135,14 @@ def write_png(charts: Sequence[Drawn], path: Path, size: tuple[float, float] | N
 def _draw_line(ax: Axes, line: Line, *, log: bool) -> None:
     shown = [i for i, y in enumerate(line.y) if y is not None and math.isfinite(y) and (y > 0 or not log)]
     x, y = [line.x[i] for i in shown], [line.y[i] for i in shown]
-    colour, dashes = COLOURS[COLOUR_NAMES[line.look % len(COLOUR_NAMES)]], DASHES[line.look % len(DASHES)]
-    marker = "o" if len(x) <= MARKED else ""
-    style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 3.5, "linestyle": (0, dashes)}
-    ax.plot(
-        x,
-        y,
-        label=plain_text(line.label),
-        gid=f"look-{line.look}",
-        **(style if dashes else {**style, "linestyle": "-"}),
-    )
+    colour, dashes = colour_of(line.look), DASHES[line.look % len(DASHES)]
+    style: dict[str, Any] = {"linestyle": (0, dashes) if dashes else "-", "marker": "o" if len(x) <= MARKED else ""}
+    ax.plot(x, y, label=plain_text(line.label), gid=f"look-{line.look}", color=colour, markersize=3.5, **style)
     if line.low and line.high:
-        least = min(y) if log and y else -math.inf  # a band that reaches 0 ends at the line's lowest point there
+        least = min(y) if log and y else -math.inf  # a log axis has no 0, so a band ends at the line's lowest point
+        bounds = ((line.x[i], line.low[i], line.high[i]) for i in shown)
         band = [
-            (line.x[i], max(low, least), max(high, least))
-            for i in shown
-            if (low := line.low[i]) is not None and (high := line.high[i]) is not None
+            (x, max(low, least), max(high, least)) for x, low, high in bounds if low is not None and high is not None
         ]
         ends, lows, highs = ([values[column] for values in band] for column in range(3))
         ax.fill_between(ends, lows, highs, color=colour, alpha=0.18, linewidth=0, gid=f"look-{line.look}b")

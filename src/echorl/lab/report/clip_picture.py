@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from echorl.lab.report.gallery import EDGES, Exhibit, Token
+from echorl.lab.report.gallery import EDGES, Exhibit
 from echorl.lab.report.plots import INK, ORANGE
 from echorl.support.files import replacing
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLUMNS = 74
-"""Characters a line."""
+"""Characters of a line."""
 LINE_INCHES, CHARACTER_INCHES = 0.24, 0.105
 SHADES = ("#ffffff", "#eef5fb", "#dceaf7", "#c3dcf0", "#9fc8e6", "#74afd8", "#4793c6", "#1f78b4")
-"""One a level of `gallery.level_of`, from no entropy to much."""
+"""The colour of each level of `gallery.level_of`."""
 TITLES = {"all_success": "all rollouts right", "mixed": "some rollouts wrong"}
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Part of a token on one line: where it begins, and how it is drawn."""
+    """A character: its place, and the level and clip that decide how it is drawn."""
 
     line: int
     column: int
@@ -36,12 +36,12 @@ class Piece:
 
 
 def lay_out(exhibit: Exhibit) -> list[Piece]:
-    """The clip's rollout in lines of `COLUMNS` characters; newlines are shown as the sign that they are."""
+    """Return the characters of the clip's rollout in lines of `COLUMNS`, with a sign for each newline."""
     pieces: list[Piece] = []
     line = column = 0
     for step in exhibit.winner.steps:
         for token in step.tokens:
-            for character in _shown(token):
+            for character in "·" if token.special else token.text.replace("\n", "⏎"):
                 if column >= COLUMNS:
                     line, column = line + 1, 0
                 pieces.append(Piece(line, column, character, token.level, step.in_clip, step.ends_clip))
@@ -51,12 +51,8 @@ def lay_out(exhibit: Exhibit) -> list[Piece]:
     return pieces
 
 
-def _shown(token: Token) -> str:
-    return "·" if token.special else token.text.replace("\n", "⏎")
-
-
 def write_clips_png(exhibits: Sequence[Exhibit], path: Path) -> None:
-    """Write one picture with the exhibits, of which there is at least one, below each other, in one move."""
+    """Write a picture of one or more exhibits, one below another, in one move."""
     from matplotlib.figure import Figure
 
     heights = [_num_lines(exhibit) for exhibit in exhibits]
@@ -70,8 +66,7 @@ def write_clips_png(exhibits: Sequence[Exhibit], path: Path) -> None:
 
 
 def _question(exhibit: Exhibit) -> list[str]:
-    text = exhibit.prompt.split("\n\n")[0].removeprefix("user: ")
-    return textwrap.wrap(text, COLUMNS)
+    return textwrap.wrap(exhibit.prompt.split("\n\n")[0].removeprefix("user: "), COLUMNS)
 
 
 def _num_lines(exhibit: Exhibit) -> int:
@@ -79,18 +74,17 @@ def _num_lines(exhibit: Exhibit) -> int:
 
 
 def draw_clip(ax: Axes, exhibit: Exhibit) -> None:
-    """Title, question, and the rollout."""
+    """Draw title, question and rollout on the axes."""
     question, pieces = _question(exhibit), lay_out(exhibit)
     ax.set_xlim(0, COLUMNS)
     ax.set_ylim(_num_lines(exhibit), 0)
     ax.axis("off")
     kind = TITLES.get(exhibit.kind, exhibit.kind)
     clip = f"clip of {exhibit.clip_tokens} tokens, its last step {exhibit.clip_entropy:.2f} nats"
-    ax.text(
-        0, 0.5, f"Step {exhibit.training_step + 1}, {kind}: {clip}", weight="bold", color=INK, fontsize=9, va="center"
-    )
+    font: dict[str, Any] = {"color": INK, "fontsize": 9, "va": "center"}
+    ax.text(0, 0.5, f"Step {exhibit.training_step + 1}, {kind}: {clip}", weight="bold", **font)
     for number, text in enumerate(question, 1):
-        ax.text(0, number + 0.5, text, color=INK, fontsize=9, va="center", style="italic")
+        ax.text(0, number + 0.5, text, style="italic", **font)
     for piece in pieces:
         _draw_piece(ax, piece, top=len(question) + 1.4)
     _draw_frame(ax, pieces, top=len(question) + 1.4)
@@ -101,23 +95,14 @@ def _draw_piece(ax: Axes, piece: Piece, *, top: float) -> None:
 
     y = top + piece.line
     ax.add_patch(Rectangle((piece.column, y), 1, 0.92, facecolor=SHADES[min(piece.level, len(EDGES))], linewidth=0))
-    colour = "#ffffff" if piece.level >= len(EDGES) - 1 else INK
-    weight = "bold" if piece.ends_clip else "normal"
-    ax.text(
-        piece.column + 0.5,
-        y + 0.48,
-        piece.text.replace("$", r"\$"),
-        family="monospace",
-        fontsize=9,
-        ha="center",
-        va="center",
-        color=colour,
-        weight=weight,
-    )
+    font: dict[str, Any] = {"family": "monospace", "fontsize": 9, "ha": "center", "va": "center"}
+    font["color"] = "#ffffff" if piece.level >= len(EDGES) - 1 else INK
+    font["weight"] = "bold" if piece.ends_clip else "normal"
+    ax.text(piece.column + 0.5, y + 0.48, piece.text.replace("$", r"\$"), **font)
 
 
 def _draw_frame(ax: Axes, pieces: Sequence[Piece], *, top: float) -> None:
-    """An outline of the clip's part of each line."""
+    """Draw a box around the clip's part of each line."""
     from matplotlib.patches import Rectangle
 
     for line in sorted({piece.line for piece in pieces if piece.in_clip}):

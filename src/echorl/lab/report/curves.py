@@ -1,9 +1,9 @@
-"""Logged metrics as curves: a line an arm, its seeds as a band; and where the rollouts went, as a table."""
+"""Logged metrics as curves, a line an arm with its seeds as a band; and tables of groups, tokens and runs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +16,15 @@ from echorl.lab.report.plots import smooth
 from echorl.lab.report.training import Arm, TrainingRun
 
 POINTS = 300
-"""At most so many are drawn of a line."""
+"""The most points of a line."""
 AXES = {"step": ("step", "training step"), "tokens": ("echo/rollout_tokens", "rollout tokens")}
-"""What a curve can be drawn over -> (metric, name)."""
+"""Choice of the x axis -> (metric, name)."""
 TOKENS = AXES["tokens"][0]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A logged number and how it is drawn; `smooth` not for what is measured now and then."""
+    """A logged number and the form of its curve; a number that is not logged in every step is not smoothed."""
 
     key: str
     title: str
@@ -55,11 +55,11 @@ METRICS = (
     Metric("echo/clip_entropy/mixed", "Last step of clips, other groups, nats"),
     Metric("eval_completions/mean_length", "Response length in evaluation, tokens", smooth=False),
 )
-"""What a report draws, where it was logged."""
+"""Metrics of a report's curves."""
 
 
 def make_charts(arms: Sequence[Arm], *, over: str = "step") -> list[Chart]:
-    """A chart for every metric that some run has logged; `over` names one of `AXES`."""
+    """Return a chart for every metric that a run has logged; `over` names one of `AXES`."""
     key, name = AXES[over]
     charts = []
     for metric in METRICS:
@@ -89,18 +89,18 @@ def group_areas(arm: Arm, *, over: str = "step") -> GroupAreas | None:
 
 
 def groups_table(arms: Sequence[Arm]) -> list[Table]:
-    """Return how the groups changed in training: a row a kind, a column an arm, of its first seed; [] if not logged."""
+    """Return the change of the groups in training, a row a kind, a column an arm's first seed; [] if not logged."""
     rows = []
     for key, name in GROUPS.items():
         values = [[row[key] for row in arm.runs[0].rows if is_drawable(row.get(key))] for arm in arms]
-        if any(any(own) for own in values):
+        if any(map(any, values)):
             rows.append([name, *map(_first_to_last, values)])
     note = "Means over the first and over the last fifth of the logged steps, of the first seed."
     return [Table("How the groups changed in training", ["", *(arm.label for arm in arms)], rows, note)] if rows else []
 
 
 def _first_to_last(values: Sequence[float]) -> str:
-    """Such as `27% → 45%`."""
+    """Return the means of the first and the last fifth, such as `27% → 45%`."""
     if not values:
         return "–"
     size = max(1, len(values) // 5)
@@ -109,16 +109,15 @@ def _first_to_last(values: Sequence[float]) -> str:
 
 
 def series(run: TrainingRun, metric: Metric, over: str) -> tuple[list[float], list[float]]:
-    """(x, y) of one run, finite and in order; y smoothed over a tenth of the run if the metric is to be."""
-    x: list[float] = []
-    y: list[float] = []
+    """Return (x, y) of one run, finite and in order; y is smoothed over a tenth of the run if the metric says so."""
+    points: list[tuple[float, float]] = []
     place = -math.inf
     for row in run.rows:
-        place = max(place, _number(row.get(over), place))  # an evaluation's line has no tokens of its own
+        place = max(place, _number(row.get(over), place))  # a line of an evaluation has no rollout tokens
         value = _number(row.get(metric.key), math.nan)
         if math.isfinite(value) and math.isfinite(place):
-            x.append(place)
-            y.append(value)
+            points.append((place, value))
+    x, y = [place for place, _ in points], [value for _, value in points]
     return x, smooth(y, max(1, len(y) // 10)) if metric.smooth else y
 
 
@@ -127,22 +126,19 @@ def _number(value: Any, otherwise: float) -> float:
 
 
 def band(runs: Sequence[tuple[Sequence[float], Sequence[float]]], *, label: str, look: int) -> Line:
-    """The mean of runs with the lowest and the highest as its band, over what all of them cover.
+    """Return the mean of runs, with the lowest and the highest as its band, over the range of all of them.
 
-    Runs that were logged at different places are interpolated. A run without a value is left out; without any the line
-    is empty, and a single run has no band.
+    Runs with different places are interpolated. A run without a value is left out. The line is empty without a run or a
+    common range, and a single run has no band.
     """
     import numpy as np
 
     runs = [(x, y) for x, y in runs if x]
-    if not runs:
+    places = sorted({place for x, _ in runs for place in x if all(other[0] <= place <= other[-1] for other, _ in runs)})
+    if not places:
         return Line(label, look, (), ())
-    first, last = max(x[0] for x, _ in runs), min(x[-1] for x, _ in runs)
-    places = sorted({place for x, _ in runs for place in x if first <= place <= last})
     if len(places) > POINTS:
         places = [places[round(i * (len(places) - 1) / (POINTS - 1))] for i in range(POINTS)]
-    if not places:  # one run ends before another begins
-        return Line(label, look, (), ())
     values = np.stack([np.interp(places, x, y) for x, y in runs])
     sides = (values.min(0).tolist(), values.max(0).tolist()) if len(runs) > 1 else ((), ())
     return Line(label, look, places, values.mean(0).tolist(), *sides)
@@ -153,18 +149,14 @@ def runs_table(arms: Sequence[Arm]) -> Table:
     rows = []
     for arm in arms:
         steps = [max(int(row["step"]) for row in run.rows) for run in arm.runs]
-        tokens = [_last(run.rows, TOKENS) for run in arm.runs]
-        spent = _span([int(value) for value in tokens if is_drawable(value)])
-        rows.append([arm.label, ", ".join(run.seed for run in arm.runs), _span(steps), spent])
+        logged = [[int(row[TOKENS]) for row in run.rows if is_drawable(row.get(TOKENS))] for run in arm.runs]
+        tokens = [values[-1] for values in logged if values]
+        rows.append([arm.label, ", ".join(run.seed for run in arm.runs), _span(steps), _span(tokens)])
     return Table("The runs", ["", "seeds", "steps", "rollout tokens"], rows)
 
 
-def _last(rows: Sequence[Mapping[str, Any]], key: str) -> Any:
-    return next((row[key] for row in reversed(rows) if is_drawable(row.get(key))), None)
-
-
 def _span(values: Sequence[int]) -> str:
-    """Such as `20` or `18 to 20`."""
+    """Return the range of whole numbers, such as `20` or `18 to 20`."""
     if not values:
         return "–"
     low, high = min(values), max(values)
@@ -172,7 +164,7 @@ def _span(values: Sequence[int]) -> str:
 
 
 def statistics_tables(arms: Sequence[Arm]) -> list[Table]:
-    """Where the rollouts went: for each kind of group its share of groups, its tokens, and their share; runs added up.
+    """Return the share of groups of each kind, their tokens, and the share of these, added up over runs.
 
     Tokens by kind are the logged shares times the tokens of the logged steps: exact where every step is logged.
     """
@@ -198,8 +190,8 @@ def _statistics_cell(runs: Sequence[tuple[dict[str, float], dict[str, float]]], 
 
 def _statistics(run: TrainingRun) -> tuple[dict[str, float], dict[str, float]] | None:
     """Return kind -> mean share of groups, and kind -> tokens; None where none was logged."""
-    needed = (f"echo/groups/{KINDS[0]}", TOKENS)
-    lines = [row for row in run.rows if all(is_drawable(row.get(name)) for name in needed)]
+    names = (f"echo/groups/{KINDS[0]}", TOKENS)
+    lines = [row for row in run.rows if all(is_drawable(row.get(name)) for name in names)]
     if not lines:
         return None
     groups = {k: sum(_number(row.get(f"echo/groups/{k}"), 0.0) for row in lines) / len(lines) for k in KINDS}

@@ -1,4 +1,4 @@
-"""EchoClips to look at: from rollout dumps (`rollouts/*.parquet`) to exhibits that a template can draw."""
+"""EchoClips to look at: rows of rollout dumps (`rollouts/*.parquet`) become exhibits that a template draws."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from echorl.support.visible import prompt_text, visible
 
 EDGES = (0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-"""Nats at which a token gets the next shade; each is twice the one before, since most entropies are small."""
+"""Nats at which a token gets the next shade; each is twice the edge before it, since most entropies are small."""
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of text as it is shown, with its entropy in nats and the shade for it."""
+    """A piece of text as the page shows it, with its entropy in nats and its shade."""
 
     text: str
     entropy: float
@@ -41,7 +40,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Rollout:
-    """A rollout of a group, as it is shown: its number from 1, verdict, steps, and whether it is a demonstration."""
+    """A rollout of a group: its number from 1, success, steps, and whether it is a demonstration."""
 
     number: int
     success: bool
@@ -62,24 +61,22 @@ class Exhibit:
     rollouts: list[Rollout]
 
 
-def read_rollouts(folder: Path) -> list[dict[str, Any]]:
-    """All rows of a folder's dumps in order of step and process; empty where there is no folder or no dump."""
-    import pyarrow.parquet as pq
-
-    return [row for path in sorted(folder.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
-
-
-def choose_exhibits(rows: Iterable[Row], *, kinds: Sequence[str] = ("all_success", "mixed", "mixed")) -> list[Exhibit]:
-    """One group a wanted kind, no group twice; fewer where the dumps hold none of that kind.
-
-    Of a kind's groups, one from a training step that has none yet, then the one with the most steps in the clip's
-    rollout (text to look at, rather than one line), then the latest. The choice does not look at the entropies.
-    """
+def by_group(rows: Iterable[Row]) -> list[list[Row]]:
+    """Return the rows of each group of a training step."""
     groups: dict[tuple[int, int], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["step"], row["group"]), []).append(row)
-    with_clip = [group for group in groups.values() if any(row["clip_step"] >= 0 for row in group)]
-    ranked = sorted(with_clip, key=_interest, reverse=True)
+    return list(groups.values())
+
+
+def choose_exhibits(rows: Iterable[Row], *, kinds: Sequence[str] = ("all_success", "mixed", "mixed")) -> list[Exhibit]:
+    """Return an exhibit of a group for each kind in `kinds`, no group twice; fewer where there is no such group.
+
+    Preferred are groups of a training step without an exhibit, then those with the most steps in the clip's rollout,
+    which have more text, then the latest. The choice does not depend on the entropies.
+    """
+    with_clip = [group for group in by_group(rows) if any(row["clip_step"] >= 0 for row in group)]
+    ranked = sorted(with_clip, key=_preference, reverse=True)
     exhibits = []
     for kind in kinds:
         group = next((group for group in ranked if group[0]["kind"] == kind), None)
@@ -90,19 +87,19 @@ def choose_exhibits(rows: Iterable[Row], *, kinds: Sequence[str] = ("all_success
     return exhibits
 
 
-def _interest(group: Sequence[Row]) -> tuple[int, int]:
+def _preference(group: Sequence[Row]) -> tuple[int, int]:
     row = group[_winner(group)]
     return max(row["step_ids"], default=-1), row["step"]
 
 
 def _winner(group: Sequence[Row]) -> int:
-    """Which row holds the clip; of several (`clip_per="rollout"`) the one of the highest entropy."""
+    """Return the index of the row with the clip; of several (`clip_per="rollout"`) the clip of the highest entropy."""
     with_clip = [i for i, row in enumerate(group) if row["clip_step"] >= 0]
     return max(with_clip, key=lambda i: group[i]["clip_entropy"])
 
 
 def make_exhibit(group: Sequence[Row]) -> Exhibit:
-    """The exhibit of one group's rows, at least one of which has a clip."""
+    """Return the exhibit of one group's rows, at least one of which has a clip."""
     rollouts = [make_rollout(row, number) for number, row in enumerate(group, 1)]
     winner = _winner(group)
     row = group[winner]
@@ -118,30 +115,24 @@ def make_exhibit(group: Sequence[Row]) -> Exhibit:
 
 
 def make_rollout(row: Row, number: int) -> Rollout:
-    """A rollout cut into its steps; tokens of no step come as a step with number 0."""
+    """Return a rollout cut into its steps; tokens outside the steps come as a step with number 0."""
     pieces = align_tokens(row["tokens"], row["completion"])
+    entropies = [math.nan if entropy is None else entropy for entropy in row["entropy"]]
     tokens = [
         Token(text=visible(text), entropy=entropy, level=level_of(entropy), special=special)
-        for (text, special), entropy in zip(pieces, map(_or_nan, row["entropy"]), strict=True)
+        for (text, special), entropy in zip(pieces, entropies, strict=True)
     ]
-    by_step = itertools.groupby(zip(row["step_ids"], tokens, strict=True), key=lambda pair: pair[0])
-    steps = [_make_step(step, [token for _, token in pairs], row["clip_step"]) for step, pairs in by_step]
-    demonstration = not row.get("written_by_policy", True)  # older dumps do not tell
+    steps = []
+    for step, pairs in itertools.groupby(zip(row["step_ids"], tokens, strict=True), key=lambda pair: pair[0]):
+        part = [token for _, token in pairs]
+        mean, in_clip = sum(token.entropy for token in part) / len(part), 0 <= step <= row["clip_step"]
+        steps.append(Step(step + 1, part, mean, level_of(mean), in_clip, in_clip and step == row["clip_step"]))
+    demonstration = not row.get("written_by_policy", True)  # older dumps lack the column
     return Rollout(number=number, success=row["success"], steps=steps, demonstration=demonstration)
 
 
-def _or_nan(entropy: float | None) -> float:
-    return math.nan if entropy is None else entropy
-
-
-def _make_step(step: int, tokens: list[Token], clip_step: int) -> Step:
-    mean = sum(token.entropy for token in tokens) / len(tokens)
-    in_clip = 0 <= step <= clip_step
-    return Step(step + 1, tokens, mean, level_of(mean), in_clip, in_clip and step == clip_step)
-
-
 def level_of(entropy: float) -> int:
-    """The shade of an entropy in nats, 0 to `len(EDGES)`; what is not a number gets the lightest.
+    """Return the shade of an entropy in nats, 0 to `len(EDGES)`; NaN has the lightest.
 
     >>> [level_of(value) for value in (0.0, 0.1, 1.59, 9.0, float("nan"))]
     [0, 3, 6, 7, 0]
@@ -150,10 +141,10 @@ def level_of(entropy: float) -> int:
 
 
 def align_tokens(tokens: Sequence[str], text: str) -> list[tuple[str, bool]]:
-    """(text, is special) of each token, so that the texts of the others make up `text`.
+    """Return (text, is special) of each token, so that the texts of the tokens that are not special make up `text`.
 
     Tokens decoded one by one differ from the text: bytes of one character give U+FFFD each, some tokenizers drop a
-    leading space, and special tokens are not in the text at all. A character in several tokens goes to the first.
+    leading space, and special tokens are not in the text. A character in several tokens belongs to the first.
 
     >>> align_tokens(["\\ufffd", "\\ufffd", "a", "<eos>"], "éa")
     [('é', False), ('', False), ('a', False), ('<eos>', True)]
@@ -171,7 +162,7 @@ def align_tokens(tokens: Sequence[str], text: str) -> list[tuple[str, bool]]:
 
 
 def _end_of(tokens: Sequence[str], index: int, text: str, at: int) -> int | None:
-    """Where token `index`, which begins at `at`, ends in the text; None for a special token."""
+    """Return where token `index`, which begins at `at`, ends in the text; None for a special token."""
     token = tokens[index]
     if text.startswith(token, at):
         return at + len(token)

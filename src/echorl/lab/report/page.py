@@ -1,4 +1,4 @@
-"""One self-contained HTML page: text, tables, figures, EchoClips. No URL, and no script but that of a gallery."""
+"""One self-contained HTML page of text, tables, charts and EchoClips, without a URL and without other scripts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from echorl.lab.report import charts
 from echorl.lab.report.gallery import EDGES, Exhibit
-from echorl.lab.report.looks import COLOUR_NAMES, DASHES
+from echorl.lab.report.plots import COLOUR_NAMES, DASHES
 from echorl.support.files import write_bytes
 
 KIND_TITLES = {
@@ -29,41 +30,35 @@ class Table:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of a page: all of it plain text but `figures`, which are `<svg>` elements.
-
-    `legend` names the lines of all its figures, in the order of their looks (`charts.Line.look`).
-    """
+    """A part of a page; `legend` names the lines of all its charts, in the order of their looks (`Line.look`)."""
 
     title: str = ""
     lead: Sequence[str] = ()
     findings: Sequence[str] = ()
     legend: Sequence[str] = ()
-    figures: Sequence[str] = ()
+    charts: Sequence[charts.Drawn] = ()
     tables: Sequence[Table] = ()
 
 
 @dataclass(frozen=True)
 class Page:
-    """The contents of a page, all of it plain text but `figures`, which are `<svg>` elements from `plots.embeddable`.
+    """The contents of a page.
 
-    `gallery` is what `viewer.gallery_json` gives: with it the page has a script, which can fetch nothing.
+    `gallery` is the result of `viewer.gallery_json`: with it the page has a script, which can fetch nothing.
     """
 
     title: str
     lead: Sequence[str]
-    findings: Sequence[str] = ()
-    figures: Sequence[str] = ()
-    tables: Sequence[Table] = ()
-    exhibits: Sequence[Exhibit] = ()
-    foot: Sequence[str] = ()
     sections: Sequence[Section] = ()
+    exhibits: Sequence[Exhibit] = ()
     gallery: str = ""
+    foot: Sequence[str] = ()
 
 
 def render(page: Page) -> str:
-    """The page as HTML; every text is escaped, and its policy allows no script but the gallery's, by its hash."""
+    """Return the page as HTML: every text is escaped, and the page's policy allows the gallery's script by its hash."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("echorl.lab.report", "templates")
@@ -74,6 +69,7 @@ def render(page: Page) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html.j2").render(
         page=page,
+        svg=charts.svg,
         kinds=KIND_TITLES,
         edges=EDGES,
         colours=COLOUR_NAMES,

@@ -1,4 +1,4 @@
-"""Panels of a study's picture: the groups of rollouts by kind over a training, and the accuracy of every arm."""
+"""Panels of a study's picture: groups of rollouts by kind over a training, and the accuracy of every arm."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from echorl.lab.report.looks import COLOUR_NAMES
 from echorl.lab.report.plots import (
     BLUE,
-    COLOURS,
     GREEN,
     GREY,
     INK,
@@ -17,6 +15,7 @@ from echorl.lab.report.plots import (
     PURPLE,
     SKY,
     as_percent,
+    colour_of,
     plain_text,
     whole_numbers,
 )
@@ -32,7 +31,7 @@ AREAS = {
     "truncated": ("truncated", PAPER, "||"),
     "all_fail": ("all fail", GREY, "...."),
 }
-"""Kind of group -> (name, colour, hatch), from the bottom up."""
+"""Kind of group -> (name, colour, hatch), from the lowest area to the highest."""
 LEAST_NAMED = 0.08
 """Share of the groups below which an area has no room for its name."""
 MARKERS = ("o", "D", "^", "v")
@@ -45,7 +44,7 @@ Estimates = Mapping[str, tuple[float, float, float]]
 
 @dataclass(frozen=True)
 class GroupAreas:
-    """Shares of the groups by kind over something, stacked, each named in its area."""
+    """Stacked shares of the groups by kind, each named in its area."""
 
     title: str
     x_label: str
@@ -72,7 +71,7 @@ class GroupAreas:
         as_percent(ax, decimals=0)
 
     def _name_area(self, ax: Axes, name: str, below: Sequence[float], above: Sequence[float]) -> None:
-        """Write the name where the area is tallest, away from the ends; nowhere if it is too thin."""
+        """Write the name where the area is tallest, away from the ends, unless it is too thin there."""
         margin = len(below) // 6
         inner = range(margin, max(margin + 1, len(below) - margin))
         at = max(inner, key=lambda i: above[i] - below[i])
@@ -84,10 +83,10 @@ class GroupAreas:
 
 @dataclass(frozen=True)
 class Accuracies:
-    """A dot with its interval for each arm, grouped by test; the arms that are not trained are grey.
+    """A dot with its interval for each arm, grouped by test; arms that are not trained are grey.
 
     Attributes:
-        note: what the intervals cover; the legend's title.
+        note: title of the legend, which says what the intervals cover.
         looks: trained arm -> its look in the charts of the same study.
     """
 
@@ -104,7 +103,7 @@ class Accuracies:
         arms = list(next(iter(self.tests.values())))
         for place, arm in enumerate(arms):
             look = self.looks.get(arm)
-            colour = GREY if look is None else COLOURS[COLOUR_NAMES[look % len(COLOUR_NAMES)]]
+            colour = GREY if look is None else colour_of(look)
             marker = "s" if look is None else MARKERS[look % len(MARKERS)]
             bounds = [estimates[arm] for estimates in self.tests.values()]
             xs = [i + (place - (len(arms) - 1) / 2) * 0.66 / len(arms) for i in range(len(bounds))]

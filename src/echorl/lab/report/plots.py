@@ -1,4 +1,4 @@
-"""Shared parts of all plots: colours and style, panels side by side as a PNG or an SVG, an SVG as a part of a page."""
+"""Parts of all plots: colours and style, panels side by side as a PNG or an SVG, and an SVG as a part of a page."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#8c8c8c"
 PURPLE, SKY, AMBER = "#cc79a7", "#56b4e9", "#e69f00"
-"""Okabe and Ito's colours, which stay apart under every common colour blindness, and a grey."""
+"""Okabe and Ito's colours, which differ under every common colour blindness, and a grey."""
 INK, PAPER = "#1f2328", "#fefefe"
-"""Text, and what lies under text; in an SVG both are the page's."""
+"""Colours of text and of the area under it; an SVG has those of the page."""
+
+
+def colour_of(look: int) -> str:
+    """Return the colour of a line with this look."""
+    return COLOURS[COLOUR_NAMES[look % len(COLOUR_NAMES)]]
 
 
 def smooth(values: Sequence[float], width: int) -> list[float]:
-    """A centred running mean over `width` values, over fewer at the ends; empty for empty.
+    """Return a centred running mean over `width` values, over fewer at the ends.
 
     >>> smooth([0.0, 3.0, 0.0, 3.0], 3)
     [1.5, 1.0, 2.0, 1.5]
@@ -31,14 +36,14 @@ def smooth(values: Sequence[float], width: int) -> list[float]:
 
 
 def whole_numbers(ax: Axes) -> None:
-    """At most six ticks on the x axis, at whole numbers."""
+    """Set at most six ticks on the x axis, at whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
 
 def as_percent(ax: Axes, *, decimals: int | None) -> None:
-    """The y axis' shares in percent; None for as many decimals as the ticks need."""
+    """Show the y axis' shares in percent; with None as many decimals as the ticks need."""
     from matplotlib.ticker import PercentFormatter
 
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
@@ -66,14 +71,14 @@ STYLE: dict[Any, Any] = {  # matplotlib's type of the keys is a list of all its 
 
 
 def draw(panels: Sequence[Callable[[Axes], None]], *, size: tuple[float, float], suffix: str) -> bytes:
-    """The panels side by side, each of this size in inches: a "png" on white, or an "svg" on nothing."""
+    """Return the panels side by side, each of this size in inches, as a "png" on white or a transparent "svg"."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     buffer = io.BytesIO()
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a page's browser has fonts for it
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser of a page has such fonts
         figure = Figure(figsize=(size[0] * len(panels), size[1]), layout="constrained")
         FigureCanvasAgg(figure)
         for ax, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
@@ -86,6 +91,10 @@ def draw(panels: Sequence[Callable[[Axes], None]], *, size: tuple[float, float],
     return buffer.getvalue()
 
 
+COLOUR_NAMES = ("blue", "orange", "green", "purple", "sky", "amber", "grey")
+"""Colours of lines, by their names in the page's style."""
+DASHES = ((), (5, 1.5), (1.5, 1.5), (7, 1.5, 1.5, 1.5))
+"""Dashes of lines, on and off in points; with seven colours, 28 looks before the first one returns."""
 COLOURS = {
     "blue": BLUE,
     "orange": ORANGE,
@@ -96,11 +105,11 @@ COLOURS = {
     "amber": AMBER,
     "card": PAPER,
 }
-"""A page's variable -> the colour that it stands for."""
+"""Variable of a page's style -> its colour."""
 
 
 def embeddable(svg: str, *, title: str) -> str:
-    """An SVG file's text as an element for a page: no prologue, metadata or name-space URLs; colours as variables."""
+    """Return an SVG file's text as an element of a page: without URLs and metadata, with variables as colours."""
     element = svg[svg.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
     element = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", element)

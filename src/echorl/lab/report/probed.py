@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,6 @@ HEAD = (
     *(f"cosine with {name}" for name in COSINES.values()),
     "coefficient for 1 / 10 / 100 % of the policy gradient", "signal per noise", "rollouts saved",
 )  # fmt: skip
-
-
 _MEASURE = {"value": Maybe(float), "se": Maybe(float), "z": Maybe(float)}
 RULE = {
     "label": str, "groups": str, "acts_on": Maybe(float), "signal_share": _MEASURE,
@@ -33,7 +31,7 @@ PROBE = {
     "pass_at_1": {"value": Maybe(float), "se": Maybe(float)}, "policy_gradient?": Maybe(RULE), "rules": [RULE],
     "bound": float, "verdict": [str],
 }  # fmt: skip
-"""What a report reads of a probe.json."""
+"""The part of a probe.json that a report reads."""
 _SIDE = Maybe([Maybe(float)])
 CURVE = {
     "title": str, "x_label": str, "y_label": str,
@@ -43,35 +41,36 @@ TABLE = {"title": str, "head": [str], "rows": [[str]], "note?": Maybe(str)}
 ANALYSIS = {
     "echorl": str, "model": str, "sizes": dict, "findings": [str], "tables": [TABLE], "curves": [CURVE],
 }  # fmt: skip
-"""What a report reads of an analysis."""
+"""The part of an analysis that a report reads."""
 
 
 def read_probe(folder: Path) -> Source:
-    """probe.json: a row a rule, cosines and savings with their intervals, and the verdict."""
-    found = read_object(folder / "probe.json", PROBE, "echorl probe")
-    assert found is not None, "seen before"
-    rows = [row for row in (found.get("policy_gradient"), *found["rules"]) if row]
-    sizes, solved = found["sizes"], found["pass_at_1"]
-    shares = ", ".join(f"{_number(share, '.0%')} {kind.replace('_', '-')}" for kind, share in found["groups"].items())
+    """Return a table of a row a rule, charts of cosines and savings with their intervals, and the verdict."""
+    probe = read_object(folder / "probe.json", PROBE, "echorl probe")
+    assert probe is not None, "the file marks the folder"
+    rows = [row for row in (probe.get("policy_gradient"), *probe["rules"]) if row]
+    sizes, solved = probe["sizes"], probe["pass_at_1"]
+    shares = ", ".join(f"{_number(share, '.0%')} {kind.replace('_', '-')}" for kind, share in probe["groups"].items())
     lead = (
         f"{sizes['rollouts']} rollouts of {sizes['prompts']} prompts. Groups: {shares}. "
         f"pass@1 {_number(solved['value'], '.1%')} (standard error {_number(solved['se'], '.1%')})."
     )
     note = (
         f"In brackets: standard errors (jack-knife over prompts). Signal's share: of the gradient of a batch of "
-        f"{sizes['prompts_per_batch']} prompts. What groups withhold from the gradient of pass@1 is worth at most "
-        f"{found['bound']:.1%} of the rollouts."
+        f"{sizes['prompts_per_batch']} prompts. Groups without a gradient cost at most {probe['bound']:.1%} of the "
+        "rollouts, measured by the gradient of pass@1."
     )
     table = Table("Every rule's gradient", HEAD, [_probe_row(row) for row in rows], note)
+    labels = [f"{row['label']}, {row['groups'].replace('_', '-')}" for row in rows]
     charts = [
-        _probe_chart(rows, "Cosine with the gradient of pass@1", lambda row: row["cosine"]["pass_at_1"]),
-        _probe_chart(rows, "Share of rollouts saved by the best mixture", lambda row: row["saves"]),
+        _probe_chart("Cosine with the gradient of pass@1", labels, [row["cosine"]["pass_at_1"] for row in rows]),
+        _probe_chart("Share of rollouts saved by the best mixture", labels, [row["saves"] for row in rows]),
     ]
     return Source(
         folder=folder,
-        title=f"Probe of {found['model']}",
+        title=f"Probe of {probe['model']}",
         lead=[lead],
-        findings=found["verdict"],
+        findings=probe["verdict"],
         charts=[chart for chart in charts if chart.rows],
         tables=[table],
     )
@@ -103,40 +102,36 @@ def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def _probe_chart(rows: list[dict[str, Any]], title: str, measure: Any) -> Intervals:
-    shown = [
-        (f"{row['label']}, {row['groups'].replace('_', '-')}", found["value"], *_bounds(found))
-        for row in rows
-        if (found := measure(row))["value"] is not None
-    ]
-    return Intervals(title, f"value with {Z} standard errors", shown)
-
-
-def _bounds(measure: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    if measure["se"] is None:
-        return None, None
-    return measure["value"] - Z * measure["se"], measure["value"] + Z * measure["se"]
+def _probe_chart(title: str, labels: Sequence[str], measures: Sequence[Mapping[str, Any]]) -> Intervals:
+    rows: list[tuple[str, float, float | None, float | None]] = []
+    for label, measure in zip(labels, measures, strict=True):
+        value, error = measure["value"], measure["se"]
+        if value is not None:
+            rows.append((label, value, *((None, None) if error is None else (value - Z * error, value + Z * error))))
+    return Intervals(title, f"value with {Z} standard errors", rows)
 
 
 def read_analyses(folder: Path) -> Source:
-    """entropy.json and deletion.json, whichever is there: tables, curves and sentences as they are."""
-    found = [read_object(folder / name, ANALYSIS, "echorl analyze") for name in ANALYSES]
-    parts = [one for one in found if one is not None]
-    if any(_uneven(one) for one in parts):
-        raise ValueError(f"{folder} holds an analysis with rows or lines of other lengths than their heads or places.")
-    tables = [Table(t["title"], t["head"], t["rows"], t.get("note") or "") for one in parts for t in one["tables"]]
+    """Return the tables, curves and sentences of entropy.json and deletion.json."""
+    analyses = [read_object(folder / name, ANALYSIS, "echorl analyze") for name in ANALYSES]
+    parts = [analysis for analysis in analyses if analysis is not None]
+    if any(map(_uneven, parts)):
+        raise ValueError(
+            f"{folder} holds an analysis whose rows or lines have other lengths than heads or x axes: analyze again."
+        )
+    tables = [Table(t["title"], t["head"], t["rows"], t.get("note") or "") for part in parts for t in part["tables"]]
     return Source(
         folder=folder,
         title=f"Analysis of {parts[0]['model']}: {name_of(folder)}",
-        lead=[f"{one['echorl'].removeprefix('analyze ').capitalize()}: {_sizes(one['sizes'])}." for one in parts],
-        findings=[sentence for one in parts for sentence in one["findings"]],
-        charts=[Chart.from_json(curve) for one in parts for curve in one["curves"]],
+        lead=[f"{part['echorl'].removeprefix('analyze ').capitalize()}: {_sizes(part['sizes'])}." for part in parts],
+        findings=[sentence for part in parts for sentence in part["findings"]],
+        charts=[Chart.from_json(curve) for part in parts for curve in part["curves"]],
         tables=tables,
     )
 
 
 def _uneven(part: Mapping[str, Any]) -> bool:
-    """Return whether a table's rows are not as long as its head, or a line has not as many values as places."""
+    """Return whether a row is not as long as its table's head, or a line has another number of values than places."""
     if any(not table["head"] or {len(row) for row in table["rows"]} - {len(table["head"])} for table in part["tables"]):
         return True
     lines = [line for curve in part["curves"] for line in curve["lines"]]

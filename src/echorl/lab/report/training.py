@@ -1,4 +1,4 @@
-"""Training runs as a report sees them: what was logged and set, and which of them differ in the seed alone."""
+"""Training runs in a report: their metrics and options, and the runs that differ in the seed alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ METRICS, CONFIG = "metrics.jsonl", "config.yaml"
 DEFAULTS = "# Every other option had its default:\n"
 """The line of a config.yaml after which the defaults stand as comments."""
 MOST_DIFFERENCES = 3
-"""Options that a label can name; runs that differ in more go by their folders."""
+"""Options that a label can name; runs that differ in more are named by their folders."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class TrainingRun:
     """A run.
 
     Attributes:
-        folder: that holds metrics.jsonl and, if rollouts were dumped, rollouts/*.parquet.
+        folder: folder of metrics.jsonl and, if rollouts were dumped, rollouts/*.parquet.
         rows: the logged lines, in order.
-        options: what was set, without what has no effect on the policy; empty where that is not known.
-        arm: its name in a comparison; else empty, and the label follows from the options.
+        options: options with an effect on the policy; empty where they are not known.
+        arm: name of the arm in a comparison; else empty, and the label follows from the options.
     """
 
     folder: Path
@@ -53,7 +53,7 @@ class Arm:
 
 
 def read_run(folder: Path) -> tuple[TrainingRun, list[str]]:
-    """A run of `echorl train`, and notes on what could not be read.
+    """Return a run of `echorl train`, and notes on damaged files.
 
     Raises:
         ValueError: nothing is logged yet.
@@ -64,10 +64,10 @@ def read_run(folder: Path) -> tuple[TrainingRun, list[str]]:
 
 
 def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """The lines of a metrics file, and a note where some can't be read: a run may be writing the last one just now.
+    """Return the lines of a metrics file, and a note on damaged ones; a run may be writing the last line.
 
     Raises:
-        ValueError: there is no file, or no line in it.
+        ValueError: the file does not exist, or has no line.
     """
     if not path.is_file():
         raise ValueError(f"{path.parent} has no {path.name}: nothing is logged yet, or it is no run's folder.")
@@ -99,60 +99,60 @@ def _row(line: str) -> dict[str, Any] | None:
 def _notes(path: Path, damaged: Sequence[int], num_lines: int) -> list[str]:
     if not damaged:
         return []
-    if list(damaged) == [num_lines]:  # without a line's end
+    if list(damaged) == [num_lines]:  # it has no end of a line
         return [f"{path}: the last line is half written and was left out; the run may be going on."]
-    what = f"line {damaged[0]} is" if len(damaged) == 1 else f"{len(damaged)} lines (the first: {damaged[0]}) are"
-    return [f"{path}: {what} damaged and left out."]
+    lines = f"line {damaged[0]} is" if len(damaged) == 1 else f"{len(damaged)} lines (the first: {damaged[0]}) are"
+    return [f"{path}: {lines} damaged and left out."]
 
 
 def _options(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """A run's options from its config.yaml, the defaults in its comments included, and a note where it is damaged."""
+    """Return a run's options from its config.yaml, with the defaults in its comments, and a note if it is damaged."""
     from echorl.lab.compare.run import with_effect
 
     try:
         text = path.read_text(encoding="utf-8")
-        defaults = parse_yaml("\n".join(line[2:] for line in text.partition(DEFAULTS)[2].splitlines()))
-        own = parse_yaml(text)
-        for part in (defaults or {}, own):
+        defaults = parse_yaml("\n".join(line[2:] for line in text.partition(DEFAULTS)[2].splitlines())) or {}
+        changes = parse_yaml(text)
+        for part in (defaults, changes):
             check(part, Each(object))
-        found = {**(defaults or {}), **own}
-        json.dumps(found, sort_keys=True, default=str)  # what runs are told apart by
+        options = with_effect({**defaults, **changes})
+        json.dumps(options, sort_keys=True, default=str)  # runs are compared as JSON
     except FileNotFoundError:
         return {}, []
-    except (OSError, ValueError, TypeError):  # another program's, or damaged; the last: names that are no text
-        return {}, [f"{path} is damaged, or another program's; the run goes by its folder's name."]
-    return with_effect(found), []
+    except (OSError, ValueError, TypeError):  # TypeError: names of several types inside a value
+        return {}, [f"{path} is damaged, or another program wrote it; the run is named by its folder."]
+    return options, []
 
 
 def group_by_seed(runs: Sequence[TrainingRun]) -> list[Arm]:
-    """Runs with the same arm and the same options but for the seed; those whose options aren't known stand alone."""
+    """Return arms of runs that differ in the seed alone; a run whose options are not known has an arm of its own."""
     groups: dict[str, list[TrainingRun]] = {}
     for run in runs:
-        groups.setdefault(_same_but_for_seed(run), []).append(run)
-    found = list(groups.values())
-    labels = [_label(own, found) for own in found]
+        groups.setdefault(_without_seed(run), []).append(run)
+    arms = list(groups.values())
+    labels = [_label(arm[0], [group[0] for group in arms]) for arm in arms]
     if len(set(labels)) < len(labels):
-        labels = [f"{label} ({_place(own[0])})" for label, own in zip(labels, found, strict=True)]
-    return [Arm(label, own) for label, own in zip(labels, found, strict=True)]
+        labels = [f"{label} ({_place(arm[0])})" for label, arm in zip(labels, arms, strict=True)]
+    return [Arm(label, arm) for label, arm in zip(labels, arms, strict=True)]
 
 
-def _same_but_for_seed(run: TrainingRun) -> str:
+def _without_seed(run: TrainingRun) -> str:
+    """Return a text that is the same for runs of an arm."""
     if not run.options:
         return str(run.folder)
     options = {name: value for name, value in run.options.items() if name != "seed"}
     return json.dumps([run.arm, options], sort_keys=True, default=str)
 
 
-def _label(own: Sequence[TrainingRun], groups: Sequence[Sequence[TrainingRun]]) -> str:
-    """The arm's name, or the options in which the groups differ, or the folder."""
-    run, rest = own[0], [other[0] for other in groups]
+def _label(run: TrainingRun, firsts: Sequence[TrainingRun]) -> str:
+    """Return the arm's name, or the options in which the first runs of the arms differ, or the folder."""
     if run.arm:
         return run.arm
-    names = sorted({name for other in rest for name in other.options} - {"seed"})
-    apart = [name for name in names if len({json.dumps(r.options.get(name), default=str) for r in rest}) > 1]
-    if not run.options or not 0 < len(apart) <= MOST_DIFFERENCES:
+    names = sorted({name for first in firsts for name in first.options} - {"seed"})
+    different = [name for name in names if len({json.dumps(r.options.get(name), default=str) for r in firsts}) > 1]
+    if not run.options or not 0 < len(different) <= MOST_DIFFERENCES:
         return _place(run)
-    return ", ".join(f"{name} {run.options.get(name, 'default')}" for name in apart)
+    return ", ".join(f"{name} {run.options.get(name, 'default')}" for name in different)
 
 
 def _place(run: TrainingRun) -> str:

@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from echorl.tasks.verify.latex import Tree, Unreadable, rational, read_tree
 from echorl.tasks.verify.reading import depth
+from echorl.tasks.verify.trees import mapped, nodes
 
 MAX_CHARS, MAX_DEPTH = 2000, 20
 
@@ -52,22 +53,19 @@ def evaluate(text: str) -> Fraction | None:
         tree = read_tree(text.replace(GAP, r"\text{ }"))
     except Unreadable:
         return None
-    if _has_names(tree):
+    if any(map(_is_irrational, nodes(tree))):
         raise NotRational(f"{text[:80]!r} is no arithmetic of fractions")
-    return rational(_without_percent(tree))
+    return rational(mapped(tree, _without_percent))
 
 
-def _has_names(tree: Tree) -> bool:
-    if tree[0] == "^":
-        exponent = rational(tree[2])
-        if exponent is not None and exponent.denominator != 1:
-            return True
-    return tree[0] in _NAMED or any(_has_names(part) for part in tree[1:] if isinstance(part, tuple))
+def _is_irrational(node: Tree) -> bool:
+    """Return whether the operation or the name may have an irrational value."""
+    exponent = rational(node[2]) if node[0] == "^" else None
+    return node[0] in _NAMED or (exponent is not None and exponent.denominator != 1)
 
 
-def _without_percent(tree: Tree) -> Tree:
-    parts = tuple(_without_percent(part) if isinstance(part, tuple) else part for part in tree)
-    return ("/", parts[1], ("num", "100")) if parts[0] == "pct" else parts
+def _without_percent(node: Tree) -> Tree:
+    return ("/", node[1], ("num", "100")) if node[0] == "pct" else node
 
 
 def decimal(number: str) -> Fraction:

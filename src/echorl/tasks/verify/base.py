@@ -1,4 +1,4 @@
-"""The protocol and the base class of graders, and the check of a grader against reference answers."""
+"""The base class of graders, and the check of a grader against reference answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 from echorl.tasks.base import reference_text
 from echorl.tasks.verify.reading import depth
@@ -63,27 +63,6 @@ class Validation:
     unreadable: tuple[str, ...] = ()
 
 
-class Grader(Protocol):
-    """Scores completions against reference answers. Safe in any thread, on any text."""
-
-    @property
-    def name(self) -> str:
-        """Key of the grader in `GRADERS`."""
-
-    def grade(self, texts: Sequence[str], reference_answers: Sequence[str]) -> list[Verdict]:
-        """One verdict a completion, in order; none for no completions.
-
-        Raises:
-            ValueError: the grader cannot use a reference answer; the message names it and its row.
-        """
-
-    def answer(self, text: str) -> str:
-        """The answer in a completion, in a normal form; "" if there is none."""
-
-    def validate(self, reference_answers: Sequence[str]) -> Validation:
-        """Counts of the reference answers that score 1 against themselves, and against one of another value."""
-
-
 @dataclass(frozen=True)
 class Form:
     """A reference answer as a completion, and its value: answers of equal value count as the same answer."""
@@ -101,8 +80,14 @@ def refusal(answer: str, *, max_chars: int) -> Verdict | None:
     return Verdict(0.0, TOO_DEEP) if depth(answer) > MAX_DEPTH else None
 
 
-class AnswerGrader(ABC):
-    """Base class of the graders: `judge` decides at once where that is safe, and `ask` lets a worker process decide."""
+class Grader(ABC):
+    """Base class of the graders, which are safe in any thread, on any text.
+
+    `judge` decides at once where that is safe, and `ask` lets a worker process decide.
+
+    Attributes:
+        name: key of the grader in `GRADERS`.
+    """
 
     name: ClassVar[str]
 
@@ -139,8 +124,18 @@ class AnswerGrader(ABC):
         return reference_text(value)
 
     def grade(self, texts: Sequence[str], reference_answers: Sequence[str]) -> list[Verdict]:
-        """One verdict a completion, in order; ValueError for a reference answer that the grader cannot use."""
-        return self._judge_all(texts, [self._read_reference(value, row) for row, value in enumerate(reference_answers)])
+        """One verdict a completion, in order.
+
+        Raises:
+            ValueError: the grader cannot use a reference answer; the message names it and its row.
+        """
+        references = []
+        for row, value in enumerate(reference_answers):
+            try:
+                references.append(self.read_reference(value))
+            except ValueError as error:
+                raise ValueError(f"the grader {self.name!r}: reference answer {row}: {error}") from None
+        return self._judge_all(texts, references)
 
     def _judge_all(self, texts: Sequence[str], references: Sequence[str]) -> list[Verdict]:
         """Verdicts against reference answers that `read_reference` returned."""
@@ -159,17 +154,15 @@ class AnswerGrader(ABC):
             for form in row
         ]
         wrong = [(reference_answers[row], form.completion) for row, form in _shuffled(forms)]
-        refused = self._slips("refused", right)
-        accepted = self._slips("accepted", wrong)
-        unreadable = tuple(reference for reference in reference_answers if not self.is_readable(reference))
-        counts = len(right), len(right) - len(refused), len(wrong), len(accepted)
-        return Validation(*counts, (*refused, *accepted), unreadable)
-
-    def _read_reference(self, value: Any, row: int) -> str:
-        try:
-            return self.read_reference(value)
-        except ValueError as error:
-            raise ValueError(f"the grader {self.name!r}: reference answer {row}: {error}") from None
+        refused, accepted = self._slips("refused", right), self._slips("accepted", wrong)
+        return Validation(
+            right=len(right),
+            right_accepted=len(right) - len(refused),
+            wrong=len(wrong),
+            wrong_accepted=len(accepted),
+            slips=(*refused, *accepted),
+            unreadable=tuple(reference for reference in reference_answers if not self.is_readable(reference)),
+        )
 
     def _slips(self, kind: Literal["refused", "accepted"], pairs: Sequence[tuple[str, str]]) -> list[Slip]:
         """The (reference answer, completion) pairs that the grader refuses, or that it accepts."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from echorl.tasks.verify.base import NO_ANSWER, AnswerGrader, Form, Verdict
+from echorl.tasks.verify.base import NO_ANSWER, Form, Grader, Verdict
 from echorl.tasks.verify.reading import after_thinking, last_box, last_tag, plain_characters
 
 WINDOW = 120
@@ -69,7 +69,7 @@ DIGITS = Labels("123456789", "1-9")
 
 
 @dataclass(frozen=True)
-class ChoiceGrader(AnswerGrader):
+class ChoiceGrader(Grader):
     r"""Grader of multiple choice. A success is the label of the reference answer: a letter from A to J, or a digit.
 
     The label is read from the last `\boxed{...}`, else from the last `<answer>...</answer>`, else from the last "answer

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
-from echorl.tasks.verify.base import NO_ANSWER, AnswerGrader, Form, Verdict, refusal
+from echorl.tasks.verify.base import NO_ANSWER, Form, Grader, Verdict, refusal
 from echorl.tasks.verify.choice import leading_label, stated_label
 from echorl.tasks.verify.hedges import is_hedged
 from echorl.tasks.verify.mathematics import normal_form
@@ -34,7 +34,7 @@ _STATED = re.compile(
 
 
 @dataclass(frozen=True)
-class GeometryGrader(AnswerGrader):
+class GeometryGrader(Grader):
     r"""Grader of geometry. A success is the right letter, or a value within the tolerance of the right value.
 
     A value fails if another choice is nearer. The answer stands in the last `\boxed{...}`, else in the last

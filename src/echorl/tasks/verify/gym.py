@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from echorl.support.installed import check_installed
-from echorl.tasks.verify.base import TOO_LONG, AnswerGrader, Form, Verdict
+from echorl.tasks.verify.base import TOO_LONG, Form, Grader, Verdict
 from echorl.tasks.verify.pool import Pool, shared_pool
 from echorl.tasks.verify.process import Outcome
 from echorl.tasks.verify.reading import final_answer
@@ -22,7 +22,7 @@ from echorl.tasks.verify.worker_gym import (
 
 
 @dataclass(frozen=True)
-class ReasoningGymGrader(AnswerGrader):
+class ReasoningGymGrader(Grader):
     """Grader of reasoning-gym. The score is that of the instance's dataset.
 
     The reference answer is the task's column `instance`. The answer is the text after the last `####`, else the last

@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from echorl.tasks.verify.base import AnswerGrader, Form, Verdict, refusal
+from echorl.tasks.verify.base import Form, Grader, Verdict, refusal
 from echorl.tasks.verify.latex import (
     FUNCTIONS,
     Tree,
@@ -56,7 +56,7 @@ _NAME = re.compile(r"[A-Z][a-z]{3,}")
 
 
 @dataclass(frozen=True)
-class MathGrader(AnswerGrader):
+class MathGrader(Grader):
     r"""Grader of mathematics. A success is a last `\boxed{...}` that is equal to the reference answer.
 
     math-verify has to find both equal, and no check of their trees may find them different. Text before `</think>` is

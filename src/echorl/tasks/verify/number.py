@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from echorl.tasks.verify.base import NO_ANSWER, AnswerGrader, Form, Verdict, refusal
+from echorl.tasks.verify.base import NO_ANSWER, Form, Grader, Verdict, refusal
 from echorl.tasks.verify.hedges import is_hedged
 from echorl.tasks.verify.pool import Pool, shared_pool
 from echorl.tasks.verify.quantity import Quantity, read_quantity
@@ -27,7 +27,7 @@ _INSIDE = (*"=≈+-*/^(×÷−–{}.\\", " x", " X")
 
 
 @dataclass(frozen=True)
-class NumberGrader(AnswerGrader):
+class NumberGrader(Grader):
     r"""Grader of numbers. A success is a final number that is equal to the reference answer.
 
     The number follows the last `####`, else stands in the last `<answer>...</answer>`, the last `\boxed{...}` or the

@@ -12,8 +12,8 @@ from fractions import Fraction
 
 from echorl.tasks.verify.arithmetic import GAP, NUMBER, NotRational, decimal, evaluate
 from echorl.tasks.verify.hedges import is_hedged
-from echorl.tasks.verify.latex import ORDERS
-from echorl.tasks.verify.reading import plain_characters
+from echorl.tasks.verify.latex import ORDERS, SYNONYMS
+from echorl.tasks.verify.reading import Replacements, plain_characters, replace_all
 
 UNITS = frozenset("mgshlLJNVWCF")
 """Single letters that count as a unit behind a number. Any other letter is a variable: 42x is not a number."""
@@ -22,7 +22,7 @@ _ANGLES = ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan
 FUNCTIONS = frozenset(("sqrt", "log", "ln", "lg", "exp", *_ANGLES, "pi", "binom", "tbinom", "dbinom"))
 """Names whose expressions only math-verify can compare."""
 
-_LAYOUT = (
+_LAYOUT: Replacements = (
     (re.compile(r"</?[a-z]+>|`|(?<![0-9)\]}])\*\*|\*\*(?![0-9(])|__"), " "),  # marks of HTML and Markdown
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"^\s*\*\s"), " "),
@@ -31,12 +31,7 @@ _LAYOUT = (
     (re.compile(r"\\(?:approx|simeq|cong)(?![A-Za-z])|^\s*~"), "≈"),
     (re.compile(r"[-=]>|\\(?:to|Rightarrow|rightarrow|implies|therefore)(?![A-Za-z])"), f" {GAP} "),
     (re.compile(r"\\[\]()\[,;: ]|~|\\q?quad(?![A-Za-z])|[\s]+"), " "),
-    (re.compile(r"\\[dt]frac(?![A-Za-z])"), r"\\frac"),
-    (
-        re.compile(r"\\(?:cdot|times|ast)(?![A-Za-z])|(?<=[0-9)}]) ?[xX] ?(?=[0-9.($\\])|(?<=[a-z]) [xX] (?=[$0-9])"),
-        "*",
-    ),
-    (re.compile(r"\\div(?![A-Za-z])"), "/"),
+    (re.compile(r"(?<=[0-9)}]) ?[xX] ?(?=[0-9.($\\])|(?<=[a-z]) [xX] (?=[$0-9])"), "*"),
     (re.compile(r"\^ ?(?:\{ ?\\circ ?\}|\\circ)|\\(?:degree|circ)(?![A-Za-z])"), f" {GAP} "),
     (re.compile(r"\\([%$])"), r"\1"),
     (re.compile(r"(?<=[0-9)}]) ?(?:per ?cent|percentage points?)\b", re.IGNORECASE), "%"),
@@ -107,9 +102,7 @@ def read_quantity(answer: str) -> Quantity | None:
 def _without_layout(text: str) -> str:
     while (unwrapped := _WRAPPED.sub(r" \1 ", text)) != text:
         text = unwrapped
-    for pattern, plain in _LAYOUT:
-        text = pattern.sub(plain, text)
-    return text.strip()
+    return replace_all(text, _LAYOUT).strip()
 
 
 def _without_words(text: str) -> str | None:
@@ -130,8 +123,16 @@ def _piece(match: re.Match[str]) -> str | None:
     if match["number"] or match["operator"]:
         return match[0]
     if match["command"]:
-        return match[0] if match[0][1:] in FUNCTIONS | {"frac"} else None
+        return _command(match[0][1:])
     return _word(match) if match["word"] else GAP
+
+
+def _command(name: str) -> str | None:
+    """A function, a fraction or a sign of arithmetic; None for any other command."""
+    meaning = SYNONYMS.get(name, name)
+    if meaning in ("*", "/"):
+        return meaning
+    return f"\\{meaning}" if name in FUNCTIONS or meaning == "frac" else None
 
 
 def _word(match: re.Match[str]) -> str | None:

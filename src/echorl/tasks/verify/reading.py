@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
@@ -50,6 +51,17 @@ _ROOT = re.compile(
     r"([√∛∜]) ?(?:([0-9]+(?:\.[0-9]+)?|[A-Za-z]|\\[A-Za-z]+ |\\frac\{[0-9]+\}\{[0-9]+\})"
     r"|\{([^{}]*)\}|\(((?:[^()]|\([^()]*\))*)\))?"
 )
+
+
+Replacements = Sequence[tuple[re.Pattern[str], str]]
+"""Patterns and the texts in their place, in the order in which they are replaced."""
+
+
+def replace_all(text: str, replacements: Replacements) -> str:
+    """The text after all replacements."""
+    for pattern, replacement in replacements:
+        text = pattern.sub(replacement, text)
+    return text
 
 
 def after_thinking(text: str) -> str:

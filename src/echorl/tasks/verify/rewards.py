@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from echorl.tasks.base import Completion, Verifier, make_verifier, reference_text
-from echorl.tasks.verify.base import AnswerGrader, Grader, Verdict
+from echorl.tasks.verify.base import Grader, Verdict
 from echorl.tasks.verify.choice import ChoiceGrader
 from echorl.tasks.verify.geometry import GeometryGrader
 from echorl.tasks.verify.gym import ReasoningGymGrader
@@ -30,8 +30,7 @@ def make_reward(grader: Grader, *, column: str = "answer", name: str = "") -> Ve
     def judge(rows: list[tuple[str, str]]) -> list[Verdict]:
         return grader.grade([text for text, _ in rows], [reference for _, reference in rows])
 
-    read_reference = grader.read_reference if isinstance(grader, AnswerGrader) else reference_text
-    return make_reward_of_verdicts(name or grader.name, column, judge, read_reference=read_reference)
+    return make_reward_of_verdicts(name or grader.name, column, judge, read_reference=grader.read_reference)
 
 
 def make_reward_of_verdicts(

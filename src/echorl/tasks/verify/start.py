@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import queue
 import shutil
 import signal
 import site
 import subprocess
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -96,7 +94,7 @@ def _launch(command: Sequence[str]) -> Started:
     pipe = subprocess.PIPE
     options = {"stdin": pipe, "stdout": pipe, "stderr": pipe, "cwd": folder}
     try:
-        process = _STARTER.start(command, {**options, "env": worker_environment(os.environ, folder)})
+        process = _start_process(command, {**options, "env": worker_environment(os.environ, folder)})
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -113,40 +111,13 @@ def worker_environment(environment: Mapping[str, str], folder: str) -> dict[str,
     return passed_on | dict.fromkeys(HOME_VARIABLES, folder) | user_packages
 
 
-class _Starter:
-    """A thread that starts all workers and lives as long as this process.
-
-    A worker asks Linux to end it with its parent. Linux takes the thread that started the worker for the parent, so
-    this thread must not end after a call.
-    """
-
-    def __init__(self) -> None:
-        self._orders: queue.SimpleQueue[tuple[Future[Any], Sequence[str], dict[str, Any]]] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def start(self, command: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
-        """Start a process in the thread and return it."""
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="echorl-grader-starter", daemon=True)
-                self._thread.start()
-        started: Future[subprocess.Popen[bytes]] = Future()
-        self._orders.put((started, command, options))
-        try:
-            return started.result()
-        except BaseException:  # Ctrl-C: the caller will not take the new process
-            started.add_done_callback(_abandon)
-            raise
-
-    def _run(self) -> None:
-        while True:
-            started, command, options = self._orders.get()
-            try:
-                started.set_result(subprocess.Popen(command, **options))
-            except BaseException as error:
-                started.set_exception(error)
-            del started  # else the last worker's pipes would stay open
+def _start_process(command: Sequence[str], options: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+    started: Future[subprocess.Popen[bytes]] = _STARTER.submit(lambda: subprocess.Popen(command, **options))
+    try:
+        return started.result()
+    except BaseException:  # Ctrl-C: the caller will not take the new process
+        started.add_done_callback(_abandon)
+        raise
 
 
 def _abandon(started: Future[subprocess.Popen[bytes]]) -> None:
@@ -154,14 +125,17 @@ def _abandon(started: Future[subprocess.Popen[bytes]]) -> None:
         started.result().kill()
 
 
-_STARTER = _Starter()
+def _make_starter() -> None:
+    """Make the thread that starts all workers; a forked child makes its own, as it lacks its parent's threads.
 
-
-def _begin_again() -> None:
-    """Let a forked child start its own thread, since it does not have its parent's threads."""
+    A worker asks Linux to end it with its parent. Linux takes the thread that started the worker for the parent, so
+    this thread must not end after a call.
+    """
     global _STARTER
-    _STARTER = _Starter()
+    _STARTER = ThreadPoolExecutor(1, thread_name_prefix="echorl-grader-starter")
 
 
+_STARTER: ThreadPoolExecutor
+_make_starter()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_again)
+    os.register_at_fork(after_in_child=_make_starter)

@@ -1,11 +1,17 @@
-"""The values of the trees of `latex.parser`. Runs in a worker and imports nothing of echorl."""
+"""The values of the trees of `latex.parser`. `worker` imports this file without the rest of echorl."""
 
 from __future__ import annotations
 
 import math
+import operator
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from typing import Any
+
+import mpmath
+
+from .trees import nodes
 
 Tree = Sequence[Any]
 
@@ -19,12 +25,11 @@ class Unknown(Exception):
 
 def points(*trees: Tree) -> list[Mapping[str, Any]]:
     """Points at which trees are compared: values of their symbols, the same in every process."""
-    import mpmath
-
     names = sorted(set().union(*map(symbols, trees)))
     if not names:
         return [{}]
-    draw = _whole_number if any(map(_has_divisors, trees)) else _real_number
+    has_divisors = any(node[0] == "fn" and node[1] in _DIVISORS for tree in trees for node in nodes(tree))
+    draw = _whole_number if has_divisors else _real_number
     return [{name: mpmath.mpf(draw(random.Random(f"{name} {n}"))) for name in names} for n in range(NUM_POINTS)]
 
 
@@ -37,18 +42,9 @@ def _whole_number(generator: random.Random) -> int:
     return math.prod(prime ** generator.randrange(4) for prime in (2, 3, 5, 7))
 
 
-def _has_divisors(tree: Tree) -> bool:
-    """Return whether the tree has a greatest common divisor or a least common multiple in it."""
-    if tree[0] == "fn" and tree[1] in ("gcd", "lcm"):
-        return True
-    return any(_has_divisors(part) for part in tree[1:] if not isinstance(part, str))
-
-
 def symbols(tree: Tree) -> set[str]:
     """Names of the symbols in a tree."""
-    if tree[0] == "sym":
-        return {tree[1]}
-    return set().union(*(symbols(part) for part in tree[1:] if not isinstance(part, str)))
+    return {node[1] for node in nodes(tree) if node[0] == "sym"}
 
 
 def evaluate(tree: Tree, point: Mapping[str, Any]) -> Any:
@@ -57,82 +53,51 @@ def evaluate(tree: Tree, point: Mapping[str, Any]) -> Any:
     Raises:
         Unknown: it has no value here.
     """
-    import mpmath
-
     kind, *parts = tree
-    if kind == "num":
-        return mpmath.mpf(parts[0])
-    if kind == "sym":
-        return point[parts[0]]
-    if kind == "const":
-        return {"pi": +mpmath.pi, "e": +mpmath.e, "i": mpmath.j, "infty": mpmath.inf}[parts[0]]
-    if kind == "fn":
-        return _function(parts[0], parts[1], point)
+    match kind:
+        case "num":
+            return mpmath.mpf(parts[0])
+        case "sym":
+            return point[parts[0]]
+        case "const":
+            return {"pi": +mpmath.pi, "e": +mpmath.e, "i": mpmath.j, "infty": mpmath.inf}[parts[0]]
+        case "fn" if parts[1][0] == "seq":
+            return _of_list(parts[0], [evaluate(item, point) for item in parts[1][3:]])
+        case "fn":
+            return getattr(mpmath, str(_FUNCTIONS.get(parts[0], parts[0])))(evaluate(parts[1], point))
     if kind not in _OPERATIONS:
         raise Unknown
     return _OPERATIONS[kind](*(evaluate(part, point) for part in parts))
 
 
-def _function(name: str, argument: Tree, point: Mapping[str, Any]) -> Any:
-    import mpmath
-
-    if argument[0] == "seq":
-        return _of_list(name, [evaluate(item, point) for item in argument[3:]])
-    functions = {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}
-    return getattr(mpmath, functions.get(name, name))(evaluate(argument, point))
-
-
 def _of_list(name: str, values: list[Any]) -> Any:
     if name in ("max", "min"):
-        return max(values) if name == "max" else min(values)
-    if name not in ("gcd", "lcm") or any(value != int(value) for value in values):
+        return {"max": max, "min": min}[name](values)
+    if name not in _DIVISORS or any(value != int(value) for value in values):
         raise Unknown
-    return values[0] * 0 + (math.gcd if name == "gcd" else math.lcm)(*map(int, values))
-
-
-def _sum(*values: Any) -> Any:
-    total = values[0]
-    for value in values[1:]:
-        total += value
-    return total
-
-
-def _product(*values: Any) -> Any:
-    total = values[0]
-    for value in values[1:]:
-        total *= value
-    return total
-
-
-def _mp(name: str) -> Callable[..., Any]:
-    def call(*values: Any) -> Any:
-        import mpmath
-
-        return getattr(mpmath, name)(*values)
-
-    return call
+    return values[0] * 0 + _DIVISORS[name](*map(int, values))
 
 
 def _root(degree: Any, value: Any) -> Any:
-    import mpmath
-
     if value.real < 0 and value.imag == 0 and degree == int(degree.real) and int(degree.real) % 2:
         return -mpmath.root(-value, int(degree.real))  # the real root
     return value ** (1 / degree)
 
 
+_DIVISORS: Mapping[str, Callable[..., int]] = {"gcd": math.gcd, "lcm": math.lcm}
+_FUNCTIONS: Mapping[Any, str] = {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}
 _OPERATIONS: Mapping[str, Callable[..., Any]] = {
-    "+": _sum,
-    "*": _product,
-    "neg": lambda value: -value,
-    "/": lambda over, under: over / under,
-    "^": lambda base, exponent: base**exponent,
+    "+": lambda *values: reduce(operator.add, values),
+    "*": lambda *values: reduce(operator.mul, values),
+    "neg": operator.neg,
+    "/": operator.truediv,
+    "^": operator.pow,
     "pct": lambda value: value / 100,
     "root": _root,
-    "fact": _mp("factorial"),
-    "binom": _mp("binomial"),
-    "abs": lambda value: abs(value),
-    "floor": _mp("floor"),
-    "ceil": _mp("ceil"),
-    "log": lambda base, value: _mp("log")(value) / _mp("log")(base),
+    "fact": mpmath.factorial,
+    "binom": mpmath.binomial,
+    "abs": abs,
+    "floor": mpmath.floor,
+    "ceil": mpmath.ceil,
+    "log": lambda base, value: mpmath.log(value) / mpmath.log(base),
 }

@@ -1,4 +1,4 @@
-"""Comparison of the values of two trees of `latex.parser`. Runs in a worker and imports nothing of echorl.
+"""Comparison of the values of two trees of `latex.parser`. `worker` imports this file without the rest of echorl.
 
 Trees that this module cannot evaluate count as not different, so that math-verify alone decides on them.
 """
@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import mpmath
+
 from .tree_numbers import Tree, Unknown, evaluate, points, symbols
+from .trees import nodes
 
 DIGITS = 60
 """Decimal digits of the values that are compared."""
@@ -25,8 +28,6 @@ _OPEN = {"<": True, ">": True, "le": False, "ge": False}
 
 def differ(reference: Tree, answer: Tree) -> bool:
     """Return whether the answer certainly differs from the reference answer; False where that can't be decided."""
-    import mpmath
-
     try:
         with mpmath.workdps(DIGITS):
             return not same(reference, answer)
@@ -217,7 +218,7 @@ def _match(right: list[Tree], items: list[Tree]) -> bool:
 
 
 def _has_matrix(tree: Tree) -> bool:
-    return tree[0] == "matrix" or any(_has_matrix(part) for part in tree[1:] if not isinstance(part, str))
+    return any(node[0] == "matrix" for node in nodes(tree))
 
 
 def _same_rows(right: Sequence[Tree], rows: Sequence[Tree]) -> bool:
@@ -270,8 +271,6 @@ def _rounding(tree: Tree) -> float:
 
 
 def _close(right: Any, value: Any, tolerance: float) -> bool:
-    import mpmath
-
     if mpmath.isnan(right) or mpmath.isnan(value):
         raise Unknown
     if mpmath.isinf(right) or mpmath.isinf(value):

@@ -1,6 +1,7 @@
 """Script of the worker processes: `process` starts this file and exchanges JSON lines with it.
 
-It imports nothing of echorl, and so no torch. A request is a token, a space, and {"function", "arguments", "limit":
+It imports nothing of echorl, and so no torch: the files beside it are imported as modules of a package without the
+imports of echorl's `__init__`. A request is a token, a space, and {"function", "arguments", "limit":
 seconds of CPU time}. A reply is the token, a space, and {"result", "reason", "last": true if the worker should be
 replaced}.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import importlib.util
+import importlib
 import json
 import os
 import signal
@@ -20,11 +21,12 @@ from collections.abc import Callable, Hashable, Mapping
 from types import ModuleType
 from typing import Any
 
-_FOLDER = os.path.dirname(os.path.abspath(__file__))
-FUNCTIONS_OF: Mapping[str, str] = {"math_verify": "worker_math.py", "reasoning_gym": "worker_gym.py"}
-"""Package -> the file in this folder with the functions that need it, and `warm_up`.
+FOLDER = "echorl_workers"
+"""Name of this folder as a package."""
+FUNCTIONS_OF: Mapping[str, str] = {"math_verify": ".worker_math", "reasoning_gym": ".worker_gym"}
+"""Package -> the module in this folder with the functions that need it, and `warm_up`.
 
-The file may also have `fingerprint()`: a value that changes if a call changed the code that scores.
+The module may also have `fingerprint()`: a value that changes if a call changed the code that scores.
 """
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """The functions of this process' package."""
@@ -55,8 +57,8 @@ def serve(package: str, memory_limit: int, parent: int) -> None:
         if _has_changed(fingerprint, untouched):
             result, reason = None, "tampered"
         last = reason in ("memory", "tampered") or _peak_memory() > too_large
-        replies.write(f"{token} {_reply(result, reason, last)}\n")
-        replies.flush()
+        reply = json.dumps({"result": result, "reason": reason, "last": last})
+        print(token, reply, file=replies, flush=True)
 
 
 def _answer(request: dict[str, Any]) -> tuple[Any, str]:
@@ -72,17 +74,11 @@ def _answer(request: dict[str, Any]) -> tuple[Any, str]:
     return result, ""
 
 
-def _reply(result: Any, reason: str, last: bool) -> str:
-    return json.dumps({"result": result, "reason": reason, "last": last})
-
-
 def _warm_up(package: str) -> ModuleType:
     """Import and compile the code that every call needs, before any limit of time."""
-    spec = importlib.util.spec_from_file_location("functions", os.path.join(_FOLDER, FUNCTIONS_OF[package]))
-    assert spec is not None  # as of every path to a .py file
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[FOLDER] = ModuleType(FOLDER)
+    sys.modules[FOLDER].__path__ = [os.path.dirname(os.path.abspath(__file__))]
+    module = importlib.import_module(FUNCTIONS_OF[package], FOLDER)
     module.warm_up()
     FUNCTIONS.update(module.FUNCTIONS)
     gc.freeze()  # the imported modules stay, so collections need not walk them

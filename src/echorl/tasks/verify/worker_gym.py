@@ -1,11 +1,9 @@
-"""The functions of reasoning-gym's workers: `worker` loads this file by its path; it imports nothing of echorl."""
+"""The functions of reasoning-gym's workers. `worker` imports this file without the rest of echorl."""
 
 from __future__ import annotations
 
 import builtins
-import importlib.util
 import json
-import os
 import re
 import sys
 from collections.abc import Callable, Hashable, Mapping
@@ -15,23 +13,12 @@ from operator import is_, itemgetter
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
+from . import worker_gym_checks as checks
+
 MAX_ANSWER_CHARS = 20_000
 """A longer answer scores 0; no scorer of reasoning-gym sees it."""
 
 
-def _load(name: str) -> ModuleType:
-    """The module in the file of that name in this folder, which is not on a worker's path."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None  # as of every path to a .py file
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_CHECKS = _load("worker_gym_checks")
-CHECKED_SCORERS: frozenset[str] = _CHECKS.CHECKED_SCORERS
 IN_PROCESS = frozenset({"chain_sum", "decimal_chain_sum", "products"})
 """Datasets whose own scorer only compares two decimals, in a bounded time on any text."""
 
@@ -60,15 +47,15 @@ def reasoning_gym_score(
         return score(dataset, answer, entry)
     if not (_is_guarded or runs_in_process(generator)):
         raise PermissionError("call warm_up first: this scorer may evaluate answers")
-    if not _CHECKS.has_form(generator, answer, entry):
+    if not checks.has_form(generator, answer, entry):
         return 0.0
     value = score(dataset, answer, entry)
-    return 0.0 if value == 1.0 and not _CHECKS.is_right(generator, answer, entry) else value
+    return 0.0 if value == 1.0 and not checks.is_right(generator, answer, entry) else value
 
 
 def is_checked(generator: str) -> bool:
     """Return whether the dataset's scorer is on the list of safe ones, or compares the answer with the reference."""
-    return generator in CHECKED_SCORERS or _compares_with_reference(generator)
+    return generator in checks.CHECKED_SCORERS or _compares_with_reference(generator)
 
 
 def runs_in_process(generator: str) -> bool:
@@ -123,12 +110,12 @@ def warm_up() -> None:
     global _is_guarded
     import reasoning_gym  # noqa: F401
 
-    _replace_evaluation(_load("worker_gym_parsers"))
+    _replace_evaluation()
     _is_guarded = True
     _watch()
 
 
-def _replace_evaluation(parsers: ModuleType) -> None:
+def _replace_evaluation() -> None:
     """Let no module of reasoning-gym, nor sympy's `sympify`, evaluate a text.
 
     A module's own `eval` hides the builtin. `sympify` imports `parse_expr` from its module when it is given a text.
@@ -136,6 +123,8 @@ def _replace_evaluation(parsers: ModuleType) -> None:
     import sympy
     import sympy.parsing
     import sympy.parsing.sympy_parser
+
+    from . import worker_gym_parsers as parsers
 
     original = sympy.parse_expr
     for module in _gym_modules():
@@ -165,9 +154,9 @@ def _watch() -> None:
     """Note the functions of reasoning-gym, of its classes that score, of this file and of what they call by name."""
     import sympy.parsing.sympy_parser as sympy_parser
 
-    modules = [*(module for module in _gym_modules() if not _NO_SCORERS.search(module.__name__)), _CHECKS]
+    modules = [*(module for module in _gym_modules() if not _NO_SCORERS.search(module.__name__)), checks]
     _counted[:] = [*map(vars, modules), *map(vars, _scoring_classes(modules)), globals(), vars(builtins)]
-    owners = [*_counted, _CHECKS.FORMS, _CHECKS.RULES, FUNCTIONS, vars(json)]
+    owners = [*_counted, checks.FORMS, checks.RULES, FUNCTIONS, vars(json)]
     watched = [(owner, [name for name, value in owner.items() if _is_watched(name, value)]) for owner in owners]
     watched.append((vars(sympy_parser), ["parse_expr", "eval_expr"]))
     watched.append((vars(sys.modules["sympy"]), ["parse_expr", "sympify", "simplify", "diff"]))

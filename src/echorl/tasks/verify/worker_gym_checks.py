@@ -1,16 +1,19 @@
 """List of the datasets of reasoning-gym with safe scorers, and checks for scorers that accept wrong answers.
 
-This file imports nothing of echorl: `worker_gym` loads it by its path. The scorers are those of version 0.1.25.
+`worker` imports this file without the rest of echorl. The scorers are those of version 0.1.25.
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import operator
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
+
+from .worker_gym_syntax import ARITHMETIC, evaluate
 
 _NAMES = """
 ab advanced_geometry arc_agi binary_matrix bitwise_arithmetic boxnet calendar_arithmetic chain_sum circuit_logic
@@ -30,7 +33,6 @@ Check = Callable[[str, Mapping[str, Any]], bool]
 """(answer, instance) -> True if the answer passes."""
 
 MAX_MOVES = 1_000
-_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 
 
 def has_form(generator: str, answer: str, instance: Mapping[str, Any]) -> bool:
@@ -50,28 +52,26 @@ def arithmetic_value(text: str, *, powers: bool) -> tuple[Fraction, list[int]]:
     (Fraction(24, 1), [5, 1, 8, 2])
     """
     numbers: list[int] = []
-    if not re.fullmatch(r"[0-9+\-*/()\s]{1,500}", text):
-        raise ValueError("not an expression of integers")
-    return _value(ast.parse(" ".join(text.split()), mode="eval").body, numbers, powers), numbers
 
-
-def _value(node: ast.expr, numbers: list[int], powers: bool) -> Fraction:
-    if isinstance(node, ast.Constant) and type(node.value) is int and abs(node.value) < 10**9:
+    def number(node: ast.expr) -> Fraction:
+        if not isinstance(node, ast.Constant) or type(node.value) is not int or abs(node.value) >= 10**9:
+            raise ValueError(f"no {type(node).__name__} here")
         numbers.append(node.value)
         return Fraction(node.value)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
-        value = _value(node.operand, numbers, powers)
-        return -value if isinstance(node.op, ast.USub) else value
-    if not isinstance(node, ast.BinOp) or not isinstance(node.op, (*_OPERATORS, ast.Pow) if powers else _OPERATORS):
-        raise ValueError(f"no {type(node).__name__} here")
-    left, right = _value(node.left, numbers, powers), _value(node.right, numbers, powers)
-    if isinstance(node.op, ast.Add | ast.Sub):
-        return left + right if isinstance(node.op, ast.Add) else left - right
-    if isinstance(node.op, ast.Mult | ast.Div):
-        return left * right if isinstance(node.op, ast.Mult) else left / right
-    if right.denominator != 1 or abs(right) > 20 or max(abs(left.numerator), left.denominator) > 10**9:
+
+    if not re.fullmatch(r"[0-9+\-*/()\s]{1,500}", text):
+        raise ValueError("not an expression of integers")
+    tree = ast.parse(" ".join(text.split()), mode="eval").body
+    operators: dict[type[ast.AST], Callable[..., Any]] = {**ARITHMETIC, ast.UAdd: operator.pos}
+    if powers:
+        operators[ast.Pow] = _power
+    return evaluate(tree, number, operators), numbers
+
+
+def _power(base: Fraction, exponent: Fraction) -> Fraction:
+    if exponent.denominator != 1 or abs(exponent) > 20 or max(abs(base.numerator), base.denominator) > 10**9:
         raise ValueError("the power is too large")
-    return left ** int(right)
+    return base ** int(exponent)
 
 
 def _uses_numbers(answer: str, numbers: list[int], target: int, *, powers: bool) -> bool:

@@ -1,12 +1,19 @@
-"""Replacements of `eval` and of sympy's `parse_expr` that evaluate no code. This file imports nothing of echorl."""
+"""Replacements of `eval` and of sympy's `parse_expr` that evaluate no code.
+
+`worker` imports this file without the rest of echorl.
+"""
 
 from __future__ import annotations
 
 import ast
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+import sympy
+
+from .worker_gym_syntax import ARITHMETIC, Operators, evaluate
 
 MAX_CHARS = 5_000
 """A longer text is refused by both parsers."""
@@ -17,13 +24,6 @@ MAX_EXPONENT, MAX_COMPOUND_EXPONENT = 1_000, 100
 MAX_NESTED_CALLS = 5
 """The deepest nesting of function calls: sympy's time to simplify them grows steeply."""
 
-INTEGER_OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-}
 FUNCTIONS: Mapping[str, int] = {
     **dict.fromkeys(("exp", "ln", "sqrt", "cbrt", "Abs", "abs"), 1),
     **dict.fromkeys(("sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "acot"), 1),
@@ -47,7 +47,7 @@ def evaluate_literal(text: str, *_: Any) -> Any:
     """
     tree = _syntax_tree(text).body
     if isinstance(tree, ast.BinOp):
-        return _integer(tree)
+        return evaluate(tree, _integer, _INTEGER_OPERATORS)
     return ast.literal_eval(tree)
 
 
@@ -59,8 +59,6 @@ def parse_expression(text: str, local_dict: Mapping[str, Any] | None = None, *_:
     >>> parse_expression("2*x**3/3 + sqrt(4)")
     2*x**3/3 + 2
     """
-    import sympy
-
     if not _EXPRESSION.fullmatch(text):
         raise ValueError("an expression has letters, digits and + - * / ( ) , . only")
     text = " ".join(text.split())
@@ -77,26 +75,35 @@ def _syntax_tree(text: str) -> ast.Expression:
     return ast.parse(text.strip(), mode="eval")
 
 
-def _integer(node: ast.expr) -> Any:
-    """The value of a tree of integers and operators."""
+def _integer(node: ast.expr) -> int:
     if isinstance(node, ast.Constant) and type(node.value) is int:
         return node.value
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_integer(node.operand)
-    if not isinstance(node, ast.BinOp):
-        raise ValueError(f"no integers: {type(node).__name__}")
-    left, right = _integer(node.left), _integer(node.right)
-    if isinstance(node.op, ast.LShift | ast.RShift):
-        return _shift(left, right, to_left=isinstance(node.op, ast.LShift))
-    if type(node.op) not in INTEGER_OPERATORS:
-        raise ValueError(f"no operator of the list: {type(node.op).__name__}")
-    return INTEGER_OPERATORS[type(node.op)](left, right)
+    raise ValueError(f"not an integer or an operator of the list: {type(node).__name__}")
 
 
-def _shift(value: int, places: int, *, to_left: bool) -> int:
-    if to_left and value.bit_length() + places > MAX_BITS:
+def _shifted_left(value: int, places: int) -> int:
+    if value.bit_length() + places > MAX_BITS:
         raise ValueError("the shifted number is too large")
-    return value << places if to_left else value >> places
+    return value << places
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    """The power; ValueError if its integers or its expansion may be large."""
+    if exponent.is_Number:
+        limit = MAX_EXPONENT if base.is_Symbol or base.is_Number else MAX_COMPOUND_EXPONENT
+        bits = sum(int(part).bit_length() for number in base.atoms(sympy.Rational) for part in (number.p, number.q))
+        if abs(exponent) > limit or bits * abs(exponent) > MAX_BITS:
+            raise ValueError("the power is too large")
+    return base**exponent
+
+
+_INTEGER_OPERATORS: Operators = {
+    **ARITHMETIC,
+    ast.FloorDiv: operator.floordiv,
+    ast.LShift: _shifted_left,
+    ast.RShift: operator.rshift,
+}
+_EXPRESSION_OPERATORS: Operators = {**ARITHMETIC, ast.UAdd: operator.pos, ast.Pow: _power}
 
 
 class _Builder:
@@ -108,25 +115,20 @@ class _Builder:
         self.open_calls = 0
 
     def build(self, node: ast.expr) -> Any:
-        """The value of an allowed node; ValueError for any other."""
+        """The expression of the tree; ValueError for a node that is not allowed."""
+        return evaluate(node, self._leaf, _EXPRESSION_OPERATORS)
+
+    def _leaf(self, node: ast.expr) -> Any:
         match node:
             case ast.Constant():
                 return self._number(node)
             case ast.Name():
                 return self._name(node.id)
-            case ast.UnaryOp(op=ast.USub()):
-                return -self.build(node.operand)
-            case ast.UnaryOp(op=ast.UAdd()):
-                return self.build(node.operand)
-            case ast.BinOp():
-                return self._operation(node.op, self.build(node.left), self.build(node.right))
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
                 return self._call(name, arguments)
         raise ValueError(f"an expression has no {type(node).__name__}")
 
     def _number(self, node: ast.Constant) -> Any:
-        import sympy
-
         digits = ast.get_source_segment(self.text, node) or ""
         if _INTEGER.fullmatch(digits):
             return sympy.Integer(int(digits))
@@ -135,8 +137,6 @@ class _Builder:
         raise ValueError("a number is written with digits and a point")
 
     def _name(self, name: str) -> Any:
-        import sympy
-
         if name in self.names:
             return self.names[name]
         if hasattr(sympy, name) or not _NAME.fullmatch(name):
@@ -144,8 +144,6 @@ class _Builder:
         return sympy.Symbol(name)
 
     def _call(self, name: str, arguments: list[ast.expr]) -> Any:
-        import sympy
-
         if self.open_calls == MAX_NESTED_CALLS:
             raise ValueError(f"more than {MAX_NESTED_CALLS} functions of functions")
         if not 1 <= len(arguments) <= FUNCTIONS.get(name, 0):
@@ -154,29 +152,3 @@ class _Builder:
         values = [self.build(argument) for argument in arguments]
         self.open_calls -= 1
         return (sympy.Abs if name == "abs" else getattr(sympy, name))(*values)
-
-    def _operation(self, kind: ast.operator, left: Any, right: Any) -> Any:
-        match kind:
-            case ast.Add():
-                return left + right
-            case ast.Sub():
-                return left - right
-            case ast.Mult():
-                return left * right
-            case ast.Div():
-                return left / right
-            case ast.Pow():
-                return _power(left, right)
-        raise ValueError(f"an expression has no {type(kind).__name__}")
-
-
-def _power(base: Any, exponent: Any) -> Any:
-    """The power; ValueError if its integers or its expansion may be large."""
-    import sympy
-
-    if exponent.is_Number:
-        limit = MAX_EXPONENT if base.is_Symbol or base.is_Number else MAX_COMPOUND_EXPONENT
-        bits = sum(int(part).bit_length() for number in base.atoms(sympy.Rational) for part in (number.p, number.q))
-        if abs(exponent) > limit or bits * abs(exponent) > MAX_BITS:
-            raise ValueError("the power is too large")
-    return base**exponent

@@ -1,15 +1,18 @@
-"""The functions of math-verify's workers: `worker` loads this file by its path; it imports nothing of echorl.
+"""The functions of math-verify's workers. `worker` imports this file without the rest of echorl.
 
 Trees are those of `latex.parser`, as lists, which is what JSON makes of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-Tree = Sequence[Any]
+import sympy
+from math_verify import LatexExtractionConfig, parse, verify
+
+from .tree_numbers import Tree
+from .tree_values import differ
 
 
 def math_equal(
@@ -19,24 +22,18 @@ def math_equal(
 
     math-verify alone decides where a text has no tree.
     """
-    from math_verify import verify
-
     if reference_tree is not None and answer_tree is not None and differ(reference_tree, answer_tree):
         return False
     return verify(_boxed(reference), _parse_boxed(answer), timeout_seconds=None)
 
 
 def _parse_boxed(latex: str) -> list[Any]:
-    from math_verify import LatexExtractionConfig, parse
-
     readings = parse(f"\\boxed{{{latex}}}", [LatexExtractionConfig()], parsing_timeout=None)
     return [_with_imaginary_unit(reading) for reading in readings]
 
 
 def _with_imaginary_unit(reading: Any) -> Any:
     """The expression with the imaginary unit in place of the symbol i, which math-verify does not replace."""
-    import sympy
-
     if not isinstance(reading, (sympy.Basic, sympy.MatrixBase)):
         return reading
     units = [symbol for symbol in reading.free_symbols if symbol.name == "i"]
@@ -55,19 +52,6 @@ def latex_value(answer: str) -> float | None:
         if getattr(value, "is_number", False) and value.is_extended_real:
             return float(value.evalf())
     return None
-
-
-def differ(reference: Tree, answer: Tree) -> bool:
-    """Return whether the trees certainly differ: in values, in the number of items, or in brackets."""
-    import importlib
-    import os
-    import sys
-    from types import ModuleType
-
-    if "trees" not in sys.modules:  # this folder as a package, without the imports of its __init__
-        sys.modules["trees"] = ModuleType("trees")
-        sys.modules["trees"].__path__ = [os.path.dirname(os.path.abspath(__file__))]
-    return importlib.import_module("trees.tree_values").differ(reference, answer)
 
 
 def warm_up() -> None:

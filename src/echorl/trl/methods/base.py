@@ -37,7 +37,7 @@ class MethodHooks:
     method: Any
 
     def __init__(self, method: Method, context: Context, verifiers: Verifiers) -> None:
-        self.method = method
+        self.method, self.verifiers = method, verifiers
         self.filtered_clips = FilteredClips()
 
     def collect(self, rows: list[Row], sample: Sample, context: Context) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class MethodHooks:
         """Return what the rollouts of these rows begin with, and which of them give way to demonstrations."""
         return Plan()
 
-    def rewards(self, rewards: Tensor, capture: Capture, verifiers: Verifiers, context: Context) -> Tensor:
+    def rewards(self, rewards: Tensor, capture: Capture, context: Context) -> Tensor:
         """Return the functions' rewards [N, F] over all processes that advantages are made of."""
         return rewards
 

@@ -33,7 +33,7 @@ class TraceHooks(MethodHooks):
         super().__init__(method, context, verifiers)
         self.column = check_demonstrations(context)
         check_verifiers(verifiers, context)
-        self.opening, self.verifiers = opening(context), verifiers
+        self.opening = opening(context)
         self.verified: dict[bytes, bool] = {}  # by a digest of row and text, which together are as large as the rows
 
     def plan(self, rows: list[Row], context: Context) -> Plan:
@@ -76,15 +76,15 @@ class TraceHooks(MethodHooks):
         if not totals[0]:
             context.log.warn_once("no_trace", "no demonstration of a batch could be used: it trains on rollouts alone.")
 
-    def rewards(self, rewards: Tensor, capture: Capture, verifiers: Verifiers, context: Context) -> Tensor:
+    def rewards(self, rewards: Tensor, capture: Capture, context: Context) -> Tensor:
         """Return the rewards without those of traces that are no members of their groups."""
         size = len(capture.completion_ids)
         from_policy = context.comm.gather(capture.plan.from_policy(size, context.comm.device))
-        own = rewards.masked_fill(~from_policy.unsqueeze(1), torch.nan)
-        mean = verifiers.total(own).nanmean()  # TRL's `reward` has the traces in it
+        policy_rewards = rewards.masked_fill(~from_policy.unsqueeze(1), torch.nan)
+        mean = self.verifiers.total(policy_rewards).nanmean()  # TRL's `reward` includes the traces
         if not mean.isnan():
             context.log.update({"method/policy_reward": float(mean)})
-        return rewards if self.method.in_group else own
+        return rewards if self.method.in_group else policy_rewards
 
     def carried(self, out: dict[str, Any], capture: Capture, context: Context) -> dict[str, Tensor]:
         """Return the trace's advantages apart: TRL's loss would need the trace's sampled log-probs."""

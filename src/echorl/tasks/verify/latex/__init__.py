@@ -13,11 +13,12 @@ from echorl.tasks.verify.latex.printing import (
 )
 from echorl.tasks.verify.latex.product import Tree, Unreadable
 from echorl.tasks.verify.latex.rational import has_decimals, has_symbols, rational
-from echorl.tasks.verify.latex.tokens import FUNCTIONS, ORDERS, tokenize
+from echorl.tasks.verify.latex.tokens import FUNCTIONS, ORDERS, SYNONYMS, tokenize
 
 __all__ = [
     "FUNCTIONS",
     "ORDERS",
+    "SYNONYMS",
     "Tree",
     "Unreadable",
     "has_decimals",

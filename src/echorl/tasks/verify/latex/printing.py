@@ -2,33 +2,38 @@ r"""Printer of trees as LaTeX for math-verify, with renamed symbols, since math-
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from fractions import Fraction
 
 from echorl.tasks.verify.latex.product import Tree
-from echorl.tasks.verify.latex.rational import rational, symbols_of
+from echorl.tasks.verify.latex.rational import rational
+from echorl.tasks.verify.trees import mapped, nodes
 
-_RELATIONS = {
-    "=": "=",
-    "<": "<",
-    ">": ">",
-    "le": r"\le",
-    "ge": r"\ge",
-    "ne": r"\ne",
-    "approx": r"\approx",
-    "in": r"\in",
-}
-_AROUND = {
-    "abs": (r"\left|", r"\right|"),
-    "floor": (r"\left\lfloor ", r"\right\rfloor "),
-    "ceil": (r"\left\lceil ", r"\right\rceil "),
-}
+_RELATIONS = {"=": "=", "<": "<", ">": ">"} | {name: f"\\{name}" for name in ("le", "ge", "ne", "approx", "in")}
 _CONSTANTS = {"pi": r"\pi ", "e": "e", "i": " i ", "infty": r"\infty "}
+_FORMS = {
+    "text": r"\text{{{0}}}",
+    "base": "{0}",
+    "/": r"\frac{{{0}}}{{{1}}}",
+    "binom": r"\binom{{{0}}}{{{1}}}",
+    "log": r"\log_{{{0}}}\left({1}\right)",
+    "pct": r"{0}\%",
+    "abs": r"\left|{0}\right|",
+    "floor": r"\left\lfloor {0}\right\rfloor ",
+    "ceil": r"\left\lceil {0}\right\rceil ",
+    **{kind: f"{{0}} \\{kind} {{1}}" for kind in ("cup", "cap", "setminus")},
+}
+"""Kind of a tree -> its LaTeX around the parts."""
+_JOINED = {"list": ("", ", ", ""), "row": ("", " & ", ""), "matrix": (r"\begin{pmatrix}", r" \\ ", r"\end{pmatrix}")}
+"""Kind of a tree -> its LaTeX before, between and after the parts."""
+_LOOSE = frozenset(("+", "neg", "pct", "rel", "list", "cup", "cap", "setminus"))
+_TIGHT = _LOOSE | {"*", "/", "^", "fact", "root", "log", "fn", "binom"}
+"""Kinds of trees that need parentheses as a term or factor, and as the base of a power."""
 
 
 def symbol_names(*trees: Tree) -> dict[str, str]:
     """New names for the symbols of all trees together: symbol -> name in LaTeX."""
-    symbols = sorted({symbol for tree in trees for symbol in symbols_of(tree)})
+    symbols = sorted({node[1] for tree in trees for node in nodes(tree) if node[0] == "sym"})
     return {symbol: f"x_{{{n}}}" for n, symbol in enumerate(symbols)}
 
 
@@ -48,19 +53,14 @@ def without_plus_or_minus(tree: Tree) -> Tree:
 
 def logarithms(*trees: Tree) -> list[Tree]:
     r"""The trees with `\log` as the natural logarithm if a tree has `\ln` or e, else as the one of base 10."""
-    is_natural = any(_has(tree, ("fn", "ln")) or _has(tree, ("const", "e")) for tree in trees)
-    return [_with_base(tree, natural=is_natural) for tree in trees]
+    is_natural = any(node[:2] in (("fn", "ln"), ("const", "e")) for tree in trees for node in nodes(tree))
 
+    def with_base(node: Tree) -> Tree:
+        if node[:2] != ("fn", "log"):
+            return node
+        return ("fn", "ln", node[2]) if is_natural else ("log", ("num", "10"), node[2])
 
-def _has(tree: Tree, beginning: tuple[str, str]) -> bool:
-    return tree[:2] == beginning or any(_has(part, beginning) for part in tree[1:] if isinstance(part, tuple))
-
-
-def _with_base(tree: Tree, *, natural: bool) -> Tree:
-    parts = tuple(_with_base(part, natural=natural) if isinstance(part, tuple) else part for part in tree)
-    if parts[:2] != ("fn", "log"):
-        return parts
-    return ("fn", "ln", parts[2]) if natural else ("log", ("num", "10"), parts[2])
+    return [mapped(tree, with_base) for tree in trees]
 
 
 def without_approximation(tree: Tree, value: Fraction | None) -> Tree:
@@ -75,21 +75,12 @@ def without_approximation(tree: Tree, value: Fraction | None) -> Tree:
 
 
 def _both(tree: Tree) -> list[Tree]:
-    if not _has_sign(tree):
+    """The values of the tree with plus and with minus in place of all its plus-or-minus signs."""
+    if all(node[0] != "pm" for node in nodes(tree)):
         return [tree]
-    return [_signed(tree, "+"), _signed(tree, "-")]
-
-
-def _has_sign(tree: Tree) -> bool:
-    return tree[0] == "pm" or any(_has_sign(part) for part in tree[1:] if isinstance(part, tuple))
-
-
-def _signed(tree: Tree, sign: str) -> Tree:
-    """The tree with `sign` in place of all plus-or-minus signs."""
-    parts = tuple(_signed(part, sign) if isinstance(part, tuple) else part for part in tree)
-    if parts[0] != "pm":
-        return parts
-    return ("+", parts[1], parts[2] if sign == "+" else ("neg", parts[2]))
+    plus = mapped(tree, lambda node: ("+", *node[1:]) if node[0] == "pm" else node)
+    minus = mapped(tree, lambda node: ("+", node[1], ("neg", node[2])) if node[0] == "pm" else node)
+    return [plus, minus]
 
 
 def to_latex(tree: Tree, names: Mapping[str, str]) -> str:
@@ -100,6 +91,11 @@ def to_latex(tree: Tree, names: Mapping[str, str]) -> str:
     """
     kind, *parts = tree
     printed = [to_latex(part, names) if isinstance(part, tuple) else part for part in parts]
+    if kind in _FORMS:
+        return _FORMS[kind].format(*printed)
+    if kind in _JOINED:
+        before, between, after = _JOINED[kind]
+        return before + between.join(printed) + after
     match kind:
         case "num":
             return _number(parts[0])
@@ -107,57 +103,28 @@ def to_latex(tree: Tree, names: Mapping[str, str]) -> str:
             return names[parts[0]]
         case "const":
             return _CONSTANTS[parts[0]]
-        case "text":
-            return f"\\text{{{parts[0]}}}"
-        case "base":
-            return parts[0]
         case "+":
             return "".join(part if part.startswith("-") or not n else f"+{part}" for n, part in enumerate(printed))
         case "neg":
             return f"-{_grouped(parts[0], printed[0])}"
         case "*":
             return r" \cdot ".join(map(_grouped, parts, printed))
-        case "/":
-            return f"\\frac{{{printed[0]}}}{{{printed[1]}}}"
         case "^":
-            return f"{_grouped(parts[0], printed[0], power=True)}^{{{printed[1]}}}"
-        case "binom":
-            return f"\\binom{{{printed[0]}}}{{{printed[1]}}}"
+            return f"{_grouped(parts[0], printed[0], _TIGHT)}^{{{printed[1]}}}"
+        case "fact":
+            return f"{_grouped(parts[0], printed[0], _TIGHT)}!"
         case "root":
             return f"\\sqrt{'' if parts[0] == ('num', '2') else f'[{printed[0]}]'}{{{printed[1]}}}"
-        case "fn" if parts[1][0] == "seq":
-            return f"\\{parts[0]}{printed[1]}"
         case "fn":
-            return f"\\{parts[0]}\\left({printed[1]}\\right)"
-        case "log":
-            return f"\\log_{{{printed[0]}}}\\left({printed[1]}\\right)"
-        case "fact":
-            return f"{_grouped(parts[0], printed[0], power=True)}!"
-        case "pct":
-            return f"{printed[0]}\\%"
-        case "abs" | "floor" | "ceil":
-            return printed[0].join(_AROUND[kind])
-        case _:
-            return _structure(kind, parts, printed)
-
-
-def _structure(kind: str, parts: list[Tree], printed: list[str]) -> str:
-    match kind:
-        case "list":
-            return ", ".join(printed)
+            return f"\\{parts[0]}" + (printed[1] if parts[1][0] == "seq" else f"\\left({printed[1]}\\right)")
         case "rel":
-            operators = [_RELATIONS[name] for name in str(parts[0]).split()]
+            operators = [_RELATIONS[name] for name in parts[0].split()]
             return printed[1] + "".join(f" {sign} {side}" for sign, side in zip(operators, printed[2:], strict=True))
         case "seq" if parts[0] == "{":
             return r"\left\{" + ", ".join(printed[2:]) + r"\right\}" if printed[2:] else r"\emptyset"
         case "seq":
             return f"\\left{parts[0]}{', '.join(printed[2:])}\\right{parts[1]}"
-        case "matrix":
-            return r"\begin{pmatrix}" + r" \\ ".join(printed) + r"\end{pmatrix}"
-        case "row":
-            return " & ".join(printed)
-        case _:  # cup, cap, setminus
-            return f"{printed[0]} \\{kind} {printed[1]}"
+    raise ValueError(f"the tree {kind!r} cannot be printed")
 
 
 def _number(digits: str) -> str:
@@ -167,11 +134,9 @@ def _number(digits: str) -> str:
     return f"{number} \\cdot 10^{{{int(power)}}}" if exponential else number
 
 
-def _grouped(tree: Tree, printed: str, *, power: bool = False) -> str:
-    """The printed tree, in parentheses where a neighbour would bind to a part of it."""
-    loose = ("+", "neg", "pct", "rel", "list", "cup", "cap", "setminus")
-    tight = (*loose, "*", "/", "^", "fact", "root", "log", "fn", "binom")
-    is_loose = tree[0] in (tight if power else loose) or (tree[0] == "num" and "e" in tree[1].lower())
+def _grouped(tree: Tree, printed: str, kinds: Set[str] = _LOOSE) -> str:
+    """The printed tree, in parentheses where a neighbour would bind to a part of it: for a tree of these kinds."""
+    is_loose = tree[0] in kinds or (tree[0] == "num" and "e" in tree[1].lower())
     return f"\\left({printed}\\right)" if is_loose else printed
 
 

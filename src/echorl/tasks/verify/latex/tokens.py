@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from echorl.tasks.verify.reading import plain_characters
+from echorl.tasks.verify.reading import Replacements, plain_characters, replace_all
 
 FUNCTIONS = frozenset(
     "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh coth ln log lg exp max min gcd lcm sqrt".split()
@@ -25,23 +25,23 @@ SYNONYMS = {
     "lbrack": "[", "rbrack": "]",
     "lbrace": "lset", "rbrace": "rset", "{": "lset", "}": "rset", "bigcup": "cup", "bigcap": "cap", "mp": "pm",
     "ceiling": "ceil", "(": "", ")": "", "[": "", "]": "",
+    **dict.fromkeys(  # these change the appearance alone
+        "mathbf mathit mathsf boldsymbol bm bf rm it pmb underline displaystyle textstyle limits left right big Big "
+        "bigg Bigg bigl bigr Bigl Bigr biggl biggr middle angle boxed fbox large Large LARGE huge Huge small "
+        "normalsize checkmark".split(), ""
+    ),
 }  # fmt: skip
 """A command or word -> its synonym; "" for a command without a meaning."""
 TEXT = frozenset("text mbox hbox textrm textbf textit textnormal mathrm operatorname".split())
-FORMATTING = frozenset(
-    "mathbf mathit mathsf boldsymbol bm bf rm it pmb underline displaystyle textstyle limits left right big Big bigg "
-    "Bigg bigl bigr Bigl Bigr biggl biggr middle angle boxed fbox large Large LARGE huge Huge "
-    "small normalsize checkmark".split()
+_LAYOUT: Replacements = (
+    (re.compile(r"(?<=[0-9]),\s*\\!\s*(?=[0-9])"), "{,}"),
+    (re.compile(r"\\(?:text)?color\s*\{[A-Za-z]+\}"), " "),
+    (re.compile(r"(?<!\\)\\(?:[,;:> !]|(?:quad|qquad|enspace|thinspace)(?![A-Za-z]))|~"), " "),
+    (re.compile(r"(?<![A-Za-z\\])(?:np|numpy|math|sympy)\.(?=[a-z])"), ""),
+    (re.compile(r"\\?\$|[£€]"), " "),
+    (re.compile(r"\\?%|\\text\s*\{\s*(?:percent|pct)\s*\}|(?<![A-Za-z])percent(?![A-Za-z])"), r"\\%"),
+    (re.compile(r"(?<=[0-9}])\s*[xX]\s*(?=10\s*\^)"), r"\\cdot "),
 )
-"""Commands that change the appearance alone."""
-
-_SPACES = re.compile(r"(?<!\\)\\(?:[,;:> !]|(?:quad|qquad|enspace|thinspace)(?![A-Za-z]))|~")
-_COMMA_IN_NUMBER = re.compile(r"(?<=[0-9]),\s*\\!\s*(?=[0-9])")
-_LETTER_X = re.compile(r"(?<=[0-9}])\s*[xX]\s*(?=10\s*\^)")
-_CURRENCY = re.compile(r"\\?\$|[£€]")
-_MODULE = re.compile(r"(?<![A-Za-z\\])(?:np|numpy|math|sympy)\.(?=[a-z])")
-_COLOR = re.compile(r"\\(?:text)?color\s*\{[A-Za-z]+\}")
-_PERCENT = re.compile(r"\\?%|\\text\s*\{\s*(?:percent|pct)\s*\}|(?<![A-Za-z])percent(?![A-Za-z])")
 _MARKDOWN = re.compile(r"\s*(\*\*|__)(.*)\1\s*", re.DOTALL)
 
 _COMMAS = r"|(?<![0-9],)[1-9][0-9]{0,2}(?:,[0-9]{3})+(?!,?[0-9])(?:\.[0-9]+)?"
@@ -96,9 +96,7 @@ def _without_layout(answer: str) -> str:
     text = plain_characters(answer)
     if bold := _MARKDOWN.fullmatch(text):
         text = bold[2]
-    text = _SPACES.sub(" ", _COLOR.sub(" ", _COMMA_IN_NUMBER.sub("{,}", text)))
-    text = _PERCENT.sub(r"\\%", _CURRENCY.sub(" ", _MODULE.sub("", text)))
-    return _LETTER_X.sub(r"\\cdot ", text).rstrip(" .\n")
+    return replace_all(text, _LAYOUT).rstrip(" .\n")
 
 
 def _tokens(text: str, commas: bool) -> Iterator[Token]:
@@ -134,7 +132,7 @@ def _plain_number(match: re.Match[str]) -> str:
 
 def _named(name: str, spaced: bool) -> Iterator[Token]:
     name = SYNONYMS.get(name, name)
-    if name and name not in FORMATTING:
+    if name:
         yield Token("name" if name.isalpha() else "sign", name, spaced)
 
 
