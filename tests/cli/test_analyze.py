@@ -117,7 +117,7 @@ def test_sources_it_cannot_use(tmp_path, fails):
     fails([*base, "--file", "a.jsonl"], "a.jsonl: there is no column demonstration or target among prompt, text")
     write(tmp_path / "a.jsonl", [{"prompt": "1+1=?\n", "demonstration": "1+1=2\n#### 2"}])
     fails([*base, "--file", "a.jsonl", "--grader", "number"], "a.jsonl: there is no column answer among")
-    fails([*base, "--file", "a.jsonl"], "rollouts have to be judged: name a --grader")
+    fails([*base, "--file", "a.jsonl"], "rollouts must be graded: name a --grader")
     fails([*base, "--file", "b.jsonl"], "b.jsonl: there is no such file of rows")
 
 
@@ -129,7 +129,7 @@ def test_rollouts_it_cannot_use(tmp_path, fails):
     fails(["analyze", "entropy", *base], "none of 1 rollouts on 1 prompts is right")
     write(tmp_path / "own.jsonl", [{"prompt": "another", "response": "#### 2", "reward": 1}])
     fails(["analyze", "entropy", *base], "no prompt of own.jsonl is one of a's")
-    fails(["analyze", "deletion", *base], "deletion judges what the policy writes: name a --grader")
+    fails(["analyze", "deletion", *base], "deletion grades what the policy writes: name a --grader")
 
 
 def test_solutions_of_one_step(tmp_path, fails):

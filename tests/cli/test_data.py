@@ -103,5 +103,7 @@ def test_rewards_that_are_no_numbers(reward):
     def odd(completions):
         return [1.0, reward]
 
-    with pytest.raises(UserError, match=r"reward function 'odd': the reward .* is no number; return a number or None"):
+    with pytest.raises(
+        UserError, match=r"reward function 'odd': the reward .* is not a number; return a number or None"
+    ):
         _guarded(odd)(completions=["a", "b"])

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from echorl.cli import main
+from tests import tiny
 from tests.cli.conftest import REWARDS, save_model
-from tests.trl import tiny
 
 SFT = {"reward_funcs": None, "num_generations": None, "max_completion_length": None}
 
@@ -80,7 +80,7 @@ def test_recipe(recipe, fails, changes, words):
         (["--seed", "1", "stray"], ["unexpected 'stray'"]),
         (["stray"], ["--config stray: there is no such file"]),
         (["--echo_coef", "-1"], ["echo_coef=-1.0"]),
-        (["--method=luffy", "--loss_type=dapo"], ["loss_type='dapo' does not go with method='luffy'"]),
+        (["--method=luffy", "--loss_type=dapo"], ["loss_type='dapo' cannot be combined with method='luffy'"]),
         (["--echo_coef", "nan"], ["echo_coef=nan"]),
         (["--config"], ["--config", "expected at least one argument"]),
     ],

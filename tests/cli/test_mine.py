@@ -12,6 +12,7 @@ from filelock import FileLock
 from echorl.cli import main
 from tests.lab.conftest import rows, save_model, write
 from tests.processes import command, start, whole
+from tests.tiny import PIECES
 from tests.trl import tiny
 
 
@@ -105,7 +106,7 @@ def test_a_device_that_torch_was_not_built_for(tmp_path, scorer, fails, monkeypa
 
 
 def test_a_tokenizer_without_newlines(tmp_path, fails, monkeypatch):
-    monkeypatch.setattr(tiny, "PIECES", [piece for piece in tiny.PIECES if "\n" not in piece])
+    monkeypatch.setattr("tests.tiny.PIECES", [piece for piece in PIECES if "\n" not in piece])
     folder = save_model(tmp_path / "model")
     write(tmp_path / "rows.jsonl", rows(8))
     fails(call(str(folder)), "has no token that contains a newline")

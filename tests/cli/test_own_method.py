@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
 import torch
 
 from echorl.cli import main
+from echorl.core.rollouts import Rollouts
+from echorl.methods import load_method
+from echorl.methods.rules import apply_token_advantages
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own-method.md").read_text(encoding="utf-8")
-EXAMPLE = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1]
+EXAMPLE, _, BY_TOKENS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 METHOD = "my_rule.py:SolvedBonus"
 
 
@@ -25,6 +29,23 @@ def rule(tmp_path):
 
 def test_the_example_has_at_most_40_lines():
     assert len(EXAMPLE.splitlines()) <= 40
+
+
+def test_the_example_by_tokens(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("by_tokens.py").write_text(EXAMPLE + "\n" + textwrap.indent(BY_TOKENS, "    "))
+    rule = load_method("by_tokens.py:SolvedBonus", {"bonus": 1.0})
+    rollouts = Rollouts.build(
+        rewards=torch.tensor([1.0, 1.0, 1.0, 0.0]),
+        success=torch.tensor([True, True, True, False]),
+        has_verdict=torch.ones(4, dtype=torch.bool),
+        group_ids=torch.tensor([0, 0, 1, 1]),
+        token_ids=torch.zeros(4, 64, dtype=torch.int64),
+        in_loss=torch.arange(64) < torch.tensor([[32], [64], [64], [64]]),
+    )
+    result = apply_token_advantages(rule, torch.tensor([0.0, 0.0, 0.7, -0.7]), torch.zeros(4, 64), rollouts)
+    torch.testing.assert_close(result, torch.tensor([0.5, 0.25, 0.7, -0.7]).unsqueeze(1).expand(4, 64))
+    assert not rule.entropy_rows(rollouts).any()
 
 
 def test_it_trains_and_an_edited_file_does_not_resume(rule, recipe, fails, tmp_path):

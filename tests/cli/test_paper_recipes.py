@@ -10,9 +10,8 @@ import itertools
 from pathlib import Path
 
 import pytest
-import torch
 from datasets import Dataset
-from transformers import AutoProcessor, LlamaConfig, LlamaForCausalLM
+from transformers import AutoProcessor, LlamaForCausalLM
 
 from echorl.cli import main
 from echorl.support.errors import UserError
@@ -21,6 +20,7 @@ from echorl.train.parsing import parse
 from echorl.train.recipe import read_recipes
 from echorl.train.run import TRAIN, _make_trainer
 from echorl.trl.metrics_file import read_metrics
+from tests.tiny import random_model
 from tests.trl import tiny, tiny_vision
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,11 +109,7 @@ def geometry3k(**columns) -> Dataset:
 
 
 def make_llama() -> LlamaForCausalLM:
-    size = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1)
-    torch.manual_seed(0)
-    return LlamaForCausalLM(
-        LlamaConfig(vocab_size=len(tiny.PIECES), pad_token_id=0, eos_token_id=1, bos_token_id=None, **size)
-    )
+    return random_model(LlamaForCausalLM, max_position_embeddings=2048)
 
 
 @pytest.fixture(scope="session")

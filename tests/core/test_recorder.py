@@ -2,32 +2,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessorList, PreTrainedModel, Qwen2Config
-from transformers import Qwen2ForCausalLM as Qwen2
+from transformers import LlamaForCausalLM, LogitsProcessorList, PreTrainedModel, Qwen2ForCausalLM
 
 from echorl import EntropyRecorder, logp_and_entropy
+from tests.tiny import random_model
 
 EOS, PAD, VOCAB_SIZE = 1, 0, 37
-SIZES = dict(
-    vocab_size=VOCAB_SIZE,
-    hidden_size=16,
-    intermediate_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    num_key_value_heads=1,
-    max_position_embeddings=64,
-    initializer_range=0.5,
-    eos_token_id=EOS,
-    pad_token_id=PAD,
-    bos_token_id=None,
-)
 
 
-@pytest.fixture(params=["qwen2", "llama"])
+@pytest.fixture(params=[Qwen2ForCausalLM, LlamaForCausalLM])
 def model(request: pytest.FixtureRequest) -> PreTrainedModel:
-    torch.manual_seed(0)
-    made = Qwen2(Qwen2Config(**SIZES)) if request.param == "qwen2" else LlamaForCausalLM(LlamaConfig(**SIZES))
-    return made.eval()
+    sizes = dict(hidden=16, vocab_size=VOCAB_SIZE, max_position_embeddings=64)
+    return random_model(request.param, **sizes, initializer_range=0.5).eval()
 
 
 PROMPT = torch.tensor([[5, 6, 7]]).repeat(6, 1)

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from echorl.core.config import EchoConfig
 from echorl.lab.evaluate.checkpoint import Checkpoint
@@ -19,7 +18,7 @@ from echorl.lab.mine.run import Plan, mine
 from echorl.lab.mine.scorer import Reading
 from echorl.lab.options import Columns
 from echorl.models.loading import load_policy
-from tests.trl import tiny
+from tests.tiny import make_tokenizer, random_model
 
 GROUP_SIZE = 4
 
@@ -59,19 +58,16 @@ def model(tmp_path_factory) -> Path:
 
 def save_model(folder: Path, tokenizer: Any = None, context: int = 256) -> Path:
     """A random Llama: beside a Qwen2, transformers would give the tokenizer Qwen's own way of splitting text."""
-    tokenizer = tokenizer or tiny.make_tokenizer()
-    torch.manual_seed(0)
-    config = LlamaConfig(
+    tokenizer = tokenizer or make_tokenizer()
+    model = random_model(
+        LlamaForCausalLM,
+        hidden=16,
         vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
+        num_key_value_heads=2,
         max_position_embeddings=context,
-        eos_token_id=1,
-        bos_token_id=None,
+        pad_token_id=None,
         initializer_range=0.5,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -98,6 +98,8 @@ def test_what_is_refused(rule, name, options, message):
     [
         ("import torch", "import nothing_of_this_name", r"cannot be imported \(ModuleNotFoundError: No module named"),
         ("class Plain", "class", r"cannot be imported \(SyntaxError: "),
+        ("def advantages", "def advantage", r"Bonus\.advantage does nothing: did you mean 'advantages'\? The name of "),
+        ('settings = {"loss', 'setting = {"loss', r"Bonus\.setting does nothing: did you mean 'settings'\?"),
         ("import torch", "raise SystemExit(3)", r"cannot be imported \(SystemExit: 3\)"),
         ("@dataclass(frozen=True, kw_only=True)\n", "", r"Bonus has options and is no dataclass: write @dataclass"),
         ("loss_type", "learning_rate", r"settings has 'learning_rate', which a method cannot set; it can set beta, "),

@@ -10,13 +10,13 @@ from datasets import Dataset
 from peft import LoraConfig
 from pyarrow import parquet as pq
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 
 from echorl import StepDelimiters, segment_steps
 from echorl.models.smollm2 import cache_folder
-from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
+from echorl.trl import EchoGRPOTrainer
 from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
-from tests.trl.tiny import Gradients, all_right
+from tests.trl.tiny import Gradients, all_right, settings
 
 MODEL = cache_folder()
 pytestmark = pytest.mark.skipif(not MODEL.exists(), reason="SmolLM2 is not in the cache: run `make real-model` first")
@@ -34,28 +34,11 @@ def build(folder, reward=all_right, *, echo=True, prompts=CHAT, callbacks=(), **
     """Two groups of four rollouts of up to 24 tokens, in two micro-batches."""
     own = {key: changes.pop(key) for key in ("peft_config", "eval_dataset") if key in changes}
     model = changes.pop("model", str(MODEL))
-    values = dict(
-        output_dir=str(folder),
-        per_device_train_batch_size=4,
-        gradient_accumulation_steps=2,
-        num_generations=4,
-        max_completion_length=24,
-        max_steps=1,
-        logging_steps=1,
-        report_to="none",
-        save_strategy="no",
-        bf16=False,
-        use_cpu=True,
-        gradient_checkpointing=False,
-        max_grad_norm=0.0,
-        learning_rate=1e-5,
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-    )
+    sizes = dict(per_device_train_batch_size=4, max_completion_length=24, max_steps=1, learning_rate=1e-5, seed=42)
     trainer = (EchoGRPOTrainer if echo else GRPOTrainer)(
         model,
         [reward],
-        (EchoGRPOConfig if echo else GRPOConfig)(**{**values, **changes}),
+        settings(folder, echo, **{**sizes, **changes}),
         train_dataset=Dataset.from_dict({"prompt": prompts}),
         callbacks=list(callbacks),
         **own,

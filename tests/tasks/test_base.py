@@ -44,7 +44,7 @@ def test_completion_text_is_that_of_the_last_message(completion, text: str) -> N
 
 
 def test_rows_of_another_task_get_none() -> None:
-    verifier = make_verifier("length", "wanted", lambda rows: [float(len(text) == int(n)) for text, n in rows])
+    verifier = make_verifier("length", "wanted", lambda rows, _: [float(len(text) == int(n)) for text, n in rows])
     assert verifier(prompts=["p"] * 3, completions=["a", "b", "c"], wanted=["1", None, "2"]) == [1.0, None, 0.0]
     assert verifier(completions=[], wanted=[]) == []
     assert verifier.__name__ == "length"
@@ -52,7 +52,7 @@ def test_rows_of_another_task_get_none() -> None:
 
 def test_a_missing_column_is_an_error() -> None:
     with pytest.raises(ValueError, match="needs the column 'wanted'"):
-        make_verifier("length", "wanted", lambda rows: [0.0])(completions=["a"])
+        make_verifier("length", "wanted", lambda rows, _: [0.0])(completions=["a"])
 
 
 def test_unknown_names_and_options_list_those_that_exist() -> None:

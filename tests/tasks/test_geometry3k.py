@@ -143,14 +143,16 @@ def test_an_error_says_what_is_wrong_with_a_file(tmp_path: Path, release: Path) 
     with pytest.raises(ValueError, match=r"no file or folder .*nowhere"):
         read(tmp_path / "nowhere")
     (tmp_path / "bad.zip").write_bytes(b"no zip")
-    with pytest.raises(ValueError, match=r"bad\.zip is no zip file"):
+    with pytest.raises(ValueError, match=r"bad\.zip is not a zip file"):
         read(tmp_path / "bad.zip")
     with pytest.raises(ValueError, match=r"one\.zip has no val/<id>/data\.json \(its splits: test\)"):
         read(write_zip(tmp_path / "one.zip", {"test/4": release_row(4)}), "validation")
     with pytest.raises(ValueError, match=r"test/4 has no readable data\.json or img_diagram\.png"):
         read(write_zip(tmp_path / "bare.zip", {"test/4": release_row(4)}, pictures=False))
     (tmp_path / "rows.jsonl").write_text('{"problem": "p", "answer": "1"}\n')
-    with pytest.raises(ValueError, match=r"no column 'images'; expected \(images, problem, answer\) or \(id, .* found"):
+    with pytest.raises(
+        ValueError, match=r"has no column 'images'; it needs \(images, problem, answer\) or \(id, .* and has"
+    ):
         read(tmp_path / "rows.jsonl")
     with pytest.raises(ValueError, match=r"the hub's rows have no choices"):
         read(write_parquet(tmp_path / "hub.parquet"), choices=True)
@@ -161,7 +163,9 @@ def test_a_file_of_other_rows_in_the_folder_is_named(tmp_path: Path) -> None:
 
     write_parquet(tmp_path / "validation-0.parquet")
     Dataset.from_list([{"question": "1+1?", "answer": "2"}]).to_parquet(tmp_path / "validation-1.parquet")
-    with pytest.raises(ValueError, match=r"validation-1\.parquet: no column 'images', 'problem'; expected \(images, "):
+    with pytest.raises(
+        ValueError, match=r"validation-1\.parquet has no column 'images', 'problem'; it needs \(images, "
+    ):
         load_task("geometry3k", data=str(tmp_path)).dataset("validation")
 
 

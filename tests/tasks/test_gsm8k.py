@@ -63,14 +63,17 @@ def test_rows_have_prompts_and_demonstrations(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"question": "a", "answer": "#### 1"}\n{"question": ', r"rows.jsonl, line 2: not a JSON object"),
-        ('\n{"question": "a"}\n', r"rows.jsonl, row 0: no column 'answer'"),
+        ('{"question": "a", "answer": "#### 1"}\n{"question": ', r"rows.jsonl, line 2 is not a JSON object"),
+        ('\n{"question": "a"}\n', r"rows.jsonl, row 0 has no column 'answer'"),
         (
             '{"question": 3, "answer": "#### 1"}',
-            r"rows.jsonl, row 0: 'question' or 'answer' is no text; write both as texts",
+            r"rows.jsonl, row 0: 'question' or 'answer' is not a text; write both as texts",
         ),
-        ("[1]", r"rows.jsonl, line 1: not a JSON object"),
-        ('{"question": "a", "answer": "1"}\n{"question": "\udcff"}', r"rows.jsonl, line 2: not a JSON object in UTF-8"),
+        ("[1]", r"rows.jsonl, line 1 is not a JSON object"),
+        (
+            '{"question": "a", "answer": "1"}\n{"question": "\udcff"}',
+            r"rows.jsonl, line 2 is not a JSON object in UTF-8",
+        ),
         ("\n", r"holds no rows"),
     ],
 )

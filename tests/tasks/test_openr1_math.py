@@ -76,8 +76,11 @@ def test_the_trainers_column_of_demonstrations(file: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (dict(prompt=[{"role": "system", "content": "x"}]), "row 1: 'prompt' needs a user message"),
-        (dict(reward_model={"style": "rule"}), "row 1: .*'ground_truth'"),
+        (
+            dict(prompt=[{"role": "system", "content": "x"}]),
+            "row 1 has no question or no answer; write the question as a user message",
+        ),
+        (dict(reward_model={"style": "rule"}), "row 1 has no question .*'ground_truth'"),
         (dict(target=[]), "row 1: demonstration .* is neither"),
     ],
 )
@@ -89,7 +92,9 @@ def test_a_broken_row_is_refused(tmp_path: Path, wrong: dict, message: str) -> N
 
 def test_a_missing_column_is_refused(tmp_path: Path) -> None:
     rows = {key: value for key, value in row(7).items() if key != "target"}
-    with pytest.raises(ValueError, match=r"rows\.jsonl: no column 'target'; expected \(prompt, target, reward_model\)"):
+    with pytest.raises(
+        ValueError, match=r"rows\.jsonl has no column 'target'; it needs \(prompt, target, reward_model\)"
+    ):
         load_task("openr1_math", data=write(tmp_path / "rows.jsonl", rows)).dataset("train")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from accelerate.utils import gather_object
+from trl import GRPOTrainer
 
 from echorl.trl import EchoGRPOTrainer
 from tests.trl import tiny_vision
@@ -51,11 +52,15 @@ def _completion(prompt, number, tokenizer):
     return [*torch.randint(3, len(tokenizer), (length,), generator=generator).tolist(), 1]
 
 
-class Sampler(EchoGRPOTrainer):
+class SamplingTrainer(GRPOTrainer):
     """Samples such completions where the method refuses a `rollout_func`: of prompt and prefix."""
 
-    def _generate_recorded(self, prompts, *_, **__):
-        return completions_of(prompts, self), None
+    def _generate_single_turn(self, prompt_ids, *_, **__):
+        return completions_of(prompt_ids, self), None
+
+
+class Sampler(EchoGRPOTrainer, SamplingTrainer):
+    """EchoRL's trainer above that one."""
 
 
 def results(

@@ -205,7 +205,7 @@ class HalvesWeights:
         return {**inputs, "echo_weights": inputs["echo_weights"] * 0.5}
 
 
-@pytest.mark.parametrize(("fault", "message"), [(LosesWeights, "lost"), (HalvesWeights, "only 2 reached")])
+@pytest.mark.parametrize(("fault", "message"), [(LosesWeights, "lost"), (HalvesWeights, "4 was mined, but 2 reached")])
 def test_weights_that_do_not_reach_the_loss_raise(tmp_path, fault, message):
     from echorl.trl import EchoGRPOTrainer
 

@@ -119,7 +119,7 @@ def test_refusals(tmp_path):
     from trl.rewards import get_soft_overlong_punishment
 
     own = [some_right, get_soft_overlong_punishment(16, 4)]
-    with pytest.raises(ValueError, match="there already, and method='dapo' adds it: take it out"):
+    with pytest.raises(ValueError, match="is given, and method='dapo' adds it: take it out"):
         build(tmp_path, own, **dapo(method_options={"overlong_buffer": 4}))
     with pytest.raises(ValueError, match=r"max_rounds=2.5 is not allowed: it must be a whole number"):
         build(tmp_path, **dapo(method_options={"max_rounds": 2.5}))
@@ -133,5 +133,7 @@ def test_refusals(tmp_path):
         (dict(scale_rewards="batch"), "scale_rewards='batch'"),
         (dict(multi_objective_aggregation="normalize_then_sum"), "normalise each round"),
     ):
-        with pytest.raises(ValueError, match=rf"method='dapo' samples in rounds, which does not go with .*{message}"):
+        with pytest.raises(
+            ValueError, match=rf"method='dapo' samples in rounds, which cannot be combined with .*{message}"
+        ):
             build(tmp_path, **dapo(**changes))

@@ -135,7 +135,7 @@ def test_losses_that_are_means_over_rows_leave_filled_places_out(tmp_path):
 
 def test_a_clip_that_gets_lost_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(rounds, "make_shares", lambda rows, clips, count, number: [None] * number)
-    with pytest.raises(RuntimeError, match="of a weight mass of 7 that was mined the batch holds only 4"):
+    with pytest.raises(RuntimeError, match="a weight mass of 7 was mined, but 4 reached the batch of several rounds"):
         first_batch(tmp_path, Script("m++-", "-m+", "mm"), echo_coef=0.5)
 
 

@@ -127,5 +127,5 @@ def test_a_resumed_run_has_what_was_stored_and_other_rows_are_refused(tmp_path):
 
 
 def test_a_rollout_func_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="'failure_prefix' does not go with a rollout_func"):
+    with pytest.raises(ValueError, match="'failure_prefix' cannot be combined with a rollout_func"):
         build(tmp_path, method="failure_prefix", rollout_func=lambda prompts, trainer: {})

@@ -81,7 +81,10 @@ def test_a_methods_settings_fill_what_was_left_at_the_default(tmp_path):
             dict(method="luffy", dataset=make_dataset().add_column("target", [3] * 32)),
             "row 0: demonstration 3 is neither",
         ),
-        (dict(method="luffy", dataset=worked(), loss_type="grpo"), "loss_type='grpo' does not go with method='luffy'"),
+        (
+            dict(method="luffy", dataset=worked(), loss_type="grpo"),
+            "loss_type='grpo' cannot be combined with method='luffy'",
+        ),
         (dict(method="rl_sft", dataset=worked(), remove_unused_columns=True), "would take the column 'demonstration'"),
         (dict(method="luffy", dataset=streamed(make_dataset())), r"rows \(there are: prompt, number\)"),
         (

@@ -151,7 +151,7 @@ def test_a_batch_of_degenerate_groups_alone_has_no_gradient_and_no_kl(tmp_path):
 def test_a_kl_in_a_mean_over_rows_is_refused():
     args = SimpleNamespace(method="exclude_degenerate", beta=0.1, loss_type="grpo")
     with pytest.raises(
-        ValueError, match=r"does not go with beta=0\.1 and loss_type='grpo'.*use loss_type='dapo', or beta 0"
+        ValueError, match=r"cannot be combined with beta=0\.1 and loss_type='grpo'.*use loss_type='dapo', or beta 0"
     ):
         check_excluded(args, load_method("exclude_degenerate"))
     args.loss_type = "dapo"
@@ -160,7 +160,9 @@ def test_a_kl_in_a_mean_over_rows_is_refused():
 
 def test_a_mean_over_each_micro_batch_is_refused():
     args = SimpleNamespace(method="reinforce_rej", beta=0.0, loss_type="bnpo")
-    with pytest.raises(ValueError, match=r"'reinforce_rej' does not go with loss_type='bnpo'.*Use loss_type='dapo'\."):
+    with pytest.raises(
+        ValueError, match=r"'reinforce_rej' cannot be combined with loss_type='bnpo'.*Use loss_type='dapo'\."
+    ):
         check_excluded(args, load_method("reinforce_rej"))
 
 
@@ -180,7 +182,9 @@ def test_what_is_left_out_has_none_in_the_log(tmp_path):
 
 
 def test_avspo_keeps_its_own_std(tmp_path):
-    with pytest.raises(ValueError, match=r"scale_rewards='none' does not go with method='avspo'.*leave scale_rewards"):
+    with pytest.raises(
+        ValueError, match=r"scale_rewards='none' cannot be combined with method='avspo'.*leave scale_rewards"
+    ):
         build(tmp_path, method="avspo", scale_rewards="none")
     build(tmp_path, method="avspo", scale_rewards=True)
 

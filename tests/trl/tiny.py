@@ -1,4 +1,4 @@
-"""A tiny tokenizer, model and data set made on the spot, and a short run of a trainer. No network, seconds on a CPU."""
+"""A short run of a trainer on the tiny model and a tiny data set. No network, seconds on a CPU."""
 
 from __future__ import annotations
 
@@ -7,42 +7,16 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-import torch
 from datasets import Dataset
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, PrinterCallback, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
+from transformers import PrinterCallback, Qwen2ForCausalLM, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
-
-PIECES = ["<pad>", "<eos>", "<unk>", "\n", "\n\n", " ", *"0123456789+=?", "a", "b", ".\n"]
-
-
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(PIECES)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\.\n|\n\n|\n|."), "isolated")
-    tokenizer.decoder = decoders.Fuse()
-    special = dict(pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, padding_side="left", **special)
+from tests.tiny import make_tokenizer, random_model
 
 
 def make_model(seed: int = 0, dropout: float = 0.0, hidden: int = 32) -> Qwen2ForCausalLM:
-    torch.manual_seed(seed)
-    config = Qwen2Config(
-        vocab_size=len(PIECES),
-        hidden_size=hidden,
-        intermediate_size=2 * hidden,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=256,
-        tie_word_embeddings=True,
-        attention_dropout=dropout,
-        pad_token_id=0,
-        eos_token_id=1,
-        bos_token_id=None,
-    )
-    model = Qwen2ForCausalLM(config)
+    model = random_model(seed=seed, hidden=hidden, tie_word_embeddings=True, attention_dropout=dropout)
     model.generation_config.eos_token_id, model.generation_config.pad_token_id = 1, 0
     return model
 

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 # Hides verl, installed or not, from `importlib.metadata` and from imports.
 WITHOUT_VERL = """
 from importlib import metadata
@@ -26,4 +28,14 @@ def test_without_verl_one_sentence_says_how_to_install_it():
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.stderr == "echorl: error: verl is not installed: pip install 'echorl[verl]'.\n"
+    assert done.returncode == 2
+
+
+def test_a_setting_that_is_not_allowed_is_refused_in_one_sentence():
+    pytest.importorskip("verl", reason="verl is not installed: run `make test-verl`")
+    command = [sys.executable, "-m", "echorl.verl", "trainer.v1.trainer_mode=echo_sync", "+echo.coef=-1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    sentence = "echorl: error: coef=-1 is not allowed: it must be a finite number of at least 0."
+    assert done.stderr.splitlines()[-1] == sentence
+    assert "Traceback" not in done.stderr + done.stdout
     assert done.returncode == 2

@@ -63,12 +63,12 @@ def test_which_trl_is_taken_for_absent(monkeypatch, version, absent):
 
     from verl.utils import import_utils
 
-    from echorl.verl.plugin import let_verl_live_beside_trl
+    from echorl.verl.plugin import hide_trl_from_verl
 
     before = object()
     monkeypatch.setattr(import_utils, "is_trl_available", before)
     monkeypatch.setattr(metadata, "version", lambda name: version)
-    let_verl_live_beside_trl()
+    hide_trl_from_verl()
     assert (import_utils.is_trl_available is not before) == absent
 
 

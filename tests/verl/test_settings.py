@@ -52,7 +52,7 @@ def test_a_value_out_of_range_is_refused():
 REFUSED = {
     "bypass_mode=True skips the pass": ["algorithm.rollout_correction.bypass_mode=True"],
     "distillation.enabled=True trains with a loss": ["distillation.enabled=True"],
-    "custom_sampler.name=Mine drops groups in a way of its own": [
+    "custom_sampler.name=Mine drops groups whose clips EchoRL": [
         "algorithm.filter_groups.enable=True",
         "trainer.v1.sampler.custom_sampler.path=mine.py",
         "trainer.v1.sampler.custom_sampler.name=Mine",

@@ -62,7 +62,11 @@ def _dispatch(argv: list[str]) -> int:
         ImportError: a package that the command needs is not installed.
         Exception: whatever the command raises.
     """
+    from echorl.support.errors import UserError, nearest
+
     _check_environment()
+    if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        raise UserError(f"unknown command {argv[0]!r}{nearest(argv[0], COMMANDS, 'echorl --help')}")
     if not argv or argv[0] not in COMMANDS:
         parser = _parser()
         parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""The few things that EchoRL asks of the other processes of a run."""
+"""Collective operations between the processes of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Communication(Protocol):
     Attributes:
         rank: the number of this process.
         num_ranks: the number of processes.
-        device: where the tensors lie that are exchanged.
+        device: of the tensors that are exchanged.
     """
 
     rank: int
@@ -22,7 +22,7 @@ class Communication(Protocol):
     device: torch.device
 
     def gather(self, values: Tensor) -> Tensor:
-        """Return the rows of all processes, in order of their ranks; each process gives as many."""
+        """Return the rows of all processes, in order of their ranks; each process passes the same number."""
 
     def gather_uneven(self, values: Tensor, fill: float) -> Tensor:
         """Return the rows of all processes; those of shorter ones are padded with `fill`."""

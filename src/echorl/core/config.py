@@ -8,12 +8,12 @@ from typing import Literal
 from echorl.core.options import check_options, option
 
 LARGEST = 10**12
-"""The largest size of a number that is taken for one."""
+"""Largest absolute value of a number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig:
-    """Settings that say which EchoClips a batch of rollouts holds."""
+    """Settings that determine the EchoClips of a batch of rollouts."""
 
     scope: Literal["verified", "degenerate"] = option(
         "verified", "Groups that are mined: 'verified', every group with a success; 'degenerate', all-success groups."
@@ -35,8 +35,7 @@ class ClipConfig:
     )
     max_step_entropy: float | None = option(
         None,
-        "In nats: a rollout with a step above this gives no clip. Against right answers that go on as gibberish, of "
-        "which a calmer step is no better than the wildest.",
+        "In nats: a rollout with a step above this gives no clip: for right answers that end in gibberish.",
         gt=0,
         le=LARGEST,
     )

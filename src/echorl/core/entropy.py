@@ -67,8 +67,8 @@ class _LogpAndEntropy(torch.autograd.Function):
     def backward(ctx, grad_logp, _):  # type: ignore[no-untyped-def]
         logits, targets, log_total, top = ctx.saved_tensors
         grad = torch.empty_like(logits)
-        for rows, out, *others in _chunks(logits, grad, targets, log_total, top, grad_logp):
-            out.copy_(_grad_rows(rows, *others, ctx.temperature))
+        for rows, out, *columns in _chunks(logits, grad, targets, log_total, top, grad_logp):
+            out.copy_(_grad_rows(rows, *columns, ctx.temperature))
         return grad, None, None
 
 
@@ -104,22 +104,22 @@ def _grad_rows(
 ) -> Tensor:
     """d logp / d logits = (onehot(target) - pi) / temperature, times the incoming gradient `grad`."""
     pi = _shift(logits, top, temperature).sub_(log_total.unsqueeze(1)).exp_()
-    found = pi.mul_(-grad.unsqueeze(1)).scatter_add_(1, targets.unsqueeze(1), grad.unsqueeze(1))
-    return found if temperature == 1 else found.div_(temperature)
+    gradient = pi.mul_(-grad.unsqueeze(1)).scatter_add_(1, targets.unsqueeze(1), grad.unsqueeze(1))
+    return gradient if temperature == 1 else gradient.div_(temperature)
 
 
-def _chunks(logits: Tensor, *others: Tensor) -> Iterator[list[Tensor]]:
-    """Views of a few positions each: of `logits` as [n, V], of the `others` (of its shape, or without V) alike."""
+def _chunks(logits: Tensor, *tensors: Tensor) -> Iterator[list[Tensor]]:
+    """Yield views of a few positions each: of `logits` as [n, V], and of `tensors` (of its shape, or without V)."""
     if logits.dim() > 2 and not logits.is_contiguous():  # such as logits[:, :-1]: flattening them would copy
-        for parts in zip(logits, *others, strict=True):
+        for parts in zip(logits, *tensors, strict=True):
             yield from _chunks(*parts)
         return
     num_vocab = logits.shape[-1]
     flat = [logits.reshape(-1, num_vocab)]
-    flat += [o.reshape(-1, num_vocab) if o.dim() == logits.dim() else o.reshape(-1) for o in others]
+    flat += [t.reshape(-1, num_vocab) if t.dim() == logits.dim() else t.reshape(-1) for t in tensors]
     size = max(1, (CHUNK_ELEMENTS if logits.device.type == "cpu" else ACCELERATOR_CHUNK_ELEMENTS) // num_vocab)
     for start in range(0, len(flat[0]), size):
-        yield [o[start : start + size] for o in flat]
+        yield [tensor[start : start + size] for tensor in flat]
 
 
 def step_entropy(entropy: Tensor, step_ids: Tensor, *, num_steps: int | None = None) -> Tensor:
@@ -211,5 +211,5 @@ class EntropyRecorder:
 
     @property
     def entropies(self) -> Tensor:
-        """float32 [B, steps generated]; columns after a row's end are of no meaning. [0, 0] before any step."""
+        """float32 [B, steps generated]; columns after a row's end have no meaning. [0, 0] before any step."""
         return torch.stack(self._columns, 1) if self._columns else torch.zeros(0, 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from echorl.core.statistics import KINDS
+from echorl.core.statistics import KINDS, GroupStatistics
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,16 @@ class Groups:
     def of_kind(self, *names: str) -> Tensor:
         """bool [G]: the group is of one of these kinds."""
         return torch.isin(self.kind, torch.tensor([KINDS.index(name) for name in names], device=self.kind.device))
+
+    def record(self, statistics: GroupStatistics, lengths: Tensor, filtered: Tensor) -> dict[str, float]:
+        """Add the groups to the statistics and return their metrics.
+
+        Args:
+            lengths: int [N], the response tokens of each rollout.
+            filtered: bool [G], the groups that dynamic sampling keeps out of the policy loss.
+        """
+        columns = (self.kind, self.degenerate, self.sum(lengths), filtered)
+        return statistics.record(*(column.tolist() for column in columns))
 
 
 def classify_groups(

@@ -1,9 +1,11 @@
-"""Losses: float weights over response tokens and log-probabilities in, a scalar (or advantages) out."""
+"""Losses from float weights over response tokens: as a scalar, or as advantages; and the check of their delivery."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from echorl.core.entropy import wide_dtype
 
 
 def echo_loss(logp: Tensor, weights: Tensor, *, num_prompts: int | float | Tensor) -> Tensor:
@@ -38,7 +40,7 @@ def as_advantages(
 
     A policy-gradient loss -(1/D) sum A_t rho_t with A_t = coef w_t D / num_prompts has, at ratio rho = 1 and without
     clipping or whitening of advantages, the gradient of `coef * echo_loss(logp, w, num_prompts=num_prompts)`. Away from
-    ratio 1 the two part: here each token's gradient is multiplied by rho_t, and clipped tokens have none.
+    ratio 1 the two differ: here each token's gradient is multiplied by rho_t, and clipped tokens have none.
 
     Args:
         weights: float [B, T] from `mine_echo_clips`.
@@ -62,3 +64,21 @@ def _positive(count: int | float | Tensor) -> int | float | Tensor:
     if not count > 0:
         raise ValueError(f"num_prompts={count!r} is not allowed: it must be positive.")
     return count
+
+
+def weight_mass(weights: Tensor) -> Tensor:
+    """Return the sum of the weights as a 0-dimensional tensor of the widest type that the device has."""
+    return weights.to(wide_dtype(weights.device)).sum()
+
+
+def check_delivered(mined: float, delivered: float, *, place: str = "EchoRL's loss", tolerance: float = 1e-5) -> None:
+    """Check that the weight mass that was mined has reached a place.
+
+    Raises:
+        RuntimeError: the two differ by more than `tolerance`, relative to the mass mined (to 1 where that is less).
+    """
+    if abs(delivered - mined) > tolerance * max(1.0, mined):
+        raise RuntimeError(
+            f"a weight mass of {mined:.6g} was mined, but {delivered:.6g} reached {place}: something between "
+            "generation and loss dropped, changed or bypassed `echo_weights`."
+        )

@@ -41,7 +41,7 @@ class Mined:
 
 
 class EchoMiner:
-    """Finds EchoClips by the settings of `config`; remembers the running quantile of step entropies.
+    """Finds EchoClips by the settings of `config` and keeps the running quantile of step entropies.
 
     Args:
         delimiters: of the tokenizer; None where `config` mines nothing.
@@ -80,7 +80,7 @@ class EchoMiner:
         draw: int = 0,
         first_row: int = 0,
     ) -> Mined:
-        """Return the clips of this process's rollouts; one number a candidate step crosses processes.
+        """Return the clips of this process's rollouts; processes exchange one number for each candidate step.
 
         Args:
             entropy: [B, T] token entropies in nats; NaN where unknown.
@@ -135,9 +135,9 @@ class EchoMiner:
     ) -> dict[str, float]:
         """Return the metrics of a mined batch over all processes, the same on each."""
         comm = comm or SingleProcess()
-        found = clip_metrics(rollouts, mined, comm)
-        found |= token_metrics(rollouts, entropy, self._delimiters.is_blank(rollouts.token_ids), comm)
-        return found if self.threshold is None else {**found, "echo/entropy_threshold": self.threshold}
+        metrics = clip_metrics(rollouts, mined, comm)
+        metrics |= token_metrics(rollouts, entropy, self._delimiters.is_blank(rollouts.token_ids), comm)
+        return metrics if self.threshold is None else {**metrics, "echo/entropy_threshold": self.threshold}
 
     def state_dict(self) -> dict[str, Any]:
         return {"threshold": self.threshold}
@@ -147,34 +147,34 @@ class EchoMiner:
 
 
 def clip_metrics(rollouts: Rollouts, mined: Mined, comm: Communication) -> dict[str, float]:
-    """Return counts and means of the clips, for all-success groups and for others: there a clip is another thing."""
+    """Return counts and means of the clips, of all-success groups and of others, whose clips mean something else."""
     clips, local = mined.clips, rollouts.local
     share = clips.length / (mined.step_ids >= 0).sum(1)[clips.rollout].clamp(min=1)
     all_success = rollouts.all_success[local][clips.rollout]
-    known = clips.entropy.isfinite()  # whole rollouts (`select="full"`) may have none, which is -inf
-    columns = (clips.length, share, clips.entropy.where(known, 0.0), known)
+    is_finite = clips.entropy.isfinite()  # a whole rollout (`select="full"`) may have no entropy, which is -inf
+    columns = (clips.length, share, clips.entropy.where(is_finite, 0.0), is_finite)
     sums = [torch.stack([part.sum(), *(x[part].sum() for x in columns)]) for part in (all_success, ~all_success)]
     metrics = {}
     for name, row in zip(("all_success", "mixed"), comm.sum(torch.stack(sums)).tolist(), strict=True):
-        num, length, share_sum, entropy_sum, num_known = row
+        num, length, share_sum, entropy_sum, num_finite = row
         metrics[f"echo/clips/{name}"] = num
         if num:
             metrics[f"echo/clip_length/{name}"] = length / num
             metrics[f"echo/clip_share/{name}"] = share_sum / num
-        if num_known:
-            metrics[f"echo/clip_entropy/{name}"] = entropy_sum / num_known
+        if num_finite:
+            metrics[f"echo/clip_entropy/{name}"] = entropy_sum / num_finite
     return metrics
 
 
 def token_metrics(rollouts: Rollouts, entropy: Tensor, blank: Tensor, comm: Communication) -> dict[str, float]:
-    """Return the share of blank tokens among the policy's tokens in the loss, and the mean of their known entropies.
+    """Return the share of blank tokens among the policy's tokens in the loss, and the mean of their finite entropies.
 
-    `blank` is bool [B, T]. Rollouts that are blank throughout count, too.
+    `blank` is bool [B, T]. Rollouts of blank tokens alone count, too.
     """
     tokens = rollouts.in_loss & rollouts.from_policy[rollouts.local].unsqueeze(1)
-    known = tokens & entropy.isfinite()
-    total = entropy[known].to(wide_dtype(entropy.device)).sum()
-    sums = comm.sum(torch.stack([(blank & tokens).sum(), tokens.sum(), total, known.sum()]))
-    num_blank, num_tokens, entropy_sum, num_known = sums.tolist()
+    with_entropy = tokens & entropy.isfinite()
+    total = entropy[with_entropy].to(wide_dtype(entropy.device)).sum()
+    sums = comm.sum(torch.stack([(blank & tokens).sum(), tokens.sum(), total, with_entropy.sum()]))
+    num_blank, num_tokens, entropy_sum, num_with_entropy = sums.tolist()
     metrics = {"echo/blank_share": num_blank / max(1.0, num_tokens)}
-    return metrics | ({"echo/token_entropy": entropy_sum / num_known} if num_known else {})
+    return metrics | ({"echo/token_entropy": entropy_sum / num_with_entropy} if num_with_entropy else {})

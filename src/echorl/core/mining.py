@@ -1,8 +1,8 @@
 """Mining: from step entropies to EchoClips.
 
 `mine_echo_clips` does it in one call. Where groups are spread over processes, its three parts are called one by one:
-`candidate_steps` (each process its rollouts), `choose_candidates` (everywhere alike, on the gathered scores) and
-`cut_clips` (each process its rollouts).
+`candidate_steps` (on the rollouts of each process), `choose_candidates` (on the gathered scores, with the same result
+on every process) and `cut_clips` (on the rollouts of each process).
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ class EchoClips:
     def __len__(self) -> int:
         return self.rollout.numel()
 
+    def longest(self) -> dict[int, tuple[int, int, float]]:
+        """Return row -> (end, step, entropy) of the longest clip of each rollout that has one."""
+        columns = (column.tolist() for column in (self.rollout, self.end, self.step, self.entropy))
+        return {row: (end, step, entropy) for row, end, step, entropy in zip(*columns, strict=True)}
+
 
 @dataclass(frozen=True, eq=False)
 class StepCandidates:
@@ -82,7 +87,7 @@ def mine_echo_clips(
         step_ids: int64 [B, T] from `segment_steps`. Set a row to -1 to keep it from giving a clip.
         success: bool [B], the verifier's verdict.
         group_ids: int [B], equal for the rollouts of one prompt; any values, any group sizes, any order.
-        config: what to mine; the paper's settings if not given.
+        config: the settings; the paper's if not given.
         has_verdict: bool [B], false where no verifier gave a verdict: such rows do not count in their group.
         threshold: for `entropy_quantile`, the least step entropy (a running one); this batch's quantile if not given.
         draw: mixed into the random choices, so that they differ from batch to batch.
@@ -129,7 +134,7 @@ def candidate_steps(
     threshold: float | None = None,
     draw: int = 0,
 ) -> StepCandidates:
-    """The best `top_k` steps of each rollout, whether it succeeded or not. Shapes as in `mine_echo_clips`.
+    """Return the best `top_k` steps of each rollout, with or without success. Shapes as in `mine_echo_clips`.
 
     Steps without a token of known (finite) entropy are no candidates, but for the last one of a whole rollout.
 
@@ -154,9 +159,9 @@ def _allowed(means: Tensor, step_ids: Tensor, config: EchoConfig, threshold: flo
     if config.max_step_entropy is not None:
         allowed &= ~(means > config.max_step_entropy).any(1, keepdim=True)
     if config.select == "full":  # the rollout's last step, allowed or not, so that the clip is all of it
-        there = step_lengths(step_ids, means.shape[1]) > 0
-        count = there.cumsum(1)
-        allowed = there & (count == count[:, -1:]) & (there & allowed).any(1, keepdim=True)
+        exists = step_lengths(step_ids, means.shape[1]) > 0
+        count = exists.cumsum(1)
+        allowed = exists & (count == count[:, -1:]) & (exists & allowed).any(1, keepdim=True)
     return allowed
 
 
@@ -166,20 +171,20 @@ def needs_entropy(config: EchoConfig) -> bool:
 
 
 def entropy_threshold(means: Tensor, quantile: float) -> float:
-    """The quantile of all finite step entropies [B, K]; -inf where there is none."""
+    """Return the quantile of all finite step entropies [B, K]; -inf where there is none."""
     values = means[means.isfinite()]
     # torch.quantile refuses more than 2^24 values; kthvalue does not.
     rank = max(1, round(quantile * values.numel()))
     return float(values.kthvalue(rank).values) if values.numel() else -torch.inf
 
 
-def running_quantile(before: float | None, now: float) -> float:
-    """The next running quantile from the one before (None: this batch is the first) and a batch's own."""
-    return now if before is None else QUANTILE_DECAY * before + (1 - QUANTILE_DECAY) * now
+def running_quantile(previous: float | None, quantile: float) -> float:
+    """Return the next running quantile, given the previous one (None: this is the first batch) and a batch's."""
+    return quantile if previous is None else QUANTILE_DECAY * previous + (1 - QUANTILE_DECAY) * quantile
 
 
 def _scores(means: Tensor, config: EchoConfig, row_ids: Tensor, draw: int) -> Tensor:
-    """float32 [B, K]: what `select` ranks the steps by; the largest wins."""
+    """Return float32 [B, K], the scores by which `select` ranks the steps, the largest first."""
     if config.select == "max_entropy":
         return means
     if config.select == "min_entropy":
@@ -192,7 +197,7 @@ def _scores(means: Tensor, config: EchoConfig, row_ids: Tensor, draw: int) -> Te
 
 def _uniform(rows: Tensor, steps: Tensor, seed: int, draw: int) -> Tensor:
     """float32 in [0, 1) from a hash of (seed, draw, row, step): no generator, so alike on every process and device."""
-    bits = _mix(rows.to(torch.int64))  # mixed first: rows + steps alone would give (0, 1) and (1, 0) the same number
+    bits = _mix(rows.to(torch.int64))  # mixed first: rows + steps would give (0, 1) and (1, 0) the same number
     for salt in (steps.to(torch.int64), seed, draw):
         bits = _mix(bits + salt)
     return (bits & 0xFFFFFF).float() / (1 << 24)
@@ -220,7 +225,7 @@ def _best(scores: Tensor, means: Tensor, top_k: int) -> StepCandidates:
 def choose_candidates(
     score: Tensor, success: Tensor, group_ids: Tensor, config: EchoConfig, *, has_verdict: Tensor | None = None
 ) -> Tensor:
-    """Which candidates become clips: bool [N, top_k] for the scores [N, top_k] of all processes' rollouts, in order."""
+    """Return bool [N, top_k], the candidates that become clips; `score` is of the rollouts of all processes."""
     eligible = eligible_rollouts(success, group_ids, config, has_verdict=has_verdict)
     score = score.masked_fill(~eligible.unsqueeze(1), -torch.inf)
     if config.clip_per == "rollout":
@@ -232,7 +237,7 @@ def choose_candidates(
 def eligible_rollouts(
     success: Tensor, group_ids: Tensor, config: EchoConfig, *, has_verdict: Tensor | None = None
 ) -> Tensor:
-    """V, the rollouts that may give a clip: bool [N], the successes; of all-success groups only if `scope` says so."""
+    """Return V, bool [N], the rollouts that may give a clip: the successes, or those of all-success groups."""
     success = success.bool()
     if config.scope == "verified":
         return success

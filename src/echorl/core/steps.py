@@ -27,7 +27,7 @@ class StepDelimiters:
 
     @classmethod
     def from_tokenizer(cls, tokenizer: Any) -> StepDelimiters:
-        r"""Read the delimiters off the whole vocabulary of a Hugging Face tokenizer (or a processor that has one).
+        r"""Return the delimiters of the whole vocabulary of a Hugging Face tokenizer (or of a processor with one).
 
         A fixed id list such as the authors' `[198, 271]` finds 10.4 % of the boundaries in real Qwen output, since
         most steps end in tokens like `".\n"`. Works for byte-level, SentencePiece (`<0x0A>`) and character
@@ -54,7 +54,9 @@ class StepDelimiters:
 
     @classmethod
     def from_ids(cls, ids: Iterable[int], vocab_size: int, *, blank_ids: Iterable[int] | None = None) -> StepDelimiters:
-        """Only `ids` end a step, as in the authors' `[198, 271]`; they are blank unless `blank_ids` says otherwise.
+        """Return delimiters by which only `ids` end a step, as in the authors' `[198, 271]`.
+
+        The blank tokens are `blank_ids`, or `ids` if not given.
 
         Raises:
             ValueError: no id, or an id outside `[0, vocab_size)`.
@@ -67,11 +69,11 @@ class StepDelimiters:
         return cls(newline=_one_hot(ids, vocab_size), blank=_one_hot(blank_ids, vocab_size))
 
     def is_blank(self, token_ids: Tensor) -> Tensor:
-        """bool, of the shape of `token_ids`: which are blank. Ids outside the vocabulary are not."""
+        """Return bool, of the shape of `token_ids`: the token is blank. Ids outside the vocabulary are not."""
         return _look_up(_kinds(self).to(token_ids.device), token_ids) >= BLANK
 
     def to(self, device: torch.device | str) -> StepDelimiters:
-        """The same tables on `device`."""
+        """Return the same tables on `device`."""
         return StepDelimiters(newline=self.newline.to(device), blank=self.blank.to(device))
 
 
@@ -127,7 +129,7 @@ def _segment_rows(kinds: Tensor, token_ids: Tensor, mask: Tensor) -> Tensor:
 
 
 def row_blocks(num_rows: int, width: int, device: torch.device) -> Iterator[slice]:
-    """Slices over rows of `width` numbers: on an accelerator all at once, on a CPU few enough to stay in its cache.
+    """Return slices over rows of `width` numbers: one on an accelerator, on a CPU as many as its cache asks for.
 
     The functions on steps pass over their numbers a dozen times; from main memory that takes several times longer.
     """

@@ -1,11 +1,13 @@
-"""Readers of files that a command wrote: a file has its declared shape, or a ValueError names the place where not.
+"""Readers of files that a command wrote: a file has its declared shape, or a ValueError names the place that differs.
 
 A shape is a type (`float`: a number, NaN included, within `LARGEST`), a list of one shape, a mapping of names to shapes
-(further names may be there; one that ends in "?" may be missing), `Each` (a mapping of any names) or `Maybe` (or null).
+(further names are allowed; a name that ends in "?" may be missing), `Each` (a mapping of any names) or `Maybe` (or
+null).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,15 @@ from typing import Any
 from echorl.support.texts import parse_json
 
 LARGEST = 1e100
-"""The largest number that is accepted: the square of a far larger one is more than a float can hold."""
-NAMES = {str: "text", float: "a number (up to 1e100)", int: "a whole number", bool: "true or false", dict: "an object"}
+"""The largest number that is accepted: the square of a far larger number is more than a float can hold."""
+NAMES = {
+    str: "text",
+    float: "a number (up to 1e100)",
+    int: "a whole number",
+    bool: "true or false",
+    dict: "an object",
+    list: "a list",
+}
 FIX = "run that command again, or give another folder"
 
 
@@ -33,14 +42,13 @@ class Maybe:
 
 
 def read_object(path: Path, shape: Any = dict, by: str = "echorl") -> dict[str, Any] | None:
-    """The object in a JSON file; None where there is no file. `by` names the command that writes it.
+    """Return the object in a JSON file; None where there is no file. `by` names the command that writes it.
 
     Raises:
-        ValueError: the file cannot be read, or what it holds has another shape; the message names both.
+        ValueError: the file cannot be read, or holds something of another shape; the message names both.
     """
     try:
         value = parse_json(path.read_bytes())
-        check(value, dict)
         check(value, shape)
     except FileNotFoundError:
         return None
@@ -52,7 +60,7 @@ def read_object(path: Path, shape: Any = dict, by: str = "echorl") -> dict[str, 
 
 
 def peek(path: Path) -> dict[str, Any]:
-    """The object in a JSON file, to recognise a folder by it; an empty one where no object can be read."""
+    """Return the object in a JSON file, to recognise a folder by it; an empty one where no object can be read."""
     try:
         return read_object(path) or {}
     except ValueError:
@@ -63,46 +71,42 @@ def check(value: Any, shape: Any, place: str = "") -> None:
     """Check that a value has a shape.
 
     Args:
-        place: where the value stands, for the message; "" for the whole file.
+        place: place of the value in the file, for the message; "" for the whole file.
 
     Raises:
-        ValueError: it has another shape; the message says where.
+        ValueError: it has another shape; the message names the place.
     """
     if isinstance(shape, Maybe):
         if value is not None:
             check(value, shape.shape, place)
-    elif isinstance(shape, type):
-        if not _is(value, shape):
-            raise ValueError(f"{place or 'the whole'} is not {NAMES[shape]}")
-    elif isinstance(shape, list):
-        if not isinstance(value, list):
-            raise ValueError(f"{place or 'the whole'} is not a list")
+        return
+    kind = shape if isinstance(shape, type) else list if isinstance(shape, list) else dict
+    if not _is(value, kind):
+        raise ValueError(f"{place or 'the whole'} is not {NAMES[kind]}")
+    if kind is list:
         for number, each in enumerate(value):
             check(each, shape[0], f"{place}[{number}]")
-    else:
-        _check_object(value, shape, place)
+    elif shape is not kind:
+        _check_names(value, shape, place)
 
 
-def _check_object(value: Any, shape: Any, place: str) -> None:
-    check(value, dict, place)
+def _check_names(value: Mapping[Any, Any], shape: Any, place: str) -> None:
     if not all(isinstance(name, str) for name in value):
         raise ValueError(f"{place or 'the whole'} has a name that is not text")
-    names = dict.fromkeys(value, shape.shape) if isinstance(shape, Each) else shape
-    for name, each in names.items():
+    shapes = dict.fromkeys(value, shape.shape) if isinstance(shape, Each) else shape
+    for name, each in shapes.items():
         key = name.removesuffix("?")
-        inside = f"{place}.{key}" if place else str(key)
+        inner_place = f"{place}.{key}" if place else key
         if key in value:
-            check(value[key], each, inside)
+            check(value[key], each, inner_place)
         elif key == name:
-            raise ValueError(f"{inside} is missing")
+            raise ValueError(f"{inner_place} is missing")
 
 
 def _is(value: Any, kind: type) -> bool:
     if kind is float:
         return is_drawable(value) or value != value
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
-    return isinstance(value, kind)
+    return isinstance(value, kind) and (kind is not int or is_drawable(value))
 
 
 def is_drawable(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Options that several commands of the lab have; importing them is cheap."""
+"""Options that several commands of the lab share; importing them is cheap."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class SampledRollouts:
     )
     max_new_tokens: int | None = option(
         None,
-        "Most tokens of a completion; default: 8192, or what the model's context leaves beside the longest prompt (an "
-        "image counts as one token there: with images give a number).",
+        "The most tokens of a completion; default: 8192, or what the model's context leaves beside the longest prompt "
+        "(an image counts as one token there: with images give a number).",
         **COUNT,
     )
     batch_size: int = option(32, "Completions that are sampled and stored at once.", **COUNT)
-    seed: int = option(0, "Seed of everything that is drawn.", **SEED)
+    seed: int = option(0, "Seed of all random choices.", **SEED)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -52,7 +52,7 @@ class Sampling(SampledRollouts):
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutColumns:
-    """Columns of stored rollouts as the user names them; None leaves one to the layout."""
+    """Columns of stored rollouts; None leaves a column to the layout."""
 
     prompt: str | None = option(None, "Column of the prompt; default: by the layout.")
     response: str | None = option(None, "Column of the response; default: by the layout.")
@@ -61,7 +61,7 @@ class RolloutColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class Columns(RolloutColumns):
-    """The columns, that of the group among them."""
+    """Columns of stored rollouts, with the column of the group."""
 
     group: str | None = option(None, "Column that names a rollout's group; default: by the layout.")
 
@@ -71,13 +71,13 @@ class Scoring:
     """Settings of the forward passes that score rollouts."""
 
     tokens_at_once: int = option(
-        8192, "Padded tokens in a forward pass, at most, unless one rollout has more.", ge=1, le=10**9
+        8192, "The most padded tokens in a forward pass, unless one rollout has more.", ge=1, le=10**9
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mining(Scoring):
-    """Settings of mined rollouts."""
+    """Settings of `echorl mine`, besides files, columns and clips."""
 
     temperature: float = option(
         1.0, "Temperature at which the rollouts were sampled, for the entropies.", **TEMPERATURE
@@ -97,5 +97,5 @@ class Prompts:
 class Deletion:
     """Sizes of `echorl analyze deletion`."""
 
-    traces: int = option(2, "Of `deletion`: most right rollouts of a prompt whose steps are deleted.", **COUNT)
-    finishes: int = option(4, "Of `deletion`: completions of what is left of a solution.", **COUNT)
+    traces: int = option(2, "For `deletion`: the most right rollouts of a prompt whose steps are deleted.", **COUNT)
+    finishes: int = option(4, "For `deletion`: completions of each solution without some of its steps.", **COUNT)

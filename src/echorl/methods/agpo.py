@@ -30,5 +30,5 @@ class AGPO(GRPO):
         return self.right > 0 or self.wrong > 0
 
     def advantages(self, advantages: Tensor, rollouts: Rollouts) -> Tensor:
-        right, wrong = (rollouts.degenerate & solved for solved in (rollouts.all_success, rollouts.all_fail))
-        return torch.where(right, self.right, torch.where(wrong, -self.wrong, advantages)).to(advantages.dtype)
+        changed = torch.where(rollouts.all_success, self.right, torch.where(rollouts.all_fail, -self.wrong, advantages))
+        return torch.where(rollouts.degenerate, changed, advantages).to(advantages.dtype)

@@ -19,7 +19,7 @@ NO_FILE = "no file"
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """The trainer's own method: nothing set, nothing added. A method overrides what it changes.
+    """The trainer's method, unchanged. A method overrides what it changes.
 
     A rule is pure: its hooks return new tensors and remember nothing between batches.
 
@@ -29,7 +29,7 @@ class Method:
         trl_hooks: import string, "module:Class", of the hooks with which TRL's trainer samples otherwise; None: it
             samples as without a method.
         needs_verdicts: whether the rule reads verdicts (`success`), and not rewards alone.
-        source_hash: hash of the file that holds a user's rule; "" of echorl's own, `NO_FILE` of a class without a file.
+        source_hash: hash of the file of a user's rule; "" of echorl's methods, `NO_FILE` of a class without a file.
     """
 
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
@@ -42,7 +42,7 @@ class Method:
 
     @property
     def needs_verdicts(self) -> bool:
-        """True for every rule that does not say otherwise."""
+        """True if the method has a rule, unless a subclass says otherwise."""
         return self._overrides("advantages") or self._overrides("token_advantages") or self._overrides("excluded")
 
     @property

@@ -20,16 +20,18 @@ class DAPO(Method):
     )
     dynamic_sampling: bool = option(
         True,
-        "Drop groups whose accuracy is 0 or 1 from the policy loss and draw prompts until the batch is full. A dropped "
-        "group with a success still gives its EchoClip. False: groups stay as they are.",
+        "Filter groups whose accuracy is 0 or 1 out of the policy loss and draw prompts until the batch is full. A "
+        "filtered group with a success still gives its EchoClip. False: groups stay as they are.",
     )
     max_rounds: int = option(
-        10, "Most rounds of sampling for a batch, the first included; after them dropped groups fill up.", ge=1
+        10,
+        "Most rounds of sampling for a batch, the first included; after them filtered groups fill the empty places.",
+        ge=1,
     )
     overlong_buffer: int | None = option(
         None,
         "Tokens below max_completion_length over which the soft punishment min(-(length - (max - buffer)) / buffer, 0) "
-        "grows from 0 to -1; 0: none. A success is still the verifier's word. None: a fifth of max_completion_length, "
+        "grows from 0 to -1; 0: none. It changes no verdict. None: a fifth of max_completion_length, "
         "as the paper's 4,096 of 20,480.",
         ge=0,
     )

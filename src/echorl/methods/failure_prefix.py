@@ -24,7 +24,7 @@ class FailurePrefix(GRPO):
 
     saturated: float = option(0.75, "Share of successes from which on a prompt is saturated.", ge=0, le=1)
     share: float = option(0.5, "First share of the failure's tokens; 0: GRPO.", ge=0, le=1)
-    step: float = option(0.125, "Change of the share; beyond the whole, or at nothing, the failure is dropped.", gt=0)
+    step: float = option(0.125, "Change of the share; the failure is deleted when its share leaves (0, 1].", gt=0)
     target: float | None = option(
         None,
         "Share of successes that a group is moved towards, as near as one rollout allows. None: any mixed group is "
@@ -34,8 +34,8 @@ class FailurePrefix(GRPO):
     )
     max_tokens: int | None = option(None, "Most tokens of a prefix; None: half of max_completion_length.", ge=1)
 
-    def moved(self, share: float, right: int, judged: int) -> float:
-        """Return the share after a group that began with it, `right` of `judged` rollouts right.
+    def moved(self, share: float, num_success: int, num_verdicts: int) -> float:
+        """Return the share after a group that began with it.
 
         >>> [FailurePrefix().moved(0.5, right, 8) for right in (8, 5, 0)]
         [0.625, 0.5, 0.375]
@@ -43,7 +43,8 @@ class FailurePrefix(GRPO):
         [0.625, 0.625, 0.5, 0.375]
         """
         target = 0.5 if self.target is None else self.target
-        near = 0 < right < judged if self.target is None else abs(right - target * judged) <= 0.5
-        if judged == 0 or near:
+        aim = target * num_verdicts
+        is_near = 0 < num_success < num_verdicts if self.target is None else abs(num_success - aim) <= 0.5
+        if num_verdicts == 0 or is_near:
             return share
-        return share + self.step if right > target * judged else share - self.step
+        return share + self.step if num_success > aim else share - self.step

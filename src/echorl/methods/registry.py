@@ -18,10 +18,10 @@ M = TypeVar("M", bound=type[Method])
 
 _REGISTERED: dict[str, type[Method]] = {}
 METHODS: Mapping[str, type[Method]] = MappingProxyType(_REGISTERED)
-"""Name -> class, of echorl's own methods and of those that `register_method` added."""
+"""Name -> class, of echorl's methods and of those that `register_method` added."""
 
-OWN = "echorl.methods."
-"""First part of the names of the modules that hold echorl's own methods."""
+BUILT_IN = "echorl.methods."
+"""Prefix of the modules of echorl's methods."""
 
 
 def register_method(name: str) -> Callable[[M], M]:
@@ -37,10 +37,10 @@ def register_method(name: str) -> Callable[[M], M]:
 
     def register(method: M) -> M:
         check_class(method, f"register_method({name!r})")
-        before = _REGISTERED.get(name)
-        if before is not None and _place(before) != _place(method):
-            raise ValueError(f"two methods are named {name!r}, {_place(before)} and {_place(method)}: rename one.")
-        if not method.__module__.startswith(OWN):
+        previous = _REGISTERED.get(name)
+        if previous is not None and _place(previous) != _place(method):
+            raise ValueError(f"two methods are named {name!r}, {_place(previous)} and {_place(method)}: rename one.")
+        if not method.__module__.startswith(BUILT_IN):
             method.source_hash = _hash_module(method.__module__)
         _REGISTERED[name] = method
         return method
@@ -71,7 +71,7 @@ def find_method(name: str) -> type[Method]:
 
 
 def load_method(name: str | None, options: Mapping[str, Any] | None = None) -> Method:
-    """Return the method of that name with these options; None: the trainer's own settings, as they are.
+    """Return the method of that name with these options; None: the trainer's method, unchanged.
 
     Raises:
         ValueError: as `find_method`; an option that it does not have, or a value that is not allowed.
@@ -88,12 +88,12 @@ def load_method(name: str | None, options: Mapping[str, Any] | None = None) -> M
         return Method()
     method = find_method(name)
     declared = [field.name for field in dataclasses.fields(method)]
-    own = {option: value for option, value in (options or {}).items() if option not in method.settings}
-    for option in own:
+    values = {option: value for option, value in (options or {}).items() if option not in method.settings}
+    for option in values:
         if option not in declared:
             raise ValueError(_unknown(name, option, declared))
     try:
-        return method(**own)
+        return method(**values)
     except TypeError as error:
         raise ValueError(f"method_options of {name!r}: {error}.") from None
 
@@ -112,7 +112,8 @@ def check_class(method: Any, place: str) -> None:
     """Check that a class can be a method.
 
     Raises:
-        ValueError: it is no subclass of `Method`, or has options and is no dataclass; the message begins with `place`.
+        ValueError: it is no subclass of `Method`, has options and is no dataclass, has a name that is nearly that of
+            a hook, or sets a field that no method can set; the message begins with `place`.
     """
     if not (isinstance(method, type) and issubclass(method, Method)):
         raise ValueError(
@@ -123,8 +124,18 @@ def check_class(method: Any, place: str) -> None:
             f"{place}: {method.__name__} has options and is no dataclass: write @dataclass(frozen=True, kw_only=True) "
             "right above the class."
         )
-    own = method.__module__.startswith(OWN)
-    if unknown := set() if own else method.settings.keys() - settable_fields():
+    if method.__module__.startswith(BUILT_IN):
+        return
+    hooks = [name for name in vars(Method) if not name.startswith("_")]
+    declared = {*hooks, *(field.name for field in dataclasses.fields(method))}
+    for name in sorted(vars(method).keys() - declared):
+        if not name.startswith("_") and (close := difflib.get_close_matches(name, hooks, n=1, cutoff=0.85)):
+            raise ValueError(
+                f"{place}: {method.__name__}.{name} does nothing: did you mean {close[0]!r}? The name of a helper "
+                "of your own begins with '_'."
+            )
+    unknown = method.settings.keys() - settable_fields()
+    if unknown:
         raise ValueError(
             f"{place}: settings has {min(unknown)!r}, which a method cannot set; it can set "
             f"{', '.join(sorted(settable_fields()))}."
@@ -132,9 +143,9 @@ def check_class(method: Any, place: str) -> None:
 
 
 def settable_fields() -> frozenset[str]:
-    """Return the trainer's fields that some method of echorl's own sets; in a config they are None until written."""
-    own = [method for method in _REGISTERED.values() if method.__module__.startswith(OWN)]
-    return frozenset(field for method in own for field in method.settings)
+    """Return the trainer's fields that some method of echorl's sets; in a config they are None until written."""
+    built_in = [method for method in _REGISTERED.values() if method.__module__.startswith(BUILT_IN)]
+    return frozenset(field for method in built_in for field in method.settings)
 
 
 def _find_in_file(name: str, path: Path, class_name: str) -> type[Method]:
@@ -197,7 +208,7 @@ def _place(method: type[Method]) -> str:
 
 def _unknown(name: str, option: str, declared: list[str]) -> str:
     close = difflib.get_close_matches(option, declared, n=1)
-    others = [other for other, method in METHODS.items() if option in (each.name for each in options_of(method))]
-    belongs = f" (an option of {', '.join(others)})" if others else ""
+    owners = [key for key, method in METHODS.items() if option in (each.name for each in options_of(method))]
+    belongs = f" (an option of {', '.join(owners)})" if owners else ""
     nearest = f"did you mean {close[0]!r}? It" if close else "it"
     return f"method {name!r} has no option {option!r}{belongs}; {nearest} has {', '.join(declared) or 'none'}."

@@ -39,65 +39,69 @@ class ReinforceAda(GRPO):
         return self.chooses
 
 
-def unfinished(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> list[int]:
+def unfinished(success: Tensor, failure: Tensor, prompt: Tensor, size: int) -> list[int]:
     """Return the prompts whose pool has a verdict, and too few rollouts of one kind.
 
-    `right` and `wrong`, bool [M], tell the rollouts in the loss that succeeded and failed; neither: no verdict. `owner`
-    int64 [M] is the prompt's number. All are of all rollouts so far.
+    `success` and `failure`, bool [M], are of all rollouts so far, both false for one without a verdict or outside the
+    loss; int64 [M] `prompt` numbers the prompts.
 
-    >>> right = torch.tensor([True, True, False, True])
-    >>> unfinished(right, ~right, torch.tensor([0, 1, 0, 1]), 2)
+    >>> success = torch.tensor([True, True, False, True])
+    >>> unfinished(success, ~success, torch.tensor([0, 1, 0, 1]), 2)
     [1]
     """
-    num_right, num_wrong = counts(right, wrong, owner)
-    wanting = ~balanced(right, wrong, owner, size) & (num_right + num_wrong > 0)
-    return wanting.nonzero().flatten().tolist()
+    num_success, num_failure = counts(success, failure, prompt)
+    is_unfinished = ~balanced(success, failure, prompt, size) & (num_success + num_failure > 0)
+    return is_unfinished.nonzero().flatten().tolist()
 
 
-def balanced(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> Tensor:
-    """Return bool, one entry a prompt: its pool has size // 2 right rollouts and enough wrong ones for the rest."""
-    num_right, num_wrong = counts(right, wrong, owner)
-    return (num_right >= size // 2) & (num_wrong >= size - size // 2)
+def balanced(success: Tensor, failure: Tensor, prompt: Tensor, size: int) -> Tensor:
+    """Return bool, one entry a prompt: its pool has size // 2 successes and size - size // 2 failures."""
+    num_success, num_failure = counts(success, failure, prompt)
+    return (num_success >= size // 2) & (num_failure >= size - size // 2)
 
 
-def counts(right: Tensor, wrong: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-    """Return int64, one entry a prompt, twice: how many of its pool are right, and how many wrong."""
-    num = int(owner.max()) + 1
-    return _sum(right.long(), owner, num), _sum(wrong.long(), owner, num)
+def counts(success: Tensor, failure: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor]:
+    """Return int64 twice, one entry a prompt: the successes and the failures of its pool."""
+    num = int(prompt.max()) + 1
+    return _sum(success.long(), prompt, num), _sum(failure.long(), prompt, num)
 
 
-def choose(right: Tensor, wrong: Tensor, owner: Tensor, size: int) -> Tensor:
-    """Return bool [M]: `size` rollouts of every prompt, the earliest first, half of them right as far as there are.
+def choose(success: Tensor, failure: Tensor, prompt: Tensor, size: int) -> Tensor:
+    """Return bool [M]: `size` rollouts of every prompt, the earliest first, half of them successes if it has as many.
 
-    Those that are neither fill up a pool that has too few of both.
+    Rollouts that are neither fill up a pool that has too few of both.
     """
-    num_right, num_wrong = counts(right, wrong, owner)
-    half = torch.full_like(num_right, size // 2)
-    take_right = torch.minimum(num_right, torch.maximum(size - num_wrong, half))
-    take_wrong = torch.minimum(num_wrong, size - take_right)
-    chosen = torch.zeros_like(right)
-    for kind, take in ((right, take_right), (wrong, take_wrong), (~right & ~wrong, size - take_right - take_wrong)):
-        chosen |= kind & (_rank(kind, owner, len(take)) <= take[owner])
+    num_success, num_failure = counts(success, failure, prompt)
+    half = torch.full_like(num_success, size // 2)
+    take_success = torch.minimum(num_success, torch.maximum(size - num_failure, half))
+    take_failure = torch.minimum(num_failure, size - take_success)
+    chosen = torch.zeros_like(success)
+    for kind, take in (
+        (success, take_success),
+        (failure, take_failure),
+        (~success & ~failure, size - take_success - take_failure),
+    ):
+        chosen |= kind & (_rank(kind, prompt, len(take)) <= take[prompt])
     return chosen
 
 
-def _rank(kind: Tensor, owner: Tensor, num: int) -> Tensor:
-    """Return int64 [M]: how many of its prompt's rollouts up to this one are of the kind."""
-    mine = owner.unsqueeze(1) == torch.arange(num, device=owner.device)
-    return (mine & kind.unsqueeze(1)).cumsum(0).gather(1, owner.unsqueeze(1)).squeeze(1)
+def _rank(kind: Tensor, prompt: Tensor, num: int) -> Tensor:
+    """Return int64 [M], the number of rollouts of the kind among those of its prompt up to this one."""
+    same_prompt = prompt.unsqueeze(1) == torch.arange(num, device=prompt.device)
+    return (same_prompt & kind.unsqueeze(1)).cumsum(0).gather(1, prompt.unsqueeze(1)).squeeze(1)
 
 
-def pool_advantages(rewards: Tensor, owner: Tensor, *, scale: bool) -> Tensor:
+def pool_advantages(rewards: Tensor, prompt: Tensor, *, scale: bool) -> Tensor:
     """Return [M]: (r - mean) / (std + eps), or r - mean, of each prompt's pool; 0 without a reward, or if all agree."""
     rewarded = ~rewards.isnan()
-    num = int(owner.max()) + 1
-    count = _sum(rewarded.to(rewards), owner, num)
-    mean = _sum(rewards.nan_to_num(0.0), owner, num) / count.clamp(min=1)
-    centred = (rewards - mean[owner]).nan_to_num(0.0)
-    std = (_sum(centred**2, owner, num) / (count - 1).clamp(min=1)).sqrt()
-    centred = centred * (std > 1e-6)[owner]
-    return centred / (std[owner] + EPSILON) if scale else centred
+    num = int(prompt.max()) + 1
+    count = _sum(rewarded.to(rewards), prompt, num)
+    mean = _sum(rewards.nan_to_num(0.0), prompt, num) / count.clamp(min=1)
+    centred = (rewards - mean[prompt]).nan_to_num(0.0)
+    std = (_sum(centred**2, prompt, num) / (count - 1).clamp(min=1)).sqrt()
+    centred = centred * (std > 1e-6)[prompt]
+    return centred / (std[prompt] + EPSILON) if scale else centred
 
 
-def _sum(values: Tensor, owner: Tensor, num: int) -> Tensor:
-    return torch.zeros(num, dtype=values.dtype, device=values.device).scatter_add_(0, owner, values)
+def _sum(values: Tensor, prompt: Tensor, num: int) -> Tensor:
+    return torch.zeros(num, dtype=values.dtype, device=values.device).scatter_add_(0, prompt, values)

@@ -9,7 +9,7 @@ from torch import Tensor
 from echorl.core.rollouts import Rollouts
 from echorl.methods.grpo import GRPO
 from echorl.methods.registry import register_method
-from echorl.methods.w_reinforce import of_verdicts
+from echorl.methods.w_reinforce import verdict_advantages
 
 
 @register_method("reinforce_rej")
@@ -21,7 +21,7 @@ class ReinforceRej(GRPO):
     """
 
     def advantages(self, advantages: Tensor, rollouts: Rollouts) -> Tensor:
-        return of_verdicts(rollouts, 1.0, -1.0)
+        return verdict_advantages(rollouts, 1.0, -1.0)
 
     def excluded(self, rollouts: Rollouts) -> Tensor:
         return ~rollouts.of_kind("mixed", "uniform_reward")

@@ -38,10 +38,10 @@ class RLZVP(GRPO):
         return rollouts.degenerate & (rollouts.all_success | rollouts.all_fail) & (self.alpha > 0)
 
     def token_advantages(self, advantages: Tensor, entropy: Tensor, rollouts: Rollouts) -> Tensor:
-        """A token of unknown entropy has an advantage of 0 in these groups."""
-        known = rollouts.in_loss & entropy.isfinite()
-        entropy = entropy.float().masked_fill(~known, 0.0)
-        most = entropy.amax(1, keepdim=True)
-        shaped = self.alpha * torch.where(rollouts.success[rollouts.local].unsqueeze(1), entropy, entropy - most)
+        """Return the advantages [B, T]; in these groups 0 for a token without an entropy."""
+        has_entropy = rollouts.in_loss & entropy.isfinite()
+        entropy = entropy.float().masked_fill(~has_entropy, 0.0)
+        largest = entropy.amax(1, keepdim=True)
+        shaped = self.alpha * torch.where(rollouts.success[rollouts.local].unsqueeze(1), entropy, entropy - largest)
         rows = self.entropy_rows(rollouts)[rollouts.local].unsqueeze(1)
-        return torch.where(rows, (shaped * known).to(advantages), advantages.unsqueeze(1))
+        return torch.where(rows, (shaped * has_entropy).to(advantages), advantages.unsqueeze(1))

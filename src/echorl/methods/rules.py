@@ -1,4 +1,4 @@
-"""The rules of a method applied to a batch, with a sentence for a result that no training could use."""
+"""The rules of a method applied to a batch, with checks of their results."""
 
 from __future__ import annotations
 

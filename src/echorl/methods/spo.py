@@ -15,12 +15,12 @@ from echorl.methods.registry import register_method
 
 
 def leave_one_out(rollouts: Rollouts) -> Tensor:
-    """Return float [N], the mean verdict (1 or 0) of the group's other rollouts with one; its own where it is alone."""
+    """Return float [N], the mean verdict (1 or 0) of the group's other rollouts; without others the rollout's own."""
     total, count = (
         each[rollouts.groups.index].to(rollouts.rewards) for each in (rollouts.num_success, rollouts.num_verdicts)
     )
-    right = rollouts.success.to(rollouts.rewards)
-    return torch.where(count > 1, (total - right) / (count - 1).clamp(min=1), right)
+    verdict = rollouts.success.to(rollouts.rewards)
+    return torch.where(count > 1, (total - verdict) / (count - 1).clamp(min=1), verdict)
 
 
 @register_method("spo")
@@ -54,8 +54,8 @@ class SPO(GRPO):
 
     def against(self, rates: Tensor, rollouts: Rollouts) -> Tensor:
         """Return the advantages [N], 0 without a verdict, given v of each rollout's prompt (float [N], NaN: none)."""
-        others = leave_one_out(rollouts)
-        baseline = torch.where(rates.isnan(), others, self.weight * rates + (1 - self.weight) * others)
+        mean = leave_one_out(rollouts)
+        baseline = torch.where(rates.isnan(), mean, self.weight * rates + (1 - self.weight) * mean)
         return (rollouts.success.to(baseline) - baseline) * rollouts.has_verdict
 
     def before(self, successes: int = 0, failures: int = 0) -> tuple[float, float]:

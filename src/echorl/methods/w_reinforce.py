@@ -13,10 +13,10 @@ from echorl.methods.grpo import GRPO
 from echorl.methods.registry import register_method
 
 
-def of_verdicts(rollouts: Rollouts, right: float, wrong: float) -> Tensor:
-    """Return float [N]: `right` for a success, `wrong` for a failure, 0 without a verdict."""
-    signed = torch.where(rollouts.success, right, wrong)
-    return torch.where(rollouts.has_verdict, signed, 0.0).to(rollouts.rewards.dtype)
+def verdict_advantages(rollouts: Rollouts, success: float, failure: float) -> Tensor:
+    """Return float [N]: `success` or `failure` by the verdict, 0 without one."""
+    advantages = torch.where(rollouts.success, success, failure)
+    return torch.where(rollouts.has_verdict, advantages, 0.0).to(rollouts.rewards.dtype)
 
 
 @register_method("w_reinforce")
@@ -43,4 +43,4 @@ class WReinforce(GRPO):
         return ~failed if self.excludes else torch.zeros_like(failed)
 
     def advantages(self, advantages: Tensor, rollouts: Rollouts) -> Tensor:
-        return of_verdicts(rollouts, self.weight, -1.0)
+        return verdict_advantages(rollouts, self.weight, -1.0)

@@ -83,8 +83,5 @@ def _remembered(path: Path, size: int, changed: int) -> str:
 
 
 def _read(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

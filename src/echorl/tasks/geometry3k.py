@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 
 from echorl.tasks.base import Task, TaskRow, Verifier, draw
-from echorl.tasks.rows import READERS, Location, Row, check_columns
+from echorl.tasks.rows import READERS, Location, Reader, Row, check_columns
 from echorl.tasks.verify import GRADERS, geometry_reference, make_reward
 from echorl.tasks.verify.arithmetic import NotRational, evaluate
 from echorl.tasks.verify.pool import shared_pool
@@ -103,19 +103,15 @@ class Geometry3K(Task):
 
 def location(split: str) -> Location:
     """Location of the split: on the hub, in a local folder, or in a zip of the original release."""
-
-    def read_zip(path: Path) -> list[Row]:
-        return read_release(path, split)
-
-    stems = (f"geometry3k_{split}", "geometry3k")
-    return Location(hub_id=HUB_ID, split=split, stems=stems, readers={**READERS, ".zip": read_zip})
+    readers: Mapping[str, Reader] = {**READERS, ".zip": partial(read_release, split=split)}
+    return Location(hub_id=HUB_ID, split=split, stems=(f"geometry3k_{split}", "geometry3k"), readers=readers)
 
 
 def read_release(path: Path, split: str) -> list[Row]:
     """The split's `data.json` objects, each with its diagram under `images`, read from the zip without unpacking it.
 
     Raises:
-        ValueError: the file is no zip, or does not have the split; the message names the file and its splits.
+        ValueError: the file is not a zip, or does not have the split; the message names the file and its splits.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -123,7 +119,7 @@ def read_release(path: Path, split: str) -> list[Row]:
             in_split = [name for name in names if name.parts[-3:-2] == (RELEASE_SPLITS[split],)]
             rows = [_read_folder(archive, name) for name in in_split if "__MACOSX" not in name.parts]
     except zipfile.BadZipFile:
-        raise ValueError(f"{path} is no zip file; download it again") from None
+        raise ValueError(f"{path} is not a zip file; download it again") from None
     if not rows:
         splits = sorted({"/".join(name.parts[-3:-2]) for name in names})
         raise ValueError(
@@ -174,7 +170,7 @@ def _from_release(row: Row, choices: bool) -> Problem | None:
 
 
 def choice_values(choices: Sequence[str], precise_values: Sequence[float]) -> list[float]:
-    r"""The values of an item's choices: of a decimal, a fraction or a mixed number its own, else the precise value.
+    r"""The values of an item's choices: exact for a decimal, a fraction or a mixed number, else the precise value.
 
     The precise value of a mixed number is wrong in the release, which multiplies its parts.
 
@@ -194,7 +190,7 @@ def _exact_value(text: str) -> float | None:
 
 
 def _value(answer: str) -> float | None:
-    """The value of the LaTeX; None if it is no number.
+    """The value of the LaTeX; None if it is not a number.
 
     Raises:
         ValueError: the value could not be computed this time, so that the item must not be excluded.

@@ -77,5 +77,5 @@ def strip_marks(solution: str) -> str:
 def _checked(row: Row, place: str, number: int) -> Row:
     check_columns(row, [COLUMNS], f"{place}, row {number}")
     if not all(isinstance(row[column], str) for column in COLUMNS):
-        raise ValueError(f"{place}, row {number}: 'question' or 'answer' is no text; write both as texts")
+        raise ValueError(f"{place}, row {number}: 'question' or 'answer' is not a text; write both as texts")
     return row

@@ -84,7 +84,8 @@ def _read(row: Row, place: str) -> TaskRow:
         question = answer = None
     if not isinstance(question, str) or not isinstance(answer, str):
         raise ValueError(
-            f"{place}: 'prompt' needs a user message, and 'reward_model' needs a text under 'ground_truth'"
+            f"{place} has no question or no answer; write the question as a user message in 'prompt', and the answer "
+            "as a text under 'ground_truth' in 'reward_model'"
         )
     try:
         demonstration = demonstration_text(row["target"])

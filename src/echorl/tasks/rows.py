@@ -11,6 +11,7 @@ from typing import Any
 from echorl.support.texts import parse_json
 
 Row = dict[str, Any]
+Reader = Callable[[Path], list[Row]]
 
 
 def _read_parquet(path: Path) -> list[Row]:
@@ -20,7 +21,9 @@ def _read_parquet(path: Path) -> list[Row]:
     try:
         return parquet.read_table(path).to_pylist()
     except pyarrow.ArrowInvalid:
-        raise ValueError(f"{path} is no Parquet file; download it again, or give it the suffix of its format") from None
+        raise ValueError(
+            f"{path} is not a Parquet file; download it again, or give it the suffix of its format"
+        ) from None
 
 
 def _read_jsonl(path: Path) -> list[Row]:
@@ -34,7 +37,7 @@ def _read_object(line: bytes, place: str) -> Row:
     except ValueError:
         row = None
     if not isinstance(row, dict):
-        raise ValueError(f"{place}: not a JSON object in UTF-8; write one object a line")
+        raise ValueError(f"{place} is not a JSON object in UTF-8; write one object a line")
     return row
 
 
@@ -45,7 +48,7 @@ def _read_csv(path: Path) -> list[Row]:
             rows = list(csv.DictReader(file))
     except (csv.Error, UnicodeDecodeError):
         raise ValueError(
-            f"{path} is no CSV file in UTF-8; give one with the columns' names in its first line"
+            f"{path} is not a CSV file in UTF-8; give one with the columns' names in its first line"
         ) from None
     if (number := next((number for number, row in enumerate(rows) if None in row), None)) is not None:
         raise ValueError(
@@ -54,7 +57,7 @@ def _read_csv(path: Path) -> list[Row]:
     return rows
 
 
-READERS: Mapping[str, Callable[[Path], list[Row]]] = {
+READERS: Mapping[str, Reader] = {
     ".parquet": _read_parquet,
     ".jsonl": _read_jsonl,
     ".csv": _read_csv,
@@ -71,13 +74,13 @@ class Location:
     split: str = "test"
     stems: tuple[str, ...] = ()
     """Names, without suffix, of the split's files in a folder of many data sets."""
-    readers: Mapping[str, Callable[[Path], list[Row]]] = field(default_factory=lambda: READERS)
+    readers: Mapping[str, Reader] = field(default_factory=lambda: READERS)
     """A file's suffix -> the function that reads it."""
 
     def rows(self, data: str | None, *, dedicated: bool = False) -> list[Row]:
         """The rows from the hub (`data` None), from a file, or from the files in a folder; at least one.
 
-        `dedicated`: the folder holds this data set alone, whatever its name. Otherwise it may hold many, and a file
+        `dedicated`: the folder holds only this data set, whatever its name. Otherwise it may hold many, and a file
         "test.parquet" is read only in a folder that is named after this data set.
 
         Raises:
@@ -170,8 +173,8 @@ def check_columns(row: Row, layouts: Sequence[Sequence[str]], place: str) -> int
     missing = ", ".join(repr(column) for column in nearest if column not in row)
     expected = " or ".join(f"({', '.join(columns)})" for columns in layouts)
     has_names = any(column in row for columns in layouts for column in columns)
-    names = ", ".join(row) if has_names else f"{len(row)} others (does a CSV's first line hold the columns' names?)"
-    raise ValueError(f"{place}: no column {missing}; expected {expected}, found {names}")
+    names = ", ".join(row) if has_names else f"{len(row)} columns (a CSV needs the columns' names in its first line)"
+    raise ValueError(f"{place} has no column {missing}; it needs {expected} and has {names}")
 
 
 def _first(folder: Path, patterns: Iterable[str], suffixes: Iterable[str]) -> list[Path]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, NamedTuple
 
-from echorl.tasks.base import SHARES, Task, TaskRow, Verifier, make_prompt, make_verifier, take_instances
+from echorl.tasks.base import SHARES, Log, Task, TaskRow, Verifier, make_prompt, make_verifier, take_instances
 from echorl.tasks.verify.number import read_answer, same_plain_number
 
 TEMPLATE = "{question}\n\nReason step by step, one step a line. End with the number alone after '####'."
@@ -110,7 +110,7 @@ class WordProblems(Task):
         }
 
 
-def _score(rows: list[tuple[str, str]]) -> list[float | None]:
+def _score(rows: list[tuple[str, str]], _: Log | None) -> list[float | None]:
     return [float(same_plain_number(reference, read_answer(text)) is True) for text, reference in rows]
 
 

@@ -1,11 +1,11 @@
-"""One generation batch: the plan of its rows, the capture of its making, and the keys that it carries on."""
+"""One generation batch: the plan of its rows, the record of its making, and the keys that micro-batches get."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ PROMPT_IDS, COMPLETION_IDS, TOOL_MASK, COMPLETIONS, LOGPROBS = range(5)
 
 
 class Demonstration(NamedTuple):
-    """A text in a rollout's place, and its tokens."""
+    """A text in the place of a rollout, and its tokens."""
 
     text: str
     ids: list[int]
@@ -31,9 +31,9 @@ class Plan:
     """Prefixes of a batch's rollouts, and demonstrations in the place of some (of this process's B rows).
 
     Attributes:
-        prefixes: one for each row, the tokens that its completion begins with; None: there are none.
+        prefixes: for each row the tokens that its completion begins with; None: no row has a prefix.
         demonstrations: row -> the demonstration in its place.
-        keys: one for each group of all processes, the key of its training row; empty where none is needed.
+        keys: for each group of all processes the key of its training row; empty where the method needs none.
     """
 
     prefixes: list[list[int]] | None = None
@@ -71,7 +71,7 @@ class Plan:
         return [[*row, *[0] * len(prefix)] for row, prefix in zip(value, self.prefixes or [], strict=True)]
 
     def place(self, generated: Generated) -> Generated:
-        """Mask the prefixes as a tool's text is masked, and put demonstrations in their places."""
+        """Mask the prefixes as TRL masks a tool's text, and put demonstrations in their places."""
         if self.prefixes is not None:
             pairs = zip(self.prefixes, generated[COMPLETION_IDS], strict=True)
             generated[TOOL_MASK] = [[0] * len(prefix) + [1] * (len(ids) - len(prefix)) for prefix, ids in pairs]
@@ -88,7 +88,7 @@ class Plan:
         return [0] * size if self.prefixes is None else [len(prefix) for prefix in self.prefixes]
 
     def from_policy(self, size: int, device: torch.device) -> Tensor:
-        """bool [B]: the row holds a rollout of the policy."""
+        """Return bool [B], the rows that hold a rollout of the policy."""
         flags = torch.ones(size, dtype=torch.bool, device=device)
         flags[list(self.demonstrations)] = False
         return flags
@@ -101,9 +101,9 @@ class Capture:
     Attributes:
         first_row: rollouts of all processes in earlier rounds of this batch.
         recorder: filled while sampling; None if this batch was not recorded.
-        turns: calls of the generator.
+        turns: recorded calls of the generator.
         passes: (log-probs, entropies) of the passes without gradient through the policy, in order.
-        num_sampled: tokens that the policy sampled for each row, also for one that gave way to a demonstration.
+        num_sampled: tokens that the policy sampled for each row, also for one that a demonstration replaced.
         completion_ids: the tokens of each completion.
         rewards: float [N, F], every function's rewards over all processes; NaN for None.
         texts: (prompts, completions) as the reward functions saw them.
@@ -119,14 +119,8 @@ class Capture:
     rewards: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     texts: tuple[list, list] = ((), ())  # type: ignore[assignment]
 
-    def start_recorder(self, temperature: float) -> EntropyRecorder:
-        """Return a new recorder for the next call of the generator."""
-        self.turns += 1
-        self.recorder = EntropyRecorder(temperature)
-        return self.recorder
-
     def take_generated(self, generated: Generated) -> Generated:
-        """Note what the policy sampled, and return it with the plan's prefixes and demonstrations in place."""
+        """Record how much the policy sampled; return TRL's result with the plan's prefixes and demonstrations."""
         lengths = [len(ids) for ids in generated[COMPLETION_IDS]]
         prefixes = self.plan.prefix_lengths(len(lengths))
         self.num_sampled = [length - prefix for length, prefix in zip(lengths, prefixes, strict=True)]
@@ -143,25 +137,13 @@ class Sampled:
 
 @dataclass(frozen=True)
 class PerToken:
-    """A key with a number a token; a wider row is filled up with `pad` (None: the padding token), outside the mask."""
+    """A key with a number a token; shorter rows are filled up with `pad` (None: the padding token)."""
 
     pad: float | None
     left: bool = False
 
 
-@dataclass(frozen=True)
-class PerRow:
-    """A key with a number a row."""
-
-
-@dataclass(frozen=True)
-class PerBatch:
-    """A 0-dimensional key; that of several rounds is their sum, or is counted again."""
-
-    is_sum: bool
-
-
-CARRIED: Mapping[str, PerToken | PerRow | PerBatch] = {
+CARRIED: Mapping[str, PerToken | Literal["row", "sum", "recount"]] = {
     "prompt_ids": PerToken(None, left=True),
     "prompt_mask": PerToken(0, left=True),
     **dict.fromkeys(TYPES, PerToken(0, left=True)),
@@ -174,14 +156,17 @@ CARRIED: Mapping[str, PerToken | PerRow | PerBatch] = {
     "importance_sampling_ratio": PerToken(1.0),
     # Far below any log-prob: the KL's exp(ref - logp) must not overflow, inf * 0 is NaN.
     "ref_per_token_logps": PerToken(-1e4),
-    "num_items_in_batch": PerBatch(is_sum=False),
+    "num_items_in_batch": "recount",
     "echo_weights": PerToken(0.0),
-    "echo_count": PerBatch(is_sum=True),
-    "echo_has_gradient": PerRow(),
+    "echo_count": "sum",
+    "echo_has_gradient": "row",
     "hint_mask": PerToken(0.0),
-    "hint_count": PerBatch(is_sum=True),
+    "hint_count": "sum",
     "trace_mask": PerToken(0.0),
-    "trace_advantages": PerRow(),
-    "trace_count": PerBatch(is_sum=True),
+    "trace_advantages": "row",
+    "trace_count": "sum",
 }
-"""The tensors that a generation batch carries into its micro-batches, TRL's and EchoRL's; images are apart."""
+"""The tensors that a generation batch carries into its micro-batches, TRL's and EchoRL's, without images.
+
+A number a token, a number a row, or a 0-dimensional tensor: the sum over several rounds, or counted again for them.
+"""

@@ -1,4 +1,4 @@
-"""The model card of a run on folders: TRL has no field for them, and writes "None" and a link to it."""
+"""The model card of a run on folders, for which TRL has no field and writes "None" with a link."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOR_NONE = {
 
 
 class FolderInCard:
-    """Mixed into a TRL trainer: its cards link to no "None", and their example loads the model from its folder."""
+    """Mixin of a TRL trainer: its cards have no link to "None", and their example loads the model from its folder."""
 
     args: Any
     is_world_process_zero: Any
@@ -22,6 +22,6 @@ class FolderInCard:
         if self.is_world_process_zero():
             path = Path(self.args.output_dir) / "README.md"
             card = path.read_text(encoding="utf-8")
-            for none, text in FOR_NONE.items():
-                card = card.replace(none, text.format(output_dir=self.args.output_dir))
+            for placeholder, text in FOR_NONE.items():
+                card = card.replace(placeholder, text.format(output_dir=self.args.output_dir))
             path.write_text(card, encoding="utf-8")

@@ -23,7 +23,7 @@ logger = logging.get_logger(__name__)
 
 
 class Stateful(Protocol):
-    """Something that remembers beyond a generation batch; its state is the same on every process."""
+    """An object with a state beyond a generation batch, the same on every process."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -48,8 +48,8 @@ class Position:
 def save(folder: Path, step: int, buffer: list[dict[str, Any]] | None, stations: Stations, context: Context) -> None:
     """Write this process's state into the checkpoint that the trainer is about to write.
 
-    Before the trainer's own files, so that a checkpoint with a trainer state always has it; and in one move, so that a
-    kill leaves no half of it. TRL would sample anew after a resume, so the batch in use, `buffer`, is saved too.
+    It is written before the trainer's files, so that a checkpoint with a trainer state always has it, and in one move,
+    so that a kill leaves no partial file. The batch in use, `buffer`, is part of it: TRL would sample another one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     settings = resume_settings(context, stations.hooks)
@@ -61,14 +61,14 @@ def save(folder: Path, step: int, buffer: list[dict[str, Any]] | None, stations:
 
 
 def load(folder: Path, stations: Stations, context: Context) -> Position | None:
-    """Restore what `save` wrote, and return the place to begin at; None for a checkpoint of plain GRPO.
+    """Restore what `save` wrote, and return the position to begin at; None for a checkpoint of plain GRPO.
 
-    All but the batch in use is the same on every process, so that any number of them can resume.
+    Everything but the batch in use is the same on every process, so that any number of processes can resume.
 
     Raises:
-        ValueError: the checkpoint has the memory of another method.
+        ValueError: the checkpoint has the state of another method, or of an edited one.
     """
-    paths = [_path(folder, rank) for rank in (context.comm.rank, 0)]  # of fewer processes: the first one's
+    paths = [_path(folder, rank) for rank in (context.comm.rank, 0)]  # written by fewer processes: that of the first
     path = next((path for path in paths if path.exists()), None)
     if path is None:
         return None
@@ -113,10 +113,10 @@ def resume_settings(context: Context, hooks: MethodHooks) -> ResumeSettings:
 
 
 def load_weights(model: Any, folder: str) -> None:
-    """Load a checkpoint's weights where the Trainer's own loading has passed over them.
+    """Load a checkpoint's weights where the Trainer's own loading has skipped them.
 
     transformers saves some models (Qwen2.5-VL) under older names of their weights. `from_pretrained` translates them;
-    the Trainer looks for the model's own names, skips what it doesn't find, and would go on from the first weights.
+    the Trainer looks for the model's own names, skips the others, and would go on from the initial weights.
     """
     if not isinstance(model, PreTrainedModel):  # PEFT, which loads an adapter
         return
@@ -126,7 +126,7 @@ def load_weights(model: Any, folder: str) -> None:
 
 
 def _saved_names(folder: Path) -> set[str]:
-    """Names of the weights in the checkpoint's safetensors."""
+    """Return the names of the weights in the checkpoint's safetensors."""
     index = folder / SAFE_WEIGHTS_INDEX_NAME
     if index.exists():
         return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
@@ -135,9 +135,9 @@ def _saved_names(folder: Path) -> set[str]:
 
 
 def forward_sampler(sampler: Any, context: Context) -> None:
-    """Draw the permutations of the epochs already done, else TRL's sampler starts again with the first one.
+    """Draw the permutations of the finished epochs, since TRL's sampler would start again with the first one.
 
-    Done are those that the Trainer passes over: of as many optimiser steps as an epoch has with the batching of now.
+    An epoch has as many optimiser steps as the current batching gives it, as in the Trainer's own count.
     """
     generator = getattr(sampler, "generator", None)
     if generator is None or not context.args.shuffle_dataset:

@@ -27,13 +27,13 @@ def _setting(name: str) -> Any:
 
 
 def _trl_setting(name: str) -> Any:
-    """TRL's field of that name, as one that methods set."""
-    own = next(own for own in fields(GRPOConfig) if own.name == name)
-    return _left_to_methods(name, own.metadata["help"], own.default)
+    """Return TRL's field of that name, as one that methods set."""
+    field = next(field for field in fields(GRPOConfig) if field.name == name)
+    return _left_to_methods(name, field.metadata["help"], field.default)
 
 
 def _left_to_methods(name: str, text: str, default: Any) -> Any:
-    """A field that is None until it is written, since only so a written default differs from one that was left out."""
+    """Return a field that is None until it is written, so that a written default differs from none."""
     _WITHOUT_A_METHOD[name] = default
     return argument(None, f"{text} Not written: the method's value, or {default!r}.")
 
@@ -44,7 +44,7 @@ _WITHOUT_A_METHOD: dict[str, Any] = {}
 
 @dataclass
 class EchoGRPOConfig(GRPOConfig):
-    """`GRPOConfig` plus the settings of EchoRL. Each `echo_*` field that `echorl.EchoConfig` has, too, is its option.
+    """`GRPOConfig` plus the settings of EchoRL. An `echo_*` field of a name in `echorl.EchoConfig` is that option.
 
     Raises:
         ValueError: a value is out of range; the message names the field and what is allowed.
@@ -68,7 +68,7 @@ class EchoGRPOConfig(GRPOConfig):
     echo_success_reward_func: list[str] | None = argument(
         None,
         "Name(s) of the reward function(s) that verify, as a list or comma-separated; not needed with one function. "
-        "With several named (one a task), a rollout succeeds if all that judged it agree.",
+        "With several named (one a task), a rollout succeeds if all that return a verdict on it agree.",
     )
     echo_rollouts_every: int = argument(
         0, "Optimiser steps between dumps of a generation batch to output_dir/rollouts; 0: none."
@@ -123,9 +123,10 @@ class EchoGRPOConfig(GRPOConfig):
 
     def echo_config(self) -> EchoConfig:
         """The `EchoConfig` that these fields describe."""
-        own = {f.name: getattr(self, f"echo_{f.name}") for f in fields(EchoConfig) if hasattr(self, f"echo_{f.name}")}
+        names = [field.name for field in fields(EchoConfig) if hasattr(self, f"echo_{field.name}")]
+        values = {name: getattr(self, f"echo_{name}") for name in names}
         try:
-            return EchoConfig(**own, max_completion_length=self.max_completion_length)
+            return EchoConfig(**values, max_completion_length=self.max_completion_length)
         except ValueError as error:
             raise ValueError(f"echo_{error}") from None
 
@@ -149,7 +150,7 @@ def apply_method(config: EchoGRPOConfig) -> None:
     Raises:
         ValueError: a field and `method_options` name different values.
     """
-    config.load_method()  # refuses what does not exist
+    config.load_method()  # refuses an unknown method or option
     options = config.parsed_method_options()
     values = {**_WITHOUT_A_METHOD, **method_settings(config.method, options)}
     for name, value in values.items():
@@ -161,12 +162,16 @@ def apply_method(config: EchoGRPOConfig) -> None:
 
 
 def check_fixed(config: EchoGRPOConfig) -> None:
-    """ValueError for a field that the method needs as it is, and that was set otherwise."""
+    """Check that the fields which the method fixes have its values.
+
+    Raises:
+        ValueError: one has another value.
+    """
     method = config.load_method()
     for name in method.fixed:
         value, needed = getattr(config, name), method.settings[name]
         if value != needed:
             raise ValueError(
-                f"{name}={value!r} does not go with method={config.method!r}, whose own term is made for {needed!r}: "
+                f"{name}={value!r} cannot be combined with method={config.method!r}, whose term needs {needed!r}: "
                 f"leave {name} to the method."
             )

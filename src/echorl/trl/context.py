@@ -1,4 +1,4 @@
-"""`Context`: what the stations of the trainer are told of a run, at one moment of it."""
+"""`Context`: the run as the trainer's stations see it, at one moment."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RunLog:
             self.metrics[name].append(float(value))
 
     def replace_advantages(self, advantages: Tensor) -> None:
-        """Put the advantages used, [N] of all processes, in the place of those that TRL logged last."""
+        """Replace the advantages that TRL logged last by those used, [N] of all processes."""
         logged = self.completions["advantages"]
         for _ in range(min(len(logged), len(advantages))):
             logged.pop()
@@ -58,7 +58,7 @@ class RunLog:
 
 
 def _no_model(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-    raise ValueError("this context was made without a scoring function: give score=.")
+    raise ValueError("Context has no scoring function: pass score=, such as the trainer's `score_tokens`.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +69,9 @@ class Context:
         args: the run's `EchoGRPOConfig`, as TRL has completed it.
         comm: the other processes.
         processor: the tokenizer, or the processor of a model with images.
-        chat_template: the template of chat prompts where it is not the tokenizer's own.
+        chat_template: the template of chat prompts, if it is not the tokenizer's.
         rows: the training rows.
-        features: what the run has besides its settings: "tools", "rollout_func", "router_loss", "deepspeed", "fsdp".
+        features: of "tools", "rollout_func", "router_loss", "deepspeed" and "fsdp" those that the run has.
         score: (ids, mask, number of last tokens, **images) -> (log-probs, entropies) of these tokens, in one forward.
         log: metrics and warnings.
         state: the Trainer's state, with the number of the optimiser step.
@@ -91,7 +91,7 @@ class Context:
 
     @property
     def tokenizer(self) -> Any:
-        """The tokenizer, also of a processor."""
+        """The tokenizer; of a processor its tokenizer."""
         return self.processor.tokenizer if isinstance(self.processor, ProcessorMixin) else self.processor
 
     @property

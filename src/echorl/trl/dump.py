@@ -26,7 +26,7 @@ from echorl.trl.context import Context
 
 LoggedRow = tuple[str | None, str | None, str | None, float | None]
 LOGGED_COLUMNS = ("echo/kind", "echo/before_step", "echo/step", "echo/entropy")
-"""Columns in TRL's table of completions; the clip is the text before the step and the step."""
+"""Columns in TRL's table of completions; the clip is the text before the step, then the step."""
 NO_CLIP: LoggedRow = (None, None, None, None)
 
 
@@ -47,10 +47,8 @@ class Annotated:
 
     @cached_property
     def clips(self) -> dict[int, tuple[int, int, float]]:
-        """Row -> end, last step and that step's entropy, of the longest of its clips."""
-        clips = self.mined.clips
-        columns = (x.tolist() for x in (clips.rollout, clips.end, clips.step, clips.entropy))
-        return {row: clip for row, *clip in zip(*columns, strict=True)}  # type: ignore[misc]
+        """Row -> (end, last step, entropy of that step) of the longest of its clips."""
+        return self.mined.clips.longest()
 
     def prompt(self, row: int) -> str:
         """Return the prompt as text; chat messages as JSON, without the images themselves."""
@@ -59,7 +57,7 @@ class Annotated:
 
 
 class RolloutDump:
-    """Writes a generation batch to `output_dir/rollouts`, `echo_rollouts_every` optimiser steps after the last one.
+    """Writes a generation batch to `output_dir/rollouts` every `echo_rollouts_every` optimiser steps.
 
     Attributes:
         last: the optimiser step of the last dump.
@@ -74,7 +72,7 @@ class RolloutDump:
         return bool(every) and (self.last is None or context.step >= self.last + every)
 
     def write(self, batch: Annotated, context: Context) -> None:
-        """Write this process's rollouts, one row each; of several clips of a rollout the longest."""
+        """Write this process's rollouts, one row each, with the longest clip of each."""
         self.last = step = context.step
         folder = Path(context.args.output_dir) / "rollouts"
         folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +94,7 @@ def _dump_row(batch: Annotated, row: int, tokenizer: Any) -> dict[str, Any]:
     return {
         "group": int(rollouts.groups.index[place]),
         "kind": batch.kinds[row],
-        # A demonstration is used only if it is right, also where its reward is kept from its group.
+        # Only correct demonstrations are used, also where their rewards do not count in their groups.
         "success": bool(rollouts.success[place]) or not from_policy,
         "written_by_policy": from_policy,
         "prompt": batch.prompt(row),
@@ -116,15 +114,11 @@ def add_columns(rows: Sequence[LoggedRow], context: Context) -> None:
         context.log.completions["extra"][name].extend(context.comm.gather_objects(list(values)))
 
 
-def logged_rows(batch: Annotated, tokenizer: Any) -> list[LoggedRow]:
-    """Return the values of `LOGGED_COLUMNS` for each rollout."""
-    return [_logged_row(batch, row, tokenizer) for row in range(len(batch.kinds))]
-
-
-def _logged_row(batch: Annotated, row: int, tokenizer: Any) -> LoggedRow:
+def logged_row(batch: Annotated, row: int, tokenizer: Any) -> LoggedRow:
+    """Return the values of `LOGGED_COLUMNS` for a rollout."""
     if row not in batch.clips:
         return batch.kinds[row], None, None, None
     end, step, entropy = batch.clips[row]
     start, ids = batch.mined.step_ids[row].tolist().index(step), batch.capture.completion_ids[row]
-    before, last = (visible(tokenizer.decode(part)) for part in (ids[:start], ids[start:end]))
-    return batch.kinds[row], before, last, entropy if math.isfinite(entropy) else None
+    before, last_step = (visible(tokenizer.decode(part)) for part in (ids[:start], ids[start:end]))
+    return batch.kinds[row], before, last_step, entropy if math.isfinite(entropy) else None

@@ -1,4 +1,4 @@
-"""Rollouts that stay in TRL's batch and are excluded from its loss: from the mask and from every denominator."""
+"""Exclusion of rollouts in TRL's batch from its loss: from the mask and from every denominator."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ MEAN_OVER_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
 
 
 def masked(rows: dict[str, Any]) -> dict[str, Any]:
-    """Return the rows outside the policy loss, the entropy bonus, the KL and their denominators."""
-    nothing: dict[str, Any] = {
+    """Return the rows without part in the policy loss, the entropy bonus, the KL and their denominators."""
+    zeros: dict[str, Any] = {
         key: torch.zeros_like(rows[key]) for key in ("tool_mask", "advantages", "echo_has_gradient") if key in rows
     }
-    return {**rows, **nothing}
+    return {**rows, **zeros}
 
 
 def scale_to(batch: dict[str, Any], num_kept: int, num_rows: int, loss_type: str) -> None:
-    """Take rows outside the mask out of the denominator of the losses that are means over rows."""
+    """Remove rows outside the mask from the denominator of the losses that are means over rows."""
     if loss_type in MEAN_OVER_ROWS and 0 < num_kept < num_rows:
         batch["advantages"] = batch["advantages"] * (num_rows / num_kept)
 
@@ -38,7 +38,7 @@ def count_tokens(batch: dict[str, Any], comm: Communication) -> Tensor:
 def exclude(out: dict[str, Any], excluded: Tensor, local: slice, context: Context) -> None:
     """Exclude rollouts, bool [N] over all processes, from the loss of TRL's batch.
 
-    Their EchoClips stay: the echo's term has weights and a denominator of its own.
+    Their EchoClips stay, since the echo's term has weights and a denominator of its own.
     """
     num = int(excluded.sum())
     context.log.update({"method/excluded": num / len(excluded)})
@@ -69,5 +69,5 @@ def check_excluded(args: Any, method: Method) -> None:
                 method.excludes and args.beta != 0.0 and args.loss_type in MEAN_OVER_ROWS
             ),
         },
-        f"method={args.method!r} does not go with {{}}.",
+        f"method={args.method!r} cannot be combined with {{}}.",
     )

@@ -1,4 +1,4 @@
-"""The images of single rollouts: TRL keeps those of all rollouts of a batch in one tensor, however many each has."""
+"""Images of single rollouts: TRL keeps the images of all rollouts of a batch in one tensor."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ IMAGES = (
 """Keys of TRL's batch for images: tensors, and lists of numbers."""
 
 TYPES = ("token_type_ids", "mm_token_type_ids")
-"""One number a token of prompt and completion: is it text, or in an image's place."""
+"""Keys with one number a token of prompt and completion: 0 for text, else in an image's place."""
 
 
 def image_inputs(batch: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
     """Return a forward's inputs for `rows` (int64) besides ids and mask, as TRL names them; {} for a text model."""
-    chosen = {key: value[rows] for key, value in batch.items() if key in TYPES}
-    own = {key: pick(value, rows) for key, value in split_images(batch).items()}
-    if sum(own.get("num_images", [0])):  # transformers takes no empty tensor of images
-        chosen |= merge_images(own)
-    return chosen
+    inputs = {key: value[rows] for key, value in batch.items() if key in TYPES}
+    images = {key: pick(value, rows) for key, value in split_images(batch).items()}
+    if sum(images.get("num_images", [0])):  # transformers takes no empty tensor of images
+        inputs |= merge_images(images)
+    return inputs
 
 
 def split_images(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of IMAGES that the batch has, with as many rows each: tensors, or lists of one entry a rollout."""
+    """Return the batch's entries of IMAGES, each with one row a rollout: tensors, or lists of one entry a rollout."""
     return split_pixel_values_by_grid({key: batch[key] for key in IMAGES if batch.get(key) is not None})
 
 
@@ -44,7 +44,7 @@ def merge_images(split: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pick(value: Any, rows: Tensor | slice) -> Any:
-    """The rows of a tensor, as copies, or of a list."""
+    """Return the rows of a tensor, as copies, or of a list."""
     if isinstance(value, Tensor):
         return value[rows].clone()
     return value[rows] if isinstance(rows, slice) else [value[row] for row in rows.tolist()]

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: every logged value, one JSON object a line, whatever `report_to` says."""
+"""`metrics.jsonl`: every logged value, one JSON object a line, for any `report_to`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from transformers import TrainerCallback
 from echorl.support.files import write_text
 
 OF_ALL_STEPS = ("train_loss", "train_samples_per_second", "train_steps_per_second")
-"""Means over a run, in its summary. The Trainer of a resumed run has not seen the steps before; some versions divide by
-them nevertheless."""
+"""Means over a run, in its summary. In a resumed run some versions of the Trainer divide by all steps, also by those
+before the resume."""
 
 
 class MetricsFile(TrainerCallback):
     """Appends every log of the main process to `path`, flushed line by line.
 
-    A resumed run drops the lines after its checkpoint's step first, and the summary of a run that it prolongs, so that
-    nothing stands there twice. Its own summary is without `OF_ALL_STEPS`.
+    A resumed run first removes the lines after its checkpoint's step, and the summary of the run that it continues, so
+    that no line stands twice. Its own summary has no `OF_ALL_STEPS`.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -44,7 +44,7 @@ def _stays(line: dict, resumed_at: int) -> bool:
 
 
 def read_metrics(path: str | Path) -> list[dict]:
-    """The lines of a metrics file; a last line that a kill cut off is left out, a missing file is empty."""
+    """Return the lines of a metrics file without a last line that a kill cut off; [] for a missing file."""
     path = Path(path)
     if not path.exists():
         return []

@@ -1,4 +1,4 @@
-"""`MicroBatch`: what a term of the loss sees."""
+"""`MicroBatch`: the input of a term of the loss."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MicroBatch:
     context: Context
 
     def share_of(self, count: Tensor) -> Tensor:
-        """Return what a sum over the micro-batch is divided by; `count` is of the generation batch on all processes.
+        """Return the divisor of a sum over the micro-batch, given the `count` of the generation batch on all processes.
 
         As in TRL's own token-level losses: gradients are averaged over processes and summed over micro-batches, and an
         optimiser step sees its share of the generation batch.

@@ -1,4 +1,4 @@
-"""DAPO's soft overlong punishment: one more reward function, which shapes the reward and never the verdict."""
+"""DAPO's soft overlong punishment: one more reward function, which shapes the reward and not the verdict."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from echorl.methods import Method
 def punishing(args: Any, method: Method, reward_funcs: Any, classes: Any) -> Iterator[tuple[Any, Any, int | None]]:
     """Yield the reward functions with the punishment after them, their processing classes, and its column (or None).
 
-    For as long, `args.reward_weights`, where given, has a weight of 1 for it; then it is the user's again.
+    In the context `args.reward_weights`, where given, ends with a weight of 1 for it; afterwards it is the user's.
 
     Raises:
         ValueError: the buffer is longer than a completion, or the user has the punishment already.

@@ -1,4 +1,4 @@
-"""The way of a generation batch (or a round of one) from TRL's scoring to its micro-batches."""
+"""The processing of a generation batch (or a round of one) between TRL's scoring and its micro-batches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from echorl.methods import Method
 from echorl.methods.rules import apply_advantages, apply_token_advantages, excluded_rows, rows_with_gradient
 from echorl.trl.batch import Capture, Sampled
 from echorl.trl.context import Context
-from echorl.trl.dump import Annotated, RolloutDump, add_columns, logged_rows
+from echorl.trl.dump import Annotated, RolloutDump, add_columns, logged_row
 from echorl.trl.excluded import check_excluded, exclude
 from echorl.trl.loss import EchoTerm
 from echorl.trl.methods.base import MethodHooks, make_hooks
@@ -30,7 +30,11 @@ from echorl.trl.without_policy_gradient import SkipCallback, check_skip
 
 @dataclass
 class Stations:
-    """The objects that a batch passes. What a run remembers lies in those with a `state_dict`."""
+    """The objects that process a batch. Those with a `state_dict` hold the state of a run.
+
+    Attributes:
+        need_entropy: whether EchoRL or the method reads token entropies.
+    """
 
     verifiers: Verifiers
     statistics: GroupStatistics
@@ -39,17 +43,14 @@ class Stations:
     dump: RolloutDump
     echo: EchoTerm
 
-    @property
-    def need_entropy(self) -> bool:
-        """True where token entropies are read."""
-        return self.miner.config.mines or self.hooks.method.needs_entropy
+    need_entropy: bool
 
 
 def make_stations(method: Method, verifiers: Verifiers, context: Context) -> Stations:
     """Return the stations of a run.
 
     Raises:
-        ValueError: settings that do not go together; the message names them and the way out.
+        ValueError: settings that cannot be combined; the message names them and the way out.
     """
     args = context.args
     config = args.echo_config()
@@ -59,8 +60,8 @@ def make_stations(method: Method, verifiers: Verifiers, context: Context) -> Sta
         check_skip(context)
         if args.use_vllm and "logprobs" in (args.generation_kwargs or {}):
             raise ValueError(
-                "generation_kwargs['logprobs'] corrupts the importance ratios under vLLM (TRL would keep the most "
-                "likely token's log-prob, not the sampled one's): take it out."
+                "generation_kwargs['logprobs'] corrupts the importance ratios under vLLM (TRL would keep the log-prob "
+                "of the most likely token, not of the sampled one): remove it."
             )
         delimiters = StepDelimiters.from_tokenizer(context.tokenizer).to(context.comm.device)
     return Stations(
@@ -70,6 +71,7 @@ def make_stations(method: Method, verifiers: Verifiers, context: Context) -> Sta
         miner=EchoMiner(config, delimiters, mine_demonstrations=args.echo_mine_demonstrations),
         dump=RolloutDump(),
         echo=EchoTerm(config),
+        need_entropy=config.mines or method.needs_entropy,
     )
 
 
@@ -85,9 +87,9 @@ def make_callbacks(stations: Stations, args: Any, micro_step: Callable[[], int])
 
 
 def process(out: dict[str, Any], capture: Capture, stations: Stations, context: Context) -> Sampled:
-    """Return TRL's batch `out`, before its shuffle, with the method's advantages and what the loss needs.
+    """Return TRL's batch `out`, before its shuffle, with the method's advantages and the keys that the loss reads.
 
-    Where clips are mined these are `echo_weights`, `echo_count` and `echo_has_gradient`, the same keys every time.
+    Where clips are mined, `echo_weights`, `echo_count` and `echo_has_gradient` are added in every call.
     """
     rollouts = stations.verifiers.read(out, capture, context)
     count_groups(out, rollouts, capture, stations, context)
@@ -105,22 +107,25 @@ def process(out: dict[str, Any], capture: Capture, stations: Stations, context: 
 def count_groups(
     out: dict[str, Any], rollouts: Rollouts, capture: Capture, stations: Stations, context: Context
 ) -> None:
-    """Add the groups to the statistics; refuse, or warn of, a batch without a verdict."""
+    """Add the groups to the statistics; warn of a batch without a verdict, or refuse it."""
     if stations.miner.config.mines and not bool(rollouts.has_verdict.any()):
-        _complain(rollouts.rewards, stations, context)
+        _warn_of_no_verdict(rollouts.rewards, stations, context)
     if stations.verifiers.columns is None:  # no verifier is named and none is needed: the statistics stay empty
-        degenerate = rollouts.groups.degenerate.float()
-        context.log.update({"echo/frac_degenerate": float(degenerate.mean())})
+        context.log.update({"echo/frac_degenerate": float(rollouts.groups.degenerate.float().mean())})
         return
     record(stations.statistics, rollouts, stations.hooks.filtered_groups(rollouts), out, capture, context)
 
 
-def _complain(rewards: Tensor, stations: Stations, context: Context) -> None:
-    """An error if there never was a verdict and nothing else is rewarded, else a warning, once."""
+def _warn_of_no_verdict(rewards: Tensor, stations: Stations, context: Context) -> None:
+    """Warn once of a batch without a verdict.
+
+    Raises:
+        ValueError: no batch had a verdict so far, and this one has no reward.
+    """
     if stations.statistics.num_with_verdict == 0 and bool(rewards.isnan().all()):
         raise ValueError(
-            f"reward function(s) {', '.join(stations.verifiers.names)} returned None for every rollout of a batch: "
-            "nothing can be learned; a verifier must return a number for the rows it knows."
+            f"reward function(s) {', '.join(stations.verifiers.names)} returned None for every rollout of a batch, "
+            "from which nothing can be learned: return a number for the rows that the function can verify."
         )
     text = "the named verifier(s) returned None for a whole batch: it gives no EchoClip."
     context.log.warn_once("unscored", text)
@@ -129,19 +134,19 @@ def _complain(rewards: Tensor, stations: Stations, context: Context) -> None:
 def set_advantages(
     out: dict[str, Any], rollouts: Rollouts, capture: Capture, stations: Stations, context: Context
 ) -> Tensor:
-    """Put the method's advantages, by its rule and then by its hooks, in the place of TRL's.
+    """Replace TRL's advantages by the method's, which its rule and then its hooks return.
 
     Returns bool [B], this process's rollouts with a policy gradient.
     """
     method, hooks = stations.hooks.method, stations.hooks
-    given = context.comm.gather(out["advantages"])
-    ruled = apply_advantages(method, given, rollouts)
+    base = context.comm.gather(out["advantages"])
+    ruled = apply_advantages(method, base, rollouts)
     advantages = hooks.advantages(ruled, rollouts, capture, context)
-    if advantages is not given:
+    if advantages is not base:
         out["advantages"] = advantages[rollouts.local]
     context.log.replace_advantages(advantages.masked_fill(excluded_rows(method, rollouts), 0.0))
     out.update(hooks.carried(out, capture, context))
-    has_gradient = rows_with_gradient(method, given, rollouts) if advantages is ruled else advantages != 0
+    has_gradient = rows_with_gradient(method, base, rollouts) if advantages is ruled else advantages != 0
     return has_gradient[rollouts.local]
 
 
@@ -160,7 +165,7 @@ def read_entropy(
 def set_token_advantages(
     out: dict[str, Any], entropy: Tensor, rollouts: Rollouts, stations: Stations, context: Context
 ) -> Tensor:
-    """Put the method's advantages of single tokens in the batch, if it has any.
+    """Put the method's advantages of single tokens, if it has any, into the batch.
 
     Returns bool [B], the rollouts to which they give a policy gradient.
     """
@@ -183,7 +188,7 @@ def mine(
     stations: Stations,
     context: Context,
 ) -> None:
-    """Find the EchoClips, put their weights in the batch, and show them in metrics, dump and table."""
+    """Mine EchoClips, put their weights into the batch, and add them to metrics, dump and table."""
     miner = stations.miner
     mined = miner(rollouts, entropy, context.comm, draw=context.draw, first_row=capture.first_row)
     out["echo_weights"] = mined.clips.weights
@@ -195,4 +200,4 @@ def mine(
     if stations.dump.is_due(context):
         stations.dump.write(batch, context)
     if context.args.log_completions:
-        add_columns(logged_rows(batch, context.tokenizer), context)
+        add_columns([logged_row(batch, row, context.tokenizer) for row in range(len(batch.kinds))], context)

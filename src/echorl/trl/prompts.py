@@ -1,4 +1,4 @@
-"""Checks of the prompts: that they can be rendered, and have images or not; TRL finds out late."""
+"""Checks of the prompts before TRL's own, which come late: a chat template, and images in all rows or in none."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def check_chat_template(train: Any, evaluation: Any, context: Context) -> None:
         name = context.tokenizer.name_or_path
         raise ValueError(
             f"the tokenizer{f' of {name!r}' if name else ''} has no chat template, but the prompts are chat messages: "
-            "give them as text (a task of echorl: chat=false), take an instruct model, or save a chat_template.jinja "
-            "beside the tokenizer (in Python: set tokenizer.chat_template)."
+            "give them as text (in a task of echorl: chat=false), use an instruct model, or save a "
+            "chat_template.jinja beside the tokenizer (in Python: set tokenizer.chat_template)."
         )
 
 
@@ -40,5 +40,5 @@ def check_images(rows: Iterable[Mapping[str, Any]]) -> None:
     if len({bool(row.get("images")) or row.get("image") is not None for row in rows}) > 1:
         raise ValueError(
             "a batch has prompts with and without images, which TRL's trainer cannot mix: give every row an image, or "
-            "leave out the rows that have none."
+            "remove the rows without one."
         )

@@ -9,4 +9,4 @@ __all__ = ["ModelConfig", "SFTConfig", "SFTTrainer", "TrlParser", "get_peft_conf
 
 
 class SFTTrainer(FolderInCard, trl.SFTTrainer):
-    """TRL's, with a card that names a base model that is a folder."""
+    """TRL's `SFTTrainer` with cards that name a base model in a folder."""

@@ -1,4 +1,4 @@
-"""The recorder of entropies in transformers' `generate`: whether a batch is recorded, and how."""
+"""The recorder of entropies in transformers' `generate`: its conditions and its place among the processors."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from accelerate.utils import is_peft_model
 from transformers import GenerationConfig, LogitsProcessorList
 
 from echorl.core.entropy import EntropyRecorder
+from echorl.trl.batch import Capture
 from echorl.trl.context import Context
 
 
-def should_record(context: Context, config: GenerationConfig | None) -> bool:
-    """Return whether to record a batch: it is sampled by one plain `generate`, and no other pass will have the logits.
+def should_record(config: GenerationConfig | None, context: Context) -> bool:
+    """Return whether to record: if one plain `generate` samples the batch and no later pass computes its logits.
 
-    `config` is `generate`'s; None where something else samples.
+    `config` is `generate`'s; None where another engine samples.
     """
     args = context.args
     off_policy = args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) != 0
@@ -28,8 +29,16 @@ def should_record(context: Context, config: GenerationConfig | None) -> bool:
 
 
 @contextmanager
-def recording(model: Any, recorder: EntropyRecorder) -> Iterator[None]:
-    """Put `recorder` before every processor that `model.generate` builds, so that it sees the raw logits."""
+def recording(model: Any, config: GenerationConfig | None, capture: Capture, context: Context) -> Iterator[None]:
+    """Record the entropies of `model.generate` in `capture`, if they should be.
+
+    The recorder comes before every processor that `generate` builds, so that it sees the raw logits.
+    """
+    if not should_record(config, context):
+        yield
+        return
+    capture.turns += 1
+    capture.recorder = recorder = EntropyRecorder(context.args.temperature)
     if is_peft_model(model):
         model = model.get_base_model()
     build = model._get_logits_processor

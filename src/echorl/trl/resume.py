@@ -1,4 +1,4 @@
-"""The plan of a resumed run: whether it goes on with its checkpoint's generation batch, from settings alone."""
+"""The plan of a resumed run: whether it goes on with its checkpoint's generation batch, by the settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ResumeSettings:
     """The settings that decide how a run can be resumed, mostly under their names in `EchoGRPOConfig`.
 
     Attributes:
-        method_hash: `Method.source_hash`, "" of a method of echorl's own.
+        method_hash: `Method.source_hash`, "" of a method of echorl's.
         has_memory: whether the method remembers something beyond a generation batch (prompts, a stream's place, ...).
         vllm_importance_sampling_correction: whether it is on and vLLM is used.
     """
@@ -54,7 +54,7 @@ class ResumeSettings:
 
 @dataclass(frozen=True)
 class ResumePlan:
-    """The way in which a resumed run begins.
+    """The beginning of a resumed run.
 
     Attributes:
         action: "go_on" with the checkpoint's generation batch (or after it, where it was complete), begin a
@@ -71,8 +71,8 @@ class ResumePlan:
 def resume_plan(old: ResumeSettings, new: ResumeSettings, step: int) -> ResumePlan:
     """Return how a run with settings `new` resumes from a checkpoint that `old` wrote after `step` micro-steps.
 
-    A checkpoint lies at the end of an optimiser step. So a new generation batch can begin there, as it does in TRL at
-    every resume.
+    A checkpoint is written at the end of an optimiser step, where a new generation batch can begin, as in TRL at every
+    resume.
     """
     if old.has_memory and old.method != new.method:
         return ResumePlan("refuse", step, other_method(old.method, new.method))
@@ -87,7 +87,7 @@ def resume_plan(old: ResumeSettings, new: ResumeSettings, step: int) -> ResumePl
 
 
 def _changes(old: ResumeSettings, new: ResumeSettings, *, within: bool) -> list[str]:
-    """Changes with which the checkpoint's generation batch cannot go on, each as "name is NEW and was OLD"."""
+    """Return the changes that end the checkpoint's generation batch, each as "name is NEW and was OLD"."""
     names = [name for name in BATCHING if getattr(old, name) != getattr(new, name)]
     if within:
         names += ["method"] if old.method != new.method else []
@@ -96,13 +96,13 @@ def _changes(old: ResumeSettings, new: ResumeSettings, *, within: bool) -> list[
 
 
 def _next_batch(new: ResumeSettings, step: int) -> int:
-    """Smallest count of micro-steps, at least `step`, at which TRL generates and an optimiser step begins."""
+    """Return the smallest count of micro-steps, at least `step`, at which TRL samples and an optimiser step begins."""
     unit = math.lcm(new.micro_steps, new.gradient_accumulation_steps)
     return step + -step % unit
 
 
 def edited_method(new: ResumeSettings) -> str:
-    """Return the error sentence for a checkpoint of a user's method whose file is not known to be the same."""
+    """Return the error sentence for a checkpoint of a user's method whose file was edited or does not exist."""
     start = "start a new run from the checkpoint's weights"
     if new.method_hash == NO_FILE:
         return f"method={new.method!r} has no file to compare with the checkpoint's: {start}, and put it into a file."

@@ -1,4 +1,4 @@
-"""Sources of a generation batch's token entropies: a class for each; the first in order that has them is taken.
+"""Sources of a generation batch's token entropies, one class each; the first in order that has them is used.
 
 A further special case is a further class here (or a refusal), never a condition in the trainer.
 """
@@ -16,7 +16,7 @@ from echorl.trl.images import image_inputs
 
 
 class Source(Protocol):
-    """A place where entropies come from; `rows` is bool [B], those that are asked for."""
+    """An origin of entropies; `rows` is bool [B], the rollouts whose entropies are needed."""
 
     name: str
 
@@ -29,7 +29,7 @@ class OldPass:
     name = "old_pass"
 
     def read(self, out: dict[str, Any], capture: Capture, rows: Tensor, context: Context) -> Tensor | None:
-        """[B, T] of the pass whose log-probs are the batch's old ones; None where there was no such pass."""
+        """Return [B, T] of the pass whose log-probs are the batch's old ones; None where there was no such pass."""
         # With PEFT and beta > 0 the reference pass goes through the same model: only identity tells them apart.
         old = out.get("old_per_token_logps")
         return next((entropy.detach() for logp, entropy in capture.passes if logp is old), None)
@@ -41,7 +41,7 @@ class Recorder:
     name = "recorder"
 
     def read(self, out: dict[str, Any], capture: Capture, rows: Tensor, context: Context) -> Tensor | None:
-        """float32 [B, T], 0 where nothing was recorded; None where the recorder did not see the rollouts wanted."""
+        """Return float32 [B, T], 0 where nothing was recorded; None where a needed rollout was not recorded."""
         if capture.recorder is None or capture.turns != 1:
             return None
         recorded, ids = capture.recorder.entropies, out["completion_ids"]
@@ -55,13 +55,14 @@ class Recorder:
         place = torch.arange(ids.shape[1], device=ids.device) - offsets
         is_recorded = (place >= 0) & (place < recorded.shape[1])
         entropy = recorded.gather(1, place.clamp(0, recorded.shape[1] - 1)).float().where(is_recorded, 0.0)
-        # In a demonstration's place stands what was recorded of the rollout that gave way to it.
+        # In a demonstration's place are the entropies of the rollout that it replaced.
         return entropy.masked_fill(~from_policy.unsqueeze(1), torch.nan)
 
 
 def _covers(recorded: Tensor, num_sampled: list[int], from_policy: Tensor, rows: Tensor) -> bool:
-    """Return whether all tokens of the rollouts that can give a clip were recorded; a demonstration's were not."""
-    longest = max((n for n, own in zip(num_sampled, from_policy.tolist(), strict=True) if own), default=0)
+    """Return whether all tokens of the needed rollouts were recorded; a demonstration's never are."""
+    pairs = zip(num_sampled, from_policy.tolist(), strict=True)
+    longest = max((length for length, is_rollout in pairs if is_rollout), default=0)
     return recorded.shape[1] >= longest and not bool((rows & ~from_policy).any())
 
 
@@ -71,16 +72,16 @@ class ExtraForward:
     name = "extra_forward"
 
     def read(self, out: dict[str, Any], capture: Capture, rows: Tensor, context: Context) -> Tensor | None:
-        """[B, T], NaN in the rows not asked for."""
+        """Return [B, T], NaN in the rows that are not needed."""
         context.log.warn_once(
-            "extra_forward", "nothing else computes logits here: EchoRL makes one extra forward a batch."
+            "extra_forward", "no pass of this run computes logits: EchoRL makes one extra forward for each batch."
         )
         ids = out["completion_ids"]
         entropy = torch.full(ids.shape, torch.nan, dtype=torch.float32, device=ids.device)
-        wanted = rows.nonzero().flatten()
-        chunks = [self._forward(out, chunk, context) for chunk in _equal_chunks(wanted, context)]
-        if len(wanted):
-            entropy[wanted] = torch.cat(chunks)[: len(wanted)]
+        needed = rows.nonzero().flatten()
+        chunks = [self._forward(out, chunk, context) for chunk in _equal_chunks(needed, context)]
+        if len(needed):
+            entropy[needed] = torch.cat(chunks)[: len(needed)]
         return entropy
 
     def _forward(self, out: dict[str, Any], chunk: Tensor, context: Context) -> Tensor:
@@ -92,7 +93,10 @@ class ExtraForward:
 
 
 def _equal_chunks(rows: Tensor, context: Context) -> list[Tensor]:
-    """`rows` in chunks of a micro-batch, as many on every process (else FSDP and ZeRO-3 hang), padded with row 0."""
+    """Return `rows` in chunks of a micro-batch, equally many on every process (else FSDP and ZeRO-3 hang).
+
+    The last ones are padded with row 0.
+    """
     size = context.args.per_device_train_batch_size
     most = int(context.comm.gather(torch.tensor([len(rows)], device=rows.device)).max())
     padded = torch.nn.functional.pad(rows, (0, -(-most // size) * size - len(rows)))
@@ -102,15 +106,19 @@ def _equal_chunks(rows: Tensor, context: Context) -> list[Tensor]:
 class Surprisal:
     """-log pi of the sampled tokens, as the engine returned it: a noisy estimate of the entropy that costs no forward.
 
-    Its expectation over what the policy samples is the entropy of the distribution that the token was drawn from; among
-    successes it is less, where a rare token makes a rollout fail. The largest of many noisy means is a lucky one, so
-    the step picked is often not the one that the entropies pick: see benchmarks/README.md.
+    Its expectation over the policy's samples is the entropy of the distribution that the token was drawn from; among
+    successes it is less, where a rare token makes a rollout fail. The largest of many noisy means is often large by
+    chance, so the chosen step often differs from the choice by entropies: see benchmarks/README.md.
     """
 
     name = "surprisal"
 
     def read(self, out: dict[str, Any], capture: Capture, rows: Tensor, context: Context) -> Tensor | None:
-        """[B, T] in nats, NaN where the engine gave no finite log-prob; ValueError where they do not fit the tokens."""
+        """Return [B, T] in nats, NaN where the engine returned no finite log-prob; None where it returned none.
+
+        Raises:
+            ValueError: the log-probs do not fit the tokens.
+        """
         logp, ids = out.get("sampling_per_token_logps"), out["completion_ids"]
         if logp is None:
             return None
@@ -120,47 +128,37 @@ class Surprisal:
                 "rollout_func must return one log-prob, the sampled token's, for each token of completion_ids."
             )
         if not bool((logp < 0).any()):
-            context.log.warn_once(
-                "surprisal", "no sampled log-prob of a batch is below 0: its steps cannot be told apart."
-            )
+            context.log.warn_once("surprisal", "no sampled log-prob of a batch is below 0: its steps cannot be ranked.")
         return torch.where(logp.isfinite(), -logp.float(), torch.nan)
-
-
-class Unknown:
-    """No source: for a batch whose entropies nothing needs."""
-
-    name = "none"
-
-    def read(self, out: dict[str, Any], capture: Capture, rows: Tensor, context: Context) -> Tensor | None:
-        """[B, T], all NaN."""
-        ids = out["completion_ids"]
-        return torch.full(ids.shape, torch.nan, dtype=torch.float32, device=ids.device)
 
 
 SOURCES: dict[str, tuple[Source, ...]] = {
     "logits": (OldPass(), Recorder(), ExtraForward()),
     "surprisal": (OldPass(), Recorder(), Surprisal()),
 }
-"""`echo_entropy_from` -> its sources, in the order in which they are tried."""
-
-FREE: tuple[Source, ...] = (OldPass(), Recorder(), Unknown())
-"""Sources for a batch whose entropies nothing needs."""
+"""`echo_entropy_from` -> its sources, in the order in which they are tried. The first two cost nothing."""
 
 
 def read_entropies(
     out: dict[str, Any], capture: Capture, rows: Tensor, context: Context, *, needed: bool = True
 ) -> tuple[Tensor, str]:
-    """Entropies [B, T] and their source's name, the same source on every process.
+    """Return entropies [B, T] and the name of their source, which is the same on every process.
 
-    `rows` is bool [B], the rollouts that can give a clip; others may be left NaN, and all where none is `needed` and
-    none is there anyway. ValueError where only the sampled tokens' log-probs were asked for and the engine returned
-    none.
+    `rows` is bool [B], the rollouts whose entropies are read; those of other rows may be NaN. Where entropies are not
+    `needed`, those that exist are returned, else NaN.
+
+    Raises:
+        ValueError: `echo_entropy_from="surprisal"`, and the engine returned no log-probs.
     """
-    for source in SOURCES[context.args.echo_entropy_from] if needed else FREE:
+    sources = SOURCES[context.args.echo_entropy_from]
+    for source in sources if needed else sources[:2]:
         entropy = source.read(out, capture, rows, context)
-        is_there = context.comm.gather(torch.tensor([entropy is not None], device=rows.device))
-        if entropy is not None and bool(is_there.all()):
+        everywhere = context.comm.gather(torch.tensor([entropy is not None], device=rows.device)).all()
+        if entropy is not None and bool(everywhere):
             return entropy, source.name
+    if not needed:
+        ids = out["completion_ids"]
+        return torch.full(ids.shape, torch.nan, dtype=torch.float32, device=ids.device), "none"
     raise ValueError(
         "echo_entropy_from='surprisal' finds no log-probs of the sampled tokens: sample with vLLM, let rollout_func "
         "return its own as 'logprobs', or set echo_entropy_from='logits', which makes one extra forward."

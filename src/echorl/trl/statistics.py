@@ -28,9 +28,7 @@ def record(
     if "tool_mask" in out:  # a tool's output is not the policy's; rows masked as truncated count whole
         from_policy = (out["completion_mask"] * out["tool_mask"]).sum(1)
         lengths = torch.where(from_policy > 0, from_policy, lengths)
-    groups = rollouts.groups
-    columns = (groups.kind, groups.degenerate, groups.sum(context.comm.gather(lengths)), filtered)
-    context.log.update(statistics.record(*(column.tolist() for column in columns)))
+    context.log.update(rollouts.groups.record(statistics, context.comm.gather(lengths), filtered))
 
 
 class StatisticsTable(TrainerCallback):
@@ -47,8 +45,8 @@ class StatisticsTable(TrainerCallback):
 class TokenBudget(TrainerCallback):
     """Ends training with the generation batch that reaches `max_rollout_tokens`, on every process alike.
 
-    It looks after a step, as the Trainer does for `max_steps`: who resumes a run that had reached it trains one batch
-    more. `echorl train` sees it beforehand (`echorl.train.run_folder.reached`).
+    It checks after a step, as the Trainer does for `max_steps`: a resumed run that had reached the number trains one
+    batch more. `echorl train` checks before (`echorl.train.run_folder.reached`).
 
     Args:
         micro_step: returns the number of micro-steps so far.
@@ -58,6 +56,6 @@ class TokenBudget(TrainerCallback):
         self.statistics, self.micro_step = statistics, micro_step
 
     def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
-        whole = self.micro_step() % (args.steps_per_generation * args.num_iterations) == 0
-        if whole and self.statistics.num_tokens >= args.max_rollout_tokens:
+        is_batch_end = self.micro_step() % (args.steps_per_generation * args.num_iterations) == 0
+        if is_batch_end and self.statistics.num_tokens >= args.max_rollout_tokens:
             control.should_training_stop = True

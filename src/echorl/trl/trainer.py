@@ -25,7 +25,7 @@ from echorl.trl.micro_batch import MicroBatch
 from echorl.trl.overlong import punishing
 from echorl.trl.pipeline import make_callbacks, make_stations, process
 from echorl.trl.prompts import check_chat_template, check_images
-from echorl.trl.recording import recording, should_record
+from echorl.trl.recording import recording
 from echorl.trl.verifiers import make_verifiers
 from echorl.trl.versions import check_vllm
 
@@ -87,7 +87,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         for callback in make_callbacks(self.stations, args, micro_step=lambda: self._step):
             self.add_callback(callback)
 
-    # -- What the stations get to know of this run and of TRL: nothing else reads attributes of the trainer.
+    # -- The stations' view of this run and of TRL: they read no attribute of the trainer.
     def _make_context(self) -> Context:
         features = {
             "tools": self.tools,
@@ -134,11 +134,11 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
             self.stations.echo.window.close(self.echo, self.context)
         return loss
 
-    # -- _prepare_inputs: once TRL has shuffled and split a generation batch, micro-batches get what is no row of it.
+    # -- _prepare_inputs: after TRL has shuffled and split a generation batch, micro-batches get the clips beside it.
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         inputs = super()._prepare_inputs(generation_batch)
         if self._echo_training:
-            self.stations.hooks.filtered_clips.deal(self._buffered_inputs)
+            self.stations.hooks.filtered_clips.distribute(self._buffered_inputs)
         return inputs
 
     # -- _generate_and_score_completions: once a generation batch, before the shuffle, while groups are whole.
@@ -165,7 +165,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
             self._echo_capture = None
         return process(out, capture, self.stations, self.context)
 
-    # -- _generate: demonstrations take their places among the rollouts, before they are scored.
+    # -- _generate: demonstrations replace rollouts before these are scored.
     def _generate(self, prompts: list) -> Any:
         generated = super()._generate(prompts)
         return generated if self._echo_capture is None else tuple(self._echo_capture.take_generated(list(generated)))
@@ -177,33 +177,29 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         capture, generate = self._echo_capture, super()._generate_single_turn
         if capture is None:
             return generate(prompt_ids, images, multimodal_fields, *args, **kwargs)
-        with self._recording(capture):
+        config = getattr(self, "generation_config", None)  # vLLM's has another name
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        with recording(model, config, capture, self.context) if self.stations.need_entropy else nullcontext():
             return capture.plan.sample(generate, prompt_ids, images, multimodal_fields, *args, **kwargs)
 
-    def _recording(self, capture: Capture) -> Any:
-        config = getattr(self, "generation_config", None)  # vLLM's has another name
-        if not self.stations.need_entropy or not should_record(self.context, config):
-            return nullcontext()
-        return recording(self.accelerator.unwrap_model(self.model_wrapped), capture.start_recorder(self.temperature))
-
-    # -- _get_per_token_logps_and_entropies: keep what passes that happen anyway return.
+    # -- _get_per_token_logps_and_entropies: keep the results of passes that TRL makes anyway.
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
-        stations = self.stations
+        stations, capture = self.stations, self._echo_capture
         if not self._echo_training or not (stations.need_entropy or stations.hooks.needs_logps):
             return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         if torch.is_grad_enabled():  # the loss
             result = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
             self._echo_logps = result[0]
             return result
-        unused = self._echo_capture is None or not stations.need_entropy
-        if unused or model is not self.model:  # a separate reference model has no entropies
+        # A separate reference model has no entropies.
+        if capture is None or not stations.need_entropy or model is not self.model:
             return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         result = super()._get_per_token_logps_and_entropies(model, *args, **{**kwargs, "compute_entropy": True})
-        self._echo_capture.passes.append(result[:2])
+        capture.passes.append(result[:2])
         return result
 
     def score_tokens(self, ids: Tensor, mask: Tensor, num_tokens: int, **images: Any) -> tuple[Tensor, Tensor]:
-        """(log-probs, entropies), both [rows, num_tokens], of the last `num_tokens` tokens; one forward.
+        """Return (log-probs, entropies), both [rows, num_tokens], of the last `num_tokens` tokens, in one forward.
 
         `images` is what `image_inputs` gives for the rows.
         """
@@ -212,7 +208,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         )
         return scored[0], scored[1]
 
-    # -- _calculate_rewards: every function's own rewards, gathered; success comes from the verifiers' among them.
+    # -- _calculate_rewards: the rewards of each function, gathered; success comes from the verifiers' rewards.
     def _calculate_rewards(self, inputs: Any, prompts: list, completions: list, completion_ids_list: list) -> Tensor:
         stations, capture = self.stations, self._echo_capture
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
@@ -256,7 +252,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        if not self.is_fsdp_enabled:  # which keeps its own names
+        if not self.is_fsdp_enabled:  # FSDP keeps its names
             checkpoint.load_weights(self.model, resume_from_checkpoint)
 
     def _load_optimizer_and_scheduler(self, checkpoint_dir: str | None) -> None:
@@ -268,7 +264,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         if position is not None:
             self._step, self._buffered_inputs = position.step, position.buffer
 
-    # -- log: the tokens sampled so far, which are a total and no mean over the logging interval.
+    # -- log: the tokens sampled so far, a total and not a mean over the logging interval.
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         num_tokens = self.stations.statistics.num_tokens
         if self.model.training and num_tokens:

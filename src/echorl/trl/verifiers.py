@@ -1,4 +1,4 @@
-"""Success from the named verifiers' own rewards, never from the weighted sum of all reward functions."""
+"""Success from the rewards of the named verifiers, never from the weighted sum of all reward functions."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def resolve_verifiers(names: list[str], available: list[str]) -> list[int]:
     """
     doubled = sorted({name for name in available if available.count(name) > 1})
     if doubled:
-        raise ValueError(f"two reward functions are named {doubled[0]!r}: give each its own __name__.")
+        raise ValueError(f"two reward functions are named {doubled[0]!r}: give each a different __name__.")
     if not names:
         if len(available) > 1:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Which versions of TRL the hooks fit, and which of vLLM TRL."""
+"""The versions of TRL that the hooks support, and of vLLM that TRL supports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEWEST_TESTED = Version("1.16.0")
 
 
 def check_trl_version(installed: str | None = None) -> None:
-    """Refuse a TRL whose hooks differ, warn about one that was never tested.
+    """Refuse a TRL whose hooks differ; warn of one that was never tested.
 
     Raises:
         ImportError: TRL is missing or older than 1.16.
@@ -32,30 +32,30 @@ def check_trl_version(installed: str | None = None) -> None:
 
 
 def check_vllm() -> None:
-    """For `use_vllm`: refuse what TRL finds out after loading the model (no vLLM), or only warns about (its version).
+    """Refuse `use_vllm` without vLLM, or with a version that TRL does not support; TRL itself is late or only warns.
 
     Raises:
         ImportError: vLLM is missing, or of a version that TRL does not support.
     """
-    installed, doubt = _ask_trl()
+    installed, problem = _ask_trl()
     if not installed:
         raise ImportError(
             "use_vllm=True, but vLLM is not installed: pip install 'echorl[vllm]', or leave use_vllm out."
         )
-    if doubt:
-        raise ImportError(f"use_vllm=True, but {doubt}: install one of those, or leave use_vllm out.")
+    if problem:
+        raise ImportError(f"use_vllm=True, but {problem}: install one of those, or leave use_vllm out.")
 
 
 @contextmanager
 def blaming_vllm() -> Iterator[None]:
-    """TRL imports an installed vLLM even if nobody asks for it: name the version, if that is what breaks the import."""
+    """Name vLLM's version where it breaks the import of TRL, which imports an installed vLLM without being asked."""
     try:
         yield
     except (ImportError, RuntimeError) as error:  # TRL's lazy modules turn the first into the second
-        installed, doubt = _ask_trl()
-        if not (installed and doubt):
+        installed, problem = _ask_trl()
+        if not (installed and problem):
             raise
-        raise ImportError(f"trl cannot be imported: {doubt}; install one of those, or uninstall vLLM.") from error
+        raise ImportError(f"trl cannot be imported: {problem}; install one of those, or uninstall vLLM.") from error
 
 
 def _ask_trl() -> tuple[bool, str]:
@@ -65,5 +65,5 @@ def _ask_trl() -> tuple[bool, str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         installed = is_vllm_available()
-    said = str(caught[0].message).partition(" We recommend")[0].rstrip(".") if caught else ""
-    return installed, said.replace(". You have", ", you have")
+    warning = str(caught[0].message).partition(" We recommend")[0].rstrip(".") if caught else ""
+    return installed, warning.replace(". You have", ", you have")

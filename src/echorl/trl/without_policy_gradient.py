@@ -1,4 +1,4 @@
-"""`echo_without_policy_gradient`: steps whose every group is degenerate, where Adam undoes the coefficient."""
+"""`echo_without_policy_gradient`: steps with degenerate groups alone, in which Adam undoes the coefficient."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from echorl.trl.context import Context
 
 
 def check_skip(context: Context) -> None:
-    """Refuse `"skip"` where the step's gradient is not the echo's alone, or cannot be reached.
+    """Refuse `"skip"` where the step's gradient is not the echo's alone, or not accessible.
 
     Raises:
-        ValueError: names the setting that stands in the way.
+        ValueError: names the setting that excludes "skip".
     """
     config = context.args.echo_config()
     if config.without_policy_gradient != "skip" or not config.trains:
@@ -24,12 +24,12 @@ def check_skip(context: Context) -> None:
             "DeepSpeed, which steps inside backward": "deepspeed" in context.features,
             **{f"{name}, whose gradient would be touched too": holds for name, holds in other_terms(context).items()},
         },
-        "echo_without_policy_gradient='skip' cannot be combined with {}: use 'allow', or turn it off.",
+        "echo_without_policy_gradient='skip' cannot be combined with {}: use 'allow', or turn that off.",
     )
 
 
 def other_terms(context: Context) -> dict[str, bool]:
-    """Return the terms of the loss beside the policy's and the echo's, and whether each is there."""
+    """Return the terms of the loss beside the policy's and the echo's, and whether the run has them."""
     args = context.args
     return {
         f"beta={args.beta}, a KL term": args.beta != 0.0,
@@ -41,8 +41,8 @@ def other_terms(context: Context) -> dict[str, bool]:
 class SkipCallback(TrainerCallback):
     """Zeroes the gradient of a step without policy gradient, just before the optimiser's step.
 
-    The optimiser then makes the base trainer's step (momentum, weight decay) and no other; not even what the base makes
-    of equal rewards whose advantages differ from 0 by rounding.
+    The optimiser then makes the base trainer's step (momentum, weight decay) and nothing else. Advantages of equal
+    rewards that differ from 0 by rounding have no effect either.
 
     Args:
         window: the sums of the optimiser step (`echorl.trl.loss.OptimizerWindow`).

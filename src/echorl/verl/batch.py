@@ -20,7 +20,7 @@ FIELDS = ("uid", "responses", "response_mask", "rm_scores", "entropy", "token_le
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """A batch of verl without its padding rows: N rollouts of T tokens at most.
+    """A batch of verl without padding rows: N rollouts of T tokens at most.
 
     Attributes:
         rollouts: all N; the driver holds those of every rank.
@@ -93,5 +93,5 @@ def _named_verdicts(data: TensorDict, rows: Tensor, key: str) -> Tensor:
     for info in infos:
         if key not in info:
             names = ", ".join(sorted(info)) or "nothing but the score"
-            raise ValueError(f"+echo.success_key={key} is not returned by the reward function; there is: {names}.")
+            raise ValueError(f"+echo.success_key={key} is not returned by the reward function, which returns {names}.")
     return torch.tensor([float("nan") if info[key] is None else float(info[key]) for info in infos])

@@ -10,18 +10,18 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer, ReplayBufferAsync, _
 
 if TYPE_CHECKING:
     Base: TypeAlias = ReplayBuffer
-else:  # it stands before each of verl's two buffers
+else:  # the next class is one of verl's two buffers
     Base = object
 
 
 class KeepsFiltered(Base):
-    """The change to both of verl's buffers: the rollouts of a filtered group stay in TransferQueue.
+    """The change to verl's two buffers: the rollouts of a filtered group stay in TransferQueue.
 
     Attributes:
         filtered: each group filtered since the last `take_filtered`: its metric's value, its rollouts' keys and tags.
-        missing: places of the last batch that no accepted group took, at the limit of prompts.
-        standing_in: keys of the rollouts that stand for a batch of which no place was taken.
-        max_num_gen_batches: of prompts for one batch, the first included; 0: no limit.
+        missing: places of the last batch without an accepted group, at the limit of prompts.
+        standing_in: keys of the rollouts that make up a batch without an accepted group.
+        max_num_gen_batches: batches of prompts for one batch, the first included; 0: no limit.
     """
 
     filtered: dict[str, tuple[float, dict[str, dict[str, Any]]]]
@@ -49,15 +49,15 @@ class KeepsFiltered(Base):
 
 
 class KeepingReplayBuffer(KeepsFiltered, ReplayBuffer):
-    """The buffer of sync mode. It draws as many prompts as are missing, so that no accepted group is left over.
+    """The buffer of sync mode. It draws as many prompts as are missing, so that every accepted group is used.
 
-    verl itself draws twice as many.
+    verl's draws twice as many.
     """
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict[str, Any]]:
         """Return a batch of accepted groups; at the limit of prompts fewer than `batch_size`: verl pads it.
 
-        Where none was accepted, the filtered group with the best metric takes its place: a batch cannot be empty.
+        Where no group was accepted, the batch is the filtered group with the best metric, since it cannot be empty.
 
         Raises:
             RuntimeError: no rollout at all was generated.
@@ -70,7 +70,7 @@ class KeepingReplayBuffer(KeepsFiltered, ReplayBuffer):
         self.missing, self.standing_in = batch_size - len(uids), []
         batch = self._materialize_batch(partition_id, uids, rows) if uids else self._stand_in(partition_id)
         if not len(batch):
-            raise RuntimeError("no rollout was generated for this batch: every agent loop failed.")
+            raise RuntimeError("no rollout was generated for this batch: all agent loops failed, see their log.")
         return batch, metrics
 
     def _collect(self, global_steps: int, partition_id: str, batch_size: int, metrics: dict[str, Any]) -> set[str]:

@@ -1,8 +1,8 @@
 """Groups that dynamic sampling filtered: mined with the batch, and kept out of the policy loss.
 
-Only rollouts that hold a clip go through the update, cut at its end, in equal shares to every rank and mini-batch, with
-an empty response mask, as verl's own padding rows have. So the policy gradient of each optimiser step is the
-same as without them.
+Only rollouts that hold a clip take part in the update, cut at its end, in equal shares on every rank and mini-batch,
+with an empty response mask, like verl's padding rows. So the policy gradient of each optimiser step is the same as
+without them.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class FilteredGroups:
     Attributes:
         batch: rollouts of groups with a success, which may give a clip; with verl's padding rows.
         without_success: the other groups, and the response tokens of their rollouts: for the group statistics alone.
-        missing: places of verl's batch that no accepted group took.
-        standing_in: keys of the filtered group's rollouts that stand for verl's batch, where it would be empty.
+        missing: places of verl's batch without an accepted group.
+        standing_in: keys of the filtered group's rollouts that make up verl's batch, where it would be empty.
         clips: (key, weights float32 [L]) of the rollouts in `batch` that hold a clip, up to its end.
         made: keys of the rows that were written for the update.
     """
@@ -65,23 +65,23 @@ class FilteredGroups:
             scored: rollouts of verl's batch and of `batch`.
             keys: of the rows that these were read from.
         """
-        outside = {*self.standing_in, *self.batch.keys}
+        filtered_keys = {*self.standing_in, *self.batch.keys}
         groups, lengths = scored.rollouts.groups, scored.num_tokens
-        filtered = groups.sum(torch.tensor([keys[row] in outside for row in scored.rows.tolist()])) > 0
+        filtered = groups.sum(torch.tensor([keys[row] in filtered_keys for row in scored.rows.tolist()])) > 0
         if self.without_success is None:
             return groups, lengths, filtered
-        more, tokens = self.without_success
+        failed, tokens = self.without_success
         joined = Groups(
-            kind=torch.cat([groups.kind, more.kind]),
-            degenerate=torch.cat([groups.degenerate, more.degenerate]),
-            index=torch.cat([groups.index, more.index + len(groups)]),
+            kind=torch.cat([groups.kind, failed.kind]),
+            degenerate=torch.cat([groups.degenerate, failed.degenerate]),
+            index=torch.cat([groups.index, failed.index + len(groups)]),
         )
-        return joined, torch.cat([lengths, tokens]), torch.cat([filtered, torch.ones_like(more.degenerate)])
+        return joined, torch.cat([lengths, tokens]), torch.cat([filtered, torch.ones_like(failed.degenerate)])
 
     def complete(self, like: KVBatchMeta) -> None:
-        """Add zeros for the fields that only verl's batch has by now, such as advantages and reference log-probs.
+        """Add zeros for the fields that so far only verl's batch has, such as advantages and reference log-probs.
 
-        Rewards after the KL penalty are the rewards: the reference sees no filtered group.
+        Rewards after the KL penalty are the rewards, since filtered groups have no reference log-probs.
         """
         missing = sorted(set(like.fields or []) - set(self.batch.fields or []))
         if not len(self.batch) or not missing:
@@ -93,10 +93,10 @@ class FilteredGroups:
         self._put(self.batch.keys, TensorDict(fields, batch_size=len(self.batch)))
 
     def keep_clips(self, scored: Batch, weights: Tensor, first: int) -> None:
-        """Remember the clips (`weights` [N, T]) in rows from `first` on, which are those of `batch`."""
-        for row, held in zip(scored.rows.tolist(), weights, strict=True):
-            if row >= first and held.any():
-                self.clips.append((self.batch.keys[row - first], held[: int(held.nonzero().max()) + 1]))
+        """Keep the clips (`weights` [N, T]) of the rows from `first` on, which are those of `batch`."""
+        for row, clip in zip(scored.rows.tolist(), weights, strict=True):
+            if row >= first and clip.any():
+                self.clips.append((self.batch.keys[row - first], clip[: int(clip.nonzero().max()) + 1]))
 
     def join(self, batch: KVBatchMeta, *, num_ranks: int, num_mini_batches: int) -> KVBatchMeta:
         """Return verl's batch with the rows that hold a clip, as many in each mini-batch of each rank, and `SIZES`."""
@@ -104,14 +104,15 @@ class FilteredGroups:
         sent.extra_info[SIZES] = {"mini_batch_size": len(sent) // num_mini_batches}
         accepted = sum(not tag.get("is_padding", False) for tag in batch.tags)
         if self.missing and not self.standing_in:
-            # What verl's means over rows divide by, without the padding rows in the places that nobody took.
+            # The divisor of verl's means over rows, without the padding rows in the empty places.
             sent.extra_info[SIZES]["global_batch_size"] = accepted / num_mini_batches
         return sent
 
     def _with_clips(self, batch: KVBatchMeta, num_shares: int) -> KVBatchMeta:
         names = [name for name in batch.fields if name != WEIGHTS]
         data = self._get([key for key, _ in self.clips], names)
-        rows = [cut({name: row[name] for name in names}, held) for row, (_, held) in zip(data, self.clips, strict=True)]
+        pairs = zip(data, self.clips, strict=True)
+        rows = [cut({name: row[name] for name in names}, weights) for row, (_, weights) in pairs]
         rows.sort(key=lambda row: len(row["input_ids"]), reverse=True)
         rows += [{**rows[-1], WEIGHTS: torch.zeros_like(rows[-1][WEIGHTS])}] * (-len(rows) % num_shares)
         name = f"echo{uuid.uuid4().hex}"
@@ -130,7 +131,7 @@ class FilteredGroups:
 
     @contextmanager
     def masked(self) -> Iterator[None]:
-        """Keep the rows that stand for an empty batch out of the policy loss, the entropy bonus and the KL."""
+        """Keep the rows of a batch without accepted groups out of the policy loss, the entropy bonus and the KL."""
         if not self.standing_in:
             yield
             return
@@ -142,7 +143,7 @@ class FilteredGroups:
             self._put(self.standing_in, masks)
 
     def clear(self) -> None:
-        """Take the rows out of TransferQueue; those that stand for verl's batch go with it."""
+        """Remove the rows from TransferQueue; verl removes those of its batch."""
         if keys := [*self.batch.keys, *self.made]:
             tq.kv_clear(keys=keys, partition_id=PARTITION)
         self.batch, self.clips, self.made = KVBatchMeta(), [], []
@@ -164,24 +165,24 @@ def read_filtered(buffer: KeepsFiltered, settings: EchoSettings) -> FilteredGrou
     scored = read_batch(data, list(rows.values()), settings)
     groups, num_success = scored.rollouts.groups, scored.rollouts.num_success
     without_success = num_success == 0
-    lost = without_success[groups.index]
-    keys = [key for key, is_lost in zip(rows, lost.tolist(), strict=True) if not is_lost]
+    failed = without_success[groups.index]
+    keys = [key for key, has_failed in zip(rows, failed.tolist(), strict=True) if not has_failed]
     batch = KVBatchMeta(partition_id=PARTITION, keys=keys, tags=[rows[key] for key in keys])
-    if not lost.any():
+    if not failed.any():
         return FilteredGroups(batch=batch, **places)
     tq.kv_clear(keys=sorted(set(rows) - set(keys)), partition_id=PARTITION)
     without = Groups(
         kind=groups.kind[without_success],
         degenerate=groups.degenerate[without_success],
-        index=(without_success.cumsum(0) - 1)[groups.index[lost]],
+        index=(without_success.cumsum(0) - 1)[groups.index[failed]],
     )
-    return FilteredGroups(batch=batch, without_success=(without, scored.num_tokens[lost]), **places)
+    return FilteredGroups(batch=batch, without_success=(without, scored.num_tokens[failed]), **places)
 
 
 def cut(row: dict[str, Any], weights: Tensor) -> dict[str, Any]:
     """Return a rollout's fields up to the end of its clip (`weights` [L]), with empty masks and the weights.
 
-    Fields are told apart by their length: that of the response, or that of the prompt and the response.
+    A field of the response's length covers the response, one of the total length prompt and response.
     """
     num_prompt, num_response, kept = len(row["prompts"]), len(row["responses"]), len(weights)
     fields: dict[str, Any] = {}
@@ -197,15 +198,15 @@ def cut(row: dict[str, Any], weights: Tensor) -> dict[str, Any]:
     return {**fields, **{name: torch.zeros_like(fields[name]) for name in MASKS}, WEIGHTS: weights}
 
 
-def interleave(keys: Sequence[str], more: Sequence[str], num_shares: int) -> list[str]:
-    """Return `keys` in `num_shares` equal pieces, each followed by its share of `more`. Both must divide evenly.
+def interleave(keys: Sequence[str], added: Sequence[str], num_shares: int) -> list[str]:
+    """Return `keys` in `num_shares` equal pieces, each followed by its share of `added`. Both must divide evenly.
 
     >>> interleave(["a", "b", "c", "d"], ["x", "y"], 2)
     ['a', 'b', 'x', 'c', 'd', 'y']
     """
     size, shares = len(keys) // num_shares, []
     for share in range(num_shares):
-        shares += [*keys[share * size : (share + 1) * size], *more[share::num_shares]]
+        shares += [*keys[share * size : (share + 1) * size], *added[share::num_shares]]
     return shares
 
 

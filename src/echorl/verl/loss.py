@@ -1,4 +1,4 @@
-"""The loss that verl's actor workers run: their own plus EchoRL's term, from the log-probs that they have anyway."""
+"""The loss of verl's actor workers: verl's plus EchoRL's term, from log-probs that verl computes anyway."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class EchoLoss:
     """`base` plus coef * J_echo, J_echo = -(w * logp).sum() * dp_size / count over a mini-batch's micro-batches.
 
     verl averages gradients over the `dp_size` data-parallel ranks and adds them up over micro-batches, so the sum over
-    ranks and micro-batches of this term is the mini-batch's, however it is cut. It can be pickled: Ray ships it.
+    ranks and micro-batches of this term is the mini-batch's for any split. Ray pickles it.
 
     Args:
         base: verl's loss, called with `model_output`, `data` and `dp_group`; returns the loss and its metrics.
@@ -37,13 +37,15 @@ class EchoLoss:
     def __call__(
         self, model_output: dict[str, Any], data: TensorDict, dp_group: Any = None
     ) -> tuple[Tensor, dict[str, Any]]:
-        # A mini-batch that holds nothing but dropped groups has no policy loss: 0, where verl would have 0 / 0.
+        # A mini-batch of filtered groups alone has a policy loss of 0, where verl would compute 0 / 0.
         if tu.get(data, "batch_num_tokens", default=None) == 0:
             tu.assign_non_tensor(data, batch_num_tokens=1)
         loss, metrics = self.base(model_output=model_output, data=data, dp_group=dp_group)
         missing = [name for name in (WEIGHTS, COEF, COUNT) if name not in data]
         if missing:
-            raise RuntimeError(f"{', '.join(missing)} never reached EchoRL's loss: something dropped it on the way.")
+            raise RuntimeError(
+                f"{', '.join(missing)} never reached EchoRL's loss: a step between mining and loss dropped it."
+            )
         logp = no_padding_2_padding(model_output["log_probs"], data)
         weights = padded_weights(data[WEIGHTS], logp)
         count = tu.get(data, COUNT)
@@ -56,6 +58,6 @@ class EchoLoss:
 
 
 def padded_weights(weights: Tensor, logp: Tensor) -> Tensor:
-    """The jagged weights [b, *] as [b, T], of the shape of `logp`."""
+    """Return the jagged weights [b, *] as [b, T], of the shape of `logp`."""
     padded = weights.to_padded_tensor(0.0)
     return torch.nn.functional.pad(padded, (0, logp.shape[1] - padded.shape[1]))

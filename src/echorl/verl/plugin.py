@@ -1,7 +1,7 @@
 """Entry point of the group `verl.plugins`: verl loads it at the end of `import verl`, in every process.
 
 So it must be cheap: the trainers, which import ray and transformers, are registered when `verl.trainer.ppo.v1` is
-imported, not before. verl only logs (at DEBUG) what fails here; the trainers say at their start that EchoRL is active.
+imported, not before. verl logs errors here at DEBUG only; the trainers print at their start that EchoRL is active.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _Loader(importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         assert module.__spec__ is not None  # as of every module that an import makes
-        module.__spec__.loader = module.__loader__ = self.inner  # whoever asks for sources or data finds verl's own
+        module.__spec__.loader = module.__loader__ = self.inner  # readers of sources or data need verl's loader
         self.inner.exec_module(module)
         import_module(self.then)
 
@@ -53,19 +53,18 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def after_import(module: str, then: str) -> None:
-    """Import `then` as soon as `module` has been imported; at once, if it has. Asked twice, it is done once."""
+    """Import `then` as soon as `module` has been imported, or at once if it has; a second call changes nothing."""
     if module in sys.modules:
         import_module(then)
     elif not any(isinstance(f, _Finder) and (f.module, f.then) == (module, then) for f in sys.meta_path):
         sys.meta_path.insert(0, _Finder(module, then))
 
 
-def let_verl_live_beside_trl() -> None:
-    """Make verl 0.9 take TRL 1.16 and newer for absent: beside one it could not build any model.
+def hide_trl_from_verl() -> None:
+    """Make verl 0.9 treat TRL 1.16 and newer as absent: with it verl could not build any model.
 
-    `verl.models.transformers.monkey_patch` imports a value-head class from any TRL that it finds, and these have none.
-    verl asks for it nowhere else but in critics with that class, which such a TRL could not give either. An older TRL
-    is left alone.
+    `verl.models.transformers.monkey_patch` imports a value-head class from any TRL, and these versions have none. Only
+    critics with that class use it elsewhere in verl. An older TRL stays visible.
     """
     try:
         installed = Version(metadata.version("trl"))
@@ -77,8 +76,8 @@ def let_verl_live_beside_trl() -> None:
 
 
 def register() -> None:
-    """See to it that the trainers are registered where verl looks for them, once its own are imported."""
-    let_verl_live_beside_trl()
+    """Register the trainers where verl looks for them, once verl's trainers are imported."""
+    hide_trl_from_verl()
     after_import("verl.trainer.ppo.v1", "echorl.verl.trainers")
 
 

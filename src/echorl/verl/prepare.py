@@ -48,7 +48,7 @@ def _row(row: dict[str, Any], data_source: str, extra_info: dict[str, Any]) -> d
 
 
 def prepare(task: str, folder: str, *, size: int | None = None, options: dict[str, Any] | None = None) -> list[Path]:
-    """Write each split of the task to `folder`/SPLIT.parquet; returns the files.
+    """Write each split of the task to `folder`/SPLIT.parquet and return the files.
 
     Args:
         task: a name in `echorl.tasks.TASKS`; `"reasoning_gym/chain_sum"` also names the generator. It is the rows'
@@ -60,12 +60,12 @@ def prepare(task: str, folder: str, *, size: int | None = None, options: dict[st
         ValueError: there is no such task or option, or the data cannot be read.
     """
     name, _, generator = task.partition("/")
-    made = load_task(name, **(options or {}) | ({"generator": generator} if generator else {}))
+    loaded = load_task(name, **(options or {}) | ({"generator": generator} if generator else {}))
     files = []
-    for split in made.splits:
+    for split in loaded.splits:
         files.append(Path(folder, f"{split}.parquet"))
         files[-1].parent.mkdir(parents=True, exist_ok=True)
-        to_verl(made.dataset(split, size=size), task, split).to_parquet(files[-1])
+        to_verl(loaded.dataset(split, size=size), task, split).to_parquet(files[-1])
     return files
 
 
@@ -76,9 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", help="where SPLIT.parquet goes, one file a split")
     parser.add_argument("--size", type=int, help="rows of each split")
     parser.add_argument("--options", type=json.loads, default={}, help='the task\'s, as JSON: \'{"data": "file"}\'')
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
-        files = prepare(given.task, given.folder, size=given.size, options=given.options)
+        files = prepare(args.task, args.folder, size=args.size, options=args.options)
     except ValueError as error:
         parser.error(str(error))
     for file in files:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -42,14 +42,14 @@ def compute_score(
     Called by verl's reward workers, from several threads at once.
 
     Args:
-        data_source: the row's task, unless `task` or `grader` names what scores it: a name in `echorl.tasks.TASKS`
+        data_source: the row's task, unless `task` or `grader` is given: a name in `echorl.tasks.TASKS`
             (`"reasoning_gym/chain_sum"` also names the generator), in `echorl.tasks.verify.GRADERS`, or in `SOURCES`.
         solution_str: the response's text.
         ground_truth: the row's `reward_model.ground_truth`: the grader's reference answer, which for a task is its
             column: `answer` of gsm8k and word_problems, `instance` of reasoning_gym.
         task, grader, options: from `+reward.custom_reward_function.reward_kwargs.*`; options are those of the task or
             the grader.
-        extra_info, reward_router_address, reward_model_tokenizer: what verl passes besides; not used.
+        extra_info, reward_router_address, reward_model_tokenizer: further arguments of verl's; not used.
 
     Raises:
         ValueError: there is no such task, grader or option, or the verifier knows nothing of this row.
@@ -102,13 +102,7 @@ def _grader(name: str, options: str) -> Grader:
 
 
 def _as_text(options: Mapping[str, Any]) -> str:
-    return json.dumps(_plain(options), sort_keys=True)
-
-
-def _plain(value: Any) -> Any:
-    """Return Hydra's containers as Python's."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
-    return value
+    """Return the options as JSON; Hydra's containers become objects and lists."""
+    return json.dumps(
+        options, sort_keys=True, default=lambda value: (dict if isinstance(value, Mapping) else list)(value)
+    )

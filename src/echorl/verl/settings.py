@@ -1,4 +1,4 @@
-"""EchoRL's settings from verl's configuration, and what EchoRL refuses in it."""
+"""EchoRL's settings from verl's configuration, and the settings of verl that EchoRL refuses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class EchoSettings:
     """The settings under `+echo.*`.
 
     Attributes:
-        echo: EchoRL's own settings.
+        echo: the `EchoConfig`.
         success_key: the key of the reward function's extra information that verifies; None: the reward itself.
     """
 
@@ -67,58 +67,51 @@ def read_settings(config: DictConfig) -> EchoSettings:
 
 
 def check_run(config: DictConfig, settings: EchoSettings) -> None:
-    """Refuse what EchoRL cannot do in verl; nothing at coef 0, which is plain verl.
+    """Refuse settings that EchoRL cannot be combined with; at coef 0, which is plain verl, there are none.
 
     Raises:
         ValueError: one sentence that names the setting and the way out.
     """
     if not settings.echo.mines:
         return
-    refusals = [*_sampling_refusals(config), *_refusals(config, settings)]
-    refuse_if({sentence: is_there for is_there, sentence in refusals})
+    sampling = _sampling_refusals(config) if filters_groups(config) else {}
+    refuse_if({**sampling, **_refusals(config, settings)})
 
 
-def _refusals(config: DictConfig, settings: EchoSettings) -> list[tuple[bool, str]]:
-    """Return settings that EchoRL cannot work with: whether it is there, and what is wrong with the way out."""
+def _refusals(config: DictConfig, settings: EchoSettings) -> dict[str, bool]:
+    """Return the sentence on each setting that EchoRL cannot be combined with, and whether it is set."""
     algorithm, actor = config.algorithm, config.actor_rollout_ref.actor
     estimator = algorithm.adv_estimator
-    return [
+    return {
         (
-            bool(OmegaConf.select(algorithm, "rollout_correction.bypass_mode")),
             "algorithm.rollout_correction.bypass_mode=True skips the pass that gives EchoRL its entropies: "
-            "set it to False, or +echo.coef=0.",
-        ),
+            "set it to False, or +echo.coef=0."
+        ): bool(OmegaConf.select(algorithm, "rollout_correction.bypass_mode")),
         (
-            bool(is_distillation_enabled(config.get("distillation"))),
-            "distillation.enabled=True trains with a loss of its own that EchoRL does not extend: "
-            "set it to False, or +echo.coef=0.",
-        ),
+            "distillation.enabled=True trains with another loss, which EchoRL does not extend: "
+            "set it to False, or +echo.coef=0."
+        ): bool(is_distillation_enabled(config.get("distillation"))),
         (
-            bool(need_critic(config)) or estimator in OTHER_ESTIMATORS,
             f"algorithm.adv_estimator={estimator} with critic.enable={config.critic.enable} does not compare the "
-            "rollouts of a prompt, as EchoRL supposes: use grpo, rloo or another group estimator without a critic.",
-        ),
+            "rollouts of a prompt, as EchoRL supposes: use grpo, rloo or another group estimator without a critic."
+        ): bool(need_critic(config)) or estimator in OTHER_ESTIMATORS,
         (
-            config.actor_rollout_ref.rollout.n < 2,
             f"actor_rollout_ref.rollout.n={config.actor_rollout_ref.rollout.n} gives no groups to compare: "
-            "set it to at least 2.",
-        ),
+            "set it to at least 2."
+        ): config.actor_rollout_ref.rollout.n < 2,
         (
-            bool(OmegaConf.select(actor, "megatron.dynamic_context_parallel")),
             "actor.megatron.dynamic_context_parallel=True spreads a rollout's tokens over ranks in a way that "
-            "EchoRL's weights do not follow: set it to False.",
-        ),
+            "EchoRL's weights do not follow: set it to False."
+        ): bool(OmegaConf.select(actor, "megatron.dynamic_context_parallel")),
         (
-            settings.echo.without_policy_gradient != "allow",
             f"+echo.without_policy_gradient={settings.echo.without_policy_gradient} acts on single optimiser steps, "
-            "which verl takes inside its workers: leave it at 'allow'.",
-        ),
+            "which verl takes inside its workers: leave it at 'allow'."
+        ): settings.echo.without_policy_gradient != "allow",
         (
-            settings.success_key is not None and _rewards_come_late(config),
             f"+echo.success_key={settings.success_key} is not known where a colocated reward model scores: "
-            "set reward.reward_model.enable_resource_pool=True, or leave the key out.",
-        ),
-    ]
+            "set reward.reward_model.enable_resource_pool=True, or leave the key out."
+        ): settings.success_key is not None and _rewards_come_late(config),
+    }
 
 
 def filters_groups(config: DictConfig) -> bool:
@@ -126,33 +119,28 @@ def filters_groups(config: DictConfig) -> bool:
     return bool(OmegaConf.select(config, "algorithm.filter_groups.enable"))
 
 
-def _sampling_refusals(config: DictConfig) -> list[tuple[bool, str]]:
-    """Return settings that dynamic sampling excludes, since EchoRL keeps the filtered groups for their clips."""
-    enabled = filters_groups(config)
+def _sampling_refusals(config: DictConfig) -> dict[str, bool]:
+    """Return as `_refusals` what dynamic sampling, whose filtered groups EchoRL mines, cannot be combined with."""
     sampler = OmegaConf.select(config, "trainer.v1.sampler.custom_sampler.name")
-    return [
+    return {
         (
-            enabled and bool(sampler),
-            f"trainer.v1.sampler.custom_sampler.name={sampler} drops groups in a way of its own, and "
-            "algorithm.filter_groups.enable=True promises their clips: leave one of the two out, or set +echo.coef=0.",
-        ),
+            f"trainer.v1.sampler.custom_sampler.name={sampler} drops groups whose clips EchoRL "
+            "would mine with algorithm.filter_groups.enable=True: leave one of the two out, or set +echo.coef=0."
+        ): bool(sampler),
         (
-            enabled and bool(config.actor_rollout_ref.actor.shuffle),
             "actor_rollout_ref.actor.shuffle=True would spread the clips of filtered groups unevenly over the "
-            "mini-batches: set it to False, or algorithm.filter_groups.enable=False.",
-        ),
+            "mini-batches: set it to False, or algorithm.filter_groups.enable=False."
+        ): bool(config.actor_rollout_ref.actor.shuffle),
         (
-            enabled and bool(OmegaConf.select(config, "skip.rollout_tq.enable")),
             "skip.rollout_tq.enable=True replays batches without the groups that dynamic sampling filtered: "
-            "set it to False, or algorithm.filter_groups.enable=False.",
-        ),
+            "set it to False, or algorithm.filter_groups.enable=False."
+        ): bool(OmegaConf.select(config, "skip.rollout_tq.enable")),
         (
-            enabled and not _is_dynamic(config),
             "algorithm.filter_groups.enable=True adds the clips of filtered groups to a batch, whose size "
             "micro-batches of a fixed size must divide: set actor_rollout_ref.actor.use_dynamic_bsz=True and "
-            "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=True.",
-        ),
-    ]
+            "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=True."
+        ): not _is_dynamic(config),
+    }
 
 
 def _is_dynamic(config: DictConfig) -> bool:

@@ -1,4 +1,4 @@
-"""verl's three PPO trainers with EchoRL: each method names the one of verl that it wraps, and none is copied."""
+"""verl's three PPO trainers with EchoRL: each method wraps verl's method of the same name, and none is copied."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.utils.losses import ppo_loss
 
 from echorl.core.config import EchoConfig
+from echorl.core.losses import check_delivered, weight_mass
 from echorl.core.miner import EchoMiner
 from echorl.core.mining import EchoClips
 from echorl.core.statistics import GroupStatistics
@@ -36,16 +37,17 @@ from echorl.verl.settings import PREFIX, check_run, filters_groups, plain_verl, 
 from echorl.verl.versions import check_verl_version
 
 STATE_FILE = "echorl.json"
-
+DUMPED = ("echo_success", "echo_clip", "echo_clip_tokens", "echo_clip_entropy")
+"""Columns in verl's dump of rollouts."""
 
 if TYPE_CHECKING:
     Base: TypeAlias = PPOTrainer
-else:  # it stands before each of verl's three trainers
+else:  # the next class is one of verl's three trainers
     Base = object
 
 
 class EchoTrainer(Base):
-    """EchoRL's part of all three trainers; `mode` is verl's name of the trainer that it stands before."""
+    """EchoRL's part of the three trainers; `mode` is verl's name of the trainer that it extends."""
 
     mode: str
 
@@ -54,7 +56,7 @@ class EchoTrainer(Base):
         check_verl_version()
         self.settings = read_settings(config)
         check_run(config, self.settings)
-        with open_dict(config):  # verl compares with its own names, the replay buffer's choice for one
+        with open_dict(config):  # verl compares with its names, for one to choose the replay buffer
             config.trainer.v1.trainer_mode = self.mode
         print(self.settings.line(), flush=True)
         self.statistics = GroupStatistics()
@@ -101,7 +103,7 @@ class EchoTrainer(Base):
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         """Record the group statistics and mine, after verl's method, which may take tokens out of the response mask.
 
-        Returns the batch that knows of the new field: the workers fetch what is on its list.
+        Returns the batch with the new field in its list, by which the workers fetch fields.
         """
         batch = super()._compute_advantage(batch, metrics)
         self.filtered.complete(batch)
@@ -113,8 +115,7 @@ class EchoTrainer(Base):
 
     def _record(self, scored: Batch, keys: list[str], metrics: dict[str, Any]) -> None:
         groups, lengths, filtered = self.filtered.all_groups(scored, keys)
-        columns = (groups.kind, groups.degenerate, groups.sum(lengths), filtered)
-        metrics.update(self.statistics.record(*(column.tolist() for column in columns)))
+        metrics.update(groups.record(self.statistics, lengths, filtered))
         metrics["echo/without_policy_gradient"] = float((groups.degenerate | filtered).all())
         if self.keeps_filtered:
             metrics["echo/filtered"] = float(filtered.sum())
@@ -122,8 +123,8 @@ class EchoTrainer(Base):
 
     def _mine(self, batch: KVBatchMeta, scored: Batch, metrics: dict[str, Any]) -> KVBatchMeta:
         mined = self.miner(scored.rollouts, scored.entropy, draw=self._updates_before)
-        # In verl's loggers a name with "max", "min", "sum", "total" or "mean" in it is reduced accordingly over the
-        # updates of a step; all of these are averages.
+        # verl's loggers reduce a metric with "max", "min", "sum", "total" or "mean" in its name accordingly over the
+        # updates of a step; these names have none of them, so they are averaged.
         metrics.update(self.miner.metrics(scored.rollouts, scored.entropy, mined))
         weights = mined.clips.weights
         self._keep_for_dump(batch.keys, scored, mined.clips)
@@ -131,7 +132,7 @@ class EchoTrainer(Base):
         fields = TensorDict({WEIGHTS: scored.to_nested(weights, len(batch))}, batch_size=len(batch))
         batch = tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
         metrics["echo/coef"] = self.echo.coef_at(self._updates_before * self._steps_per_batch)
-        self.mined_mass = float(weights.double().sum())
+        self.mined_mass = float(weight_mass(weights))
         count = int(mined.count) + (0 if self.echo.average_over == "clip" else self.filtered.num_without_success)
         # A mini-batch is one optimiser step: its share of the batch's prompts (or clips), padding rows not counted.
         batch.extra_info.update({COEF: metrics["echo/coef"], COUNT: max(1, count) / self._num_mini_batches(batch)})
@@ -168,32 +169,30 @@ class EchoTrainer(Base):
             super()._update_actor(sent, metrics)
         self.filtered.clear()
         nll, mass = metrics.pop("actor/echo/nll"), metrics.pop("actor/echo/mass")
-        delivered = mass * self._num_mini_batches(batch)
-        if abs(delivered - self.mined_mass) > 1e-4 * max(1.0, self.mined_mass):
-            raise RuntimeError(
-                f"of a weight mass of {self.mined_mass:.6g} that was mined {delivered:.6g} reached EchoRL's loss: "
-                "something between mining and loss dropped, changed or bypassed the weights."
-            )
+        check_delivered(self.mined_mass, mass * self._num_mini_batches(batch), tolerance=1e-4)
         if mass:
             metrics["echo/nll"] = nll / mass
         return batch
 
     def _keep_for_dump(self, keys: list[str], scored: Batch, clips: EchoClips) -> None:
-        """Remember success and longest clip of each rollout of verl's batch, for `trainer.rollout_data_dir`."""
+        """Keep success and longest clip of each rollout of verl's batch, for `trainer.rollout_data_dir`."""
         if not self.config.trainer.get("rollout_data_dir"):
             return
-        rollouts, rows = scored.rollouts, scored.rows.tolist()  # those of filtered groups come after `keys`
-        for row, success in zip(rows, rollouts.success.tolist(), strict=True):
-            if row < len(keys):
-                self.dumped[keys[row]] = {"echo_success": success, "echo_clip": "", "echo_clip_tokens": 0}
-        for i, end, entropy in zip(clips.rollout.tolist(), clips.end.tolist(), clips.entropy.tolist(), strict=True):
-            if rows[i] < len(keys):
-                text = self.tokenizer.decode(rollouts.token_ids[i, :end], skip_special_tokens=True)
-                known = entropy if math.isfinite(entropy) else None  # whole rollouts may have none; JSON has no -inf
-                self.dumped[keys[rows[i]]].update(echo_clip=text, echo_clip_tokens=end, echo_clip_entropy=known)
+        longest, success = clips.longest(), scored.rollouts.success.tolist()
+        for i, row in enumerate(scored.rows.tolist()):
+            if row >= len(keys):  # of a filtered group
+                continue
+            end, _, entropy = longest.get(i, (0, -1, -math.inf))
+            clip = scored.rollouts.token_ids[i, :end]
+            self.dumped[keys[row]] = {
+                "echo_success": success[i],
+                "echo_clip": self.tokenizer.decode(clip, skip_special_tokens=True) if end else "",
+                "echo_clip_tokens": end,
+                "echo_clip_entropy": entropy if math.isfinite(entropy) else None,  # JSON has no -inf
+            }
 
     def _log_rollout_data(self, batch: KVBatchMeta, timing_raw: dict[str, Any], rollout_data_dir: str) -> None:
-        """Dump a step as verl does; `_dump_generations` adds EchoRL's columns, which are then forgotten."""
+        """Dump a step as verl does; `_dump_generations` adds EchoRL's columns, which are deleted afterwards."""
         super()._log_rollout_data(batch, timing_raw, rollout_data_dir)
         self.dumped = {}
 
@@ -206,11 +205,10 @@ class EchoTrainer(Base):
         reward_extra_infos_dict: dict[str, list[Any]],
         dump_path: str,
     ) -> None:
-        """Add EchoRL's columns to a dump of training rollouts; padding rows have empty ones."""
+        """Add EchoRL's columns to a dump of training rollouts; they are empty for padding rows."""
         keys = reward_extra_infos_dict.get("uid", [])
         if any(key in self.dumped for key in keys):
-            names = ("echo_success", "echo_clip", "echo_clip_tokens", "echo_clip_entropy")
-            columns = {name: [self.dumped.get(key, {}).get(name) for key in keys] for name in names}
+            columns = {name: [self.dumped.get(key, {}).get(name) for key in keys] for name in DUMPED}
             reward_extra_infos_dict = reward_extra_infos_dict | columns
         super()._dump_generations(inputs, outputs, gts, scores, reward_extra_infos_dict, dump_path)
 
@@ -223,7 +221,7 @@ class EchoTrainer(Base):
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
-        """Restore EchoRL's state after verl's; a checkpoint of plain verl has none, and EchoRL starts anew."""
+        """Restore EchoRL's state after verl's; after a checkpoint of plain verl EchoRL starts without state."""
         super()._load_checkpoint()
         trainer = self.config.trainer
         folder = Path(trainer.default_local_dir, f"global_step_{self.global_steps}")
@@ -245,8 +243,8 @@ def warn_of_plain_verl(init: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(init)
     def checked(self: PPOTrainer, config: DictConfig) -> None:
-        own = config.get("echo")
-        if own and (own.get("coef", 1) or own.get("mine_only")) and not isinstance(self, EchoTrainer):
+        section = config.get("echo")
+        if section and (section.get("coef", 1) or section.get("mine_only")) and not isinstance(self, EchoTrainer):
             mode = config.trainer.v1.trainer_mode
             print(f"WARNING: {plain_verl(mode)} +echo.* has no effect here.", flush=True)
         init(self, config)
@@ -260,8 +258,8 @@ PPOTrainer.__init__ = warn_of_plain_verl(PPOTrainer.__init__)
 class FilteredLogProbs(PPOTrainer):
     """The old-log-prob pass of the filtered groups.
 
-    By the order of inheritance it comes below verl's three trainers: `separate_async` puts old weights in place around
-    this pass, and does so once for both.
+    In the order of inheritance it comes after verl's three trainers: `separate_async` restores old weights around this
+    pass, once for verl's batch and the filtered groups.
     """
 
     filtered: FilteredGroups

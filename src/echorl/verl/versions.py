@@ -6,7 +6,7 @@ from importlib import metadata
 
 
 def check_verl_version(installed: str | None = None) -> None:
-    """Refuse every verl but 0.9: 0.8 has other trainers and other hooks, and newer ones were never read.
+    """Refuse every verl but 0.9: 0.8 has other trainers and hooks, and newer versions were not checked.
 
     Raises:
         ImportError: verl is missing or not 0.9.1 to 0.9.x.

@@ -15,7 +15,7 @@ from echorl.lab.analyze.deletion import Outcome, delete, open_thinking, outcome,
 from echorl.lab.analyze.entropy import MEASURES, by_prompt, compare
 from echorl.lab.analyze.run import Loaders, Plan, analyze_deletion
 from echorl.lab.analyze.source import Fixed, Source
-from echorl.lab.analyze.steps import FRONT_FIRST, HIGH_FIRST, LOW_FIRST, ORDERS, PERCENTS, RANDOM
+from echorl.lab.analyze.steps import FRONT_FIRST, HIGH_FIRST, LOW_FIRST, ORDERS, PERCENTS, RANDOM, removed_share
 from echorl.lab.analyze.traces import EXPERT, RIGHT, WRONG, Scores, Trace, score_traces, step_texts
 from echorl.lab.evaluate.benchmarks import Item
 from echorl.lab.evaluate.checkpoint import Checkpoint
@@ -140,7 +140,7 @@ def test_findings_follow_from_the_numbers():
 
     assert told(0.2, 0.21, 0.22).endswith("over 3 prompts: higher.")
     assert told(-0.2, -0.21, -0.22).endswith("over 3 prompts: lower.")
-    assert told(-0.2, 0.2, 0.1).endswith("over 3 prompts: no difference that they could show.")
+    assert told(-0.2, 0.2, 0.1).endswith("over 3 prompts: no difference shown.")
 
 
 TEXTS = ["first\n", "second\n", "third\n", "#### 2"]
@@ -154,7 +154,7 @@ def test_the_answer_is_neither_shown_nor_counted():
     found = cut()
     assert found.texts == TEXTS[:3]
     assert found.kept_text((0, 2)) == "first\nthird\n"
-    assert found.removed((0, 2)) == 0.4
+    assert removed_share(found.lengths, (0, 2)) == 0.4
     middle = PERCENTS.index(30)  # one of three
     assert {order: found.cuts[order][middle] for order in (HIGH_FIRST, LOW_FIRST, FRONT_FIRST)} == {
         HIGH_FIRST: (1, 2), LOW_FIRST: (0, 2), FRONT_FIRST: (1, 2)
@@ -277,4 +277,6 @@ def test_thinking_that_a_kept_step_began_is_open_until_a_kept_step_ends_it(model
     texts = ["<think>\n", "1+\n", "</think>\n", "#### 2"]
     one = delete(trace(EXPERT), scores([0.1, 0.2, 0.3, 0.0], texts=texts), seed=0)
     begun = open_thinking([one], Checkpoint("tiny", str(model)))
-    assert begun == {one.item_id(kept): "<think>" if 0 in kept and 2 not in kept else "" for kept in one.rests}
+    assert begun == {
+        one.item_id(kept): "<think>" if 0 in kept and 2 not in kept else "" for kept in one.different_cuts()
+    }

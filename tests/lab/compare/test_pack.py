@@ -70,7 +70,9 @@ def test_packed_runs_are_those_of_the_folders(study):
     pack_study(study, METHODS).write()
     assert pack_path(folder) == folder.with_name("study.jsonl.gz")
     pack = read_pack(pack_path(folder))
-    packed = {f"{run}/{name}": json.dumps(kept) + "\n" for run, own in pack.runs.items() for name, kept in own.items()}
+    packed = {
+        f"{run}/{name}": json.dumps(kept) + "\n" for run, files in pack.runs.items() for name, kept in files.items()
+    }
     assert packed == files
     assert pack.methods == METHODS
 
@@ -105,11 +107,11 @@ def test_runs_are_read_one_at_a_time(study):
     pack.write()
     lines = gzip.decompress(pack.path.read_bytes()).splitlines(keepends=True)
     pack.path.write_bytes(gzip.compress(b"".join(lines[:3])) + gzip.compress(lines[3])[:-6])
-    found = read_lines(pack.path)
-    assert next(found)["runs"] == len(pack.runs)
-    assert [next(found)["run"] for _ in range(2)] == sorted(pack.runs)[:2]
+    packed_lines = read_lines(pack.path)
+    assert next(packed_lines)["runs"] == len(pack.runs)
+    assert [next(packed_lines)["run"] for _ in range(2)] == sorted(pack.runs)[:2]
     with pytest.raises(ValueError, match="is damaged"):
-        list(found)
+        list(packed_lines)
 
 
 def test_packed_runs_are_finished_by_their_keys(study):

@@ -216,20 +216,20 @@ def test_a_test_has_a_split_options_and_a_size():
 def test_scores_are_used_again_only_for_the_same_run_and_test():
     plan = study(tests={"long": {"split": "test", "config": {"min_terms": 6}}})
     key = {"version": "1", "options": {"beta": 0.0}}
-    found = scores_key(key, plan, "long")
-    assert found | {"run": ""} == {
+    scores = scores_key(key, plan, "long")
+    assert scores | {"run": ""} == {
         "run": "", "split": "test", "task_options": {"config": {"min_terms": 6}},
         "prompts": 128, "samples": 8, "temperature": 1.0, "greedy": False,
     }  # fmt: skip
-    assert scores_key({**key, "options": {"beta": 0.1}}, plan, "long")["run"] != found["run"]
+    assert scores_key({**key, "options": {"beta": 0.1}}, plan, "long")["run"] != scores["run"]
 
 
 def test_scores_are_made_again_where_a_tests_own_data_changed(tmp_path):
-    plan, found = study(tests={"own": {"split": "test", "data": str(tmp_path / "rows.jsonl")}}), []
+    plan, scores = study(tests={"own": {"split": "test", "data": str(tmp_path / "rows.jsonl")}}), []
     for text in ("a", "b"):
         (tmp_path / "rows.jsonl").write_text(text)
-        found.append(scores_key({}, plan, "own"))
-    assert found[0] != found[1]
+        scores.append(scores_key({}, plan, "own"))
+    assert scores[0] != scores[1]
 
 
 def test_a_finished_run_of_an_earlier_version_is_used_and_an_unfinished_one_refused(tmp_path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datasets import Dataset
 
 from echorl.lab.compare.score import Policy
-from tests.trl.tiny import PIECES, make_model, make_tokenizer
+from tests.tiny import PIECES, make_tokenizer
+from tests.trl.tiny import make_model
 
 
 def test_a_completion_that_one_of_the_models_ends_closed_is_not_truncated():
@@ -16,6 +17,6 @@ def test_a_completion_that_one_of_the_models_ends_closed_is_not_truncated():
     model.generation_config.eos_token_id = list(range(1, len(PIECES)))  # whatever is sampled ends it
     model.generation_config.suppress_tokens = [0]
     policy = Policy(model=model, tokenizer=make_tokenizer(), max_new_tokens=1)
-    found = policy.score(rows, right, samples=4, temperature=1.0)
-    assert found["truncated"] == 0.0
-    assert found["length"] == 1.0
+    scores = policy.score(rows, right, samples=4, temperature=1.0)
+    assert scores["truncated"] == 0.0
+    assert scores["length"] == 1.0

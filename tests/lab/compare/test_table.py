@@ -7,7 +7,8 @@ from scipy import stats
 
 from echorl.lab.compare import table
 from echorl.lab.compare.plan import Comparison, Run
-from echorl.lab.evaluate import mean_of_runs, paired_difference, paired_runs, pass_at_1
+from echorl.lab.evaluate import mean_of_runs, paired_average, paired_runs, pass_at_1
+from echorl.lab.evaluate.metrics import item_means
 
 RATES = {"grpo": 1e-6, "echorl": 1e-5}
 
@@ -41,16 +42,16 @@ def results() -> dict:
 
 
 def test_means_and_differences(comparison, results):
-    found = table.compare(comparison, RATES, results)["test"]
-    assert found["pass@1, %"]["grpo"] | {"values": None} == {
+    compared = table.compare(comparison, RATES, results)["test"]
+    assert compared["pass@1, %"]["grpo"] | {"values": None} == {
         "values": None, "mean": 37.5, "interval": vars(mean_of_runs([25.0, 50.0])), "reference": None,
         "difference": None, "bootstrap": None, "p": None, "holm": None,
     }  # fmt: skip
-    assert found["pass@1, %"]["echorl"]["values"] == [75.0, 50.0]
-    assert found["pass@1, %"]["echorl"]["difference"] == vars(mean_of_runs([50.0, 0.0]))
-    assert found["pass@2, %"]["echorl"]["values"] == [100.0, 50.0]
-    assert found["tokens a rollout"]["echorl"]["difference"]["value"] == 0.0
-    assert found["tokens a rollout"]["echorl"]["bootstrap"] is None
+    assert compared["pass@1, %"]["echorl"]["values"] == [75.0, 50.0]
+    assert compared["pass@1, %"]["echorl"]["difference"] == vars(mean_of_runs([50.0, 0.0]))
+    assert compared["pass@2, %"]["echorl"]["values"] == [100.0, 50.0]
+    assert compared["tokens a rollout"]["echorl"]["difference"]["value"] == 0.0
+    assert compared["tokens a rollout"]["echorl"]["bootstrap"] is None
 
 
 def test_an_arm_is_compared_with_the_one_that_it_names(results):
@@ -58,19 +59,19 @@ def test_an_arm_is_compared_with_the_one_that_it_names(results):
     study = dict(recipe=("r",), arms=arms, rollout_tokens=1, output_dir="o", seeds=(0, 1), samples=2)
     comparison = Comparison(**study, references={"best": "echorl"})
     results |= {Run("best", 1e-5, seed): results[Run("echorl", 1e-5, seed)] for seed in (0, 1)}
-    found = table.compare(comparison, {**RATES, "best": 1e-5}, results)["test"]["pass@1, %"]
-    assert [found[arm]["reference"] for arm in arms] == [None, "grpo", "echorl"]
-    assert found["best"]["difference"]["value"] == found["best"]["bootstrap"]["value"] == 0.0
-    assert found["echorl"]["difference"]["value"] == 25.0
+    compared = table.compare(comparison, {**RATES, "best": 1e-5}, results)["test"]["pass@1, %"]
+    assert [compared[arm]["reference"] for arm in arms] == [None, "grpo", "echorl"]
+    assert compared["best"]["difference"]["value"] == compared["best"]["bootstrap"]["value"] == 0.0
+    assert compared["echorl"]["difference"]["value"] == 25.0
 
 
-def test_updates_are_compared_too(comparison, results):
-    found = table.compare(comparison, RATES, results)["training"]["updates"]
-    assert found["grpo"]["values"] == [3.0, 4.0]
-    assert found["echorl"]["difference"]["value"] == 0.0
+def test_updates_are_compared(comparison, results):
+    compared = table.compare(comparison, RATES, results)["training"]["updates"]
+    assert compared["grpo"]["values"] == [3.0, 4.0]
+    assert compared["echorl"]["difference"]["value"] == 0.0
 
 
-def test_and_so_are_the_tokens_that_were_spent(comparison, results):
+def test_rollout_tokens_are_compared(comparison, results):
     results[Run("echorl", 1e-5, 1)]["training"]["rollout_tokens"] = 140
     compared = table.compare(comparison, RATES, results)
     assert compared["training"]["rollout tokens"]["echorl"]["mean"] == 120.0
@@ -85,31 +86,31 @@ def test_markdown_has_every_number(comparison, results):
 
 
 def test_one_seed_has_intervals_over_prompts_alone(comparison, results):
-    one = Comparison(**{**vars(comparison), "samples": 1, "seeds": (0,), "averages": {"both": ("test", "test2")},
+    single = Comparison(**{**vars(comparison), "samples": 1, "seeds": (0,), "averages": {"both": ("test", "test2")},
                         "tests": ("test", "test2")})  # fmt: skip
     results = {run: {**parts, "test2": scores("11", "11")} for run, parts in results.items()}
-    found = table.compare(one, RATES, results)
-    row = found["test"]["pass@1, %"]["echorl"]
+    compared = table.compare(single, RATES, results)
+    row = compared["test"]["pass@1, %"]["echorl"]
     assert row["difference"] is None
     assert row["values"] == [75.0]
     verdicts = {arm: table.verdicts_of(results[Run(arm, RATES[arm], 0)]["test"]) for arm in RATES}
     assert row["interval"] == {name: 100 * v for name, v in vars(pass_at_1(verdicts["echorl"])).items()}
-    paired = vars(paired_difference(verdicts["grpo"], verdicts["echorl"]))
+    paired = vars(paired_average([(item_means(verdicts["grpo"]), item_means(verdicts["echorl"]))]))
     assert row["bootstrap"] == pytest.approx({name: 100 * v for name, v in paired.items()})
-    assert found["both"]["pass@1, %"]["echorl"]["bootstrap"]["value"] == 25.0
-    assert found["test"]["tokens a rollout"]["echorl"]["interval"] is None
+    assert compared["both"]["pass@1, %"]["echorl"]["bootstrap"]["value"] == 25.0
+    assert compared["test"]["tokens a rollout"]["echorl"]["interval"] is None
 
 
-def test_an_arm_that_is_not_trained_took_nothing(results):
+def test_an_arm_that_is_not_trained_has_no_cost(results):
     arms = {"start": {"max_steps": 0}, "grpo": {}, "echorl": {}}
     comparison = Comparison(recipe=("r",), arms=arms, steps=4, output_dir="o", seeds=(0, 1), samples=2)
     for seed in (0, 1):
         start = {"training": {"updates": 0, "rollout_tokens": 0}, "test": scores("00", "00")}
         results[Run("start", None, seed)] = start
-    found = table.compare(comparison, {"start": None, **RATES}, results)
-    assert found["test"]["pass@1, %"]["grpo"]["difference"]["value"] == 37.5
-    assert list(found["training"]["updates"]) == ["grpo", "echorl"]
-    assert found["training"]["updates"]["grpo"]["reference"] is None
+    compared = table.compare(comparison, {"start": None, **RATES}, results)
+    assert compared["test"]["pass@1, %"]["grpo"]["difference"]["value"] == 37.5
+    assert list(compared["training"]["updates"]) == ["grpo", "echorl"]
+    assert compared["training"]["updates"]["grpo"]["reference"] is None
 
 
 def test_the_grid(comparison):
@@ -134,10 +135,10 @@ def test_the_bootstrap_draws_runs_and_items():
     assert (flat.value, flat.low, flat.high) == (1.0, 1.0, 1.0)
     by_run = paired_runs([[0.0] * 50] * 4, [[float(i)] * 50 for i in range(4)])
     by_item = paired_runs([[0.0] * 4] * 50, [[float(i) for i in range(4)]] * 50)
-    for found in (by_run, by_item):
-        assert found.value == 1.5
-        assert found.low < 0.8
-        assert found.high > 2.2
+    for estimate in (by_run, by_item):
+        assert estimate.value == 1.5
+        assert estimate.low < 0.8
+        assert estimate.high > 2.2
     with pytest.raises(ValueError, match="as many runs, all on the same items"):
         paired_runs([[0.0]], [[0.0, 1.0]])
 
@@ -163,29 +164,29 @@ def test_tests_are_averaged_with_equal_weights(comparison, results):
     both = Comparison(**{**vars(comparison), "tests": {"test": {}, "far": {}}, "averages": {"all": ("test", "far")}})
     for run, result in results.items():
         result["far"] = scores("00", "00", "01", length=20.0 + run.seed)
-    found = table.compare(both, RATES, results)
-    assert list(found) == ["test", "far", "all", "training"]
-    ours = found["all"]["pass@1, %"]["echorl"]
-    assert ours["values"] == pytest.approx([100 * (1 + 0.5 + 0 + 0 + 0.5) / 5, 100 * (1 + 0 + 0 + 0 + 0.5) / 5])
-    assert found["all"]["tokens a rollout"]["echorl"]["values"] == [15.0, 16.0]
+    compared = table.compare(both, RATES, results)
+    assert list(compared) == ["test", "far", "all", "training"]
+    averaged = compared["all"]["pass@1, %"]["echorl"]
+    assert averaged["values"] == pytest.approx([100 * (1 + 0.5 + 0 + 0 + 0.5) / 5, 100 * (1 + 0 + 0 + 0 + 0.5) / 5])
+    assert compared["all"]["tokens a rollout"]["echorl"]["values"] == [15.0, 16.0]
 
 
 def test_other_ks_and_the_likeliest_completion(comparison, results):
     more = Comparison(**{**vars(comparison), "pass_at": (2,), "greedy": True})
     for result in results.values():
         result["test"]["greedy"] = [1, 0]
-    found = table.compare(more, RATES, results)["test"]
-    assert [name for name in found if name.startswith(("pass", "greedy"))] == ["pass@2, %", "greedy, %"]
-    assert found["greedy, %"]["grpo"]["mean"] == 50.0
+    compared = table.compare(more, RATES, results)["test"]
+    assert [name for name in compared if name.startswith(("pass", "greedy"))] == ["pass@2, %", "greedy, %"]
+    assert compared["greedy, %"]["grpo"]["mean"] == 50.0
 
 
-def test_what_runs_took_is_compared_where_all_of_them_logged_it(comparison, results):
-    took = {"minutes": 2.0, "degenerate": 0.5, "uniform_tokens": 0.25}
+def test_costs_are_compared_where_all_runs_logged_them(comparison, results):
+    costs = {"minutes": 2.0, "degenerate": 0.5, "uniform_tokens": 0.25}
     for result in results.values():
-        result["training"] |= took
-    found = table.compare(comparison, RATES, results)["training"]
-    assert found["degenerate groups, %"]["grpo"]["mean"] == 50.0
-    assert found["tokens outside mixed groups, %"]["echorl"]["difference"]["value"] == 0.0
+        result["training"] |= costs
+    compared = table.compare(comparison, RATES, results)["training"]
+    assert compared["degenerate groups, %"]["grpo"]["mean"] == 50.0
+    assert compared["tokens outside mixed groups, %"]["echorl"]["difference"]["value"] == 0.0
     del results[Run("grpo", 1e-6, 0)]["training"]["minutes"]
     assert "minutes" not in table.compare(comparison, RATES, results)["training"]
 
@@ -193,8 +194,8 @@ def test_what_runs_took_is_compared_where_all_of_them_logged_it(comparison, resu
 def test_an_average_draws_prompts_within_each_test():
     """One test's prompts all gain 10, the other's lose 10: drawn together, the mean would move; here it cannot."""
     first, second = [[0.0] * 8] * 3, [[10.0] * 4 + [-10.0] * 4] * 3
-    found = paired_runs(first, second, [4, 4])
-    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
+    estimate = paired_runs(first, second, [4, 4])
+    assert (estimate.value, estimate.low, estimate.high) == (0.0, 0.0, 0.0)
     assert paired_runs(first, second).high > 1.0
     with pytest.raises(ValueError, match=r"blocks=\[4, 5\] are 9 items, not 8"):
         paired_runs(first, second, [4, 5])

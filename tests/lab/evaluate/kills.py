@@ -43,11 +43,11 @@ def killed(target: Callable[..., None], *args: Any, folder: Path, chunks: int, l
 
 def parts(folder: Path) -> dict[Path, int]:
     """Return when the note of each finished chunk was written, which is after the chunk's file."""
-    found = {}
+    times = {}
     for path in folder.glob("parts/*/*.key.json"):
         with suppress(FileNotFoundError):  # all are scored, and the files go
-            found[path] = path.stat().st_mtime_ns
-    return found
+            times[path] = path.stat().st_mtime_ns
+    return times
 
 
 def scripted(folder: Path, log: Path) -> None:

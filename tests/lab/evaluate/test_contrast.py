@@ -24,27 +24,27 @@ def means(place, name):
 
 
 def test_differences_and_their_average(places):
-    found = contrast(places)
+    contrasts = contrast(places)
     differences = []
     for name, size in (("first", 6), ("second", 9)):
-        row = found["benchmarks"][name]["measures"]["avg@4"]
-        assert found["benchmarks"][name]["items"] == size
-        assert list(found["benchmarks"][name]["measures"]) == ["avg@4", "pass@4", "maj@4"]
+        row = contrasts["benchmarks"][name]["measures"]["avg@4"]
+        assert contrasts["benchmarks"][name]["items"] == size
+        assert list(contrasts["benchmarks"][name]["measures"]) == ["avg@4", "pass@4", "maj@4"]
         assert row["first"] == pytest.approx(means(places[0], name))
         assert row["second"] == pytest.approx(means(places[1], name))
         assert row["value"] == pytest.approx(row["second"] - row["first"])
         assert row["low"] < row["value"] < row["high"]
         assert not row["no_spread"]
         differences.append(row["value"])
-    average = found["averages"]["in"]
+    average = contrasts["averages"]["in"]
     assert average["benchmarks"] == ["first", "second"]
     assert average["value"] == pytest.approx(sum(differences) / 2)
-    assert list(found["averages"]) == ["in"]
+    assert list(contrasts["averages"]) == ["in"]
 
 
 def test_with_itself(places):
-    found = contrast([places[0], places[0] / "results.json"])
-    for row in [*found["averages"].values(), *found["benchmarks"]["first"]["measures"].values()]:
+    contrasts = contrast([places[0], places[0] / "results.json"])
+    for row in [*contrasts["averages"].values(), *contrasts["benchmarks"]["first"]["measures"].values()]:
         assert (row["value"], row["low"], row["high"]) == (0, 0, 0)
         assert row["no_spread"]
 
@@ -57,10 +57,10 @@ def test_items_that_all_differ_by_the_same_have_no_spread():
 
 
 def test_some_of_the_benchmarks(places):
-    found = contrast(places, ["second"])
-    assert list(found["benchmarks"]) == ["second"]
-    assert not found["averages"]
-    assert contrast(places, ["second", "second"]) == found  # named twice it counts once
+    contrasts = contrast(places, ["second"])
+    assert list(contrasts["benchmarks"]) == ["second"]
+    assert not contrasts["averages"]
+    assert contrast(places, ["second", "second"]) == contrasts  # named twice it counts once
 
 
 @pytest.mark.parametrize(

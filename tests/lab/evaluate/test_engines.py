@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from echorl.lab.evaluate.benchmarks import Item, load_benchmark
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.engines import Transformers, Vllm, check_vllm, start
 from echorl.lab.evaluate.plan import Chunk, Request, Work
 from echorl.lab.options import Sampling
-from tests.trl.tiny import PIECES, make_tokenizer
+from tests.tiny import make_tokenizer, random_model
 
 TEMPLATE = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}={% endif %}"
 
 
 def make_model(hidden: int = 32) -> LlamaForCausalLM:
     """A Llama: for the tests' Qwen2 transformers would load its own kind of tokenizer from the folder."""
-    torch.manual_seed(0)
-    size = dict(
-        hidden_size=hidden, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, initializer_range=0.2
-    )
-    ids = dict(pad_token_id=0, eos_token_id=1, bos_token_id=None)
-    return LlamaForCausalLM(LlamaConfig(vocab_size=len(PIECES), max_position_embeddings=1024, **size, **ids))
+    sizes = dict(intermediate_size=64, num_key_value_heads=2, max_position_embeddings=1024)
+    return random_model(LlamaForCausalLM, hidden=hidden, initializer_range=0.2, **sizes)
 
 
 def save(folder, template=None, **changes):
@@ -147,8 +143,8 @@ def test_a_tokenizer_without_a_padding_token(tmp_path, folder):
     tokenizer = make_tokenizer()
     tokenizer.pad_token = None
     tokenizer.save_pretrained(tmp_path)
-    texts, others = ([r.text for r in engine(each).generate(chunk(), 8)] for each in (tmp_path, folder))
-    assert texts == others
+    texts, expected = ([r.text for r in engine(each).generate(chunk(), 8)] for each in (tmp_path, folder))
+    assert texts == expected
 
 
 def test_vllm_that_is_not_installed(monkeypatch, folder):
@@ -162,5 +158,5 @@ def test_vllm_is_refused_images_before_anything_is_sampled(folder):
     with_image = Item(id="x", prompt=[{"role": "user", "content": "?"}], reference_answer="A", images=("image",))
     parts = [(load_benchmark("math500"), item()), (load_benchmark("geometry3k"), with_image)]
     works = [Work(benchmark=b, items=[i], samples=1, max_new_tokens=4, longest=4) for b, i in parts]
-    with pytest.raises(ValueError, match="geometry3k has images, which are for the backend 'transformers'"):
+    with pytest.raises(ValueError, match="geometry3k has images, which vLLM does not read here: choose 'transformers'"):
         start("vllm", Checkpoint("tiny", str(folder)), Sampling(), works, "cpu")

@@ -24,7 +24,7 @@ def with_parts(text: str, num_images: int):
     return [{"role": "user", "content": [*[{"type": "image"}] * num_images, {"type": "text", "text": text}]}]
 
 
-PROMPTS = [with_parts(f"{i}+1=?", len(own)) for i, own in enumerate(PICTURES)]
+PROMPTS = [with_parts(f"{i}+1=?", len(images)) for i, images in enumerate(PICTURES)]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def completions(policy):
 
 
 def test_entropies_are_those_of_a_forward_with_the_prompts_own_images(policy, completions):
-    """One prompt at a time, so that neither padding nor the images of others can matter."""
+    """One prompt at a time, so that neither padding nor the images of changed can matter."""
     model, processor = policy
     for row, ids in enumerate(completions.token_ids):
         text = processor.apply_chat_template(PROMPTS[row // 2], tokenize=False, add_generation_prompt=True)
@@ -54,14 +54,14 @@ def test_entropies_are_those_of_a_forward_with_the_prompts_own_images(policy, co
 
 
 def test_the_images_matter(policy, completions):
-    others = [list(reversed(own)) if len(own) > 1 else [Image.new("RGB", (28, 28))] for own in PICTURES]
-    assert sample(*policy, PROMPTS, images=others, **OPTIONS).entropies != completions.entropies
+    changed = [list(reversed(images)) if len(images) > 1 else [Image.new("RGB", (28, 28))] for images in PICTURES]
+    assert sample(*policy, PROMPTS, images=changed, **OPTIONS).entropies != completions.entropies
 
 
 def test_images_come_before_a_text_that_has_no_places_for_them(policy, completions):
     plain = [[{"role": "user", "content": f"{i}+1=?"}] for i in range(3)]
-    found = sample(*policy, plain, images=PICTURES, **OPTIONS)
-    assert (found.token_ids, found.entropies) == (completions.token_ids, completions.entropies)
+    sampled = sample(*policy, plain, images=PICTURES, **OPTIONS)
+    assert (sampled.token_ids, sampled.entropies) == (completions.token_ids, completions.entropies)
 
 
 def test_a_prompt_without_images_among_others(policy, completions):
@@ -82,8 +82,8 @@ def test_text_alone_is_sampled_as_with_the_tokenizer(policy):
 
 def test_no_image_token_is_sampled(policy):
     model, processor = policy
-    found = sample(model, processor, PROMPTS, images=PICTURES, group_size=32, max_new_tokens=6)
-    assert not any(model.config.image_token_id in ids for ids in found.token_ids)
+    sampled = sample(model, processor, PROMPTS, images=PICTURES, group_size=32, max_new_tokens=6)
+    assert not any(model.config.image_token_id in ids for ids in sampled.token_ids)
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_a_model_of_text_takes_no_images():
 
 def test_images_of_rows():
     rows = tiny_vision.make_rows(2, PICTURES[1:], number=[1, 2])
-    assert [len(own) for own in images_of(rows)] == [len(own) for own in PICTURES[1:]]
-    one = rows.map(lambda row: {"image": row["images"][0]}, remove_columns="images")
-    assert [own[0].size for own in images_of(one)] == [own[0].size for own in PICTURES[1:]]
+    assert [len(images) for images in images_of(rows)] == [len(images) for images in PICTURES[1:]]
+    single = rows.map(lambda row: {"image": row["images"][0]}, remove_columns="images")
+    assert [images[0].size for images in images_of(single)] == [images[0].size for images in PICTURES[1:]]
     assert images_of(Dataset.from_dict({"prompt": ["1"]})) is None
 
 
@@ -123,8 +123,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-def same_weights(one, other):
-    pairs = zip(one.named_parameters(), other.named_parameters(), strict=True)
+def same_weights(first, second):
+    pairs = zip(first.named_parameters(), second.named_parameters(), strict=True)
     return all(a == b and torch.equal(p, q) for (a, p), (b, q) in pairs)
 
 
@@ -142,8 +142,8 @@ def test_a_model_that_reads_images_comes_with_its_processor(folder, completions)
     model, processor = load_policy(str(folder))
     assert same_weights(model, tiny_vision.make_model())
     assert tokenizer_of(processor).padding_side == "left"
-    found = sample(model, processor, PROMPTS, images=PICTURES, **OPTIONS)
-    assert found.token_ids == completions.token_ids
+    sampled = sample(model, processor, PROMPTS, images=PICTURES, **OPTIONS)
+    assert sampled.token_ids == completions.token_ids
 
 
 def test_without_torchvision_it_is_named(folder, monkeypatch):
@@ -178,9 +178,9 @@ def test_a_comparisons_policy_is_scored_on_rows_with_images(folder, monkeypatch)
         seen.extend(number)
         return [1.0] * len(completions)
 
-    found = policy.score(rows, verifier, samples=2, temperature=1.0)
+    scores = policy.score(rows, verifier, samples=2, temperature=1.0)
     images = [tiny_vision.make_pictures(row) for row in range(3)]
     expected = sample(policy.model, policy.tokenizer, rows["prompt"][:], images=images, group_size=2, max_new_tokens=6)
     assert seen == [0, 0, 1, 1, 2, 2]
-    assert (found["right"], found["samples"]) == ([2, 2, 2], 2)
-    assert found["length"] == sum(map(len, expected.token_ids)) / 6
+    assert (scores["right"], scores["samples"]) == ([2, 2, 2], 2)
+    assert scores["length"] == sum(map(len, expected.token_ids)) / 6

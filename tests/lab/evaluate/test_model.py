@@ -11,16 +11,16 @@ from echorl.models import POLICY
 
 def test_it_gives_the_commands_results_and_goes_on_from_its_folder(tmp_path):
     sampling = Sampling(samples=2, limit=2, max_new_tokens=8)
-    found = evaluate_model(POLICY, ["quickstart"], tmp_path / "own", sampling=sampling)
+    results = evaluate_model(POLICY, ["quickstart"], tmp_path / "own", sampling=sampling)
     sizes = ["--samples", "2", "--limit", "2", "--max_new_tokens", "8", "--device", "cpu"]
     command = ["eval", "--model", "quickstart", "--benchmarks", "quickstart", *sizes, "--output_dir"]
     assert main([*command, str(tmp_path / "command")]) == 0
     stored = json.loads((tmp_path / "command/results.json").read_text())
-    assert found["benchmarks"] == stored["benchmarks"]
-    assert found["settings"] == stored["settings"]
+    assert results["benchmarks"] == stored["benchmarks"]
+    assert results["settings"] == stored["settings"]
     assert (
         evaluate_model(POLICY, ["quickstart"], tmp_path / "command", sampling=sampling)["benchmarks"]
-        == found["benchmarks"]
+        == results["benchmarks"]
     )
 
 

@@ -24,7 +24,7 @@ def test_seeds_depend_on_the_seed_and_the_benchmark():
         [c.seed for c in work(name=name).chunks(4, seed)] for name, seed in (("a", 0), ("a", 0), ("b", 0), ("a", 1))
     ]
     assert seeds[0] == seeds[1]
-    assert len({tuple(own) for own in seeds}) == 3
+    assert len({tuple(values) for values in seeds}) == 3
 
 
 def test_a_requests_seed_does_not_depend_on_chunks_or_other_items():

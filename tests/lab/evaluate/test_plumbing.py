@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerFast
 
 from echorl.cli import main
 from echorl.lab.evaluate.checkpoint import Checkpoint
@@ -15,6 +14,7 @@ from echorl.lab.evaluate.engines import Transformers
 from echorl.lab.evaluate.run import evaluate, prepare, settings_of
 from echorl.lab.evaluate.store import Store, read_samples
 from echorl.lab.options import Sampling
+from tests.tiny import random_model
 from tests.trl import tiny_vision
 
 NAMES = ("aime24", "aime25", "amc", "math500", "minerva", "olympiadbench", "arc_challenge", "mmlu_pro", "gsm8k")
@@ -31,20 +31,16 @@ def model(tmp_path_factory, shared_data) -> Path:
     special = dict(pad_token="<|endoftext|>", eos_token="<|im_end|>")
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(file), chat_template=TEMPLATE, **special)
     tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = Qwen2Config(
+    model = random_model(
+        hidden=16,
         vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
         num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=1,
         max_position_embeddings=4096,
         tie_word_embeddings=True,
-        bos_token_id=None,
+        pad_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
     )
-    Qwen2ForCausalLM(config).save_pretrained(folder)
+    model.save_pretrained(folder)
     return folder
 
 
@@ -59,11 +55,11 @@ def test_twenty_items_of_each(tmp_path, model, shared_data, monkeypatch):
     assert tuple(results["benchmarks"]) == NAMES
     assert len(results["averages"]["in"]["benchmarks"]) == 6
     assert results["averages"]["out"]["benchmarks"] == ["arc_challenge", "mmlu_pro"]
-    for name, found in results["benchmarks"].items():
+    for name, summary in results["benchmarks"].items():
         rows, _ = read_samples(tmp_path / f"out/samples/{name}.parquet")
         assert len(rows) == 40
-        assert found["items"] == 20
-        assert found["mean_tokens"] <= 2
+        assert summary["items"] == 20
+        assert summary["mean_tokens"] <= 2
         assert all(row["reference_answer"] for row in rows)
 
 
@@ -76,8 +72,8 @@ def test_geometry_with_its_diagrams(tmp_path, shared_data):
     engine = Transformers.__new__(Transformers)
     engine.checkpoint, engine.sampling, engine.model, engine.processing_class = checkpoint, sampling, model, processor
     common = settings_of(checkpoint, sampling, "transformers", "cpu")
-    found = evaluate(Store(tmp_path), "tiny", works, common, lambda: engine)["benchmarks"]["geometry3k"]
-    assert found["items"] == 20
+    summary = evaluate(Store(tmp_path), "tiny", works, common, lambda: engine)["benchmarks"]["geometry3k"]
+    assert summary["items"] == 20
     assert all(item.images for item in works[0].items)
     rows, _ = read_samples(tmp_path / "samples/geometry3k.parquet")
     assert all(set(json.loads(row["reference_answer"])) >= {"letter", "value"} for row in rows)

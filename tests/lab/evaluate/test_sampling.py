@@ -64,10 +64,10 @@ def test_judge_repeats_columns_and_takes_none_for_a_failure():
     assert seen == {"number": [7, 7, 8, 8]}
 
 
-@pytest.mark.parametrize(("own", "ends"), [(None, [1]), (1, [1]), (7, [1, 7]), ([1, 7], [1, 7])])
-def test_all_ends_are_known(own, ends):
+@pytest.mark.parametrize(("configured", "ends"), [(None, [1]), (1, [1]), (7, [1, 7]), ([1, 7], [1, 7])])
+def test_all_ends_are_known(configured, ends):
     model = make_model()
-    model.generation_config.eos_token_id = own
+    model.generation_config.eos_token_id = configured
     assert ends_of(model, make_tokenizer()) == ends
 
 
@@ -76,10 +76,10 @@ def test_any_of_the_models_ends_ends_a_completion():
     free = sample(model, tokenizer, PROMPTS, group_size=8, max_new_tokens=6).token_ids
     end = free[0][1]
     model.generation_config.eos_token_id = [1, end]
-    found = sample(model, tokenizer, PROMPTS, group_size=8, max_new_tokens=6)
-    assert any(ids[-1] == end and len(ids) < 6 for ids in found.token_ids)
-    assert not any(end in ids[:-1] for ids in found.token_ids)
-    assert [len(row) for row in found.entropies] == [len(ids) for ids in found.token_ids]
+    sampled = sample(model, tokenizer, PROMPTS, group_size=8, max_new_tokens=6)
+    assert any(ids[-1] == end and len(ids) < 6 for ids in sampled.token_ids)
+    assert not any(end in ids[:-1] for ids in sampled.token_ids)
+    assert [len(row) for row in sampled.entropies] == [len(ids) for ids in sampled.token_ids]
 
 
 def test_the_chat_template_gets_its_options():

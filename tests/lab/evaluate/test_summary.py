@@ -34,23 +34,23 @@ def scored() -> Scored:
 
 
 def test_by_hand():
-    found = scored().summary()
-    values = {name: measure["value"] for name, measure in found["measures"].items()}
+    summary = scored().summary()
+    values = {name: measure["value"] for name, measure in summary["measures"].items()}
     # a: 2 of 4 right, b: 1 of 4. pass@2: 1 - C(2,2)/C(4,2) = 5/6 and 1 - C(3,2)/C(4,2) = 1/2.
     assert values == pytest.approx({"avg@4": 3 / 8, "pass@1": 3 / 8, "pass@2": 2 / 3, "pass@4": 1.0, "maj@4": 0.5})
     # Item means 1/2 and 1/4: sd = sqrt(2 (1/8)^2) = sqrt(2)/8, over sqrt(2).
-    assert found["measures"]["avg@4"]["standard_error"] == pytest.approx(1 / 8)
-    assert (found["mean_tokens"], found["truncated"], found["no_answer"]) == (25.0, 0.25, 0.125)
-    assert found["reasons"] == {"no answer": 1}
-    assert found["mean_score"] == 3 / 8
+    assert summary["measures"]["avg@4"]["standard_error"] == pytest.approx(1 / 8)
+    assert (summary["mean_tokens"], summary["truncated"], summary["no_answer"]) == (25.0, 0.25, 0.125)
+    assert summary["reasons"] == {"no answer": 1}
+    assert summary["mean_score"] == 3 / 8
 
 
 def test_partial_credit_is_no_success():
     half = scored()
     half.rows[0]["score"] = 0.9
-    found = half.summary()
-    assert found["measures"]["avg@4"]["value"] == 2 / 8
-    assert found["mean_score"] == pytest.approx(2.9 / 8)
+    summary = half.summary()
+    assert summary["measures"]["avg@4"]["value"] == 2 / 8
+    assert summary["mean_score"] == pytest.approx(2.9 / 8)
 
 
 def test_averages_weigh_benchmarks_alike():
@@ -62,7 +62,7 @@ def test_averages_weigh_benchmarks_alike():
             "measures": {f"avg@{samples}": {"value": value, "standard_error": error}},
         }
 
-    found = averages(
+    summary = averages(
         {
             "a": row("in", 0.2, 0.03),
             "b": row("in", 0.6, 0.04, samples=1),
@@ -70,13 +70,13 @@ def test_averages_weigh_benchmarks_alike():
             "d": row("other", 0, 0),
         }
     )
-    assert list(found) == ["in"]  # one benchmark is no average, and "other" has none
-    assert found["in"]["benchmarks"] == ["a", "b"]
-    assert found["in"]["value"] == pytest.approx(0.4)
-    assert found["in"]["standard_error"] == pytest.approx(math.hypot(0.03, 0.04) / 2)
-    bounds = wilson(found["in"]["value"], 0.4 * 0.6 / 0.025**2)
-    assert (found["in"]["low"], found["in"]["high"]) == pytest.approx(bounds)
-    assert found["in"]["high"] == pytest.approx(0.4 + Z_95 * 0.025, abs=2e-3)
+    assert list(summary) == ["in"]  # one benchmark is no average, and "other" has none
+    assert summary["in"]["benchmarks"] == ["a", "b"]
+    assert summary["in"]["value"] == pytest.approx(0.4)
+    assert summary["in"]["standard_error"] == pytest.approx(math.hypot(0.03, 0.04) / 2)
+    bounds = wilson(summary["in"]["value"], 0.4 * 0.6 / 0.025**2)
+    assert (summary["in"]["low"], summary["in"]["high"]) == pytest.approx(bounds)
+    assert summary["in"]["high"] == pytest.approx(0.4 + Z_95 * 0.025, abs=2e-3)
 
 
 def test_an_average_stays_a_share():
@@ -95,8 +95,8 @@ def test_an_average_stays_a_share():
 
 
 def test_a_single_item_has_no_error_and_no_averages_interval():
-    one = {"distribution": "in", "samples": 1, "measures": {"avg@1": {"value": 1.0, "standard_error": None}}}
-    assert averages({"a": one, "b": one})["in"]["low"] is None
+    single = {"distribution": "in", "samples": 1, "measures": {"avg@1": {"value": 1.0, "standard_error": None}}}
+    assert averages({"a": single, "b": single})["in"]["low"] is None
 
 
 def test_a_file_that_lacks_samples(tmp_path):

@@ -173,15 +173,15 @@ def test_a_clip_s_row_holds_its_rollout_token_by_token(tmp_path, model):
 def test_killed_anywhere_and_called_again_gives_the_undisturbed_output(tmp_path, model, monkeypatch):
     path = write(tmp_path / "a.jsonl", rows(40))
     run(tmp_path / "whole", [path], model, batch_size=8)
-    real, made, stops = module._Miner.part, [], [0, 2, 3, 100]  # parts made in all when a run is stopped
+    real, made, stops = module._make_part, [], [0, 2, 3, 100]  # parts made in all when a run is stopped
 
-    def part(self, spool, index, rows):
+    def make_part(*settings):
         if len(made) == stops[0]:
             raise KeyboardInterrupt
-        made.append(index)
-        return real(self, spool, index, rows)
+        made.append(settings[-2])
+        return real(*settings)
 
-    monkeypatch.setattr(module._Miner, "part", part)
+    monkeypatch.setattr(module, "_make_part", make_part)
     while len(stops) > 1:
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "out", [path], model, batch_size=8)

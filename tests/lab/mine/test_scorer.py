@@ -10,7 +10,7 @@ from echorl.core.entropy import logp_and_entropy
 from echorl.lab.mine.layouts import Rollout
 from echorl.lab.mine.scorer import Reading, Scorer, Tokens, batches, tokenize
 from echorl.models.loading import load_policy
-from tests.trl import tiny
+from tests import tiny
 
 RESPONSES = [Tokens([5, 6], [7, 8, 3, 9]), Tokens([5], [8]), Tokens([7] * 9, [9, 3] * 6), Tokens([], [6, 7, 8])]
 

@@ -19,8 +19,8 @@ from echorl.lab.evaluate.plan import Work
 from echorl.lab.probe.plan import Plan
 from echorl.lab.probe.run import probe
 from echorl.tasks.verify.base import Verdict
+from tests import tiny
 from tests.lab.conftest import save_model
-from tests.trl import tiny
 
 PROMPT, EOS = tiny.PIECES.index("?"), tiny.PIECES.index("<eos>")
 ARMS = {True: tiny.PIECES.index("a"), False: tiny.PIECES.index("b")}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from echorl.lab.probe.estimates import (
-    Asked,
+    Comparison,
     cosine,
     critical_z,
     estimate,
@@ -24,7 +24,7 @@ def ask(gradients, batch=32):
     sample = make_sample(*inner_products(lambda: gradients.split(50)))
     pure = pure_noise(gradients[:128].split(7, 2), 1, len(gradients))
     places = dict(pass_at_1=0, length=0, entropy=0, loss=0)
-    return Asked(sample=sample, pure=pure, batch=batch, critical=critical_z(1), **places)
+    return Comparison(sample=sample, pure=pure, batch=batch, critical=critical_z(1), **places)
 
 
 def slow(gradients):
@@ -44,8 +44,8 @@ def test_products_equal_a_loop_over_pairs_with_and_without_a_prompt():
         assert torch.allclose(found, wanted)
     for i in range(9):
         mean, noise = slow(torch.cat([gradients[:i], gradients[i + 1 :]]))
-        assert torch.allclose(sample.left_out.mean[i], mean)
-        assert torch.allclose(sample.left_out.noise[i], noise)
+        assert torch.allclose(sample.without_one.mean[i], mean)
+        assert torch.allclose(sample.without_one.noise[i], noise)
 
 
 def test_jack_knife_of_a_mean_is_its_standard_error():
@@ -94,12 +94,12 @@ NOISE = 40 * (1 + 0.49)
 @pytest.mark.parametrize("scale", [0.0, 1.0, 4.0])
 def test_intervals_of_the_signal_share_cover_it(scale):
     truth = scale**2 / (scale**2 + NOISE / 32)
-    found = coverage(scale, lambda asked: signal_share(asked, 0), truth)
+    found = coverage(scale, lambda comparison: signal_share(comparison, 0), truth)
     assert 0.91 < found < 0.99  # 250 repeats of 0.95 have a standard error of 0.014
 
 
 def test_intervals_of_the_cosine_cover_it():
-    assert 0.91 < coverage(4.0, lambda asked: cosine(asked, 1, 0), 0.6) < 0.985
+    assert 0.91 < coverage(4.0, lambda comparison: cosine(comparison, 1, 0), 0.6) < 0.985
 
 
 def test_z_of_a_rule_without_a_mean_is_small_as_often_as_it_should():
@@ -111,7 +111,7 @@ def test_z_of_a_rule_without_a_mean_is_small_as_often_as_it_should():
 
 def test_what_a_mixture_saves_equals_the_best_of_a_grid_of_coefficients():
     gradients = draw(4000, 3.0, torch.Generator().manual_seed(4))
-    asked = ask(gradients)
+    comparison = ask(gradients)
     direction = torch.nn.functional.pad(MEANS[0], (0, 37))
     for rule, helps in ((1, True), (2, False)):
         worth = []
@@ -119,25 +119,25 @@ def test_what_a_mixture_saves_equals_the_best_of_a_grid_of_coefficients():
             mixed = gradients[:, 0] + coefficient * gradients[:, rule]
             worth.append((mixed.mean(0) @ direction) ** 2 / mixed.var(0).sum())
         best = 1 - worth[0] / max(worth)
-        found = savings(asked, rule)
+        found = savings(comparison, rule)
         assert found["value"] == pytest.approx(float(best), abs=4 * found["se"] + 2e-3)
         assert (found["value"] > 0.05) == helps
         assert (found["z"] > 3) == helps
-    along = signal_per_noise(asked, 1)
+    along = signal_per_noise(comparison, 1)
     assert along.value == pytest.approx((3 * 0.6) ** 2 / NOISE, abs=4 * along.se)
-    assert signal_per_noise(asked, 2).value < 0
+    assert signal_per_noise(comparison, 2).value < 0
 
 
 def test_what_a_step_is_worth_at_a_coefficient_follows_from_what_stands_beside_the_loss():
     gradients = draw(4000, 3.0, torch.Generator().manual_seed(4))
-    asked = ask(gradients)
+    comparison = ask(gradients)
     direction = torch.nn.functional.pad(MEANS[0], (0, 37))
 
     def worth(batch):
         return (batch.mean(0) @ direction) ** 2 / batch.var(0).sum()
 
     for rule in (1, 2):
-        beside = estimate(asked, rule)["beside_loss"]
+        beside = estimate(comparison, rule)["beside_loss"]
         for c in (0.1, 1.0):
             found = (1 + c * beside["mean"]) ** 2 / (1 + 2 * c * beside["shared"] + c**2 * beside["noise"])
             wanted = worth(gradients[:, 0] + c * gradients[:, rule]) / worth(gradients[:, 0])
@@ -152,8 +152,8 @@ def test_a_saving_that_is_noise_is_no_gain_on_average():
     for _ in range(200):
         gradients = torch.randn(60, 2, 40, dtype=F64, generator=generator)
         gradients[:, 0, 0] += 3
-        asked = ask(gradients)
-        row = savings(asked, 1)
+        comparison = ask(gradients)
+        row = savings(comparison, 1)
         found.append(row["value"])
         plugged.append(row["se"])
         assert row["high"] >= row["value"]
@@ -197,8 +197,8 @@ def test_the_best_mixture_against_a_grid(a, shared, noise):
 
 def test_prompts_to_settle_it():
     generator = torch.Generator().manual_seed(6)
-    asked = ask(draw(100, 3.0, generator))
-    row = savings(asked, 1)
+    comparison = ask(draw(100, 3.0, generator))
+    row = savings(comparison, 1)
     few = ask(draw(30, 2.0, generator))
     assert row["prompts"] is None  # z is far above the critical one
     assert row["z"] > 1.96
@@ -210,13 +210,13 @@ def test_rules_that_are_copies_zero_or_compared_with_noise():
     generator = torch.Generator().manual_seed(7)
     gradients = draw(60, 3.0, generator)
     copies = torch.stack([gradients[:, 0], 2 * gradients[:, 0], 0 * gradients[:, 0]], 1)
-    asked = ask(copies)
-    assert savings(asked, 1)["value"] is None  # nothing but the policy gradient itself
-    silent = estimate(asked, 2)
+    comparison = ask(copies)
+    assert savings(comparison, 1)["value"] is None  # nothing but the policy gradient itself
+    silent = estimate(comparison, 2)
     assert silent["signal_share"] == {"value": None, "se": None, "z": None}
     assert silent["coef_at"] == {"0.01": None, "0.1": None, "1": None}
     assert silent["cosine"]["pass_at_1"]["value"] is None
-    assert estimate(asked, 1)["coef_at"]["0.1"] == pytest.approx(0.05)
+    assert estimate(comparison, 1)["coef_at"]["0.1"] == pytest.approx(0.05)
     noise = estimate(ask(draw(20, 0.0, generator)), 1)
     assert noise["saves"]["value"] is noise["signal_per_noise"]["value"] is None
 

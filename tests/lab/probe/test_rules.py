@@ -7,29 +7,26 @@ import re
 import pytest
 import torch
 
+from echorl.core.steps import StepDelimiters
 from echorl.lab.probe.methods import method_rule
 from echorl.lab.probe.plan import Plan
-from echorl.lab.probe.rules import RULES, Group, factor, leave_one_out, policy_loss, vector_names, weigh_all
+from echorl.lab.probe.rules import RULES, factor, leave_one_out, policy_loss, vector_names, weigh_all
+from echorl.lab.probe.rules import make_group as make
 from echorl.methods import load_method
+
+NEWLINE = 2
+DELIMITERS = StepDelimiters.from_ids([NEWLINE], vocab_size=3)
 
 
 def make_group(success, tracked=0.5, index=0):
     """Rollouts of 6, 4 and 5 tokens in steps of two; the second one's first step is the most uncertain."""
-    lengths, generator = torch.tensor([6, 4, 5]), torch.Generator().manual_seed(index)
-    mask = torch.arange(6) < lengths.unsqueeze(1)
+    responses, generator = [[1, NEWLINE] * 3, [1, NEWLINE] * 2, [1, NEWLINE, 1, NEWLINE, 1]], torch.Generator()
+    generator.manual_seed(index)
+    mask = torch.arange(6) < torch.tensor([6, 4, 5]).unsqueeze(1)
     entropy = torch.rand(3, 6, generator=generator) * mask
     entropy[1, :2] = 2.0
-    return Group(
-        index=index,
-        token_ids=mask.long(),
-        mask=mask,
-        logp=-torch.rand(3, 6, generator=generator) * mask,
-        entropy=entropy,
-        steps=torch.where(mask, torch.arange(6) // 2, -1),
-        success=torch.tensor(success),
-        tracked=tracked,
-        max_new_tokens=10,
-    )
+    logp = -torch.rand(3, 6, generator=generator) * mask
+    return make(index, responses, torch.tensor(success), logp, entropy, DELIMITERS, 10, tracked=tracked)
 
 
 def test_leave_one_out():
@@ -55,9 +52,9 @@ def test_surprisal_takes_the_least_likely_step():
     weights = RULES["surprisal"].weigh(group)
     row = int(weights.any(1).nonzero())
     end = int(weights[row].nonzero().max())
-    steps = [(b, k) for b in range(3) for k in range(int(group.steps[b].max()) + 1)]
-    means = {(b, k): -group.logp[b][group.steps[b] == k].mean() for b, k in steps}
-    assert max(means, key=means.get) == (row, int(group.steps[row, end]))
+    steps = torch.where(group.mask, torch.arange(6) // 2, -1)
+    means = {(b, k): -group.logp[b][steps[b] == k].mean() for b in range(3) for k in range(int(steps[b].max()) + 1)}
+    assert max(means, key=means.get) == (row, int(steps[row, end]))
 
 
 def test_random_rules_agree_within_a_prompt_and_differ_between_prompts():

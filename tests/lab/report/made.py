@@ -128,8 +128,8 @@ def make_comparison(folder: Path, *, finished: bool = True) -> Path:
         scores = {run: {"right": [1 + (run.arm == "echorl"), run.seed], "samples": 2, **behaviour} for run in final}
         results = {run: {"training": {"updates": 6, "rollout_tokens": 600}, "test": scores[run]} for run in final}
         tests = compare(study, rates, results)
-        found = {"learning_rates": rates, "validation": {run.name: 0.5 for run in grid}, "tests": tests}
-        write_json(folder / "results.json", found)
+        record = {"learning_rates": rates, "validation": {run.name: 0.5 for run in grid}, "tests": tests}
+        write_json(folder / "results.json", record)
     return folder
 
 
@@ -167,6 +167,6 @@ def make_one_seed(folder: Path) -> Path:
         scores = {"right": [1 + trained, 1, 0], "samples": 2, **behaviour}
         results[run] = {"training": training, **dict.fromkeys(tests, scores)}
     tables = compare(study, dict.fromkeys(arms), results)
-    found = {"learning_rates": dict.fromkeys(arms), "validation": {}, "tests": tables, "seeds": [0], "notes": notes}
-    write_json(folder / "results.json", found)
+    record = {"learning_rates": dict.fromkeys(arms), "validation": {}, "tests": tables, "seeds": [0], "notes": notes}
+    write_json(folder / "results.json", record)
     return folder

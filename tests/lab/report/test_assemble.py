@@ -52,8 +52,8 @@ def test_runs_of_unknown_options_stand_alone(tmp_path):
 
 
 def test_many_differences_are_told_by_the_folder(tmp_path):
-    one = made.make_run(tmp_path / "one", beta=0.1, num_generations=4, temperature=0.7)
-    labels = [arm.label for arm in group_by_seed(runs(one, made.make_run(tmp_path / "two", coef=0.0)))]
+    changed = made.make_run(tmp_path / "one", beta=0.1, num_generations=4, temperature=0.7)
+    labels = [arm.label for arm in group_by_seed(runs(changed, made.make_run(tmp_path / "two", coef=0.0)))]
     assert [label.rpartition("/")[2] for label in labels] == ["one", "two"]
 
 
@@ -128,7 +128,7 @@ def test_every_kind_of_folder_on_one_page(tmp_path):
     ]
     report = make_report(folders)
     assert report.page.title == "EchoRL: run and 5 others"
-    assert [one.title.split(":")[0] for one in report.page.sections] == [
+    assert [each.title.split(":")[0] for each in report.page.sections] == [
         "Comparison", "Comparison", "Evaluation of m", "Probe of quickstart", "Analysis of quickstart", "Training",
     ]  # fmt: skip
     labels = section(report, "Training").legend

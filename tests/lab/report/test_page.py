@@ -61,12 +61,12 @@ def test_html_in_every_text_is_inert():
         exhibits=[exhibit_of(HOSTILE)],
         foot=[HOSTILE],
     )
-    found = Elements(render(page))
-    assert "script" not in found.tags
-    assert "img" not in found.tags
-    assert not any(name.startswith("on") for name, _ in found.attributes)
-    assert found.text.count(HOSTILE) >= 10
-    assert found.tags.count("style") == 1
+    elements = Elements(render(page))
+    assert "script" not in elements.tags
+    assert "img" not in elements.tags
+    assert not any(name.startswith("on") for name, _ in elements.attributes)
+    assert elements.text.count(HOSTILE) >= 10
+    assert elements.tags.count("style") == 1
 
 
 def test_a_demonstration_without_entropies_is_told_apart():
@@ -80,10 +80,10 @@ def test_a_demonstration_without_entropies_is_told_apart():
 def test_nothing_is_fetched(panels):
     page = Page(title="t", lead=[], sections=[Section(charts=panels)], exhibits=[exhibit_of("a")])
     html = render(page)
-    found = Elements(html)
+    elements = Elements(html)
     assert not re.search(r"https?:|//\w", html)
-    assert not {"link", "script", "iframe", "object", "img", "image"} & set(found.tags)
-    assert all(value.startswith("#") for name, value in found.attributes if name in ("href", "xlink:href", "src"))
+    assert not {"link", "script", "iframe", "object", "img", "image"} & set(elements.tags)
+    assert all(value.startswith("#") for name, value in elements.attributes if name in ("href", "xlink:href", "src"))
     assert not re.search(r"url\((?!#)|@import", html)
     assert "default-src 'none'" in html
 

@@ -13,8 +13,8 @@ from tests.lab.report.made import make_comparison
 
 
 def row(value: float, *, holm: float = 1.0, reference: str | None = "grpo") -> dict:
-    found = {"value": value, "low": value - 1, "high": value + 1} if reference else None
-    return {"mean": 50.0 + value, "reference": reference, "difference": found, "holm": holm if reference else None}
+    difference = {"value": value, "low": value - 1, "high": value + 1} if reference else None
+    return {"mean": 50.0 + value, "reference": reference, "difference": difference, "holm": holm if reference else None}
 
 
 def results(**changes) -> dict:
@@ -54,8 +54,8 @@ def test_averages_stand_in_for_their_tests():
 def test_with_one_seed_there_is_none():
     single = results()
     for arms in single["tests"]["test"].values():
-        for found in arms.values():
-            found["difference"] = None
+        for cell in arms.values():
+            cell["difference"] = None
     assert verdict_table(single) is None
 
 
@@ -89,8 +89,8 @@ def test_an_arm_a_column_is_for_few_arms_of_one_seed():
     several = results()
     for rows in several["tests"].values():
         for arms in rows.values():
-            for found in arms.values():
-                found["values"] = [50.0, 50.0]
+            for cell in arms.values():
+                cell["values"] = [50.0, 50.0]
     assert arms_tables(several) == []
 
 
@@ -104,8 +104,8 @@ def test_an_arm_a_column_is_for_few_arms_of_one_seed():
 )
 def test_wording_follows_the_interval(low, high, expected):
     difference = {"value": (low + high) / 2, "low": low, "high": high}
-    one = {"difference": None, "bootstrap": difference, "reference": "GRPO"}
-    text = difference_finding("EchoRL", "harder", one, 1)
+    measured = {"difference": None, "bootstrap": difference, "reference": "GRPO"}
+    text = difference_finding("EchoRL", "harder", measured, 1)
     assert expected in text
     assert ("doesn't tell which method is better" in text) == (low > 0 or high < 0)
     assert f"{low:+.1f}" in text

@@ -13,16 +13,16 @@ from tests.lab.report.test_gallery import TEXTS
 
 def test_a_group_by_hand(tmp_path):
     made.dump(tmp_path, made.group_rows(3, 0, size=3))
-    found = from_dumps(tmp_path / "rollouts", 100)
-    [group] = found.groups
+    gallery = from_dumps(tmp_path / "rollouts", 100)
+    [group] = gallery.groups
     assert (group["kind"], group["step"], group["name"], group["prompt"]) == ("mixed", 3, "group 1", "1+1=?\n")
-    assert [(one["ok"], one["clip"], one["length"]) for one in group["rollouts"]] == [
+    assert [(rollout["ok"], rollout["clip"], rollout["length"]) for rollout in group["rollouts"]] == [
         (True, None, 5), (True, 200, 5), (False, None, 5)
     ]  # fmt: skip
     first, second = group["rollouts"][1]["steps"]
     assert (first["number"], first["clip"], first["mean"], first["texts"]) == (1, 2, 200, ["1+1=2", "\n"])
     assert (first["nats"], second["clip"], second["special"]) == ([300, 100], 0, [2])
-    assert (found.total, found.num_rollouts, found.notes) == (3, 3, [])
+    assert (gallery.total, gallery.num_rollouts, gallery.notes) == (3, 3, [])
 
 
 def test_groups_of_several_processes_are_whole(tmp_path):
@@ -37,9 +37,9 @@ def test_a_limit_takes_whole_groups_evenly_over_the_run(tmp_path):
     for step in range(5):
         rows = [row for group in range(2) for row in made.group_rows(step, group)]
         made.dump(tmp_path, rows, f"step-{step:06d}-process-0.parquet")
-    found = from_dumps(tmp_path / "rollouts", 24)
-    assert [group["step"] for group in found.groups] == [0, 0, 2, 2, 4, 4]
-    assert (found.num_rollouts, found.total) == (24, 40)
+    gallery = from_dumps(tmp_path / "rollouts", 24)
+    assert [group["step"] for group in gallery.groups] == [0, 0, 2, 2, 4, 4]
+    assert (gallery.num_rollouts, gallery.total) == (24, 40)
     assert [group["step"] for group in from_dumps(tmp_path / "rollouts", 5).groups] == [4]
     assert from_dumps(tmp_path / "rollouts", 1).num_rollouts == 4  # a group stays whole
 
@@ -53,9 +53,9 @@ def test_a_dump_that_is_being_written_is_left_out_with_a_note(tmp_path):
     path = made.dump(tmp_path, made.group_rows(0, 0))
     half = path.with_name("step-000005-process-0.parquet")
     half.write_bytes(path.read_bytes()[:100])
-    found = from_dumps(tmp_path / "rollouts", 100)
-    assert len(found.groups) == 1
-    assert found.notes == [f"{half} is no whole dump and was left out; the run may be writing it."]
+    gallery = from_dumps(tmp_path / "rollouts", 100)
+    assert len(gallery.groups) == 1
+    assert gallery.notes == [f"{half} is no whole dump and was left out; the run may be writing it."]
 
 
 def test_no_dump():
@@ -103,8 +103,8 @@ def write_clips(folder, format, count=5):
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
 def test_mined_clips(tmp_path, format):
     path = write_clips(tmp_path, format)
-    found = from_clips(path, 100)
-    group = found.groups[1]
+    gallery = from_clips(path, 100)
+    group = gallery.groups[1]
     assert (group["name"], group["prompt"]) == ("rows.jsonl:2, 2 of 4 right", "user: 1+1?")
     [rollout] = group["rollouts"]
     assert (rollout["clip"], rollout["others"]) == (200, [["rows.jsonl:9, step 2", 150]])
@@ -120,5 +120,5 @@ def test_mined_clips(tmp_path, format):
 def test_clips_of_an_older_version_are_told(tmp_path):
     row = {name: value for name, value in clip_row(1).items() if name != "tokens"}
     (tmp_path / "clips.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
-    found = from_clips(tmp_path / "clips.jsonl", 10)
-    assert (found.groups, found.notes[0].endswith("mine again to see the clips.")) == ([], True)
+    gallery = from_clips(tmp_path / "clips.jsonl", 10)
+    assert (gallery.groups, gallery.notes[0].endswith("mine again to see the clips.")) == ([], True)

@@ -301,7 +301,8 @@ def test_a_reference_answer_is_read_as_a_label(reference_answer: str) -> None:
 @pytest.mark.parametrize("reference_answer", ["", "Mars", "K", "A or B", "12"])
 def test_a_reference_answer_without_a_label_is_refused(reference_answer: str) -> None:
     with pytest.raises(
-        ValueError, match=r"the grader 'choice': reference answer 1: .* holds no single label; write a letter from A"
+        ValueError,
+        match=r"the grader 'choice': reference answer 1: .* does not hold a single label; write a letter from A",
     ):
         GRADER.grade(["C", "C"], ["C", reference_answer])
 

@@ -72,5 +72,5 @@ def test_a_value_without_choices_is_graded() -> None:
     assert [verdict.score for verdict in GRADER.grade(["\\boxed{B}", "\\boxed{2}"], [statement] * 2)] == [1.0, 0.0]
     with pytest.raises(ValueError, match="neither a letter nor a value"):
         geometry_reference("", None, [])
-    with pytest.raises(ValueError, match=r"the value nan or one of the choices .* is no number; leave the item out"):
+    with pytest.raises(ValueError, match=r"the value nan or one of the choices .* is not a number; exclude the item"):
         geometry_reference("A", float("nan"), [])

@@ -93,12 +93,12 @@ def test_a_choice_may_be_a_digit_and_a_broken_number_keeps_its_digits() -> None:
         ("choice", ["C"], "of type list is neither a text"),
         ("geometry", {"letter": "C"}, "of type dict is neither a text"),
         ("reasoning_gym", {"answer": "4"}, "of type dict is neither a text"),
-        ("number", "unknown", "'unknown' is no number; write one, such as '1,000'"),
-        ("number", "42 or 43", "'42 or 43' is no number"),
-        ("number", "", "'' is no number"),
-        ("choice", "Mars", "'Mars' holds no single label"),
-        ("geometry", "36.4", "'36.4' is no reference answer of geometry; make one by geometry_reference"),
-        ("geometry", "C", "'C' is no reference answer of geometry"),
+        ("number", "unknown", "'unknown' is not a single number; write one, such as '1,000'"),
+        ("number", "42 or 43", "'42 or 43' is not a single number"),
+        ("number", "", "'' is not a single number"),
+        ("choice", "Mars", "'Mars' does not hold a single label"),
+        ("geometry", "36.4", "'36.4' is not a reference answer of geometry; make one by geometry_reference"),
+        ("geometry", "C", "'C' is not a reference answer of geometry"),
     ],
 )
 def test_a_wrong_reference_answer_is_refused_with_its_row(name: str, reference_answer: object, message: str) -> None:

@@ -1,9 +1,11 @@
-"""Entropy and deletion from start to end: rollouts, their scores, and what the policy makes of what is left."""
+"""`echorl analyze` from start to end: rollouts, their scores, and completions of solutions without some steps."""
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,8 @@ from typing import Any
 from echorl.core.options import check_options
 from echorl.lab.analyze import curves, entropy
 from echorl.lab.analyze.deletion import Deleted, delete, open_thinking, outcome, prefixed_items
-from echorl.lab.analyze.source import Fixed, Source, prompt_key, spellings
-from echorl.lab.analyze.traces import EXPERT, RIGHT, WRONG, Scores, Trace, score_traces
+from echorl.lab.analyze.source import Fixed, Source, spellings
+from echorl.lab.analyze.traces import EXPERT, KINDS, RIGHT, WRONG, Scores, Trace, score_traces
 from echorl.lab.evaluate import grading
 from echorl.lab.evaluate.benchmarks import Benchmark, Item
 from echorl.lab.evaluate.checkpoint import Checkpoint
@@ -31,14 +33,14 @@ from echorl.support.folder import ResultFolder
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Deletion):
-    """Policy and prompts to analyse, and how.
+    """Settings of an analysis.
 
     Attributes:
         checkpoint: the policy.
         source: prompts with demonstrations.
-        sampling: of the rollouts; its temperature is that of the entropies, too (1 where it is 0).
+        sampling: settings of the rollouts; their temperature is that of the entropies, too (1 where it is 0).
         device: "cpu", "cuda".
-        rollouts, columns: files with rollouts instead of sampling them, and their columns.
+        rollouts, columns: files of rollouts that are read instead of sampled, and their columns.
     """
 
     checkpoint: Checkpoint
@@ -56,51 +58,52 @@ class Plan(Deletion):
 
 @dataclass(frozen=True, kw_only=True)
 class Loaders:
-    """Functions that load the model, called when it is needed: to sample, or to score at a temperature."""
+    """Functions that load the model when it is needed: to sample, or to score at a temperature."""
 
     engine: Callable[[Sequence[Work], Sampling], Engine]
     scorer: Callable[[float], Scorer]
 
 
 def analyze_entropy(folder: Path, plan: Plan, load: Loaders, view: View) -> dict[str, Any]:
-    """Compare entropies; what an earlier call with the same settings left in the folder is used.
+    """Compare entropies; results that an earlier call with the same settings left in the folder are used.
 
     Returns:
-        What is written to the folder's entropy.json.
+        The content of the folder's entropy.json.
 
     Raises:
-        ValueError: no verified rollout, or the folder holds something else.
+        ValueError: no rollout is right, or the folder holds something else.
     """
     traces, scores, settings = _score_all(folder, plan, load, view)
-    found = {"echorl": "analyze entropy", "model": plan.checkpoint.name, "settings": settings}
-    return _write(folder / "entropy.json", {**found, **entropy.report(traces, scores)})
+    return _write(folder, "entropy", plan, settings, entropy.report(traces, scores))
 
 
 def analyze_deletion(folder: Path, plan: Plan, load: Loaders, view: View) -> dict[str, Any]:
-    """Delete steps, let the policy go on, and judge; what an earlier call with the same settings left is used.
+    """Delete steps, let the policy go on, and grade; results that an earlier call with the same settings left are used.
 
     Returns:
-        What is written to the folder's deletion.json.
+        The content of the folder's deletion.json.
 
     Raises:
-        ValueError: no verified rollout, none with a step before its answer, or the folder holds something else.
+        ValueError: no rollout is right, none has a step before its answer, or the folder holds something else.
     """
     if not plan.source.graded:
-        raise ValueError("deletion judges what the policy writes: name a --grader for the file's answers.")
+        raise ValueError("deletion grades what the policy writes: name a --grader for the file's answers.")
     traces, scores, settings = _score_all(folder, plan, load, view)
-    deleted, left_out = _delete(traces, scores, plan)
-    verdicts = _finish(folder / "finished", deleted, plan, load, view)
+    solutions, excluded = _delete(traces, scores, plan)
+    verdicts = _finish(folder / "finished", solutions, plan, load, view)
     grader = plan.source.benchmark.get_grader()
-    outcomes = [outcome(one, verdicts, grader.answer(one.trace.text)) for one in deleted]
+    outcomes = [outcome(solution, verdicts, grader.answer(solution.trace.text)) for solution in solutions]
+    sizes = {"continuations": len(verdicts) * plan.finishes, **excluded}
     settings = {**settings, "traces": plan.traces, "finishes": plan.finishes}
-    found = {"echorl": "analyze deletion", "model": plan.checkpoint.name, "settings": settings}
-    sizes = {"continuations": len(verdicts) * plan.finishes, **left_out}
-    return _write(folder / "deletion.json", {**found, **curves.report(outcomes, sizes)})
+    return _write(folder, "deletion", plan, settings, curves.report(outcomes, sizes))
 
 
-def _write(path: Path, found: dict[str, Any]) -> dict[str, Any]:
-    write_json(path, found)
-    return found
+def _write(
+    folder: Path, name: str, plan: Plan, settings: Mapping[str, Any], report: Mapping[str, Any]
+) -> dict[str, Any]:
+    result = {"echorl": f"analyze {name}", "model": plan.checkpoint.name, "settings": settings, **report}
+    write_json(folder / f"{name}.json", result)
+    return result
 
 
 def _score_all(
@@ -109,28 +112,14 @@ def _score_all(
     """Return all traces with their scores, and the settings that they were made with."""
     settings = _settings(plan)
     ResultFolder(folder, "analyze", holds="an analysis").claim(settings)
-    traces = _collect(folder / "rollouts", plan, load, view)
+    traces = _collect(_read(plan) if plan.rollouts else _sample(folder / "rollouts", plan, load, view), plan)
     key = {name: settings[name] for name in ("model", "prompts", "temperature")}
     start, size = partial(load.scorer, plan.sampling.temperature or 1.0), plan.sampling.batch_size
     return traces, score_traces(traces, plan.checkpoint, start, folder / "scores", key, size=size, view=view), settings
 
 
-def _collect(folder: Path, plan: Plan, load: Loaders, view: View) -> list[Trace]:
-    """Return the demonstration and the rollouts of every prompt that has a right rollout."""
-    items = plan.source.benchmark.given
-    own = _read(plan) if plan.rollouts else _sample(folder, plan, load, view)
-    if not any(passed for rows in own.values() for _, passed, _ in rows):
-        total = sum(map(len, own.values()))
-        raise ValueError(
-            f"none of {total} rollouts on {len(items)} prompts is right: take a model that solves some, easier "
-            "prompts, or more --samples."
-        )
-    return [trace for item in items for trace in _traces(item, own.get(item.id, []), plan)]
-
-
 def _settings(plan: Plan) -> dict[str, Any]:
     benchmark = plan.source.benchmark
-    sampling = asdict(plan.sampling)
     names = ("samples", "temperature", "top_p", "max_new_tokens", "batch_size", "seed")
     return {
         "benchmark": benchmark.name,
@@ -139,22 +128,19 @@ def _settings(plan: Plan) -> dict[str, Any]:
         "prompts": hash_prompts(benchmark.given),
         "rollouts": [str(path) for path in plan.rollouts],
         "device": plan.device.partition(":")[0],
-        **{name: sampling[name] for name in names},
+        **{name: getattr(plan.sampling, name) for name in names},
     }
 
 
-OwnRollouts = dict[str, list[tuple[str, bool, bool]]]
-"""Item's id -> (text, whether it is right, whether it came to its end) of each rollout."""
+Responses = list[tuple[str, bool, str, bool]]
+"""(item's id, whether it is right, its text, whether it came to its end) of each rollout."""
 
 
-def _sample(folder: Path, plan: Plan, load: Loaders, view: View) -> OwnRollouts:
+def _sample(folder: Path, plan: Plan, load: Loaders, view: View) -> Responses:
     if not plan.source.graded:
-        raise ValueError("rollouts have to be judged: name a --grader for the file's answers, or stored --rollouts.")
+        raise ValueError("rollouts must be graded: name a --grader for the file's answers, or stored --rollouts.")
     rows = _sample_and_score(folder, plan.source.benchmark, plan.sampling, plan, load, view)
-    found: OwnRollouts = {}
-    for row in rows:
-        found.setdefault(row["item"], []).append((row["response"], row["score"] >= 1, not row["truncated"]))
-    return found
+    return [(row["item"], row["score"] >= 1, row["response"], not row["truncated"]) for row in rows]
 
 
 def _sample_and_score(
@@ -171,84 +157,93 @@ def _sample_and_score(
     return read_samples(store.samples(benchmark.name))[0]
 
 
-def _read(plan: Plan) -> OwnRollouts:
-    """Return stored rollouts on the source's prompts; rollouts on other prompts are left out."""
-    known: dict[str, str] = {}
+def _read(plan: Plan) -> Responses:
+    """Return stored rollouts with a verdict on the source's prompts; rollouts on other prompts are excluded."""
+    item_ids: dict[str, str] = {}
     for item in plan.source.benchmark.given:
-        shown = render(plan.checkpoint.processing_class, plan.checkpoint.prompt(item)).text
-        known |= dict.fromkeys(spellings(item, shown), item.id)
-    found: OwnRollouts = {}
-    for rollout in read_rollouts(plan.rollouts, plan.columns, lambda count: None):
-        name = known.get(prompt_key(rollout.prompt))
-        if name is not None and rollout.reward is not None:
-            found.setdefault(name, []).append((rollout.response, rollout.reward >= 1, True))
-    if not found:
-        where = plan.source.benchmark.name
-        raise ValueError(f"no prompt of {plan.rollouts[0]} is one of {where}'s: give rollouts on its prompts.")
-    return found
+        rendered = render(plan.checkpoint.processing_class, plan.checkpoint.prompt(item)).text
+        item_ids |= dict.fromkeys(spellings(item, rendered), item.id)
+    responses = [
+        (item_ids[prompt], rollout.reward >= 1, rollout.response, True)
+        for rollout in read_rollouts(plan.rollouts, plan.columns, lambda count: None)
+        if rollout.reward is not None and (prompt := json.dumps(rollout.prompt)) in item_ids
+    ]
+    if not responses:
+        name = plan.source.benchmark.name
+        raise ValueError(f"no prompt of {plan.rollouts[0]} is one of {name}'s: give rollouts on its prompts.")
+    return responses
 
 
-def _traces(item: Item, rollouts: Sequence[tuple[str, bool, bool]], plan: Plan) -> list[Trace]:
-    """Return the demonstration and the rollouts; none of a prompt without a right rollout."""
-    if not any(passed for _, passed, _ in rollouts):
-        return []
-    found = [Trace(item=item, kind=EXPERT, number=0, text=plan.source.demonstrations[item.id])]
-    for kind, wanted in ((RIGHT, True), (WRONG, False)):
-        own = [(text, ended) for text, passed, ended in rollouts if passed == wanted]
-        found += [
-            Trace(item=item, kind=kind, number=number, text=text, ended=ended)
-            for number, (text, ended) in enumerate(own)
-        ]
-    return found
+def _collect(responses: Responses, plan: Plan) -> list[Trace]:
+    """Return the demonstration and the rollouts of every prompt that has a right rollout, as traces."""
+    items = plan.source.benchmark.given
+    texts: dict[tuple[str, str], list[tuple[str, bool]]] = defaultdict(list)
+    for item_id, is_right, text, ended in responses:
+        texts[item_id, RIGHT if is_right else WRONG].append((text, ended))
+    solved = [item for item in items if texts[item.id, RIGHT]]
+    if not solved:
+        raise ValueError(
+            f"none of {len(responses)} rollouts on {len(items)} prompts is right: take a model that solves some, "
+            "easier prompts, or more --samples."
+        )
+    for item in solved:
+        texts[item.id, EXPERT] = [(plan.source.demonstrations[item.id], True)]
+    return [
+        Trace(item=item, kind=kind, number=number, text=text, ended=ended)
+        for item in solved
+        for kind in KINDS
+        for number, (text, ended) in enumerate(texts[item.id, kind])
+    ]
 
 
 def _delete(
     traces: Sequence[Trace], scores: Sequence[Scores | None], plan: Plan
 ) -> tuple[list[Deleted], dict[str, int]]:
-    """Return the traces with what is left of them, and how many were left out, by reason."""
-    found, left_out = [], {"too_long": 0, "one_step_only": 0}
+    """Return the traces with their cuts, and the number of excluded ones by reason."""
+    solutions, excluded = [], {"too_long": 0, "one_step_only": 0}
     for trace, score in zip(traces, scores, strict=True):
         if trace.kind == WRONG or trace.number >= plan.traces:
             continue
-        one = None if score is None else delete(trace, score, plan.sampling.seed)
-        if score is not None and one is None:
-            left_out["one_step_only"] += 1
-        elif one is None or not _leaves_room(one, plan):
-            left_out["too_long"] += 1
+        solution = None if score is None else delete(trace, score, plan.sampling.seed)
+        if score is not None and solution is None:
+            excluded["one_step_only"] += 1
+        elif solution is None or not _leaves_room(solution, plan):
+            excluded["too_long"] += 1
         else:
-            found.append(one)
-    if not found and left_out["too_long"]:
+            solutions.append(solution)
+    if not solutions and excluded["too_long"]:
         raise ValueError(
             "no solution leaves room for another one in the model's context: take a smaller --max_new_tokens, or "
             "prompts with shorter solutions."
         )
-    if not found:
+    if not solutions:
         raise ValueError(
             "every solution has its answer in the only step that it has, so that there is nothing to delete: take "
             "prompts that are solved in steps, one a line."
         )
-    return found, left_out
+    return solutions, excluded
 
 
-def _leaves_room(one: Deleted, plan: Plan) -> bool:
+def _leaves_room(solution: Deleted, plan: Plan) -> bool:
     """Return whether the policy can write `max_new_tokens` (unset: half its context) behind the solution."""
-    wanted = plan.sampling.max_new_tokens or (plan.checkpoint.context or 0) // 2
-    context, prompt = plan.checkpoint.context, plan.checkpoint.token_ids([one.trace.item])[0]
-    return context is None or len(prompt) + sum(one.lengths) + wanted <= context
+    context, [prompt] = plan.checkpoint.context, plan.checkpoint.token_ids([solution.trace.item])
+    if context is None:
+        return True
+    return len(prompt) + sum(solution.lengths) + (plan.sampling.max_new_tokens or context // 2) <= context
 
 
-def _finish(folder: Path, deleted: Sequence[Deleted], plan: Plan, load: Loaders, view: View) -> dict[str, list[bool]]:
-    """Return the verdicts on what the policy wrote from each rest, by the rest's item id."""
-    base, items = plan.source.benchmark, prefixed_items(deleted, plan.checkpoint)
+def _finish(folder: Path, solutions: Sequence[Deleted], plan: Plan, load: Loaders, view: View) -> dict[str, list[bool]]:
+    """Return the verdicts on what the policy wrote from each cut, by the cut's item id."""
+    base, items = plan.source.benchmark, prefixed_items(solutions, plan.checkpoint)
     benchmark = Fixed(name=base.name, title=base.title, grader=base.grader, given=tuple(items), like=base)
     rows = _sample_and_score(folder, benchmark, replace(plan.sampling, samples=plan.finishes), plan, load, view)
-    begun = open_thinking(deleted, plan.checkpoint)
+    begun = open_thinking(solutions, plan.checkpoint)
     if any(begun.values()):
         rows = _score_behind(rows, items, begun, plan, view)
-    found: dict[str, list[bool]] = {}
+    verdicts: dict[str, list[bool]] = defaultdict(list)
     for row in rows:
-        found.setdefault(row["item"], []).append(row["score"] >= 1)
-    return found
+        verdicts[row["item"]].append(row["score"] >= 1)
+    return verdicts
 
 
 def _score_behind(rows: Rows, items: Sequence[Item], begun: Mapping[str, str], plan: Plan, view: View) -> Rows:
@@ -257,9 +252,9 @@ def _score_behind(rows: Rows, items: Sequence[Item], begun: Mapping[str, str], p
     The engine puts `<think>` in front of a completion where the prompt ends so. It does not where a step of the
     thinking follows in the prompt.
     """
-    added = {item.id: plan.checkpoint.opening(item) for item in items}
-    texts = [begun[row["item"]] + row["response"].removeprefix(added[row["item"]]) for row in rows]
-    whole = [{**row, "response": text} for row, text in zip(rows, texts, strict=True)]
+    openings = {item.id: plan.checkpoint.opening(item) for item in items}
+    texts = [begun[row["item"]] + row["response"].removeprefix(openings[row["item"]]) for row in rows]
+    rows = [{**row, "response": text} for row, text in zip(rows, texts, strict=True)]
     benchmark = plan.source.benchmark
-    show = view.begin(f"{benchmark.name}: scoring behind open thinking", len(rows))
-    return grading.score(whole, grading.reference_answers_of(whole, items), benchmark.get_grader(), show)
+    advance = view.begin(f"{benchmark.name}: scoring behind open thinking", len(rows))
+    return grading.score(rows, grading.reference_answers_of(rows, items), benchmark.get_grader(), advance)

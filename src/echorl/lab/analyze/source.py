@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from echorl.core.refusals import refuse_if
 from echorl.lab.evaluate.benchmarks import BENCHMARKS, Benchmark, Item, TaskBenchmark, load_benchmark
 from echorl.lab.evaluate.benchmarks.layouts import short_hash
 from echorl.tasks import TASKS
@@ -18,11 +18,11 @@ from echorl.tasks.rows import READERS, Row
 
 @dataclass(frozen=True, kw_only=True)
 class Fixed(Benchmark):
-    """Items that are given.
+    """A benchmark with given items.
 
     Attributes:
         given: the items.
-        like: the benchmark whose grader judges them; None: `grader` names one.
+        like: the benchmark whose grader is used; None: `grader` names one.
     """
 
     given: tuple[Item, ...]
@@ -37,11 +37,11 @@ class Fixed(Benchmark):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Prompts, how answers to them are judged, and experts' solutions.
+    """Prompts with a grader, and experts' solutions.
 
     Attributes:
         benchmark: the prompts and their grader.
-        demonstrations: item's id -> an expert's solution; items without one are left out.
+        demonstrations: item's id -> an expert's solution; items without one are missing.
     """
 
     benchmark: Fixed
@@ -49,51 +49,54 @@ class Source:
 
     @property
     def graded(self) -> bool:
-        """Return whether answers can be judged."""
+        """Return whether answers can be graded."""
         return bool(self.benchmark.grader)
 
 
-def limit(source: Source, prompts: int | None, *, chat: bool) -> Source:
-    """The first prompts of those with a demonstration; with `chat`, prompts that are text become a user's message."""
-    kept = [item for item in source.benchmark.given if item.id in source.demonstrations][:prompts]
+def limit(source: Source, prompts: int, *, chat: bool) -> Source:
+    """Return the first prompts that have a demonstration; with `chat`, prompts of text become a user's message."""
+    items = [item for item in source.benchmark.given if item.id in source.demonstrations][:prompts]
     if chat:
-        kept = [item if isinstance(item.prompt, list) else _as_message(item) for item in kept]
-    return dataclasses.replace(source, benchmark=dataclasses.replace(source.benchmark, given=tuple(kept)))
-
-
-def _as_message(item: Item) -> Item:
-    return dataclasses.replace(item, prompt=[{"role": "user", "content": item.prompt}])
+        items = [
+            replace(item, prompt=[{"role": "user", "content": item.prompt}]) if isinstance(item.prompt, str) else item
+            for item in items
+        ]
+    return replace(source, benchmark=replace(source.benchmark, given=tuple(items)))
 
 
 def from_task(name: str, data: str | None = None) -> Source:
-    """The items and demonstrations of "TASK" or "TASK:SPLIT", as `echorl eval` names them.
+    """Return the items and demonstrations of "TASK" or "TASK:SPLIT", as `echorl eval` names them.
 
     Raises:
-        ValueError: there is no such task or split, or its rows have no demonstrations.
+        ValueError: the task or split does not exist, or its rows have no demonstrations.
     """
-    task = name.partition(":")[0]
     if name in BENCHMARKS and name in TASKS:  # the benchmark of that name has no demonstrations, the task has
         name = f"{name}:test"
     benchmark = load_benchmark(name)
     if not isinstance(benchmark, TaskBenchmark):
         raise ValueError(f"benchmark {name!r} has no demonstrations: name a task as TASK:SPLIT, or rows with --file.")
     items = benchmark.items(data)
-    own = benchmark.task if data is None else dataclasses.replace(benchmark.task, data=data)  # type: ignore[type-var]
-    rows = own.dataset(benchmark.split)
+    task = benchmark.task if data is None else replace(benchmark.task, data=data)  # type: ignore[type-var]
+    rows = task.dataset(benchmark.split)
     column = find_column(rows.column_names)
     if column is None:
-        raise ValueError(f"the task {task!r} has no demonstrations: name another one, or rows with --file.")
-    solutions = {prompt_key(row["prompt"]): demonstration_text(row[column]) for row in rows}
-    found = {item.id: solutions[prompt_key(item.prompt)] for item in items}
+        name = name.partition(":")[0]
+        raise ValueError(f"the task {name!r} has no demonstrations: name another one, or rows with --file.")
+    solutions = {json.dumps(row["prompt"]): demonstration_text(row[column]) for row in rows}
     fixed = Fixed(name=name, title=name, grader=benchmark.grader, given=tuple(items), like=benchmark)
-    return Source(benchmark=fixed, demonstrations={key: text for key, text in found.items() if text is not None})
+    return _source(fixed, {item.id: solutions[json.dumps(item.prompt)] for item in items})
+
+
+def _source(benchmark: Fixed, solutions: Mapping[str, str | None]) -> Source:
+    demonstrations = {item_id: text for item_id, text in solutions.items() if text is not None}
+    return Source(benchmark=benchmark, demonstrations=demonstrations)
 
 
 def from_file(path: Path, grader: str = "") -> Source:
-    """Rows with `prompt`, a demonstration (`demonstration` or `target`) and, for the grader, `answer`.
+    """Return rows with `prompt`, a demonstration (`demonstration` or `target`) and, for the grader, `answer`.
 
     Raises:
-        ValueError: no such file, no such column, or a row that cannot be used; the message names it.
+        ValueError: the file, a column or a value is missing or cannot be used; the message names it.
     """
     if not path.is_file() or path.suffix not in READERS:
         raise ValueError(f"{path}: there is no such file of rows; give one that ends in {' or '.join(READERS)}.")
@@ -101,37 +104,36 @@ def from_file(path: Path, grader: str = "") -> Source:
     if not rows:
         raise ValueError(f"{path} is empty: give a file with rows of prompts and demonstrations.")
     column = find_column(rows[0])
-    needed = ("prompt", *(["answer"] if grader else []))
-    if column is None or any(name not in rows[0] for name in needed):
-        missing = next((name for name in needed if name not in rows[0]), " or ".join(COLUMNS))
-        raise ValueError(f"{path}: there is no column {missing} among {', '.join(rows[0])}: add it.")
-    read = [_read_row(row, column, bool(grader), f"{path}, row {number}") for number, row in enumerate(rows, 1)]
-    items = {item.id: item for item, _ in read}
-    fixed = Fixed(name=path.stem, title=path.stem, grader=grader, given=tuple(items.values()))
-    return Source(benchmark=fixed, demonstrations={item.id: text for item, text in read if text is not None})
+    missing = [name for name in ("prompt", *(["answer"] if grader else [])) if name not in rows[0]]
+    if column is None or missing:
+        name = missing[0] if missing else " or ".join(COLUMNS)
+        raise ValueError(f"{path}: there is no column {name} among {', '.join(rows[0])}: add it.")
+    pairs = [_read_row(row, column, bool(grader), f"{path}, row {number}") for number, row in enumerate(rows, 1)]
+    given = tuple({item.id: item for item, _ in pairs}.values())
+    fixed = Fixed(name=path.stem, title=path.stem, grader=grader, given=given)
+    return _source(fixed, {item.id: text for item, text in pairs if text is not None})
 
 
 def _read_row(row: Row, column: str, graded: bool, place: str) -> tuple[Item, str | None]:
-    prompt = row.get("prompt")
-    if not isinstance(prompt, (str, list)) or not prompt:
-        raise ValueError(f"{place}: the prompt is neither text nor chat messages: write one.")
-    if graded and row.get("answer") is None:
-        raise ValueError(f"{place}: there is no answer: write one.")
+    prompt: Any = row.get("prompt")
+    problems = {
+        "the prompt is neither text nor chat messages: write one of them": (
+            not isinstance(prompt, (str, list)) or not prompt
+        ),
+        "there is no answer: write one": graded and row.get("answer") is None,
+    }
     try:
+        refuse_if(problems)
         text = demonstration_text(row.get(column))
     except ValueError as error:
         raise ValueError(f"{place}: {error}.") from None
-    return Item(id=short_hash(prompt_key(prompt)), prompt=prompt, reference_answer=str(row.get("answer", ""))), text
+    return Item(id=short_hash(json.dumps(prompt)), prompt=prompt, reference_answer=str(row.get("answer", ""))), text
 
 
-def prompt_key(prompt: Any) -> str:
-    return json.dumps(prompt)
-
-
-def spellings(item: Item, shown: str) -> Iterable[str]:
-    """Return the forms of an item's prompt in stored rollouts: messages, text, or `shown` by the template."""
-    yield prompt_key(item.prompt)
-    yield prompt_key(shown)
+def spellings(item: Item, rendered: str) -> Iterable[str]:
+    """Return the forms of an item's prompt in stored rollouts, as JSON: messages, text, or text by the template."""
+    prompts = [item.prompt, rendered]
     if isinstance(item.prompt, list):
-        yield prompt_key(item.prompt[-1]["content"])
-        yield prompt_key("\n\n".join(str(message["content"]) for message in item.prompt))
+        contents = [message["content"] for message in item.prompt]
+        prompts += [contents[-1], "\n\n".join(map(str, contents))]
+    return map(json.dumps, prompts)

@@ -1,4 +1,4 @@
-"""Which steps of a solution are deleted: pure functions of entropies and lengths."""
+"""Deletion of steps from a solution: pure functions of entropies and lengths."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import re
 from collections.abc import Sequence
 
 HIGH_FIRST, LOW_FIRST, RANDOM, FRONT_FIRST = ORDERS = ("high_first", "low_first", "random", "front_first")
-"""Steps go from high to low entropy, from low to high, in an order that a seed draws, or as they stand in the text.
+"""Orders of deletion: from high to low entropy, from low to high, as a seed draws, or as the steps stand in the text.
 
-The last is a control: where the first steps are the uncertain ones, entropy and place can't be told apart without it.
+The last is a control: where the first steps are the uncertain ones, entropy and place cannot be told apart without it.
 """
 PERCENTS = tuple(range(0, 101, 10))
-"""Of the steps before the answer that are deleted."""
+"""Shares of the steps before the answer that are deleted."""
 MARKERS = ("####", "\\boxed", "\\fbox", "<answer>")
-"""What the verifiers look for: a step with one of these gives the answer away."""
+"""Marks of an answer, which the verifiers look for: a step with one of them gives the answer away."""
 
 
 def num_body_steps(texts: Sequence[str]) -> int:
     """Return the number of steps before the answer: those before the first step with a marker, else all but the last.
 
-    Only these are ever shown or deleted; the answer never is shown. 0 where the answer comes at once, or without steps.
+    Only these are shown or deleted; the answer is never shown. 0 where the answer comes in the first step.
 
     >>> num_body_steps(["2+3=5\\n", "5+4=9\\n", "#### 9"]), num_body_steps(["2+3=5\\n", "So it is 5."])
     (2, 1)
@@ -30,7 +30,7 @@ def num_body_steps(texts: Sequence[str]) -> int:
 
 
 def removal_order(entropies: Sequence[float], order: str, seed: int) -> list[int]:
-    """The steps in the order in which they go; of equal entropies the earlier one counts as the higher.
+    """Return the steps in the order of deletion; of equal entropies the earlier one counts as the higher.
 
     >>> removal_order([0.1, 0.7, 0.4], "high_first", 0), removal_order([0.1, 0.7, 0.4], "low_first", 0)
     ([1, 2, 0], [0, 2, 1])
@@ -53,7 +53,7 @@ def num_removed(steps: int, percent: int) -> int:
 
 
 def kept_steps(order: Sequence[int], removed: int) -> tuple[int, ...]:
-    """Return the steps that remain, in the text's order, when the first `removed` steps of `order` are gone.
+    """Return the steps that remain, in the text's order, without the first `removed` steps of `order`.
 
     >>> kept_steps([1, 2, 0], 1)
     (0, 2)
@@ -62,7 +62,7 @@ def kept_steps(order: Sequence[int], removed: int) -> tuple[int, ...]:
 
 
 def removed_share(lengths: Sequence[int], kept: Sequence[int]) -> float:
-    """The share of the tokens that went with the deleted steps; 0 of nothing.
+    """Return the share of the tokens that were deleted with the steps; 0 without tokens.
 
     >>> removed_share([5, 1, 4], (0, 2))
     0.1

@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from echorl.models.loading import tokenizer_of
 from echorl.support.folder import json_parts
 
 EXPERT, RIGHT, WRONG = KINDS = ("demonstration", "right", "wrong")
-"""Whose solution: the expert's, or the policy's own by the verifier's verdict."""
+"""Kinds of solutions: the expert's, and the policy's own by the verifier's verdict."""
 TENTHS = 10
 
 
@@ -76,78 +76,66 @@ def score_traces(
     size: int,
     view: View,
 ) -> list[Scores | None]:
-    """Return the scores of all traces, made a part of `size` at a time; parts that are in `folder` are not made again.
+    """Return the scores of all traces, made in parts of `size`; parts that are in `folder` are read.
 
     None for a trace that is too long for the model's context or has no step (white space alone). `start` loads the
-    model, for the first part that is not there. `key` holds what the scores depend on besides the traces.
+    model, for the first part that is missing. `key` holds what the scores depend on besides the traces.
     """
-    parts, reader = json_parts(folder), _Reader(checkpoint, start)
+    parts, load = json_parts(folder), cache(start)
+    delimiters = StepDelimiters.from_tokenizer(checkpoint.processing_class)
     advance = view.begin("scoring solutions", len(traces))
     scores: list[Scores | None] = []
-    for index, begin in enumerate(range(0, len(traces), size)):
-        part = traces[begin : begin + size]
+    for index, first in enumerate(range(0, len(traces), size)):
+        part = traces[first : first + size]
         digest = short_hash(*(json.dumps([trace.item.id, trace.kind, trace.text, trace.ended]) for trace in part))
-        parts.ensure(index, {**key, "traces": digest}, partial(reader.read, part))
+        parts.ensure(index, {**key, "traces": digest}, partial(_score, part, checkpoint, load, delimiters))
         scores += [None if row is None else Scores(**row) for row in parts.load(index)]
         advance(len(scores))
     return scores
 
 
-class _Reader:
-    """Scores parts; the model is loaded for the first one."""
+def _score(
+    traces: Sequence[Trace], checkpoint: Checkpoint, load: Callable[[], Scorer], delimiters: StepDelimiters
+) -> list[dict[str, Any] | None]:
+    tokens = [_tokens(trace, checkpoint) for trace in traces]
+    scores = load().scores(tokens, checkpoint.context)
+    tokenizer = tokenizer_of(checkpoint.processing_class)
+    return [_sum_up(each.response, *row, tokenizer, delimiters) for each, row in zip(tokens, scores, strict=True)]
 
-    def __init__(self, checkpoint: Checkpoint, start: Callable[[], Scorer]) -> None:
-        self.checkpoint, self._start = checkpoint, start
-        self.delimiters = StepDelimiters.from_tokenizer(checkpoint.processing_class)
-        self._scorer: Scorer | None = None
 
-    def read(self, traces: Sequence[Trace]) -> list[dict[str, Any] | None]:
-        self._scorer = self._scorer or self._start()
-        tokens = [self._tokens(trace) for trace in traces]
-        context = self.checkpoint.context
-        fits = [context is None or len(one) <= context for one in tokens]
-        scores = iter(self._scorer.scores([one for one, ok in zip(tokens, fits, strict=True) if ok]))
-        return [self._one(one, *next(scores)) if ok else None for one, ok in zip(tokens, fits, strict=True)]
+def _tokens(trace: Trace, checkpoint: Checkpoint) -> Tokens:
+    """Return the tokens of the text behind the chat template's opening, with the end token if the policy came to it."""
+    response = trace.text.removeprefix(checkpoint.opening(trace.item))
+    rollout = Rollout(checkpoint.prompt(trace.item), response, 0.0, trace.item.id, ("", 0))
+    return tokenize([rollout], checkpoint.processing_class, Reading(end=trace.ended))[0]
 
-    def _tokens(self, trace: Trace) -> Tokens:
-        """Return the tokens, with the end token unless the policy did not come to it."""
-        rollout, reading = _as_rollout(trace, self.checkpoint), Reading(end=trace.ended)
-        return tokenize([rollout], self.checkpoint.processing_class, reading)[0]
 
-    def _one(self, tokens: Tokens, logp: Tensor, entropy: Tensor) -> dict[str, Any] | None:
-        ids = torch.tensor([tokens.response])
-        steps = segment_steps(ids, torch.ones_like(ids), self.delimiters)
-        count = int(steps.max()) + 1
-        known = entropy.isfinite()
-        if not count or not bool(known.any()):
-            return None
-        return asdict(
-            Scores(
-                texts=step_texts(tokenizer_of(self.checkpoint.processing_class), tokens.response, steps[0].tolist()),
-                lengths=step_lengths(steps, count)[0].tolist(),
-                step_entropy=step_entropy(entropy.unsqueeze(0), steps, num_steps=count)[0].tolist(),
-                entropy=float(entropy[known].double().mean()),
-                nll=-float(logp[known].double().sum()),
-                profile=tenths(entropy[known]),
-                nll_profile=tenths(-logp[known]),
-            )
+def _sum_up(
+    response: list[int], logp: Tensor, entropy: Tensor, tokenizer: Any, delimiters: StepDelimiters
+) -> dict[str, Any] | None:
+    ids = torch.tensor([response])
+    steps = segment_steps(ids, torch.ones_like(ids), delimiters)
+    count, has_score = int(steps.max()) + 1, entropy.isfinite()
+    if not count or not has_score.any():
+        return None
+    return asdict(
+        Scores(
+            texts=step_texts(tokenizer, response, steps[0].tolist()),
+            lengths=step_lengths(steps, count)[0].tolist(),
+            step_entropy=step_entropy(entropy.unsqueeze(0), steps, num_steps=count)[0].tolist(),
+            entropy=float(entropy[has_score].double().mean()),
+            nll=-float(logp[has_score].double().sum()),
+            profile=tenths(entropy[has_score]),
+            nll_profile=tenths(-logp[has_score]),
         )
-
-
-def _as_rollout(trace: Trace, checkpoint: Checkpoint) -> Rollout:
-    return Rollout(checkpoint.prompt(trace.item), bare_text(trace, checkpoint), 0.0, trace.item.id, ("", 0))
-
-
-def bare_text(trace: Trace, checkpoint: Checkpoint) -> str:
-    """The text behind what the chat template wrote of the response already."""
-    return trace.text.removeprefix(checkpoint.opening(trace.item))
+    )
 
 
 def step_texts(tokenizer: Any, ids: Sequence[int], steps: Sequence[int]) -> list[str]:
-    """The text of each step, without special tokens; together they are the text.
+    """Return the text of each step, without special tokens; together they are the text.
 
-    A step's text is what its tokens add to the text before: some tokenizers drop the first blank of a piece that is
-    decoded alone.
+    A step's text is the text that its tokens add to the steps before: some tokenizers drop the first blank of a piece
+    that is decoded alone.
     """
     ends = [place for place, step in enumerate(steps, 1) if place == len(steps) or steps[place] != step]
     options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
@@ -156,7 +144,7 @@ def step_texts(tokenizer: Any, ids: Sequence[int], steps: Sequence[int]) -> list
 
 
 def tenths(values: Tensor) -> list[float]:
-    """The mean of each tenth of a sequence of at least one value; a value that spans a border counts on both sides.
+    """Return the mean of each tenth of a sequence of at least one value; a value on a border counts on both sides.
 
     >>> tenths(torch.arange(10.0))
     [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]

@@ -10,7 +10,7 @@ from echorl.core.options import option
 from echorl.lab.compare.plan_checks import check_plan, tests_by_name
 
 TRAINING = "training"
-"""The table of what the runs took, beside those of the tests."""
+"""The table of the runs' costs, beside those of the tests."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Comparison:
     samples: int = option(8, "Completions of each prompt.", ge=1)
     validation: Mapping[str, int] = field(default_factory=dict)
     pass_at: tuple[int, ...] = ()
-    greedy: bool = option(False, "Whether the tests also score each prompt's likeliest completion.")
+    greedy: bool = option(False, "Score each prompt's likeliest completion in the tests, too.")
     temperature: float = option(1.0, "Temperature of the tests' samples.", gt=0)
     batch_size: int = option(128, "Completions that the tests sample at a time, on which the samples depend.", ge=1)
     parallel: int = option(1, "Runs at a time, each a process.", ge=1)

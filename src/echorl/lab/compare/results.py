@@ -38,7 +38,11 @@ def make_results(study: Study, methods: Mapping[str, Any]) -> dict[str, Any]:
         )
     diverged = [run for run, state in states.items() if state == "diverged"]
     excluded = {run.arm for run in diverged}
-    results = study.results([run for run in states if run.arm not in excluded])
+    results = {
+        run: {"training": study.training(run), **{test: study.scores(run, test) for test in comparison.tests}}
+        for run in states
+        if run.arm not in excluded
+    }
     if not results:
         raise ValueError("every arm has a run that diverged (numbers that are not finite): lower the learning rates.")
     return {

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import echorl
@@ -100,6 +101,11 @@ def check_study(folder: Path, names: Sequence[str] = RESULTS) -> None:
 
 def scores_path(folder: Path, test: str) -> Path:
     return folder / f"scores-{test}.json"
+
+
+def pass_at_1(scores: Mapping[str, Any]) -> float:
+    """Return the mean share of right completions over the prompts of a result of `Policy.score`."""
+    return fmean(right / scores["samples"] for right in scores["right"])
 
 
 def scores_key(key: Mapping[str, Any], comparison: Comparison, test: str) -> dict[str, Any]:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from echorl.core.steps import StepDelimiters
 from echorl.lab.compare.plan import Comparison
-from echorl.lab.evaluate import Completions, behaviour, ends_of, judge, sample
+from echorl.lab.evaluate import Completions, ends_of, judge, sample
 from echorl.lab.evaluate.sampling import cut_off, images_of
 from echorl.models.loading import load_policy, tokenizer_of
 
@@ -81,6 +84,22 @@ class Policy:
         )
         columns = {name: rows[name][:] for name in rows.column_names if name != "prompt"}
         return completions, [sum(map(bool, item)) for item in judge(verifier, completions, columns)]
+
+
+def behaviour(completions: Completions, tokenizer: Any) -> dict[str, float]:
+    """Return measures that an exploit of the objective would move.
+
+    Returns:
+        {"length": mean in tokens, "blank_share": share of blank tokens, "entropy": mean of tokens in nats}.
+    """
+    blank = StepDelimiters.from_tokenizer(tokenizer).blank
+    tokens = torch.tensor([token for ids in completions.token_ids for token in ids])
+    entropies = torch.tensor([value for row in completions.entropies for value in row], dtype=torch.float64)
+    return {
+        "length": len(tokens) / len(completions.token_ids),
+        "blank_share": float(blank[tokens].double().mean()),
+        "entropy": float(entropies.mean()),
+    }
 
 
 def verdicts_of(scores: Mapping[str, Any]) -> list[list[bool]]:

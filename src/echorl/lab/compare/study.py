@@ -9,7 +9,7 @@ from typing import Any
 
 from echorl.lab.compare.pack import Pack
 from echorl.lab.compare.plan import Comparison, Run, Validation
-from echorl.lab.compare.run import MARK, RunFolder, kept_key, run_key, run_options, scores_key, scores_path
+from echorl.lab.compare.run import MARK, RunFolder, kept_key, pass_at_1, run_key, run_options, scores_key, scores_path
 from echorl.support.files import read_json, replacing_folder, write_json
 from echorl.support.folder import check_equal
 
@@ -78,17 +78,7 @@ class Study:
         states = {run: self.state(run, ["validation"]) for run in self.comparison.grid()}
         if "" in states.values():
             return None
-        return {run: None if state == "diverged" else self._pass_at_1(run) for run, state in states.items()}
-
-    def _pass_at_1(self, run: Run) -> float:
-        from echorl.lab.compare.score import verdicts_of
-        from echorl.lab.evaluate import pass_at_1
-
-        return pass_at_1(verdicts_of(self.scores(run, "validation"))).value
-
-    def results(self, runs: Sequence[Run]) -> dict[Run, dict[str, Any]]:
-        """Return run -> {"training": ..., split: scores, ...} of finished runs."""
-        tests = self.comparison.tests
         return {
-            run: {"training": self.training(run), **{split: self.scores(run, split) for split in tests}} for run in runs
+            run: None if state == "diverged" else pass_at_1(self.scores(run, "validation"))
+            for run, state in states.items()
         }

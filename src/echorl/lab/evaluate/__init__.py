@@ -1,6 +1,5 @@
-"""Evaluation: sample completions, judge them, and say what follows, with intervals. Importing this is cheap."""
+"""Evaluation: completions are sampled and judged, and numbers get intervals. Importing this is cheap."""
 
-from echorl.lab.evaluate.behaviour import behaviour
 from echorl.lab.evaluate.metrics import (
     Estimate,
     holm,
@@ -10,13 +9,11 @@ from echorl.lab.evaluate.metrics import (
     mean_of_runs,
     p_of_runs,
     paired_average,
-    paired_difference,
     paired_runs,
     pass_at_1,
-    pass_at_k,
     standard_error,
 )
-from echorl.lab.evaluate.model import evaluate_model
+from echorl.lab.evaluate.run import evaluate_model
 from echorl.lab.evaluate.sampling import Completions, ends_of, judge, sample
 from echorl.lab.options import Sampling
 
@@ -24,7 +21,6 @@ __all__ = [
     "Completions",
     "Estimate",
     "Sampling",
-    "behaviour",
     "ends_of",
     "evaluate_model",
     "holm",
@@ -35,10 +31,8 @@ __all__ = [
     "mean_of_runs",
     "p_of_runs",
     "paired_average",
-    "paired_difference",
     "paired_runs",
     "pass_at_1",
-    "pass_at_k",
     "sample",
     "standard_error",
 ]

@@ -1,4 +1,4 @@
-"""Model as an evaluation sees it before it is loaded: how prompts are written for it, and how long they may be."""
+"""Model of an evaluation before it is loaded: the form of its prompts, and the length of its context."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Checkpoint:
     """A Hugging Face folder, an adapter's folder, or a model of the hub.
 
     Attributes:
-        name: as the user calls it.
+        name: the user's name for it.
         path: the folder, or the hub's name.
     """
 
@@ -31,7 +31,7 @@ class Checkpoint:
 
     @property
     def base(self) -> str | None:
-        """The model that an adapter belongs to; None where this is a whole model."""
+        """The model of an adapter; None for a whole model."""
         return base_of(self.path)
 
     @cached_property
@@ -48,23 +48,23 @@ class Checkpoint:
 
     @property
     def context(self) -> int | None:
-        """The longest sequence in tokens that the model knows; None where its configuration doesn't say."""
+        """The longest sequence of the model in tokens; None where its configuration has none."""
         return getattr(self.config, "max_position_embeddings", None)
 
     @property
     def chats(self) -> bool:
-        """Return whether there is a chat template."""
+        """Return whether the model has a chat template."""
         return getattr(self.processing_class, "chat_template", None) is not None
 
     def fingerprint(self) -> str:
-        """Return a hash of weights, configuration, tokenizer (and an adapter's base); a hub's model is its name."""
+        """Return a hash of weights, configuration, tokenizer and an adapter's base; of a hub's model its name."""
         return "+".join(hash_model(path) for path in (self.path, self.base) if path)
 
     def prompt(self, item: Item) -> str | list[dict[str, Any]]:
         """Return the item's prompt for `sample`; without a chat template its texts, with an empty line between them.
 
         Raises:
-            ValueError: images, and no chat template to place them.
+            ValueError: the item has images, and there is no chat template to place them.
         """
         if self.chats or isinstance(item.prompt, str):
             return item.prompt
@@ -73,12 +73,12 @@ class Checkpoint:
         return "\n\n".join(message["content"] for message in item.prompt)
 
     def opening(self, item: Item) -> str:
-        """Return what the chat template has already written of the response: "<think>", or nothing."""
+        """Return the beginning of the response that the chat template writes, "<think>" or nothing."""
         text = render(self.processing_class, self.prompt(item), item.images).text
         return THINK if text.rstrip().endswith(THINK) else ""
 
     def token_ids(self, items: Sequence[Item]) -> list[list[int]]:
-        """Each item's prompt as tokens; an image counts as one."""
+        """Return each item's prompt as tokens; an image counts as one."""
         rendered = [render(self.processing_class, self.prompt(item), item.images) for item in items]
         options = {"add_special_tokens": all(each.add_special_tokens for each in rendered)}
         return tokenizer_of(self.processing_class)([each.text for each in rendered], **options)["input_ids"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Protocol
 
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.plan import Chunk, Work
@@ -18,7 +18,7 @@ from echorl.models.loading import load_model, tokenizer_of
 class Response:
     """A completion: its text without special tokens, its length with the token that ends it, whether it was cut off.
 
-    Where the chat template opened `<think>`, the text begins with it: an answer inside unfinished thinking is none.
+    The text begins with a `<think>` that the chat template wrote, since an answer inside unfinished thinking is none.
     """
 
     text: str
@@ -27,7 +27,7 @@ class Response:
 
 
 class Engine(Protocol):
-    """Generates a chunk's completions, one a request in order; they depend on nothing but the chunk."""
+    """Generates a chunk's completions, one a request in order, which depend on the chunk alone."""
 
     def generate(self, chunk: Chunk, max_new_tokens: int) -> list[Response]: ...
 
@@ -39,7 +39,7 @@ class Transformers:
         self.checkpoint, self.sampling = checkpoint, sampling
         self.model, self.processing_class = load_model(checkpoint.path, device), checkpoint.processing_class
         tokenizer = tokenizer_of(self.processing_class)
-        if tokenizer.pad_token is None:  # of Llama 3, say; what follows a completion's end is not read
+        if tokenizer.pad_token is None:  # such as Llama 3's; tokens after a completion's end are not read
             tokenizer.pad_token = tokenizer.eos_token
 
     def generate(self, chunk: Chunk, max_new_tokens: int) -> list[Response]:
@@ -64,9 +64,9 @@ class Transformers:
 
 
 class Vllm:
-    """vLLM's offline engine in this process: every request has its own seed, so batches don't matter to its draws.
+    """vLLM's offline engine in this process: every request has its own seed, so that draws do not depend on batches.
 
-    `length` is the longest sequence in tokens, prompt and completion; memory is laid out for it.
+    `length` is the longest sequence in tokens, prompt and completion, for which the engine reserves memory.
 
     Raises:
         ValueError: vLLM is not installed.
@@ -76,8 +76,14 @@ class Vllm:
         check_vllm()
         from vllm import LLM
 
-        self.checkpoint, self.sampling = checkpoint, sampling
-        adapter = _adapter(checkpoint)
+        self.checkpoint, self.sampling, self.lora = checkpoint, sampling, None
+        options = {}
+        if checkpoint.base is not None:
+            from peft import PeftConfig
+            from vllm.lora.request import LoRARequest
+
+            self.lora = LoRARequest("adapter", 1, checkpoint.path)
+            options = {"enable_lora": True, "max_lora_rank": PeftConfig.from_pretrained(checkpoint.path).r}
         self.llm = LLM(
             model=checkpoint.base or checkpoint.path,
             skip_tokenizer_init=True,  # prompts and responses are turned into tokens and text here, as for transformers
@@ -85,7 +91,7 @@ class Vllm:
             max_model_len=length,
             seed=sampling.seed,
             disable_log_stats=True,
-            **adapter,
+            **options,
         )
         self.tokenizer, self.ends = tokenizer_of(checkpoint.processing_class), _ends(checkpoint)
 
@@ -105,64 +111,51 @@ class Vllm:
             for request in chunk.requests
         ]
         ids = self.checkpoint.token_ids([request.item for request in chunk.requests])
-        prompts = [{"prompt_token_ids": own} for own in ids]
-        outputs = self.llm.generate(prompts, params, use_tqdm=False, lora_request=self._lora())
-        first = [output.outputs[0] for output in outputs]
-        texts = self.tokenizer.batch_decode([one.token_ids for one in first], skip_special_tokens=True)
+        prompts = [{"prompt_token_ids": token_ids} for token_ids in ids]
+        outputs = self.llm.generate(prompts, params, use_tqdm=False, lora_request=self.lora)
+        completions = [output.outputs[0] for output in outputs]
+        texts = self.tokenizer.batch_decode([each.token_ids for each in completions], skip_special_tokens=True)
         return [
-            Response(self.checkpoint.opening(request.item) + text, len(one.token_ids), one.finish_reason == "length")
-            for request, text, one in zip(chunk.requests, texts, first, strict=True)
+            Response(self.checkpoint.opening(request.item) + text, len(each.token_ids), each.finish_reason == "length")
+            for request, text, each in zip(chunk.requests, texts, completions, strict=True)
         ]
-
-    def _lora(self) -> Any:
-        if self.checkpoint.base is None:
-            return None
-        from vllm.lora.request import LoRARequest
-
-        return LoRARequest("adapter", 1, self.checkpoint.path)
 
 
 def check_vllm() -> None:
-    """Raises:
-    ValueError: vLLM is not installed.
+    """Check that vLLM is installed.
+
+    Raises:
+        ValueError: it is not.
     """
     if find_spec("vllm") is None:
-        raise ValueError("backend 'vllm' needs vLLM, which is not installed: see docs/vllm.md, or take 'transformers'.")
-
-
-def _adapter(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The options of an engine that runs an adapter beside its model."""
-    if checkpoint.base is None:
-        return {}
-    from peft import PeftConfig
-
-    return {"enable_lora": True, "max_lora_rank": PeftConfig.from_pretrained(checkpoint.path).r}
+        raise ValueError(
+            "backend 'vllm' needs vLLM, which is not installed: see docs/vllm.md, or choose 'transformers'."
+        )
 
 
 def _ends(checkpoint: Checkpoint) -> list[int]:
-    """As `ends_of`, without the model."""
+    """Return the ids of `ends_of` without loading the model."""
     from transformers import GenerationConfig
 
-    path = checkpoint.base or checkpoint.path
     try:
-        own = GenerationConfig.from_pretrained(path).eos_token_id
-    except OSError:  # no such file: a model's configuration says it then
-        own = checkpoint.config.eos_token_id
-    return with_end(own, checkpoint.processing_class)
+        ends = GenerationConfig.from_pretrained(checkpoint.base or checkpoint.path).eos_token_id
+    except OSError:  # there is no such file
+        ends = checkpoint.config.eos_token_id
+    return with_end(ends, checkpoint.processing_class)
 
 
 def start(backend: str, checkpoint: Checkpoint, sampling: Sampling, works: Sequence[Work], device: str) -> Engine:
     """Load the model for this work; `device` is that of transformers.
 
     Raises:
-        ValueError: vLLM is not installed, or an item has images, which it is not given here.
+        ValueError: the backend is vLLM, which is not installed, or an item has images.
     """
     if backend == "vllm":
         if with_images := [work.benchmark.name for work in works if any(item.images for item in work.items)]:
-            raise ValueError(f"{with_images[0]} has images, which are for the backend 'transformers': choose that one.")
+            raise ValueError(f"{with_images[0]} has images, which vLLM does not read here: choose 'transformers'.")
         return Vllm(checkpoint, sampling, max(work.longest + work.max_new_tokens for work in works))
     return Transformers(checkpoint, sampling, device)
 
 
 BATCH_SIZES = {"transformers": 32, "vllm": 256}
-"""Completions a chunk: what fits a batch, and what fills an engine and is not too much to lose."""
+"""Completions of a chunk: a batch of transformers, and enough for an engine of vLLM to be busy."""

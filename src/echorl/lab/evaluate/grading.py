@@ -1,4 +1,4 @@
-"""Scores for stored samples: a step of its own, so that it can be done again without the model."""
+"""Scores of stored samples, which are made apart from the samples, so that they need no model."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from echorl.tasks.verify import Grader
 
 SLICE = 512
-"""Samples that are scored at once, so that progress shows."""
+"""Samples that are scored between two reports of progress."""
 Show = Callable[[int], None]
 
 
 def sampled_row(benchmark: Benchmark, request: Request, response: Response) -> dict[str, Any]:
-    """Return what is stored of a completion; for a private benchmark only the answer that its grader reads."""
+    """Return the stored row of a completion, which has only the answer for a private benchmark."""
     row = {"benchmark": benchmark.name, "item": request.item.id, "sample": request.sample}
     if benchmark.private:
         row["answer"] = benchmark.get_grader().answer(response.text)
@@ -40,46 +40,39 @@ def score(
     """
     scored: Rows = []
     for start in range(0, len(rows), SLICE):
-        part = rows[start : start + SLICE]
-        own = reference_answers[start : start + SLICE]
-        verdicts = grader.grade([_text(row) for row in part], own)
-        for row, reference_answer, verdict in zip(part, own, verdicts, strict=True):
-            given = {"score": float(verdict.score), "reason": verdict.reason}
-            open_to_all = (
-                {"answer": grader.answer(row["response"]), "reference_answer": reference_answer}
-                if "response" in row
-                else {}
-            )
-            scored.append({**row, **open_to_all, **given})
+        part, references = rows[start : start + SLICE], reference_answers[start : start + SLICE]
+        texts = [row["response"] if "response" in row else _boxed(row["answer"]) for row in part]
+        for row, reference, verdict in zip(part, references, grader.grade(texts, references), strict=True):
+            scored.append({**row, "score": float(verdict.score), "reason": verdict.reason})
+            if "response" in row:
+                scored[-1] |= {"answer": grader.answer(row["response"]), "reference_answer": reference}
         show(len(scored))
     return scored
 
 
-def _text(row: Mapping[str, Any]) -> str:
-    if "response" in row:
-        return row["response"]
-    return f"\\boxed{{{row['answer']}}}" if row["answer"] else ""
+def _boxed(answer: str) -> str:
+    return f"\\boxed{{{answer}}}" if answer else ""
 
 
 def reference_answers_of(rows: Rows, items: Sequence[Item]) -> list[str]:
-    """Return each row's reference answer; `items` are those that were sampled."""
+    """Return each row's reference answer; `items` are the sampled items."""
     reference_answers = {item.id: item.reference_answer for item in items}
     return [reference_answers[row["item"]] for row in rows]
 
 
 def describe(work: Work, common: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a file of scored samples says of itself: its benchmark, and how it was sampled."""
+    """Return the metadata of a file of scored samples: its benchmark, and the settings of the sampling."""
     benchmark = work.benchmark
     about = {name: getattr(benchmark, name) for name in ("name", "title", "grader", "distribution", "private")}
     return {"benchmark": about, "settings": {**common, **work.key()}}
 
 
 def score_again(path: Path, data: str | None, view: View) -> int:
-    """Score the samples in a file anew, in place. Returns how many scores changed.
+    """Score the samples in a file again, in place, and return the number of scores that changed.
 
     Raises:
-        ValueError: the file is not readable or not scored samples, its benchmark is not known, or a private benchmark's
-            items, whose reference answers are not in the file, cannot be had.
+        ValueError: the file is not readable or not scored samples, its benchmark is not known, or the items of a
+            private benchmark, whose reference answers are not in the file, cannot be read.
     """
     from echorl.lab.evaluate.benchmarks import load_benchmark
 
@@ -90,12 +83,10 @@ def score_again(path: Path, data: str | None, view: View) -> int:
     if about is None:
         raise ValueError(f"{path} is a part of an evaluation that is not finished: run its command again first.")
     benchmark = load_benchmark(about["name"])
-    settings = meta["settings"]
-    reference_answers = (
-        _private_reference_answers(path, rows, benchmark, settings, data)
-        if about["private"]
-        else [r["reference_answer"] for r in rows]
-    )
+    if about["private"]:
+        reference_answers = _private_reference_answers(path, rows, benchmark, meta["settings"], data)
+    else:
+        reference_answers = [row["reference_answer"] for row in rows]
     bare = [{name: value for name, value in row.items() if name not in ("score", "reason")} for row in rows]
     show = view.begin(f"{about['name']}: scoring", len(rows))
     scored = score(bare, reference_answers, benchmark.get_grader(), show)
@@ -113,6 +104,6 @@ def _private_reference_answers(
             f"{path} holds no reference answers, since items of {benchmark.title} must not be published, and the items "
             f"cannot be read here ({error}): name their file with --data."
         ) from None
-    if hash_prompts(items) != settings["prompts"]:  # other choices, or in another order: the letters mean others
+    if hash_prompts(items) != settings["prompts"]:  # with other or reordered choices a letter stands for another one
         raise ValueError(f"{path} was sampled from other items of {benchmark.title}: name their file with --data.")
     return reference_answers_of(rows, items)

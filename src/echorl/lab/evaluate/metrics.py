@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ Z_95 = 1.959963984540054
 
 MAX_DRAWS = 1 << 22
 """Numbers that a bootstrap holds at once: 64 MB."""
+RESAMPLES = 4000
+"""Draws of a bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +30,13 @@ class Estimate:
     low: float
     high: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Return whether the interval lies on one side of 0; false for NaN."""
-        return self.low > 0 or self.high < 0
-
 
 def pass_at_1(verdicts: Verdicts) -> Estimate:
-    """The mean over items of their share of successes, with an interval clustered by item.
+    """Return the mean over items of their share of successes, with an interval clustered by item.
 
     Completions of one item are not independent, so the standard error is that of the items' means,
     sd(means) / sqrt(N). The interval is Wilson's at the number of independent trials that would have that error, p (1 -
-    p) / se^2, so it stays within [0, 1]; where no spread was seen (p is 0 or 1, or all means agree), that number is N.
+    p) / se^2, so it stays within [0, 1]; without any spread (p is 0 or 1, or all means agree), that number is N.
 
     Raises:
         ValueError: no item, or an item without a completion.
@@ -51,16 +49,17 @@ def pass_at_1(verdicts: Verdicts) -> Estimate:
 
 
 def mean_of_items(values: Sequence[float]) -> Estimate:
-    """The mean of one number in [0, 1] an item, with the interval of `pass_at_1`.
+    """Return the mean of one number in [0, 1] an item, with the interval of `pass_at_1`.
 
     Raises:
         ValueError: no item.
     """
     if not values:
         raise ValueError("nothing to average: give at least one item.")
-    p, num = math.fsum(values) / len(values), len(values)
-    spread = min(values) < max(values)  # a sum of equal numbers may leave a little by rounding
-    trials = p * (1 - p) / standard_error(values) ** 2 if spread else num  # type: ignore[operator]
+    p, trials = statistics.fmean(values), float(len(values))
+    error = standard_error(values)
+    if error is not None and min(values) < max(values):  # the error of equal numbers may differ from 0 by rounding
+        trials = p * (1 - p) / error**2
     return Estimate(p, *wilson(p, trials))
 
 
@@ -70,15 +69,11 @@ def standard_error(values: Sequence[float]) -> float | None:
     >>> round(standard_error([1.0, 0.5, 0.0, 0.5]), 4)
     0.2041
     """
-    num = len(values)
-    if num < 2:
-        return None
-    mean = math.fsum(values) / num
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (num - 1) / num)
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
 def wilson(p: float, trials: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share `p` seen in `trials` (positive, need not be whole) independent trials.
+    """Return Wilson's 95 % interval of a share `p` of `trials` (positive, need not be whole) independent trials.
 
     >>> [round(bound, 4) for bound in wilson(0.0, 10)]
     [0.0, 0.2775]
@@ -89,23 +84,17 @@ def wilson(p: float, trials: float) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def pass_at_k(verdicts: Verdicts, k: int) -> float:
-    """The chance that one of k completions succeeds, without bias: mean over items of 1 - C(n-c, k) / C(n, k).
+def item_pass_at_k(verdicts: Verdicts, k: int) -> list[float]:
+    """Return each item's chance that one of k completions succeeds, without bias.
 
-    n completions of an item, c of them successes (Chen et al., arXiv 2107.03374).
+    It is 1 - C(n-c, k) / C(n, k) for n completions, c of them successes (Chen et al., arXiv 2107.03374).
 
     Raises:
         ValueError: no item, k below 1, or an item with fewer than k completions.
 
-    >>> pass_at_k([[True, False, False, False], [True, True, False, False]], 2)
-    0.6666666666666667
+    >>> item_pass_at_k([[True, False, False, False], [True, True, False, False]], 2)
+    [0.5, 0.8333333333333334]
     """
-    chances = item_pass_at_k(verdicts, k)
-    return math.fsum(chances) / len(chances)
-
-
-def item_pass_at_k(verdicts: Verdicts, k: int) -> list[float]:
-    """Each item's chance that one of k completions succeeds, 1 - C(n-c, k) / C(n, k). Errors as `pass_at_k`."""
     if k < 1:
         raise ValueError(f"k={k} is not allowed: it must be 1 or more.")
     shortest = min((len(item) for item in verdicts), default=0)
@@ -115,82 +104,63 @@ def item_pass_at_k(verdicts: Verdicts, k: int) -> list[float]:
 
 
 def item_majority(answers: Sequence[Sequence[str]], verdicts: Verdicts) -> list[float]:
-    """maj@k: for each item, whether the answer that most of its k completions give is right.
+    """Return maj@k: for each item, whether the answer that most of its k completions give is right.
 
-    `answers` are the completions' answers, in the verdicts' order; "" is none and has no vote. Of answers with equally
-    many votes each counts the same, as if one were drawn; an item without any answer counts 0. Equal answers share
-    their verdicts' mean.
+    `answers` are the completions' answers, in the verdicts' order; "" is no answer and has no vote. The verdict of an
+    answer is the mean of those of its completions. Answers with equally many votes are averaged; an item without any
+    answer counts 0.
 
     >>> item_majority([["7", "7", "8"], ["7", "8", ""]], [[True, True, False], [True, False, False]])
     [1.0, 0.5]
     """
-    return [_majority(own, passed) for own, passed in zip(answers, verdicts, strict=True)]
+    return [_majority(*item) for item in zip(answers, verdicts, strict=True)]
 
 
 def _majority(answers: Sequence[str], passed: Sequence[bool]) -> float:
     votes = Counter(answer for answer in answers if answer)
     most = max(votes.values(), default=0)
     winners = [answer for answer, count in votes.items() if count == most]
-    right = [[ok for given, ok in zip(answers, passed, strict=True) if given == answer] for answer in winners]
-    return math.fsum(sum(map(bool, own)) / len(own) for own in right) / max(1, len(right))
+    right = Counter(answer for answer, success in zip(answers, passed, strict=True) if success)
+    return math.fsum(right[answer] / most for answer in winners) / max(1, len(winners))
 
 
-def paired_difference(first: Verdicts, second: Verdicts, *, resamples: int = 4000, seed: int = 0) -> Estimate:
-    """pass@1 of `second` less that of `first` on the same items in the same order, with a bootstrap interval.
+def paired_average(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Estimate:
+    """Return the average over benchmarks of the mean difference of a pair, second minus first, with an interval.
 
-    Items are drawn with replacement, both sides together; the interval is the 2.5 and 97.5 % quantiles.
-
-    Raises:
-        ValueError: not the same number of items, no item, or an item without a completion.
-    """
-    if len(first) != len(second):
-        raise ValueError(f"{len(first)} items against {len(second)}: a paired difference needs the same items.")
-    return paired_average([(item_means(first), item_means(second))], resamples=resamples, seed=seed)
-
-
-def paired_average(
-    pairs: Sequence[tuple[Sequence[float], Sequence[float]]], *, resamples: int = 4000, seed: int = 0
-) -> Estimate:
-    """The average over benchmarks of the mean of `second` less that of `first`, with a bootstrap interval.
-
-    A pair holds one number an item of a benchmark, on both sides in the same order. Items are drawn with replacement
-    within their benchmark, both sides together; every benchmark has the same weight.
+    A pair holds one number an item of a benchmark, on both sides in the same order. The interval has the 2.5 and 97.5 %
+    quantiles of a bootstrap that draws items with replacement within their benchmark, both sides together. Every
+    benchmark has the same weight.
 
     Raises:
         ValueError: no benchmark, one without items, or one whose sides differ in length.
     """
     if not pairs or not all(len(first) == len(second) > 0 for first, second in pairs):
         raise ValueError("a paired difference needs at least one item, and the same items on both sides.")
-    generator = torch.Generator().manual_seed(seed)
-    values, means = [], []
-    for first, second in pairs:
-        differences = torch.tensor(second, dtype=torch.float64) - torch.tensor(first, dtype=torch.float64)
-        values.append(differences.mean())
-        means.append(_resampled_means(differences, resamples, generator))
-    return _percentiles(torch.stack(values).mean(), torch.stack(means).mean(0))
+    generator = torch.Generator().manual_seed(0)
+    differences = [
+        torch.tensor(second, dtype=torch.float64) - torch.tensor(first, dtype=torch.float64) for first, second in pairs
+    ]
+    value = torch.stack([benchmark.mean() for benchmark in differences]).mean()
+    means = torch.stack([_resampled_means(benchmark, generator) for benchmark in differences]).mean(0)
+    return _percentiles(value, means)
 
 
-def _resampled_means(values: torch.Tensor, resamples: int, generator: torch.Generator) -> torch.Tensor:
-    """Means of as many values, drawn with replacement: [resamples]. At most `MAX_DRAWS` are in memory at once."""
+def _resampled_means(values: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return means of as many values, drawn with replacement: [RESAMPLES]. `MAX_DRAWS` limits the memory."""
     num = len(values)
     rows = max(1, MAX_DRAWS // num)
-    sizes = [min(rows, resamples - start) for start in range(0, resamples, rows)]
+    sizes = [min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows)]
     return torch.cat([values[torch.randint(num, (size, num), generator=generator)].mean(1) for size in sizes])
 
 
 def paired_runs(
-    first: Sequence[Sequence[float]],
-    second: Sequence[Sequence[float]],
-    blocks: Sequence[int] | None = None,
-    *,
-    resamples: int = 4000,
-    seed: int = 0,
+    first: Sequence[Sequence[float]], second: Sequence[Sequence[float]], blocks: Sequence[int] | None = None
 ) -> Estimate:
-    """The mean of `second` less that of `first`, R paired runs on the same N items, with a bootstrap interval.
+    """Return the mean difference of R paired runs on the same N items, second minus first, with a bootstrap interval.
 
     Runs and items are drawn with replacement, both sides together, so that the interval covers the luck of training and
-    the choice of items; items of several tests, of which the first has `blocks[0]`, within their test. With few runs it
-    is somewhat too narrow in them: look at `mean_of_runs` beside it.
+    the choice of items. With `blocks`, the numbers of items of several tests, items are drawn within their test. With
+    few runs the interval is somewhat too narrow: look at `mean_of_runs` beside it.
 
     Raises:
         ValueError: the two differ in shape, or are empty, or the blocks are not of N items together.
@@ -202,19 +172,17 @@ def paired_runs(
     if sum(blocks) != shapes[0][0]:
         raise ValueError(f"blocks={list(blocks)} are {sum(blocks)} items, not {shapes[0][0]}.")
     differences = torch.tensor(second, dtype=torch.float64) - torch.tensor(first, dtype=torch.float64)
-    generator = torch.Generator().manual_seed(seed)
-    runs = torch.randint(len(differences), (resamples, len(differences)), generator=generator)
-    starts = [sum(blocks[:i]) for i in range(len(blocks))]
-    drawn = [torch.randint(n, (resamples, n), generator=generator) for n in blocks]
-    items = torch.cat([start + own for start, own in zip(starts, drawn, strict=True)], 1)
+    generator = torch.Generator().manual_seed(0)
+    runs = torch.randint(len(differences), (RESAMPLES, len(differences)), generator=generator)
+    draws = [sum(blocks[:i]) + torch.randint(n, (RESAMPLES, n), generator=generator) for i, n in enumerate(blocks)]
     rows = max(1, MAX_DRAWS // differences.shape[1])
-    parts = zip(_weights(runs).split(rows), items.split(rows), strict=True)
-    means = torch.cat([((own @ differences) * _weights(drawn)).sum(1) for own, drawn in parts])
+    parts = zip(_weights(runs).split(rows), torch.cat(draws, 1).split(rows), strict=True)
+    means = torch.cat([((weights @ differences) * _weights(items)).sum(1) for weights, items in parts])
     return _percentiles(differences.mean(), means)
 
 
 def _weights(drawn: torch.Tensor) -> torch.Tensor:
-    """Rows of n places drawn from n, as the weight that each place has in a mean: [resamples, n]."""
+    """Return the weight of each of n places in a mean over n drawn ones: [resamples, n]."""
     ones = torch.ones(drawn.shape, dtype=torch.float64)
     return torch.zeros_like(ones).scatter_add_(1, drawn, ones) / drawn.shape[1]
 
@@ -264,11 +232,11 @@ def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     error = standard_error(values)
     if error is None:
         raise ValueError(f"{len(values)} run(s) have no spread: give two or more.")
-    return math.fsum(values) / len(values), error
+    return statistics.fmean(values), error
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's correction of p-values: with all below 0.05 called, the chance of any false call is at most 5 %.
+    """Return p-values after Holm's correction: of all below 0.05, the chance of any false one is at most 5 %.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]

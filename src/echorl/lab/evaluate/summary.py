@@ -32,7 +32,7 @@ class Scored:
 
     Attributes:
         rows: item by item, the same number of samples each.
-        meta: what `grading.describe` gives.
+        meta: the result of `grading.describe`.
     """
 
     rows: Rows
@@ -51,7 +51,7 @@ class Scored:
         if any(row["score"] is None or row["item"] is None for row in rows):
             raise ValueError(f"{path} is damaged (a sample has no score): delete it and evaluate again.")
         if len(rows) != meta["settings"]["items"] * meta["settings"]["samples"]:
-            raise ValueError(f"{path} lacks samples ({len(rows)} are there): delete it and evaluate again.")
+            raise ValueError(f"{path} lacks samples (it has {len(rows)}): delete it and evaluate again.")
         return cls(rows, meta)
 
     @property
@@ -60,7 +60,7 @@ class Scored:
 
     @property
     def samples(self) -> int:
-        """Samples an item."""
+        """The number of samples of each item."""
         return self.meta["settings"]["samples"]
 
     @property
@@ -70,11 +70,11 @@ class Scored:
 
     @cached_property
     def verdicts(self) -> list[list[bool]]:
-        """Successes (a score of 1), a list an item."""
+        """Successes (samples with a score of 1), a list an item."""
         return self._by_item([row["score"] >= 1 for row in self.rows])
 
     def item_values(self) -> dict[str, list[float]]:
-        """Measure -> one number in [0, 1] an item: avg@k, pass@1, pass@2, pass@4, ... up to k, maj@k."""
+        """Return measure -> one number in [0, 1] an item: avg@k, pass@1, pass@2, pass@4, ... up to k, maj@k."""
         k = self.samples
         powers = [1 << power for power in range(k.bit_length())]
         return {
@@ -86,10 +86,10 @@ class Scored:
     def summary(self) -> dict[str, Any]:
         """Return all numbers, ready for JSON."""
         rows, num = self.rows, len(self.rows)
-        about = {name: self.meta["benchmark"][name] for name in ("title", "grader", "distribution")}
+        benchmark, settings = self.meta["benchmark"], self.meta["settings"]
         return {
-            **about,
-            **{name: self.meta["settings"][name] for name in ("items", "samples", "max_new_tokens", "prompts")},
+            **{name: benchmark[name] for name in ("title", "grader", "distribution")},
+            **{name: settings[name] for name in ("items", "samples", "max_new_tokens", "prompts")},
             "measures": {name: measure(values) for name, values in self.item_values().items()},
             "mean_score": statistics.fmean(row["score"] for row in rows),
             "mean_tokens": statistics.fmean(row["tokens"] for row in rows),
@@ -108,24 +108,24 @@ def measure(values: Sequence[float]) -> dict[str, float | None]:
 
 
 def averages(benchmarks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return averages of avg@k over the benchmarks in and out of distribution, of two or more, each with equal weight.
+    """Return averages of avg@k over two or more benchmarks in or out of distribution, each with equal weight.
 
     The standard error is that of independent benchmarks; the interval is Wilson's at the number of independent trials
-    that would have it (at the number of items where no spread was seen). None where a benchmark has no error.
+    that would have it (at the number of items without any spread). None where a benchmark has no error.
     """
-    found = {}
+    results = {}
     for kind in DISTRIBUTIONS:
-        own = {name: row for name, row in benchmarks.items() if row["distribution"] == kind}
-        if len(own) < 2:
+        members = {name: row for name, row in benchmarks.items() if row["distribution"] == kind}
+        if len(members) < 2:
             continue
-        means = [row["measures"][f"avg@{row['samples']}"] for row in own.values()]
+        means = [row["measures"][f"avg@{row['samples']}"] for row in members.values()]
         errors = [mean["standard_error"] for mean in means]
         value = statistics.fmean(mean["value"] for mean in means)
         error = None if None in errors else math.sqrt(math.fsum(e**2 for e in errors)) / len(errors)
-        low, high = (None, None)
+        low, high = None, None
         if error is not None:
-            num = sum(row["items"] for row in own.values())
+            num = sum(row["items"] for row in members.values())
             low, high = wilson(value, value * (1 - value) / error**2 if error > 0 else num)
-        interval = {"value": value, "low": low, "high": high, "standard_error": error}
-        found[kind] = {"benchmarks": list(own), **interval}
-    return found
+        estimate = {"value": value, "low": low, "high": high, "standard_error": error}
+        results[kind] = {"benchmarks": list(members), **estimate}
+    return results

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property, partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from echorl.lab.mine.summary import Summary
 from echorl.lab.options import Columns, Mining
 from echorl.models.loading import tokenizer_of
 from echorl.support.files import scratch_in, stored, write_value
-from echorl.support.folder import Parts, ResultFolder, json_parts
+from echorl.support.folder import ResultFolder, json_parts
 
 SUMMARY = "summary.json"
 Part = dict[str, Any]
@@ -72,8 +72,13 @@ def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], A
         results.claim(settings)
         summary = stored(folder / SUMMARY, settings)
         if summary is None:
-            count = _score_parts(parts, spool, settings, _Miner(plan, checkpoint, delimiters, start), view)
-            summary = _finish(folder, plan.format, lambda: (parts.load(index) for index in range(count)))
+            scorer = cache(lambda: Scorer(start(), temperature=plan.temperature, tokens_at_once=plan.tokens_at_once))
+            make = partial(_make_part, plan, checkpoint, delimiters, scorer, spool)
+            slices, advance = spool.parts(plan.batch_size), view.begin("mining rollouts", len(spool))
+            for index, rows in enumerate(slices):
+                parts.ensure(index, settings, partial(make, index, rows))
+                advance(rows.stop)
+            summary = _finish(folder, plan.format, lambda: map(parts.load, range(len(slices))))
             write_value(folder / SUMMARY, settings, summary)
     parts.remove()
     return summary
@@ -90,43 +95,29 @@ def _settings(plan: Plan, checkpoint: Checkpoint, spool: Spool) -> dict[str, Any
     }
 
 
-def _score_parts(parts: Parts, spool: Spool, settings: dict[str, Any], miner: _Miner, view: View) -> int:
-    """Make the parts that are missing, and return the number of parts."""
-    advance, slices = view.begin("mining rollouts", len(spool)), spool.parts(miner.plan.batch_size)
-    for index, rows in enumerate(slices):
-        parts.ensure(index, settings, partial(miner.part, spool, index, rows))
-        advance(rows.stop)
-    return len(slices)
+def _make_part(
+    plan: Plan,
+    checkpoint: Checkpoint,
+    delimiters: StepDelimiters,
+    scorer: Callable[[], Scorer],
+    spool: Spool,
+    index: int,
+    rows: slice,
+) -> Part:
+    """Score and mine some whole groups."""
+    rollouts, groups = spool.read(rows)
+    tokens = tokenize(rollouts, checkpoint.processing_class, plan.reading)
+    limit = plan.reading.max_length
+    entropies = [entropy for _, entropy in scorer().scores(tokens, limit)]
+    scored = [limit is None or len(each) <= limit for each in tokens]
+    part = mine_part(rollouts, tokens, groups, entropies, scored, plan.echo, delimiters, draw=index)
+    return {"clips": clip_rows(part, tokenizer_of(checkpoint.processing_class)), "counts": count(part)}
 
 
-def _finish(folder: Path, format: str, load: Callable[[], Iterator[Part]]) -> dict[str, Any]:
+def _finish(folder: Path, format: str, load: Callable[[], Iterable[Part]]) -> dict[str, Any]:
     """Write all clips, and return the summary. One part is in memory at a time."""
     summary = Summary()
     for part in load():
         summary.add(part)
     write_clips(folder, (row for part in load() for row in part["clips"]), format)
     return summary.result()
-
-
-class _Miner:
-    """Makes parts; the model is loaded for the first one."""
-
-    def __init__(
-        self, plan: Plan, checkpoint: Checkpoint, delimiters: StepDelimiters, start: Callable[[], Any]
-    ) -> None:
-        self.plan, self.checkpoint, self.delimiters = plan, checkpoint, delimiters
-        self._start = start
-
-    @cached_property
-    def scorer(self) -> Scorer:
-        return Scorer(self._start(), temperature=self.plan.temperature, tokens_at_once=self.plan.tokens_at_once)
-
-    def part(self, spool: Spool, index: int, rows: slice) -> Part:
-        """Score and mine some whole groups."""
-        rollouts, groups = spool.read(rows)
-        reading, processing_class = self.plan.reading, self.checkpoint.processing_class
-        tokens = tokenize(rollouts, processing_class, reading)
-        entropies = [entropy for _, entropy in self.scorer.scores(tokens, reading.max_length)]
-        scored = [reading.max_length is None or len(each) <= reading.max_length for each in tokens]
-        part = mine_part(rollouts, tokens, groups, entropies, scored, self.plan.echo, self.delimiters, draw=index)
-        return {"clips": clip_rows(part, tokenizer_of(processing_class)), "counts": count(part)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from echorl.core.rollouts import Rollouts
+from echorl.core.refusals import refuse_if
 from echorl.lab.probe.rules import Group, Rule, group_relative, loss_weights
 from echorl.methods import Method
 from echorl.methods.base import NO_FILE
@@ -25,7 +25,7 @@ def method_rule(method: Method, name: str, loss_type: str) -> Rule:
         name: the string that names the method, for tables.
 
     Raises:
-        ValueError: the method changes what is sampled, or is made of settings that a probe does not read.
+        ValueError: the method changes what is sampled, has settings that a probe does not read, or is in no file.
     """
     _check(method, name)
     scale = method.settings.get("scale_rewards", "none" if loss_type == "dr_grpo" else "group") != "none"
@@ -38,7 +38,7 @@ def method_rule(method: Method, name: str, loss_type: str) -> Rule:
 
 def _advantages(method: Method, group: Group, scale: bool) -> Tensor:
     """Return float [G, T], 0 on the rollouts that the method excludes."""
-    rollouts = _as_rollouts(group)
+    rollouts = group.rollouts
     advantages = apply_advantages(method, group_relative(rollouts.rewards, scale=scale), rollouts)
     advantages = advantages.masked_fill(excluded_rows(method, rollouts), 0.0)
     if not method.needs_entropy:
@@ -47,30 +47,15 @@ def _advantages(method: Method, group: Group, scale: bool) -> Tensor:
     return apply_token_advantages(method, advantages, entropy, rollouts)
 
 
-def _as_rollouts(group: Group) -> Rollouts:
-    return Rollouts.build(
-        rewards=group.success.float(),
-        success=group.success,
-        has_verdict=torch.ones_like(group.success),
-        group_ids=torch.zeros(len(group.success), dtype=torch.int64),
-        token_ids=group.token_ids,
-        in_loss=group.mask,
-    )
-
-
 def _check(method: Method, name: str) -> None:
-    if method.trl_hooks is not None:
-        raise ValueError(
-            f"method={name!r} changes what is sampled, and a probe samples plain rollouts: take a method that changes "
-            "advantages alone."
-        )
     unread = [field for field in method.settings if field.startswith("echo_") or field == "top_entropy_quantile"]
-    if unread:
-        raise ValueError(
+    refuse_if(
+        {
+            f"method={name!r} changes what is sampled, and a probe samples plain rollouts: take a method that changes "
+            "advantages alone.": method.trl_hooks is not None,
             f"method={name!r} is made by {', '.join(unread)}, which a probe of a method does not read: see the rules "
-            "that every probe measures."
-        )
-    if method.source_hash == NO_FILE:
-        raise ValueError(
-            f"method={name!r} has no file, so a later call could not tell whether it is the same: put it into a file."
-        )
+            "that every probe measures.": bool(unread),
+            f"method={name!r} has no file, so a later call could not tell whether it is the same: put it into a "
+            "file.": method.source_hash == NO_FILE,
+        }
+    )

@@ -1,4 +1,4 @@
-"""The settings of a probe."""
+"""Settings of `echorl probe`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Settings of a probe: what it samples, what it keeps of a gradient, and for what batch it reports.
+    """Settings of a probe: its samples, the projection of its gradients, and the batch that it reports on.
 
     Raises:
         ValueError: a value is out of range; the message says what is allowed.
@@ -23,13 +23,13 @@ class Plan:
 
     prompts_per_batch: int = option(
         32,
-        "Prompts in an optimiser step of the training that you ask about; may be changed later in the same folder.",
+        "Prompts in an optimiser step of the training that you plan; may be changed later in the same folder.",
         **COUNT,
     )
     baseline_samples: int = option(
         8,
-        "Further rollouts of each prompt, which give only the success rate that the tracked baseline takes for an "
-        "earlier visit's; 0 leaves that rule out.",
+        "Further rollouts of each prompt, only for the success rate that the tracked baseline takes for an "
+        "earlier visit's; 0 excludes that rule.",
         ge=0,
         le=10**6,
     )
@@ -42,7 +42,7 @@ class Plan:
         8192, "Numbers that are kept of a gradient; 0 keeps it whole, for small models.", ge=0, le=10**7
     )
     parameters: str = option(
-        "", "A regular expression: only gradients of parameters in whose names it matches; default: all."
+        "", "A regular expression: only parameters in whose names it is found count; default: all."
     )
     temperature: float = option(
         1.0, "Temperature of the sampling and of the policy, as in your training.", **TEMPERATURE
@@ -59,11 +59,13 @@ class Plan:
         try:
             re.compile(self.parameters)
         except re.error as error:
-            raise ValueError(f"parameters={self.parameters!r} is no regular expression: {error}.") from None
+            raise ValueError(
+                f"parameters={self.parameters!r} is no regular expression ({error}): write one, such as 'lm_head'."
+            ) from None
         self.rules()
 
     def rules(self) -> dict[str, Rule]:
-        """Return the rules to measure: without other rollouts there is no tracked baseline.
+        """Return the rules to measure; there is no tracked baseline without `baseline_samples`.
 
         Raises:
             ValueError: the method cannot be loaded, or not be probed.

@@ -1,39 +1,50 @@
-"""Projection of gradients: a random one that nearly keeps inner products, or none."""
+"""Projections of gradients: a random one that nearly keeps inner products, and one that keeps everything."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 TABLE_ROWS = 64
 BLOCK_ELEMENTS = 1 << 21
-"""Numbers of a gradient that are projected at once; three times as much memory is used beside them."""
+"""Numbers of a gradient that are projected at once; the projection needs three times their memory."""
 
 
-class Projection(Protocol):
-    """Adds up what is kept of the parts of a gradient, one parameter's at a time."""
+class Projection:
+    """Adds up the projected gradients of a model's parameters, one parameter at a time.
 
-    width: int
+    Attributes:
+        width: d, the numbers that are kept.
+        size: a multiple of d, the numbers that are added up.
+    """
 
-    def empty(self) -> Tensor: ...
+    def __init__(self, width: int, size: int, device: torch.device | str) -> None:
+        self.width, self.size, self.device = width, size, torch.device(device)
 
-    def add(self, out: Tensor, index: int, grad: Tensor) -> None: ...
+    def empty(self) -> Tensor:
+        """Return float32 [size] zeros, to add to."""
+        return torch.zeros(self.size, device=self.device)
 
-    def finish(self, out: Tensor) -> Tensor: ...
+    def finish(self, out: Tensor) -> Tensor:
+        """Return float32 [d], the sum of the pieces of d numbers."""
+        return out.view(-1, self.width).sum(0)
+
+    def add(self, out: Tensor, index: int, grad: Tensor) -> None:
+        """Add the projection of parameter `index`'s gradient, of any shape and floating type, in float32."""
+        raise NotImplementedError
 
 
-class CountSketch:
+class CountSketch(Projection):
     """R in R^{d x P} with one entry of +-1 a column: the inner product of two projected gradients is that of the two.
 
     E <Rx, Ry> = <x, y>, and the error's root mean square is at most sqrt(2/d) ||x|| ||y|| (up to a percent of itself).
 
     A parameter's numbers are cut into rows of d; a row is multiplied by random signs, shifted by a random number of
-    places in a circle, and added to the d numbers. Two numbers of one row never meet, two of different rows with
-    probability 1/d, as in a plain count sketch, but a shift a row is all the indices there are. A row's signs are a row
-    of a table of 64, drawn for it, times a sign of its own; that two rows share their signs costs the percent.
+    places in a circle, and added to the d numbers. Two numbers of one row never meet; two of different rows meet with
+    probability 1/d, as in a plain count sketch, which needs an index for each number where this needs a shift a row.
+    A row's signs are one of 64 rows of a table, drawn for it, times one sign: that rows share signs costs the percent.
 
     Args:
         sizes: numbers in each parameter.
@@ -42,7 +53,7 @@ class CountSketch:
     """
 
     def __init__(self, sizes: Sequence[int], width: int, *, seed: int, device: torch.device | str = "cpu") -> None:
-        self.width, self.device = width, torch.device(device)
+        super().__init__(width, 2 * width, device)  # shifts run over the end, which `finish` folds back
         generator = torch.Generator().manual_seed(seed)
         rows = [-(-size // width) for size in sizes]
         self._starts = torch.tensor([0, *rows]).cumsum(0).tolist()
@@ -56,12 +67,7 @@ class CountSketch:
         self._sign = draw(self._starts[-1], high=2).float().mul_(2).sub_(1)
         self._places = torch.arange(width, device=self.device)
 
-    def empty(self) -> Tensor:
-        """float32 [2 d]: shifts run over the end, which `finish` folds back."""
-        return torch.zeros(2 * self.width, device=self.device)
-
     def add(self, out: Tensor, index: int, grad: Tensor) -> None:
-        """Add the projection of parameter `index`'s gradient, of any shape and floating type, in float32."""
         flat = grad.detach().flatten()
         whole = len(flat) // self.width * self.width
         start, block = self._starts[index], max(1, BLOCK_ELEMENTS // self.width)
@@ -72,36 +78,18 @@ class CountSketch:
             self._add_rows(out, start + len(rows), flat[whole:].unsqueeze(0))
 
     def _add_rows(self, out: Tensor, first: int, rows: Tensor) -> None:
-        own, length = slice(first, first + len(rows)), rows.shape[1]
-        values = self._table[self._choice[own], :length].mul_(rows).mul_(self._sign[own].unsqueeze(1))
-        places = self._places[:length] + self._shift[own].unsqueeze(1)
+        part, length = slice(first, first + len(rows)), rows.shape[1]
+        values = self._table[self._choice[part], :length].mul_(rows).mul_(self._sign[part].unsqueeze(1))
+        places = self._places[:length] + self._shift[part].unsqueeze(1)
         out.index_add_(0, places.flatten(), values.flatten())
 
-    def finish(self, out: Tensor) -> Tensor:
-        """float32 [d]."""
-        return out[: self.width] + out[self.width :]
 
-
-class Whole:
+class Whole(Projection):
     """Keeps the gradient as it is, [P]."""
 
     def __init__(self, sizes: Sequence[int], *, device: torch.device | str = "cpu") -> None:
+        super().__init__(sum(sizes), sum(sizes), device)
         self._starts = torch.tensor([0, *sizes]).cumsum(0).tolist()
-        self.width, self.device = self._starts[-1], torch.device(device)
-
-    def empty(self) -> Tensor:
-        """float32 [P]."""
-        return torch.zeros(self.width, device=self.device)
 
     def add(self, out: Tensor, index: int, grad: Tensor) -> None:
-        """Put parameter `index`'s gradient in its place."""
         out[self._starts[index] : self._starts[index + 1]] += grad.detach().flatten()
-
-    def finish(self, out: Tensor) -> Tensor:
-        """float32 [P]."""
-        return out
-
-
-def make_projection(sizes: Sequence[int], width: int, *, seed: int, device: torch.device | str = "cpu") -> Projection:
-    """`width` numbers of a gradient are kept; 0 keeps all."""
-    return CountSketch(sizes, width, seed=seed, device=device) if width else Whole(sizes, device=device)

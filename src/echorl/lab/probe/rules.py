@@ -1,17 +1,18 @@
-"""Rules: each turns a prompt's rollouts into weights on their log-probabilities; its gradient is that of their sum."""
+"""Rules, which weigh the log-probabilities of a prompt's rollouts; a rule's gradient is that of the weighted sum."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from echorl.core.config import EchoConfig
-from echorl.core.mining import mine_echo_clips
-from echorl.core.steps import StepDelimiters, segment_steps
+from echorl.core.miner import EchoMiner
+from echorl.core.rollouts import Rollouts
+from echorl.core.steps import StepDelimiters
 from echorl.lab.evaluate.plan import seed_of
 from echorl.lab.probe.gradients import Pattern
 from echorl.methods.grpo import EPSILON
@@ -21,45 +22,44 @@ KINDS = ("all_success", "mixed", "all_fail")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Group:
-    """One prompt's G rollouts of at most T tokens; padding is 0 in float tensors, -1 in steps.
+    """One prompt's G rollouts of at most T tokens.
 
     Attributes:
-        index: of the prompt; feeds the random choices.
-        token_ids: int64 [G, T], the rollouts; mask: bool [G, T], true on their tokens.
-        logp, entropy: float32 [G, T].
-        steps: int64 [G, T], from `segment_steps`.
-        success: bool [G].
+        index: number of the prompt; feeds the random choices.
+        rollouts: the rollouts as a trainer's methods and its miner read them, with rewards of 1 and 0.
+        delimiters: of the tokenizer, for the steps.
+        logp, entropy: float32 [G, T], 0 on padding.
+        max_new_tokens: the limit at which rollouts are cut off.
         tracked: the prompt's success rate in other rollouts; None where there are none.
-        max_new_tokens: where rollouts are cut off.
-        seed: of the random choices.
+        seed: seed of the random choices.
     """
 
     index: int
-    token_ids: Tensor
-    mask: Tensor
+    rollouts: Rollouts
+    delimiters: StepDelimiters
     logp: Tensor
     entropy: Tensor
-    steps: Tensor
-    success: Tensor
-    tracked: float | None
     max_new_tokens: int
+    tracked: float | None = None
     seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.rollouts.rewards)
+
+    @property
+    def mask(self) -> Tensor:
+        """bool [G, T], true on the rollouts' tokens."""
+        return self.rollouts.in_loss
 
     @property
     def lengths(self) -> Tensor:
-        """float32 [G], in tokens, the one that ends a rollout counted; one that is cut off has `max_new_tokens`."""
+        """float32 [G], in tokens with the end token; a rollout that is cut off has `max_new_tokens`."""
         return self.mask.sum(1).float()
 
     @property
     def surprise(self) -> Tensor:
         """float32 [G]: -log pi(o) of each rollout, whose expectation is the entropy of the policy's whole answer."""
         return -(self.logp * self.mask).sum(1)
-
-    @property
-    def kind(self) -> str:
-        if bool(self.success.all()):
-            return "all_success"
-        return "mixed" if bool(self.success.any()) else "all_fail"
 
 
 def make_group(
@@ -70,20 +70,26 @@ def make_group(
     entropy: Tensor,
     delimiters: StepDelimiters,
     max_new_tokens: int,
+    **settings: Any,
 ) -> Group:
-    """Return the group of a prompt's rollouts, given as token ids, cut into steps; other rollouts of it are unknown."""
+    """Return the group of a prompt's rollouts, given as token ids; `settings` are further fields of the group."""
     ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(response) for response in responses], batch_first=True)
-    mask = torch.arange(ids.shape[1]) < torch.tensor([len(response) for response in responses]).unsqueeze(1)
+    rollouts = Rollouts.build(
+        rewards=success.float(),
+        success=success,
+        has_verdict=torch.ones_like(success),
+        group_ids=torch.zeros(len(success), dtype=torch.int64),
+        token_ids=ids,
+        in_loss=torch.arange(ids.shape[1]) < torch.tensor([len(response) for response in responses]).unsqueeze(1),
+    )
     return Group(
         index=index,
-        token_ids=ids,
-        mask=mask,
+        rollouts=rollouts,
+        delimiters=delimiters,
         logp=logp,
         entropy=entropy,
-        steps=segment_steps(ids, mask, delimiters),
-        success=success,
-        tracked=None,
         max_new_tokens=max_new_tokens,
+        **settings,
     )
 
 
@@ -93,12 +99,12 @@ Weigh = Callable[[Group], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A way to learn from a group beside the policy gradient.
+    """A rule that learns from a group beside the policy gradient.
 
     Attributes:
-        label: for tables.
+        label: its name in tables.
         kinds: the kinds of group on which it is measured, each apart; "verified": all-success and mixed groups
-            together, the scope in which EchoRL mines if nothing else is said; "all": every group.
+            together, EchoRL's default scope; "all": every group.
         weigh: its weights.
     """
 
@@ -108,7 +114,7 @@ class Rule:
 
 
 def leave_one_out(values: Tensor) -> Tensor:
-    """Each value less the mean of the other G - 1: [G], with G at least 2."""
+    """Return each value minus the mean of the other G - 1: [G], with G at least 2."""
     return (values - values.mean()) * (len(values) / (len(values) - 1))
 
 
@@ -116,16 +122,16 @@ def _whole(weights: Tensor, group: Group) -> Tensor:
     return weights.unsqueeze(1) * group.mask
 
 
-def _score_gradient(of: Callable[[Group], Tensor]) -> Weigh:
-    """(1/G) sum_b (f(o_b) - mean of the others' f) grad log pi(o_b): unbiased for grad E[f(o)], f without theta in it.
+def _score_gradient(score: Callable[[Group], Tensor]) -> Weigh:
+    """Return (1/G) sum_b (f(o_b) - mean of the other f) grad log pi(o_b), unbiased for grad E[f(o)], as weights.
 
-    For f = -log pi, too: the gradient of -log pi(o) itself has expectation 0.
+    The score f does not depend on theta, or is -log pi: the gradient of -log pi(o) itself has expectation 0.
     """
-    return lambda group: _whole(leave_one_out(of(group)) / len(group.success), group)
+    return lambda group: _whole(leave_one_out(score(group)) / len(group), group)
 
 
 REFERENCES: Mapping[str, Weigh] = {
-    "pass_at_1": _score_gradient(lambda group: group.success.float()),
+    "pass_at_1": _score_gradient(lambda group: group.rollouts.rewards),
     "length": _score_gradient(lambda group: group.lengths),
     "surprise": _score_gradient(lambda group: group.surprise),
 }
@@ -136,7 +142,7 @@ def policy_loss(loss_type: str) -> Weigh:
     """Return the policy gradient as a trainer weighs it, by `group_relative` advantages and `loss_weights`."""
 
     def weigh(group: Group) -> Tensor:
-        advantages = group_relative(group.success.float(), scale=loss_type != "dr_grpo")
+        advantages = group_relative(group.rollouts.rewards, scale=loss_type != "dr_grpo")
         return loss_weights(advantages.unsqueeze(1), group, loss_type)
 
     return weigh
@@ -149,8 +155,8 @@ def group_relative(rewards: Tensor, *, scale: bool) -> Tensor:
 
 
 def loss_weights(advantages: Tensor, group: Group, loss_type: str) -> Tensor:
-    """Return float32 [G, T], the weights of advantages [G, T or 1]; "dapo" still lacks its division by mean length."""
-    weights = advantages * group.mask / len(group.success)
+    """Return float32 [G, T], the weights of advantages [G, T or 1]; "dapo" lacks its division by the mean length."""
+    weights = advantages * group.mask / len(group)
     if loss_type == "dr_grpo":
         return weights / group.max_new_tokens
     return weights / group.lengths.unsqueeze(1) if loss_type == "grpo" else weights
@@ -166,24 +172,19 @@ def _clip(
         limit = group.max_new_tokens
         config = EchoConfig(select=select, length_norm=length_norm, max_completion_length=limit, seed=group.seed)
         scores = -group.logp if by_surprisal else group.entropy
-        prompt = torch.zeros(len(group.success), dtype=torch.int64)
-        return mine_echo_clips(scores, group.steps, group.success, prompt, config, draw=group.index).weights
+        return EchoMiner(config, group.delimiters)(group.rollouts, scores, draw=group.index).clips.weights
 
     return weigh
 
 
-def _all_rollouts(group: Group) -> Tensor:
-    return group.mask.float()
-
-
 def _tracked(group: Group) -> Tensor:
-    """(r - v) / G, v the success rate of other rollouts: unbiased for pass@1 if taken on every group."""
+    """Return (r - v) / G, with v the success rate of other rollouts: unbiased for pass@1 if taken on every group."""
     assert group.tracked is not None
-    return _whole((group.success.float() - group.tracked) / len(group.success), group)
+    return _whole((group.rollouts.rewards - group.tracked) / len(group), group)
 
 
 def _null(group: Group) -> Tensor:
-    """The first rollout, whatever its verdict, up to a place drawn without looking: E grad log pi = 0 holds exactly."""
+    """Return weights on the first rollout up to a place drawn by the seed alone: E grad log pi = 0 holds exactly."""
     generator = torch.Generator().manual_seed(seed_of(group.seed, "null", group.index))
     end = int(torch.randint(1, group.max_new_tokens + 1, (), generator=generator))
     weights = torch.zeros_like(group.logp)
@@ -201,36 +202,38 @@ RULES: Mapping[str, Rule] = {
     "random_constant": Rule(label="random prefix, constant norm", weigh=_clip("random", length_norm="constant")),
     "min_entropy": Rule(label="lowest-entropy prefix, 1/L", weigh=_clip("min_entropy")),
     "surprisal": Rule(label="highest-surprisal prefix, 1/L", weigh=_clip("max_entropy", by_surprisal=True)),
-    "sum": Rule(label="all rollouts, summed", kinds=("all_success",), weigh=_all_rollouts),
+    "sum": Rule(label="all rollouts, summed", kinds=("all_success",), weigh=lambda group: group.mask.float()),
     "tracked": Rule(label="policy gradient, tracked baseline", kinds=("all_success",), weigh=_tracked),
     "null": Rule(label="null check: any rollout's first tokens", kinds=("all",), weigh=_null),
 }
-"""Name -> rule. A rule more is an entry more."""
+"""Name -> rule."""
 
 
 def factor(weights: Tensor) -> tuple[list[Pattern], Tensor]:
-    """The few backward passes that all rules need: patterns and float32 [K, n] with sum_n mix[k, n] pattern_n = w[k].
+    """Return the few backward passes that all rules need: patterns and their shares in each rule.
 
-    A row that is weighed evenly by several rules (a whole rollout, say) is one pattern, whatever each one's weight.
+    A row that is weighed evenly by several rules (a whole rollout, say) is one pattern, whatever the weight of each.
 
     Args:
         weights: float32 [K, G, T]; rows without any weight cost nothing, and no weight at all gives n = 0.
+
+    Returns:
+        The patterns, and float32 [K, n] with sum_n mix[k, n] pattern_n = weights[k].
     """
-    patterns: list[Pattern] = []
-    places: dict[tuple[int, bytes], int] = {}
-    entries: list[tuple[int, int, float]] = []
+    patterns: dict[tuple[int, bytes], Pattern] = {}
+    entries: list[tuple[int, tuple[int, bytes], Tensor]] = []
     for rule, row in (weights != 0).any(2).nonzero().tolist():
-        own = weights[rule, row]
-        scale = own[own.abs().argmax()]
-        pattern = own / scale
-        place = places.setdefault((row, pattern.numpy().tobytes()), len(patterns))
-        if place == len(patterns):
-            patterns.append(Pattern(row, pattern))
-        entries.append((rule, place, float(scale)))
+        row_weights = weights[rule, row]
+        scale = row_weights[row_weights.abs().argmax()]
+        pattern = row_weights / scale
+        key = (row, pattern.numpy().tobytes())
+        patterns.setdefault(key, Pattern(row, pattern))
+        entries.append((rule, key, scale))
+    places = {key: place for place, key in enumerate(patterns)}
     mix = torch.zeros(len(weights), len(patterns))
-    for rule, place, value in entries:
-        mix[rule, place] = value
-    return patterns, mix
+    for rule, key, scale in entries:
+        mix[rule, places[key]] = scale
+    return list(patterns.values()), mix
 
 
 def weigh_all(group: Group, loss_type: str, rules: Mapping[str, Rule]) -> Tensor:

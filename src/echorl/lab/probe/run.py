@@ -1,11 +1,11 @@
-"""A probe from start to end: sample, grade, take gradients a few prompts at a time, and sum up."""
+"""`echorl probe` from start to end: sample, grade, take gradients a few prompts at a time, and sum up."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from echorl.core.refusals import refuse_if
 from echorl.core.steps import StepDelimiters
 from echorl.lab.evaluate.benchmarks.layouts import short_hash
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.plan import Work, seed_of
-from echorl.lab.evaluate.sampling import Completions, ends_of, sample
+from echorl.lab.evaluate.sampling import ends_of, sample
 from echorl.lab.jobs import Silent, View
 from echorl.lab.probe.gradients import Gradients
 from echorl.lab.probe.plan import Plan
-from echorl.lab.probe.rules import Group, factor, make_group, weigh_all
+from echorl.lab.probe.rules import factor, make_group, weigh_all
 from echorl.lab.probe.summary import Part, sum_up
 from echorl.models.loading import tokenizer_of
 from echorl.support.files import write_text
@@ -41,19 +42,19 @@ def probe(
     start: Callable[[], tuple[Any, Any]],
     view: View | None = None,
 ) -> dict[str, Any]:
-    """Probe a checkpoint on a benchmark's items; what an earlier call with the same settings left in `folder` is used.
+    """Probe a checkpoint on a benchmark's items; parts that an earlier call with the same settings left are used.
 
-    For every rule and every kind of group the unbiased size of its mean gradient, where it points, and the most that it
-    adds to the policy gradient, with jack-knife errors over prompts (docs/probe.md). Nothing is trained. A later call
-    with more items samples only those that are new.
+    The result has for every rule and every kind of group the unbiased size of its mean gradient, where it points, and
+    the most that it adds to the policy gradient, with jack-knife errors over prompts (docs/probe.md). Nothing is
+    trained. A later call with more items samples only the new ones.
 
     Args:
         folder: for settings.json, projected gradients and probe.json.
-        work: the items (`draw_items` draws some), `samples` rollouts of each, and where they are cut off.
+        work: the items (`draw_items` draws some), the number of rollouts of each, and their limit.
         plan: the settings.
         checkpoint: writes the prompts.
-        start: loads (model, processing class); called only if something is to be sampled. Every weight that has no
-            gradient to give is frozen.
+        start: loads (model, processing class); called only if a part is to be sampled. The model's weights without a
+            gradient are frozen.
         view: shows progress.
 
     Returns:
@@ -71,28 +72,31 @@ def probe(
     folder, view = Path(folder), view or Silent()
     delimiters = StepDelimiters.from_tokenizer(checkpoint.processing_class)
     ResultFolder(folder, "probe", holds="gradients made").claim(_settings(work, plan, checkpoint))
-    parts = Parts(folder / "parts", ".pt", lambda path, part: torch.save(part, path), _read_part)
-    chunks = list(_chunks(work, plan))
+    parts = Parts(
+        folder / "parts",
+        ".pt",
+        write=lambda path, part: torch.save(part, path),
+        read=lambda path: torch.load(path, weights_only=True),
+    )
     prober = _Prober(work, plan, checkpoint, delimiters, start)
-    show, done = view.begin(f"{work.benchmark.name}: probing", len(work.items)), 0
+    size = max(1, plan.batch_size // prober.group_size)
+    chunks = [
+        _Chunk(i, first, work.items[first : first + size]) for i, first in enumerate(range(0, len(work.items), size))
+    ]
+    advance = view.begin(f"{work.benchmark.name}: probing", len(work.items))
     for chunk in chunks:
         parts.ensure(chunk.index, {"items": chunk.ids}, partial(prober.part, chunk))
-        done += len(chunk.items)
-        show(done)
+        advance(chunk.first + len(chunk.items))
     result = sum_up(lambda: (parts.load(chunk.index) for chunk in chunks), checkpoint.name, work, plan)
     write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")  # the parts stay: prompts may be added
     return result
 
 
-def _read_part(path: Path) -> Part:
-    return torch.load(path, weights_only=True)
-
-
 def draw_items(work: Work, count: int, seed: int = 0) -> Work:
-    """The work with `count` of its items, in an order drawn with the seed: the first of many are the same as of few.
+    """Return the work with `count` of its items, the first of an order that the seed draws, so that more extend fewer.
 
     Raises:
-        ValueError: there are fewer.
+        ValueError: it has fewer items.
     """
     if count > len(work.items):
         raise ValueError(f"{work.benchmark.name} has {len(work.items)} items, not {count}: ask for fewer prompts.")
@@ -101,21 +105,30 @@ def draw_items(work: Work, count: int, seed: int = 0) -> Work:
 
 
 def _check(work: Work) -> None:
-    if work.samples < 2:
-        raise ValueError(f"samples={work.samples} is not allowed: a baseline from the other rollouts needs 2 or more.")
-    if len(work.items) < 4:
-        raise ValueError(
-            f"{len(work.items)} prompts are too few for a standard error: give 4 or more, better hundreds."
-        )
-    if any(item.images for item in work.items):
-        raise ValueError(f"{work.benchmark.name} has images, which a probe does not read: take prompts of text.")
+    refuse_if(
+        {
+            f"samples={work.samples} is not allowed: a baseline from the other rollouts needs 2 or more.": (
+                work.samples < 2
+            ),
+            f"{len(work.items)} prompts are too few for a standard error: give 4 or more, better hundreds.": (
+                len(work.items) < 4
+            ),
+            f"{work.benchmark.name} has images, which a probe does not read: take prompts of text.": any(
+                item.images for item in work.items
+            ),
+        }
+    )
 
 
 def _settings(work: Work, plan: Plan, checkpoint: Checkpoint) -> dict[str, Any]:
     """Return the settings that gradients depend on, which a second call must repeat; the number of prompts may grow."""
-    own = {name: value for name, value in plan.settings().items() if name != "prompts_per_batch"}
-    sampled = {"samples": work.samples, "max_new_tokens": work.max_new_tokens}
-    return {"model": checkpoint.fingerprint(), "benchmark": work.benchmark.name, **sampled, **own}
+    return {
+        "model": checkpoint.fingerprint(),
+        "benchmark": work.benchmark.name,
+        "samples": work.samples,
+        "max_new_tokens": work.max_new_tokens,
+        **{name: value for name, value in plan.settings().items() if name != "prompts_per_batch"},
+    }
 
 
 @dataclass(frozen=True)
@@ -128,14 +141,8 @@ class _Chunk:
 
     @property
     def ids(self) -> list[str]:
-        """Hash of the items' names and contents, since another file may use the same names."""
+        """Names of the items with hashes of their contents, since another file may use the same names."""
         return [f"{item.id} {short_hash(json.dumps([item.prompt, item.reference_answer]))}" for item in self.items]
-
-
-def _chunks(work: Work, plan: Plan) -> Iterator[_Chunk]:
-    size = max(1, plan.batch_size // (work.samples + plan.baseline_samples))
-    for index, first in enumerate(range(0, len(work.items), size)):
-        yield _Chunk(index, first, work.items[first : first + size])
 
 
 class _Prober:
@@ -151,70 +158,66 @@ class _Prober:
     ) -> None:
         self.work, self.plan, self.checkpoint, self.delimiters = work, plan, checkpoint, delimiters
         self._start = start
-        self.size = work.samples + plan.baseline_samples
+        self.group_size = work.samples + plan.baseline_samples
         self.rules = plan.rules()
 
     @cached_property
     def loaded(self) -> tuple[Any, Any, Gradients]:
-        """Model, processing class, and what reads gradients off the model."""
+        """The model, its processing class, and the reader of its gradients."""
         model, processing_class = self._start()
         tokenizer = tokenizer_of(processing_class)
-        if tokenizer.pad_token is None:  # of Llama 3, say; what follows a completion's end is not read
+        if tokenizer.pad_token is None:  # such as Llama 3; tokens behind a completion's end are not read
             tokenizer.pad_token = tokenizer.eos_token
-        chosen = {name: getattr(self.plan, name) for name in ("parameters", "projection", "seed")}
-        return model, processing_class, Gradients(model, **chosen)
+        plan = self.plan
+        gradients = Gradients(model, parameters=plan.parameters, projection=plan.projection, seed=plan.seed)
+        return model, processing_class, gradients
 
     def part(self, chunk: _Chunk) -> Part:
         """Sample a chunk's prompts, grade the rollouts, and take every rule's gradient of each prompt."""
-        completions = self._sample(chunk)
-        success = self._grade(chunk, completions)
+        token_ids, success = self._sample(chunk)
         prompts = self.checkpoint.token_ids(chunk.items)
-        found = [
-            self._prompt(chunk.first + i, prompts[i], completions.token_ids[i * self.size :][: self.size], success[i])
-            for i in range(len(chunk.items))
+        rows = [
+            self._probe_prompt(chunk.first + i, prompt, token_ids[i * self.group_size :][: self.group_size], success[i])
+            for i, prompt in enumerate(prompts)
         ]
-        return {name: torch.stack([one[name] for one in found]) for name in found[0]}
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
-    def _sample(self, chunk: _Chunk) -> Completions:
+    def _sample(self, chunk: _Chunk) -> tuple[list[list[int]], torch.Tensor]:
+        """Return the token ids of all rollouts, and their success, bool [prompts, rollouts]."""
         model, processing_class, _ = self.loaded
-        return sample(
+        completions = sample(
             model,
             processing_class,
             [self.checkpoint.prompt(item) for item in chunk.items],
-            group_size=self.size,
+            group_size=self.group_size,
             max_new_tokens=self.work.max_new_tokens,
             temperature=self.plan.temperature,
-            batch_size=max(self.plan.batch_size, self.size),
+            batch_size=max(self.plan.batch_size, self.group_size),
             seed=seed_of(self.plan.seed, self.work.benchmark.name, "probe", chunk.index),
         )
-
-    def _grade(self, chunk: _Chunk, completions: Completions) -> torch.Tensor:
-        """bool [prompts, rollouts]."""
-        items = [item for item in chunk.items for _ in range(self.size)]
+        items = [item for item in chunk.items for _ in range(self.group_size)]
         texts = [self.checkpoint.opening(item) + text for item, text in zip(items, completions.texts, strict=True)]
         verdicts = self.work.benchmark.get_grader().grade(texts, [item.reference_answer for item in items])
-        return torch.tensor([verdict.score >= 1.0 for verdict in verdicts]).view(-1, self.size)
+        success = torch.tensor([verdict.score >= 1.0 for verdict in verdicts]).view(-1, self.group_size)
+        return completions.token_ids, success
 
-    def _prompt(self, index: int, prompt: list[int], responses: list[list[int]], success: torch.Tensor) -> Part:
-        gradients, temperature = self.loaded[2], self.plan.temperature
-        count, limit, ends = self.work.samples, self.work.max_new_tokens, ends_of(*self.loaded[:2])
-        own = responses[:count]
-        group = self._group(index, own, success, *gradients.score(prompt, own, temperature))
-        weights = weigh_all(group, self.plan.loss_type, self.rules)
+    def _probe_prompt(self, index: int, prompt: list[int], rollouts: list[list[int]], success: torch.Tensor) -> Part:
+        """Return a prompt's row of each tensor of a part; the rollouts after the samples give the tracked baseline."""
+        (model, processing_class, gradients), plan, limit = self.loaded, self.plan, self.work.max_new_tokens
+        responses = rollouts[: self.work.samples]
+        success, other_success = success.split([self.work.samples, plan.baseline_samples])
+        logp, entropy = gradients.score(prompt, responses, plan.temperature)
+        tracked = float(other_success.float().mean()) if len(other_success) else None
+        settings = {"tracked": tracked, "seed": plan.seed}
+        group = make_group(index, responses, success, logp, entropy, self.delimiters, limit, **settings)
+        weights = weigh_all(group, plan.loss_type, self.rules)
         patterns, mix = factor(weights)
+        ends = ends_of(model, processing_class)
         return {
-            "vectors": mix @ gradients.read(prompt, own, patterns, temperature),
+            "vectors": mix @ gradients.read(prompt, responses, patterns, plan.temperature),
             "acts": (weights != 0).flatten(1).any(1),
-            "success": group.success,
+            "success": success,
             "lengths": group.lengths,
             "surprise": group.surprise,
-            "cut_off": torch.tensor([len(one) >= limit and one[-1] not in ends for one in own]),
+            "cut_off": torch.tensor([len(tokens) >= limit and tokens[-1] not in ends for tokens in responses]),
         }
-
-    def _group(
-        self, index: int, own: list[list[int]], success: torch.Tensor, logp: torch.Tensor, entropy: torch.Tensor
-    ) -> Group:
-        others = success[len(own) :]
-        group = make_group(index, own, success[: len(own)], logp, entropy, self.delimiters, self.work.max_new_tokens)
-        tracked = float(others.float().mean()) if len(others) else None
-        return dataclasses.replace(group, tracked=tracked, seed=self.plan.seed)

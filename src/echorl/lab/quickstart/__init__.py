@@ -19,7 +19,7 @@ from echorl.train.recipe import read_recipe, read_recipes
 STUDY = Path(__file__).with_name("study.yaml")
 PAGE, PICTURE = "index.html", "quickstart.png"
 PANEL_SIZE = (3.9, 3.1)
-"""Of the picture, in inches."""
+"""Width and height of a panel of the picture, in inches."""
 TINY: dict[str, Any] = {"steps": 4, "prompts": 16, "samples": 2}
 TINY_RECIPE: dict[str, Any] = {
     "num_generations": 4, "per_device_train_batch_size": 16, "train_size": 16, "save_steps": 1,
@@ -29,27 +29,27 @@ TINY_RECIPE: dict[str, Any] = {
 
 def make_study(output: Path, *, seed: int = 0, tiny: bool = False) -> Study:
     """Return the shipped study with one seed."""
-    grid = {"grid_seeds": [seed + 1]}  # it has no grid, and a seed of the runs may be none of the grid's
-    changes = {"output_dir": str(output), "seeds": [seed], **grid, **(TINY if tiny else {})}
+    # The study has no grid, but none of its seeds can be one of the grid's.
+    changes = {"output_dir": str(output), "seeds": [seed], "grid_seeds": [seed + 1], **(TINY if tiny else {})}
     comparison = read_comparison(STUDY, read_recipe(STUDY, ""), changes)
     return Study(comparison, {**read_recipes(comparison.recipe).options, **(TINY_RECIPE if tiny else {})})
 
 
 def quickstart(output: Path, *, seed: int = 0, tiny: bool = False, view: View | None = None) -> None:
-    """Do what is not done yet; results, page and picture are in `output` at the end.
+    """Make the missing runs, and results, page and picture in `output`.
 
     Raises:
         ValueError: `output` holds something else, or a run failed.
     """
     check_study(output, (*RESULTS, PAGE, PICTURE))
     study = make_study(output, seed=seed, tiny=tiny)
-    comparison, recipe = study.comparison, study.recipe
-    sizes = {"prompts": comparison.prompts // 4, "samples": recipe["num_generations"]}
-    finding = solved_finding(output, **sizes, view=view)
+    comparison, samples = study.comparison, study.recipe["num_generations"]
+    finding = solved_finding(output, prompts=comparison.prompts // 4, samples=samples, view=view)
     study = replace(study, comparison=replace(comparison, notes={**comparison.notes, "findings": [finding]}))
-    results = run_study(study, {arm: {"echo_coef": own.get("echo_coef")} for arm, own in comparison.arms.items()}, view)
+    methods = {arm: {"echo_coef": options.get("echo_coef")} for arm, options in comparison.arms.items()}
+    results = run_study(study, methods, view)
     if read_json(output / RESULTS[0]) != results or not all((output / name).exists() for name in (PAGE, PICTURE)):
-        (output / PAGE).unlink(missing_ok=True)  # a kill leaves no page of other results
+        (output / PAGE).unlink(missing_ok=True)  # so that a kill leaves no page of other results
         write_results(study, results, output)
         _draw(output)
 

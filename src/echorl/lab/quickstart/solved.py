@@ -1,4 +1,4 @@
-"""Gradients on the prompts that a policy has solved, GRPO's and EchoRL's, measured in a process of its own.
+"""Gradients of GRPO and EchoRL on prompts that a policy has solved, measured in a process of their own.
 
 python -m echorl.lab.quickstart.solved FILE PROMPTS SAMPLES PARENT
 """
@@ -19,7 +19,7 @@ COEF = 0.001
 
 
 def solved_finding(folder: Path, *, prompts: int, samples: int, view: View | None) -> str:
-    """Return what gradients the shipped policy has on prompts that it has solved; measured once a folder."""
+    """Return a sentence on the gradients of the shipped policy on solved prompts, which are measured once a folder."""
     path = folder / "gradients.json"
     if (norms := stored(path, _key(prompts, samples))) is None:
         job = Job(
@@ -32,13 +32,12 @@ def solved_finding(folder: Path, *, prompts: int, samples: int, view: View | Non
         run_jobs([job], parallel=1, view=view)
         norms = stored(path, _key(prompts, samples))
     if not norms["groups"]:
-        return f"Before training none of {prompts} groups was all-success: nothing to compare gradients on."
+        return f"Before training none of {prompts} groups was all-success, so there are no gradients to compare."
     text = (
         f"On the {norms['groups']} of {prompts} groups whose rollouts all succeed before training, GRPO's gradient has "
         f"norm {norms['policy']:.2g} and EchoRL's {norms['echo']:.2g}"
     )
-    comes_back = norms["policy"] == 0 and norms["echo"] > 0
-    return f"{text}: the gradient comes back." if comes_back else f"{text}."
+    return f"{text}: the gradient comes back." if norms["policy"] == 0 < norms["echo"] else f"{text}."
 
 
 def _key(prompts: int, samples: int) -> dict[str, Any]:
@@ -46,10 +45,11 @@ def _key(prompts: int, samples: int) -> dict[str, Any]:
 
 
 def measure(prompts: int, samples: int) -> dict[str, float]:
-    """Sample validation prompts and return the norms of both gradients on a batch of the all-success groups alone.
+    """Sample validation prompts, and return the norms of both gradients on a batch of the all-success groups alone.
 
     Returns:
-        {"groups": all-success, "policy": norm of GRPO's gradient, "echo": of EchoRL's term}; norms 0 without a group.
+        {"groups": number of all-success groups, "policy": norm of GRPO's gradient, "echo": norm of that of EchoRL's
+        term}; the norms are 0 without a group.
     """
     import torch
 

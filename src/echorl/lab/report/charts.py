@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from echorl.lab.report.panels import Accuracies, GroupAreas
 from echorl.lab.report.plots import (
     BLUE,
+    COLOURS,
     DASHES,
     GREY,
+    INK,
     as_percent,
     colour_of,
     draw,
-    embeddable,
     plain_text,
     whole_numbers,
 )
@@ -59,7 +61,7 @@ class Chart:
     percent: bool = False
     log: bool = False
     named: bool = False
-    """Whether the chart names its lines on the page; else a legend beside several charts names them."""
+    """True if the chart names its lines on the page, False if a legend beside several charts names them."""
 
     size = (4.4, 3.1)
     """Width and height in inches."""
@@ -119,11 +121,18 @@ Drawn: TypeAlias = Chart | Intervals | GroupAreas | Accuracies
 
 def svg(chart: Drawn) -> str:
     """Return the chart as an `<svg>` element in the page's colours; the artists of a line have the class `look-N`."""
-    drawn = draw([lambda ax: chart.draw(ax, legend=chart.named)], size=chart.size, suffix="svg").decode()
-    drawn = re.sub(r'id="look-(\d+)[a-z]?"', r'class="look-\1"', drawn)
-    drawn = re.sub(r'\sid="[a-z][a-z0-9.]*_\d+"', "", drawn)  # of axes and ticks, the same in every chart
-    element = embeddable(drawn, title=chart.title)
-    return element.replace("<svg", '<svg class="wide"', 1) if isinstance(chart, Intervals) else element
+    text = draw([lambda ax: chart.draw(ax, legend=chart.named)], size=chart.size, suffix="svg").decode()
+    text = re.sub(r'id="look-(\d+)[a-z]?"', r'class="look-\1"', text[text.index("<svg") :])
+    text = re.sub(r'\sid="[a-z][a-z0-9.]*_\d+"', "", text)  # ids of axes and ticks, the same in every chart
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)  # URLs of name spaces
+    tag, content = text.split(">", 1)
+    text = re.sub(r'\s(width|height)="[^"]*"', "", tag) + ">" + content
+    for name, colour in COLOURS.items():
+        text = text.replace(colour, f"var(--{name})")
+    text = text.replace(INK, "currentColor")
+    kind = 'class="wide" ' if isinstance(chart, Intervals) else ""
+    return text.replace("<svg", f'<svg {kind}role="img" aria-label="{html.escape(chart.title)}"', 1)
 
 
 def write_png(charts: Sequence[Drawn], path: Path, size: tuple[float, float] | None = None) -> None:

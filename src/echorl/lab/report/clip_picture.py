@@ -55,58 +55,44 @@ def write_clips_png(exhibits: Sequence[Exhibit], path: Path) -> None:
     """Write a picture of one or more exhibits, one below another, in one move."""
     from matplotlib.figure import Figure
 
-    heights = [_num_lines(exhibit) for exhibit in exhibits]
+    questions = [textwrap.wrap(each.prompt.split("\n\n")[0].removeprefix("user: "), COLUMNS) for each in exhibits]
+    rollouts = [lay_out(exhibit) for exhibit in exhibits]
+    heights = [len(text) + pieces[-1].line + 4 for text, pieces in zip(questions, rollouts, strict=True)]
     figure = Figure(figsize=(COLUMNS * CHARACTER_INCHES + 0.4, sum(heights) * LINE_INCHES + 0.3), dpi=150)
     axes = figure.subplots(len(exhibits), 1, squeeze=False, gridspec_kw={"height_ratios": heights, "hspace": 0.02})
     figure.subplots_adjust(left=0.02, right=0.98, top=0.99, bottom=0.01)
-    for ax, exhibit in zip(axes[:, 0], exhibits, strict=True):
-        draw_clip(ax, exhibit)
+    for ax, exhibit, question, pieces, height in zip(axes[:, 0], exhibits, questions, rollouts, heights, strict=True):
+        ax.set(xlim=(0, COLUMNS), ylim=(height, 0))
+        ax.axis("off")
+        _draw_head(ax, exhibit, question)
+        _draw_rollout(ax, pieces, top=len(question) + 1.4)
     with replacing(path) as scratch:
         figure.savefig(scratch, format="png", facecolor="white")
 
 
-def _question(exhibit: Exhibit) -> list[str]:
-    return textwrap.wrap(exhibit.prompt.split("\n\n")[0].removeprefix("user: "), COLUMNS)
-
-
-def _num_lines(exhibit: Exhibit) -> int:
-    return len(_question(exhibit)) + lay_out(exhibit)[-1].line + 4
-
-
-def draw_clip(ax: Axes, exhibit: Exhibit) -> None:
-    """Draw title, question and rollout on the axes."""
-    question, pieces = _question(exhibit), lay_out(exhibit)
-    ax.set_xlim(0, COLUMNS)
-    ax.set_ylim(_num_lines(exhibit), 0)
-    ax.axis("off")
+def _draw_head(ax: Axes, exhibit: Exhibit, question: Sequence[str]) -> None:
     kind = TITLES.get(exhibit.kind, exhibit.kind)
     clip = f"clip of {exhibit.clip_tokens} tokens, its last step {exhibit.clip_entropy:.2f} nats"
     font: dict[str, Any] = {"color": INK, "fontsize": 9, "va": "center"}
     ax.text(0, 0.5, f"Step {exhibit.training_step + 1}, {kind}: {clip}", weight="bold", **font)
     for number, text in enumerate(question, 1):
         ax.text(0, number + 0.5, text, style="italic", **font)
+
+
+def _draw_rollout(ax: Axes, pieces: Sequence[Piece], *, top: float) -> None:
+    """Draw the characters on their shades, and a box around the clip's part of each line."""
+    from matplotlib.patches import Rectangle
+
     for piece in pieces:
-        _draw_piece(ax, piece, top=len(question) + 1.4)
-    _draw_frame(ax, pieces, top=len(question) + 1.4)
-
-
-def _draw_piece(ax: Axes, piece: Piece, *, top: float) -> None:
-    from matplotlib.patches import Rectangle
-
-    y = top + piece.line
-    ax.add_patch(Rectangle((piece.column, y), 1, 0.92, facecolor=SHADES[min(piece.level, len(EDGES))], linewidth=0))
-    font: dict[str, Any] = {"family": "monospace", "fontsize": 9, "ha": "center", "va": "center"}
-    font["color"] = "#ffffff" if piece.level >= len(EDGES) - 1 else INK
-    font["weight"] = "bold" if piece.ends_clip else "normal"
-    ax.text(piece.column + 0.5, y + 0.48, piece.text.replace("$", r"\$"), **font)
-
-
-def _draw_frame(ax: Axes, pieces: Sequence[Piece], *, top: float) -> None:
-    """Draw a box around the clip's part of each line."""
-    from matplotlib.patches import Rectangle
-
-    for line in sorted({piece.line for piece in pieces if piece.in_clip}):
-        columns = [piece.column for piece in pieces if piece.line == line and piece.in_clip]
+        y, shade = top + piece.line, SHADES[min(piece.level, len(EDGES))]
+        ax.add_patch(Rectangle((piece.column, y), 1, 0.92, facecolor=shade, linewidth=0))
+        font: dict[str, Any] = {"family": "monospace", "fontsize": 9, "ha": "center", "va": "center"}
+        font["color"] = "#ffffff" if piece.level >= len(EDGES) - 1 else INK
+        font["weight"] = "bold" if piece.ends_clip else "normal"
+        ax.text(piece.column + 0.5, y + 0.48, piece.text.replace("$", r"\$"), **font)
+    clip = [piece for piece in pieces if piece.in_clip]
+    for line in {piece.line for piece in clip}:
+        columns = [piece.column for piece in clip if piece.line == line]
         width = max(columns) - min(columns) + 1
-        box = Rectangle((min(columns), top + line), width, 0.92, fill=False, edgecolor=ORANGE, linewidth=1.4)
-        ax.add_patch(box)
+        corner = (min(columns), top + line)
+        ax.add_patch(Rectangle(corner, width, 0.92, fill=False, edgecolor=ORANGE, linewidth=1.4))

@@ -160,10 +160,12 @@ def _read_unfinished(folder: Path, names: Sequence[str]) -> Source:
 
 def _pass_at_1(path: Path) -> str:
     """Return the pass@1 in a file of scores as text; "" without any."""
+    from echorl.lab.compare.run import pass_at_1
+
     scores = (read_object(path, SCORES, COMPARE) or {}).get("value")
     if scores is None or not scores["right"]:
         return ""
-    return f"{sum(scores['right']) / max(1, len(scores['right']) * scores['samples']):.1%}"
+    return f"{pass_at_1(scores):.1%}" if scores["samples"] else ""
 
 
 def read_one(folder: Path) -> Source:

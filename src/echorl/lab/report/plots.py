@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import io
 import re
 import warnings
@@ -106,15 +105,3 @@ COLOURS = {
     "card": PAPER,
 }
 """Variable of a page's style -> its colour."""
-
-
-def embeddable(svg: str, *, title: str) -> str:
-    """Return an SVG file's text as an element of a page: without URLs and metadata, with variables as colours."""
-    element = svg[svg.index("<svg") :]
-    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
-    element = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", element)
-    element = re.sub(r'(<svg[^>]*?)\swidth="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?)\sheight="[^"]*"', r"\1", element))
-    for name, colour in COLOURS.items():
-        element = element.replace(colour, f"var(--{name})")
-    element = element.replace(INK, "currentColor")
-    return element.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1)

@@ -74,7 +74,8 @@ def read_evaluation(folder: Path) -> Source:
     path = folder / "results.json"
     averages = {f"{kind}?": AVERAGE for kind in DISTRIBUTIONS}
     results = _read(path, {"model": Maybe(str), "benchmarks": Each(BENCHMARK), "averages": averages}, "eval")
-    shown = {name: {"measures": dict.fromkeys(measures_of(row), dict)} for name, row in results["benchmarks"].items()}
+    samples = {name: row["samples"] for name, row in results["benchmarks"].items()}
+    shown = {name: {"measures": dict.fromkeys(measures_of(k), dict)} for name, k in samples.items()}
     _read(path, {"benchmarks": shown}, "eval")
     results["averages"] = {kind: row for kind, row in results["averages"].items() if kind in DISTRIBUTIONS}
     note = "In %. Intervals are clustered by item; k: samples an item."

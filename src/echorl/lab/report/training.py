@@ -77,32 +77,20 @@ def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
         raise ValueError(f"{path} cannot be read ({error.strerror}): give another folder.") from None
     rows, damaged = [], []
     for number, line in enumerate(lines, 1):
-        row = _row(line)
-        if row is not None:
+        try:
+            row = parse_json(line)
+            check(row, {"step": int})
             rows.append(row)
-        elif line.strip():
-            damaged.append(number)
+        except ValueError:
+            damaged += [number] if line.strip() else []
     if not rows:
         raise ValueError(f"{path} holds no line of metrics: wait for the run's first log, or give another folder.")
-    return rows, _notes(path, damaged, len(lines))
-
-
-def _row(line: str) -> dict[str, Any] | None:
-    try:
-        row = parse_json(line)
-        check(row, {"step": int})
-    except ValueError:
-        return None
-    return row
-
-
-def _notes(path: Path, damaged: Sequence[int], num_lines: int) -> list[str]:
     if not damaged:
-        return []
-    if list(damaged) == [num_lines]:  # it has no end of a line
-        return [f"{path}: the last line is half written and was left out; the run may be going on."]
-    lines = f"line {damaged[0]} is" if len(damaged) == 1 else f"{len(damaged)} lines (the first: {damaged[0]}) are"
-    return [f"{path}: {lines} damaged and left out."]
+        return rows, []
+    if damaged == [len(lines)]:  # it has no end of a line
+        return rows, [f"{path}: the last line is half written and was left out; the run may be going on."]
+    places = f"line {damaged[0]} is" if len(damaged) == 1 else f"{len(damaged)} lines (the first: {damaged[0]}) are"
+    return rows, [f"{path}: {places} damaged and left out."]
 
 
 def _options(path: Path) -> tuple[dict[str, Any], list[str]]:

@@ -58,7 +58,7 @@ def arms_tables(results: Mapping[str, Any]) -> list[Table]:
             if measure in BEHAVIOUR:
                 behaviour.append(row)
             else:
-                accuracy.append([*row, *(_signed(difference_of(tests[part][measure][arm])) for arm in references)])
+                accuracy.append([*row, *(_signed(_difference(tests[part][measure][arm])) for arm in references)])
     arms = ["", *tests[parts[0]][PASS]]
     head = [*arms, *(f"{arm} − {reference}" for arm, reference in references.items())]
     tables = [Table("Accuracy", head, accuracy, ONE_SEED), Table("How the answers look", arms, behaviour)]
@@ -81,11 +81,6 @@ def num_seeds(results: Mapping[str, Any]) -> int:
     return max((len(row["values"]) for rows in measures.values() for row in rows.values()), default=0)
 
 
-def difference_of(row: Mapping[str, Any]) -> Mapping[str, float] | None:
-    """Return an arm's difference to its reference: over seeds, or with one seed over prompts; None without one."""
-    return row["difference"] or row["bootstrap"]
-
-
 def _estimates(measure: str, rows: Mapping[str, Any]) -> list[str]:
     """Return the mean of every arm with its interval, if it has one, such as `76.6% [72.8, 79.9]`."""
     unit, form = ("%", ".1f") if measure.endswith("%") else ("", ".3g")
@@ -106,6 +101,11 @@ def _gain(row: Mapping[str, Any]) -> str:
 
 def _is_significant(row: Mapping[str, Any]) -> bool:
     return row.get("holm") is not None and row["holm"] < SIGNIFICANT
+
+
+def _difference(row: Mapping[str, Any]) -> Mapping[str, float] | None:
+    """Return the difference to the reference over seeds, with one seed over prompts; None without a reference."""
+    return row["difference"] or row["bootstrap"]
 
 
 def _signed(difference: Mapping[str, float] | None) -> str:
@@ -154,7 +154,7 @@ def _gradient_finding(training: Mapping[str, Any]) -> list[str]:
 
 def difference_finding(arm: str, part: str, row: Mapping[str, Any], seeds: int) -> str:
     """Return a sentence that claims no more than the interval of the difference shows; "" without a difference."""
-    difference, reference = difference_of(row), row.get("reference")
+    difference, reference = _difference(row), row.get("reference")
     if difference is None:
         return ""
     size = f"{_signed(difference)} percentage points of pass@1"

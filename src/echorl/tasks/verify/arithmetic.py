@@ -54,7 +54,7 @@ def evaluate(text: str) -> Fraction | None:
     except Unreadable:
         return None
     if any(map(_is_irrational, nodes(tree))):
-        raise NotRational(f"{text[:80]!r} is no arithmetic of fractions")
+        raise NotRational(f"{text[:80]!r} is not arithmetic of fractions")
     return rational(mapped(tree, _without_percent))
 
 

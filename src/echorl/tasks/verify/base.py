@@ -46,13 +46,14 @@ class Slip:
 
 @dataclass(frozen=True)
 class Validation:
-    """Counts of the right and the wrong answers that a grader accepts; it should accept all of the right ones alone.
+    """Counts of the right and the wrong answers that a grader accepts: all right ones and no wrong one, at best.
 
-    A right answer is a reference answer graded against itself, a wrong one is graded against another of another value.
+    A right answer is a reference answer graded against itself. A wrong answer is a reference answer graded against
+    another one of another value.
 
     Attributes:
         slips: the answers that the grader scored wrongly.
-        unreadable: reference answers that are compared as texts alone, so that an answer in another form fails.
+        unreadable: reference answers that are only compared as texts, so that an answer in another form fails.
     """
 
     right: int
@@ -119,7 +120,7 @@ class Grader(ABC):
         """The reference answer as `judge` takes it, from a text or a number.
 
         Raises:
-            ValueError: it is neither, or no answer of this kind.
+            ValueError: it is neither, or the grader cannot compare with it.
         """
         return reference_text(value)
 
@@ -141,9 +142,9 @@ class Grader(ABC):
         """Verdicts against reference answers that `read_reference` returned."""
         pairs = [(self.read(text), reference) for text, reference in zip(texts, references, strict=True)]
         verdicts = [self.judge(*pair) for pair in pairs]
-        open_pairs = [pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict is None]
-        answers = iter(self.ask(open_pairs) if open_pairs else [])
-        return [next(answers) if verdict is None else verdict for verdict in verdicts]
+        undecided = [pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict is None]
+        worker_verdicts = iter(self.ask(undecided) if undecided else [])
+        return [next(worker_verdicts) if verdict is None else verdict for verdict in verdicts]
 
     def validate(self, reference_answers: Sequence[str]) -> Validation:
         """Counts of the reference answers that score 1 against themselves, and against one of another value."""
@@ -190,8 +191,8 @@ def _derangement(rows: list[tuple[int, Form]]) -> list[tuple[int, Form]]:
     sizes = Counter(form.value for _, form in rows)
     values = sorted(sizes, key=repr)
     random.Random(0).shuffle(values)
-    place = {value: i for i, value in enumerate(values)}
-    rows = sorted(rows, key=lambda row: place[row[1].value])
+    ranks = {value: i for i, value in enumerate(values)}
+    rows = sorted(rows, key=lambda row: ranks[row[1].value])
     turn = max(sizes.values(), default=0)
     turned = rows[turn:] + rows[:turn]
     return [(i, wrong) for (i, right), (_, wrong) in zip(rows, turned, strict=True) if wrong.value != right.value]

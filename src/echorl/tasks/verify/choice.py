@@ -74,7 +74,7 @@ class ChoiceGrader(Grader):
 
     The label is read from the last `\boxed{...}`, else from the last `<answer>...</answer>`, else from the last "answer
     is ...", "answer: ..." or "... is correct". Else it stands alone, or as "C." or "(C)", at the start of the last
-    non-empty line. Two labels are no answer. A word or a sentence that starts with a letter ("I think") is none either.
+    non-empty line. Two labels are not an answer, nor is a word or a sentence that starts with a letter ("I think").
     Text before `</think>` is not read, as for mathematics. A few questions of ARC have digits as labels.
     """
 
@@ -90,7 +90,7 @@ class ChoiceGrader(Grader):
         if label := leading_label(reference) or leading_label(reference, DIGITS):
             return label
         raise ValueError(
-            f"{reference[:80]!r} holds no single label; write a letter from A to J, or a digit from 1 to 9"
+            f"{reference[:80]!r} does not hold a single label; write a letter from A to J, or a digit from 1 to 9"
         )
 
     def judge(self, answer: str, reference: str) -> Verdict:

@@ -1,7 +1,7 @@
 r"""Grader of geometry problems with choices: accepts the right letter, or a value within a tolerance.
 
 TOLERANCE is relative. A reference value with up to three decimals was rounded to them, so half a unit of the last
-decimal is allowed as well: 0.3846 is right where the reference value is 0.38, and 12.2 is wrong where it is 12.
+decimal is allowed, too: for the reference value 0.38 the answer 0.3846 is right, for 12 the answer 12.2 is wrong.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class GeometryGrader(Grader):
             keys = None
         if not isinstance(keys, dict) or not keys.keys() >= KEYS:
             raise ValueError(
-                f"{reference[:80]!r} is no reference answer of geometry; make one by "
+                f"{reference[:80]!r} is not a reference answer of geometry; make one by "
                 "geometry_reference(letter, value, choices)"
             )
         return reference
@@ -97,8 +97,8 @@ class GeometryGrader(Grader):
 
     def forms(self, reference: str) -> list[Form]:
         """The letter in a box and the value in a box, as far as the reference answer has them."""
-        right = json.loads(reference)
-        letter, value = right["letter"], right["value"]
+        keys = json.loads(reference)
+        letter, value = keys["letter"], keys["value"]
         letters = [Form(f"\\boxed{{{letter}}}", letter)] if letter else []
         return letters if value is None else [*letters, Form(f"\\boxed{{{value!r}}}", value)]
 
@@ -112,10 +112,10 @@ def geometry_reference(letter: str, value: float | None, choices: Sequence[float
     '{"letter": "B", "value": 60.0, "choices": [30.0, 60.0, 120.0, 240.0]}'
     """
     if value is None and not letter:
-        raise ValueError("an item with neither a letter nor a value cannot be graded; leave it out")
+        raise ValueError("an item with neither a letter nor a value cannot be graded; exclude it")
     numbers = [*choices] if value is None else [value, *choices]
     if not all(map(math.isfinite, numbers)):
-        raise ValueError(f"the value {value!r} or one of the choices {list(choices)} is no number; leave the item out")
+        raise ValueError(f"the value {value!r} or one of the choices {list(choices)} is not a number; exclude the item")
     return json.dumps(
         {
             "letter": letter,
@@ -141,9 +141,9 @@ def _score(reference: str, value: float | None) -> float:
 
 
 def _is_right(value: float, reference: str) -> bool:
-    right = json.loads(reference)
-    if right["value"] is None:
+    keys = json.loads(reference)
+    if keys["value"] is None:
         return False
-    distance = abs(value - right["value"])
-    nearest = min((abs(value - choice) for choice in right["choices"]), default=distance)
-    return distance <= tolerance(right["value"]) + 1e-9 and distance <= nearest
+    distance = abs(value - keys["value"])
+    nearest = min((abs(value - choice) for choice in keys["choices"]), default=distance)
+    return distance <= tolerance(keys["value"]) + 1e-9 and distance <= nearest

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from echorl.tasks.verify.base import Form, Grader, Verdict, refusal
 from echorl.tasks.verify.latex import (
     FUNCTIONS,
+    Token,
     Tree,
     Unreadable,
     has_decimals,
@@ -27,14 +28,17 @@ from echorl.tasks.verify.latex import (
     words,
 )
 from echorl.tasks.verify.pool import Pool, shared_pool
-from echorl.tasks.verify.reading import after_thinking, last_box, plain_characters
+from echorl.tasks.verify.reading import Replacements, after_thinking, last_box, plain_characters, replace_all
 
 MAX_ANSWER_CHARS = 1000
 """A longer answer is a failure and is not parsed. The longest reference answer of the benchmarks has 210 characters."""
 UNREADABLE = "unreadable"
 
-_LAYOUT = re.compile(r"(?<!\\)\\[,!;: ]|\\(?:left|right|displaystyle)(?![A-Za-z])|[$~]|\\[()\[\]]")
-_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
+_LAYOUT: Replacements = (
+    (re.compile(r"\\[dt]frac"), r"\\frac"),
+    (re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}"), r" \1 "),
+    (re.compile(r"(?<!\\)\\[,!;: ]|\\(?:left|right|displaystyle)(?![A-Za-z])|[$~]|\\[()\[\]]"), " "),
+)
 _SPACE = re.compile(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9\s])")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
 _SPACING = r"(?:\s|~|\\[,;:! ])"
@@ -52,17 +56,17 @@ _WORDS = re.compile(
 )
 """Words behind a number, outside of `\\text{}`."""
 _NAME = re.compile(r"[A-Z][a-z]{3,}")
-"""A reference answer that is a name, so that its letters are no factors."""
+"""A reference answer that is a name, so that its letters are not factors."""
 
 
 @dataclass(frozen=True)
 class MathGrader(Grader):
     r"""Grader of mathematics. A success is a last `\boxed{...}` that is equal to the reference answer.
 
-    math-verify has to find both equal, and no check of their trees may find them different. Text before `</think>` is
-    not read. A completion that never ends its thinking has no answer. A text without a closed box has none either,
-    since the last number of prose may not be meant as the answer. Equal texts and rational numbers are compared at
-    once, all others by a worker.
+    math-verify has to find both equal, and the check of their trees must not find them different. Text before
+    `</think>` is not read. A completion that never ends its thinking has no answer. A text without a closed box has no
+    answer either, since the last number of prose may not be meant as the answer. Equal texts and rational numbers are
+    compared at once, all others by a worker.
     """
 
     timeout: float = 5.0
@@ -102,15 +106,14 @@ class MathGrader(Grader):
 
 
 def normal_form(answer: str) -> str:
-    r"""The answer without layout. Equal results mean the same; unequal ones may mean the same, too.
+    r"""The answer without layout. Equal results mean the same. Different results may mean the same, too.
 
     >>> normal_form(r"\left( \dfrac{1}{2}, \text{ cm} \right)."), normal_form("$x + 1$")
     ('(\\frac{1}{2},cm)', 'x+1')
     """
     if len(answer) > MAX_ANSWER_CHARS:
         return answer
-    answer = plain_characters(answer).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
-    answer = _LAYOUT.sub(" ", _TEXT.sub(r" \1 ", answer))
+    answer = replace_all(plain_characters(answer), _LAYOUT)
     return _SPACE.sub("", answer.strip()).rstrip(".").strip()
 
 
@@ -144,17 +147,16 @@ def _judge_rationals(reference: Tree, answer: Tree) -> Verdict | None:
 
 def comparison(answer: str, reference: str) -> tuple[Any, ...]:
     """Arguments of a worker's `math_equal`: both in LaTeX that math-verify reads as it is meant, and both trees."""
-    right = reading(reference)
-    tree = None if right is None else answer_reading(answer, right)
-    if right is None or tree is None:
+    expected = reading(reference)
+    tree = None if expected is None else answer_reading(answer, expected)
+    if expected is None or tree is None:
         return reference, answer
-    if "text" in (right[0], tree[0]) or (_NAME.fullmatch(reference) and words(tree)):
-        return tuple(f"\\text{{{words(side) or n}}}" for n, side in enumerate((right, tree)))
-    right, tree = logarithms(without_approximation(right, None), tree)
-    right, tree = without_plus_or_minus(right), without_plus_or_minus(tree)
-    names = symbol_names(right, tree)
-    compared = without_approximation(tree, rational(right))
-    return to_latex(right, names), to_latex(compared, names), right, tree
+    if "text" in (expected[0], tree[0]) or (_NAME.fullmatch(reference) and words(tree)):
+        return tuple(f"\\text{{{words(side) or n}}}" for n, side in enumerate((expected, tree)))
+    expected, tree = map(without_plus_or_minus, logarithms(without_approximation(expected, None), tree))
+    names = symbol_names(expected, tree)
+    compared = without_approximation(tree, rational(expected))
+    return to_latex(expected, names), to_latex(compared, names), expected, tree
 
 
 @lru_cache(maxsize=4096)
@@ -182,19 +184,18 @@ def exact_value(answer: str) -> Fraction | None:
     return None if tree is None else rational(tree)
 
 
-def _tokens(text: str) -> list[tuple[str, str]]:
-    """The kinds and texts of the text's tokens, without braces around a single token."""
-    tokens = [(token.kind, token.text) for token in tokenize(text)]
-    bare: list[tuple[str, str]] = []
-    for token in tokens:
-        if token == ("sign", "}") and bare[-2:-1] == [("sign", "{")]:
-            bare[-2:] = bare[-1:]
+def _tokens(text: str) -> list[Token]:
+    """The text's tokens, without braces around a single token."""
+    tokens: list[Token] = []
+    for token in tokenize(text):
+        if token == ("sign", "}") and tokens[-2:-1] == [("sign", "{")]:
+            tokens[-2:] = tokens[-1:]
         else:
-            bare.append(token)
-    return bare
+            tokens.append(token)
+    return tokens
 
 
-def _judge_tokens(reference: list[tuple[str, str]], answer: list[tuple[str, str]]) -> Verdict | None:
+def _judge_tokens(reference: list[Token], answer: list[Token]) -> Verdict | None:
     """A verdict on a reference answer without a tree; None where the answer may be the same in another order."""
     if reference == answer:
         return Verdict(1.0)

@@ -17,7 +17,7 @@ from echorl.tasks.verify.quantity import Quantity, read_quantity
 from echorl.tasks.verify.reading import after_thinking, final_answer, last_box, last_tag
 
 MAX_ANSWER_CHARS = 300
-"""A longer answer counts as no number."""
+"""A longer answer is not read."""
 
 _NUMBER = re.compile(r"(?:\\?[$€£])? ?([+-]?)(?:\\?[$€£])?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(\.[0-9]*)?\.?")
 _DIGIT = re.compile(r"[\d½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒]")
@@ -33,8 +33,8 @@ class NumberGrader(Grader):
     The number follows the last `####`, else stands in the last `<answer>...</answer>`, the last `\boxed{...}` or the
     last non-empty line. After `####` the first line counts, or the second where the first has no digit. A `####` before
     a box is a heading and does not count. Text before `</think>` is not read, as for mathematics. A text in which
-    `read_quantity` finds no number or several is no answer. Arithmetic is exact. Roots and functions are compared by
-    math-verify in a worker process.
+    `read_quantity` reads no number or several is not an answer. Arithmetic is exact. Roots and functions are compared
+    by math-verify in a worker process.
     """
 
     timeout: float = 5.0
@@ -56,20 +56,22 @@ class NumberGrader(Grader):
         return _as_text(max(quantity.values)) if quantity.values else quantity.sides[-1]
 
     def read_reference(self, value: Any) -> str:
-        """The reference answer as text; ValueError if it is no single number."""
+        """The reference answer as text; ValueError if it is not a single number."""
         reference = super().read_reference(value)
         if not reference or len(reference) > MAX_ANSWER_CHARS or _quantity(reference) is None:
-            raise ValueError(f"{reference[:80]!r} is no number; write one, such as '1,000', '3.5' or '1/2'")
+            raise ValueError(f"{reference[:80]!r} is not a single number; write one, such as '1,000', '3.5' or '1/2'")
         return reference
 
     def judge(self, answer: str, reference: str) -> Verdict | None:
         """Score of a rational number; None where math-verify has to compare."""
         if refused := refusal(answer, max_chars=MAX_ANSWER_CHARS):
             return refused
-        right, quantity = _quantity(reference), _quantity(answer)
-        if right is None or quantity is None:
+        expected, quantity = _quantity(reference), _quantity(answer)
+        if expected is None or quantity is None:
             return Verdict(0.0, NO_ANSWER)
-        return Verdict(float(bool(right.values & quantity.values))) if right.values and quantity.values else None
+        if not expected.values or not quantity.values:
+            return None
+        return Verdict(float(bool(expected.values & quantity.values)))
 
     def ask(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
         """Verdicts of math-verify: one call for the answer, and one for each further side of its equation."""
@@ -141,11 +143,11 @@ def _quantity(text: str) -> Quantity | None:
 
 def _comparisons(reference: str, answer: str) -> list[tuple[str, str]]:
     """The pairs that have to be equal: the reference with the answer's last side, and that one with each other side."""
-    right, quantity = _quantity(reference), _quantity(answer)
-    assert right is not None
+    expected, quantity = _quantity(reference), _quantity(answer)
+    assert expected is not None
     assert quantity is not None
     *sides, last = quantity.sides
-    return [(right.sides[-1], last), *((last, side) for side in sides)]
+    return [(expected.sides[-1], last), *((last, side) for side in sides)]
 
 
 def _as_text(value: Fraction) -> str:
@@ -163,7 +165,7 @@ def _as_text(value: Fraction) -> str:
 
 
 def same_plain_number(reference: str, answer: str) -> bool | None:
-    """Return whether two plain decimals are equal; None if one of the texts is no plain decimal.
+    """Return whether two plain decimals are equal; None if one of the texts is not a plain decimal.
 
     The result is False for an empty answer and for an answer of over `MAX_ANSWER_CHARS` characters.
 

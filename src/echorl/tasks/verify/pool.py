@@ -4,7 +4,7 @@ Graders that read text as mathematics can run for ever, take all memory, or use 
 None of this does harm in a worker. Any thread may call, also in a daemonic process (of multiprocessing or Ray). Workers
 are fresh interpreters that import nothing of echorl. The pools of multiprocessing and of pebble are not used: a forked
 worker copies a process that may hold CUDA and threads (pebble hung at exit), a spawned worker runs the user's script
-again if the script has no main guard, and a daemonic process may start neither.
+again if the script has no main guard, and a daemonic process may start neither kind.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import weakref
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -101,7 +102,7 @@ class Pool:
                 try:
                     for thread in [threads.submit(self._do, work, timeout) for _ in range(num_threads)]:
                         thread.result()
-                except BaseException:  # also Ctrl-C, which would else wait for the remaining work
+                except BaseException:  # such as Ctrl-C, which would wait for the remaining requests
                     work.waiting.clear()
                     raise
         self._remember(work.outcomes)
@@ -142,13 +143,9 @@ class _Work:
         self._lost: set[str] = set()
 
     def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        try:
-            return self.waiting.popleft()
-        except IndexError:
-            raise StopIteration from None
+        with suppress(IndexError):  # another thread took the last one
+            while True:
+                yield self.waiting.popleft()
 
     def finish(self, request: str, outcome: Outcome) -> None:
         """Store an outcome, or put a request back whose worker was lost.

@@ -108,14 +108,14 @@ def _without_layout(text: str) -> str:
 def _without_words(text: str) -> str | None:
     """The text with a gap for each word, name, mark or currency; None if the remaining text is not arithmetic."""
     pieces: list[str] = []
-    place = 0
-    while place < len(text):
-        match = _PIECE.match(text, place)
+    position = 0
+    while position < len(text):
+        match = _PIECE.match(text, position)
         piece = _piece(match) if match else None
         if match is None or piece is None:
             return None
         pieces.append(piece)
-        place = match.end()
+        position = match.end()
     return "".join(pieces)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from echorl.tasks.base import Completion, Verifier, make_verifier, reference_text
+from echorl.tasks.base import Log, Verifier, make_verifier, reference_text
 from echorl.tasks.verify.base import Grader, Verdict
 from echorl.tasks.verify.choice import ChoiceGrader
 from echorl.tasks.verify.geometry import GeometryGrader
@@ -45,32 +45,21 @@ def make_reward_of_verdicts(
     It logs `TIMEOUTS` and `FAILURES` where TRL passes `log_metric`.
     """
 
-    def verifier(
-        *, completions: Sequence[Completion], log_metric: Callable[[str, float], None] | None = None, **columns: Any
-    ) -> list[float | None]:
-        """The scores of the completions; None for rows of another task."""
-        verdicts: list[Verdict | None] = []
+    def score(rows: list[tuple[str, str]], log_metric: Log | None) -> list[float | None]:
+        verdicts = judge(rows)
+        for verdict in verdicts:
+            if verdict is not None and log_metric is not None:
+                _log(verdict, log_metric)
+        return [None if verdict is None else verdict.score for verdict in verdicts]
 
-        def score(rows: list[tuple[str, str]]) -> list[float | None]:
-            verdicts.extend(judge(rows))
-            return [None if verdict is None else verdict.score for verdict in verdicts]
-
-        rewards = make_verifier(name, column, score, read_reference=read_reference)(completions=completions, **columns)
-        if log_metric is not None:
-            _log(verdicts, log_metric)
-        return rewards
-
-    verifier.__name__ = verifier.__qualname__ = name
-    return verifier
+    return make_verifier(name, column, score, read_reference=read_reference)
 
 
-def _log(verdicts: Iterable[Verdict | None], log_metric: Callable[[str, float], None]) -> None:
-    """Log one value for each verdict, since TRL averages the values over functions, batches and ranks."""
-    for verdict in verdicts:
-        if verdict is not None:
-            failed = verdict.reason in ("memory", "died", "tampered") or verdict.reason.startswith("error ")
-            log_metric(TIMEOUTS, float(verdict.reason == "timeout"))
-            log_metric(FAILURES, float(failed))
+def _log(verdict: Verdict, log_metric: Log) -> None:
+    """Log a verdict on its own, since TRL averages the values over functions, batches and ranks."""
+    failed = verdict.reason in ("memory", "died", "tampered") or verdict.reason.startswith("error ")
+    log_metric(TIMEOUTS, float(verdict.reason == "timeout"))
+    log_metric(FAILURES, float(failed))
 
 
 math = make_reward(MathGrader())

@@ -107,7 +107,7 @@ def worker_environment(environment: Mapping[str, str], folder: str) -> dict[str,
     for name in SEARCH_PATHS:
         if value := environment.get(name):
             passed_on[name] = os.pathsep.join(map(os.path.abspath, value.split(os.pathsep)))
-    user_packages = {"PYTHONUSERBASE": site.getuserbase()}  # else Python would look for them in the new home
+    user_packages = {"PYTHONUSERBASE": site.getuserbase()}  # without it Python would look for them in the new home
     return passed_on | dict.fromkeys(HOME_VARIABLES, folder) | user_packages
 
 

@@ -1,6 +1,6 @@
 """Comparison of the values of two trees of `latex.parser`. `worker` imports this file without the rest of echorl.
 
-Trees that this module cannot evaluate count as not different, so that math-verify alone decides on them.
+Trees that this module cannot evaluate count as not different, so that only math-verify decides on them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def same(reference: Tree, answer: Tree) -> bool:
         return reference[0] == answer[0] and _same_rows(reference[1:], answer[1:])
     if answer[0] == "base":
         return reference[0] == "base" and list(reference[1:]) == list(answer[1:])
-    if reference[0] == "base":  # the question may ask for the digits alone
+    if reference[0] == "base":  # the question may ask for the digits
         return answer[0] == "num" and answer[1] == reference[1]
     if "text" in (reference[0], answer[0]):
         raise Unknown
@@ -90,11 +90,11 @@ def _same_as_side(reference: Tree, answer: Tree) -> bool:
 def _same_as_rounded(reference: Tree, answer: Tree) -> bool:
     """Return whether a value or its rounded value is the reference answer, and the rounding is right."""
     operators, sides = answer[1].split(), answer[2:]
-    place = operators.index("approx")
-    exact = ["rel", " ".join(operators[:place]), *sides[: place + 1]] if place else sides[0]
-    if not all(map(_is_rounded, sides[place:], sides[place + 1 :])):
+    position = operators.index("approx")
+    exact = ["rel", " ".join(operators[:position]), *sides[: position + 1]] if position else sides[0]
+    if not all(map(_is_rounded, sides[position:], sides[position + 1 :])):
         return False
-    return same(reference, exact) or (same(reference, sides[-1]) and same(sides[place], exact))
+    return same(reference, exact) or (same(reference, sides[-1]) and same(sides[position], exact))
 
 
 def _is_rounded(value: Tree, rounded: Tree) -> bool:
@@ -115,21 +115,19 @@ def _is_definition(tree: Tree) -> bool:
 
 def _interval(tree: Tree) -> Tree | None:
     """The interval that an inequality of one symbol names; None if it names none."""
-    operators, sides = tree[1].split(), tree[2:]
+    operators, sides = tree[1].split(), list(tree[2:])
     if len(operators) > 2 or not set(operators) <= set(_OPEN):
         return None
-    if len(operators) == 1 and sides[1][0] == "sym":
-        operators, sides = [_FLIPPED[operators[0]]], sides[::-1]
-    if len(operators) == 1 and sides[0][0] == "sym":
-        is_open, is_above = _OPEN[operators[0]], operators[0] in (">", "ge")
-        ends = (sides[1], ["const", "infty"]) if is_above else (["neg", ["const", "infty"]], sides[1])
-        brackets = ("(" if is_open or not is_above else "[", ")" if is_open or is_above else "]")
-        return ["seq", *brackets, *ends]
-    if len(operators) == 2 and sides[1][0] == "sym" and (operators[0] in (">", "ge")) == (operators[1] in (">", "ge")):
-        if operators[0] in (">", "ge"):
-            operators, sides = [_FLIPPED[sign] for sign in operators[::-1]], sides[::-1]
-        return ["seq", "(" if _OPEN[operators[0]] else "[", ")" if _OPEN[operators[1]] else "]", sides[0], sides[2]]
-    return None
+    is_rising = operators[0] in ("<", "le")
+    if len(operators) == 1:  # x < 3 is -infty < x < 3
+        end, infinity = (2 if sides[1][0] == "sym" else 0), ["const", "infty"]
+        sides.insert(end, infinity if is_rising == (end == 2) else ["neg", infinity])
+        operators.insert(end, "<" if is_rising else ">")
+    if not is_rising:
+        operators, sides = [_FLIPPED[sign] for sign in reversed(operators)], sides[::-1]
+    if sides[1][0] != "sym" or not set(operators) <= {"<", "le"}:
+        return None
+    return ["seq", "(" if _OPEN[operators[0]] else "[", ")" if _OPEN[operators[1]] else "]", sides[0], sides[2]]
 
 
 def _same_two_sides(reference: Tree, answer: Tree) -> bool:
@@ -161,18 +159,18 @@ def _is_collection(tree: Tree) -> bool:
 def _same_collection(reference: Tree, answer: Tree) -> bool:
     if "cap" in (reference[0], answer[0]) or "setminus" in (reference[0], answer[0]):
         raise Unknown
-    right, items = _items(reference), _items(answer)
-    if "cup" in (reference[0], answer[0]) and len(right) != len(items):
+    expected, items = _items(reference), _items(answer)
+    if "cup" in (reference[0], answer[0]) and len(expected) != len(items):
         raise Unknown  # (0, 1) and [1, 2) are (0, 2)
-    if len(right) != len(items):
+    if len(expected) != len(items):
         return False
     if _is_ordered(reference) and _is_ordered(answer):
-        return list(reference[1:3]) == list(answer[1:3]) and all(map(same, right, items))
+        return list(reference[1:3]) == list(answer[1:3]) and all(map(same, expected, items))
     if _is_ordered(reference) and answer[0] == "seq":
         return False  # a set has no order
-    if _have_names(right) and not any(item[0] == "rel" for item in items):
-        return all(map(same, right, items))
-    return _match(right, items)
+    if _have_names(expected) and not any(item[0] == "rel" for item in items):
+        return all(map(same, expected, items))
+    return _match(expected, items)
 
 
 def _items(tree: Tree) -> list[Tree]:
@@ -189,7 +187,7 @@ def _items_of_union(tree: Tree) -> list[Tree]:
 
 
 def _without_names(items: list[Tree]) -> list[Tree]:
-    """The items without the name of the first, if it alone has one: `x = 1, 2` is the list of 1 and 2."""
+    """The items without the name of the first item, if only that has one: `x = 1, 2` is the list of 1 and 2."""
     first, *tail = items
     if first[0] == "rel" and _is_definition(first) and all(item[0] != "rel" for item in tail):
         return [first[-1], *tail]
@@ -206,11 +204,11 @@ def _is_ordered(tree: Tree) -> bool:
     return tree[0] == "seq" and tree[1] != "{"
 
 
-def _match(right: list[Tree], items: list[Tree]) -> bool:
-    """Return whether the right items and the answer's items are equal in pairs, in any order."""
+def _match(expected: list[Tree], items: list[Tree]) -> bool:
+    """Return whether the expected items and the answer's items are equal in pairs, in any order."""
     unmatched = list(items)
-    for right_item in right:
-        equal = next((n for n, item in enumerate(unmatched) if same(right_item, item)), None)
+    for expected_item in expected:
+        equal = next((n for n, item in enumerate(unmatched) if same(expected_item, item)), None)
         if equal is None:
             return False
         unmatched.pop(equal)
@@ -221,10 +219,10 @@ def _has_matrix(tree: Tree) -> bool:
     return any(node[0] == "matrix" for node in nodes(tree))
 
 
-def _same_rows(right: Sequence[Tree], rows: Sequence[Tree]) -> bool:
-    shapes = [[len(row) for row in table] for table in (right, rows)]
-    right_cells, cells = ([cell for row in table for cell in row[1:]] for table in (right, rows))
-    return shapes[0] == shapes[1] and all(map(same, right_cells, cells))
+def _same_rows(expected: Sequence[Tree], rows: Sequence[Tree]) -> bool:
+    shapes = [[len(row) for row in table] for table in (expected, rows)]
+    cells = [[cell for row in table for cell in row[1:]] for table in (expected, rows)]
+    return shapes[0] == shapes[1] and all(map(same, *cells))
 
 
 # Numbers
@@ -270,10 +268,10 @@ def _rounding(tree: Tree) -> float:
     return max(ROUNDED, 0.51 / int(significant))
 
 
-def _close(right: Any, value: Any, tolerance: float) -> bool:
-    if mpmath.isnan(right) or mpmath.isnan(value):
+def _close(expected: Any, value: Any, tolerance: float) -> bool:
+    if mpmath.isnan(expected) or mpmath.isnan(value):
         raise Unknown
-    if mpmath.isinf(right) or mpmath.isinf(value):
-        return right == value
-    distance = abs(right - value)
-    return distance <= tolerance * max(abs(right), abs(value)) or distance < ZERO
+    if mpmath.isinf(expected) or mpmath.isinf(value):
+        return expected == value
+    distance = abs(expected - value)
+    return distance <= tolerance * max(abs(expected), abs(value)) or distance < ZERO

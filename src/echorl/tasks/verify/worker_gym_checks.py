@@ -41,7 +41,7 @@ def has_form(generator: str, answer: str, instance: Mapping[str, Any]) -> bool:
 
 
 def is_right(generator: str, answer: str, instance: Mapping[str, Any]) -> bool:
-    """Return whether an answer that got 1.0 from its scorer is right by the question's rules, too."""
+    """Return whether an answer that got 1.0 from its scorer is right by the rules of the question."""
     return generator not in RULES or RULES[generator](answer, instance)
 
 
@@ -98,30 +98,10 @@ def _is_probability(answer: str, instance: Mapping[str, Any]) -> bool:
     return abs(value - reference) <= min(Fraction(1, 10_000), reference / 100) or value == round(reference, 4) > 0
 
 
-def _is_complex(answer: str, instance: Mapping[str, Any]) -> bool:
-    """Return whether the answer has digits and signs alone, since "nan" has no distance to any number."""
-    return bool(re.fullmatch(r"[\d\s.+\-()eijEIJ]{1,200}", answer))
-
-
-def _is_reference(answer: str, instance: Mapping[str, Any]) -> bool:
-    """Return whether the answer is the reference answer, since the scorer's `bool` takes any text as true."""
-    return answer.strip().strip("'\".").lower() == instance["answer"].lower()
-
-
 def _sorts(answer: str, instance: Mapping[str, Any]) -> bool:
     """Return whether the answer has the question's numbers, since the scorer accepts NaN and differences of 1."""
     numbers = [float(number) for number in json.loads(answer.replace("'", '"'))]
     return numbers == [float(number) for number in instance["metadata"]["sorted_numbers"]]
-
-
-def _lists_solutions(answer: str, instance: Mapping[str, Any]) -> bool:
-    """Return whether the answer is empty where there is no solution; the scorer takes any text without numbers."""
-    return instance["answer"] != "" or answer.strip() in ("", '""', "''")
-
-
-def _are_numbers(answer: str, instance: Mapping[str, Any]) -> bool:
-    """Return whether the answer is numbers with commas between them, since the scorer skips other parts."""
-    return all(re.fullmatch(r"\s*[+-]?[\d.]+([eE][+-]?\d+)?\s*", part) for part in answer.split(","))
 
 
 def _is_duration(answer: str, instance: Mapping[str, Any]) -> bool:
@@ -143,33 +123,9 @@ def _turns_cube(answer: str, instance: Mapping[str, Any]) -> bool:
     return all(len(count) <= 4 for count in counts) and sum(map(int, counts)) <= MAX_MOVES
 
 
-def _moves_cars(answer: str, instance: Mapping[str, Any]) -> bool:
-    """Return whether each car moves fewer than 100 steps, since the scorer makes each step."""
-    return not re.search(r"\d{3}", answer)
-
-
-def _moves_boxes(answer: str, instance: Mapping[str, Any]) -> bool:
-    """Return whether every move is the move of a box, and not of a target."""
-    return all(move.startswith("move(box_") for step in json.loads(answer) for move in step.values())
-
-
 def _names_word(answer: str, instance: Mapping[str, Any]) -> bool:
     """Return whether the answer is the whole word, since the scorer accepts ten of its letters, or a longer text."""
     return "".join(answer.split(" ")).strip().lower() == instance["answer"].strip().lower()
-
-
-def _has_same_length(answer: str, instance: Mapping[str, Any]) -> bool:
-    """Return whether the answer has the reference answer's number of words, since the scorer ignores further ones."""
-    return len(answer.split()) == len(instance["answer"].split())
-
-
-def _lists_words(answer: str, instance: Mapping[str, Any]) -> bool:
-    return len(answer.split(",")) == len(instance["metadata"]["sorted_words"])
-
-
-def _is_grid(answer: str, instance: Mapping[str, Any]) -> bool:
-    """Return whether the answer is the grid, without further rows and cells."""
-    return bool(json.loads(answer) == json.loads(instance["answer"]))
 
 
 def _is_whole_number(answer: str, instance: Mapping[str, Any]) -> bool:
@@ -182,37 +138,49 @@ def _is_whole_number(answer: str, instance: Mapping[str, Any]) -> bool:
     return not re.search(r"[-−]\$?$", before) and not re.match(r",\d{3}|:\d|!|\s*[/*^×÷+=±]", after)
 
 
-def _is_one_fraction(answer: str, instance: Mapping[str, Any]) -> bool:
-    """Return whether a fraction in LaTeX is the whole answer."""
-    return "\\" not in answer or bool(re.fullmatch(r"[\s$]*\\d?frac\s*\{[\d\s]+\}\s*\{[\d\s]+\}[\s$.]*", answer))
-
-
 FORMS: Mapping[str, Check] = {
     "coin_flip": _is_fraction,
-    "complex_arithmetic": _is_complex,
-    "polynomial_equations": _lists_solutions,
+    # only digits and signs, since "nan" has no distance to any number
+    "complex_arithmetic": lambda answer, _: bool(re.fullmatch(r"[\d\s.+\-()eijEIJ]{1,200}", answer)),
+    # nothing where there is no solution, since the scorer takes any text without numbers
+    "polynomial_equations": lambda answer, instance: instance["answer"] != "" or answer.strip() in ("", '""', "''"),
     "quantum_lock": _presses_buttons,
     "rubiks_cube": _turns_cube,
-    "rush_hour": _moves_cars,
+    # fewer than 100 steps for each car, since the scorer makes each step
+    "rush_hour": lambda answer, _: not re.search(r"\d{3}", answer),
 }
 """Dataset -> the check of an answer before its scorer is called."""
 RULES: Mapping[str, Check] = {
-    "boxnet": _moves_boxes,
+    # moves of boxes, and not of targets
+    "boxnet": lambda answer, _: all(
+        move.startswith("move(box_") for step in json.loads(answer) for move in step.values()
+    ),
     "coin_flip": _is_probability,
     "countdown": lambda answer, instance: _uses_numbers(
         answer, instance["metadata"]["numbers"], instance["metadata"]["target"], powers=True
     ),
     "figlet_font": _names_word,
-    "fraction_simplification": _is_one_fraction,
-    "game_of_life": _is_grid,
-    "game_of_life_halting": _is_reference,
+    # a fraction in LaTeX as the whole answer
+    "fraction_simplification": lambda answer, _: (
+        "\\" not in answer or bool(re.fullmatch(r"[\s$]*\\d?frac\s*\{[\d\s]+\}\s*\{[\d\s]+\}[\s$.]*", answer))
+    ),
+    # the grid without further rows and cells
+    "game_of_life": lambda answer, instance: json.loads(answer) == json.loads(instance["answer"]),
+    # the reference answer, since the scorer's `bool` takes any text as true
+    "game_of_life_halting": lambda answer, instance: answer.strip().strip("'\".").lower() == instance["answer"].lower(),
     "gsm_symbolic": _is_whole_number,
-    "letter_jumble": _has_same_length,
+    # as many words as in the reference answer, since the scorer ignores further ones
+    "letter_jumble": lambda answer, instance: len(answer.split()) == len(instance["answer"].split()),
     "number_sorting": _sorts,
-    "polynomial_equations": lambda answer, instance: instance["answer"] == "" or _are_numbers(answer, instance),
+    # numbers with commas between them, since the scorer skips other parts
+    "polynomial_equations": lambda answer, instance: (
+        instance["answer"] == ""
+        or all(re.fullmatch(r"\s*[+-]?[\d.]+([eE][+-]?\d+)?\s*", part) for part in answer.split(","))
+    ),
     "puzzle24": lambda answer, instance: _uses_numbers(answer, instance["metadata"]["numbers"], 24, powers=False),
     "spell_backward": _names_word,
     "time_intervals": _is_duration,
-    "word_sorting": _lists_words,
+    # all words, and no further ones
+    "word_sorting": lambda answer, instance: len(answer.split(",")) == len(instance["metadata"]["sorted_words"]),
 }
 """Dataset -> the check of an answer to which its scorer gave 1.0."""

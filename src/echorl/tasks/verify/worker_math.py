@@ -20,7 +20,7 @@ def math_equal(
 ) -> bool:
     """Return whether math-verify finds both texts (LaTeX without delimiters) equal and their trees do not differ.
 
-    math-verify alone decides where a text has no tree.
+    Only math-verify decides where a text has no tree.
     """
     if reference_tree is not None and answer_tree is not None and differ(reference_tree, answer_tree):
         return False

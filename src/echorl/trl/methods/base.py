@@ -1,4 +1,4 @@
-"""`MethodHooks`: where a method changes what is sampled, or adds a term to the loss."""
+"""`MethodHooks`: the changes of a method to the sampling, and its term of the loss."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Sample(Protocol):
 
 
 class MethodHooks:
-    """The trainer's own sampling. Hooks are named by what they return and act in training alone, never in evaluation.
+    """The trainer's sampling, unchanged. Hooks are named by what they return and act in training, never in evaluation.
 
     Attributes:
         needs_logps: whether `loss` adds a term, which needs the training forward's log-probs.
@@ -45,15 +45,15 @@ class MethodHooks:
         return sample(rows).batch
 
     def plan(self, rows: list[Row], context: Context) -> Plan:
-        """Return what the rollouts of these rows begin with, and which of them give way to demonstrations."""
+        """Return the prefixes of these rows' rollouts, and the demonstrations that replace some of them."""
         return Plan()
 
     def rewards(self, rewards: Tensor, capture: Capture, context: Context) -> Tensor:
-        """Return the functions' rewards [N, F] over all processes that advantages are made of."""
+        """Return the functions' rewards [N, F] over all processes from which TRL computes advantages."""
         return rewards
 
     def filtered_groups(self, rollouts: Rollouts) -> Tensor:
-        """Return bool [G], the groups that are kept out of the policy loss for others to be sampled."""
+        """Return bool [G], the groups kept out of the policy loss, in whose place others are sampled."""
         return torch.zeros_like(rollouts.groups.degenerate)
 
     def advantages(self, advantages: Tensor, rollouts: Rollouts, capture: Capture, context: Context) -> Tensor:
@@ -69,18 +69,18 @@ class MethodHooks:
         raise NotImplementedError
 
     def num_supervised_tokens(self, inputs: dict[str, Any]) -> Tensor:
-        """Return the 0-dimensional count of a micro-batch's tokens that `loss` teaches whatever their group's rewards.
+        """Return the 0-dimensional count of a micro-batch's tokens on which `loss` acts for any rewards of the group.
 
-        With one of them in an optimiser step the gradient is not the echo's alone, even if every group is degenerate.
+        An optimiser step with such a token has a gradient beside the echo's, even if every group is degenerate.
         """
         return inputs["completion_mask"].new_zeros(())
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs, the same on every process; empty: nothing."""
+        """Return the state for a resumed run, the same on every process; {}: none."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it; an empty one is of a run without these hooks."""
+        """Restore a state; {} is that of a run without these hooks."""
 
 
 def make_hooks(method: Method, context: Context, verifiers: Verifiers) -> MethodHooks:

@@ -1,4 +1,4 @@
-"""DAPO's hooks: groups whose verdicts do not differ make way for others, sampled in further rounds."""
+"""DAPO's hooks: groups whose verdicts do not differ are replaced by others, sampled in further rounds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from echorl.trl.sampling.stream import PromptStream
 from echorl.trl.verifiers import Verifiers
 
 ACCEPTED = ("mixed", "uniform_reward")
-"""The kinds of group whose verdicts differ: accuracy neither 0 nor 1, whatever other rewards say."""
+"""The kinds of group whose verdicts differ: accuracy neither 0 nor 1, for any rewards."""
 
 
 def groups_to_draw(missing: int, num_generations: int, num_processes: int) -> int:
-    """The most groups, at most those missing, whose rollouts can be dealt evenly to the processes.
+    """Return the largest number of groups, at most `missing`, whose rollouts the processes can share evenly.
 
-    No more, so that none of the accepted ones is too many; on a few processes that is all or nearly all of them.
+    With no more than `missing` every accepted group has a place. On a few processes it is all or nearly all of them.
 
     >>> [groups_to_draw(5, 8, processes) for processes in (1, 2, 8, 16, 32)]
     [5, 5, 5, 4, 4]
@@ -34,10 +34,10 @@ def groups_to_draw(missing: int, num_generations: int, num_processes: int) -> in
 
 
 class DynamicSamplingHooks(RoundsHooks):
-    """Samples until every place of the batch holds a rollout of a group whose verdicts differ, or `max_rounds` is over.
+    """Samples until all places of the batch hold rollouts of groups whose verdicts differ, for `max_rounds` at most.
 
-    The first round takes the loader's prompts, each further one as many as are missing, from a stream of its own; so no
-    accepted group is ever thrown away.
+    The first round takes the loader's prompts, each further round as many as are missing, from a separate stream; so
+    every accepted group is used.
     """
 
     once: ClassVar = {"dynamic_sampling": False}
@@ -72,8 +72,8 @@ class DynamicSamplingHooks(RoundsHooks):
         missing = len(rows) * comm.num_ranks // generations - _count(rounds, accepted=True, size=generations)
         drawn = groups_to_draw(missing, generations, comm.num_ranks)
         numbers = self.stream.draw(drawn)
-        here = drawn * generations // comm.num_ranks
-        places = range(comm.rank * here, (comm.rank + 1) * here)
+        size = drawn * generations // comm.num_ranks
+        places = range(comm.rank * size, (comm.rank + 1) * size)
         examples = [context.rows[numbers[place // generations]] for place in places]
         return [{key: value for key, value in example.items() if key in rows[0]} for example in examples]
 

@@ -1,4 +1,4 @@
-"""Hooks of `failure_prefix`: groups that begin within a rollout of an earlier visit to their prompt."""
+"""Hooks of `failure_prefix`: groups that begin with part of a rollout from an earlier visit to their prompt."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PrefixPlan(Plan):
 
 
 class FailurePrefixHooks(MethodHooks):
-    """Begins groups with what is stored for their prompts: the first failure of a group that was nearly all right.
+    """Begins groups with a part of their prompt's stored rollout: the first failure of a group that nearly all solved.
 
     One rollout is stored for each prompt, the same on all processes.
     """
@@ -59,7 +59,7 @@ class FailurePrefixHooks(MethodHooks):
         return PrefixPlan(prefixes=prefixes, keys=keys, lengths=lengths)
 
     def _prefix(self, key: int, context: Context) -> list[int]:
-        """Return the beginning of what is stored, unless it is used up."""
+        """Return the share of the stored rollout, or [] where there is none or its share has left (0, 1]."""
         stored = self.stored.get(key)
         if stored is None:
             return []
@@ -70,7 +70,7 @@ class FailurePrefixHooks(MethodHooks):
         return stored.tokens[: min(round(stored.share * len(stored.tokens)), limit)]
 
     def advantages(self, advantages: Tensor, rollouts: Rollouts, capture: Capture, context: Context) -> Tensor:
-        """Return them unchanged; move the shares of the groups that had a prefix, and store new failures."""
+        """Return the advantages unchanged; change the shares of groups with a prefix, and store new failures."""
         plan: Any = capture.plan
         num_success, num_verdicts = rollouts.num_success.tolist(), rollouts.num_verdicts.tolist()
         for group, key in enumerate(plan.keys):
@@ -81,13 +81,13 @@ class FailurePrefixHooks(MethodHooks):
         return advantages
 
     def _failures(self, rollouts: Rollouts, capture: Capture) -> list[tuple[int, list[int]]]:
-        """Return (number among all, tokens) of this process's failures of plain groups that were nearly all right."""
+        """Return (row of all processes, tokens) of this process's failures in saturated groups without a prefix."""
         num_success, num_verdicts = rollouts.num_success, rollouts.num_verdicts
         saturated = (num_success < num_verdicts) & (num_success >= self.method.saturated * num_verdicts)
         wanted = (saturated[rollouts.groups.index] & rollouts.has_verdict & ~rollouts.success).tolist()
         first, pairs = rollouts.local.start, zip(capture.plan.prefixes or [], capture.completion_ids, strict=True)
         plain = [(first + row, list(ids)) for row, (prefix, ids) in enumerate(pairs) if not prefix]
-        # One token at least is left to the policy.
+        # The policy samples at least one token.
         return [(place, ids[:-1]) for place, ids in plain if wanted[place] and len(ids) > 1]
 
     def _store(self, failures: list[tuple[int, list[int]]], keys: list[int], context: Context) -> None:

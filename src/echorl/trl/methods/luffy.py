@@ -1,4 +1,4 @@
-"""LUFFY's hooks: the demonstration in the place of one rollout of its group, and its own term of the loss."""
+"""LUFFY's hooks: a demonstration in the place of one rollout of its group, and its term of the loss."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ OUTCOMES = ("used", "missing", "too_long", "wrong")
 
 
 class TraceHooks(MethodHooks):
-    """The last rollout of each group gives way to the row's demonstration, if there is one that is short and right.
+    """The row's demonstration replaces the last rollout of each group, if it is short enough and correct.
 
-    The policy has then sampled that rollout in vain; it counts in the tokens sampled.
+    The replaced rollout counts in the sampled tokens.
     """
 
     needs_logps = True
@@ -41,14 +41,14 @@ class TraceHooks(MethodHooks):
         first = context.comm.rank * len(rows)
         for row, example in enumerate(rows):
             if (first + row + 1) % context.args.num_generations == 0:
-                outcome, demonstration = self._consider(example, context)
+                outcome, demonstration = self._check_demonstration(example, context)
                 outcomes[outcome] += 1
                 if demonstration is not None:
                     plan.demonstrations[row] = demonstration
         self._log(outcomes, context)
         return plan
 
-    def _consider(self, example: Row, context: Context) -> tuple[str, Demonstration | None]:
+    def _check_demonstration(self, example: Row, context: Context) -> tuple[str, Demonstration | None]:
         """Return one of `OUTCOMES`, and the demonstration if it is used."""
         text = demonstration_text(example[self.column])
         if text is None:
@@ -56,12 +56,12 @@ class TraceHooks(MethodHooks):
         ids = tokenize(context.tokenizer, text.removeprefix(self.opening))
         if len(ids) > context.args.max_completion_length:
             return "too_long", None
-        if not self._is_right(text, ids, example, context):
+        if not self._is_correct(text, ids, example, context):
             return "wrong", None
         return "used", Demonstration(text, ids)
 
-    def _is_right(self, text: str, ids: list[int], example: Row, context: Context) -> bool:
-        """Return the verifiers' verdict, which is asked for once for each row and demonstration."""
+    def _is_correct(self, text: str, ids: list[int], example: Row, context: Context) -> bool:
+        """Return the verifiers' verdict; they are called once for each row and demonstration."""
         key = row_digest(example, text)
         if key not in self.verified:
             completion = as_completion(text, example["prompt"])
@@ -77,7 +77,7 @@ class TraceHooks(MethodHooks):
             context.log.warn_once("no_trace", "no demonstration of a batch could be used: it trains on rollouts alone.")
 
     def rewards(self, rewards: Tensor, capture: Capture, context: Context) -> Tensor:
-        """Return the rewards without those of traces that are no members of their groups."""
+        """Return the rewards, without those of traces that do not count in their groups."""
         size = len(capture.completion_ids)
         from_policy = context.comm.gather(capture.plan.from_policy(size, context.comm.device))
         policy_rewards = rewards.masked_fill(~from_policy.unsqueeze(1), torch.nan)
@@ -87,7 +87,7 @@ class TraceHooks(MethodHooks):
         return rewards if self.method.in_group else policy_rewards
 
     def carried(self, out: dict[str, Any], capture: Capture, context: Context) -> dict[str, Tensor]:
-        """Return the trace's advantages apart: TRL's loss would need the trace's sampled log-probs."""
+        """Return the traces' advantages under a separate key: TRL's loss would need their sampled log-probs."""
         ids = out["completion_ids"]
         trace = ~capture.plan.from_policy(ids.shape[0], ids.device)
         tokens = out["completion_mask"] * trace.unsqueeze(1)
@@ -108,12 +108,12 @@ class TraceHooks(MethodHooks):
         return total / (mask.shape[0] * args.max_completion_length) / micro_batch.accumulation
 
     def num_supervised_tokens(self, inputs: dict[str, Any]) -> Tensor:
-        """Return a trace's tokens where they are taught at any reward; one with an advantage is a row as any other."""
+        """Return the number of trace tokens, or 0 where the trace has an advantage and counts as a row of its group."""
         return super().num_supervised_tokens(inputs) if self.method.in_group else inputs["trace_mask"].sum()
 
 
 def check_verifiers(verifiers: Verifiers, context: Context) -> None:
-    """Refuse verifiers that cannot be asked about one text.
+    """Refuse verifiers that cannot be called with a single text.
 
     Raises:
         ValueError: names the verifier and the way out.

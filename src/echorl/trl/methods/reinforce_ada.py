@@ -1,4 +1,4 @@
-"""Reinforce-Ada's hooks: the same prompts in further rounds, then a balanced choice from each one's pool."""
+"""Reinforce-Ada's hooks: further rounds of the same prompts, then a balanced choice from the pool of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from echorl.trl.sampling.rounds import Round, RoundsHooks
 
 
 def groups_in_turn(prompts: list[int], num_generations: int, num_processes: int) -> list[int]:
-    """The prompts, and as many of them again from the first on as make their rollouts even for the processes.
+    """Return the prompts, followed by the first ones again until the processes can share the rollouts evenly.
 
     >>> groups_in_turn([3, 5, 6], 2, 4), groups_in_turn([7], 1, 4)
     ([3, 5, 6, 3], [7, 7, 7, 7])
@@ -26,17 +26,17 @@ def groups_in_turn(prompts: list[int], num_generations: int, num_processes: int)
 
 
 class ReinforceAdaHooks(RoundsHooks):
-    """Rounds of the batch's own prompts.
+    """Rounds of the batch's prompts.
 
-    The groups of all rounds are EchoRL's prompts: each can give its clip, also a rollout that is not chosen.
+    EchoRL mines the groups of all rounds; also a rollout that is not chosen can give a clip.
     """
 
     once: ClassVar = {"max_rounds": 1, "groups_per_round": 1}
 
     def collect(self, rows: list[Row], sample: Sample, context: Context) -> dict[str, Any]:
-        # Copies: TRL writes what a rollout_func returns into a row, so none may stand for two, or carry it to a round.
-        everyone = context.comm.gather_objects(rows)
-        self.prompts = [dict(row) for row in everyone[:: context.args.num_generations]]
+        # Copies, since TRL writes the fields of a rollout_func into a row: each rollout and each round needs its own.
+        all_rows = context.comm.gather_objects(rows)
+        self.prompts = [dict(row) for row in all_rows[:: context.args.num_generations]]
         self.asked: list[list[int]] = []  # the prompts of each round's groups
         return super().collect(rows, sample, context)
 
@@ -69,15 +69,15 @@ class ReinforceAdaHooks(RoundsHooks):
         groups = [prompt for prompt in prompts for _ in range(self.method.groups_per_round)]
         self.asked.append(groups_in_turn(groups, generations, comm.num_ranks))
         rows = [dict(self.prompts[prompt]) for prompt in self.asked[-1] for _ in range(generations)]
-        here = len(rows) // comm.num_ranks
-        return rows[comm.rank * here :][:here]
+        size = len(rows) // comm.num_ranks
+        return rows[comm.rank * size :][:size]
 
     def metrics(self, rounds: list[Round], num_groups: int, context: Context) -> dict[str, float]:
-        both = balanced(*self.pools(rounds, context), context.args.num_generations)
+        is_balanced = balanced(*self.pools(rounds, context), context.args.num_generations)
         return {
             "rounds": len(rounds),
             "num_sampled_groups": sum(map(len, self.asked)),
-            "balanced": float(both.float().mean()),
+            "balanced": float(is_balanced.float().mean()),
         }
 
     def choose(self, rounds: list[Round], context: Context) -> list[Round]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from datasets import Dataset
 from torch import Tensor
 
 from echorl.core.rollouts import Rollouts
@@ -14,7 +13,7 @@ from echorl.methods.base import Method
 from echorl.trl.batch import Capture, Plan
 from echorl.trl.context import Context
 from echorl.trl.methods.base import MethodHooks, Row
-from echorl.trl.sampling.demonstrations import check_kept, column_names
+from echorl.trl.sampling.demonstrations import check_column, column_names
 from echorl.trl.sampling.row_keys import RowKeys, group_keys
 from echorl.trl.verifiers import Verifiers
 
@@ -25,7 +24,7 @@ Counts = tuple[float, float]
 @dataclass(kw_only=True)
 class RatePlan(Plan):
     """Attributes:
-    starts: key -> counts before the first visit, where the rows tell them.
+    starts: key -> counts before the first visit, where the rows hold offline rewards.
     """
 
     starts: dict[int, Counts] = field(default_factory=dict)
@@ -34,7 +33,7 @@ class RatePlan(Plan):
 class TrackedRateHooks(MethodHooks):
     """Counts of successes and failures on earlier visits, and before the first one as the method says.
 
-    They are the same on every process; saved with the checkpoint, for the same training rows alone.
+    They are the same on every process. A checkpoint holds them for a resume with the same training rows.
     """
 
     def __init__(self, method: Method, context: Context, verifiers: Verifiers) -> None:
@@ -46,17 +45,13 @@ class TrackedRateHooks(MethodHooks):
             self._check_offline(context)
 
     def _check_offline(self, context: Context) -> None:
-        rows, column = context.rows, self.method.offline
-        names = column_names(rows)
+        column, names = self.method.offline, column_names(context.rows)
         if column not in names:
             raise ValueError(
                 f"method='spo' has offline={column!r}, which is no column of the training rows (there are: "
                 f"{', '.join(names) or 'none'}): name a column with a list of rewards a row, or leave offline out."
             )
-        check_kept(column, context, "reads it")
-        if isinstance(rows, Dataset):
-            for number, rewards in enumerate(rows[column]):
-                self._start(rewards, f"training row {number}")
+        check_column(column, context, self._start)
 
     def _start(self, rewards: Any, place: str) -> Counts:
         """Return the counts before a prompt's first visit."""

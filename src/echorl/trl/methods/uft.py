@@ -42,7 +42,7 @@ class HintHooks(MethodHooks):
         return Plan(prefixes=hints)
 
     def hint(self, example: Row, context: Context) -> list[int]:
-        """Return a row's hint: the same for all rollouts of a prompt, on whatever process; another at another step."""
+        """Return a row's hint, equal for all rollouts of a prompt on all processes, and drawn anew at each step."""
         text = demonstration_text(example[self.column])
         if text is None:
             return []

@@ -1,7 +1,8 @@
-"""The demonstrations of the training rows: checked before the run, tokenised as the policy would have written them."""
+"""Demonstrations of the training rows: their check before the run, and their tokens as a completion's."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from datasets import Dataset
@@ -22,7 +23,7 @@ def check_demonstrations(context: Context) -> str:
     """
     method, rows = context.args.method, context.rows
     if "tools" in context.features:
-        raise ValueError(f"method={method!r} does not go with tools: demonstrations hold no tool calls.")
+        raise ValueError(f"method={method!r} cannot be combined with tools: demonstrations hold no tool calls.")
     names = column_names(rows)
     column = find_column(names)
     if column is None:
@@ -30,28 +31,28 @@ def check_demonstrations(context: Context) -> str:
             f"method={method!r} learns from demonstrations: add a column {' or '.join(map(repr, COLUMNS))} to the "
             f"training rows (there are: {', '.join(names) or 'none'}); None in it where a row has no demonstration."
         )
-    check_kept(column, context, "learns from it")
-    if isinstance(rows, Dataset):
-        for number, value in enumerate(rows[column]):
-            _check(value, f"training row {number}")
+    check_column(column, context, _check)
     return column
 
 
-def check_kept(column: str, context: Context, use: str) -> None:
-    """Check that the trainer leaves a column in the rows, of which the method makes `use`.
+def check_column(column: str, context: Context, check: Callable[[Any, str], Any]) -> None:
+    """Check a column that the method reads; `check` gets each value and its place in words.
 
     Raises:
-        ValueError: `remove_unused_columns` is set.
+        ValueError: `remove_unused_columns` is set, or as `check`.
     """
     if context.args.remove_unused_columns:
         raise ValueError(
             f"remove_unused_columns=True would take the column {column!r} out of the rows, and method="
-            f"{context.args.method!r} {use}: set it to False."
+            f"{context.args.method!r} reads it: set it to False."
         )
+    if isinstance(context.rows, Dataset):
+        for number, value in enumerate(context.rows[column]):
+            check(value, f"training row {number}")
 
 
 def column_names(rows: Any) -> list[str]:
-    """The names of the rows' columns; of streamed rows that do not tell, the first row's."""
+    """Return the names of the rows' columns; of streamed rows without them, the keys of the first row."""
     if rows is None:
         return []
     return rows.column_names or list(next(iter(rows), {}))

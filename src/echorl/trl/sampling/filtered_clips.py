@@ -1,7 +1,7 @@
-"""EchoClips of rollouts that have no place in the batch: a short forward of their own, spread over the micro-batches.
+"""EchoClips of rollouts that have no place in the batch: an additional short forward, spread over the micro-batches.
 
-They are not rows of TRL's batch: its shuffle, normalisers, entropy bonus and metrics see nothing of them, so that the
-policy's part of a step is, bit for bit, what it is without EchoRL.
+They are no rows of TRL's batch: its shuffle, normalisers, entropy bonus and metrics do not see them, so that the
+policy's part of a step is the same as without EchoRL, bit for bit.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ FILTERED = "echo_filtered"
 
 
 def make_shares(rows: Rows, clips: Tensor, count: int, num_micro_batches: int) -> list[dict[str, Any] | None]:
-    """One entry a micro-batch, None where it has nothing.
+    """Return one entry a micro-batch, None where it has no row.
 
-    `clips` are this process's rows that hold one; `count` is the largest number of them on any process, to which they
-    are padded with rows without weight, so that all processes make the same forwards (else FSDP and ZeRO-3 hang).
+    `clips` are this process's rows that hold a clip. They are padded with rows without weight to `count`, the largest
+    number on any process, so that all processes make the same forwards (else FSDP and ZeRO-3 hang).
     """
     dummies = torch.zeros(count - len(clips), dtype=torch.int64, device=clips.device)
     chosen = select(rows, torch.cat([clips, dummies]))
@@ -38,7 +38,7 @@ def make_shares(rows: Rows, clips: Tensor, count: int, num_micro_batches: int) -
 
 
 def _cut(rows: Rows) -> dict[str, Any]:
-    """Prompt and completion up to the end of the longest clip."""
+    """Return prompt and completion up to the end of the longest clip."""
     weights = rows["echo_weights"]
     places = torch.arange(1, weights.shape[1] + 1, device=weights.device)
     width = max(1, int((places * (weights != 0)).max()))
@@ -52,17 +52,17 @@ def _cut(rows: Rows) -> dict[str, Any]:
 
 
 class FilteredClips:
-    """The shares of one generation batch, from its making to its split into micro-batches."""
+    """The micro-batches' shares of one generation batch, until TRL has split it."""
 
     def __init__(self) -> None:
         self.shares: list[dict[str, Any] | None] = []
 
     def weights(self, batch: dict[str, Any]) -> Tensor:
         """Return all weights that the loss will see of a generation batch, flat."""
-        more = [share["weights"].flatten() for share in self.shares if share is not None]
-        return torch.cat([batch["echo_weights"].flatten(), *more])
+        shares = [share["weights"].flatten() for share in self.shares if share is not None]
+        return torch.cat([batch["echo_weights"].flatten(), *shares])
 
-    def deal(self, micro_batches: list[dict[str, Any]]) -> None:
+    def distribute(self, micro_batches: list[dict[str, Any]]) -> None:
         """Give each micro-batch, shuffled and split by TRL, its share."""
         for share, batch in zip(self.shares, micro_batches, strict=False):
             if share is not None:
@@ -73,8 +73,8 @@ class FilteredClips:
 def filtered_logps(micro_batch: MicroBatch, score: Callable[..., Tensor]) -> Tensor:
     """Return the log-probs, with graph, of the micro-batch's share.
 
-    More rows than a micro-batch run in chunks of it, each of which is made again in the backward pass: so the
-    activations of no more than one of them lie beside the policy's, however many clips there are.
+    More rows than a micro-batch run in chunks of its size, which are computed again in the backward pass: so the
+    activations of one chunk at most are kept beside the policy's, however many clips there are.
     """
     share, context = micro_batch.inputs[FILTERED], micro_batch.context
     ids, mask, width = share["ids"], share["mask"], share["weights"].shape[1]
@@ -86,12 +86,14 @@ def filtered_logps(micro_batch: MicroBatch, score: Callable[..., Tensor]) -> Ten
         return score(model, ids, mask, width, **image_inputs(share["images"], chunks[0]))
     # DDP counts the forwards of its wrapper, and must see none within a backward pass.
     inner = model.module if isinstance(model, DistributedDataParallel) else model
-    again = functools.partial(checkpoint, score, inner, use_reentrant=False)
-    return torch.cat([again(ids[rows], mask[rows], width, **image_inputs(share["images"], rows)) for rows in chunks])
+    score_again = functools.partial(checkpoint, score, inner, use_reentrant=False)
+    return torch.cat(
+        [score_again(ids[rows], mask[rows], width, **image_inputs(share["images"], rows)) for rows in chunks]
+    )
 
 
 def with_clips(rows: Rows) -> Tensor:
-    """bool [B]: the rows that hold an EchoClip; none where nothing was mined."""
+    """Return bool [B], the rows that hold an EchoClip; none where nothing was mined."""
     if "echo_weights" not in rows:
         return torch.zeros(num_rows(rows), dtype=torch.bool, device=rows["completion_ids"].device)
     return rows["echo_weights"].any(1)

@@ -1,4 +1,4 @@
-"""Methods whose rollouts begin with tokens that the policy did not just sample."""
+"""The check of methods whose rollouts begin with a prefix."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ def check_prefixes(context: Context) -> None:
     """Check that rollouts can begin with prefixes.
 
     Raises:
-        ValueError: something else than TRL samples, or there are tools.
+        ValueError: a `rollout_func` samples, or there are tools.
     """
     refuse_if(
         {
             "a rollout_func, which would have to continue its prefixes": "rollout_func" in context.features,
             "tools: its prefixes hold no tool calls": "tools" in context.features,
         },
-        f"method={context.args.method!r} does not go with {{}}.",
+        f"method={context.args.method!r} cannot be combined with {{}}.",
     )

@@ -1,4 +1,4 @@
-"""Metrics of a generation batch that was sampled in several rounds: one entry of what every round appended."""
+"""Metrics of a generation batch that was sampled in several rounds: the rounds' entries merged into one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ TOTALS = ("num_tokens",)
 
 
 class RoundMetrics:
-    """Takes what each round appends to a trainer's metrics, and gives it back as one entry a batch.
+    """Removes the entries that each round appends to a trainer's metrics, and appends one entry for the batch.
 
-    Else a round of one prompt would count as much as one of all, in the mean over a logging interval.
+    Without it a round of one prompt would count as much as a round of all in the mean over a logging interval.
     """
 
     def __init__(self, metrics: dict[str, list[float]]) -> None:
@@ -20,7 +20,7 @@ class RoundMetrics:
         self.taken: dict[str, list[tuple[float, int]]] = {}
 
     def take(self, num_prompts: int) -> None:
-        """A round of `num_prompts` prompts is over."""
+        """Remove the entries of a round of `num_prompts` prompts."""
         for key, values in self.metrics.items():
             start = self.before.get(key, 0)
             if key not in TOTALS and len(values) > start:
@@ -28,13 +28,13 @@ class RoundMetrics:
                 del values[start:]
 
     def give_back(self) -> None:
-        """The batch is complete."""
+        """Append the batch's entries."""
         for key, entries in self.taken.items():
             self.metrics[key].append(merge(key, entries))
 
 
 def merge(name: str, entries: list[tuple[float, int]]) -> float:
-    """One value of (value, weight) pairs: a count's sum, the least or largest of extremes, else the weighted mean.
+    """Return one value of (value, weight) pairs: the sum of counts, the extreme of extremes, else the weighted mean.
 
     >>> merge("reward", [(1.0, 3), (0.0, 1)]), merge("echo/clips/mixed", [(3.0, 3), (1.0, 1)])
     (0.75, 4.0)

@@ -1,4 +1,4 @@
-"""Rounds of sampling: a generation batch is made of the rollouts of several, of which not all need a place in it."""
+"""Rounds of sampling: a generation batch with the accepted rollouts of several rounds."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from echorl.core.communication import Communication
-from echorl.core.entropy import wide_dtype
+from echorl.core.losses import check_delivered, weight_mass
 from echorl.core.refusals import refuse_if
 from echorl.methods.base import Method
-from echorl.trl.batch import CARRIED, PerBatch, Sampled
+from echorl.trl.batch import CARRIED, Sampled
 from echorl.trl.context import Context
 from echorl.trl.excluded import count_tokens, masked, scale_to
 from echorl.trl.methods.base import MethodHooks, Row, Sample
@@ -45,18 +44,18 @@ class RoundsHooks(MethodHooks):
     """
 
     once: ClassVar[dict[str, Any]]
-    """The method's options with which it samples once."""
+    """The method's options for a single round."""
 
     def __init__(self, method: Method, context: Context, verifiers: Verifiers) -> None:
         super().__init__(method, context, verifiers)
         refuse_if(
             self.obstacles(context),
-            f"method={context.args.method!r} samples in rounds, which does not go with {{}}; or set "
+            f"method={context.args.method!r} samples in rounds, which cannot be combined with {{}}; or set "
             f"method_options={str(self.once).replace('{', '{{').replace('}', '}}')}.",
         )
 
     def obstacles(self, context: Context) -> dict[str, bool]:
-        """Return what does not go with rounds of sampling, and whether it is there."""
+        """Return the settings that cannot be combined with rounds of sampling, and whether the run has them."""
         args = context.args
         reentrant = args.gradient_checkpointing and bool(
             (args.gradient_checkpointing_kwargs or {}).get("use_reentrant")
@@ -103,17 +102,18 @@ class RoundsHooks(MethodHooks):
         accepted = torch.cat([each.accepted for each in rounds], 1)
         kept = select(everything, accepted[comm.rank].nonzero().flatten())
         kept = even_out(kept, accepted.sum(1).tolist(), size, pad, comm)
-        # Those with a clip first: where they fill a place, their clip costs no forward of its own.
-        others, clips = (~accepted[comm.rank]).nonzero().flatten(), with_clips(everything)
-        others = torch.cat([others[clips[others]], others[~clips[others]]])
-        filling, beside = others[: size - num_rows(kept)], others[size - num_rows(kept) :]
+        # Rollouts with a clip first: where they fill a place, their clip costs no additional forward.
+        filtered, clips = (~accepted[comm.rank]).nonzero().flatten(), with_clips(everything)
+        filtered = torch.cat([filtered[clips[filtered]], filtered[~clips[filtered]]])
+        filling, beside = filtered[: size - num_rows(kept)], filtered[size - num_rows(kept) :]
         batch = join([kept, masked(select(everything, filling))], pad)
         scale_to(batch, int(accepted.sum()), accepted.shape[0] * size, context.args.loss_type)
         scalars = _join_scalars(rounds)
         scalars["num_items_in_batch"] = count_tokens(batch, comm)  # of the loss, after rows were masked
         if "echo_count" in scalars:
             self._keep_beside(everything, beside[clips[beside]], context)
-            _check_mass(everything["echo_weights"], self.filtered_clips.weights(batch), comm)
+            masses = [weight_mass(everything["echo_weights"]), weight_mass(self.filtered_clips.weights(batch))]
+            check_delivered(*comm.sum(torch.stack(masses)).tolist(), place="the batch of several rounds")
         return {**batch_of(batch), **scalars}
 
     def _keep_beside(self, everything: Rows, clips: Tensor, context: Context) -> None:
@@ -124,13 +124,5 @@ class RoundsHooks(MethodHooks):
 def _join_scalars(rounds: list[Round]) -> dict[str, Tensor]:
     """Return the 0-dimensional keys that are sums over the rounds."""
     batches = [each.sampled.batch for each in rounds]
-    sums = [key for key, kind in CARRIED.items() if kind == PerBatch(is_sum=True) and key in batches[0]]
+    sums = [key for key, kind in CARRIED.items() if kind == "sum" and key in batches[0]]
     return {key: torch.stack([batch[key] for batch in batches]).sum() for key in sums}
-
-
-def _check_mass(mined: Tensor, delivered: Tensor, comm: Communication) -> None:
-    """RuntimeError if a clip was lost between the rounds and the batch."""
-    sums = torch.stack([weights.to(wide_dtype(weights.device)).sum() for weights in (mined, delivered)])
-    total, rest = comm.sum(sums).tolist()
-    if abs(total - rest) > 1e-5 * max(1.0, total):
-        raise RuntimeError(f"of a weight mass of {total:.6g} that was mined the batch holds only {rest:.6g}.")

@@ -13,7 +13,7 @@ from trl.trainer.utils import strip_images_from_messages
 from echorl.trl.context import Context
 
 COLUMNS = ("image", "images")
-"""Columns of images, whose text is an address."""
+"""Columns of images; their text form is an address in memory."""
 
 
 def row_digest(example: dict[str, Any], *texts: str) -> bytes:
@@ -28,35 +28,31 @@ def row_digest(example: dict[str, Any], *texts: str) -> bytes:
 
 
 def row_key(example: dict[str, Any]) -> int:
-    """The digest as an int64, which processes can gather."""
+    """Return the digest as an int64, which processes can gather."""
     return int.from_bytes(row_digest(example)[:8], "big", signed=True)
 
 
-def rows_fingerprint(rows: Any) -> str:
-    """Return the digest of all training rows in their order; empty for streamed rows."""
-    if isinstance(rows, IterableDataset):
-        return ""
-    whole = hashlib.blake2b(digest_size=16)
-    for example in rows.remove_columns([name for name in COLUMNS if name in rows.column_names]):
-        whole.update(row_digest(example))
-    return whole.hexdigest()
-
-
 class RowKeys:
-    """Keys of the training rows, the same on every process; and whether a checkpoint's are of the same rows."""
+    """The identity of the training rows, which a method's memory in a checkpoint must share."""
 
     def __init__(self, context: Context) -> None:
         self.rows, self.method = context.rows, context.args.method
 
     @cached_property
     def fingerprint(self) -> str:
-        return rows_fingerprint(self.rows)
+        """The digest of all training rows in their order; empty for streamed rows."""
+        if isinstance(self.rows, IterableDataset):
+            return ""
+        digest = hashlib.blake2b(digest_size=16)
+        for example in self.rows.remove_columns([name for name in COLUMNS if name in self.rows.column_names]):
+            digest.update(row_digest(example))
+        return digest.hexdigest()
 
     def check(self, fingerprint: str) -> None:
-        """Check that a memory is of these rows.
+        """Check that a checkpoint's memory is of these rows.
 
         Raises:
-            ValueError: it is of others.
+            ValueError: it is of other rows.
         """
         if fingerprint != self.fingerprint:
             raise ValueError(

@@ -1,10 +1,11 @@
-"""Rows of TRL's generation batch that were padded to different widths: chosen, joined, moved between processes."""
+"""Rows of TRL's generation batches of different widths: their choice, join and move between processes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor
 
 from echorl.core.communication import Communication
@@ -21,10 +22,10 @@ NO_ROUNDS = (
 
 
 def rows_of(out: dict[str, Any]) -> Rows:
-    """Return the entries of TRL's batch that have rows, `tool_mask` always among them; TYPES of the prompts only.
+    """Return the entries of TRL's batch that have rows, with a `tool_mask` in any case; TYPES of the prompts only.
 
     Raises:
-        ValueError: there is something that cannot be carried.
+        ValueError: an entry cannot be carried to another round.
     """
     rows = {key: value for key, value in out.items() if not (isinstance(value, Tensor) and value.dim() == 0)}
     for key in rows:
@@ -39,7 +40,7 @@ def rows_of(out: dict[str, Any]) -> Rows:
 
 
 def batch_of(rows: Rows) -> Rows:
-    """The rows as TRL's batch has them."""
+    """Return the rows in the form of TRL's batch."""
     shape = rows["completion_ids"].shape
     types = {key: torch.cat([rows[key], rows[key].new_zeros(shape)], 1) for key in TYPES if key in rows}
     return merge_images({**rows, **types})
@@ -50,19 +51,19 @@ def num_rows(rows: Rows) -> int:
 
 
 def select(rows: Rows, index: Tensor | slice) -> Rows:
-    """The rows at `index`, as copies."""
+    """Return the rows at `index`, as copies."""
     return {key: pick(value, index) for key, value in rows.items()}
 
 
 def join(parts: list[Rows], pad_token_id: int) -> Rows:
-    """One after the other, padded to the widest of all.
+    """Return the rows of all parts in order, padded to the widest.
 
     Raises:
         ValueError: only some of the parts have images, or of sizes that do not go together.
     """
     for part in parts:
-        if odd := part.keys() ^ parts[0].keys():
-            raise ValueError(f"{min(odd)!r} is in some rounds of sampling only: {NO_ROUNDS}")
+        if differing := part.keys() ^ parts[0].keys():
+            raise ValueError(f"{min(differing)!r} is in some rounds of sampling only: {NO_ROUNDS}")
     return {key: _join(key, [part[key] for part in parts], pad_token_id) for key in parts[0]}
 
 
@@ -92,28 +93,20 @@ def _join_tensors(key: str, tensors: list[Tensor], pad_token_id: int) -> Tensor:
 def _widen(tensor: Tensor, width: int, fill: float, *, left: bool) -> Tensor:
     if tensor.shape[1] == width:
         return tensor
-    more = tensor.new_full((tensor.shape[0], width - tensor.shape[1]), fill)
-    return torch.cat([more, tensor] if left else [tensor, more], 1)
+    padding = tensor.new_full((tensor.shape[0], width - tensor.shape[1]), fill)
+    return torch.cat([padding, tensor] if left else [tensor, padding], 1)
 
 
 def even_out(rows: Rows, counts: list[int], size: int, pad_token_id: int, comm: Communication) -> Rows:
-    """This process's `rows` up to `size`, and what other processes have beyond it where this one has fewer.
+    """Return this process's `rows` up to `size`, filled up with the surplus of other processes.
 
-    `counts` are the rows of all processes, at most `size` each on average; so none is lost.
+    `counts` are the numbers of rows of all processes, at most `size` on average; so no row is lost.
     """
     if max(counts) <= size:
         return rows
     device = rows["completion_ids"].device
-    pool = join(comm.gather_objects([_to(select(rows, slice(size, None)), "cpu")]), pad_token_id)
+    pool = join(comm.gather_objects([send_to_device(select(rows, slice(size, None)), "cpu")]), pad_token_id)
     missing = [max(0, size - count) for count in counts]
     first = sum(missing[: comm.rank])
     received = select(pool, slice(first, first + missing[comm.rank]))
-    return join([select(rows, slice(size)), _to(received, device)], pad_token_id)
-
-
-def _to(value: Any, device: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _to(entry, device) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_to(entry, device) for entry in value]
-    return value.to(device) if isinstance(value, Tensor) else value
+    return join([select(rows, slice(size)), send_to_device(received, device)], pad_token_id)

@@ -1,4 +1,4 @@
-"""Prompts beyond the loader's: numbers of the training rows in a stream of their own."""
+"""Prompts beyond the loader's: numbers of the training rows in a separate stream."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 class PromptStream:
     """Row numbers 0 .. size - 1, each once an epoch, in an order that depends on `seed` and the epoch alone.
 
-    It is not the order of the trainer's sampler, else it would draw what was just trained on. Its state is the number
-    of prompts drawn so far, the same on every process.
+    The order differs from that of the trainer's sampler, so that it does not draw the prompts just trained on. Its
+    state is the number of prompts drawn so far, the same on every process.
 
     >>> stream = PromptStream(5, seed=0)
     >>> sorted(stream.draw(3) + stream.draw(2)), stream.drawn
@@ -24,7 +24,7 @@ class PromptStream:
         self._order: tuple[int, list[int]] = (-1, [])  # an epoch and its order
 
     def draw(self, count: int) -> list[int]:
-        """The next `count` row numbers."""
+        """Return the next `count` row numbers."""
         places = range(self.drawn, self.drawn + count)
         self.drawn += count
         return [self._epoch(place // self.size)[place % self.size] for place in places]

@@ -125,9 +125,9 @@ def test_templates_and_system_messages_can_be_replaced(tmp_path: Path) -> None:
         (
             "math500",
             [{"problem": "p"}],
-            r"rows\.jsonl: no column 'answer'; expected .*\(problem, answer\), found problem",
+            r"rows\.jsonl has no column 'answer'; it needs .*\(problem, answer\) and has problem",
         ),
-        ("arc_challenge", [MATH], r"no column .*; expected .* or \(question, choices, answerKey\)"),
+        ("arc_challenge", [MATH], r"has no column .*; it needs .* or \(question, choices, answerKey\)"),
         ("math500", [MATH, {"problem": "", "answer": "2"}], r"row 1: no question or no answer"),
         ("math500", [MATH, {"problem": None, "answer": "2"}], r"row 1: no question or no answer"),
         ("gsm8k", [{"question": "q", "answer": "no mark"}], r"row 0: no question or no answer"),
@@ -146,10 +146,10 @@ def test_rows_that_do_not_fit(tmp_path: Path, name: str, rows: list[dict], messa
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("rows.jsonl", b'{"problem": "p"}\n{"problem', r"rows\.jsonl, line 2: not a JSON object"),
-        ("rows.jsonl", b"\xff\n", r"rows\.jsonl, line 1: not a JSON object in UTF-8"),
-        ("rows.parquet", b"PAR", r"rows\.parquet is no Parquet file"),
-        ("rows.csv", b"a,b\n\xff", r"rows\.csv is no CSV file in UTF-8"),
+        ("rows.jsonl", b'{"problem": "p"}\n{"problem', r"rows\.jsonl, line 2 is not a JSON object"),
+        ("rows.jsonl", b"\xff\n", r"rows\.jsonl, line 1 is not a JSON object in UTF-8"),
+        ("rows.parquet", b"PAR", r"rows\.parquet is not a Parquet file"),
+        ("rows.csv", b"a,b\n\xff", r"rows\.csv is not a CSV file in UTF-8"),
         ("rows.txt", b"x", r"rows\.txt has an unknown suffix; give a file that ends in \.parquet or \.jsonl or \.csv"),
     ],
 )
@@ -182,7 +182,7 @@ def test_a_csv_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"Is it {SECRET}?,{SECRET},b,c,d\n{SECRET},{SECRET},b,c,d\n", "found 5 others"),
+        (f"Is it {SECRET}?,{SECRET},b,c,d\n{SECRET},{SECRET},b,c,d\n", "and has 5 columns"),
         (f"Question,Correct Answer\n{SECRET},{SECRET},{SECRET},c,d\n", "row 0: more fields than there are columns"),
     ],
 )

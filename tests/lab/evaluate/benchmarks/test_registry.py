@@ -39,6 +39,7 @@ def test_each_benchmark_is_complete(name: str) -> None:
         ("aime2024", r"unknown benchmark 'aime2024' \(did you mean aime24"),
         ("MATH-500", r"did you mean math500"),
         ("chain_sums", r"did you mean chain_sum"),
+        ("gms8k", r"\(did you mean gsm8k\?\)"),
         ("word_problems:hard", r"no split 'hard'; give one of .*word_problems:harder"),
         ("openr1_math", r"no split 'test'; give one of openr1_math:train, openr1_math:validation"),
         (

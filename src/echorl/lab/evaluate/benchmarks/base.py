@@ -27,7 +27,7 @@ class Item:
     Attributes:
         id: unique in its benchmark, and independent of the order of the rows.
         prompt: chat messages, or a string where the task makes prompts without a chat template.
-        reference answer: the right answer as the grader takes it.
+        reference_answer: the right answer as the grader takes it.
         images: PIL images, which stand before the text of the user message.
     """
 
@@ -65,10 +65,10 @@ class Benchmark(ABC):
 
     @abstractmethod
     def items(self, data: str | None = None) -> list[Item]:
-        """All items from the hub, or from `data`, a file or a folder; ValueError if something is missing there."""
+        """Return all items from the hub, or from `data`, a file or a folder; ValueError where one is missing there."""
 
     def get_grader(self) -> Grader | TaskGrader:
-        """The grader of completions against the items' reference answers."""
+        """Return the grader of completions against the items' reference answers."""
         from echorl.tasks.verify import GRADERS
 
         return GRADERS[self.grader]
@@ -94,7 +94,7 @@ class DataBenchmark(Benchmark):
     layouts: tuple[Layout, ...]
 
     def items(self, data: str | None = None) -> list[Item]:
-        """All items in the order of the data; equal rows are one item.
+        """Return all items in the order of the data; equal rows are one item.
 
         Raises:
             ValueError: a file, a column or a value is missing, or two items have the same id; the message names the
@@ -105,7 +105,7 @@ class DataBenchmark(Benchmark):
         layout = self.layouts[check_columns(rows[0], [layout.columns for layout in self.layouts], place)]
         entries = list(_distinct(_entries(rows, layout, place), place))
         if not entries:
-            raise ValueError(f"{place} has no rows of {self.name} (data_source {layout.source}); give another file")
+            raise ValueError(f"{place} has no rows of {self.name} (data_source {layout.source}); give another file.")
         return [self._item(entry) for entry in entries]
 
 
@@ -115,13 +115,14 @@ def _entries(rows: Sequence[Row], layout: Layout, place: str) -> Iterable[Entry]
             entry = layout.read(row)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             entry = Entry(question="", reference_answer="")
-        if entry is not None:
-            if not (isinstance(entry.question, str) and entry.question.strip() and entry.reference_answer.strip()):
-                columns = ", ".join(layout.columns)
-                raise ValueError(
-                    f"{place}, row {number}: no question or no answer in the columns ({columns}); correct the row"
-                )
-            yield entry
+        if entry is None:
+            continue
+        if not (isinstance(entry.question, str) and entry.question.strip() and entry.reference_answer.strip()):
+            columns = ", ".join(layout.columns)
+            raise ValueError(
+                f"{place}, row {number}: no question or no answer in the columns ({columns}); correct the row"
+            )
+        yield entry
 
 
 def _distinct(entries: Iterable[Entry], place: str) -> Iterable[Entry]:

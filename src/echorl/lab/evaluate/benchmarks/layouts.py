@@ -63,7 +63,7 @@ def short_hash(*parts: str | bytes) -> str:
 
 
 def columns(question: str, reference_answer: str, id: str | None = None) -> Layout:
-    """Layout of a column for the question, one for the reference answer, and one for the id if there are ids."""
+    """Return the layout of a column for the question, one for the reference answer, and one for ids if any."""
 
     def read(row: Row) -> Entry:
         return Entry(question=row[question], reference_answer=str(row[reference_answer]), id=_row_id(row, id))
@@ -72,7 +72,7 @@ def columns(question: str, reference_answer: str, id: str | None = None) -> Layo
 
 
 def suite(source: str) -> Layout:
-    """Layout of LUFFY's evaluation files (verl's schema): rows of several benchmarks, each with its `data_source`."""
+    """Return the layout of LUFFY's evaluation files (verl's schema), whose `data_source` names the benchmark."""
 
     def read(row: Row) -> Entry | None:
         if row["data_source"] != source:
@@ -84,7 +84,7 @@ def suite(source: str) -> Layout:
 
 
 def choice_suite(source: str) -> Layout:
-    """Layout of `suite` for multiple choice. Letters replace the numbers of the few choices that are numbered."""
+    """Return the layout of `suite` for multiple choice, in which letters replace the numbers of a few choices."""
     plain = suite(source)
 
     def read(row: Row) -> Entry | None:
@@ -98,7 +98,7 @@ def choice_suite(source: str) -> Layout:
 
 
 def with_choices(question: str, choices: Sequence[str]) -> str:
-    r"""The question and its choices, each with a letter on a line of its own, as in LUFFY's files.
+    r"""Return the question and its choices, each with a letter on a line of its own, as in LUFFY's files.
 
     >>> with_choices("Which?", ["x", "y"])
     'Which?\n\nA) x\nB) y\n'
@@ -110,27 +110,21 @@ def with_choices(question: str, choices: Sequence[str]) -> str:
 
 
 def _read_arc(row: Row) -> Entry:
-    """Entry of a row, whose `answerKey` is one of its labels; a few rows have numbers as labels."""
+    """Return the entry of a row, whose `answerKey` is one of its labels; a few rows have numbers as labels."""
     reference_answer = LETTERS[list(row["choices"]["label"]).index(row["answerKey"])]
-    return Entry(
-        question=with_choices(row["question"], row["choices"]["text"]),
-        reference_answer=reference_answer,
-        id=_row_id(row, "id"),
-    )
+    question = with_choices(row["question"], row["choices"]["text"])
+    return Entry(question=question, reference_answer=reference_answer, id=_row_id(row, "id"))
 
 
 def _read_mmlu_pro(row: Row) -> Entry:
-    """Entry of a row; its `answer` is right where `answer_index` is another one."""
+    """Return the entry of a row; where `answer` and `answer_index` differ, `answer` is right."""
     reference_answer = row["answer"] if row["answer"] in LETTERS[: len(row["options"])] else ""
-    return Entry(
-        question=with_choices(row["question"], row["options"]),
-        reference_answer=reference_answer,
-        id=_row_id(row, "question_id"),
-    )
+    question = with_choices(row["question"], row["options"])
+    return Entry(question=question, reference_answer=reference_answer, id=_row_id(row, "question_id"))
 
 
 def _read_gpqa(row: Row) -> Entry:
-    """Entry of a row, with the choices in an order that a hash of the question and the choices determines."""
+    """Return the entry of a row, with the choices in an order that a hash of question and choices determines."""
     question, right = row["Question"].strip(), row["Correct Answer"].strip()
     choices = [right, *(row[name].strip() for name in GPQA_WRONG)]
     order = random.Random(short_hash(question, *choices)).sample(range(4), 4)
@@ -144,9 +138,8 @@ def _read_olympiad(row: Row) -> Entry:
 
 
 def _read_gsm8k(row: Row) -> Entry:
-    return Entry(
-        question=row["question"], reference_answer=final_answer(row["answer"]) if "####" in row["answer"] else ""
-    )
+    answer = final_answer(row["answer"]) if "####" in row["answer"] else ""
+    return Entry(question=row["question"], reference_answer=answer)
 
 
 def _read_geometry(row: Row) -> Entry | None:

@@ -18,13 +18,13 @@ from echorl.tasks.reasoning_gym import generators
 
 
 def load_benchmark(name: str) -> Benchmark:
-    """The benchmark of this name in `BENCHMARKS`, or that of a task: "TASK" (its split "test") or "TASK:SPLIT".
+    """Return the benchmark of this name in `BENCHMARKS`, or of a task: "TASK" (its split "test") or "TASK:SPLIT".
 
     TASK is "quickstart", a name in `echorl.tasks.TASKS` (with default options), a dataset of reasoning-gym, or the path
     of a training recipe, "FILE.yaml", whose task and `task_options` are used. The task draws its rows with seed 0.
 
     Raises:
-        ValueError: an unknown benchmark (the message suggests close names) or split, or a recipe without a task.
+        ValueError: the benchmark (the message suggests close names) or the split is unknown, or a recipe has no task.
 
     >>> load_benchmark("aime24").samples, load_benchmark("word_problems:harder").split
     (32, 'harder')
@@ -44,7 +44,7 @@ def load_benchmark(name: str) -> Benchmark:
 
 
 def _options_in(recipe: Path) -> Mapping[str, Any]:
-    """Options of `load_task` for the task in a recipe of `echorl train`."""
+    """Return the options of `load_task` for the task in a recipe of `echorl train`."""
     try:
         settings = parse_yaml(recipe.read_bytes())
     except (OSError, ValueError) as error:
@@ -59,7 +59,7 @@ def _options_in(recipe: Path) -> Mapping[str, Any]:
 
 
 def _task_options(kind: str) -> Mapping[str, Any] | None:
-    """Options of `load_task` for a task's name; None if there is no such task."""
+    """Return the options of `load_task` for a task's name; None if there is no such task."""
     if kind == "quickstart":
         return QUICKSTART
     if kind in TASKS:
@@ -68,8 +68,8 @@ def _task_options(kind: str) -> Mapping[str, Any] | None:
 
 
 def _suggest(kind: str) -> str:
-    """End of an error message: close names of any kind, and the possible names."""
-    names = [*BENCHMARKS, "quickstart", *TASKS, *generators()]
+    """Return the end of an error message: close names of any kind, and the possible names."""
+    names = {*BENCHMARKS, "quickstart", *TASKS, *generators()}  # gsm8k is a benchmark and a task
     close = difflib.get_close_matches(kind.lower().replace("-", "_"), names, n=3)
     question = f" (did you mean {' or '.join(close)}?)" if close else ""
     return (

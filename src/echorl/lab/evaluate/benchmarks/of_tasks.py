@@ -31,7 +31,7 @@ class TaskGrader:
     verifier: Verifier
 
     def grade(self, texts: Sequence[str], reference_answers: Sequence[str]) -> list[Verdict]:
-        """One verdict a completion, in order; ValueError for a reference answer that is not of this task."""
+        """Return a verdict for each completion; ValueError for a reference answer that is not of this task."""
         if len(texts) == 0:
             return []
         rows = [self._row(reference) for _, reference in zip(texts, reference_answers, strict=True)]
@@ -52,7 +52,7 @@ class TaskGrader:
         return row
 
     def answer(self, text: str) -> str:
-        """The answer in a completion; "" if there is none."""
+        """Return the answer in a completion; "" if there is none."""
         reader = ANSWERS.get(self.name)
         return final_answer(text) if reader is None else GRADERS[reader].answer(text)
 
@@ -65,7 +65,7 @@ class TaskBenchmark(Benchmark):
     split: str = "test"
 
     def items(self, data: str | None = None) -> list[Item]:
-        """The split's items; `data` replaces the task's option of this name.
+        """Return the split's items; `data` replaces the task's option of this name.
 
         Raises:
             ValueError: `data` is given and the task generates its rows, or the task refuses the split or the data.
@@ -79,7 +79,7 @@ class TaskBenchmark(Benchmark):
         return list({item.id: item for item in items}.values())
 
     def get_grader(self) -> TaskGrader:
-        """The grader that calls the task's verifier."""
+        """Return the grader that calls the task's verifier."""
         return TaskGrader(self.grader, self.task.verifier)
 
     def _task_item(self, row: Mapping[str, Any]) -> Item:

@@ -13,12 +13,13 @@ from echorl.tasks.verify.latex.printing import (
 )
 from echorl.tasks.verify.latex.product import Tree, Unreadable
 from echorl.tasks.verify.latex.rational import has_decimals, has_symbols, rational
-from echorl.tasks.verify.latex.tokens import FUNCTIONS, ORDERS, SYNONYMS, tokenize
+from echorl.tasks.verify.latex.tokens import FUNCTIONS, ORDERS, SYNONYMS, Token, tokenize
 
 __all__ = [
     "FUNCTIONS",
     "ORDERS",
     "SYNONYMS",
+    "Token",
     "Tree",
     "Unreadable",
     "has_decimals",

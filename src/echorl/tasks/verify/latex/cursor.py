@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from echorl.tasks.verify.latex.product import Unreadable
 from echorl.tasks.verify.latex.tokens import Token
+
+MAX_NESTING = 40
 
 
 class Cursor:
@@ -27,10 +32,9 @@ class Cursor:
         at = self.next + ahead
         return self.tokens[at].text if at < len(self.tokens) and self.tokens[at].kind != "text" else ""
 
-    def kind(self, ahead: int = 0) -> str:
-        """The kind of a token that is not read yet; "" after the end."""
-        at = self.next + ahead
-        return self.tokens[at].kind if at < len(self.tokens) else ""
+    def kind(self) -> str:
+        """The kind of the next token; "" after the end."""
+        return self.tokens[self.next].kind if self.next < len(self.tokens) else ""
 
     def take(self) -> Token:
         """Read the next token; Unreadable after the end."""
@@ -39,10 +43,10 @@ class Cursor:
         self.next += 1
         return self.tokens[self.next - 1]
 
-    def skip(self, text: str) -> bool:
-        """Read the next token if it has this text; return whether it was read."""
-        matches = self.peek() == text
-        self.next += matches
+    def skip(self, *texts: str) -> bool:
+        """Read the next tokens if they have these texts; return whether they were read."""
+        matches = all(self.peek(ahead) == text for ahead, text in enumerate(texts))
+        self.next += len(texts) if matches else 0
         return matches
 
     def expect(self, *texts: str) -> str:
@@ -61,11 +65,23 @@ class Cursor:
             depth += (text == "{") - (text == "}")
         return self.tokens[start : self.next - 1]
 
+    def raw_text(self) -> str:
+        """The text of a group in braces, or of one token."""
+        return "".join(token.text for token in self.raw_argument())
+
     def primes(self) -> str:
         """Read the primes that come next, alone or in braces; "" if there are none."""
-        braced = self.skip("{")
-        primes = ""
-        while self.peek() in ("'", "prime"):
-            self.next += 1
-            primes += "'"
+        braced, start = self.skip("{"), self.next
+        while self.skip("'") or self.skip("prime"):
+            pass
+        primes = "'" * (self.next - start)
         return primes if not braced or self.skip("}") else ""
+
+    @contextmanager
+    def nested(self) -> Iterator[None]:
+        """Read one level deeper; Unreadable below `MAX_NESTING` levels."""
+        self.depth += 1
+        if self.depth > MAX_NESTING:
+            raise Unreadable("it is nested too deeply")
+        yield
+        self.depth -= 1

@@ -12,12 +12,12 @@ from __future__ import annotations
 import re
 from functools import reduce
 
-from echorl.tasks.verify.latex.commands import Commands
+from echorl.tasks.verify.latex import commands
+from echorl.tasks.verify.latex.cursor import Cursor
 from echorl.tasks.verify.latex.product import Tree, Unreadable, negated, product, quotient, ratio
 from echorl.tasks.verify.latex.rational import has_symbols
 from echorl.tasks.verify.latex.tokens import Token, tokenize
 
-MAX_NESTING = 40
 MAX_DEPTH = 100
 """Levels of a tree, since its readers recurse. 1/2/2/2/2 has no brackets, but a tree as deep as it is long."""
 NO_FACTORS = frozenset("cup cap setminus pm rfloor rceil rset rangle over choose".split())
@@ -34,7 +34,7 @@ def read_tree(answer: str, *, commas: bool = True) -> Tree:
     ('rel', '=', ('sym', 'x'), ('+', ('num', '4'), ('/', ('num', '2'), ('num', '3'))))
     """
     try:
-        tree = _Parser(tokenize(answer, commas=commas)).whole()
+        tree = Parser(tokenize(answer, commas=commas)).whole()
     except RecursionError:
         raise Unreadable("it is nested too deeply") from None
     if _depth(tree) > MAX_DEPTH:
@@ -49,13 +49,13 @@ def _depth(tree: Tree) -> int:
     return depth
 
 
-class _Parser(Commands):
+class Parser(Cursor):
     """Parser by recursive descent; each method reads its tokens and returns their tree."""
 
     def whole(self) -> Tree:
         """The whole answer, one value or a list."""
-        if self.peek() in ("=", "approx"):
-            self.next += 1
+        if not self.skip("="):
+            self.skip("approx")
         items = self.items()
         if self.next < len(self.tokens) or not items:
             raise Unreadable(f"{self.peek()!r} remains")
@@ -63,15 +63,11 @@ class _Parser(Commands):
 
     def items(self) -> list[Tree]:
         """Relations with commas or semicolons between them."""
-        self.depth += 1
-        if self.depth > MAX_NESTING:
-            raise Unreadable("it is nested too deeply")
-        items = [self.relation()]
-        while self.peek() in (",", ";"):
-            self.next += 1
-            if self.peek() != ",":  # ", and"
-                items.append(self.relation())
-        self.depth -= 1
+        with self.nested():
+            items = [self.relation()]
+            while self.skip(",") or self.skip(";"):
+                if self.peek() != ",":  # ", and"
+                    items.append(self.relation())
         return items
 
     def relation(self) -> Tree:
@@ -123,27 +119,15 @@ class _Parser(Commands):
         """Factors with `*`, `/` or nothing between them."""
         if self.peek() in ("+", "-"):  # 2 \cdot -3, --1
             sign = self.take().text
-            self.depth += 1
-            if self.depth > MAX_NESTING:
-                raise Unreadable("it is nested too deeply")
-            term = self.term()
-            self.depth -= 1
+            with self.nested():
+                term = self.term()
             return negated(term) if sign == "-" else term
-        factors, over = [self.factor()], False
-        while True:
-            sign = self.peek() if self.peek() in ("*", "/") else ""
-            if sign:
-                self.next += 1
-            elif not self.begins_factor(factors[-1]):
-                break
+        factors = [self.factor()]
+        while self.peek() in ("*", "/") or self.begins_factor(factors[-1]):
+            sign = self.take().text if self.peek() in ("*", "/") else ""
             negative = bool(sign) and self.skip("-")
-            factor = self.factor()
-            over = over or sign == "/"
-            factor = negated(factor) if negative else factor
-            if sign == "/":
-                factors = [quotient(factors, factor)]
-            else:
-                factors.append(factor)
+            factor = negated(self.factor()) if negative else self.factor()
+            factors = [quotient(factors, factor)] if sign == "/" else [*factors, factor]
         return product(factors)
 
     def begins_factor(self, before: Tree) -> bool:
@@ -167,43 +151,39 @@ class _Parser(Commands):
     def factor(self) -> Tree:
         """A value with its powers, factorials, percent signs, primes and subscripts."""
         tree = self.atom()
-        while True:
-            text = self.peek()
-            if text == "^":
-                self.next += 1
-                tree = self.power(tree)
-            elif text == "!" and (self.peek(1) != "=" or tree[0] == "num"):  # 4!=24, but not x != 4
-                self.next += 1
-                if self.peek() == "!":
+        while self.has_suffix(tree):
+            match self.take().text:
+                case "^":
+                    tree = self.power(tree)
+                case "!" if self.peek() == "!":
                     raise Unreadable("a double factorial")
-                tree = ("fact", tree)
-            elif text == "%":
-                self.next += 1
-                tree = ("pct", tree)
-            elif text == "circ":
-                self.next += 1
-            elif text == "'" and tree[0] == "sym":
-                self.next += 1
-                tree = ("sym", tree[1] + "'")
-            elif text == "_":
-                self.next += 1
-                tree = self.subscript(tree)
-            else:
-                return tree
+                case "!":
+                    tree = ("fact", tree)
+                case "%":
+                    tree = ("pct", tree)
+                case "'":
+                    tree = ("sym", tree[1] + "'")
+                case "_":
+                    tree = self.subscript(tree)
+        return tree
+
+    def has_suffix(self, tree: Tree) -> bool:
+        """Return whether the next token changes the value before it; a degree sign does not."""
+        text = self.peek()
+        if text == "!":
+            return self.peek(1) != "=" or tree[0] == "num"  # 4!=24, but not x != 4
+        return text in ("^", "%", "circ", "_") or (text == "'" and tree[0] == "sym")
 
     def power(self, base: Tree) -> Tree:
-        """The base with the exponent that comes next; degrees and primes are no exponents."""
+        """The base with the exponent that comes next; degrees and primes are not exponents."""
         if self.skip("circ"):
             return base
         start = self.next
-        if self.peek() in ("{", "'", "prime"):
-            primes = self.primes()
-            if primes and base[0] == "sym":
-                return ("sym", base[1] + primes)
-            self.next = start
-            if self.peek() == "{" and self.peek(1) == "circ" and self.peek(2) == "}":
-                self.next += 3
-                return base
+        if (primes := self.primes()) and base[0] == "sym":
+            return ("sym", base[1] + primes)
+        self.next = start
+        if self.skip("{", "circ", "}"):
+            return base
         values = [base, self.argument(whole=True)]
         while self.skip("^"):
             values.append(self.argument(whole=True))
@@ -211,7 +191,7 @@ class _Parser(Commands):
 
     def subscript(self, tree: Tree) -> Tree:
         """The symbol or number with the subscript that comes next."""
-        name = "".join(token.text for token in self.raw_argument()).rstrip(".")
+        name = self.raw_text().rstrip(".")
         if tree[0] == "sym":
             return ("sym", f"{tree[1]}_{name}")
         if tree[0] == "num" and name.isdigit():
@@ -242,20 +222,20 @@ class _Parser(Commands):
         token = self.take()
         text = token.text
         if token.kind == "number":
-            return self.repeating(text)
+            return commands.repeating(self, text)
         if token.kind == "text":
             return ("text", text)
         if token.kind == "begin":
-            return self.matrix(text)
+            return commands.matrix(self, text)
         if token.kind == "name":
-            return self.named(text)
+            return commands.named(self, text)
         if text == "{":
             self.next -= 1
             return self.argument()
         if text in ("(", "["):
-            return self.sequence(text)
+            return commands.sequence(self, text)
         if text == "|":
-            return self.absolute()
+            return commands.absolute(self)
         raise Unreadable(f"{text!r} begins no value")
 
 

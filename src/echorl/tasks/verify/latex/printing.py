@@ -70,8 +70,8 @@ def without_approximation(tree: Tree, value: Fraction | None) -> Tree:
         return tree
     if value is not None and rational(tree[-1]) == value:
         return tree[-1]
-    place = operators.index("approx")
-    return ("rel", " ".join(operators[:place]), *tree[2 : place + 3]) if place else tree[2]
+    position = operators.index("approx")
+    return ("rel", " ".join(operators[:position]), *tree[2 : position + 3]) if position else tree[2]
 
 
 def _both(tree: Tree) -> list[Tree]:

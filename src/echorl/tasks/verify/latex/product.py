@@ -84,12 +84,12 @@ def _without_words(factors: list[Tree]) -> list[Tree]:
     if not values:
         words = [factor[1] if factor[0] == "text" else "" for factor in factors]
         return [("text", " ".join(words))]
-    begin = next(n for n, factor in enumerate(factors) if not is_text(factor))
-    if any(str(factor[1]).lower().strip() not in HARMLESS_BEFORE for factor in factors[:begin]):
+    start = next(n for n, factor in enumerate(factors) if not is_text(factor))
+    if any(str(factor[1]).lower().strip() not in HARMLESS_BEFORE for factor in factors[:start]):
         raise Unreadable("words before a value")
-    if factors[begin : begin + len(values)] != values:
+    if factors[start : start + len(values)] != values:
         raise Unreadable("words between values")
-    for factor in factors[begin + len(values) :]:
+    for factor in factors[start + len(values) :]:
         if factor[0] == "^" and factor[2] not in _UNIT_POWERS:
             raise Unreadable("a power that no unit has")
         words = factor[1] if factor[0] == "text" else factor[1][1]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from echorl.tasks.verify.reading import Replacements, plain_characters, replace_all
 
@@ -68,19 +67,16 @@ PLAIN_NAMES = frozenset(
     "pi infinity inf infty asin acos atan floor ceil ceiling binomial alpha beta gamma delta epsilon zeta theta iota "
     "kappa lambda sigma tau rho phi psi upsilon omega Gamma Delta Theta Lambda Sigma Upsilon Omega".split()
 )
-"""Words that count as names without a backslash, too, like the functions."""
+"""Words that count as names also without a backslash, like the functions."""
 
 Kind = Literal["number", "name", "text", "sign", "begin", "end"]
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(NamedTuple):
     """A number, a name (of a command, a letter, a known word), words in `\\text{}`, another sign, or an environment."""
 
     kind: Kind
     text: str
-    spaced: bool = False
-    """True if a space stands before the token."""
 
 
 def tokenize(answer: str, *, commas: bool = True) -> list[Token]:
@@ -102,7 +98,6 @@ def _without_layout(answer: str) -> str:
 def _tokens(text: str, commas: bool) -> Iterator[Token]:
     position, depth = 0, 0
     while match := _TOKENS[commas and depth <= 0].search(text, position):  # (1,200) has two numbers
-        spaced = match.start() > position
         position = match.end()
         command = match["command"]
         if command in TEXT and (body := _BODY.match(text, position)):
@@ -110,18 +105,18 @@ def _tokens(text: str, commas: bool) -> Iterator[Token]:
             yield from _text_tokens(body[1], command, commas)
         elif command is not None:
             depth += {"{": 1, "lbrace": 1, "}": -1, "rbrace": -1}.get(command, 0)
-            yield from _named(command, spaced)
+            yield from _named(command)
         elif match["word"]:
-            yield from _word_tokens(match["word"], spaced)
+            yield from _word_tokens(match["word"])
         elif match["foreign"]:
-            yield Token("text", match["foreign"], spaced)
+            yield Token("text", match["foreign"])
         elif match["part"]:
-            yield Token("begin" if match["part"] == "begin" else "end", match["environment"], spaced)
+            yield Token("begin" if match["part"] == "begin" else "end", match["environment"])
         elif match["sign"]:
             depth += (match["sign"] in "([") - (match["sign"] in ")]")
-            yield Token("sign", _SIGNS.get(match["sign"], match["sign"]), spaced)
+            yield Token("sign", _SIGNS.get(match["sign"], match["sign"]))
         else:
-            yield Token("number", _plain_number(match), spaced)
+            yield Token("number", _plain_number(match))
 
 
 def _plain_number(match: re.Match[str]) -> str:
@@ -130,38 +125,31 @@ def _plain_number(match: re.Match[str]) -> str:
     return match["number"].replace("{,}", ".")
 
 
-def _named(name: str, spaced: bool) -> Iterator[Token]:
-    name = SYNONYMS.get(name, name)
-    if name:
-        yield Token("name" if name.isalpha() else "sign", name, spaced)
+def _named(name: str) -> list[Token]:
+    meaning = SYNONYMS.get(name, name)
+    return [Token("name" if meaning.isalpha() else "sign", meaning)] if meaning else []
 
 
-def _word_tokens(word: str, spaced: bool) -> Iterator[Token]:
+def _word_tokens(word: str) -> list[Token]:
     if word.lower() in ("and", "or"):
-        yield Token("sign", ",", spaced)
-    elif word.lower() in ORDERS:
-        yield from _order(word)
-    elif word in FUNCTIONS or word in PLAIN_NAMES:
-        yield from _named(word, spaced)
-    else:
-        for n, letter in enumerate(word):
-            yield Token("name", letter, spaced and n == 0)
+        return [Token("sign", ",")]
+    if word.lower() in ORDERS:
+        return _order(word)
+    return _named(word) if word in FUNCTIONS | PLAIN_NAMES else [Token("name", letter) for letter in word]
 
 
-def _order(word: str) -> Iterator[Token]:
-    yield Token("sign", "*", True)
-    yield Token("number", str(ORDERS[word.lower()]), True)
+def _order(word: str) -> list[Token]:
+    return [Token("sign", "*"), Token("number", str(ORDERS[word.lower()]))]
 
 
-def _text_tokens(body: str, command: str, commas: bool) -> Iterator[Token]:
+def _text_tokens(body: str, command: str, commas: bool) -> list[Token]:
     words = body.strip()
+    first, _, unit = words.partition(" ")
     is_letter = len(words) == 1 and words.isalpha() and command in ("mathrm", "operatorname")
     if words.strip(" ,").lower() in ("and", "or"):
-        yield Token("sign", ",", True)
-    elif (first := words.partition(" "))[0].lower() in ORDERS:  # million, million dollars
-        yield from _order(first[0])
-        yield from [Token("text", first[2], True)] if first[2] else []
-    elif _FORMULA.fullmatch(body) or words in FUNCTIONS | {"infinity"} or is_letter:
-        yield from _tokens(words, commas)
-    else:
-        yield Token("text", words, True)
+        return [Token("sign", ",")]
+    if first.lower() in ORDERS:  # million, million dollars
+        return _order(first) + ([Token("text", unit)] if unit else [])
+    if _FORMULA.fullmatch(body) or words in FUNCTIONS | {"infinity"} or is_letter:
+        return list(_tokens(words, commas))
+    return [Token("text", words)]
