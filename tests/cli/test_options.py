@@ -17,6 +17,7 @@ import pytest
 import echorl
 from echorl.cli import COMMANDS, main
 from echorl.cli.mine import MineOptions
+from echorl.cli.parser import describe
 from echorl.cli.parser import parse as parse_command
 from echorl.core.options import Option, options_of
 from echorl.support.errors import UserError
@@ -125,6 +126,12 @@ def test_hyphens_and_underscores():
     hyphens = parse_command("mine", MineOptions, [*words, "--min-step-tokens", "3", "--output-dir=my-folder"])
     assert hyphens == parse_command("mine", MineOptions, [*words, "--min_step_tokens=3", "--output_dir", "my-folder"])
     assert (hyphens.model, hyphens.min_step_tokens, hyphens.output_dir) == ("a-b", 3, Path("my-folder"))
+
+
+def test_help_has_the_default_unless_it_is_none_or_off():
+    helps = {option.name: describe(option) for option in options_of(MineOptions)}
+    assert helps["seed"].endswith("Default: 0.")
+    assert not any("Default:" in helps[name] for name in ("chat", "max_length", "model"))
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_the_trainer_is_built_by_the_real_class(make, model, method):
     assert trainer.echo.coef == 0.001
     row = trainer.train_dataset[0]
     assert isinstance(row["prompt"], str) == (model == "llama-3.1-8b")
-    assert row["gold"] == "2"
+    assert row["reference_answer"] == "2"
     assert trainer.reward_func_names[0] == "correct"
     assert trainer.stations.verifiers.columns == [0]
 
@@ -204,9 +204,9 @@ def function(name: str):
 
 def test_the_verifier():
     texts = [r"\boxed{0.5}", r"\boxed{\frac12}", r"\boxed{2}", "1/2", r"\boxed{%s}" % ("9" * 2000)]
-    golds = [r"\frac{1}{2}", "$0.5$", "1", r"\frac{1}{2}", "1"]
+    answers = [r"\frac{1}{2}", "$0.5$", "1", r"\frac{1}{2}", "1"]
     correct = function("correct")
-    assert correct(completions=texts, gold=golds) == [1.0, 1.0, 0.0, 0.0, 0.0]
+    assert correct(completions=texts, reference_answer=answers) == [1.0, 1.0, 0.0, 0.0, 0.0]
     messages = [[{"role": "assistant", "content": r"\boxed{2 \sqrt { 221 }}"}]]
-    assert correct(completions=messages, gold=[r"2 \sqrt { 221 }"]) == [1.0]
-    assert correct(completions=[], gold=[]) == []
+    assert correct(completions=messages, reference_answer=[r"2 \sqrt { 221 }"]) == [1.0]
+    assert correct(completions=[], reference_answer=[]) == []

@@ -78,7 +78,7 @@ def test_a_file_that_was_edited_has_another_hash_and_another_rule(rule):
     ("name", "options", "message"),
     [
         ("other.py:Bonus", {}, r"method='other.py:Bonus': there is no file /.*/other\.py; a path is relative to the "),
-        ("my_rule.py:Bonsu", {}, r"my_rule\.py has no 'Bonsu'; did you mean 'Bonus'\? it has Bonus, Plain\."),
+        ("my_rule.py:Bonsu", {}, r"my_rule\.py has no 'Bonsu'; did you mean 'Bonus'\? It has Bonus, Plain\."),
         ("my_rule.py:Method", {}, r"Method is imported from echorl\.methods\.base: name a class of the file itself\."),
         ("my_rule.py:helper", {}, r"method='my_rule.py:helper': 'helper' is not a subclass of echorl\.methods\.Method"),
         ("my_rule.py", {}, r"method='my_rule\.py' names no class: write my_rule\.py:Class\."),

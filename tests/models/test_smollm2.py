@@ -124,7 +124,7 @@ def test_a_damaged_wheel_is_an_error(tmp_path, damage):
         ("exit 0", ["no wheel, exit code 0"]),
         ("echo python: No module named pip >&2; exit 1", ["has no pip", "ensurepip"]),
         ("echo ERROR: the moon is full >&2; echo noise >&2; exit 1", ["pip says 'the moon is full'"]),
-        ("echo 'urllib3.ReadTimeoutError: Read timed out.' >&2; exit 2", ["the network broke off", "again"]),
+        ("echo 'urllib3.ReadTimeoutError: Read timed out.' >&2; exit 2", ["the connection was lost", "again"]),
         ("printf 'ERROR: Exception:\\nTraceback\\nStrange: x\\n' >&2; exit 2", ["pip says 'Strange: x'"]),
         (
             f"printf 'ERROR: Exception:\\nTraceback\\nOSError: {NO_SPACE}\\n' >&2; exit 2",

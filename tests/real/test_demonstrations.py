@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 
 from echorl.models.smollm2 import cache_folder
 from echorl.tasks import load_task
-from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
+from echorl.trl import EchoGRPOTrainer
+from tests.trl.tiny import settings
 
 MODEL = cache_folder()
 DATA = Path(__file__).parents[3] / "shared" / "data" / "gsm8k"
@@ -47,24 +48,18 @@ def log_likelihood(model, tokenizer, rows) -> float:
 @pytest.mark.parametrize(("method", "options"), [("luffy", {}), ("uft", {"beta": 0.0, "hint_weight": 1.0})])
 def test_the_demonstrations_become_likelier(tmp_path, problems, method, options):
     task, rows = problems
-    args = EchoGRPOConfig(
-        output_dir=str(tmp_path),
+    args = settings(
+        tmp_path,
         method=method,
         method_options=options,
         per_device_train_batch_size=2 * NUM_PROMPTS,
+        gradient_accumulation_steps=1,
         num_generations=2,
         max_completion_length=MAX_TOKENS,
-        max_steps=2,
         learning_rate=2e-5,
         lr_scheduler_type="constant",
-        logging_steps=1,
-        report_to="none",
-        save_strategy="no",
-        bf16=False,
-        use_cpu=True,
-        gradient_checkpointing=False,
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
+        max_grad_norm=1.0,
+        seed=42,
     )
     trainer = EchoGRPOTrainer(str(MODEL), [task.verifier], args, train_dataset=rows)
     trainer.remove_callback(PrinterCallback)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from echorl.trl.sampling.row_keys import row_key, rows_fingerprint
+from echorl.trl.sampling.row_keys import RowKeys, row_key
 from tests.trl.scripted import GIVEN, Script, same
 from tests.trl.test_gradient import keep_batch
 from tests.trl.tiny import build, make_dataset, run
@@ -128,6 +128,9 @@ def test_a_resumed_run_remembers_and_other_rows_are_refused(tmp_path):
 
 
 def test_a_fingerprint_tells_rows_and_their_order_apart():
+    def rows_fingerprint(rows):
+        return RowKeys(rows, "spo").fingerprint
+
     rows = make_dataset(8)
     assert rows_fingerprint(rows) == rows_fingerprint(make_dataset(8))
     assert len({rows_fingerprint(each) for each in (rows, make_dataset(7), rows.select([1, 0, *range(2, 8)]))}) == 3

@@ -31,10 +31,10 @@ def test_without_verl_one_sentence_says_how_to_install_it():
     assert done.returncode == 2
 
 
-def test_a_setting_that_is_not_allowed_is_refused_in_one_sentence():
+def test_a_setting_that_is_not_allowed_is_refused_in_one_sentence(tmp_path):
     pytest.importorskip("verl", reason="verl is not installed: run `make test-verl`")
     command = [sys.executable, "-m", "echorl.verl", "trainer.v1.trainer_mode=echo_sync", "+echo.coef=-1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # hydra writes there
     sentence = "echorl: error: coef=-1 is not allowed: it must be a finite number of at least 0."
     assert done.stderr.splitlines()[-1] == sentence
     assert "Traceback" not in done.stderr + done.stdout

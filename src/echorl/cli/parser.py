@@ -94,7 +94,8 @@ def make_parser(command: str, kind: type[CommandOptions]) -> _Parser:
 
 def describe(option: Option) -> str:
     """Return the help of an option, with its default unless that is None, an empty text or False."""
-    return f"{option.help} Default: {option.default}." if option.default not in (None, "", False) else option.help
+    silent = option.default in (None, "") or option.default is False
+    return option.help if silent else f"{option.help} Default: {option.default}."
 
 
 def _reading(each: Field, option: Option) -> dict[str, Any]:

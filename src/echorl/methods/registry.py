@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import hashlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, TypeVar
@@ -62,11 +62,8 @@ def find_method(name: str) -> type[Method]:
     if name.endswith(".py") or (colon and not class_name):
         raise ValueError(f"method={name!r} names no class: write {path or name}:Class.")
     if not colon:
-        close = difflib.get_close_matches(name, _REGISTERED, n=1)
-        nearest = f"did you mean {close[0]!r}? There" if close else "there"
-        raise ValueError(
-            f"method={name!r} does not exist; {nearest} are {', '.join(_REGISTERED)}; your own is file.py:Class."
-        )
+        listing = _suggest(name, _REGISTERED, f"there are {', '.join(_REGISTERED)}; your own is file.py:Class.")
+        raise ValueError(f"method={name!r} does not exist; {listing}")
     return _find_in_file(name, Path(path), class_name)
 
 
@@ -156,9 +153,8 @@ def _find_in_file(name: str, path: Path, class_name: str) -> type[Method]:
     method = vars(module).get(class_name)
     if method is None:
         classes = [key for key, value in vars(module).items() if _is_defined_in(module, value)]
-        close = difflib.get_close_matches(class_name, classes, n=1)
-        nearest = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"{place}: {path} has no {class_name!r}; {nearest}it has {', '.join(classes) or 'no method'}.")
+        listing = _suggest(class_name, classes, f"it has {', '.join(classes) or 'no method'}.")
+        raise ValueError(f"{place}: {path} has no {class_name!r}; {listing}")
     check_class(method, place)
     if not _is_defined_in(module, method):
         raise ValueError(
@@ -207,8 +203,13 @@ def _place(method: type[Method]) -> str:
 
 
 def _unknown(name: str, option: str, declared: list[str]) -> str:
-    close = difflib.get_close_matches(option, declared, n=1)
     owners = [key for key, method in METHODS.items() if option in (each.name for each in options_of(method))]
     belongs = f" (an option of {', '.join(owners)})" if owners else ""
-    nearest = f"did you mean {close[0]!r}? It" if close else "it"
-    return f"method {name!r} has no option {option!r}{belongs}; {nearest} has {', '.join(declared) or 'none'}."
+    listing = _suggest(option, declared, f"it has {', '.join(declared) or 'none'}.")
+    return f"method {name!r} has no option {option!r}{belongs}; {listing}"
+
+
+def _suggest(name: str, names: Iterable[str], listing: str) -> str:
+    """Return the sentence `listing`, after a question with the most similar name if there is one."""
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f"did you mean {close[0]!r}? {listing[0].upper()}{listing[1:]}" if close else listing

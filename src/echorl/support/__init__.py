@@ -1,1 +1,1 @@
-"""Files, texts, locks and errors: what every room but `core` and `methods` stands on. Importing it is light."""
+"""Files, texts, locks and errors, for every folder but `core` and `methods`. Importing it is light."""

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 USER, BUG, INTERRUPTED = 2, 1, 130
+"""Exit codes: the user can fix it, a bug or a crash, Ctrl-C."""
+FREE_SPACE = ": free some space, and run the same command again."
 
 
 class UserError(Exception):
@@ -34,26 +36,29 @@ def guard(command: Callable[[], object]) -> int:
         _say("interrupted.")
         return INTERRUPTED
     except Exception as error:
-        known = is_for_the_user(error)
-        if not known:
-            _say(_unexpected(error))
-        if not known or os.environ.get("ECHORL_TRACEBACK", "0") not in ("", "0"):
+        if not is_for_the_user(error):
+            _say(
+                f"stopped by an unexpected {type(error).__name__}: {one_line(error)} (the traceback follows; if you "
+                "think that echorl is to blame, report it with the output of `echorl env`)"
+            )
             traceback.print_exc()
-        if known:
-            full = not isinstance(error, UserError) and disk_is_full(error)
-            _say(f"error: {one_line(error)}{': free some space, and run the same command again.' if full else ''}")
-        return USER if known else BUG
+            return BUG
+        if os.environ.get("ECHORL_TRACEBACK", "0") not in ("", "0"):
+            traceback.print_exc()
+        advice = "" if isinstance(error, UserError) or not _disk_is_full(error) else FREE_SPACE
+        _say(f"error: {one_line(error)}{advice}")
+        return USER
 
 
 def is_for_the_user(error: BaseException) -> bool:
-    """Return whether the message alone tells what to do: a `UserError`, or a refusal by echorl's or TRL's own code."""
-    if isinstance(error, UserError) or disk_is_full(error):
+    """Return whether the message alone says what to do: of a `UserError`, or a refusal by echorl's or TRL's code."""
+    if isinstance(error, UserError) or _disk_is_full(error):
         return True
     return isinstance(error, (ValueError, ImportError, FileNotFoundError)) and _raised_in(error) in ("echorl", "trl")
 
 
-def disk_is_full(error: BaseException) -> bool:
-    """Return whether the disk is full; some libraries say so in the message alone."""
+def _disk_is_full(error: BaseException) -> bool:
+    """Return whether the error is that of a full disk; some libraries name it in the message alone."""
     number = error.errno if isinstance(error, OSError) else None
     return number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
 
@@ -68,7 +73,7 @@ def one_line(error: BaseException | str) -> str:
 
 
 def bad_argument(message: str) -> UserError:
-    """Return the error for what argparse says of an option."""
+    """Return the error with argparse's message on an option."""
     return UserError(re.sub(r"argument (--\w+)\S*: ", r"\1: ", message) + ".")
 
 
@@ -93,7 +98,7 @@ def nearest(name: str, names: Iterable[str], listing: str) -> str:
 
 @contextmanager
 def as_user_error(*kinds: type[Exception], doing: str, by: tuple[str, ...] = ()) -> Iterator[None]:
-    """Turn errors of these kinds (raised by these packages, if any is named) into the user's: "DOING: message"."""
+    """Turn errors of these kinds (raised by these packages, if any is named) into a `UserError`, "DOING: message"."""
     try:
         yield
     except kinds as error:
@@ -112,13 +117,6 @@ def where(error: BaseException) -> str:
 def _raised_in(error: BaseException) -> str:
     frames = list(traceback.walk_tb(error.__traceback__))
     return frames[-1][0].f_globals.get("__name__", "").partition(".")[0] if frames else ""
-
-
-def _unexpected(error: Exception) -> str:
-    return (
-        f"stopped by an unexpected {type(error).__name__}: {one_line(error)} (the traceback follows; if you think that "
-        "echorl is to blame, report it with the output of `echorl env`)"
-    )
 
 
 def _say(text: str) -> None:

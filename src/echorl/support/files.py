@@ -17,7 +17,6 @@ from echorl.support.texts import parse_json
 
 SCRATCH = re.compile(r"\.echorl-[0-9a-f]{16}\.tmp")
 """Names of scratch files; no other program and no user gives such a name to a file."""
-
 TAIL_BYTES = 1 << 18
 """Bytes that are read from the end of a metrics file; a line has some kilobytes."""
 
@@ -59,7 +58,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def scratch_in(folder: Path) -> Iterator[Path]:
     """Yield a new, empty file in the folder, under a random name; it is deleted at the end."""
     path = folder / f".echorl-{secrets.token_hex(8)}.tmp"
-    path.touch(exist_ok=False)  # O_EXCL: it neither takes a file that is there nor follows a link
+    path.touch(exist_ok=False)  # O_EXCL: it neither opens a file that exists nor follows a link
     try:
         yield path
     finally:
@@ -124,19 +123,18 @@ def write_value(path: Path, key: Mapping[str, Any], value: Any) -> None:
 
 def stored(path: Path, key: Mapping[str, Any]) -> Any:
     """Return the value of a JSON file; None under another key, or where it was changed since `write_value` wrote it."""
-    record = read_json(path)
-    if record is None or record.get("key") != key:
-        return None
+    record = read_json(path) or {}
     value = record.get("value")
-    return value if record.get("hash") in (None, hash_bytes(json.dumps(value).encode())) else None
+    is_as_written = record.get("hash") in (None, hash_bytes(json.dumps(value).encode()))
+    return value if record.get("key") == key and is_as_written else None
 
 
 def cached(path: Path, key: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-    """Return the value stored under this key; where there is none, that of `make()`, which is stored."""
+    """Return the value stored under this key; without one, that of `make()`, which is then stored."""
     value = stored(path, key)
     if value is None:
         value = make()
-        write_json(path, {"key": dict(key), "value": value})
+        write_json(path, {"key": key, "value": value})
     return value
 
 

@@ -29,7 +29,7 @@ class ResultFolder:
     Args:
         path: the folder; it need not exist.
         command: name of the command, such as "mine".
-        holds: its results in a message, such as "clips made".
+        holds: words for its results in a message, such as "clips made".
         mark: name of the file with the settings.
     """
 
@@ -97,7 +97,7 @@ class ResultFolder:
             )
 
     def claim(self, settings: Mapping[str, Any]) -> None:
-        """Make the folder if need be, and record the settings; leave those of an earlier call, which must be equal.
+        """Make the folder and record the settings, or check that those of an earlier call are equal.
 
         Raises:
             ValueError: the folder holds files of something else, or results with other settings.
@@ -146,7 +146,7 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None
 
 
 def contents(folder: Path) -> list[str]:
-    """Names in the folder, sorted, without the lock and scratch files; empty where there is no folder."""
+    """Return the sorted names in the folder without the lock and scratch files; an empty list without a folder."""
     names = [path.name for path in folder.iterdir()] if folder.exists() else []
     return sorted(name for name in names if name != LOCK and not is_scratch(name))
 
@@ -164,12 +164,14 @@ def remove_scratch(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Parts:
-    """Finished parts of a result: numbered files, each with a note of what it depends on and a hash of its bytes.
+    """Finished parts of a result: numbered files, each with a note that holds its key and a hash of its bytes.
+
+    The key has everything that the part depends on.
 
     A part counts as missing, and is made again, where its note is missing, has another key or another hash.
 
     Attributes:
-        folder: the parts' own folder; the first part makes it.
+        folder: the folder of the parts alone; it is made with the first part.
         suffix: ending of their names, such as ".pt".
         write: writes a value to a file.
         read: reads it from there.
@@ -181,7 +183,7 @@ class Parts:
     read: Callable[[Path], Any]
 
     def path(self, index: int) -> Path:
-        """File of a part."""
+        """Return the file of a part."""
         return self.folder / f"{index:06d}{self.suffix}"
 
     def has(self, index: int, key: Mapping[str, Any]) -> bool:
@@ -206,7 +208,7 @@ class Parts:
         write_json(self._note(index), _note_of(key, path.read_bytes()))
 
     def ensure(self, index: int, key: Mapping[str, Any], make: Callable[[], Any]) -> None:
-        """Make and write a part that is missing."""
+        """Make and write a part, unless it is finished."""
         if not self.has(index, key):
             self.save(index, key, make())
 
@@ -219,7 +221,7 @@ class Parts:
 
 
 def json_parts(folder: Path) -> Parts:
-    """Parts that are JSON files."""
+    """Return parts that are JSON files."""
     return Parts(
         folder,
         ".json",

@@ -1,4 +1,4 @@
-"""Installed packages: their versions, and one sentence for a package that is missing and the extra that brings it."""
+"""Installed packages: their versions, and the sentence for a missing package with the extra that brings it."""
 
 from __future__ import annotations
 

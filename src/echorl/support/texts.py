@@ -1,4 +1,4 @@
-"""Parsers of JSON and YAML from outside: they return the value of a text, or raise a ValueError with the reason."""
+"""Parsers of JSON and YAML that others wrote, and checks of the texts of options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 MOST_NESTED = 100
 """The deepest nesting of lists and objects that is read; Python's own functions fail on far deeper ones."""
-
 LONGEST = 255
 """The most bytes that the name of a file or folder can have on common file systems."""
 TOO_DEEP = f"nested more than {MOST_NESTED} deep"
@@ -67,7 +66,7 @@ def _is_deep(value: Any) -> bool:
     level = [value]
     for _ in range(MOST_NESTED + 1):
         inside = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list))]
-        level = list({id(child): child for each in inside for child in each}.values())  # YAML may repeat one by alias
+        level = list({id(child): child for each in inside for child in each}.values())  # YAML aliases repeat some
     return bool(level)
 
 
@@ -90,7 +89,7 @@ def parse_mapping(name: str, value: dict[str, Any] | str | None, example: str) -
     """Return the mapping of an option that may be written as JSON; an empty one where there is none.
 
     Raises:
-        ValueError: it is neither; the message names the option and has the example.
+        ValueError: it is something else; the message names the option and has the example.
 
     >>> parse_mapping("task_options", '{"chat": true}', "")
     {'chat': True}

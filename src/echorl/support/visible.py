@@ -1,4 +1,4 @@
-"""Text of rollouts and prompts to be shown: every character in it is visible."""
+"""Texts of rollouts and prompts in which every character is visible."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _visible(character: str) -> str:
 
 
 def prompt_text(prompt: str) -> str:
-    """Return the prompt as text: of chat messages (JSON) their contents, with the role before each."""
+    """Return a prompt as text; for chat messages (JSON) their contents, with the role before each."""
     try:
         messages = parse_json(prompt)
         if not isinstance(messages, list) or not messages:

@@ -10,7 +10,7 @@ MERGE = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.SafeLoader):
-    """`yaml.SafeLoader` that refuses a key which its mapping has already."""
+    """`yaml.SafeLoader` that refuses a key that its mapping already has."""
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)

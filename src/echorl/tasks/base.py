@@ -198,7 +198,7 @@ def draw(rows: Sequence[Any], size: int | None, seed: int, *, place: str) -> lis
 
 
 def in_validation(question: str, split: str, share: float) -> bool:
-    """Return whether a training question belongs to the split "train" or "validation", which has the share."""
+    """Return whether a question is in the split: "validation" has this share of the questions, "train" the others."""
     return (hash_fraction(question) < share) == (split == "validation")
 
 

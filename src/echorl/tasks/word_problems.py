@@ -49,7 +49,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Problem:
-    """Someone has the parts in `has`, at least one, and gives away `gives`; fewer than they have."""
+    """A person has the parts in `has`, at least one, and gives away the parts in `gives`, which are fewer things."""
 
     name: str
     item: str

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from accelerate.utils import is_peft_model
+from accelerate.utils import extract_model_from_parallel, is_peft_model
 from transformers import GenerationConfig, LogitsProcessorList
 
 from echorl.core.entropy import EntropyRecorder
@@ -32,7 +32,7 @@ def should_record(config: GenerationConfig | None, context: Context) -> bool:
 
 @contextmanager
 def recording(model: Any, config: GenerationConfig | None, capture: Capture, context: Context) -> Iterator[None]:
-    """Record the entropies of `model.generate` in `capture`, if they should be.
+    """Record in `capture` the entropies of `model.generate`, if `should_record`; the model can be wrapped.
 
     The recorder comes before every processor that `generate` builds, so that it sees the raw logits.
     """
@@ -41,6 +41,7 @@ def recording(model: Any, config: GenerationConfig | None, capture: Capture, con
         return
     capture.turns += 1
     capture.recorder = recorder = EntropyRecorder(context.args.temperature)
+    model = extract_model_from_parallel(model)
     if is_peft_model(model):
         model = model.get_base_model()
     build = model._get_logits_processor

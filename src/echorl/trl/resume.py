@@ -75,15 +75,21 @@ def resume_plan(old: ResumeSettings, new: ResumeSettings, step: int) -> ResumePl
     resume.
     """
     if old.has_memory and old.method != new.method:
-        return ResumePlan("refuse", step, other_method(old.method, new.method))
+        sentence = (
+            f"it holds the memory of method={old.method!r}, which method={new.method!r} cannot use; resume with "
+            f"method={old.method!r}, or start a new run from the checkpoint's weights."
+        )
+        return ResumePlan("refuse", step, sentence)
     if old.method == new.method and (old.method_hash != new.method_hash or new.method_hash == NO_FILE):
-        return ResumePlan("refuse", step, edited_method(new))
+        return ResumePlan("refuse", step, _edited_method(new))
     remaining = -step % old.micro_steps
     changes = _changes(old, new, within=remaining > 0)
     if not changes:
         return ResumePlan("go_on", step)
     reason = f"{', '.join(changes)}: {_NEW_BATCH} ({remaining} of {old.micro_steps} micro-steps)."
-    return ResumePlan("new_batch", _next_batch(new, step), reason if remaining else "")
+    # The next count of micro-steps at which TRL samples and an optimiser step begins.
+    unit = math.lcm(new.micro_steps, new.gradient_accumulation_steps)
+    return ResumePlan("new_batch", step + -step % unit, reason if remaining else "")
 
 
 def _changes(old: ResumeSettings, new: ResumeSettings, *, within: bool) -> list[str]:
@@ -95,23 +101,9 @@ def _changes(old: ResumeSettings, new: ResumeSettings, *, within: bool) -> list[
     return [f"{name} is {getattr(new, name)!r} and was {getattr(old, name)!r}" for name in names]
 
 
-def _next_batch(new: ResumeSettings, step: int) -> int:
-    """Return the smallest count of micro-steps, at least `step`, at which TRL samples and an optimiser step begins."""
-    unit = math.lcm(new.micro_steps, new.gradient_accumulation_steps)
-    return step + -step % unit
-
-
-def edited_method(new: ResumeSettings) -> str:
+def _edited_method(new: ResumeSettings) -> str:
     """Return the error sentence for a checkpoint of a user's method whose file was edited or does not exist."""
     start = "start a new run from the checkpoint's weights"
     if new.method_hash == NO_FILE:
         return f"method={new.method!r} has no file to compare with the checkpoint's: {start}, and put it into a file."
     return f"the file of method={new.method!r} was edited since the checkpoint: {start}, or undo the edit."
-
-
-def other_method(writer: str | None, method: str | None) -> str:
-    """Return the error sentence for a checkpoint that holds the memory of another method, `writer`."""
-    return (
-        f"it holds the memory of method={writer!r}, which method={method!r} cannot use; resume with "
-        f"method={writer!r}, or start a new run from the checkpoint's weights."
-    )

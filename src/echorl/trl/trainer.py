@@ -36,13 +36,13 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
 
     Takes the arguments of `GRPOTrainer`, with an `EchoGRPOConfig` as `args`. With `echo_coef=0` it is the base trainer,
     bit for bit, plus the group statistics. Success is the verdict of the reward function(s) named in
-    `echo_success_reward_func`. TRL's RLOO and asynchronous trainers are classes of their own and not covered.
+    `echo_success_reward_func`. TRL's RLOO and asynchronous trainers, other classes, are not covered.
 
     Attributes:
-        stations: the objects that a generation batch passes, and what they remember.
+        stations: the objects that process a generation batch, and their state.
 
     Raises:
-        ValueError: a setting that EchoRL cannot keep; the message names it and the way out.
+        ValueError: a setting that cannot be combined with EchoRL; the message names it and the way out.
         ImportError: `use_vllm` without vLLM, or with a version that TRL does not support.
     """
 
@@ -177,12 +177,12 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         self, prompt_ids: list, images: Any, multimodal_fields: dict, *args: Any, **kwargs: Any
     ) -> Any:
         capture, generate = self._echo_capture, super()._generate_single_turn
-        model = self.accelerator.unwrap_model(self.model_wrapped)
-        with sampling(model, self.context, self.accelerator.autocast):
+        with sampling(self.accelerator.unwrap_model(self.model_wrapped), self.context, self.accelerator.autocast):
             if capture is None:
                 return generate(prompt_ids, images, multimodal_fields, *args, **kwargs)
             config = getattr(self, "generation_config", None)  # vLLM's has another name
-            with recording(model, config, capture, self.context) if self.stations.need_entropy else nullcontext():
+            record = recording(self.model_wrapped, config, capture, self.context)
+            with record if self.stations.need_entropy else nullcontext():
                 return capture.plan.sample(generate, prompt_ids, images, multimodal_fields, *args, **kwargs)
 
     # -- _get_per_token_logps_and_entropies: keep the results of passes that TRL makes anyway.

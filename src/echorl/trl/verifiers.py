@@ -153,9 +153,9 @@ def resolve_verifiers(names: list[str], available: list[str]) -> list[int]:
     Raises:
         ValueError: a name does not exist, two functions share a name, or several functions and none named.
     """
-    doubled = sorted({name for name in available if available.count(name) > 1})
-    if doubled:
-        raise ValueError(f"two reward functions are named {doubled[0]!r}: give each a different __name__.")
+    duplicates = sorted({name for name in available if available.count(name) > 1})
+    if duplicates:
+        raise ValueError(f"two reward functions are named {duplicates[0]!r}: give each a different __name__.")
     if not names:
         if len(available) > 1:
             raise ValueError(

@@ -47,7 +47,8 @@ class EchoLoss:
                 f"{', '.join(missing)} never reached EchoRL's loss: a step between mining and loss dropped it."
             )
         logp = no_padding_2_padding(model_output["log_probs"], data)
-        weights = padded_weights(data[WEIGHTS], logp)
+        weights = data[WEIGHTS].to_padded_tensor(0.0)
+        weights = torch.nn.functional.pad(weights, (0, logp.shape[1] - weights.shape[1]))
         count = tu.get(data, COUNT)
         term = echo_loss(logp, weights, num_prompts=count) * data["dp_size"]
         # verl takes the mean over ranks, the sum over micro-batches and the mean over mini-batches.
@@ -55,9 +56,3 @@ class EchoLoss:
             metrics[name] = Metric(value=value, aggregation=AggregationType.SUM)
         coef = tu.get(data, COEF)
         return (loss + coef * term if coef else loss), metrics  # 0 where clips are mined only
-
-
-def padded_weights(weights: Tensor, logp: Tensor) -> Tensor:
-    """Return the jagged weights [b, *] as [b, T], of the shape of `logp`."""
-    padded = weights.to_padded_tensor(0.0)
-    return torch.nn.functional.pad(padded, (0, logp.shape[1] - padded.shape[1]))

@@ -81,14 +81,14 @@ def check_run(config: DictConfig, settings: EchoSettings) -> None:
 def _refusals(config: DictConfig, settings: EchoSettings) -> dict[str, bool]:
     """Return the sentence on each setting that EchoRL cannot be combined with, and whether it is set."""
     algorithm, actor = config.algorithm, config.actor_rollout_ref.actor
-    estimator = algorithm.adv_estimator
+    estimator, reward = algorithm.adv_estimator, config.reward.reward_model
     return {
         (
             "algorithm.rollout_correction.bypass_mode=True skips the pass that gives EchoRL its entropies: "
             "set it to False, or +echo.coef=0."
         ): bool(OmegaConf.select(algorithm, "rollout_correction.bypass_mode")),
         (
-            "distillation.enabled=True trains with another loss, which EchoRL does not extend: "
+            "distillation.enabled=True trains with a loss that EchoRL does not extend: "
             "set it to False, or +echo.coef=0."
         ): bool(is_distillation_enabled(config.get("distillation"))),
         (
@@ -110,7 +110,7 @@ def _refusals(config: DictConfig, settings: EchoSettings) -> dict[str, bool]:
         (
             f"+echo.success_key={settings.success_key} is not known where a colocated reward model scores: "
             "set reward.reward_model.enable_resource_pool=True, or leave the key out."
-        ): settings.success_key is not None and _rewards_come_late(config),
+        ): settings.success_key is not None and bool(reward.enable) and not reward.enable_resource_pool,
     }
 
 
@@ -121,7 +121,7 @@ def filters_groups(config: DictConfig) -> bool:
 
 def _sampling_refusals(config: DictConfig) -> dict[str, bool]:
     """Return as `_refusals` what dynamic sampling, whose filtered groups EchoRL mines, cannot be combined with."""
-    sampler = OmegaConf.select(config, "trainer.v1.sampler.custom_sampler.name")
+    model, sampler = config.actor_rollout_ref, OmegaConf.select(config, "trainer.v1.sampler.custom_sampler.name")
     return {
         (
             f"trainer.v1.sampler.custom_sampler.name={sampler} drops groups whose clips EchoRL "
@@ -130,7 +130,7 @@ def _sampling_refusals(config: DictConfig) -> dict[str, bool]:
         (
             "actor_rollout_ref.actor.shuffle=True would spread the clips of filtered groups unevenly over the "
             "mini-batches: set it to False, or algorithm.filter_groups.enable=False."
-        ): bool(config.actor_rollout_ref.actor.shuffle),
+        ): bool(model.actor.shuffle),
         (
             "skip.rollout_tq.enable=True replays batches without the groups that dynamic sampling filtered: "
             "set it to False, or algorithm.filter_groups.enable=False."
@@ -139,19 +139,8 @@ def _sampling_refusals(config: DictConfig) -> dict[str, bool]:
             "algorithm.filter_groups.enable=True adds the clips of filtered groups to a batch, whose size "
             "micro-batches of a fixed size must divide: set actor_rollout_ref.actor.use_dynamic_bsz=True and "
             "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz=True."
-        ): not _is_dynamic(config),
+        ): not (model.actor.use_dynamic_bsz and model.rollout.log_prob_use_dynamic_bsz),
     }
-
-
-def _is_dynamic(config: DictConfig) -> bool:
-    """Return whether micro-batches are cut by their tokens, in the update and in the old-log-prob pass."""
-    model = config.actor_rollout_ref
-    return bool(model.actor.use_dynamic_bsz and model.rollout.log_prob_use_dynamic_bsz)
-
-
-def _rewards_come_late(config: DictConfig) -> bool:
-    model = config.reward.reward_model
-    return bool(model.enable) and not model.enable_resource_pool
 
 
 def check_launch(config: DictConfig) -> None:

@@ -94,7 +94,7 @@ def clip_row(line: int) -> dict:
 
 def write_clips(folder, format, count=5):
     from echorl.lab.mine.clips import COLUMNS
-    from echorl.lab.mine.clips_file import write_clips as write_clips_of_mine
+    from echorl.lab.mine.clips import write_clips as write_clips_of_mine
 
     rows = [{**dict.fromkeys(COLUMNS), **clip_row(line)} for line in range(1, count + 1)]
     return write_clips_of_mine(folder, iter(rows), format)

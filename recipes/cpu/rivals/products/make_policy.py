@@ -59,4 +59,4 @@ if __name__ == "__main__":
         case ["finish", checkpoint, folder]:
             finish(Path(checkpoint), Path(folder))
         case _:
-            sys.exit("say `start FOLDER` or `finish CHECKPOINT FOLDER`; see the head of this file")
+            sys.exit("give `start FOLDER` or `finish CHECKPOINT FOLDER`; the head of this file explains them")

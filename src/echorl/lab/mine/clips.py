@@ -1,11 +1,14 @@
-"""EchoClips of whole groups as rows of a table, and the counts for a summary. The miner is that of the trainers."""
+"""EchoClips of whole groups as rows of a table, their file, and the counts for a summary; mined as trainers mine."""
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +23,7 @@ from echorl.core.statistics import KINDS
 from echorl.core.steps import StepDelimiters
 from echorl.lab.mine.layouts import Rollout
 from echorl.lab.mine.scorer import Tokens
+from echorl.support.files import replacing
 
 NUM_OTHERS = 3
 """Other candidates in a clip's row."""
@@ -215,3 +219,33 @@ def count(part: MinedPart) -> dict[str, dict[str, Any]]:
             "steps": Counter(num_steps[rows & scored].tolist()),
         }
     return counts
+
+
+def write_clips(folder: Path, rows: Iterator[dict[str, Any]], format: str) -> Path:
+    """Write clips to the folder's clips.jsonl or clips.parquet, in one move, and return its path."""
+    path = folder / f"clips.{format}"
+    with replacing(path) as scratch:
+        (_write_jsonl if format == "jsonl" else _write_parquet)(scratch, rows)
+    return path
+
+
+def _write_jsonl(path: Path, rows: Iterator[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(json.dumps({name: row[name] for name in COLUMNS}) + "\n")
+
+
+def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
+    """Write parquet with a row group for every thousand clips; messages and the other candidates as JSON text."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, "string" if kind == "json" else kind) for name, kind in COLUMNS.items()])
+    with pq.ParquetWriter(path, schema) as writer:
+        while batch := [_flat(row) for row in itertools.islice(rows, 1000)]:
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    as_json = [name for name, kind in COLUMNS.items() if kind == "json" and not isinstance(row[name], str)]
+    return {**row, **{name: json.dumps(row[name]) for name in as_json}}

@@ -18,7 +18,6 @@ from echorl.lab.report.plots import (
     DASHES,
     GREY,
     INK,
-    as_percent,
     colour_of,
     draw,
     plain_text,
@@ -77,6 +76,8 @@ class Chart:
 
     def draw(self, ax: Axes, *, legend: bool) -> None:
         """Draw the lines on the axes; their artists have the group id `look-N`."""
+        from matplotlib.ticker import PercentFormatter
+
         for line in self.lines:
             _draw_line(ax, line, log=self.log)
         ax.set(title=plain_text(self.title), xlabel=plain_text(self.x_label), ylabel=plain_text(self.y_label))
@@ -84,7 +85,7 @@ class Chart:
             ax.set_yscale("log")
         elif self.percent:
             ax.set_ylim(0, max(0.01, ax.get_ylim()[1]))
-            as_percent(ax, decimals=None)
+            ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))  # as many as the ticks need
         if all(float(x).is_integer() for line in self.lines for x in line.x):
             whole_numbers(ax)
         if legend and self.lines:

@@ -14,7 +14,6 @@ from echorl.lab.report.plots import (
     PAPER,
     PURPLE,
     SKY,
-    as_percent,
     colour_of,
     plain_text,
     whole_numbers,
@@ -68,7 +67,7 @@ class GroupAreas:
         end = self.x[-1] if self.x[-1] > self.x[0] else self.x[0] + 1
         ax.set(xlim=(self.x[0], end), ylim=(0, 1), title=plain_text(self.title), xlabel=self.x_label)
         whole_numbers(ax)
-        as_percent(ax, decimals=0)
+        ax.yaxis.set_major_formatter("{x:.0%}")
 
     def _name_area(self, ax: Axes, name: str, below: Sequence[float], above: Sequence[float]) -> None:
         """Write the name where the area is tallest, away from the ends, unless it is too thin there."""
@@ -122,4 +121,4 @@ class Accuracies:
         top = max(high for estimates in self.tests.values() for _, _, high in estimates.values())
         ax.set_ylim(0, min(1.25, max(0.05, top * 1.5)))
         ax.legend(loc="upper right", borderaxespad=0.3, title=self.note, title_fontsize=8.5)
-        as_percent(ax, decimals=0)
+        ax.yaxis.set_major_formatter("{x:.0%}")

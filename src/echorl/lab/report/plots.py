@@ -41,13 +41,6 @@ def whole_numbers(ax: Axes) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
 
-def as_percent(ax: Axes, *, decimals: int | None) -> None:
-    """Show the y axis' shares in percent; with None as many decimals as the ticks need."""
-    from matplotlib.ticker import PercentFormatter
-
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
-
-
 def plain_text(text: str) -> str:
     """Return the text, not read as mathematics; a leading underscore would hide a label from the legend."""
     return re.sub(r"^_", "\u2009_", text.replace("$", r"\$"))

@@ -57,8 +57,8 @@ def read_probe(folder: Path) -> Source:
     )
     note = (
         f"In brackets: standard errors (jack-knife over prompts). Signal's share: of the gradient of a batch of "
-        f"{sizes['prompts_per_batch']} prompts. Groups without a gradient cost at most {probe['bound']:.1%} of the "
-        "rollouts, measured by the gradient of pass@1."
+        f"{sizes['prompts_per_batch']} prompts. A rule that recovers the gradient of pass@1 which groups withhold can "
+        f"save at most {probe['bound']:.1%} of the rollouts."
     )
     table = Table("Every rule's gradient", HEAD, [_probe_row(row) for row in rows], note)
     labels = [f"{row['label']}, {row['groups'].replace('_', '-')}" for row in rows]

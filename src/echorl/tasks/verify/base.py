@@ -46,7 +46,7 @@ class Slip:
 
 @dataclass(frozen=True)
 class Validation:
-    """Counts of the right and the wrong answers that a grader accepts: all right ones and no wrong one, at best.
+    """Counts of the right and the wrong answers that a grader accepts. It should accept all right and no wrong ones.
 
     A right answer is a reference answer graded against itself. A wrong answer is a reference answer graded against
     another one of another value.
@@ -176,7 +176,7 @@ class Grader(ABC):
 
 
 def _shuffled(forms: Sequence[Sequence[Form]]) -> list[tuple[int, Form]]:
-    """(index of a reference answer, form of another one of another value), one for each form."""
+    """Pairs of a reference answer's index and a form of a reference answer of another value, one for each form."""
     pairs = []
     for column in range(max(map(len, forms), default=0)):
         pairs += _derangement([(i, row[column]) for i, row in enumerate(forms) if column < len(row)])
@@ -184,15 +184,15 @@ def _shuffled(forms: Sequence[Sequence[Form]]) -> list[tuple[int, Form]]:
 
 
 def _derangement(rows: list[tuple[int, Form]]) -> list[tuple[int, Form]]:
-    """Each row's index with another row's form: the rows, sorted by value in random order, are turned.
+    """Each row's index with the form of another row: the rows, sorted by value in random order, are rotated.
 
-    The turn is the number of rows of the most frequent value, so that no row meets its own value.
+    The rotation is by the number of rows of the most frequent value, so that no row meets its own value.
     """
     sizes = Counter(form.value for _, form in rows)
     values = sorted(sizes, key=repr)
     random.Random(0).shuffle(values)
     ranks = {value: i for i, value in enumerate(values)}
     rows = sorted(rows, key=lambda row: ranks[row[1].value])
-    turn = max(sizes.values(), default=0)
-    turned = rows[turn:] + rows[:turn]
-    return [(i, wrong) for (i, right), (_, wrong) in zip(rows, turned, strict=True) if wrong.value != right.value]
+    rotation = max(sizes.values(), default=0)
+    rotated = rows[rotation:] + rows[:rotation]
+    return [(i, wrong) for (i, right), (_, wrong) in zip(rows, rotated, strict=True) if wrong.value != right.value]

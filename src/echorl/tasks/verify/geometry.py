@@ -39,7 +39,7 @@ class GeometryGrader(Grader):
 
     A value fails if another choice is nearer. The answer stands in the last `\boxed{...}`, else in the last
     `<answer>...</answer>`, else behind the last "answer is". `geometry_reference` makes the reference answers. A value
-    that is no plain number is computed by math-verify in a worker process.
+    that is not a plain number is computed by math-verify in a worker process.
     """
 
     timeout: float = 5.0

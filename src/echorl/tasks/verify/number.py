@@ -136,7 +136,7 @@ def _is_equation(line: str, start: int) -> bool:
 
 @lru_cache(maxsize=4096)
 def _quantity(text: str) -> Quantity | None:
-    """The result of `read_quantity`, without its parser where the text is a plain number."""
+    """The result of `read_quantity`. A plain number is read without the parser."""
     plain = _plain_number(text)
     return read_quantity(text) if plain is None else Quantity(frozenset({Fraction(plain)}), (text,))
 

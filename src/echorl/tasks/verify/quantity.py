@@ -1,6 +1,6 @@
 r"""Reader of one number with words, units, currency and marks around it: "It costs \$42.", "20 + 22 = 42 apples".
 
-Two numbers without a true equation between them are no answer. Neither is a number that a word or a sign denies or
+Two numbers without a true equation between them are not an answer, nor is a number that a word or a sign denies or
 makes vague: "not 42", "43 or 42", "at least 42", "42?".
 """
 

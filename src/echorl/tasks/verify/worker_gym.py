@@ -14,6 +14,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from . import worker_gym_checks as checks
+from . import worker_gym_syntax as syntax
 
 MAX_ANSWER_CHARS = 20_000
 """A longer answer scores 0; no scorer of reasoning-gym sees it."""
@@ -151,10 +152,10 @@ _counted: list[Mapping[str, Any]] = []
 
 
 def _watch() -> None:
-    """Note the functions of reasoning-gym, of its classes that score, of this file and of what they call by name."""
+    """Note the functions of reasoning-gym, of its classes that score, of this file and of the files that it uses."""
     import sympy.parsing.sympy_parser as sympy_parser
 
-    modules = [*(module for module in _gym_modules() if not _NO_SCORERS.search(module.__name__)), checks]
+    modules = [*(module for module in _gym_modules() if not _NO_SCORERS.search(module.__name__)), checks, syntax]
     _counted[:] = [*map(vars, modules), *map(vars, _scoring_classes(modules)), globals(), vars(builtins)]
     owners = [*_counted, checks.FORMS, checks.RULES, FUNCTIONS, vars(json)]
     watched = [(owner, [name for name, value in owner.items() if _is_watched(name, value)]) for owner in owners]

@@ -107,7 +107,7 @@ _EXPRESSION_OPERATORS: Operators = {**ARITHMETIC, ast.UAdd: operator.pos, ast.Po
 
 
 class _Builder:
-    """Builds a sympy expression from a syntax tree; any node that is not listed is an error."""
+    """Builder of a sympy expression from a syntax tree; any node that is not listed is an error."""
 
     def __init__(self, text: str, names: Mapping[str, Any]) -> None:
         self.text = text

@@ -5,17 +5,20 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 Operators = Mapping[type[ast.AST], Callable[..., Any]]
 
-ARITHMETIC: Operators = {
-    ast.USub: operator.neg,
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
+ARITHMETIC: Operators = MappingProxyType(  # which no call can change
+    {
+        ast.USub: operator.neg,
+        ast.Add: operator.add,
+        ast.Sub: operator.sub,
+        ast.Mult: operator.mul,
+        ast.Div: operator.truediv,
+    }
+)
 
 
 def evaluate(node: ast.expr, leaf: Callable[[ast.expr], Any], operators: Operators) -> Any:

@@ -43,7 +43,7 @@ class FailurePrefixHooks(MethodHooks):
     def __init__(self, method: Method, context: Context, verifiers: Verifiers) -> None:
         super().__init__(method, context, verifiers)
         check_prefixes(context)
-        self.rows = RowKeys(context)
+        self.rows = RowKeys(context.rows, context.args.method)
         self.stored: dict[int, Stored] = {}
 
     def plan(self, rows: list[Row], context: Context) -> PrefixPlan:

@@ -38,7 +38,7 @@ class TrackedRateHooks(MethodHooks):
 
     def __init__(self, method: Method, context: Context, verifiers: Verifiers) -> None:
         super().__init__(method, context, verifiers)
-        self.rows = RowKeys(context)
+        self.rows = RowKeys(context.rows, context.args.method)
         self.entries: dict[int, Counts] = {}
         self.success_reward = verifiers.success_reward
         if self.method.offline is not None:
@@ -95,13 +95,9 @@ class TrackedRateHooks(MethodHooks):
             context.log.update({"method/tracked_rate": float(rates[visited].mean())})
 
     def state_dict(self) -> dict[str, Any]:
-        keys = torch.tensor(list(self.entries), dtype=torch.int64)
-        values = torch.tensor(list(self.entries.values()), dtype=torch.float64).reshape(-1, 2)
-        return {"rows": self.rows.fingerprint, "keys": keys, "values": values}
+        return {"rows": self.rows.fingerprint, "entries": self.entries}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if not state:
-            return
-        self.rows.check(state["rows"])
-        pairs = zip(state["keys"].tolist(), state["values"].tolist(), strict=True)
-        self.entries = {key: (first, second) for key, (first, second) in pairs}
+        if state:
+            self.rows.check(state["rows"])
+            self.entries = state["entries"]

@@ -111,14 +111,13 @@ class RoundsHooks(MethodHooks):
         scalars = _join_scalars(rounds)
         scalars["num_items_in_batch"] = count_tokens(batch, comm)  # of the loss, after rows were masked
         if "echo_count" in scalars:
-            self._keep_beside(everything, beside[clips[beside]], context)
+            outside = beside[clips[beside]]
+            most = int(comm.gather(torch.tensor([len(outside)], device=outside.device)).max())
+            steps = context.args.steps_per_generation
+            self.filtered_clips.shares = make_shares(everything, outside, most, steps)
             masses = [weight_mass(everything["echo_weights"]), weight_mass(self.filtered_clips.weights(batch))]
             check_delivered(*comm.sum(torch.stack(masses)).tolist(), place="the batch of several rounds")
         return {**batch_of(batch), **scalars}
-
-    def _keep_beside(self, everything: Rows, clips: Tensor, context: Context) -> None:
-        count = int(context.comm.gather(torch.tensor([len(clips)], device=clips.device)).max())
-        self.filtered_clips.shares = make_shares(everything, clips, count, context.args.steps_per_generation)
 
 
 def _join_scalars(rounds: list[Round]) -> dict[str, Tensor]:

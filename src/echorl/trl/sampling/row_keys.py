@@ -35,8 +35,8 @@ def row_key(example: dict[str, Any]) -> int:
 class RowKeys:
     """The identity of the training rows, which a method's memory in a checkpoint must share."""
 
-    def __init__(self, context: Context) -> None:
-        self.rows, self.method = context.rows, context.args.method
+    def __init__(self, rows: Any, method: str) -> None:
+        self.rows, self.method = rows, method
 
     @cached_property
     def fingerprint(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from accelerate.utils import send_to_device
 from torch import Tensor
+from torch.nn.functional import pad
 
 from echorl.core.communication import Communication
 from echorl.trl.batch import CARRIED, PerToken
@@ -87,14 +88,8 @@ def _join_tensors(key: str, tensors: list[Tensor], pad_token_id: int) -> Tensor:
     kind = CARRIED[key]
     assert isinstance(kind, PerToken)
     fill = pad_token_id if kind.pad is None else kind.pad
-    return torch.cat([_widen(tensor, width, fill, left=kind.left) for tensor in tensors])
-
-
-def _widen(tensor: Tensor, width: int, fill: float, *, left: bool) -> Tensor:
-    if tensor.shape[1] == width:
-        return tensor
-    padding = tensor.new_full((tensor.shape[0], width - tensor.shape[1]), fill)
-    return torch.cat([padding, tensor] if left else [tensor, padding], 1)
+    margins = [(width - tensor.shape[1], 0) if kind.left else (0, width - tensor.shape[1]) for tensor in tensors]
+    return torch.cat([pad(tensor, margin, value=fill) for tensor, margin in zip(tensors, margins, strict=True)])
 
 
 def even_out(rows: Rows, counts: list[int], size: int, pad_token_id: int, comm: Communication) -> Rows:

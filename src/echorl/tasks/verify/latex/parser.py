@@ -14,7 +14,7 @@ from functools import reduce
 
 from echorl.tasks.verify.latex import commands
 from echorl.tasks.verify.latex.cursor import Cursor
-from echorl.tasks.verify.latex.product import Tree, Unreadable, negated, product, quotient, ratio
+from echorl.tasks.verify.latex.product import Tree, Unreadable, is_mixed, negated, product, quotient, ratio
 from echorl.tasks.verify.latex.rational import has_symbols
 from echorl.tasks.verify.latex.tokens import Token, tokenize
 
@@ -103,17 +103,15 @@ class Parser(Cursor):
 
     def sum(self) -> Tree:
         """Terms with signs between them."""
+        signs = ("+", "-", "pm")
         terms: list[Tree] = []
-        tree: Tree | None = None
-        while True:
-            sign = self.take().text if self.peek() in ("+", "-", "pm") else ""
-            if not sign and (terms or tree):
-                break
+        while not terms or self.peek() in signs:
+            sign = self.take().text if self.peek() in signs else "+"
             if sign == "pm":
-                tree, terms = ("pm", _joined(tree, terms), self.term()), []
+                terms = [("pm", _joined(terms), self.term())]
             else:
                 terms.append(negated(self.term()) if sign == "-" else self.term())
-        return _joined(tree, terms)
+        return _joined(terms)
 
     def term(self) -> Tree:
         """Factors with `*`, `/` or nothing between them."""
@@ -136,17 +134,16 @@ class Parser(Cursor):
         if text == "U" and before[0] == "seq":
             return False
         if kind == "number":
-            return before[0] not in ("num", "pct") or (before[0] == "num" and self.is_mixed(before))
+            return before[0] not in ("num", "pct") or (before[0] == "num" and self.begins_mixed(before))
         if kind in ("text", "begin"):
             return True
         if kind == "name":
             return text not in RELATIONS | NO_FACTORS
         return text in ("(", "[", "{") or (text == "|" and not self.bars)
 
-    def is_mixed(self, before: Tree) -> bool:
+    def begins_mixed(self, before: Tree) -> bool:
         """Return whether a fraction such as `3/4` follows a whole number, so that both are a mixed number."""
-        digits = before[1], self.peek(), self.peek(2)
-        return self.peek(1) == "/" and all(map(str.isdigit, digits)) and 0 < int(digits[1]) < int(digits[2])
+        return self.peek(1) == "/" and is_mixed(before, ("num", self.peek()), ("num", self.peek(2)))
 
     def factor(self) -> Tree:
         """A value with its powers, factorials, percent signs, primes and subscripts."""
@@ -239,8 +236,6 @@ class Parser(Cursor):
         raise Unreadable(f"{text!r} begins no value")
 
 
-def _joined(tree: Tree | None, terms: list[Tree]) -> Tree:
-    terms = terms if tree is None else [tree, *terms]
-    if not terms:
-        return ("num", "0")  # of \pm 5
-    return terms[0] if len(terms) == 1 else ("+", *terms)
+def _joined(terms: list[Tree]) -> Tree:
+    r"""The terms as one tree; 0 without terms, as before the sign of \pm 5."""
+    return ("+", *terms) if len(terms) > 1 else terms[0] if terms else ("num", "0")

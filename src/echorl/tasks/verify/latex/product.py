@@ -31,7 +31,7 @@ class Unreadable(ValueError):
 
 def quotient(factors: list[Tree], under: Tree) -> Tree:
     """The product of the factors, divided by `under`; a mixed number for a whole number and a numerator: 4 2/3."""
-    if len(factors) == 2 and _is_proper(factors[0], factors[1], under):
+    if len(factors) == 2 and is_mixed(factors[0], factors[1], under):
         return ("+", factors[0], ("/", factors[1], under))
     if under[0] == "pct":  # 1/3 %
         return ("pct", quotient(factors, under[1]))
@@ -53,7 +53,7 @@ def product(factors: list[Tree]) -> Tree:
         factors = _without_words(factors)
     if factors[-1][0] == "pct" and len(factors) > 1:  # 33 1/3 %
         return ("pct", product([*factors[:-1], factors[-1][1]]))
-    if len(factors) == 2 and factors[1][0] == "/" and _is_proper(factors[0], *factors[1][1:]):
+    if len(factors) == 2 and factors[1][0] == "/" and is_mixed(factors[0], *factors[1][1:]):
         return ("+", *factors)
     return factors[0] if len(factors) == 1 else ("*", *factors)
 
@@ -94,7 +94,7 @@ def _without_words(factors: list[Tree]) -> list[Tree]:
             raise Unreadable("a power that no unit has")
         words = factor[1] if factor[0] == "text" else factor[1][1]
         if not _may_be_unit(words):
-            raise Unreadable("words behind a value that are no unit")
+            raise Unreadable("words behind a value that are not a unit")
     return values
 
 
@@ -109,7 +109,7 @@ def _may_be_unit(words: str) -> bool:
     )
 
 
-def _is_proper(whole: Tree, over: Tree, under: Tree) -> bool:
+def is_mixed(whole: Tree, over: Tree, under: Tree) -> bool:
     """Return whether the three are the parts of a mixed number."""
     digits = [tree[1] for tree in (whole, over, under) if tree[0] == "num"]
     return len(digits) == 3 and all(map(str.isdigit, digits)) and 0 < int(digits[1]) < int(digits[2])
