@@ -61,7 +61,7 @@ def make_stations(method: Method, verifiers: Verifiers, context: Context) -> Sta
         if args.use_vllm and "logprobs" in (args.generation_kwargs or {}):
             raise ValueError(
                 "generation_kwargs['logprobs'] corrupts the importance ratios under vLLM (TRL would keep the log-prob "
-                "of the most likely token, not of the sampled one): remove it."
+                "of the most likely token, not of the sampled one): take it out."
             )
         delimiters = StepDelimiters.from_tokenizer(context.tokenizer).to(context.comm.device)
     return Stations(

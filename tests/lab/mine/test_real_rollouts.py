@@ -42,10 +42,10 @@ def scored_once():
     """The scores of a batch are computed for the first scope and looked up for the second."""
     scores, memory = Scorer.scores, {}
 
-    def remembered(scorer, rollouts):
-        key = tuple((*one.prompt, -1, *one.response) for one in rollouts)
+    def remembered(scorer, rollouts, max_length=None):
+        key = (max_length, *((*rollout.prompt, -1, *rollout.response) for rollout in rollouts))
         if key not in memory:
-            memory[key] = scores(scorer, rollouts)
+            memory[key] = scores(scorer, rollouts, max_length)
         return memory[key]
 
     with pytest.MonkeyPatch.context() as patch:
