@@ -1,7 +1,8 @@
-"""The recorder of entropies in transformers' `generate`: its conditions and its place among the processors."""
+"""TRL's generators: the recorder of entropies in transformers' `generate`, and other sampling settings for a while."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -80,7 +81,7 @@ def check_share_prompts(model: Any, context: Context) -> None:
 
 
 @contextmanager
-def sampling(model: Any, context: Context, autocast: Callable[[], Any]) -> Iterator[None]:
+def sharing_prompts(model: Any, context: Context, autocast: Callable[[], Any]) -> Iterator[None]:
     """Let `model.generate` compute a prompt once for all of its rollouts, where `share_prompts` is set.
 
     `autocast` is put around all of it, since each forward by itself would cast the weights anew.
@@ -90,3 +91,22 @@ def sampling(model: Any, context: Context, autocast: Callable[[], Any]) -> Itera
         return
     with sharing(model), autocast():
         yield
+
+
+@contextmanager
+def sampling_settings(trainer: Any, **values: Any) -> Iterator[None]:
+    """Sample with other values of settings such as `temperature`; `trainer` is a GRPOTrainer."""
+    if trainer.use_vllm:
+        holder, changes = trainer.vllm_generation, values
+    else:
+        config = copy.deepcopy(trainer.generation_config)
+        config.update(**values)
+        # While it samples, TRL writes `generation_kwargs` into the model's own config, from which defaults are taken.
+        kwargs = {**trainer.generation_kwargs, **values}
+        holder, changes = trainer, {"generation_config": config, "generation_kwargs": kwargs}
+    before = {name: getattr(holder, name) for name in changes}
+    vars(holder).update(changes)
+    try:
+        yield
+    finally:
+        vars(holder).update(before)

@@ -16,7 +16,7 @@ from echorl.core.config import EchoConfig
 from echorl.core.shared_prompts import SharedPrompts
 from echorl.core.statistics import GroupStatistics
 from echorl.trl import checkpoint
-from echorl.trl.batch import Capture, Sampled
+from echorl.trl.batch import Capture, Generated, Plan, Sampled
 from echorl.trl.card import FolderInCard
 from echorl.trl.communication import AcceleratorCommunication
 from echorl.trl.config import EchoGRPOConfig
@@ -26,7 +26,8 @@ from echorl.trl.micro_batch import MicroBatch
 from echorl.trl.overlong import punishing
 from echorl.trl.pipeline import make_callbacks, make_stations, process
 from echorl.trl.prompts import check_chat_template, check_images
-from echorl.trl.recording import check_share_prompts, recording, sampling
+from echorl.trl.recording import check_share_prompts, recording, sampling_settings, sharing_prompts
+from echorl.trl.sampling.round_metrics import RoundMetrics
 from echorl.trl.verifiers import make_verifiers
 from echorl.trl.versions import check_vllm
 
@@ -167,22 +168,38 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
             self._echo_capture = None
         return process(out, capture, self.stations, self.context)
 
-    # -- _generate: demonstrations replace rollouts before these are scored.
+    # -- _generate: demonstrations, and rollouts that a method samples beside them, replace rollouts before scoring.
     def _generate(self, prompts: list) -> Any:
-        generated = super()._generate(prompts)
-        return generated if self._echo_capture is None else tuple(self._echo_capture.take_generated(list(generated)))
+        generated, capture = list(super()._generate(prompts)), self._echo_capture
+        if capture is None:
+            return tuple(generated)
+        self.stations.hooks.replace(prompts, generated, capture, self._sample_again, self.context)
+        return tuple(capture.take_generated(generated))
+
+    def _sample_again(self, prompts: list[Any], plan: Plan, *, temperature: float, top_p: float) -> Generated:
+        """Return TRL's `_generate` of other prompts within a batch, one completion each, without its metrics."""
+        capture, self._echo_capture = self._echo_capture, Capture(plan=plan)
+        metrics = RoundMetrics(self._metrics["train"])
+        try:
+            with sampling_settings(self, temperature=temperature, top_p=top_p):
+                return list(super()._generate(prompts))
+        finally:
+            metrics.take(len(prompts))
+            self._echo_capture = capture
 
     # -- _generate_single_turn: prefixes go between prompt and completion; entropies are recorded.
     def _generate_single_turn(
         self, prompt_ids: list, images: Any, multimodal_fields: dict, *args: Any, **kwargs: Any
     ) -> Any:
         capture, generate = self._echo_capture, super()._generate_single_turn
-        with sampling(self.accelerator.unwrap_model(self.model_wrapped), self.context, self.accelerator.autocast):
+        with sharing_prompts(
+            self.accelerator.unwrap_model(self.model_wrapped), self.context, self.accelerator.autocast
+        ):
             if capture is None:
                 return generate(prompt_ids, images, multimodal_fields, *args, **kwargs)
             config = getattr(self, "generation_config", None)  # vLLM's has another name
             record = recording(self.model_wrapped, config, capture, self.context)
-            with record if self.stations.need_entropy else nullcontext():
+            with record if self.stations.need_entropy and capture.plan.records else nullcontext():
                 return capture.plan.sample(generate, prompt_ids, images, multimodal_fields, *args, **kwargs)
 
     # -- _get_per_token_logps_and_entropies: keep the results of passes that TRL makes anyway.

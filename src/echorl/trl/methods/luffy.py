@@ -32,7 +32,7 @@ class TraceHooks(MethodHooks):
     def __init__(self, method: Method, context: Context, verifiers: Verifiers) -> None:
         super().__init__(method, context, verifiers)
         self.column = check_demonstrations(context)
-        check_verifiers(verifiers, context)
+        verifiers.check_functions(context)
         self.opening = opening(context)
         self.verified: dict[bytes, bool] = {}  # by a digest of row and text, which together are as large as the rows
 
@@ -65,7 +65,8 @@ class TraceHooks(MethodHooks):
         key = row_digest(example, text)
         if key not in self.verified:
             completion = as_completion(text, example["prompt"])
-            self.verified[key] = self.verifiers.succeeds(example, completion, ids, context)
+            success, _ = self.verifiers.verify([example], [completion], [ids], context)
+            self.verified[key] = bool(success)
         return self.verified[key]
 
     def _log(self, outcomes: dict[str, int], context: Context) -> None:
@@ -110,17 +111,3 @@ class TraceHooks(MethodHooks):
     def num_supervised_tokens(self, inputs: dict[str, Any]) -> Tensor:
         """Return the number of trace tokens, or 0 where the trace has an advantage and counts as a row of its group."""
         return super().num_supervised_tokens(inputs) if self.method.in_group else inputs["trace_mask"].sum()
-
-
-def check_verifiers(verifiers: Verifiers, context: Context) -> None:
-    """Refuse verifiers that cannot be called with a single text.
-
-    Raises:
-        ValueError: names the verifier and the way out.
-    """
-    for column in verifiers.columns or []:
-        if isinstance(verifiers.functions[column], torch.nn.Module):
-            raise ValueError(
-                f"the verifier {verifiers.names[column]!r} is a reward model, and method={context.args.method!r} asks "
-                "verifiers about demonstrations: name a reward function in echo_success_reward_func."
-            )
