@@ -7,7 +7,9 @@ import math
 import pytest
 import torch
 
-from echorl.methods import load_method
+from echorl.methods import avspo, load_method
+from echorl.methods.added_failures import AddedFailures
+from echorl.methods.negative_rollouts import replaced_rows
 from echorl.methods.reinforce_ada import choose, pool_advantages, unfinished
 from echorl.methods.spo import SPO
 from tests.methods.batches import group_relative, make_batch
@@ -86,6 +88,37 @@ def test_ufts_advantages_are_grpos():
     reference = read_reference("uft")
     batch = make_batch(reference["inputs"]["rewards"])
     assert group_relative(batch).tolist() == pytest.approx(reference["results"]["advantages"], rel=2e-4)
+
+
+# -- added failures, negative rollouts -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["0", "1", "4", "8", "drawn"])
+def test_added_failures_advantages(monkeypatch, name):
+    """Groups that are all right, all wrong and mixed, with their 1e-6 beside the std in place of TRL's 1e-4."""
+    monkeypatch.setattr(avspo, "EPSILON", 1e-6)
+    reference = read_reference("saturated_rl")
+    expected = reference["results"]["zeros"][name]
+    batch = make_batch(reference["inputs"]["rewards"], size=8)
+    base, counts = group_relative(batch, 1e-6), torch.tensor(expected["counts"])
+    advantages = AddedFailures().with_zeros(base, batch, counts)
+    assert advantages.tolist() == pytest.approx(expected["advantages"], rel=1e-6, abs=1e-6)
+    if name != "drawn":
+        assert torch.equal(AddedFailures(zero_rewards=int(name)).advantages(base, batch), advantages)
+
+
+@pytest.mark.parametrize("case", [0, 1])
+def test_negative_rollouts_places_and_advantages(case):
+    expected = read_reference("saturated_rl")["results"]["replacement"][case]
+    size, wrong = expected["size"], [not right for right in expected["attempts_right"]]
+    groups = [prompt[0] for prompt in expected["prompts"] for _ in range(expected["attempts"])]
+    assert sorted(set(groups)) == [group for group, kind in enumerate(expected["kinds"]) if kind == "+"]
+    places = replaced_rows(groups, wrong, size, expected["attempts"])
+    rows = range(len(expected["responses"]))
+    assert [1000 + places[row] if row in places else row for row in rows] == expected["responses"]
+    batch = make_batch([0.0 if row in places else expected["rewards"][row] for row in rows], size=size)
+    assert batch.rewards.tolist() == expected["rewards"]
+    assert group_relative(batch, 1e-6).tolist() == pytest.approx(expected["advantages"], rel=1e-6, abs=1e-6)
 
 
 # -- Reinforce-Ada --------------------------------------------------------------------------------------------------

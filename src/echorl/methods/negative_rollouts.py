@@ -42,3 +42,22 @@ class NegativeRollouts(GRPO):
     @property
     def needs_verdicts(self) -> bool:
         return self.num_mistakes > 0
+
+
+def replaced_rows(groups: list[int], wrong: list[bool], group_size: int, most: int) -> dict[int, int]:
+    """Return row -> number of the attempt that replaces it: the last rows of a group by its wrong attempts, in order.
+
+    `groups` and `wrong` have an entry for each attempt; no group takes more than `most`.
+
+    >>> replaced_rows([0, 0, 2, 2], [True, True, False, True], 4, 2)
+    {2: 0, 3: 1, 11: 3}
+    """
+    attempts: dict[int, list[int]] = {}
+    for attempt, (group, is_wrong) in enumerate(zip(groups, wrong, strict=True)):
+        if is_wrong:
+            attempts.setdefault(group, []).append(attempt)
+    return {
+        (group + 1) * group_size - len(taken) + number: attempt
+        for group, taken in ((group, numbers[:most]) for group, numbers in attempts.items())
+        for number, attempt in enumerate(taken)
+    }

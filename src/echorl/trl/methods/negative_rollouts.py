@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from echorl.core.communication import Communication
 from echorl.core.refusals import refuse_if
 from echorl.methods.base import Method
+from echorl.methods.negative_rollouts import replaced_rows
 from echorl.trl.batch import COMPLETION_IDS, COMPLETIONS, Capture, Demonstration, Generated, Plan
 from echorl.trl.context import Context
 from echorl.trl.methods.base import MethodHooks, Row, SampleAgain
@@ -98,9 +99,12 @@ class NegativeRolloutsHooks(MethodHooks):
         plan: Any = capture.plan
         groups, num_groups = self._all_right(plan.rows, generated, context)
         attempts = self._attempts(groups, prompts, plan.rows, again, context) if groups else []
-        places, size = self._places(attempts, context), context.args.num_generations
-        first = context.comm.rank * len(prompts)
-        plan.demonstrations = {row: places[first + row] for row in range(len(prompts)) if first + row in places}
+        size, first = context.args.num_generations, context.comm.rank * len(prompts)
+        wrong = [attempt.wrong for attempt in attempts]
+        places = replaced_rows([attempt.group for attempt in attempts], wrong, size, self.method.num_mistakes)
+        plan.demonstrations = {
+            row: attempts[places[first + row]].demonstration for row in range(len(prompts)) if first + row in places
+        }
         capture.num_extra = [0] * len(prompts)
         for attempt in attempts:
             last = (attempt.group + 1) * size - 1 - first
@@ -110,7 +114,7 @@ class NegativeRolloutsHooks(MethodHooks):
         if attempts:
             context.log.update(
                 {
-                    "method/attempts_wrong": sum(attempt.wrong for attempt in attempts) / len(attempts),
+                    "method/attempts_wrong": sum(wrong) / len(attempts),
                     "method/attempt_tokens": sum(len(each.demonstration.ids) for each in attempts) / len(attempts),
                 }
             )
@@ -148,16 +152,3 @@ class NegativeRolloutsHooks(MethodHooks):
         return comm.gather_objects(
             [Attempt(group, is_wrong, Demonstration(text, tokens)) for group, is_wrong, text, tokens in pairs]
         )
-
-    def _places(self, attempts: list[Attempt], context: Context) -> dict[int, Demonstration]:
-        """Return the wrong attempts by the rows of all processes that they replace: the last ones of their groups."""
-        wrong: dict[int, list[Demonstration]] = {}
-        for attempt in attempts:
-            if attempt.wrong and len(wrong.setdefault(attempt.group, [])) < self.method.num_mistakes:
-                wrong[attempt.group].append(attempt.demonstration)
-        size = context.args.num_generations
-        return {
-            (group + 1) * size - len(mistakes) + number: mistake
-            for group, mistakes in wrong.items()
-            for number, mistake in enumerate(mistakes)
-        }
