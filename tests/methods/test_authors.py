@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from echorl.methods import load_method
+from echorl.methods.mixed_cuts import MixedCUTS, uniform_candidates
 from echorl.methods.reinforce_ada import choose, pool_advantages, unfinished
 from echorl.methods.spo import SPO
 from tests.methods.batches import group_relative, make_batch
@@ -76,6 +77,22 @@ def test_at_weight_0_only_failures_stay():
     batch = make_batch([1.0, 0.0, math.nan, 1.0])
     assert load_method("w_reinforce", {"weight": 0.0}).excluded(batch).tolist() == [True, False, True, True]
     assert not load_method("w_reinforce").excluded(batch).any()
+
+
+# -- Mixed-CUTS ------------------------------------------------------------------------------------------------------
+
+
+def test_mixed_cuts_candidates_and_split_of_a_group():
+    reference = read_reference("mixed_cuts")
+    logits = torch.tensor(reference["inputs"]["logits"])
+    for name, expected in reference["results"]["candidates"].items():
+        top_k, threshold, _ = name.split(", ")
+        uniform = uniform_candidates(logits, int(top_k), float(threshold))
+        assert [(row == 0).nonzero().flatten().tolist() for row in uniform] == expected
+        assert uniform[uniform != 0].isneginf().all()
+    for size, numbers in reference["results"]["usual_rollouts"].items():
+        shares = (0.0, 0.25, 0.5, 0.75, 1.0)
+        assert [int(size) - MixedCUTS(share=share).num_uniform(int(size)) for share in shares] == numbers
 
 
 # -- UFT ------------------------------------------------------------------------------------------------------------

@@ -34,11 +34,13 @@ class Plan:
         prefixes: for each row the tokens that its completion begins with; None: no row has a prefix.
         demonstrations: row -> the demonstration in its place.
         keys: for each group of all processes the key of its training row; empty where the method needs none.
+        processors: logits processors for `generate`, which come after all others.
     """
 
     prefixes: list[list[int]] | None = None
     demonstrations: dict[int, Demonstration] = field(default_factory=dict)
     keys: list[int] = field(default_factory=list)
+    processors: list[Callable[[Tensor, Tensor], Tensor]] = field(default_factory=list)
 
     def sample(
         self,

@@ -1,4 +1,4 @@
-"""The recorder of entropies in transformers' `generate`: its conditions and its place among the processors."""
+"""Logits processors in transformers' `generate`: the recorder of entropies, its conditions, and a method's own."""
 
 from __future__ import annotations
 
@@ -29,25 +29,31 @@ def should_record(config: GenerationConfig | None, context: Context) -> bool:
 
 
 @contextmanager
-def recording(model: Any, config: GenerationConfig | None, capture: Capture, context: Context) -> Iterator[None]:
-    """Record in `capture` the entropies of `model.generate`, if `should_record`; the model can be wrapped.
+def sampling(
+    model: Any, config: GenerationConfig | None, capture: Capture, context: Context, *, record: bool
+) -> Iterator[None]:
+    """Let `model.generate` use the plan's logits processors, and record its entropies in `capture` if asked.
 
-    The recorder comes before every processor that `generate` builds, so that it sees the raw logits.
+    Entropies are recorded only if `should_record`. The recorder comes before every processor that `generate` builds, so
+    that it sees the raw logits; the plan's come after them. The model can be wrapped.
     """
-    if not should_record(config, context):
+    last, first = capture.plan.processors, list[Any]()
+    if record and should_record(config, context):
+        capture.turns += 1
+        capture.recorder = EntropyRecorder(context.args.temperature)
+        first = [capture.recorder]
+    if not (first or last):
         yield
         return
-    capture.turns += 1
-    capture.recorder = recorder = EntropyRecorder(context.args.temperature)
     model = extract_model_from_parallel(model)
     if is_peft_model(model):
         model = model.get_base_model()
     build = model._get_logits_processor
 
-    def build_with_recorder(*args: Any, **kwargs: Any) -> LogitsProcessorList:
-        return LogitsProcessorList([recorder, *build(*args, **kwargs)])
+    def build_with_more(*args: Any, **kwargs: Any) -> LogitsProcessorList:
+        return LogitsProcessorList([*first, *build(*args, **kwargs), *last])
 
-    model._get_logits_processor = build_with_recorder
+    model._get_logits_processor = build_with_more
     try:
         yield
     finally:
