@@ -133,6 +133,7 @@ def _visits(method, numbers, **changes):
 
 MEMORIES = {
     "rates": (few_mixed, _visits("spo", (2, 3, 6))),
+    "temperatures": (few_mixed, _visits("erpo", (2, 3, 6), cls=Sampler, rollout_func=None)),
     "failures": (
         few_mixed,
         _visits("failure_prefix", (2, 3, 6), method_options={"saturated": 0.1}, cls=Sampler, rollout_func=None),
