@@ -164,7 +164,9 @@ def by_kind(number, **_):
     return [given["+h+m"[n % 4]][i % 4] for i, n in enumerate(number)]
 
 
-@pytest.mark.parametrize(("method", "acts"), [("spo", "tracked"), ("failure_prefix", "prefixed"), ("erpo", "hotter")])
+@pytest.mark.parametrize(
+    ("method", "acts"), [("spo", "tracked"), ("failure_prefix", "prefixed"), ("erpo", "hotter"), ("greso", "skipped")]
+)
 def test_a_vanishing_coefficient_disturbs_no_memory(tmp_path, method, acts):
     """Beyond the first visit, where what is remembered acts."""
     changes = dict(method=method, dataset=make_dataset(8), max_steps=4)
