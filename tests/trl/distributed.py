@@ -137,7 +137,13 @@ MEMORIES = {
     "temperatures": (few_mixed, _visits("erpo", (2, 3, 6), cls=Sampler, rollout_func=None)),
     "failures": (
         few_mixed,
-        _visits("failure_prefix", (2, 3, 6), method_options={"saturated": 0.1}, cls=Sampler, rollout_func=None),
+        _visits(
+            "failure_prefix",
+            (2, 3, 6),
+            method_options={"online": True, "saturated": 0.1},
+            cls=Sampler,
+            rollout_func=None,
+        ),
     ),
 }
 

@@ -13,7 +13,7 @@ from echorl.methods.base import Method
 from echorl.trl.batch import Capture, Plan
 from echorl.trl.context import Context
 from echorl.trl.methods.base import Row
-from echorl.trl.sampling.demonstrations import check_column, column_names
+from echorl.trl.sampling.demonstrations import check_column, require_column
 from echorl.trl.sampling.memory import MemoryHooks
 from echorl.trl.verifiers import Verifiers
 
@@ -37,16 +37,9 @@ class TrackedRateHooks(MemoryHooks):
         super().__init__(method, context, verifiers)
         self.success_reward = verifiers.success_reward
         if self.method.offline is not None:
-            self._check_offline(context)
-
-    def _check_offline(self, context: Context) -> None:
-        column, names = self.method.offline, column_names(context.rows)
-        if column not in names:
-            raise ValueError(
-                f"method='spo' has offline={column!r}, which is no column of the training rows (there are: "
-                f"{', '.join(names) or 'none'}): name a column with a list of rewards a row, or leave offline out."
-            )
-        check_column(column, context, self._start)
+            advice = "name a column with a list of rewards a row, or leave offline out"
+            require_column("offline", self.method.offline, context, advice)
+            check_column(self.method.offline, context, self._start)
 
     def _start(self, rewards: Any, place: str) -> Counts:
         """Return the counts before a prompt's first visit."""
