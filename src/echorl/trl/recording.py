@@ -1,8 +1,8 @@
-"""Logits processors in transformers' `generate`: the recorder of entropies, its conditions, and a method's own."""
+"""The recorder of entropies in transformers' `generate`: its conditions and its place among the processors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,26 +29,30 @@ def should_record(config: GenerationConfig | None, context: Context) -> bool:
 
 
 @contextmanager
-def sampling(
-    model: Any, config: GenerationConfig | None, capture: Capture, context: Context, *, record: bool
-) -> Iterator[None]:
-    """Let `model.generate` use the plan's logits processors, and record its entropies in `capture` if asked.
+def recording(model: Any, config: GenerationConfig | None, capture: Capture, context: Context) -> Iterator[None]:
+    """Record in `capture` the entropies of `model.generate`, if `should_record`; the model can be wrapped.
 
-    Entropies are recorded only if `should_record`. The recorder comes before every processor that `generate` builds, so
-    that it sees the raw logits; the plan's come after them. The model can be wrapped.
+    The recorder comes before every processor that `generate` builds, so that it sees the raw logits.
     """
-    last, first = capture.plan.processors, list[Any]()
-    if record and should_record(config, context):
-        capture.turns += 1
-        capture.recorder = EntropyRecorder(context.args.temperature)
-        first = [capture.recorder]
+    if not should_record(config, context):
+        yield
+        return
+    capture.turns += 1
+    capture.recorder = EntropyRecorder(context.args.temperature)
+    with processing(model, first=[capture.recorder]):
+        yield
+
+
+@contextmanager
+def processing(model: Any, *, first: Sequence[Any] = (), last: Sequence[Any] = ()) -> Iterator[None]:
+    """Let `model.generate` use these logits processors before and after those that it builds; it can be wrapped."""
     if not (first or last):
         yield
         return
     model = extract_model_from_parallel(model)
     if is_peft_model(model):
         model = model.get_base_model()
-    build = model._get_logits_processor
+    build, previous = model._get_logits_processor, vars(model).get("_get_logits_processor")
 
     def build_with_more(*args: Any, **kwargs: Any) -> LogitsProcessorList:
         return LogitsProcessorList([*first, *build(*args, **kwargs), *last])
@@ -58,3 +62,5 @@ def sampling(
         yield
     finally:
         del model._get_logits_processor
+        if previous is not None:
+            model._get_logits_processor = previous

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from echorl.trl.micro_batch import MicroBatch
 from echorl.trl.overlong import punishing
 from echorl.trl.pipeline import make_callbacks, make_stations, process
 from echorl.trl.prompts import check_chat_template, check_images
-from echorl.trl.recording import sampling
+from echorl.trl.recording import processing, recording
 from echorl.trl.verifiers import make_verifiers
 from echorl.trl.versions import check_vllm
 
@@ -169,8 +170,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         generated = super()._generate(prompts)
         return generated if self._echo_capture is None else tuple(self._echo_capture.take_generated(list(generated)))
 
-    # -- _generate_single_turn: prefixes go between prompt and completion; entropies are recorded,
-    # and a method's processors change what is sampled.
+    # -- _generate_single_turn: prefixes go between prompt and completion; entropies are recorded.
     def _generate_single_turn(
         self, prompt_ids: list, images: Any, multimodal_fields: dict, *args: Any, **kwargs: Any
     ) -> Any:
@@ -178,8 +178,9 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         if capture is None:
             return generate(prompt_ids, images, multimodal_fields, *args, **kwargs)
         config = getattr(self, "generation_config", None)  # vLLM's has another name
-        record = self.stations.need_entropy
-        with sampling(self.model_wrapped, config, capture, self.context, record=record):
+        record = recording(self.model_wrapped, config, capture, self.context)
+        process_last = processing(self.model_wrapped, last=capture.plan.processors)
+        with record if self.stations.need_entropy else nullcontext(), process_last:
             return capture.plan.sample(generate, prompt_ids, images, multimodal_fields, *args, **kwargs)
 
     # -- _get_per_token_logps_and_entropies: keep the results of passes that TRL makes anyway.
