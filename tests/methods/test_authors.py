@@ -9,6 +9,8 @@ import torch
 
 from echorl.methods import avspo, load_method
 from echorl.methods.added_failures import AddedFailures
+from echorl.methods.greso import GRESO
+from echorl.methods.mixed_cuts import MixedCUTS, uniform_candidates
 from echorl.methods.negative_rollouts import replaced_rows
 from echorl.methods.reinforce_ada import choose, pool_advantages, unfinished
 from echorl.methods.spo import SPO
@@ -78,6 +80,47 @@ def test_at_weight_0_only_failures_stay():
     batch = make_batch([1.0, 0.0, math.nan, 1.0])
     assert load_method("w_reinforce", {"weight": 0.0}).excluded(batch).tolist() == [True, False, True, True]
     assert not load_method("w_reinforce").excluded(batch).any()
+
+
+# -- GRESO ----------------------------------------------------------------------------------------------------------
+
+
+def test_gresos_probabilities_of_a_visit_after_a_history():
+    reference = read_reference("greso")
+    kinds = {8: "all_success", 0: "all_fail"}
+    for result in reference["results"]["skips"]:
+        p = {"all_success": result["p_easy"], "all_fail": result["p_hard"]}
+        for visits, skipped in zip(reference["inputs"]["histories"], result["skipped_of_100"], strict=True):
+            history = None
+            for number in visits:
+                history = GRESO().after(history, kinds.get(number))
+            chance = GRESO().visit_probability(p[history[0]], history[1]) if history else 1.0
+            assert sum(0.005 + 0.01 * place < 1 - chance for place in range(100)) == skipped
+
+
+def test_gresos_adaptation():
+    for case in read_reference("greso")["results"]["adaptation"]:
+        *numbers, groups = case["groups"]
+        method = GRESO(target=case["target"])
+        kinds = zip(("all_success", "all_fail"), case["p"], numbers, strict=True)
+        found = [method.adapted(p, kind, number, groups) for kind, p, number in kinds]
+        assert found == pytest.approx(case["adapted"])
+
+
+# -- Mixed-CUTS ------------------------------------------------------------------------------------------------------
+
+
+def test_mixed_cuts_candidates_and_split_of_a_group():
+    reference = read_reference("mixed_cuts")
+    logits = torch.tensor(reference["inputs"]["logits"])
+    for name, expected in reference["results"]["candidates"].items():
+        top_k, threshold, _ = name.split(", ")
+        uniform = uniform_candidates(logits, int(top_k), float(threshold))
+        assert [(row == 0).nonzero().flatten().tolist() for row in uniform] == expected
+        assert uniform[uniform != 0].isneginf().all()
+    for size, numbers in reference["results"]["usual_rollouts"].items():
+        shares = (0.0, 0.25, 0.5, 0.75, 1.0)
+        assert [int(size) - MixedCUTS(share=share).num_uniform(int(size)) for share in shares] == numbers
 
 
 # -- UFT ------------------------------------------------------------------------------------------------------------

@@ -133,9 +133,17 @@ def _visits(method, numbers, **changes):
 
 MEMORIES = {
     "rates": (few_mixed, _visits("spo", (2, 3, 6))),
+    "skips": (few_mixed, _visits("greso", (2, 3, 4, 6, 8, 9), method_options={"visit_solved": 0.1, "max_rounds": 2})),
+    "temperatures": (few_mixed, _visits("erpo", (2, 3, 6), cls=Sampler, rollout_func=None)),
     "failures": (
         few_mixed,
-        _visits("failure_prefix", (2, 3, 6), method_options={"saturated": 0.1}, cls=Sampler, rollout_func=None),
+        _visits(
+            "failure_prefix",
+            (2, 3, 6),
+            method_options={"online": True, "saturated": 0.1},
+            cls=Sampler,
+            rollout_func=None,
+        ),
     ),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,20 +41,32 @@ def recording(model: Any, config: GenerationConfig | None, capture: Capture, con
         yield
         return
     capture.turns += 1
-    capture.recorder = recorder = EntropyRecorder(context.args.temperature)
+    capture.recorder = EntropyRecorder(context.args.temperature)
+    with processing(model, first=[capture.recorder]):
+        yield
+
+
+@contextmanager
+def processing(model: Any, *, first: Sequence[Any] = (), last: Sequence[Any] = ()) -> Iterator[None]:
+    """Let `model.generate` use these logits processors before and after those that it builds; it can be wrapped."""
+    if not (first or last):
+        yield
+        return
     model = extract_model_from_parallel(model)
     if is_peft_model(model):
         model = model.get_base_model()
-    build = model._get_logits_processor
+    build, previous = model._get_logits_processor, vars(model).get("_get_logits_processor")
 
-    def build_with_recorder(*args: Any, **kwargs: Any) -> LogitsProcessorList:
-        return LogitsProcessorList([recorder, *build(*args, **kwargs)])
+    def build_with_more(*args: Any, **kwargs: Any) -> LogitsProcessorList:
+        return LogitsProcessorList([*first, *build(*args, **kwargs), *last])
 
-    model._get_logits_processor = build_with_recorder
+    model._get_logits_processor = build_with_more
     try:
         yield
     finally:
         del model._get_logits_processor
+        if previous is not None:
+            model._get_logits_processor = previous
 
 
 def check_share_prompts(model: Any, context: Context) -> None:
@@ -94,16 +106,16 @@ def sharing_prompts(model: Any, context: Context, autocast: Callable[[], Any]) -
 
 
 @contextmanager
-def sampling_settings(trainer: Any, **values: Any) -> Iterator[None]:
-    """Sample with other values of settings such as `temperature`; `trainer` is a GRPOTrainer."""
-    if trainer.use_vllm:
-        holder, changes = trainer.vllm_generation, values
+def sampling_settings(grpo: Any, **values: Any) -> Iterator[None]:
+    """Sample with other values of settings such as `temperature`; `grpo` holds TRL's settings for its engine."""
+    if grpo.use_vllm:
+        holder, changes = grpo.vllm_generation, values
     else:
-        config = copy.deepcopy(trainer.generation_config)
+        config = copy.deepcopy(grpo.generation_config)
         config.update(**values)
         # While it samples, TRL writes `generation_kwargs` into the model's own config, from which defaults are taken.
-        kwargs = {**trainer.generation_kwargs, **values}
-        holder, changes = trainer, {"generation_config": config, "generation_kwargs": kwargs}
+        kwargs = {**grpo.generation_kwargs, **values}
+        holder, changes = grpo, {"generation_config": config, "generation_kwargs": kwargs}
     before = {name: getattr(holder, name) for name in changes}
     vars(holder).update(changes)
     try:

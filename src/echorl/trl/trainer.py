@@ -26,7 +26,7 @@ from echorl.trl.micro_batch import MicroBatch
 from echorl.trl.overlong import punishing
 from echorl.trl.pipeline import make_callbacks, make_stations, process
 from echorl.trl.prompts import check_chat_template, check_images
-from echorl.trl.recording import check_share_prompts, recording, sampling_settings, sharing_prompts
+from echorl.trl.recording import check_share_prompts, processing, recording, sampling_settings, sharing_prompts
 from echorl.trl.sampling.round_metrics import RoundMetrics
 from echorl.trl.verifiers import make_verifiers
 from echorl.trl.versions import check_vllm
@@ -192,14 +192,14 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         self, prompt_ids: list, images: Any, multimodal_fields: dict, *args: Any, **kwargs: Any
     ) -> Any:
         capture, generate = self._echo_capture, super()._generate_single_turn
-        with sharing_prompts(
-            self.accelerator.unwrap_model(self.model_wrapped), self.context, self.accelerator.autocast
-        ):
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        with sharing_prompts(model, self.context, self.accelerator.autocast):
             if capture is None:
                 return generate(prompt_ids, images, multimodal_fields, *args, **kwargs)
             config = getattr(self, "generation_config", None)  # vLLM's has another name
-            record = recording(self.model_wrapped, config, capture, self.context)
-            with record if self.stations.need_entropy and capture.plan.records else nullcontext():
+            record = recording(model, config, capture, self.context)
+            process_last = processing(model, last=capture.plan.processors)
+            with record if self.stations.need_entropy and capture.plan.records else nullcontext(), process_last:
                 return capture.plan.sample(generate, prompt_ids, images, multimodal_fields, *args, **kwargs)
 
     # -- _get_per_token_logps_and_entropies: keep the results of passes that TRL makes anyway.

@@ -1,6 +1,6 @@
 """SmolLM2 with the tokens of short word problems alone: 496 of 49,152, and 107 M of 135 M parameters.
 
-    python recipes/cpu/smollm2/solved/vocabulary.py runs/solved/small
+python recipes/cpu/smollm2/solved/vocabulary.py runs/solved/small
 """
 
 import sys

@@ -1,10 +1,11 @@
-"""Hooks of `failure_prefix`: groups that begin with part of a rollout from an earlier visit to their prompt."""
+"""Hooks of `failure_prefix`: groups that begin with a column's text, or with part of a rollout of an earlier visit."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from echorl.core.rollouts import Rollouts
@@ -12,6 +13,7 @@ from echorl.methods.base import Method
 from echorl.trl.batch import Capture, Plan
 from echorl.trl.context import Context
 from echorl.trl.methods.base import MethodHooks, Row
+from echorl.trl.sampling.demonstrations import check_column, require_column
 from echorl.trl.sampling.prefixes import check_prefixes
 from echorl.trl.sampling.row_keys import RowKeys, group_keys
 from echorl.trl.verifiers import Verifiers
@@ -34,7 +36,37 @@ class PrefixPlan(Plan):
     lengths: list[int]
 
 
-class FailurePrefixHooks(MethodHooks):
+class ColumnPrefixHooks(MethodHooks):
+    """Begins the rollouts of a row with the text in one of its columns."""
+
+    def __init__(self, method: Method, context: Context, verifiers: Verifiers) -> None:
+        super().__init__(method, context, verifiers)
+        check_prefixes(context)
+        advice = "name the column with the beginnings, or set online=true"
+        require_column("column", self.method.column, context, advice)
+        check_column(self.method.column, context, self._check)
+
+    def _check(self, prefix: Any, place: str) -> None:
+        if not isinstance(prefix, str | None):
+            raise ValueError(f"{place}: {self.method.column}={prefix!r} is no text: write the beginning, or null.")
+
+    def plan(self, rows: list[Row], context: Context) -> Plan:
+        texts = [example[self.method.column] or "" for example in rows]
+        prefixes = [context.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+        lengths = context.comm.gather(torch.tensor([len(prefix) for prefix in prefixes], device=context.comm.device))
+        _log(lengths[:: context.args.num_generations].tolist(), context)
+        return Plan(prefixes=prefixes)
+
+
+def _log(lengths: list[int], context: Context) -> None:
+    """Log the share of groups with a prefix, and its mean length."""
+    used = sum(map(bool, lengths))
+    context.log.update({"method/prefixed": used / len(lengths)})
+    if used:
+        context.log.update({"method/prefix_tokens": sum(lengths) / used})
+
+
+class StoredFailureHooks(MethodHooks):
     """Begins groups with a part of their prompt's stored rollout: the first failure of a group that nearly all solved.
 
     One rollout is stored for each prompt, the same on all processes.
@@ -51,10 +83,7 @@ class FailurePrefixHooks(MethodHooks):
         groups = [self._prefix(key, context) for key in keys]
         first, size = context.comm.rank * len(rows), context.args.num_generations
         lengths = [len(prefix) for prefix in groups]
-        used = sum(map(bool, lengths))
-        context.log.update({"method/prefixed": used / len(groups)})
-        if used:
-            context.log.update({"method/prefix_tokens": sum(lengths) / used})
+        _log(lengths, context)
         prefixes = [groups[(first + row) // size] for row in range(len(rows))]
         return PrefixPlan(prefixes=prefixes, keys=keys, lengths=lengths)
 
