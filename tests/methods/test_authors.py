@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 import torch
 
 from echorl.methods import load_method
+from echorl.methods.exgrpo import bucket_weights, draw_prompts
 from echorl.methods.reinforce_ada import choose, pool_advantages, unfinished
 from echorl.methods.spo import SPO
 from tests.methods.batches import group_relative, make_batch
@@ -118,3 +120,23 @@ def test_reinforce_adas_rounds_choice_and_advantages(name):
             assert chosen[own].nonzero().flatten().tolist() == places
             expected = case["advantages"][kind][prompt]
             assert advantages[own][chosen[own]].tolist() == pytest.approx(expected, rel=precision, abs=1e-6)
+
+
+# -- ExGRPO ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["sparse", "far"])
+def test_exgrpos_buckets_and_draws(name):
+    """Prompts of a full bucket go to the others: 4000 draws of ours beside 20000 of theirs."""
+    case = read_reference("exgrpo")["results"]["draws"][name]
+    counts = [int(count) for count in case["buckets"]]
+    assert bucket_weights(counts, 8) == pytest.approx(list(case["probabilities"].values()), rel=1e-6)
+    successes = {key: int(count) for count, keys in case["buckets"].items() for key in keys}
+    rng, total = random.Random(0), dict.fromkeys(counts, 0)
+    for _ in range(4000):
+        drawn = draw_prompts(successes, 8, 3, rng)
+        assert len(set(drawn)) == 3
+        for key in drawn:
+            total[successes[key]] += 1
+    means = [total[count] / 4000 for count in counts]
+    assert means == pytest.approx(list(case["mean_counts_of_3"].values()), abs=0.02)

@@ -137,6 +137,7 @@ MEMORIES = {
         few_mixed,
         _visits("failure_prefix", (2, 3, 6), method_options={"saturated": 0.1}, cls=Sampler, rollout_func=None),
     ),
+    "replays": (few_mixed, _visits("exgrpo", (3, 6, 9), method_options={"start": 0.0})),
 }
 
 

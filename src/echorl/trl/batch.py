@@ -164,6 +164,7 @@ CARRIED: Mapping[str, PerToken | Literal["row", "sum", "recount"]] = {
     "hint_count": "sum",
     "trace_mask": PerToken(0.0),
     "trace_advantages": "row",
+    "trace_logps": PerToken(0.0),
     "trace_count": "sum",
 }
 """The tensors that a generation batch carries into its micro-batches, TRL's and EchoRL's, without images.
