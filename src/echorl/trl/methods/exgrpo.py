@@ -19,9 +19,10 @@ from echorl.trl.context import Context
 from echorl.trl.methods.base import Row, Sample
 from echorl.trl.sampling.demonstrations import column_names
 from echorl.trl.sampling.row_keys import COLUMNS, RowKeys, group_keys
-from echorl.trl.sampling.stored import Text, score_shared, score_texts
+from echorl.trl.sampling.stored import Text, mean_entropies
 from echorl.trl.sampling.stream import PromptStream
 from echorl.trl.sampling.traces import TracesHooks
+from echorl.trl.sources import sampled_logps
 from echorl.trl.verifiers import Verifiers
 
 
@@ -105,7 +106,7 @@ class ReplayHooks(TracesHooks):
         ).batch
 
     def _row(self, number: int | None, row: Row, context: Context) -> Row:
-        return row if number is None else {key: context.rows[number][key] for key in row}
+        return row if number is None else {key: value for key, value in context.rows[number].items() if key in row}
 
     def _unsolved(self, number: int) -> int:
         """Return the number of a row that is not retired; `number` if all are."""
@@ -137,9 +138,9 @@ class ReplayHooks(TracesHooks):
         texts = [Text(self.stored[key].prompt, ids.tolist()) for key, (ids, _) in candidates]
         least: dict[int, float] = {}
         chosen: dict[int, tuple[Tensor, Tensor]] = {}
-        for (key, rollout), score in zip(candidates, score_shared(texts, context), strict=True):
-            if key not in least or score.entropy < least[key]:
-                least[key], chosen[key] = score.entropy, rollout
+        for (key, rollout), entropy in zip(candidates, mean_entropies(texts, context), strict=True):
+            if key not in least or entropy < least[key]:
+                least[key], chosen[key] = entropy, rollout
         return chosen
 
     def advantages(self, advantages: Tensor, rollouts: Rollouts, capture: Capture, context: Context) -> Tensor:
@@ -172,8 +173,11 @@ class ReplayHooks(TracesHooks):
     def _store(self, out: dict[str, Any], plan: ReplayPlan, context: Context) -> None:
         """Add the rollouts marked on all processes, and count each visited prompt's successes."""
         if self.started:
+            marked = torch.zeros_like(out["completion_mask"][:, 0], dtype=torch.bool)
+            marked[plan.storing] = True
             texts = [_text(out, row) for row in plan.storing]
-            logps = self._sampled_logps(out, plan.storing, texts, context)
+            sampled = sampled_logps(out, marked, context)[marked].tolist()
+            logps = [values[: len(text.ids)] for values, text in zip(sampled, texts, strict=True)]
             first, size = out["completion_ids"].shape[0] * context.comm.rank, context.args.num_generations
             keys = [plan.keys[(first + row) // size] for row in plan.storing]
             entries = list(zip(keys, texts, logps, strict=True))
@@ -182,15 +186,6 @@ class ReplayHooks(TracesHooks):
         for key, count in zip(plan.keys, plan.num_success, strict=False):
             if key in self.stored:
                 self.stored[key].num_success = count
-
-    def _sampled_logps(
-        self, out: dict[str, Any], rows: list[int], texts: list[Text], context: Context
-    ) -> list[list[float]]:
-        """Return the log-probs of these rollouts; one more forward where TRL has made none."""
-        old = out.get("old_per_token_logps")
-        if old is None:
-            return [score.logps for score in score_texts(texts, context)]
-        return [old[row][: len(text.ids)].tolist() for row, text in zip(rows, texts, strict=True)]
 
     def log_ratio(self, logps: Tensor, inputs: dict[str, Any]) -> Tensor:
         return logps - inputs["trace_logps"]
