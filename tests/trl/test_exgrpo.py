@@ -159,7 +159,17 @@ def test_same_gradient_at_every_micro_batch(tmp_path):
     assert all(closest(gradients[0], other) < 1e-5 for other in gradients[1:])
 
 
-def test_a_dataset_with_images_is_refused(tmp_path):
-    rows = make_dataset(4).add_column("image", [None] * 4)
-    with pytest.raises(ValueError, match="'exgrpo' cannot be combined with images: stored rollouts are scored without"):
-        build(tmp_path, method="exgrpo", dataset=rows)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"dataset": make_dataset(4).add_column("image", [None] * 4)},
+            "images: stored rollouts are scored without them",
+        ),
+        ({"remove_unused_columns": True}, "remove_unused_columns=True, .*: set it to False"),
+        ({"dataset": make_dataset(4).to_iterable_dataset()}, "a training set without random access"),
+    ],
+)
+def test_what_is_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=f"'exgrpo' cannot be combined with {message}"):
+        build(tmp_path, method="exgrpo", **changes)

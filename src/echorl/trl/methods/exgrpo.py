@@ -74,6 +74,9 @@ class ReplayHooks(TracesHooks):
                 "a training set without random access: load its rows as a Dataset": isinstance(
                     context.rows, IterableDataset
                 ),
+                "remove_unused_columns=True, without whose columns a row is not recognised: set it to False": (
+                    context.args.remove_unused_columns
+                ),
                 "tools: a rollout that is replayed holds no tool calls": "tools" in context.features,
                 "images: stored rollouts are scored without them": bool({*COLUMNS} & {*column_names(context.rows)}),
             },
@@ -89,24 +92,28 @@ class ReplayHooks(TracesHooks):
 
     def collect(self, rows: list[Row], sample: Sample, context: Context) -> dict[str, Any]:
         """Return the batch of these rows, of which some are replaced by rows of the buffer."""
-        keys, size = group_keys(rows, context), context.args.num_generations
+        replaced = self._replaced(group_keys(rows, context), context)
+        first, size = context.comm.rank * len(rows), context.args.num_generations
+        rows = list(rows)
+        for place, row in enumerate(rows):
+            if (number := replaced.get((first + place) // size)) is not None:
+                rows[place] = {key: value for key, value in context.rows[number].items() if key in row}
+        return sample(rows).batch
+
+    def _replaced(self, keys: list[int], context: Context) -> dict[int, int]:
+        """Return group -> the number of the row in its place; draw the prompts to replay in `replays`."""
         num = int(self.method.ratio * len(keys))
         successes = {key: stored.num_success for key, stored in self.stored.items()}
         rng = random.Random(f"replay {context.args.seed} {self.num_batches}")
         self.num_batches += 1
+        drawn = draw_prompts(successes, context.args.num_generations, num, rng)
         places = sorted(range(len(keys)), key=lambda group: keys[group] not in self.retired)  # retired ones first
-        self.replays = dict(zip(places, draw_prompts(successes, size, num, rng), strict=False))
+        self.replays = dict(zip(places, drawn, strict=False))
         replaced = {group: self.rows.numbers[key] for group, key in self.replays.items()}
-        for group in places[len(replaced) :]:
+        for group in places[len(drawn) :]:
             if keys[group] in self.retired:
                 replaced[group] = self._unsolved(self.rows.numbers[keys[group]])
-        first = context.comm.rank * len(rows)
-        return sample(
-            [self._row(replaced.get((first + place) // size), row, context) for place, row in enumerate(rows)]
-        ).batch
-
-    def _row(self, number: int | None, row: Row, context: Context) -> Row:
-        return row if number is None else {key: value for key, value in context.rows[number].items() if key in row}
+        return replaced
 
     def _unsolved(self, number: int) -> int:
         """Return the number of a row that is not retired; `number` if all are."""
@@ -149,10 +156,10 @@ class ReplayHooks(TracesHooks):
             return advantages
         plan: Any = capture.plan
         plan.num_success, num_verdicts = rollouts.num_success.tolist(), rollouts.num_verdicts.tolist()
-        solved = [bool(n) and n == total for n, total in zip(plan.num_success, num_verdicts, strict=True)]
-        for key in (key for key, is_solved in zip(plan.keys, solved, strict=True) if is_solved):
-            self.retired.add(key)
-            self.stored.pop(key, None)
+        for key, num_success, number in zip(plan.keys, plan.num_success, num_verdicts, strict=True):
+            if number and num_success == number:
+                self.retired.add(key)
+                self.stored.pop(key, None)
         if self.started:
             is_open = ~torch.tensor([key in self.retired for key in plan.keys], device=rollouts.success.device)
             wanted = rollouts.success & rollouts.from_policy & is_open[rollouts.groups.index]
