@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 import torch
 
 from echorl.methods import avspo, load_method
 from echorl.methods.added_failures import AddedFailures
+from echorl.methods.exgrpo import bucket_weights, draw_prompts
 from echorl.methods.greso import GRESO
 from echorl.methods.mixed_cuts import MixedCUTS, uniform_candidates
 from echorl.methods.negative_rollouts import replaced_rows
 from echorl.methods.reinforce_ada import choose, pool_advantages, unfinished
+from echorl.methods.saturated_learning import SaturatedLearning
 from echorl.methods.spo import SPO
 from tests.methods.batches import group_relative, make_batch
 from tests.methods.reference import read_reference
@@ -194,3 +197,49 @@ def test_reinforce_adas_rounds_choice_and_advantages(name):
             assert chosen[own].nonzero().flatten().tolist() == places
             expected = case["advantages"][kind][prompt]
             assert advantages[own][chosen[own]].tolist() == pytest.approx(expected, rel=precision, abs=1e-6)
+
+
+# -- ExGRPO ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["sparse", "far"])
+def test_exgrpos_buckets_and_draws(name):
+    """Prompts of a full bucket go to the others: 4000 draws of ours beside 20000 of theirs."""
+    case = read_reference("exgrpo")["results"]["draws"][name]
+    counts = [int(count) for count in case["buckets"]]
+    assert bucket_weights(counts, 8) == pytest.approx(list(case["probabilities"].values()), rel=1e-6)
+    successes = {key: int(count) for count, keys in case["buckets"].items() for key in keys}
+    rng, total = random.Random(0), dict.fromkeys(counts, 0)
+    for _ in range(4000):
+        drawn = draw_prompts(successes, 8, 3, rng)
+        assert len(set(drawn)) == 3
+        for key in drawn:
+            total[successes[key]] += 1
+    means = [total[count] / 4000 for count in counts]
+    assert means == pytest.approx(list(case["mean_counts_of_3"].values()), abs=0.02)
+
+
+# -- Saturated learning ---------------------------------------------------------------------------------------------
+
+
+def test_saturated_learnings_scores_pairs_and_rrhf():
+    """Loss and gradient as the mean over the two solved prompts; nothing of the others."""
+    reference = read_reference("saturated_learning")
+    inputs, results = reference["inputs"], reference["results"]
+    batch, lengths = make_batch(inputs["rewards"]), torch.tensor(inputs["response_lengths"])
+    ids, logits = torch.tensor(inputs["token_ids"]), torch.tensor(inputs["logits"]).requires_grad_()
+    mask = torch.arange(ids.shape[1]) < lengths.unsqueeze(1)
+    entropy = (torch.tensor(inputs["entropies"]) * mask).sum(1) / lengths
+    assert (1 / entropy[batch.all_success]).tolist() == pytest.approx(results["scores"], rel=1e-5)
+
+    logp = logits.log_softmax(-1).gather(-1, ids.unsqueeze(-1)).squeeze(-1) * mask
+    weights = SaturatedLearning().rollout_weights(entropy, torch.zeros(16), batch)
+    loss = -(weights * logp.sum(1) / lengths).sum() / 2
+    loss.backward()
+    assert loss.item() == pytest.approx(results["loss"], rel=1e-6)
+    assert torch.allclose(logits.grad, torch.tensor(results["gradient"]), atol=1e-6)
+
+    weights = SaturatedLearning(loss="dpo").rollout_weights(entropy, torch.zeros(16), batch)
+    assert (weights == 2.5).nonzero().flatten().tolist() == [best for best, _ in results["pairs"]]
+    assert (weights == -2.5).nonzero().flatten().tolist() == [worst for _, worst in results["pairs"]]
+    assert (weights != 0).sum() == 4

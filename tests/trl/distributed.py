@@ -121,6 +121,8 @@ DYNAMIC = {
 RIVALS = {
     "left out of a mean over rows": (few_mixed, dict(method="exclude_degenerate", loss_type="grpo")),
     "advantages of tokens": (few_mixed, dict(method="rl_zvp")),
+    "ranks": (few_mixed, dict(method="saturated_learning")),
+    "pairs": (few_mixed, dict(method="saturated_learning", method_options={"loss": "dpo"})),
     "pools": (few_mixed, dict(method="reinforce_ada", method_options={"max_rounds": 2})),
 }
 
@@ -145,6 +147,7 @@ MEMORIES = {
             rollout_func=None,
         ),
     ),
+    "replays": (few_mixed, _visits("exgrpo", (3, 6, 9), method_options={"start": 0.0})),
 }
 
 

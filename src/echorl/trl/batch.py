@@ -171,7 +171,10 @@ CARRIED: Mapping[str, PerToken | Literal["row", "sum", "recount"]] = {
     "hint_count": "sum",
     "trace_mask": PerToken(0.0),
     "trace_advantages": "row",
+    "trace_logps": PerToken(0.0),
     "trace_count": "sum",
+    "rank_weights": PerToken(0.0),
+    "rank_count": "sum",
 }
 """The tensors that a generation batch carries into its micro-batches, TRL's and EchoRL's, without images.
 
