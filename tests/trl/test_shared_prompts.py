@@ -18,7 +18,7 @@ RUNS = {
     "a further forward for clips": {"method": "dapo", "max_steps": 3, "echo_coef": 0.1},
     "an adapter": {"peft_config": LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False), "beta": 0.1},
     "mistakes": {"method": "negative_rollouts", "max_steps": 3, "echo_coef": 0.1},
-    "hints": {"method": "failure_prefix", "max_steps": 4, "echo_coef": 0.1},
+    "hints": {"method": "failure_prefix", "method_options": {"online": True}, "max_steps": 4, "echo_coef": 0.1},
 }
 
 
