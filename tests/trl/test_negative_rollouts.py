@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import pyarrow.parquet as pq
 import pytest
 import torch
+from datasets import Dataset
 
 from echorl.trl.batch import COMPLETION_IDS
 from echorl.trl.recording import sampling_settings
 from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
-from tests.trl.tiny import Gradients, all_right, build, make_model, make_tokenizer, run, some_right
+from tests.trl.tiny import Gradients, all_right, build, make_dataset, make_model, make_tokenizer, run, some_right
 
 GIVEN = {"m": (1.0, 0.0, 1.0, 0.0), "+": (1.0,) * 4, "-": (0.0,) * 4}
 
@@ -165,6 +166,39 @@ def test_same_gradient_at_every_micro_batch(tmp_path):
         for size, accumulation in splits
     ]
     assert all(closest(gradients[0], other) < 1e-5 for other in gradients[1:])
+
+
+def test_resumed_equals_undisturbed_bit_for_bit(tmp_path):
+    changes = dict(method="negative_rollouts", echo_coef=0.1, num_iterations=2, max_steps=4, save_strategy="steps")
+    changes |= dict(save_steps=1, method_options={"mistake_suffix": ""})
+
+    def reward(completion_ids, **_):
+        return [float(sum(ids) % 9 > 0) for ids in completion_ids]
+
+    whole, *_, weights = run(tmp_path, reward, **changes)
+    assert any(entry.get("method/mistakes") for entry in whole.state.log_history)
+    for step in (1, 2):  # within a generation batch, and between two
+        resumed = build(tmp_path, reward, **changes)
+        resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{step}"))
+        assert all(torch.equal(weights[name], p) for name, p in resumed.model.named_parameters())
+        assert resumed.statistics.num_tokens == whole.statistics.num_tokens
+
+
+def test_a_chats_mistake_is_read_by_the_reward_functions_as_its_rollouts_are(tmp_path):
+    tokenizer, seen = make_tokenizer(), []
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+    prompts = [[{"role": "user", "content": prompt}] for prompt in make_dataset(16)["prompt"]]
+    script = Script("+m++", "xx.x..")
+
+    def reward(completions, **columns):
+        seen.extend(completions)
+        return script(**columns)
+
+    rows = Dataset.from_dict({"prompt": prompts})
+    result = first_batch(tmp_path, reward, dataset=rows, processing_class=tokenizer, log_completions=True)
+    assert all(set(message) == {"role", "content"} for (message,) in seen)
+    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in tokens_of(result.batch)]
+    assert [message["content"] for (message,) in seen[-16:]] == texts
 
 
 @pytest.mark.parametrize("use_vllm", [False, True])
