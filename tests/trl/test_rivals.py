@@ -53,7 +53,7 @@ def grpo(tmp_path_factory):
         ("rl_zvp", {"alpha": 1e-30}),  # through all of its code, by advantages [B, T]
         ("agpo", {"right": 0.0, "wrong": 0.0}),
         ("avspo", {"threshold": 1.0}),
-        ("f_grpo", {"gamma": 0.0}),
+        ("f_grpo", {"exponent": 0.0}),
         ("top_entropy", {"top_entropy_quantile": 1.0}),
         ("positive_nll", {"echo_coef": 0.0}),
     ],
@@ -344,7 +344,7 @@ def test_a_rule_on_verdicts_wants_to_know_who_verifies(tmp_path, method, options
         ("agpo", {"right": 0, "wrong": 0}),
         ("reinforce_ada", {"max_rounds": 1}),
         ("rl_zvp", {"alpha": 0}),
-        ("f_grpo", {"gamma": 0}),
+        ("f_grpo", {"exponent": 0}),
     ],
 )
 def test_a_rule_on_rewards_or_one_that_does_nothing_does_not(tmp_path, method, options):
