@@ -104,8 +104,8 @@ def test_f_grpo_by_hand():
     base = group_relative(batch)
     for gamma in (1.0, 2.0):
         weights = torch.tensor([0.25, 0.75, 0.0, 1.0, 1.0]).repeat_interleave(4) ** gamma
-        assert torch.allclose(FGRPO(gamma=gamma).advantages(base, batch), base * weights)
-    assert FGRPO(gamma=0.0).advantages(base, batch) is base
+        assert torch.allclose(FGRPO(exponent=gamma).advantages(base, batch), base * weights)
+    assert FGRPO(exponent=0.0).advantages(base, batch) is base
 
 
 def test_f_grpo_goes_by_verdicts_and_a_rollout_without_one_does_not_count():
@@ -283,7 +283,7 @@ def test_a_group_without_a_verdict_moves_no_share():
         ("reinforce_ada", {"groups_per_round": 0}, r"groups_per_round=0 is not allowed: it must be a whole number"),
         ("spo", {"decay": 1.1}, r"decay=1.1 is not allowed: it must be a number from 0 to 1\."),
         ("avspo", {"threshold": 1.5}, r"threshold=1.5 is not allowed: it must be a number from 0 to 1\."),
-        ("f_grpo", {"gamma": -1}, r"gamma=-1 is not allowed: it must be a finite number of at least 0\."),
+        ("f_grpo", {"exponent": -1}, r"exponent=-1 is not allowed: it must be a finite number of at least 0\."),
         ("failure_prefix", {"target": 1.5}, r"target=1.5 is not allowed: it must be None or a number from 0 to 1\."),
     ],
 )

@@ -21,15 +21,15 @@ class FGRPO(GRPO):
     GRPO's advantage is 0, unless shaped rewards differ. A group without a verdict keeps GRPO's advantages.
     """
 
-    gamma: float = option(1.0, "Exponent of the focal weight; 0: GRPO.", ge=0)
+    exponent: float = option(1.0, "The focal weight's gamma; 0: GRPO.", ge=0)
 
     @property
     def needs_verdicts(self) -> bool:
-        return self.gamma > 0
+        return self.exponent > 0
 
     def advantages(self, advantages: Tensor, rollouts: Rollouts) -> Tensor:
-        if not self.gamma:
+        if not self.exponent:
             return advantages
         rate = rollouts.num_success / rollouts.num_verdicts.clamp(min=1)
-        weight = (1 - rate.to(advantages)) ** self.gamma
+        weight = (1 - rate.to(advantages)) ** self.exponent
         return advantages * weight[rollouts.groups.index]
