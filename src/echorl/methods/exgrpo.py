@@ -22,7 +22,8 @@ class ExGRPO(LUFFY):
     exp(-(k - G/2)^2 / 2); of a prompt's rollouts the one of lowest mean entropy under the present policy is replayed.
     It is one of the group's G; its loss is -A f(w), f(w) = w / (w + gamma), w = pi / pi_old with the probabilities
     under which it was sampled. A prompt whose group is all right is retired: it leaves the buffer and is not visited
-    again. Nothing is stored until more than `start` of a batch's rollouts are right.
+    again, as long as more prompts are left than a batch has. Nothing is stored until more than `start` of a batch's
+    rollouts are right.
     """
 
     trl_hooks = "echorl.trl.methods.exgrpo:ReplayHooks"

@@ -110,18 +110,17 @@ class ReplayHooks(TracesHooks):
         places = sorted(range(len(keys)), key=lambda group: keys[group] not in self.retired)  # retired ones first
         self.replays = dict(zip(places, drawn, strict=False))
         replaced = {group: self.rows.numbers[key] for group, key in self.replays.items()}
-        for group in places[len(drawn) :]:
-            if keys[group] in self.retired:
-                replaced[group] = self._unsolved(self.rows.numbers[keys[group]])
+        if len(self.rows.numbers) - len(self.retired) > len(keys):  # else the same few prompts would fill each batch
+            retired = [group for group in places[len(drawn) :] if keys[group] in self.retired]
+            replaced |= {group: self._draw_unsolved() for group in retired}
         return replaced
 
-    def _unsolved(self, number: int) -> int:
-        """Return the number of a row that is not retired; `number` if all are."""
-        for _ in self.rows.keys:
-            (drawn,) = self.stream.draw(1)
-            if self.rows.keys[drawn] not in self.retired:
-                return drawn
-        return number
+    def _draw_unsolved(self) -> int:
+        """Return the number of a row that is not retired."""
+        while True:
+            (number,) = self.stream.draw(1)
+            if self.rows.keys[number] not in self.retired:
+                return number
 
     def plan(self, rows: list[Row], context: Context) -> ReplayPlan:
         plan = ReplayPlan(keys=group_keys(rows, context))
