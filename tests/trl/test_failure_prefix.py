@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
+from echorl.trl.methods.failure_prefix import read_prefixes
 from tests.trl.scripted import same
 from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
 from tests.trl.tiny import Gradients, build, make_dataset, make_model, make_tokenizer, run
@@ -20,7 +23,7 @@ def with_prefixes(prefixes=PREFIXES):
     return make_dataset(4).add_column("failure_prefix", list(prefixes))
 
 
-# -- beginnings that a column holds -----------------------------------------------------------------------------------
+# -- beginnings that are given -----------------------------------------------------------------------------------------
 
 
 def first_batch(tmp_path, **changes):
@@ -80,10 +83,10 @@ def test_same_gradient_at_every_micro_batch(tmp_path):
     [
         (
             dict(dataset=make_dataset(4)),
-            r"column='failure_prefix', which is no column .*: prompt, number\).*online=true",
+            r"prefixes='failure_prefix', which is no column .*: prompt, number\).*online=true",
         ),
         (
-            dict(dataset=with_prefixes(["1", "2", "3", "4"]), method_options={"column": "number"}),
+            dict(dataset=with_prefixes(["1", "2", "3", "4"]), method_options={"prefixes": "number"}),
             "row 0: number=0 is no text",
         ),
         (dict(dataset=with_prefixes(), remove_unused_columns=True), "would take the column 'failure_prefix' out"),
@@ -92,6 +95,26 @@ def test_same_gradient_at_every_micro_batch(tmp_path):
 def test_a_column_that_cannot_be_read_is_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         build(tmp_path, method="failure_prefix", **changes)
+
+
+def test_a_file_has_the_beginnings_by_prompt(tmp_path):
+    """That of the first prompt is the column's, that of others is not there."""
+    path = tmp_path / "prefixes.jsonl"
+    path.write_text(json.dumps({"prompt": make_dataset(4)[0]["prompt"], "failure_prefix": PREFIXES[0]}) + "\n")
+    changes = dict(echo_coef=0.0, max_steps=2, method="failure_prefix")
+    given = run(tmp_path, Visits(), dataset=make_dataset(4), method_options={"prefixes": str(path)}, **changes)
+    other = run(tmp_path, Visits(), dataset=with_prefixes([PREFIXES[0], None, None, None]), **changes)
+    assert same(given, other)
+    assert given[0].state.log_history[0]["method/prefixed"] == 0.25
+
+
+@pytest.mark.parametrize("line", ["[]", '{"prompt": "1"}', '{"prompt": "1", "failure_prefix": null}'])
+def test_a_file_that_cannot_be_read_is_refused(tmp_path, line):
+    with pytest.raises(ValueError, match=r"prefixes='.*missing.jsonl': there is no such file"):
+        read_prefixes(tmp_path / "missing.jsonl")
+    (tmp_path / "bad.jsonl").write_text(line + "\n")
+    with pytest.raises(ValueError, match=r"bad\.jsonl, line 1: write an object with 'prompt' and the text"):
+        read_prefixes(tmp_path / "bad.jsonl")
 
 
 # -- failures of earlier visits ---------------------------------------------------------------------------------------

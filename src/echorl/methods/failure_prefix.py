@@ -16,7 +16,7 @@ class FailurePrefix(Method):
     """DAPO's loss on the continuations of prompt + the beginning of a rollout that failed (arXiv 2601.20829).
 
     The clip is 0.2 / 0.4. The beginnings are made before the training, from rare failures on saturated prompts, and cut
-    so that the policy goes on to a success at a chosen rate; a column of the rows holds them.
+    so that the policy goes on to a success at a chosen rate; a column of the rows, or a file, holds them.
 
     `online`: they are made in training instead. A plain visit with at least `saturated` of its rollouts right, and one
     wrong, keeps the first that is wrong. On later visits all rollouts of the group begin with `share` of its tokens.
@@ -28,10 +28,12 @@ class FailurePrefix(Method):
         {"loss_type": "dapo", "scale_rewards": "group", "epsilon": 0.2, "epsilon_high": 0.4, "beta": 0.0}
     )
 
-    column: str = option(
-        "failure_prefix", "Column of the rows with the text that a prompt's rollouts begin with; null: a plain group."
+    prefixes: str = option(
+        "failure_prefix",
+        "Column of the rows with the text that a prompt's rollouts begin with (null: a plain group), or a .jsonl file "
+        "of objects with 'prompt' and 'failure_prefix' (a prompt that it does not have: a plain group).",
     )
-    online: bool = option(False, "Store failures in training and begin with them, in place of the column's text.")
+    online: bool = option(False, "Store failures in training and begin with them, in place of given beginnings.")
     saturated: float = option(0.75, "Online: share of successes from which on a prompt is saturated.", ge=0, le=1)
     share: float = option(0.5, "Online: first share of the failure's tokens; 0: none is used.", ge=0, le=1)
     step: float = option(
@@ -48,7 +50,7 @@ class FailurePrefix(Method):
 
     @property
     def trl_hooks(self) -> str:  # type: ignore[override]
-        name = "StoredFailureHooks" if self.online else "ColumnPrefixHooks"
+        name = "StoredFailureHooks" if self.online else "GivenPrefixHooks"
         return f"echorl.trl.methods.failure_prefix:{name}"
 
     @property
