@@ -20,13 +20,13 @@ def make_batch(rewards: list[float], size: int = 4, success: list[bool] | None =
     )
 
 
-def group_relative(batch: Rollouts) -> torch.Tensor:
-    """GRPO's (r - mean) / (std + 1e-4), as TRL computes it; 0 without a reward."""
+def group_relative(batch: Rollouts, epsilon: float = 1e-4) -> torch.Tensor:
+    """GRPO's (r - mean) / (std + epsilon), as TRL computes it; 0 without a reward."""
     out = torch.zeros_like(batch.rewards)
     index = batch.groups.index
     for group in index.unique():
         rows = (index == group) & ~batch.rewards.isnan()
         own = batch.rewards[rows]
         std = own.std() if len(own) > 1 else torch.tensor(0.0)
-        out[rows] = (own - own.mean()) / (std + 1e-4)
+        out[rows] = (own - own.mean()) / (std + epsilon)
     return out

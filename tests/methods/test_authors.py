@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 import torch
 
-from echorl.methods import load_method
+from echorl.methods import avspo, load_method
+from echorl.methods.added_failures import AddedFailures
+from echorl.methods.exgrpo import bucket_weights, draw_prompts
 from echorl.methods.greso import GRESO
 from echorl.methods.mixed_cuts import MixedCUTS, uniform_candidates
+from echorl.methods.negative_rollouts import replaced_rows
 from echorl.methods.reinforce_ada import choose, pool_advantages, unfinished
+from echorl.methods.saturated_learning import SaturatedLearning
 from echorl.methods.spo import SPO
 from tests.methods.batches import group_relative, make_batch
 from tests.methods.reference import read_reference
@@ -131,6 +136,37 @@ def test_ufts_advantages_are_grpos():
     assert group_relative(batch).tolist() == pytest.approx(reference["results"]["advantages"], rel=2e-4)
 
 
+# -- added failures, negative rollouts -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["0", "1", "4", "8", "drawn"])
+def test_added_failures_advantages(monkeypatch, name):
+    """Groups that are all right, all wrong and mixed, with their 1e-6 beside the std in place of TRL's 1e-4."""
+    monkeypatch.setattr(avspo, "EPSILON", 1e-6)
+    reference = read_reference("saturated_rl")
+    expected = reference["results"]["zeros"][name]
+    batch = make_batch(reference["inputs"]["rewards"], size=8)
+    base, counts = group_relative(batch, 1e-6), torch.tensor(expected["counts"])
+    advantages = AddedFailures().with_zeros(base, batch, counts)
+    assert advantages.tolist() == pytest.approx(expected["advantages"], rel=1e-6, abs=1e-6)
+    if name != "drawn":
+        assert torch.equal(AddedFailures(zero_rewards=int(name)).advantages(base, batch), advantages)
+
+
+@pytest.mark.parametrize("case", [0, 1])
+def test_negative_rollouts_places_and_advantages(case):
+    expected = read_reference("saturated_rl")["results"]["replacement"][case]
+    size, wrong = expected["size"], [not right for right in expected["attempts_right"]]
+    groups = [prompt[0] for prompt in expected["prompts"] for _ in range(expected["attempts"])]
+    assert sorted(set(groups)) == [group for group, kind in enumerate(expected["kinds"]) if kind == "+"]
+    places = replaced_rows(groups, wrong, size, expected["attempts"])
+    rows = range(len(expected["responses"]))
+    assert [1000 + places[row] if row in places else row for row in rows] == expected["responses"]
+    batch = make_batch([0.0 if row in places else expected["rewards"][row] for row in rows], size=size)
+    assert batch.rewards.tolist() == expected["rewards"]
+    assert group_relative(batch, 1e-6).tolist() == pytest.approx(expected["advantages"], rel=1e-6, abs=1e-6)
+
+
 # -- Reinforce-Ada --------------------------------------------------------------------------------------------------
 
 
@@ -161,3 +197,49 @@ def test_reinforce_adas_rounds_choice_and_advantages(name):
             assert chosen[own].nonzero().flatten().tolist() == places
             expected = case["advantages"][kind][prompt]
             assert advantages[own][chosen[own]].tolist() == pytest.approx(expected, rel=precision, abs=1e-6)
+
+
+# -- ExGRPO ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["sparse", "far"])
+def test_exgrpos_buckets_and_draws(name):
+    """Prompts of a full bucket go to the others: 4000 draws of ours beside 20000 of theirs."""
+    case = read_reference("exgrpo")["results"]["draws"][name]
+    counts = [int(count) for count in case["buckets"]]
+    assert bucket_weights(counts, 8) == pytest.approx(list(case["probabilities"].values()), rel=1e-6)
+    successes = {key: int(count) for count, keys in case["buckets"].items() for key in keys}
+    rng, total = random.Random(0), dict.fromkeys(counts, 0)
+    for _ in range(4000):
+        drawn = draw_prompts(successes, 8, 3, rng)
+        assert len(set(drawn)) == 3
+        for key in drawn:
+            total[successes[key]] += 1
+    means = [total[count] / 4000 for count in counts]
+    assert means == pytest.approx(list(case["mean_counts_of_3"].values()), abs=0.02)
+
+
+# -- Saturated learning ---------------------------------------------------------------------------------------------
+
+
+def test_saturated_learnings_scores_pairs_and_rrhf():
+    """Loss and gradient as the mean over the two solved prompts; nothing of the others."""
+    reference = read_reference("saturated_learning")
+    inputs, results = reference["inputs"], reference["results"]
+    batch, lengths = make_batch(inputs["rewards"]), torch.tensor(inputs["response_lengths"])
+    ids, logits = torch.tensor(inputs["token_ids"]), torch.tensor(inputs["logits"]).requires_grad_()
+    mask = torch.arange(ids.shape[1]) < lengths.unsqueeze(1)
+    entropy = (torch.tensor(inputs["entropies"]) * mask).sum(1) / lengths
+    assert (1 / entropy[batch.all_success]).tolist() == pytest.approx(results["scores"], rel=1e-5)
+
+    logp = logits.log_softmax(-1).gather(-1, ids.unsqueeze(-1)).squeeze(-1) * mask
+    weights = SaturatedLearning().rollout_weights(entropy, torch.zeros(16), batch)
+    loss = -(weights * logp.sum(1) / lengths).sum() / 2
+    loss.backward()
+    assert loss.item() == pytest.approx(results["loss"], rel=1e-6)
+    assert torch.allclose(logits.grad, torch.tensor(results["gradient"]), atol=1e-6)
+
+    weights = SaturatedLearning(loss="dpo").rollout_weights(entropy, torch.zeros(16), batch)
+    assert (weights == 2.5).nonzero().flatten().tolist() == [best for best, _ in results["pairs"]]
+    assert (weights == -2.5).nonzero().flatten().tolist() == [worst for _, worst in results["pairs"]]
+    assert (weights != 0).sum() == 4

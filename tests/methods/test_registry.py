@@ -220,7 +220,8 @@ def test_the_trainer_s_own_rounding_is_no_gradient(name):
     given = group_relative(batch) + 1e-8
     own = {"w_reinforce", "reinforce_rej", "agpo", "avspo"}
     found = rows_with_gradient(METHODS[name](), given, batch)
-    assert found.tolist() == [name in own] * 8 + [True] * 4
+    on_successes = [name in {*own, "added_failures"}] * 4
+    assert found.tolist() == [*on_successes, *[name in own] * 4, *[True] * 4]
 
 
 def test_defaults_follow_from_what_a_rule_overrides():

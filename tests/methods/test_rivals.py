@@ -11,6 +11,7 @@ import torch
 
 from echorl.core.statistics import KINDS, GroupStatistics
 from echorl.methods import METHODS, load_method
+from echorl.methods.added_failures import AddedFailures
 from echorl.methods.agpo import AGPO
 from echorl.methods.avspo import AVSPO, count_collapsed
 from echorl.methods.exclude_degenerate import ExcludeDegenerate
@@ -28,7 +29,7 @@ KIND_OF_EACH = [1.0, 0.0, 0.0, 1.0, *[1.0] * 4, *[0.0] * 4, *[NAN] * 4]
 """A mixed group, one all right, one all wrong, one without verdicts."""
 
 
-@pytest.mark.parametrize("name", ["rloo", "w_reinforce", "reinforce_rej", "agpo", "avspo", "f_grpo"])
+@pytest.mark.parametrize("name", ["rloo", "w_reinforce", "reinforce_rej", "agpo", "avspo", "added_failures", "f_grpo"])
 def test_a_method_sees_no_other_process_rows_than_its_own(name):
     """The rules are functions of the batch of all processes: doubling it doubles the result."""
     method, once, twice = METHODS[name](), make_batch(KIND_OF_EACH), make_batch(KIND_OF_EACH * 2)
@@ -227,6 +228,29 @@ def test_a_missing_reward_is_no_member_of_the_lengthened_group():
     assert found[3] == 0.0
 
 
+# -- added failures -------------------------------------------------------------------------------------------------
+
+
+def test_added_failures_by_hand():
+    """A group that is all right: as one of four successes beside two failures. Whatever else keeps GRPO's."""
+    batch = make_batch([*KIND_OF_EACH, 1.0, 1.0, NAN, 1.0, 1.0, 1.2, 1.0, 1.1])
+    base = group_relative(batch)
+    found = AddedFailures(zero_rewards=2).advantages(base, batch)
+    for rows, n in ((slice(4, 8), 4), (torch.tensor([16, 17, 19]), 3)):
+        longer = torch.tensor([1.0] * n + [0.0] * 2)
+        expected = (1 - longer.mean()) / (longer.std() + 1e-4)
+        assert found[rows].tolist() == pytest.approx([float(expected)] * n, rel=1e-5)
+    others = [*range(4), *range(8, 16), 18, *range(20, 24)]
+    assert torch.equal(found[others], base[others])
+
+
+def test_one_added_failure_is_one_virtual_reward_of_avspo():
+    batch = make_batch([1.0] * 8 + [1.0, 0.0] * 4, size=8)
+    base = group_relative(batch)
+    one, other = AddedFailures(zero_rewards=1), AVSPO(alpha=0.25)
+    assert torch.allclose(one.advantages(base, batch), other.advantages(base, batch), atol=1e-3)
+
+
 # -- prefixes -------------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +270,11 @@ def test_a_group_without_a_verdict_moves_no_share():
             "w_reinforce",
             {"weight": float("inf")},
             r"weight=inf is not allowed: it must be a finite number of at least 0\.",
+        ),
+        (
+            "added_failures",
+            {"zero_rewards": 4, "max_zero_rewards": 2},
+            r"max_zero_rewards=2 and zero_rewards=4 are not allowed",
         ),
         ("agpo", {"wrong": -1}, r"wrong=-1 is not allowed: it must be a finite number of at least 0\."),
         ("spo", {"prior": -1}, r"prior=-1 is not allowed: it must be a finite number of at least 0\."),

@@ -118,10 +118,25 @@ DYNAMIC = {
 }
 
 
+def rarely_wrong(completion_ids, **_):
+    """Two of the first three groups are all right, and some of the attempts at a mistake are wrong."""
+    return [float(sum(ids) % 11 != 0) for ids in completion_ids]
+
+
 RIVALS = {
     "left out of a mean over rows": (few_mixed, dict(method="exclude_degenerate", loss_type="grpo")),
     "advantages of tokens": (few_mixed, dict(method="rl_zvp")),
+    "ranks": (few_mixed, dict(method="saturated_learning")),
+    "pairs": (few_mixed, dict(method="saturated_learning", method_options={"loss": "dpo"})),
     "pools": (few_mixed, dict(method="reinforce_ada", method_options={"max_rounds": 2})),
+    "mistakes": (
+        rarely_wrong,
+        dict(method="negative_rollouts", method_options={"num_mistakes": 3}, cls=Sampler, rollout_func=None),
+    ),
+    "drawn failures": (
+        mostly_right,
+        dict(method="added_failures", method_options={"zero_rewards": 1, "max_zero_rewards": 7}),
+    ),
 }
 
 
@@ -145,6 +160,7 @@ MEMORIES = {
             rollout_func=None,
         ),
     ),
+    "replays": (few_mixed, _visits("exgrpo", (3, 6, 9), method_options={"start": 0.0})),
 }
 
 

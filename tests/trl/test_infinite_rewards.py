@@ -40,4 +40,4 @@ def test_a_training_ends(tmp_path, coef):
 def test_of_a_demonstration_too(tmp_path):
     trainer = tiny.build(tmp_path, infinite)
     with pytest.raises(ValueError, match="reward function 'infinite' returned inf"):
-        trainer.stations.verifiers.succeeds({"prompt": "1+1=?\n"}, "2", [12], trainer.context)
+        trainer.stations.verifiers.verify([{"prompt": "1+1=?\n"}], ["2"], [[12]], trainer.context)

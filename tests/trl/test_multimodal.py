@@ -15,6 +15,7 @@ from tests.trl.scripted import Script, counts, first_batch
 from tests.trl.test_base_identity import CountForwards
 from tests.trl.test_distributed import assert_same, launch
 from tests.trl.test_gradient import closest, keep_batch
+from tests.trl.test_negative_rollouts import Script as Mistakes
 from tests.trl.test_sources import entropies_of
 from tests.trl.tiny import Gradients, all_right, norm, some_right
 
@@ -213,6 +214,19 @@ def test_old_log_probs_are_those_of_the_rows_own_images(tmp_path):
     logp, _ = logps_and_entropies(tiny_vision.make_model(), found.batch)
     mask = found.batch["completion_mask"].bool()
     assert torch.allclose(found.batch["old_per_token_logps"][mask], logp[mask], atol=1e-5)
+
+
+def test_a_mistake_is_sampled_and_trained_on_after_its_own_rows_images(tmp_path):
+    """Next to temperature 0 and without a request a mistake is the greedy continuation of its own row."""
+    options = {"mistake_suffix": "", "mistake_temperature": 1e-5}
+    script = Mistakes("+m++", "x..xx.")
+    _, batch, _ = one_step(
+        tmp_path, script, method="negative_rollouts", method_options=options, dataset=tiny_vision.make_varied_rows(16)
+    )
+    mask, mistakes = batch["completion_mask"].bool(), [3, 11, 15]
+    assert [row for row in range(16) if batch["completion_ids"][row][mask[row]].tolist() in script.made] == mistakes
+    logp, _ = logps_and_entropies(tiny_vision.make_model(), batch, temperature=1e-5)
+    assert (logp[mistakes][mask[mistakes]] > -0.1).all()
 
 
 @pytest.mark.slow

@@ -53,6 +53,8 @@ def grpo(tmp_path_factory):
         ("rl_zvp", {"alpha": 1e-30}),  # through all of its code, by advantages [B, T]
         ("agpo", {"right": 0.0, "wrong": 0.0}),
         ("avspo", {"threshold": 1.0}),
+        ("added_failures", {"zero_rewards": 0}),
+        ("added_failures", {"zero_rewards": 0, "max_zero_rewards": 0}),
         ("f_grpo", {"exponent": 0.0}),
         ("top_entropy", {"top_entropy_quantile": 1.0}),
         ("positive_nll", {"echo_coef": 0.0}),
@@ -64,7 +66,7 @@ def test_without_its_own_part_it_is_grpo_bit_for_bit(tmp_path, grpo, method, opt
     assert one[2] == grpo["kinds"][2]
 
 
-@pytest.mark.parametrize("method", ["exclude_degenerate", "rl_zvp", "avspo"])
+@pytest.mark.parametrize("method", ["exclude_degenerate", "rl_zvp", "avspo", "added_failures"])
 def test_where_every_group_is_mixed_it_is_grpo_bit_for_bit(tmp_path, grpo, method):
     assert same(train(tmp_path, method, Script(), max_steps=2), grpo["m"])
 
@@ -74,15 +76,36 @@ def test_reinforce_rej_is_reinforce_where_every_group_is_mixed(tmp_path):
     assert same(one, train(tmp_path, "w_reinforce", Script(), method_options={"weight": 1.0}))
 
 
-@pytest.mark.parametrize(("method", "right", "wrong"), [("agpo", 1.0, -1.0), ("avspo", 5**-0.5, -(5**-0.5))])
+@pytest.mark.parametrize(
+    ("method", "right", "wrong"),
+    [("agpo", 1.0, -1.0), ("avspo", 5**-0.5, -(5**-0.5)), ("added_failures", 0.5 / (2 / 7) ** 0.5, 0.0)],
+)
 def test_groups_of_one_verdict_have_an_advantage_in_the_batch(tmp_path, method, right, wrong):
-    """AVSPO: half of the groups collapsed, G = 4: one virtual reward, so 1 / sqrt(G + 1)."""
+    """AVSPO: half of the groups collapsed, G = 4: one virtual reward, so 1 / sqrt(G + 1). Four added failures."""
     trainer, batch, _ = first_batch(tmp_path, method)
     log, ledger = trainer.state.log_history[0], trainer.statistics
     assert log["echo/frac_degenerate"] == sum(ledger.degenerate.values()) / sum(ledger.groups.values()) == 0.5
     assert log["echo/groups/all_success"] == ledger.groups["all_success"] / 4 == 0.25
     assert batch["advantages"][4:12].tolist() == pytest.approx([right] * 4 + [wrong] * 4, rel=1e-3)
     assert batch["advantages"][0] > 0 > batch["advantages"][1]
+
+
+def test_the_number_of_added_failures_is_drawn_for_each_group_and_batch_from_the_seed(tmp_path):
+    def drawn(folder, **changes):
+        options = {"zero_rewards": 1, "max_zero_rewards": 7}
+        own = dict(echo_coef=0.0, method_options=options, max_steps=3, log_completions=True)
+        trainer = run(folder, Script(*["++++"] * 3), method="added_failures", **{**own, **changes})[0]
+        return [round(value, 4) for value in trainer._logs["advantages"]][::4]
+
+    possible = []
+    for count in range(1, 8):
+        longer = torch.tensor([1.0] * 4 + [0.0] * count)
+        possible.append(round(float((1 - longer.mean()) / (longer.std() + 1e-4)), 4))
+    found = drawn(tmp_path)
+    assert set(found) <= set(possible)
+    assert len({tuple(found[i : i + 4]) for i in (0, 4, 8)}) > 1
+    assert found == drawn(tmp_path)
+    assert found != drawn(tmp_path, seed=2)
 
 
 # -- what leaves the loss ---------------------------------------------------------------------------------------------
@@ -304,6 +327,7 @@ def test_same_gradient_at_every_micro_batch(tmp_path, method, loss_type):
         ("rl_zvp", False),
         ("w_reinforce", False),
         ("avspo", False),
+        ("added_failures", False),
     ],
 )
 def test_a_step_of_solved_prompts_is_the_echos_alone_only_where_the_method_has_nothing_there(tmp_path, method, alone):
@@ -322,6 +346,8 @@ def test_a_step_of_solved_prompts_is_the_echos_alone_only_where_the_method_has_n
         ("agpo", {"wrong": 0}),
         ("reinforce_ada", {}),
         ("rl_zvp", {}),
+        ("added_failures", {}),
+        ("negative_rollouts", {}),
         ("f_grpo", {}),
     ],
 )
@@ -344,6 +370,8 @@ def test_a_rule_on_verdicts_wants_to_know_who_verifies(tmp_path, method, options
         ("agpo", {"right": 0, "wrong": 0}),
         ("reinforce_ada", {"max_rounds": 1}),
         ("rl_zvp", {"alpha": 0}),
+        ("added_failures", {"zero_rewards": 0}),
+        ("negative_rollouts", {"num_mistakes": 0}),
         ("f_grpo", {"exponent": 0}),
     ],
 )

@@ -64,14 +64,18 @@ class AVSPO(GRPO):
         collapsed = rollouts.degenerate & ~rollouts.rewards.isnan()
         if not count or not bool(collapsed.any()):
             return advantages
-        return torch.where(collapsed, self._lengthened(count, rollouts), advantages.to(rollouts.rewards))
+        virtual = torch.arange(1, count + 1).to(rollouts.rewards) / (count + 1)
+        return torch.where(collapsed, lengthened_advantages(rollouts, virtual), advantages.to(rollouts.rewards))
 
-    def _lengthened(self, count: int, rollouts: Rollouts) -> Tensor:
-        """Return the advantage of a reward that all n of its group have, with `count` virtual ones beside them."""
-        rewards = rollouts.rewards
-        rewarded = (~rewards.isnan()).to(rewards)
-        n = rollouts.groups.sum(rewarded)[rollouts.groups.index]
-        virtual = torch.arange(1, count + 1, device=rewards.device, dtype=rewards.dtype) / (count + 1)
-        mean = (n * rewards + virtual.sum()) / (n + count)
-        squares = n * (rewards - mean) ** 2 + ((virtual - mean.unsqueeze(1)) ** 2).sum(1)
-        return (rewards - mean) / ((squares / (n + count - 1)).sqrt() + EPSILON)
+
+def lengthened_advantages(rollouts: Rollouts, virtual: Tensor) -> Tensor:
+    """Return [N], the advantage of a reward that all n of its group have, with virtual rewards in mean and std.
+
+    `virtual` is [V], or [N, V] with NaN where a rollout's group has fewer.
+    """
+    rewards, present = rollouts.rewards, ~virtual.isnan()
+    n = rollouts.groups.sum((~rewards.isnan()).to(rewards))[rollouts.groups.index]
+    count = present.sum(-1)
+    mean = (n * rewards + virtual.nansum(-1)) / (n + count)
+    squares = n * (rewards - mean) ** 2 + ((virtual - mean.unsqueeze(1)) ** 2).nansum(1)
+    return (rewards - mean) / ((squares / (n + count - 1)).sqrt() + EPSILON)

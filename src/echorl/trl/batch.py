@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,9 +20,9 @@ PROMPT_IDS, COMPLETION_IDS, TOOL_MASK, COMPLETIONS, LOGPROBS = range(5)
 
 
 class Demonstration(NamedTuple):
-    """A text in the place of a rollout, and its tokens."""
+    """A text in the place of a rollout, and its tokens. The text of a chat can be its messages."""
 
-    text: str
+    text: Any
     ids: list[int]
 
 
@@ -34,8 +34,11 @@ class Plan:
         prefixes: for each row the tokens that its completion begins with; None: no row has a prefix.
         demonstrations: row -> the demonstration in its place.
         keys: for each group of all processes the key of its training row; empty where the method needs none.
+        records: whether the entropies of the sampled tokens are of use.
         processors: logits processors for `generate`, which come after all others.
     """
+
+    records: ClassVar[bool] = True
 
     prefixes: list[list[int]] | None = None
     demonstrations: dict[int, Demonstration] = field(default_factory=dict)
@@ -79,8 +82,8 @@ class Plan:
             generated[TOOL_MASK] = [[0] * len(prefix) + [1] * (len(ids) - len(prefix)) for prefix, ids in pairs]
         for row, (text, ids) in self.demonstrations.items():
             generated[COMPLETION_IDS][row] = ids
-            chat = not isinstance(generated[COMPLETIONS][row], str)
-            generated[COMPLETIONS][row] = [{"role": "assistant", "content": text}] if chat else text
+            as_message = isinstance(text, str) and not isinstance(generated[COMPLETIONS][row], str)
+            generated[COMPLETIONS][row] = [{"role": "assistant", "content": text}] if as_message else text
             if generated[LOGPROBS] is not None:
                 generated[LOGPROBS][row] = [math.nan] * len(ids)
         return generated
@@ -106,6 +109,7 @@ class Capture:
         turns: recorded calls of the generator.
         passes: (log-probs, entropies) of the passes without gradient through the policy, in order.
         num_sampled: tokens that the policy sampled for each row, also for one that a demonstration replaced.
+        num_extra: tokens that it sampled beside these, counted in the last row of their group; empty: none.
         completion_ids: the tokens of each completion.
         rewards: float [N, F], every function's rewards over all processes; NaN for None.
         texts: (prompts, completions) as the reward functions saw them.
@@ -117,6 +121,7 @@ class Capture:
     turns: int = 0
     passes: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     num_sampled: list[int] = field(default_factory=list)
+    num_extra: list[int] = field(default_factory=list)
     completion_ids: list[list[int]] = field(default_factory=list)
     rewards: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     texts: tuple[list, list] = ((), ())  # type: ignore[assignment]
@@ -166,7 +171,10 @@ CARRIED: Mapping[str, PerToken | Literal["row", "sum", "recount"]] = {
     "hint_count": "sum",
     "trace_mask": PerToken(0.0),
     "trace_advantages": "row",
+    "trace_logps": PerToken(0.0),
     "trace_count": "sum",
+    "rank_weights": PerToken(0.0),
+    "rank_count": "sum",
 }
 """The tensors that a generation batch carries into its micro-batches, TRL's and EchoRL's, without images.
 

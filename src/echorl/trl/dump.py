@@ -94,8 +94,8 @@ def _dump_row(batch: Annotated, row: int, tokenizer: Any) -> dict[str, Any]:
     return {
         "group": int(rollouts.groups.index[place]),
         "kind": batch.kinds[row],
-        # Only correct demonstrations are used, also where their rewards do not count in their groups.
-        "success": bool(rollouts.success[place]) or not from_policy,
+        # A demonstration without a verdict is correct: its reward does not count in its group.
+        "success": bool(rollouts.success[place]) or not (from_policy or bool(rollouts.has_verdict[place])),
         "written_by_policy": from_policy,
         "prompt": batch.prompt(row),
         "completion": completion_text(batch.capture.texts[1][row]),

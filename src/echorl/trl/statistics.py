@@ -28,6 +28,8 @@ def record(
     if "tool_mask" in out:  # a tool's output is not the policy's; rows masked as truncated count whole
         from_policy = (out["completion_mask"] * out["tool_mask"]).sum(1)
         lengths = torch.where(from_policy > 0, from_policy, lengths)
+    if capture.num_extra:
+        lengths = lengths + torch.tensor(capture.num_extra, device=lengths.device)
     context.log.update(rollouts.groups.record(statistics, context.comm.gather(lengths), filtered))
 
 

@@ -87,30 +87,56 @@ class Verifiers:
         has_reward = ~rewards[:, ~is_punishment].isnan().all(1, keepdim=True)
         return rewards.where(has_reward | ~is_punishment, torch.nan)
 
-    def succeeds(self, example: dict[str, Any], completion: Any, ids: list[int], context: Context) -> bool:
-        """Return whether the verifiers accept one completion that the policy did not write; false without a verdict.
+    def check_functions(self, context: Context) -> None:
+        """Check that the verifiers can be called for some completions alone.
 
         Raises:
-            ValueError: a verifier returned something that is no number.
+            ValueError: one is a reward model.
+        """
+        for column in self.columns or []:
+            if isinstance(self.functions[column], torch.nn.Module):
+                raise ValueError(
+                    f"the verifier {self.names[column]!r} is a reward model, and method={context.args.method!r} asks "
+                    "verifiers about single completions: name a reward function in echo_success_reward_func."
+                )
+
+    def verify(
+        self, examples: list[dict[str, Any]], completions: list[Any], ids: list[list[int]], context: Context
+    ) -> tuple[Tensor, Tensor]:
+        """Return bool [n] twice, success and whether there is a verdict, of completions that get no reward.
+
+        Raises:
+            ValueError: a verifier returned something that is no number, or too few of them.
         """
         columns: dict[str, Any] = {
-            key: [value] for key, value in example.items() if key not in ("prompt", "completion")
+            key: [example[key] for example in examples] for key in examples[0] if key not in ("prompt", "completion")
         }
-        columns |= {"prompts": [example["prompt"]], "completions": [completion], "completion_ids": [ids]}
+        columns |= {"prompts": [example["prompt"] for example in examples]}
+        columns |= {"completions": completions, "completion_ids": ids}
         columns |= {"trainer_state": context.state, "log_extra": _ignore, "log_metric": _ignore}
-        rewards: list[float] = []
-        for column in self.columns or []:
-            returned: Any = self.functions[column](**columns)
-            if inspect.isawaitable(returned):
-                returned = asyncio.run_coroutine_threadsafe(returned, self.loop).result()  # type: ignore[arg-type]
-            values = [value for value in as_numbers(returned) if value is not None]
-            check_finite(torch.tensor(values, dtype=torch.float32).unsqueeze(1), [self.names[column]])
-            rewards += values
-        return bool(rewards) and all(value >= self.success_reward for value in rewards)
+        verified = [self._verify(column, columns, len(examples)) for column in self.columns or []]
+        return verdicts(
+            torch.stack(verified, 1).to(context.comm.device), list(range(len(verified))), self.success_reward
+        )
+
+    def _verify(self, column: int, columns: dict[str, Any], size: int) -> Tensor:
+        """Return float32 [size], the rewards of one verifier; NaN for None."""
+        returned: Any = self.functions[column](**columns)
+        if inspect.isawaitable(returned):
+            returned = asyncio.run_coroutine_threadsafe(returned, self.loop).result()  # type: ignore[arg-type]
+        values = [torch.nan if value is None else value for value in as_numbers(returned)]
+        if len(values) != size:
+            raise ValueError(
+                f"reward function {self.names[column]!r} returned {len(values)} rewards for {size} completions: "
+                "return one for each."
+            )
+        rewards = torch.tensor(values, dtype=torch.float32)
+        check_finite(rewards.unsqueeze(1), [self.names[column]])
+        return rewards
 
 
 def _ignore(*args: Any) -> None:
-    """Replace TRL's logging of what a reward function reports of rollouts: a demonstration is none."""
+    """Replace TRL's logging of what a reward function reports of rollouts: these completions are none."""
 
 
 def tokens_in_loss(out: dict[str, Any]) -> Tensor:
