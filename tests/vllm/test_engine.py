@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 from echorl import EchoConfig, mine_echo_clips, segment_steps
 from tests.trl.test_base_identity import CountForwards
 from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
+from tests.trl.test_negative_rollouts import Script as Mistakes
 from tests.trl.test_sources import entropies_of
 from tests.trl.tiny import Gradients, all_right, build, make_dataset, run
 
@@ -215,3 +216,26 @@ def test_evaluation_during_training_gives_no_clips(tmp_path, vllm):
     assert len(evaluated) == 2
     assert not any("echo/" in key for entry in evaluated for key in entry)
     assert sum(trainer.statistics.groups.values()) == 8
+
+
+def test_mistakes_on_request_are_sampled_hotter_or_colder_and_have_no_correction(tmp_path, vllm):
+    """Next to temperature 0 and without a request: the most likely tokens, up to the engine's bfloat16."""
+    options = {"mistake_suffix": "", "mistake_temperature": 1e-3}
+    script = Mistakes("+m++", "x..xx.")
+    changes = dict(method="negative_rollouts", method_options=options, echo_coef=0.1, max_steps=1)
+    trainer = build(tmp_path, script, **vllm, **changes)
+    kept = keep_batch(trainer)
+    trainer.train()
+    batch, mistakes = kept[0], [3, 11, 15]
+    mask = batch["completion_mask"].bool()
+    assert [row for row in range(16) if batch["completion_ids"][row][mask[row]].tolist() in script.made] == mistakes
+    logp, _ = logps_and_entropies(load(vllm), batch)
+    assert torch.allclose(batch["old_per_token_logps"][mask], logp[mask], atol=1e-4)
+    ratio = batch["importance_sampling_ratio"].expand_as(mask)
+    assert (ratio[mistakes] == 1.0).all()
+    assert (ratio[[0, 1, 2]] != 1.0).any()
+    assert first(trainer, "entropy_source/old_pass") == 1.0
+    cold, _ = logps_and_entropies(load(vllm), batch, 0.01)
+    assert (cold[mistakes][mask[mistakes]] > -ENGINE_ERROR / 0.01).all()
+    assert cold[mistakes][mask[mistakes]].mean() > -1
+    assert trainer.vllm_generation.temperature == 1.0
