@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -144,6 +145,20 @@ def test_a_dry_run_lists_what_is_known(write_study, jobs, capsys):
     shown = capsys.readouterr().out
     assert "grid   grpo/rate-0.001/seed-1000  (diverged)" in shown
     assert "then   echorl/rate-0.0001/seed-1  (done)" in shown
+
+
+def test_the_tables_go_to_the_output_whatever_the_bars_do(write_study, jobs, capsys, monkeypatch):
+    from rich.console import Console
+
+    screen = io.StringIO()
+    monkeypatch.setattr("echorl.cli.bars.Console", lambda stderr: Console(file=screen, force_terminal=True, width=40))
+    path = write_study()
+    assert main(["compare", path]) == 0
+    tables = capsys.readouterr().out
+    assert "| pass@1, % | grpo |" in tables
+    assert "pass@1" not in screen.getvalue()
+    assert main(["compare", path, "--pack"]) == 0
+    assert "finished runs" in capsys.readouterr().out
 
 
 def test_a_dry_run_without_a_grid_lists_all_runs(write_study, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import shutil
@@ -97,6 +98,16 @@ def test_scoring_again(capsys, folder):
         assert f"quickstart.parquet: {right} scores changed" in capsys.readouterr().out
         right = 0
     assert read_samples(path) == (rows, meta)
+
+
+def test_scoring_again_shows_bars_outside_an_evaluation_too(monkeypatch, folder, tmp_path):
+    from rich.console import Console
+
+    screen = io.StringIO()
+    monkeypatch.setattr("echorl.cli.bars.Console", lambda stderr: Console(file=screen, force_terminal=True))
+    shutil.copy(folder / "samples/quickstart.parquet", tmp_path / "alone.parquet")
+    assert main(["eval", "--grade", str(tmp_path / "alone.parquet")]) == 0
+    assert "8/8" in screen.getvalue()
 
 
 def test_scoring_again_a_file_in_this_folder(capsys, monkeypatch, folder):

@@ -84,3 +84,11 @@ def test_telemetry_is_off_unless_turned_on(monkeypatch, tmp_path):
         monkeypatch.delenv("HF_HUB_DISABLE_TELEMETRY", raising=False)
         assert main(["train", "--help_all", *argv]) == 0
         assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == wanted
+
+
+@pytest.mark.parametrize("rows", [[], [["", ""]]])
+def test_a_table_without_cells_is_its_title(capsys, rows):
+    from echorl.cli.tables import print_table
+
+    print_table("nothing", ["name", "value"], rows)
+    assert capsys.readouterr().out.split() == ["nothing"]

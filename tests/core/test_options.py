@@ -78,3 +78,8 @@ def test_what_is_refused(values, message):
     with pytest.raises(ValueError) as error:
         Settings(**values)
     assert str(error.value) == message
+
+
+def test_a_number_too_large_for_arithmetic_is_refused():
+    with pytest.raises(ValueError, match=r"weight=10+ is not allowed: it must be a finite number above 0"):
+        Settings(weight=10**400)

@@ -169,5 +169,6 @@ def test_a_refused_setting_stops_before_ray_starts(lab):
     finally:
         end(process)
     text = log.read_text()
-    assert "ValueError: algorithm.rollout_correction.bypass_mode=True skips the pass" in text
+    assert "echorl: error: algorithm.rollout_correction.bypass_mode=True skips the pass" in text
+    assert "Traceback" not in text
     assert "ray init kwargs" not in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -30,8 +30,8 @@ class Bars:
 
 
 @contextmanager
-def working_in(folder: ResultFolder) -> Iterator[Bars]:
-    """Lock the folder of a command's results, and yield the bars of its work.
+def working_in(folder: ResultFolder | None) -> Iterator[Bars]:
+    """Lock the folder of a command's results, if there is one, and yield the bars of its work.
 
     Raises:
         Interrupted: Ctrl-C; the message says that the same command goes on from what is stored.
@@ -39,7 +39,7 @@ def working_in(folder: ResultFolder) -> Iterator[Bars]:
     """
     bars = Bars()
     try:
-        with folder.locked(), bars.progress:
+        with folder.locked() if folder else nullcontext(), bars.progress:
             yield bars
     except KeyboardInterrupt:
         raise Interrupted("stopped; what is finished is kept, and the same command goes on from there.") from None

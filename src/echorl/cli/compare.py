@@ -70,10 +70,8 @@ def run(args: CompareOptions) -> None:
 
     methods = {arm: {name: options.get(name) for name in SHOWN} for arm, options in arms.items()}
     with working_in(ResultFolder(output, "compare")) as bars:
-        if args.pack:
-            _pack(study, methods)
-        else:
-            print(write_results(study, run_study(study, methods, bars), output))
+        text = _pack(study, methods) if args.pack else write_results(study, run_study(study, methods, bars), output)
+    print(text)  # when the bars are gone, which take what is printed beside them
 
 
 def _read(args: CompareOptions) -> Study:
@@ -114,8 +112,8 @@ def _show_packed(args: CompareOptions) -> None:
     print(write_results(study, results, args.output_dir))
 
 
-def _pack(study: Study, methods: Mapping[str, Any]) -> None:
-    """Write the finished runs to the study's pack.
+def _pack(study: Study, methods: Mapping[str, Any]) -> str:
+    """Write the finished runs to the study's pack, and return a sentence about it.
 
     Raises:
         UserError: no run is finished.
@@ -124,7 +122,7 @@ def _pack(study: Study, methods: Mapping[str, Any]) -> None:
     if not pack.runs:
         raise UserError(f"{study.comparison.output_dir} has no finished run to pack: run the study first.")
     pack.write()
-    print(f"{pack.path} holds {len(pack.runs)} finished runs; their policies stay in {study.comparison.output_dir}.")
+    return f"{pack.path} holds {len(pack.runs)} finished runs; their policies stay in {study.comparison.output_dir}."
 
 
 def _with_seeds(comparison: Comparison, number: int | None) -> Comparison:

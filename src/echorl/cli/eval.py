@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -104,7 +103,7 @@ def _evaluate(args: EvalOptions) -> None:
 
 def _grade(places: Sequence[Path], data: str | None) -> None:
     """Score files in place; where they lie in an evaluation's folder, make its results anew."""
-    from echorl.cli.bars import Bars, working_in
+    from echorl.cli.bars import working_in
     from echorl.lab.evaluate.grading import score_again
     from echorl.lab.evaluate.run import sum_up
     from echorl.lab.evaluate.store import Store
@@ -116,7 +115,7 @@ def _grade(places: Sequence[Path], data: str | None) -> None:
     for folder, paths in files.items():
         store = Store(folder)
         is_evaluation = (folder / store.mark).exists()
-        with working_in(store) if is_evaluation else nullcontext(Bars()) as bars:
+        with working_in(store if is_evaluation else None) as bars:
             changes = {path: score_again(path, data, bars) for path in paths}
         for path, number in changes.items():
             print(f"{path}: {number} scores changed")

@@ -37,6 +37,9 @@ def _drawn(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, wi
 
 
 def _plain(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    first, *widths = (max(map(len, column)) for column in zip(head, *rows, strict=True))
-    lines = ["  ".join([row[0].ljust(first), *map(str.rjust, row[1:], widths)]).rstrip() for row in [head, *rows]]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [
+        "  ".join(cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(cells)).rstrip()
+        for cells in (zip(row, widths, strict=True) for row in [head, *rows])
+    ]
     return "\n".join([title, *lines])

@@ -5,13 +5,15 @@ An option is declared once, by its type and `option`. Parsers, help texts, table
 
 from __future__ import annotations
 
-import math
+import sys
 import types
 import typing
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
 BOUNDS = ("ge", "gt", "le", "lt")
+LARGEST = sys.float_info.max
+"""The largest absolute value of a number, so that arithmetic with it is possible."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,9 @@ class Option:
             return any(value == choice and type(value) is type(choice) for choice in self.choices)
         if self.kind in (bool, str, dict):
             return isinstance(value, self.kind)
-        if isinstance(value, bool) or not isinstance(value, (int, self.kind)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, self.kind)):
+            return False
+        if not -LARGEST <= value <= LARGEST:  # nor is NaN
             return False
         return (
             (self.ge is None or value >= self.ge)

@@ -26,6 +26,15 @@ from echorl.tasks import load_task
 verifier = load_task("gsm8k", timeout=0.5).verifier
 print(verifier(completions=["#### 48/2", "#### 9^{9^{9^9}}"], answer=["24", "24"]))
 """
+LATE = """
+import threading
+from echorl.tasks import load_task
+verifier = load_task("gsm8k", timeout=60).verifier
+def grade():
+    threading.main_thread().join()
+    print(verifier(completions=["#### 48/2"], answer=["24"]))
+threading.Thread(target=grade).start()
+"""
 ORPHAN = """
 import os, signal, sys, threading, time
 from tests.tasks.verify.test_pool import make_fake_pool
@@ -231,6 +240,14 @@ def test_a_script_without_a_main_guard_runs_once_and_ends(tmp_path: Path) -> Non
     path.write_text(SCRIPT)
     done = subprocess.run([sys.executable, path], capture_output=True, text=True, check=True, timeout=600)
     assert done.stdout == "[1.0, 0.0]\n"
+    assert done.stderr == ""
+
+
+def test_a_thread_may_grade_when_the_main_thread_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(LATE)
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True, check=True, timeout=600)
+    assert done.stdout == "[1.0]\n"
     assert done.stderr == ""
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import queue
 import shutil
 import signal
 import site
 import subprocess
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -112,7 +114,8 @@ def worker_environment(environment: Mapping[str, str], folder: str) -> dict[str,
 
 
 def _start_process(command: Sequence[str], options: Mapping[str, Any]) -> subprocess.Popen[bytes]:
-    started: Future[subprocess.Popen[bytes]] = _STARTER.submit(lambda: subprocess.Popen(command, **options))
+    started: Future[subprocess.Popen[bytes]] = Future()
+    _ORDERS.put((started, command, options))
     try:
         return started.result()
     except BaseException:  # Ctrl-C: the caller will not take the new process
@@ -125,17 +128,32 @@ def _abandon(started: Future[subprocess.Popen[bytes]]) -> None:
         started.result().kill()
 
 
+def _start_all(orders: queue.SimpleQueue[Order]) -> None:
+    while True:
+        _answer(*orders.get())  # which keeps nothing: the last worker's pipes would stay open
+
+
+def _answer(started: Future[Any], command: Sequence[str], options: Mapping[str, Any]) -> None:
+    try:
+        started.set_result(subprocess.Popen(command, **options))
+    except BaseException as error:
+        started.set_exception(error)
+
+
 def _make_starter() -> None:
     """Make the thread that starts all workers; a forked child makes its own, as it lacks its parent's threads.
 
     A worker asks Linux to end it with its parent. Linux takes the thread that started the worker for the parent, so
-    this thread must not end after a call.
+    this thread must not end before the process: not after a call, and not when the main thread has ended, as the
+    threads of an executor do.
     """
-    global _STARTER
-    _STARTER = ThreadPoolExecutor(1, thread_name_prefix="echorl-grader-starter")
+    global _ORDERS
+    _ORDERS = queue.SimpleQueue()
+    threading.Thread(target=_start_all, args=(_ORDERS,), name="echorl-grader-starter", daemon=True).start()
 
 
-_STARTER: ThreadPoolExecutor
+Order = tuple[Future[subprocess.Popen[bytes]], Sequence[str], Mapping[str, Any]]
+_ORDERS: queue.SimpleQueue[Order]
 _make_starter()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_make_starter)
