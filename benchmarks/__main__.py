@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HELPERS = {"__main__", "measure", "predicted", "results", "rivals", "scatter"}
+HELPERS = {"__main__", "failure_prefixes", "measure", "predicted", "results", "rivals", "scatter"}
 """Modules that measure nothing; `make rivals` runs `rivals`, which draws stored runs."""
 
 

@@ -51,6 +51,19 @@ def test_the_last_file_wins_and_env_is_merged(write):
     assert recipe.name == "base-sub.v2"
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_bf16_by_the_cpu(monkeypatch, fast):
+    from echorl.train.parsing import parse
+    from echorl.train.recipe import Recipe
+    from echorl.train.run import TRAIN
+
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: fast)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+    options = {"bf16": "auto", "use_cpu": True, "model_name_or_path": "quickstart", "task": "word_problems"}
+    settings = parse(TRAIN, Recipe(options=options), [])
+    assert settings.training.bf16 is settings.given["bf16"] is fast
+
+
 def test_no_file():
     assert read_recipes([]).options == {}
     assert read_recipes([]).name == "echorl"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from accelerate.utils.deepspeed import HfDeepSpeedConfig
 from transformers import AutoModelForCausalLM
 
 from echorl.cli import main
+from echorl.train.offload import offload_warning
 from echorl.trl.metrics_file import read_metrics
 
 
@@ -54,6 +58,23 @@ def test_it_resumes(tmp_path, sft):
     assert main(["sft", "--config", sft(), "--max_steps", "3", "--resume_from_checkpoint", "true"]) == 0
     steps = [line["step"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "loss" in line]
     assert steps == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("device", "steps", "warns"), [("cpu", 8, True), ("cpu", 1, False), ("none", 8, False), (None, 8, False)]
+)
+def test_gradient_accumulation_under_deepspeeds_cpu_offload_has_a_warning(device, steps, warns):
+    config = {"zero_optimization": {"stage": 2, **({"offload_optimizer": {"device": device}} if device else {})}}
+    warning = offload_warning(SimpleNamespace(hf_ds_config=HfDeepSpeedConfig(config)), steps)
+    assert (warning is not None) == warns
+    assert offload_warning(None, steps) is None
+    assert not warns or re.fullmatch(r"warning: DeepSpeed's CPU offload .* here of 8 \(arXiv [^.]*\.[^.]*\.", warning)
+
+
+def test_it_says_the_warning(sft, monkeypatch, capsys):
+    monkeypatch.setattr("echorl.train.run.offload_warning", lambda plugin, steps: f"warning: {plugin}, {steps}")
+    assert main(["sft", "--config", sft(max_steps=1, gradient_accumulation_steps=2)]) == 0
+    assert "echorl: warning: None, 2\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 import torch
 
 from echorl.methods import avspo, load_method
 from echorl.methods.added_failures import AddedFailures
+from echorl.methods.exgrpo import bucket_weights, draw_prompts
+from echorl.methods.greso import GRESO
+from echorl.methods.mixed_cuts import MixedCUTS, uniform_candidates
 from echorl.methods.negative_rollouts import replaced_rows
 from echorl.methods.reinforce_ada import choose, pool_advantages, unfinished
+from echorl.methods.saturated_learning import SaturatedLearning
 from echorl.methods.spo import SPO
 from tests.methods.batches import group_relative, make_batch
 from tests.methods.reference import read_reference
@@ -78,6 +83,47 @@ def test_at_weight_0_only_failures_stay():
     batch = make_batch([1.0, 0.0, math.nan, 1.0])
     assert load_method("w_reinforce", {"weight": 0.0}).excluded(batch).tolist() == [True, False, True, True]
     assert not load_method("w_reinforce").excluded(batch).any()
+
+
+# -- GRESO ----------------------------------------------------------------------------------------------------------
+
+
+def test_gresos_probabilities_of_a_visit_after_a_history():
+    reference = read_reference("greso")
+    kinds = {8: "all_success", 0: "all_fail"}
+    for result in reference["results"]["skips"]:
+        p = {"all_success": result["p_easy"], "all_fail": result["p_hard"]}
+        for visits, skipped in zip(reference["inputs"]["histories"], result["skipped_of_100"], strict=True):
+            history = None
+            for number in visits:
+                history = GRESO().after(history, kinds.get(number))
+            chance = GRESO().visit_probability(p[history[0]], history[1]) if history else 1.0
+            assert sum(0.005 + 0.01 * place < 1 - chance for place in range(100)) == skipped
+
+
+def test_gresos_adaptation():
+    for case in read_reference("greso")["results"]["adaptation"]:
+        *numbers, groups = case["groups"]
+        method = GRESO(target=case["target"])
+        kinds = zip(("all_success", "all_fail"), case["p"], numbers, strict=True)
+        found = [method.adapted(p, kind, number, groups) for kind, p, number in kinds]
+        assert found == pytest.approx(case["adapted"])
+
+
+# -- Mixed-CUTS ------------------------------------------------------------------------------------------------------
+
+
+def test_mixed_cuts_candidates_and_split_of_a_group():
+    reference = read_reference("mixed_cuts")
+    logits = torch.tensor(reference["inputs"]["logits"])
+    for name, expected in reference["results"]["candidates"].items():
+        top_k, threshold, _ = name.split(", ")
+        uniform = uniform_candidates(logits, int(top_k), float(threshold))
+        assert [(row == 0).nonzero().flatten().tolist() for row in uniform] == expected
+        assert uniform[uniform != 0].isneginf().all()
+    for size, numbers in reference["results"]["usual_rollouts"].items():
+        shares = (0.0, 0.25, 0.5, 0.75, 1.0)
+        assert [int(size) - MixedCUTS(share=share).num_uniform(int(size)) for share in shares] == numbers
 
 
 # -- UFT ------------------------------------------------------------------------------------------------------------
@@ -151,3 +197,49 @@ def test_reinforce_adas_rounds_choice_and_advantages(name):
             assert chosen[own].nonzero().flatten().tolist() == places
             expected = case["advantages"][kind][prompt]
             assert advantages[own][chosen[own]].tolist() == pytest.approx(expected, rel=precision, abs=1e-6)
+
+
+# -- ExGRPO ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["sparse", "far"])
+def test_exgrpos_buckets_and_draws(name):
+    """Prompts of a full bucket go to the others: 4000 draws of ours beside 20000 of theirs."""
+    case = read_reference("exgrpo")["results"]["draws"][name]
+    counts = [int(count) for count in case["buckets"]]
+    assert bucket_weights(counts, 8) == pytest.approx(list(case["probabilities"].values()), rel=1e-6)
+    successes = {key: int(count) for count, keys in case["buckets"].items() for key in keys}
+    rng, total = random.Random(0), dict.fromkeys(counts, 0)
+    for _ in range(4000):
+        drawn = draw_prompts(successes, 8, 3, rng)
+        assert len(set(drawn)) == 3
+        for key in drawn:
+            total[successes[key]] += 1
+    means = [total[count] / 4000 for count in counts]
+    assert means == pytest.approx(list(case["mean_counts_of_3"].values()), abs=0.02)
+
+
+# -- Saturated learning ---------------------------------------------------------------------------------------------
+
+
+def test_saturated_learnings_scores_pairs_and_rrhf():
+    """Loss and gradient as the mean over the two solved prompts; nothing of the others."""
+    reference = read_reference("saturated_learning")
+    inputs, results = reference["inputs"], reference["results"]
+    batch, lengths = make_batch(inputs["rewards"]), torch.tensor(inputs["response_lengths"])
+    ids, logits = torch.tensor(inputs["token_ids"]), torch.tensor(inputs["logits"]).requires_grad_()
+    mask = torch.arange(ids.shape[1]) < lengths.unsqueeze(1)
+    entropy = (torch.tensor(inputs["entropies"]) * mask).sum(1) / lengths
+    assert (1 / entropy[batch.all_success]).tolist() == pytest.approx(results["scores"], rel=1e-5)
+
+    logp = logits.log_softmax(-1).gather(-1, ids.unsqueeze(-1)).squeeze(-1) * mask
+    weights = SaturatedLearning().rollout_weights(entropy, torch.zeros(16), batch)
+    loss = -(weights * logp.sum(1) / lengths).sum() / 2
+    loss.backward()
+    assert loss.item() == pytest.approx(results["loss"], rel=1e-6)
+    assert torch.allclose(logits.grad, torch.tensor(results["gradient"]), atol=1e-6)
+
+    weights = SaturatedLearning(loss="dpo").rollout_weights(entropy, torch.zeros(16), batch)
+    assert (weights == 2.5).nonzero().flatten().tolist() == [best for best, _ in results["pairs"]]
+    assert (weights == -2.5).nonzero().flatten().tolist() == [worst for _, worst in results["pairs"]]
+    assert (weights != 0).sum() == 4

@@ -38,9 +38,13 @@ def test_options_reach_the_method():
             r"method='lufy' does not exist; did you mean 'luffy'\? There are grpo, .* uft; your own is file.py:Class\.",
         ),
         (None, {"gamma": 0.1}, r"method_options=\{'gamma': 0.1\} without a method: set method, one of grpo"),
-        ("grpo", {"gamma": 0.1}, r"'grpo' has no option 'gamma' \(an option of luffy\); it has none\."),
+        ("grpo", {"gamma": 0.1}, r"'grpo' has no option 'gamma' \(an option of luffy, exgrpo\); it has none\."),
         ("luffy", {"gama": 0.1}, r"'luffy' has no option 'gama'; did you mean 'gamma'\? It has gamma\."),
-        ("uft", {"gamma": 0.1}, r"'uft' has no option 'gamma' \(an option of luffy\); it has max_chunks, low, high"),
+        (
+            "uft",
+            {"gamma": 0.1},
+            r"'uft' has no option 'gamma' \(an option of luffy, exgrpo\); it has max_chunks, low, high",
+        ),
         ("grpo", {"beta": 0.1}, r"'grpo' has no option 'beta'"),  # a field that this method does not set
         ("luffy", {"gamma": 0}, r"gamma=0 is not allowed: it must be a finite number above 0\."),
         ("luffy", {"gamma": "0.1"}, r"gamma='0.1' is not allowed"),

@@ -12,7 +12,8 @@ from echorl.methods import METHODS
 
 PACKAGE = Path(echorl.__file__).parent
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "papers.md").read_text(encoding="utf-8")
-ROWS = {line.split("|")[1].strip(" `"): line for line in TEXT.splitlines() if line.startswith("| ")}
+TABLE = TEXT.partition("\n## ")[0]
+ROWS = {line.split("|")[1].strip(" `"): line for line in TABLE.splitlines() if line.startswith("| ")}
 
 
 @pytest.mark.parametrize("name", ["EchoRL", *METHODS])

@@ -15,6 +15,7 @@ from echorl.methods.added_failures import AddedFailures
 from echorl.methods.agpo import AGPO
 from echorl.methods.avspo import AVSPO, count_collapsed
 from echorl.methods.exclude_degenerate import ExcludeDegenerate
+from echorl.methods.f_grpo import FGRPO
 from echorl.methods.reinforce_ada import balanced, choose, pool_advantages, unfinished
 from echorl.methods.reinforce_rej import ReinforceRej
 from echorl.methods.rl_zvp import RLZVP
@@ -28,7 +29,7 @@ KIND_OF_EACH = [1.0, 0.0, 0.0, 1.0, *[1.0] * 4, *[0.0] * 4, *[NAN] * 4]
 """A mixed group, one all right, one all wrong, one without verdicts."""
 
 
-@pytest.mark.parametrize("name", ["rloo", "w_reinforce", "reinforce_rej", "agpo", "avspo", "added_failures"])
+@pytest.mark.parametrize("name", ["rloo", "w_reinforce", "reinforce_rej", "agpo", "avspo", "added_failures", "f_grpo"])
 def test_a_method_sees_no_other_process_rows_than_its_own(name):
     """The rules are functions of the batch of all processes: doubling it doubles the result."""
     method, once, twice = METHODS[name](), make_batch(KIND_OF_EACH), make_batch(KIND_OF_EACH * 2)
@@ -92,6 +93,25 @@ def test_agpo_of_0_and_0_is_grpo_and_shaped_groups_keep_grpos():
     assert torch.equal(AGPO(right=0.0, wrong=0.0).advantages(group_relative(batch), batch), group_relative(batch))
     shaped = make_batch([1.0, 1.2, 1.0, 1.1])
     assert torch.equal(AGPO().advantages(group_relative(shaped), shaped), group_relative(shaped))
+
+
+# -- F-GRPO ----------------------------------------------------------------------------------------------------------
+
+
+def test_f_grpo_by_hand():
+    """Three of four right: 1/4; one of four: 3/4; squared with gamma 2; no verdict: unchanged."""
+    batch = make_batch([1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, *[1.0] * 4, *[0.0] * 4, *[NAN] * 4])
+    base = group_relative(batch)
+    for gamma in (1.0, 2.0):
+        weights = torch.tensor([0.25, 0.75, 0.0, 1.0, 1.0]).repeat_interleave(4) ** gamma
+        assert torch.allclose(FGRPO(exponent=gamma).advantages(base, batch), base * weights)
+    assert FGRPO(exponent=0.0).advantages(base, batch) is base
+
+
+def test_f_grpo_goes_by_verdicts_and_a_rollout_without_one_does_not_count():
+    batch = make_batch([0.7, 0.2, 1.5, NAN], success=[True, False, True, False])
+    base = group_relative(batch)
+    assert torch.allclose(FGRPO().advantages(base, batch), base / 3)
 
 
 # -- RL-ZVP ---------------------------------------------------------------------------------------------------------
@@ -263,6 +283,7 @@ def test_a_group_without_a_verdict_moves_no_share():
         ("reinforce_ada", {"groups_per_round": 0}, r"groups_per_round=0 is not allowed: it must be a whole number"),
         ("spo", {"decay": 1.1}, r"decay=1.1 is not allowed: it must be a number from 0 to 1\."),
         ("avspo", {"threshold": 1.5}, r"threshold=1.5 is not allowed: it must be a number from 0 to 1\."),
+        ("f_grpo", {"exponent": -1}, r"exponent=-1 is not allowed: it must be a finite number of at least 0\."),
         ("failure_prefix", {"target": 1.5}, r"target=1.5 is not allowed: it must be None or a number from 0 to 1\."),
     ],
 )

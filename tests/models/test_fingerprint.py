@@ -85,6 +85,16 @@ def test_a_tasks_data_counts_by_its_content_file_or_folder(model, tmp_path, as_j
         assert key(model, task="gsm8k", task_options=options) != before
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_file_of_a_methods_options_counts_by_its_content(model, tmp_path, as_json):
+    path = tmp_path / "prefixes.jsonl"
+    path.write_text("one")
+    options = f'{{"prefixes": "{path}"}}' if as_json else {"prefixes": str(path), "online": False}
+    before = key(model, method="failure_prefix", method_options=options)
+    path.write_text("two")
+    assert key(model, method="failure_prefix", method_options=options) != before
+
+
 def test_options_that_only_log_or_save_do_not_count(model):
     noise = dict(
         save_steps=5, save_total_limit=3, logging_steps=7, report_to="none", disable_tqdm=True, log_completions=True,

@@ -126,6 +126,8 @@ def rarely_wrong(completion_ids, **_):
 RIVALS = {
     "left out of a mean over rows": (few_mixed, dict(method="exclude_degenerate", loss_type="grpo")),
     "advantages of tokens": (few_mixed, dict(method="rl_zvp")),
+    "ranks": (few_mixed, dict(method="saturated_learning")),
+    "pairs": (few_mixed, dict(method="saturated_learning", method_options={"loss": "dpo"})),
     "pools": (few_mixed, dict(method="reinforce_ada", method_options={"max_rounds": 2})),
     "mistakes": (
         rarely_wrong,
@@ -146,10 +148,19 @@ def _visits(method, numbers, **changes):
 
 MEMORIES = {
     "rates": (few_mixed, _visits("spo", (2, 3, 6))),
+    "skips": (few_mixed, _visits("greso", (2, 3, 4, 6, 8, 9), method_options={"visit_solved": 0.1, "max_rounds": 2})),
+    "temperatures": (few_mixed, _visits("erpo", (2, 3, 6), cls=Sampler, rollout_func=None)),
     "failures": (
         few_mixed,
-        _visits("failure_prefix", (2, 3, 6), method_options={"saturated": 0.1}, cls=Sampler, rollout_func=None),
+        _visits(
+            "failure_prefix",
+            (2, 3, 6),
+            method_options={"online": True, "saturated": 0.1},
+            cls=Sampler,
+            rollout_func=None,
+        ),
     ),
+    "replays": (few_mixed, _visits("exgrpo", (3, 6, 9), method_options={"start": 0.0})),
 }
 
 

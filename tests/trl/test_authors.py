@@ -10,7 +10,8 @@ from torch import Tensor
 from trl import GRPOTrainer
 
 from echorl.trl import EchoGRPOTrainer
-from echorl.trl.batch import Capture, Plan
+from echorl.trl.batch import Capture, Demonstration, Plan
+from echorl.trl.methods.exgrpo import ReplayPlan
 from echorl.trl.pipeline import process
 from tests.methods.reference import read_reference
 from tests.trl.test_methods import worked
@@ -48,10 +49,15 @@ def make_out(inputs: dict[str, Any], hint_lengths: list[int]) -> dict[str, Tenso
 
 
 def annotate(
-    trainer: EchoGRPOTrainer, out: dict[str, Any], rewards: list[float], prefixes: list[list[int]] | None = None
+    trainer: EchoGRPOTrainer,
+    out: dict[str, Any],
+    rewards: list[float],
+    prefixes: list[list[int]] | None = None,
+    plan: Plan | None = None,
 ) -> None:
     lengths = out["completion_mask"].sum(1).tolist()
-    capture = Capture(plan=Plan(prefixes=prefixes), rewards=torch.tensor(rewards).unsqueeze(1), num_sampled=lengths)
+    plan = Plan(prefixes=prefixes) if plan is None else plan
+    capture = Capture(plan=plan, rewards=torch.tensor(rewards).unsqueeze(1), num_sampled=lengths)
     process(out, capture, trainer.stations, trainer.context)
 
 
@@ -97,3 +103,23 @@ def test_w_reinforces_loss_and_gradient(tmp_path, monkeypatch, weight):
     loss, gradient = loss_and_gradient(trainer, out, inputs, monkeypatch)
     assert loss == pytest.approx(results["loss"], rel=1e-5)
     assert torch.allclose(gradient, torch.tensor(results["gradient"]), atol=1e-6)
+
+
+def test_exgrpos_loss_and_gradient(tmp_path, monkeypatch):
+    """Without clips; theirs is a sum over the tokens divided by their 6 places, ours by 12 rows of 16."""
+    reference = read_reference("exgrpo")
+    inputs, results = reference["inputs"], reference["results"]
+    trainer = trainer_of(tmp_path, method="exgrpo", loss_type="dr_grpo", entropy_coef=0.0)
+    out = make_out(inputs, [0] * ROWS)
+    out["advantages"] = torch.tensor(results["advantages"])
+    rows = inputs["replayed"]
+    plan = ReplayPlan(
+        keys=[0, 1, 2],
+        demonstrations={row: Demonstration("", inputs["token_ids"][row]) for row in rows},
+        logps={row: torch.tensor(inputs["old_logps"][row]) for row in rows},
+    )
+    annotate(trainer, out, inputs["rewards"], plan=plan)
+    loss, gradient = loss_and_gradient(trainer, out, inputs, monkeypatch)
+    scale = ROWS * 16 / 6
+    assert loss * scale == pytest.approx(results["loss"], rel=1e-6)
+    assert torch.allclose(gradient * scale, torch.tensor(results["gradient"]), atol=1e-6)

@@ -42,6 +42,8 @@ ATTRIBUTES = {
     "_logs": lambda logs: len(logs["advantages"]) == 0 and len(logs["extra"]["a new column"]) == 0,
 }
 """Attribute of a new trainer -> whether it is what the hooks take it for."""
+CONFIGURATION = {"_attn_implementation": lambda name: name == "sdpa"}
+"""The same of the model's configuration."""
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +90,7 @@ def foreign_names(base):
 
 
 def test_every_private_name_of_trl_and_transformers_is_checked_here_and_no_other(base):
-    assert {name for _, name in foreign_names(base)} == METHODS.keys() | ATTRIBUTES.keys()
+    assert {name for _, name in foreign_names(base)} == METHODS.keys() | ATTRIBUTES.keys() | CONFIGURATION.keys()
 
 
 def test_only_the_hooks_touch_private_names(base):
@@ -125,6 +127,11 @@ def test_training_step_has_its_parameters():
 @pytest.mark.parametrize("name", ATTRIBUTES)
 def test_private_attribute_is_what_the_hooks_take_it_for(base, name):
     assert ATTRIBUTES[name](getattr(base, name))
+
+
+@pytest.mark.parametrize("name", CONFIGURATION)
+def test_private_attribute_of_the_configuration_is_what_the_hooks_take_it_for(base, name):
+    assert CONFIGURATION[name](getattr(base.model.config, name))
 
 
 def test_too_old_is_refused():

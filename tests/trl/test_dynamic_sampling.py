@@ -216,7 +216,14 @@ def test_one_and_two_processes_keep_drop_echo_and_draw_the_same(tmp_path):
             assert_same(single[case, 24, 1], found)
     assert single["rounds", 24, 1][1]["method/rounds"] > 1
     assert single["cap", 24, 1][1]["method/filled"] > 0
-    acted = {"rates": "tracked", "failures": "prefixed", "mistakes": "mistakes"}
+    acted = {
+        "rates": "tracked",
+        "skips": "skipped",
+        "temperatures": "hotter",
+        "failures": "prefixed",
+        "replays": "replayed",
+        "mistakes": "mistakes",
+    }
     assert all(single[case, 24, 1][1][f"method/{name}"] > 0 for case, name in acted.items())
 
 

@@ -1,15 +1,126 @@
-"""Failures that are stored and begun with: which, and how much of them."""
+"""Groups that begin with a column's text, and with failures that are stored: which, and how much of them."""
 
 from __future__ import annotations
+
+import json
 
 import pytest
 import torch
 
+from echorl.trl.methods.failure_prefix import read_prefixes
 from tests.trl.scripted import same
 from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
-from tests.trl.tiny import Gradients, build, make_dataset, make_model, run
+from tests.trl.tiny import Gradients, build, make_dataset, make_model, make_tokenizer, run
 
 GIVEN = {"h": (1.0, 1.0, 0.0, 1.0), "m": (1.0, 0.0, 1.0, 0.0), "+": (1.0,) * 4, "-": (0.0,) * 4}
+
+
+PREFIXES = ["1+1=3\n", None, "", "2"]
+"""The beginnings of four prompts."""
+
+
+def with_prefixes(prefixes=PREFIXES):
+    return make_dataset(4).add_column("failure_prefix", list(prefixes))
+
+
+# -- beginnings that are given -----------------------------------------------------------------------------------------
+
+
+def first_batch(tmp_path, **changes):
+    gradients, script = Gradients(), Visits("mmmm")
+    own = dict(method="failure_prefix", echo_coef=0.0, dataset=with_prefixes(), max_steps=1)
+    trainer = build(tmp_path, script, callbacks=[gradients], **{**own, **changes})
+    kept = keep_batch(trainer)
+    trainer.train()
+    return trainer, script.seen[0], kept[0], gradients.steps[0]
+
+
+def test_a_group_begins_with_its_rows_text(tmp_path):
+    trainer, seen, batch, _ = first_batch(tmp_path)
+    ids = [make_tokenizer()(text or "", add_special_tokens=False)["input_ids"] for text in PREFIXES]
+    for number, rollouts in seen.items():
+        assert all(rollout[: len(ids[number])] == ids[number] for rollout in rollouts)
+        assert all(len(rollout) > len(ids[number]) for rollout in rollouts)
+    policys = int((batch["completion_mask"] * batch["tool_mask"]).sum())
+    assert policys == int(batch["completion_mask"].sum()) - 4 * sum(map(len, ids))
+    assert trainer.statistics.num_tokens == policys
+    log = trainer.state.log_history[0]
+    assert log["method/prefixed"] == 0.5
+    assert log["method/prefix_tokens"] == (len(ids[0]) + len(ids[3])) / 2
+
+
+def test_the_loss_is_dapos_on_the_continuations_with_its_clip(tmp_path):
+    trainer, _, batch, gradient = first_batch(tmp_path)
+    assert (trainer.args.epsilon, trainer.args.epsilon_high, trainer.args.loss_type) == (0.2, 0.4, "dapo")
+    model = make_model()
+    logp, _ = logps_and_entropies(model, batch)
+    mask = batch["completion_mask"] * batch["tool_mask"]
+    per_token = (logp - logp.detach()).exp() * batch["advantages"].unsqueeze(1) * mask
+    (-per_token.sum() / mask.sum()).backward()
+    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+
+
+def test_without_beginnings_it_is_grpo_with_dapos_loss_bit_for_bit(tmp_path):
+    changes = dict(echo_coef=0.0, dataset=with_prefixes([None] * 3 + [""]), max_steps=2)
+    one = run(tmp_path, Visits(), method="failure_prefix", **changes)
+    other = run(tmp_path, Visits(), method="grpo", loss_type="dapo", epsilon_high=0.4, **changes)
+    assert same(one, other)
+    assert one[2] == other[2]
+
+
+def test_same_gradient_at_every_micro_batch(tmp_path):
+    gradients = [
+        first_batch(tmp_path, echo_coef=1.0, per_device_train_batch_size=size, gradient_accumulation_steps=16 // size)[
+            3
+        ]
+        for size in (16, 2)
+    ]
+    assert closest(*gradients) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            dict(dataset=make_dataset(4)),
+            r"prefixes='failure_prefix', which is no column .*: prompt, number\).*online=true",
+        ),
+        (
+            dict(dataset=with_prefixes(["1", "2", "3", "4"]), method_options={"prefixes": "number"}),
+            "row 0: number=0 is no text",
+        ),
+        (dict(dataset=with_prefixes(), remove_unused_columns=True), "would take the column 'failure_prefix' out"),
+    ],
+)
+def test_a_column_that_cannot_be_read_is_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        build(tmp_path, method="failure_prefix", **changes)
+
+
+def test_a_file_has_the_beginnings_by_prompt(tmp_path):
+    """That of the first prompt is the column's, that of others is not there."""
+    path = tmp_path / "prefixes.jsonl"
+    path.write_text(json.dumps({"prompt": make_dataset(4)[0]["prompt"], "failure_prefix": PREFIXES[0]}) + "\n")
+    changes = dict(echo_coef=0.0, max_steps=2, method="failure_prefix")
+    given = run(tmp_path, Visits(), dataset=make_dataset(4), method_options={"prefixes": str(path)}, **changes)
+    other = run(tmp_path, Visits(), dataset=with_prefixes([PREFIXES[0], None, None, None]), **changes)
+    assert same(given, other)
+    assert given[0].state.log_history[0]["method/prefixed"] == 0.25
+
+
+@pytest.mark.parametrize("line", ["[]", '{"prompt": "1"}', '{"prompt": "1", "failure_prefix": null}'])
+def test_a_file_that_cannot_be_read_is_refused(tmp_path, line):
+    with pytest.raises(ValueError, match=r"prefixes='.*missing.jsonl': there is no such file"):
+        read_prefixes(tmp_path / "missing.jsonl")
+    (tmp_path / "bad.jsonl").write_text(line + "\n")
+    with pytest.raises(ValueError, match=r"bad\.jsonl, line 1: write an object with 'prompt' and the text"):
+        read_prefixes(tmp_path / "bad.jsonl")
+
+
+# -- failures of earlier visits ---------------------------------------------------------------------------------------
+
+STORED = {"online": True, "loss_type": "grpo", "epsilon_high": 0.2}
+"""GRPO with the failures of earlier visits."""
 
 
 class Visits:
@@ -32,7 +143,7 @@ def train(tmp_path, *visits, options=None, **changes):
     """Four prompts, so that every batch visits each."""
     gradients, script = Gradients(), Visits(*visits)
     own = dict(method="failure_prefix", echo_coef=0.0, dataset=make_dataset(4), max_steps=len(visits))
-    method_options = {"max_tokens": 16, **(options or {})}
+    method_options = {**STORED, "max_tokens": 16, **(options or {})}
     trainer = build(tmp_path, script, callbacks=[gradients], method_options=method_options, **{**own, **changes})
     kept = keep_batch(trainer)
     trainer.train()
@@ -105,7 +216,7 @@ def test_prefixes_are_cut_and_failures_stay(tmp_path):
 
 def test_without_a_share_it_is_grpo_bit_for_bit(tmp_path):
     changes = dict(echo_coef=0.0, dataset=make_dataset(4), max_steps=2)
-    one = run(tmp_path, Visits("hhhh"), method="failure_prefix", method_options={"share": 0.0}, **changes)
+    one = run(tmp_path, Visits("hhhh"), method="failure_prefix", method_options={**STORED, "share": 0.0}, **changes)
     assert same(one, run(tmp_path, Visits("hhhh"), method="grpo", **changes))
 
 
@@ -113,7 +224,9 @@ def test_a_resumed_run_has_what_was_stored_and_other_rows_are_refused(tmp_path):
     def by_prompt(number, **_):
         return [GIVEN["hmh+"[n % 4]][i % 4] for i, n in enumerate(number)]
 
-    changes = dict(method="failure_prefix", echo_coef=0.1, max_steps=4, save_strategy="steps", save_steps=2)
+    changes = dict(
+        method="failure_prefix", method_options=STORED, echo_coef=0.1, max_steps=4, save_strategy="steps", save_steps=2
+    )
     whole, *_, weights = run(tmp_path, by_prompt, dataset=make_dataset(4), **changes)
     resumed = build(tmp_path, by_prompt, dataset=make_dataset(4), **changes)
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
@@ -126,6 +239,7 @@ def test_a_resumed_run_has_what_was_stored_and_other_rows_are_refused(tmp_path):
         other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
 
 
-def test_a_rollout_func_is_refused(tmp_path):
+@pytest.mark.parametrize("options", [{}, STORED])
+def test_a_rollout_func_is_refused(tmp_path, options):
     with pytest.raises(ValueError, match="'failure_prefix' cannot be combined with a rollout_func"):
-        build(tmp_path, method="failure_prefix", rollout_func=lambda prompts, trainer: {})
+        build(tmp_path, method="failure_prefix", method_options=options, rollout_func=lambda prompts, trainer: {})

@@ -140,7 +140,7 @@ def test_a_fingerprint_tells_rows_and_their_order_apart():
 def test_the_memory_of_another_method_is_refused(tmp_path):
     own = dict(echo_coef=0.0, dataset=make_dataset(8), max_steps=4, save_strategy="steps", save_steps=2)
     run(tmp_path, easy_first, method="spo", **own)
-    other = build(tmp_path, easy_first, method="failure_prefix", **own)
+    other = build(tmp_path, easy_first, method="failure_prefix", method_options={"online": True}, **own)
     refusal = r"the memory of method='spo', which method='failure_prefix' cannot use"
     with pytest.raises(ValueError, match=refusal):
         other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
@@ -164,10 +164,13 @@ def by_kind(number, **_):
     return [given["+h+m"[n % 4]][i % 4] for i, n in enumerate(number)]
 
 
-@pytest.mark.parametrize(("method", "acts"), [("spo", "tracked"), ("failure_prefix", "prefixed")])
+@pytest.mark.parametrize(
+    ("method", "acts"), [("spo", "tracked"), ("failure_prefix", "prefixed"), ("erpo", "hotter"), ("greso", "skipped")]
+)
 def test_a_vanishing_coefficient_disturbs_no_memory(tmp_path, method, acts):
     """Beyond the first visit, where what is remembered acts."""
-    changes = dict(method=method, dataset=make_dataset(8), max_steps=4)
+    options = {"online": True} if method == "failure_prefix" else {}
+    changes = dict(method=method, method_options=options, dataset=make_dataset(8), max_steps=4)
     without, vanishing = (run(tmp_path, by_kind, echo_coef=coef, **changes) for coef in (0.0, 1e-30))
     assert any(entry.get(f"method/{acts}", 0.0) > 0 for entry in vanishing[0].state.log_history)
     assert same(without, vanishing)

@@ -33,7 +33,8 @@ def right_if_solution(completions, completion_ids, **_):
 
 def values(method, **changes):
     """Options of a run; the KL of UFT would need a reference model on disk."""
-    options = {**({"beta": 0.0} if method == "uft" else {}), **changes.pop("method_options", {})}
+    needed = {"uft": {"beta": 0.0}, "failure_prefix": {"prefixes": "demonstration"}}
+    options = {**needed.get(method, {}), **changes.pop("method_options", {})}
     own = dict(method=method, method_options=options, dataset=worked(), max_completion_length=32, max_steps=1)
     return {**own, **changes}
 

@@ -80,10 +80,11 @@ def test_wrong_attempts_replace_the_last_rollouts_of_groups_that_are_all_right(t
     }
 
 
-def test_attempts_are_sampled_from_prompt_and_request_as_the_options_say(tmp_path):
+@pytest.mark.parametrize("share_prompts", [False, True])
+def test_attempts_are_sampled_from_prompt_and_request_as_the_options_say(tmp_path, share_prompts):
     """Next to temperature 0 each attempt is the greedy continuation of prompt and request."""
     options = {"mistake_suffix": "wrong:", "mistake_temperature": 1e-4, "mistake_top_p": 0.9}
-    result = first_batch(tmp_path, Script("+---", "xx"), method_options=options)
+    result = first_batch(tmp_path, Script("+-+-", "xxxx"), method_options=options, share_prompts=share_prompts)
     (call,), model, tokenizer = result.calls, make_model().eval(), make_tokenizer()
     assert call.settings == {"temperature": 1e-4, "top_p": 0.9}
     for prompt, ids in zip(call.prompts, call.made[COMPLETION_IDS], strict=True):

@@ -55,6 +55,7 @@ def grpo(tmp_path_factory):
         ("avspo", {"threshold": 1.0}),
         ("added_failures", {"zero_rewards": 0}),
         ("added_failures", {"zero_rewards": 0, "max_zero_rewards": 0}),
+        ("f_grpo", {"exponent": 0.0}),
         ("top_entropy", {"top_entropy_quantile": 1.0}),
         ("positive_nll", {"echo_coef": 0.0}),
     ],
@@ -347,6 +348,7 @@ def test_a_step_of_solved_prompts_is_the_echos_alone_only_where_the_method_has_n
         ("rl_zvp", {}),
         ("added_failures", {}),
         ("negative_rollouts", {}),
+        ("f_grpo", {}),
     ],
 )
 def test_a_rule_on_verdicts_wants_to_know_who_verifies(tmp_path, method, options):
@@ -370,6 +372,7 @@ def test_a_rule_on_verdicts_wants_to_know_who_verifies(tmp_path, method, options
         ("rl_zvp", {"alpha": 0}),
         ("added_failures", {"zero_rewards": 0}),
         ("negative_rollouts", {"num_mistakes": 0}),
+        ("f_grpo", {"exponent": 0}),
     ],
 )
 def test_a_rule_on_rewards_or_one_that_does_nothing_does_not(tmp_path, method, options):

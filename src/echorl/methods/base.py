@@ -51,9 +51,14 @@ class Method:
         return self._overrides("excluded")
 
     @property
-    def needs_entropy(self) -> bool:
+    def changes_tokens(self) -> bool:
         """True if `token_advantages` changes anything."""
         return self._overrides("token_advantages")
+
+    @property
+    def needs_entropy(self) -> bool:
+        """True if the method reads token entropies: for `token_advantages`, or in its hooks."""
+        return self.changes_tokens
 
     def _overrides(self, hook: str) -> bool:
         return getattr(type(self), hook) is not getattr(Method, hook)
@@ -67,7 +72,7 @@ class Method:
         return advantages
 
     def entropy_rows(self, rollouts: Rollouts) -> Tensor:
-        """Return bool [N], the rollouts whose token entropies `token_advantages` reads."""
+        """Return bool [N], the rollouts whose token entropies the method reads."""
         return torch.full_like(rollouts.success, self.needs_entropy)
 
     def token_advantages(self, advantages: Tensor, entropy: Tensor, rollouts: Rollouts) -> Tensor:

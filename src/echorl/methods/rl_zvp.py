@@ -30,7 +30,7 @@ class RLZVP(GRPO):
         return self.alpha > 0
 
     @property
-    def needs_entropy(self) -> bool:
+    def changes_tokens(self) -> bool:
         return self.alpha > 0
 
     def entropy_rows(self, rollouts: Rollouts) -> Tensor:

@@ -39,9 +39,17 @@ def _named(options: Mapping[str, Any]) -> Iterator[Path]:
     for name in [*functions, options.get("row_func"), rule]:
         if name:
             yield _code(str(name))
-    for name in (options.get("train_file"), options.get("eval_file"), _task_options(options).get("data")):
+    for name in (
+        options.get("train_file"),
+        options.get("eval_file"),
+        _mapping(options.get("task_options")).get("data"),
+    ):
         if name:
             yield Path(str(name))
+
+    for value in _mapping(options.get("method_options")).values():
+        if isinstance(value, str) and value.endswith(".jsonl"):
+            yield Path(value)
 
 
 def _code(function: str) -> Path:
@@ -50,9 +58,9 @@ def _code(function: str) -> Path:
     return Path(module if module.endswith(".py") else module.replace(".", "/") + ".py")
 
 
-def _task_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    task_options = options.get("task_options") or {}
-    return json.loads(task_options) if isinstance(task_options, str) else task_options
+def _mapping(value: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
+    """Return an option's mapping, which can be JSON."""
+    return json.loads(value) if isinstance(value, str) else value or {}
 
 
 def _hash_path(path: Path) -> str:

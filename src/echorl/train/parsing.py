@@ -151,7 +151,7 @@ def make_parser(command: Command) -> TrlParser:
 def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:
     """Return the settings of a run: defaults, then the recipe (without its `env`), then the command line.
 
-    An option that is null in the recipe has its default.
+    An option that is null in the recipe has its default, and `bf16: auto` is `bf16_is_fast()`.
 
     Raises:
         UserError: names the option that is unknown, or whose value is not allowed, and the file that it is from.
@@ -160,7 +160,10 @@ def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:
 
     parser, listing = make_parser(command), f"echorl {command.name} --help_all"
     defaults = vars(parser.parse_args([]))
-    recipe = replace(recipe, options={name: value for name, value in recipe.options.items() if value is not None})
+    options = {name: value for name, value in recipe.options.items() if value is not None}
+    if options.get("bf16") == "auto":
+        options["bf16"] = bf16_is_fast()
+    recipe = replace(recipe, options=options)
     for name, value in recipe.options.items():
         place = recipe.origin.get(name, "the recipe")
         if name not in defaults:
@@ -186,6 +189,15 @@ def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:
         raise UserError(one_line(error) + _hint(str(error))) from error
     defaults |= {name: getattr(training, name) for name in SET_BY_METHODS if name in defaults.keys() - given.keys()}
     return Settings(data=data, training=training, model=model, given=given, defaults=defaults)
+
+
+def bf16_is_fast() -> bool:
+    """Return whether this machine multiplies bf16 matrices in hardware: a GPU that does, or the CPU's flags say so."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _check_type(parser: TrlParser, name: str, value: Any, place: str) -> None:

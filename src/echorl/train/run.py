@@ -15,6 +15,7 @@ from echorl.support.errors import Interrupted, UserError, as_user_error, where
 from echorl.support.folder import ResultFolder
 from echorl.train import earlier_run, run_folder
 from echorl.train.data import make_dataset, make_task, reward_functions
+from echorl.train.offload import offload_warning
 from echorl.train.options import TrainArguments
 from echorl.train.parsing import Command, make_parser, parse, read_first, short_help
 from echorl.train.recipe import read_recipes
@@ -109,6 +110,8 @@ def _train_to_the_end(
         run_folder.check_resumable(checkpoint)
     with as_user_error(ValueError, OSError, ImportError, doing="the trainer cannot be set up", by=LIBRARIES):
         trainer = command.make_trainer(settings, name)
+    if warning := offload_warning(trainer.accelerator.state.deepspeed_plugin, training.gradient_accumulation_steps):
+        _say(warning)
     if not training.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(ShortProgress)

@@ -35,6 +35,7 @@ class Plan:
         demonstrations: row -> the demonstration in its place.
         keys: for each group of all processes the key of its training row; empty where the method needs none.
         records: whether the entropies of the sampled tokens are of use.
+        processors: logits processors for `generate`, which come after all others.
     """
 
     records: ClassVar[bool] = True
@@ -42,6 +43,7 @@ class Plan:
     prefixes: list[list[int]] | None = None
     demonstrations: dict[int, Demonstration] = field(default_factory=dict)
     keys: list[int] = field(default_factory=list)
+    processors: list[Callable[[Tensor, Tensor], Tensor]] = field(default_factory=list)
 
     def sample(
         self,
@@ -169,7 +171,10 @@ CARRIED: Mapping[str, PerToken | Literal["row", "sum", "recount"]] = {
     "hint_count": "sum",
     "trace_mask": PerToken(0.0),
     "trace_advantages": "row",
+    "trace_logps": PerToken(0.0),
     "trace_count": "sum",
+    "rank_weights": PerToken(0.0),
+    "rank_count": "sum",
 }
 """The tensors that a generation batch carries into its micro-batches, TRL's and EchoRL's, without images.
 

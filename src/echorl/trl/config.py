@@ -80,6 +80,11 @@ class EchoGRPOConfig(GRPOConfig):
         "noisy estimate that often picks another clip (docs/trl.md).",
     )
     echo_mine_demonstrations: bool = argument(False, "Let an expert's trace in a group (LUFFY) give an EchoClip, too.")
+    share_prompts: bool = argument(
+        False,
+        "Compute a prompt once for all of its rollouts, while sampling and in the loss: the same numbers but for "
+        "rounding, and fewer tokens to compute. Needs attn_implementation 'sdpa' and a model without images.",
+    )
 
     loss_type: str | None = _trl_setting("loss_type")  # type: ignore[assignment]
     scale_rewards: str | None = _trl_setting("scale_rewards")  # type: ignore[assignment]

@@ -97,6 +97,8 @@ def process(out: dict[str, Any], capture: Capture, stations: Stations, context: 
     if stations.need_entropy:
         entropy = read_entropy(out, rollouts, capture, stations, context)
         has_gradient = has_gradient | set_token_advantages(out, entropy, rollouts, stations, context)
+        if stations.hooks.method.needs_entropy:
+            out.update(stations.hooks.carried_by_entropy(out, entropy, rollouts, context))
         if stations.miner.config.mines:
             mine(out, entropy, has_gradient, rollouts, capture, stations, context)
     if stations.hooks.method.excludes:
@@ -170,7 +172,7 @@ def set_token_advantages(
     Returns bool [B], the rollouts to which they give a policy gradient.
     """
     method, in_loss = stations.hooks.method, rollouts.in_loss
-    if not method.needs_entropy:
+    if not method.changes_tokens:
         return torch.zeros_like(in_loss[:, 0])
     before = out["advantages"].unsqueeze(1)
     out["advantages"] = apply_token_advantages(method, out["advantages"], entropy, rollouts)

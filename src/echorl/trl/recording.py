@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,8 @@ from accelerate.utils import extract_model_from_parallel, is_peft_model
 from transformers import GenerationConfig, LogitsProcessorList
 
 from echorl.core.entropy import EntropyRecorder
+from echorl.core.refusals import refuse_if
+from echorl.core.shared_prompts import sharing
 from echorl.trl.batch import Capture
 from echorl.trl.context import Context
 
@@ -39,33 +41,81 @@ def recording(model: Any, config: GenerationConfig | None, capture: Capture, con
         yield
         return
     capture.turns += 1
-    capture.recorder = recorder = EntropyRecorder(context.args.temperature)
+    capture.recorder = EntropyRecorder(context.args.temperature)
+    with processing(model, first=[capture.recorder]):
+        yield
+
+
+@contextmanager
+def processing(model: Any, *, first: Sequence[Any] = (), last: Sequence[Any] = ()) -> Iterator[None]:
+    """Let `model.generate` use these logits processors before and after those that it builds; it can be wrapped."""
+    if not (first or last):
+        yield
+        return
     model = extract_model_from_parallel(model)
     if is_peft_model(model):
         model = model.get_base_model()
-    build = model._get_logits_processor
+    build, previous = model._get_logits_processor, vars(model).get("_get_logits_processor")
 
-    def build_with_recorder(*args: Any, **kwargs: Any) -> LogitsProcessorList:
-        return LogitsProcessorList([recorder, *build(*args, **kwargs)])
+    def build_with_more(*args: Any, **kwargs: Any) -> LogitsProcessorList:
+        return LogitsProcessorList([*first, *build(*args, **kwargs), *last])
 
-    model._get_logits_processor = build_with_recorder
+    model._get_logits_processor = build_with_more
     try:
         yield
     finally:
         del model._get_logits_processor
+        if previous is not None:
+            model._get_logits_processor = previous
+
+
+def check_share_prompts(model: Any, context: Context) -> None:
+    """Refuse `share_prompts` where a mask of our own would not be kept, or was never tried.
+
+    Raises:
+        ValueError: with the setting that it cannot be combined with.
+    """
+    if not context.args.share_prompts:
+        return
+    text = model.config.get_text_config()
+    attention = text._attn_implementation
+    refuse_if(
+        {
+            f"attn_implementation={attention!r}: set attn_implementation='sdpa'": attention != "sdpa",
+            "a sliding window in attention": bool(getattr(text, "sliding_window", None)),
+            "a model that reads images": text is not model.config,
+            "the router's loss of a mixture of experts (router_aux_loss_coef)": "router_loss" in context.features,
+            "DeepSpeed": "deepspeed" in context.features,
+            "FSDP": "fsdp" in context.features,
+        },
+        "share_prompts=True cannot be combined with {}.",
+    )
 
 
 @contextmanager
-def sampling_settings(trainer: Any, **values: Any) -> Iterator[None]:
-    """Sample with other values of settings such as `temperature`; `trainer` is a GRPOTrainer."""
-    if trainer.use_vllm:
-        holder, changes = trainer.vllm_generation, values
+def sharing_prompts(model: Any, context: Context, autocast: Callable[[], Any]) -> Iterator[None]:
+    """Let `model.generate` compute a prompt once for all of its rollouts, where `share_prompts` is set.
+
+    `autocast` is put around all of it, since each forward by itself would cast the weights anew.
+    """
+    if not context.args.share_prompts:
+        yield
+        return
+    with sharing(model), autocast():
+        yield
+
+
+@contextmanager
+def sampling_settings(grpo: Any, **values: Any) -> Iterator[None]:
+    """Sample with other values of settings such as `temperature`; `grpo` holds TRL's settings for its engine."""
+    if grpo.use_vllm:
+        holder, changes = grpo.vllm_generation, values
     else:
-        config = copy.deepcopy(trainer.generation_config)
+        config = copy.deepcopy(grpo.generation_config)
         config.update(**values)
         # While it samples, TRL writes `generation_kwargs` into the model's own config, from which defaults are taken.
-        kwargs = {**trainer.generation_kwargs, **values}
-        holder, changes = trainer, {"generation_config": config, "generation_kwargs": kwargs}
+        kwargs = {**grpo.generation_kwargs, **values}
+        holder, changes = grpo, {"generation_config": config, "generation_kwargs": kwargs}
     before = {name: getattr(holder, name) for name in changes}
     vars(holder).update(changes)
     try:

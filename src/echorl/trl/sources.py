@@ -76,20 +76,37 @@ class ExtraForward:
         context.log.warn_once(
             "extra_forward", "no pass of this run computes logits: EchoRL makes one extra forward for each batch."
         )
-        ids = out["completion_ids"]
-        entropy = torch.full(ids.shape, torch.nan, dtype=torch.float32, device=ids.device)
-        needed = rows.nonzero().flatten()
-        chunks = [self._forward(out, chunk, context) for chunk in _equal_chunks(needed, context)]
-        if len(needed):
-            entropy[needed] = torch.cat(chunks)[: len(needed)]
-        return entropy
+        return score_rows(out, rows, context)[1]
 
-    def _forward(self, out: dict[str, Any], chunk: Tensor, context: Context) -> Tensor:
-        ids = torch.cat([out["prompt_ids"], out["completion_ids"]], 1)[chunk]
-        mask = torch.cat([out["prompt_mask"], out["completion_mask"]], 1)[chunk]
-        with torch.no_grad():
-            scored = context.score(ids, mask, out["completion_ids"].shape[1], **image_inputs(out, chunk))
-        return scored[1].float()
+
+def score_rows(out: dict[str, Any], rows: Tensor, context: Context) -> Tensor:
+    """Return float32 [2, B, T], log-probs and entropies of these rows (bool [B]), NaN in the others.
+
+    One forward without gradient, in chunks.
+    """
+    scores = torch.full((2, *out["completion_ids"].shape), torch.nan, device=rows.device)
+    needed = rows.nonzero().flatten()
+    chunks = [_forward(out, chunk, context) for chunk in _equal_chunks(needed, context)]
+    if len(needed):
+        scores[:, needed] = torch.cat(chunks, 1)[:, : len(needed)]
+    return scores
+
+
+def sampled_logps(out: dict[str, Any], rows: Tensor, context: Context) -> Tensor:
+    """Return the log-probs [B, T] of these rows (bool [B]) under the policy that sampled.
+
+    They are TRL's old ones; where it made no such pass, one more forward, with NaN in the other rows.
+    """
+    old = out.get("old_per_token_logps")
+    return score_rows(out, rows, context)[0] if old is None else old.float()
+
+
+def _forward(out: dict[str, Any], chunk: Tensor, context: Context) -> Tensor:
+    ids = torch.cat([out["prompt_ids"], out["completion_ids"]], 1)[chunk]
+    mask = torch.cat([out["prompt_mask"], out["completion_mask"]], 1)[chunk]
+    with torch.no_grad():
+        scored = context.score(ids, mask, out["completion_ids"].shape[1], **image_inputs(out, chunk))
+    return torch.stack([scored[0].float(), scored[1].float()])
 
 
 def _equal_chunks(rows: Tensor, context: Context) -> list[Tensor]:

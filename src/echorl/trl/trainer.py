@@ -13,6 +13,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 
 from echorl.core.config import EchoConfig
+from echorl.core.shared_prompts import SharedPrompts
 from echorl.core.statistics import GroupStatistics
 from echorl.trl import checkpoint
 from echorl.trl.batch import Capture, Generated, Plan, Sampled
@@ -25,7 +26,7 @@ from echorl.trl.micro_batch import MicroBatch
 from echorl.trl.overlong import punishing
 from echorl.trl.pipeline import make_callbacks, make_stations, process
 from echorl.trl.prompts import check_chat_template, check_images
-from echorl.trl.recording import recording, sampling_settings
+from echorl.trl.recording import check_share_prompts, processing, recording, sampling_settings, sharing_prompts
 from echorl.trl.sampling.round_metrics import RoundMetrics
 from echorl.trl.verifiers import make_verifiers
 from echorl.trl.versions import check_vllm
@@ -75,6 +76,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
             super().__init__(model, functions, args, *data, classes, *rest, **kwargs)
         self._echo_context = self._make_context()
         check_chat_template(self.train_dataset, self.eval_dataset, self._echo_context)
+        check_share_prompts(self.model, self._echo_context)
         verifiers = make_verifiers(
             self.reward_funcs,
             self.reward_func_names,
@@ -190,38 +192,42 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         self, prompt_ids: list, images: Any, multimodal_fields: dict, *args: Any, **kwargs: Any
     ) -> Any:
         capture, generate = self._echo_capture, super()._generate_single_turn
-        if capture is None:
-            return generate(prompt_ids, images, multimodal_fields, *args, **kwargs)
-        config = getattr(self, "generation_config", None)  # vLLM's has another name
-        record = recording(self.model_wrapped, config, capture, self.context)
-        with record if self.stations.need_entropy and capture.plan.records else nullcontext():
-            return capture.plan.sample(generate, prompt_ids, images, multimodal_fields, *args, **kwargs)
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        with sharing_prompts(model, self.context, self.accelerator.autocast):
+            if capture is None:
+                return generate(prompt_ids, images, multimodal_fields, *args, **kwargs)
+            config = getattr(self, "generation_config", None)  # vLLM's has another name
+            record = recording(model, config, capture, self.context)
+            process_last = processing(model, last=capture.plan.processors)
+            with record if self.stations.need_entropy and capture.plan.records else nullcontext(), process_last:
+                return capture.plan.sample(generate, prompt_ids, images, multimodal_fields, *args, **kwargs)
 
     # -- _get_per_token_logps_and_entropies: keep the results of passes that TRL makes anyway.
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         stations, capture = self.stations, self._echo_capture
         if not self._echo_training or not (stations.need_entropy or stations.hooks.needs_logps):
-            return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+            return self._forward(model, *args, **kwargs)
         if torch.is_grad_enabled():  # the loss
-            result = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+            result = self._forward(model, *args, **kwargs)
             self._echo_logps = result[0]
             return result
         # A separate reference model has no entropies.
         if capture is None or not stations.need_entropy or model is not self.model:
-            return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-        result = super()._get_per_token_logps_and_entropies(model, *args, **{**kwargs, "compute_entropy": True})
+            return self._forward(model, *args, **kwargs)
+        result = self._forward(model, *args, **{**kwargs, "compute_entropy": True})
         capture.passes.append(result[:2])
         return result
+
+    def _forward(self, model: Any, ids: Tensor, mask: Tensor, num_tokens: int, *args: Any, **kwargs: Any) -> Any:
+        model = SharedPrompts(model, num_tokens) if self.args.share_prompts else model
+        return super()._get_per_token_logps_and_entropies(model, ids, mask, num_tokens, *args, **kwargs)
 
     def score_tokens(self, ids: Tensor, mask: Tensor, num_tokens: int, **images: Any) -> tuple[Tensor, Tensor]:
         """Return (log-probs, entropies), both [rows, num_tokens], of the last `num_tokens` tokens, in one forward.
 
         `images` is what `image_inputs` gives for the rows.
         """
-        scored = super()._get_per_token_logps_and_entropies(
-            self.model, ids, mask, num_tokens, compute_entropy=True, **images
-        )
-        return scored[0], scored[1]
+        return self._forward(self.model, ids, mask, num_tokens, compute_entropy=True, **images)[:2]
 
     # -- _calculate_rewards: the rewards of each function, gathered; success comes from the verifiers' rewards.
     def _calculate_rewards(self, inputs: Any, prompts: list, completions: list, completion_ids_list: list) -> Tensor:
@@ -251,7 +257,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
 
     def _score_with_graph(self, model: Any, ids: Tensor, mask: Tensor, num_tokens: int, **images: Any) -> Tensor:
         """Return the log-probs of clips of rollouts that have no place in the micro-batch."""
-        return super()._get_per_token_logps_and_entropies(model, ids, mask, num_tokens, **images)[0]
+        return self._forward(model, ids, mask, num_tokens, **images)[0]
 
     # -- _get_train_sampler, _save_checkpoint, _load_from_checkpoint, _load_optimizer_and_scheduler: a resumed run goes
     # on where it stopped, also in the middle of a generation batch.

@@ -67,6 +67,12 @@ def test_another_batch_size_gives_scores_of_their_own():
     assert study(batch_size=512).size_of("test")["batch_size"] == 512
 
 
+@pytest.mark.parametrize("name", ["share_prompts", "bf16"])
+def test_faster_scores_are_scores_of_their_own(name):
+    assert name not in study().size_of("test")
+    assert study(**{name: True}).size_of("test")[name] is True
+
+
 def test_a_rate_that_diverged_is_the_worst():
     values = dict.fromkeys(study().grid(), 0.0)
     values[Run("grpo", 1e-6, 8)] = None  # its other seed's 0.9 doesn't save it

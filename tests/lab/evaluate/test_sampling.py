@@ -48,6 +48,39 @@ def test_same_seed_same_completions_and_the_random_state_stays():
     assert runs[0] == runs[1] != runs[2]
 
 
+def test_prompts_computed_once_give_the_same_completions(completions):
+    model, tokens = make_model(), []
+    forward = model.model.forward
+
+    def count(input_ids, **kwargs):
+        tokens.append(input_ids.numel())
+        return forward(input_ids=input_ids, **kwargs)
+
+    model.model.forward = count
+    options = dict(group_size=2, max_new_tokens=6, batch_size=4)
+    shared = sample(model, make_tokenizer(), PROMPTS, share_prompts=True, **options)
+    shared_tokens = sum(tokens)
+    tokens.clear()
+    plain = sample(model, make_tokenizer(), PROMPTS, **options)
+    assert shared.token_ids == plain.token_ids == completions.token_ids
+    assert shared_tokens < sum(tokens)
+    torch.testing.assert_close(
+        [torch.tensor(row) for row in shared.entropies], [torch.tensor(row) for row in plain.entropies]
+    )
+
+
+def test_bf16_rounds(completions):
+    options = dict(group_size=2, max_new_tokens=6, batch_size=4)
+    entropies = sample(make_model(), make_tokenizer(), PROMPTS, bf16=True, **options).entropies
+    assert entropies != completions.entropies
+    assert entropies[0][0] == pytest.approx(completions.entropies[0][0], abs=0.05)
+
+
+def test_prompts_computed_once_with_images_are_refused():
+    with pytest.raises(ValueError, match="share_prompts=True cannot be combined with images"):
+        sample(make_model(), make_tokenizer(), ["1"], images=[None], group_size=2, max_new_tokens=6, share_prompts=True)
+
+
 def test_no_prompts():
     assert sample(make_model(), make_tokenizer(), [], group_size=2, max_new_tokens=6).texts == []
 

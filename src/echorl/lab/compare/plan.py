@@ -79,6 +79,8 @@ class Comparison:
     greedy: bool = option(False, "Score each prompt's likeliest completion in the tests, too.")
     temperature: float = option(1.0, "Temperature of the tests' samples.", gt=0)
     batch_size: int = option(128, "Completions that the tests sample at a time, on which the samples depend.", ge=1)
+    share_prompts: bool = option(False, "Whether the tests compute a prompt once for all of its samples.")
+    bf16: bool = option(False, "Whether the tests compute under bf16 autocast, as TRL's `bf16` does in training.")
     parallel: int = option(1, "Runs at a time, each a process.", ge=1)
     threads: int = option(1, "CPU threads of each process.", ge=1)
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -108,10 +110,11 @@ class Comparison:
         return self.tests.get(test, {})
 
     def size_of(self, test: str) -> dict[str, Any]:
-        """`prompts`, `samples`, `temperature`, `greedy` of a test or of "validation", and `batch_size` if it is set."""
+        """`prompts`, `samples`, `temperature`, `greedy` of a test or of "validation", and what else is set."""
         size = {"prompts": self.prompts, "samples": self.samples, "temperature": self.temperature, "greedy": False}
-        if self.batch_size != Comparison.batch_size:
-            size["batch_size"] = self.batch_size
+        for name in ("batch_size", "share_prompts", "bf16"):  # a later default changes no key of stored scores
+            if getattr(self, name) != getattr(Comparison, name):
+                size[name] = getattr(self, name)
         return {**size, **(self.validation if test == "validation" else {"greedy": self.greedy})}
 
     @property

@@ -49,15 +49,20 @@ class Policy:
         temperature: float,
         greedy: bool = False,
         batch_size: int = Comparison.batch_size,
+        **speed: bool,
     ) -> dict[str, Any]:
-        """Return scores of completions of each prompt, which depend on policy, rows and batch size alone.
+        """Return scores of completions of each prompt, which depend on policy, rows and the options alone.
+
+        `speed` is `share_prompts` and `bf16` of `sample`.
 
         Returns:
             {"right": number of right completions, one a prompt, of `samples` at the temperature; "truncated" and the
             measures of `behaviour`; with `greedy` also "greedy", 0 or 1 for each prompt's likeliest completion}.
         """
-        completions, right = self._judged(rows, verifier, samples, temperature, batch_size)
-        likeliest = {"greedy": self._judged(rows, verifier, 1, 0.0, batch_size)[1]} if greedy else {}
+        completions, right = self._judged(rows, verifier, samples, temperature, batch_size=batch_size, **speed)
+        likeliest = (
+            {"greedy": self._judged(rows, verifier, 1, 0.0, batch_size=batch_size, **speed)[1]} if greedy else {}
+        )
         truncated = cut_off(completions, self.max_new_tokens, ends_of(self.model, self.tokenizer))
         return {
             "right": right,
@@ -68,7 +73,7 @@ class Policy:
         }
 
     def _judged(
-        self, rows: Dataset, verifier: Any, samples: int, temperature: float, batch_size: int
+        self, rows: Dataset, verifier: Any, samples: int, temperature: float, **options: Any
     ) -> tuple[Completions, list[int]]:
         """Return completions, and how many of each prompt are right."""
         completions = sample(
@@ -79,8 +84,8 @@ class Policy:
             group_size=samples,
             max_new_tokens=self.max_new_tokens,
             temperature=temperature,
-            batch_size=batch_size,
             chat_template_kwargs=self.chat_template_kwargs,
+            **options,
         )
         columns = {name: rows[name][:] for name in rows.column_names if name != "prompt"}
         return completions, [sum(map(bool, item)) for item in judge(verifier, completions, columns)]

@@ -241,7 +241,8 @@ def _score(folder: Path, work: Mapping[str, Any]) -> None:
         task = make_task(settings.data, **key["task_options"])
         assert task is not None  # a comparison's recipe names one
         rows = task.dataset(key["split"], size=key["prompts"])
-        size = {name: key[name] for name in ("samples", "temperature", "greedy", "batch_size") if name in key}
+        names = ("samples", "temperature", "greedy", "batch_size", "share_prompts", "bf16")
+        size = {name: key[name] for name in names if name in key}
         write_json(scores_path(folder, test), {"key": key, "value": policy.score(rows, task.verifier, **size)})
 
 

@@ -75,6 +75,12 @@ class MethodHooks:
         """Return tensors for TRL's batch, which carries them to `loss`: of `CARRIED`, the same every time."""
         return {}
 
+    def carried_by_entropy(
+        self, out: dict[str, Any], entropy: Tensor, rollouts: Rollouts, context: Context
+    ) -> dict[str, Tensor]:
+        """Return tensors as `carried`, of a method that reads entropies [B, T]; called if `method.needs_entropy`."""
+        return {}
+
     def loss(self, micro_batch: MicroBatch) -> Tensor:
         """Return a term of the loss, scaled as the trainer scales its own."""
         raise NotImplementedError

@@ -1,10 +1,13 @@
-"""Hooks of `failure_prefix`: groups that begin with part of a rollout from an earlier visit to their prompt."""
+"""Hooks of `failure_prefix`: groups that begin with a given text, or with part of a rollout of an earlier visit."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from echorl.core.rollouts import Rollouts
@@ -12,6 +15,7 @@ from echorl.methods.base import Method
 from echorl.trl.batch import Capture, Plan
 from echorl.trl.context import Context
 from echorl.trl.methods.base import MethodHooks, Row
+from echorl.trl.sampling.demonstrations import check_column, require_column
 from echorl.trl.sampling.prefixes import check_prefixes
 from echorl.trl.sampling.row_keys import RowKeys, group_keys
 from echorl.trl.verifiers import Verifiers
@@ -34,7 +38,65 @@ class PrefixPlan(Plan):
     lengths: list[int]
 
 
-class FailurePrefixHooks(MethodHooks):
+class GivenPrefixHooks(MethodHooks):
+    """Begins the rollouts of a row with the text that a column, or a file, has for it."""
+
+    def __init__(self, method: Method, context: Context, verifiers: Verifiers) -> None:
+        super().__init__(method, context, verifiers)
+        check_prefixes(context)
+        source = self.method.prefixes
+        self.texts = read_prefixes(Path(source)) if source.endswith(".jsonl") else None
+        if self.texts is None:
+            advice = "name the column with the beginnings, or a .jsonl file, or set online=true"
+            require_column("prefixes", source, context, advice)
+            check_column(source, context, self._check)
+
+    def _check(self, prefix: Any, place: str) -> None:
+        if not isinstance(prefix, str | None):
+            raise ValueError(f"{place}: {self.method.prefixes}={prefix!r} is no text: write the beginning, or null.")
+
+    def _text(self, example: Row) -> str:
+        if self.texts is None:
+            return example[self.method.prefixes] or ""
+        return self.texts.get(_key(example["prompt"]), "")
+
+    def plan(self, rows: list[Row], context: Context) -> Plan:
+        prefixes = [context.tokenizer(self._text(row), add_special_tokens=False)["input_ids"] for row in rows]
+        lengths = context.comm.gather(torch.tensor([len(prefix) for prefix in prefixes], device=context.comm.device))
+        _log(lengths[:: context.args.num_generations].tolist(), context)
+        return Plan(prefixes=prefixes)
+
+
+def read_prefixes(path: Path) -> dict[str, str]:
+    """Return the beginnings of a file, by their prompts.
+
+    Raises:
+        ValueError: there is no such file, or a line is no object with 'prompt' and the text 'failure_prefix'.
+    """
+    if not path.is_file():
+        raise ValueError(f"prefixes={str(path)!r}: there is no such file; a path is relative to the working directory.")
+    texts = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        row = json.loads(line)
+        if not isinstance(row, dict) or "prompt" not in row or not isinstance(row.get("failure_prefix"), str):
+            raise ValueError(f"{path}, line {number}: write an object with 'prompt' and the text 'failure_prefix'.")
+        texts[_key(row["prompt"])] = row["failure_prefix"]
+    return texts
+
+
+def _key(prompt: Any) -> str:
+    return json.dumps(prompt, sort_keys=True)
+
+
+def _log(lengths: list[int], context: Context) -> None:
+    """Log the share of groups with a prefix, and its mean length."""
+    used = sum(map(bool, lengths))
+    context.log.update({"method/prefixed": used / len(lengths)})
+    if used:
+        context.log.update({"method/prefix_tokens": sum(lengths) / used})
+
+
+class StoredFailureHooks(MethodHooks):
     """Begins groups with a part of their prompt's stored rollout: the first failure of a group that nearly all solved.
 
     One rollout is stored for each prompt, the same on all processes.
@@ -51,10 +113,7 @@ class FailurePrefixHooks(MethodHooks):
         groups = [self._prefix(key, context) for key in keys]
         first, size = context.comm.rank * len(rows), context.args.num_generations
         lengths = [len(prefix) for prefix in groups]
-        used = sum(map(bool, lengths))
-        context.log.update({"method/prefixed": used / len(groups)})
-        if used:
-            context.log.update({"method/prefix_tokens": sum(lengths) / used})
+        _log(lengths, context)
         prefixes = [groups[(first + row) // size] for row in range(len(rows))]
         return PrefixPlan(prefixes=prefixes, keys=keys, lengths=lengths)
 

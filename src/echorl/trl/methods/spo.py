@@ -12,9 +12,9 @@ from echorl.core.rollouts import Rollouts
 from echorl.methods.base import Method
 from echorl.trl.batch import Capture, Plan
 from echorl.trl.context import Context
-from echorl.trl.methods.base import MethodHooks, Row
-from echorl.trl.sampling.demonstrations import check_column, column_names
-from echorl.trl.sampling.row_keys import RowKeys, group_keys
+from echorl.trl.methods.base import Row
+from echorl.trl.sampling.demonstrations import check_column, require_column
+from echorl.trl.sampling.memory import MemoryHooks
 from echorl.trl.verifiers import Verifiers
 
 Counts = tuple[float, float]
@@ -30,28 +30,16 @@ class RatePlan(Plan):
     starts: dict[int, Counts] = field(default_factory=dict)
 
 
-class TrackedRateHooks(MethodHooks):
-    """Counts of successes and failures on earlier visits, and before the first one as the method says.
-
-    They are the same on every process. A checkpoint holds them for a resume with the same training rows.
-    """
+class TrackedRateHooks(MemoryHooks):
+    """Remembers `Counts`, of earlier visits, and before the first one as the method says."""
 
     def __init__(self, method: Method, context: Context, verifiers: Verifiers) -> None:
         super().__init__(method, context, verifiers)
-        self.rows = RowKeys(context.rows, context.args.method)
-        self.entries: dict[int, Counts] = {}
         self.success_reward = verifiers.success_reward
         if self.method.offline is not None:
-            self._check_offline(context)
-
-    def _check_offline(self, context: Context) -> None:
-        column, names = self.method.offline, column_names(context.rows)
-        if column not in names:
-            raise ValueError(
-                f"method='spo' has offline={column!r}, which is no column of the training rows (there are: "
-                f"{', '.join(names) or 'none'}): name a column with a list of rewards a row, or leave offline out."
-            )
-        check_column(column, context, self._start)
+            advice = "name a column with a list of rewards a row, or leave offline out"
+            require_column("offline", self.method.offline, context, advice)
+            check_column(self.method.offline, context, self._start)
 
     def _start(self, rewards: Any, place: str) -> Counts:
         """Return the counts before a prompt's first visit."""
@@ -66,7 +54,7 @@ class TrackedRateHooks(MethodHooks):
         return self.method.before(successes, len(rewards or []) - successes)
 
     def plan(self, rows: list[Row], context: Context) -> RatePlan:
-        plan = RatePlan(keys=group_keys(rows, context))
+        plan = RatePlan(keys=super().plan(rows, context).keys)
         if self.method.offline is not None:
             starts = [self._start(example[self.method.offline], "a training row") for example in rows]
             gathered = context.comm.gather(torch.tensor(starts, device=context.comm.device))
@@ -93,11 +81,3 @@ class TrackedRateHooks(MethodHooks):
         context.log.update({"method/tracked": float(visited.float().mean())})
         if visited.any():
             context.log.update({"method/tracked_rate": float(rates[visited].mean())})
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows.fingerprint, "entries": self.entries}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state:
-            self.rows.check(state["rows"])
-            self.entries = state["entries"]

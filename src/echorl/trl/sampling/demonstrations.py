@@ -51,6 +51,20 @@ def check_column(column: str, context: Context, check: Callable[[Any, str], Any]
             check(value, f"training row {number}")
 
 
+def require_column(option: str, column: str, context: Context, advice: str) -> None:
+    """Check that the rows have the column that an option names.
+
+    Raises:
+        ValueError: they do not; the message ends with the advice.
+    """
+    names = column_names(context.rows)
+    if column not in names:
+        raise ValueError(
+            f"method={context.args.method!r} has {option}={column!r}, which is no column of the training rows (there "
+            f"are: {', '.join(names) or 'none'}): {advice}."
+        )
+
+
 def column_names(rows: Any) -> list[str]:
     """Return the names of the rows' columns; of streamed rows without them, the keys of the first row."""
     if rows is None:

@@ -44,9 +44,22 @@ class RowKeys:
         if isinstance(self.rows, IterableDataset):
             return ""
         digest = hashlib.blake2b(digest_size=16)
-        for example in self.rows.remove_columns([name for name in COLUMNS if name in self.rows.column_names]):
+        for example in self._without_images():
             digest.update(row_digest(example))
         return digest.hexdigest()
+
+    @cached_property
+    def keys(self) -> list[int]:
+        """The key of each training row."""
+        return [row_key(example) for example in self._without_images()]
+
+    @cached_property
+    def numbers(self) -> dict[int, int]:
+        """Key -> the number of its training row."""
+        return {key: number for number, key in enumerate(self.keys)}
+
+    def _without_images(self) -> Any:
+        return self.rows.remove_columns([name for name in COLUMNS if name in self.rows.column_names])
 
     def check(self, fingerprint: str) -> None:
         """Check that a checkpoint's memory is of these rows.

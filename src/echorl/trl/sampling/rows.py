@@ -17,7 +17,7 @@ Rows = dict[str, Any]
 """Tensors with as many rows each; of images also lists with an entry a row."""
 
 NO_ROUNDS = (
-    "sample once (method_options: of dapo dynamic_sampling: false, of reinforce_ada max_rounds: 1 and "
+    "sample once (method_options: of dapo and greso dynamic_sampling: false, of reinforce_ada max_rounds: 1 and "
     "groups_per_round: 1)."
 )
 
