@@ -10,6 +10,7 @@ import torch
 from datasets import Dataset
 
 from echorl.trl.batch import COMPLETION_IDS
+from echorl.trl.methods.negative_rollouts import share_of
 from echorl.trl.recording import sampling_settings
 from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
 from tests.trl.tiny import Gradients, all_right, build, make_dataset, make_model, make_tokenizer, run, some_right
@@ -79,10 +80,11 @@ def test_wrong_attempts_replace_the_last_rollouts_of_groups_that_are_all_right(t
     }
 
 
-def test_attempts_are_sampled_from_prompt_and_request_as_the_options_say(tmp_path):
+@pytest.mark.parametrize("share_prompts", [False, True])
+def test_attempts_are_sampled_from_prompt_and_request_as_the_options_say(tmp_path, share_prompts):
     """Next to temperature 0 each attempt is the greedy continuation of prompt and request."""
     options = {"mistake_suffix": "wrong:", "mistake_temperature": 1e-4, "mistake_top_p": 0.9}
-    result = first_batch(tmp_path, Script("+---", "xx"), method_options=options)
+    result = first_batch(tmp_path, Script("+-+-", "xxxx"), method_options=options, share_prompts=share_prompts)
     (call,), model, tokenizer = result.calls, make_model().eval(), make_tokenizer()
     assert call.settings == {"temperature": 1e-4, "top_p": 0.9}
     for prompt, ids in zip(call.prompts, call.made[COMPLETION_IDS], strict=True):
@@ -91,6 +93,35 @@ def test_attempts_are_sampled_from_prompt_and_request_as_the_options_say(tmp_pat
         assert ids == greedy[: len(ids)]
         assert len(ids) == 16 or ids[-1] == 1
     assert result.trainer.generation_config.temperature == 1.0
+
+
+def test_attempts_continue_the_last_rollouts_from_a_share_of_their_tokens(tmp_path):
+    """As above. These are too long for a rollout, so that they are counted and not used."""
+    options = {"mistake_suffix": "no:", "mistake_temperature": 1e-4, "mistake_prefix": 0.5}
+    result = first_batch(tmp_path, Script("++--", "xxxx"), method_options=options)
+    plain = first_batch(tmp_path, Script("++--", ""), method="grpo")
+    sources = [tokens_of(plain.batch)[row] for row in (2, 3, 6, 7)]
+    prefixes = [ids[: (len(ids) - 1) // 2] for ids in sources]
+    (call,), model, tokenizer = result.calls, make_model().eval(), make_tokenizer()
+    made = call.made[COMPLETION_IDS]
+    for prompt, prefix, ids in zip(call.prompts, prefixes, made, strict=True):
+        place = torch.tensor([[*tokenizer(prompt)["input_ids"], *prefix, *tokenizer("no:")["input_ids"]]])
+        greedy = model.generate(place, do_sample=False, max_new_tokens=16)[0, place.shape[1] :].tolist()
+        assert ids[: len(prefix)] == prefix
+        assert ids[len(prefix) :] == greedy[: len(ids) - len(prefix)]
+    assert all(len(ids) > 16 for ids in made)
+    assert tokens_of(result.batch) == tokens_of(plain.batch)
+    extra = sum(map(len, made)) - sum(map(len, prefixes))
+    assert result.trainer.statistics.num_tokens == plain.trainer.statistics.num_tokens + extra
+
+
+def test_continuations_that_are_short_enough_replace_rollouts(tmp_path):
+    options = {"num_mistakes": 3, "mistake_prefix": 0.2}
+    result = first_batch(tmp_path, Script("++++", "x" * 12), method_options=options)
+    made, rows = result.calls[0].made[COMPLETION_IDS], tokens_of(result.batch)
+    used = [ids for ids in made if ids in rows]
+    assert used == [ids for ids in made if len(ids) <= 16]
+    assert len(made) > len(used) == result.log["method/mistakes"] > 0
 
 
 def test_the_gradient_is_that_of_the_mistakes_after_the_prompt_alone(tmp_path):
@@ -215,6 +246,11 @@ def test_sampling_settings_are_set_back(use_vllm):
     assert (engine.temperature, engine.top_p) == (1.0, 1.0)
     assert trainer.generation_config is config
     assert trainer.generation_kwargs == {"temperature": 1.0}
+
+
+def test_the_same_number_of_tasks_on_every_process():
+    tasks = [share_of([1, 2, 3, 4, 5], SimpleNamespace(rank=rank, num_ranks=3)) for rank in range(3)]
+    assert tasks == [[1, 2], [3, 4], [5, 1]]
 
 
 @pytest.mark.parametrize(

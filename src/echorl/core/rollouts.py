@@ -18,8 +18,9 @@ class Rollouts:
         rewards: float [N], the weighted sums of all reward functions; NaN where there is none.
         success: bool [N], the verifier's verdict; false without one.
         has_verdict: bool [N], false where no verifier gave a verdict.
-        from_policy: bool [N], false for a demonstration in the place of a rollout.
-        groups: the groups, by kind; a demonstration does not count in them.
+        from_policy: bool [N], false for a text in the place of a rollout that the policy did not sample for the
+            prompt alone, such as a demonstration.
+        groups: the groups, by kind; such a text does not count in them.
         local: this process's rows among the N.
         token_ids: int64 [B, T], the responses.
         in_loss: bool [B, T], the policy's own tokens that the policy loss counts.

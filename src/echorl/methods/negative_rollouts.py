@@ -23,7 +23,8 @@ class NegativeRollouts(GRPO):
 
     (arXiv 2609.33126.) For each such group `num_mistakes` rollouts are sampled from the prompt and `mistake_suffix`.
     Those that the verifier rejects take the places of the group's last rollouts; the group stays as it is if there
-    are none. The log-probs are those of the mistake after the prompt alone, without the suffix.
+    are none. The log-probs are those of the mistake after the prompt alone, without the suffix. With `mistake_prefix`
+    a mistake continues a part of one of the group's last rollouts, and the suffix comes after that part.
     """
 
     num_mistakes: int = option(2, "Rollouts sampled on request for a group that is all right; 0: GRPO.", ge=0)
@@ -31,6 +32,9 @@ class NegativeRollouts(GRPO):
         SUFFIX,
         "Text after the prompt that asks for a mistake. Empty: hotter rollouts of the prompt, for a policy that cannot "
         "follow a request.",
+    )
+    mistake_prefix: float = option(
+        0.0, "Share of the tokens of a right rollout of the group that each of them begins with.", ge=0, lt=1
     )
     mistake_temperature: float = option(1.2, "Temperature at which they are sampled.", gt=0)
     mistake_top_p: float = option(0.95, "Nucleus from which they are sampled.", gt=0, le=1)

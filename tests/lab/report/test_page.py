@@ -71,9 +71,11 @@ def test_html_in_every_text_is_inert():
 
 def test_a_demonstration_without_entropies_is_told_apart():
     unknown = row(written_by_policy=False, entropy=[float("nan")] * 5)
-    text = Elements(render(Page(title="t", lead=[], exhibits=[make_exhibit([clip(), unknown])]))).text
+    mistake = row(written_by_policy=False, success=False)
+    text = Elements(render(Page(title="t", lead=[], exhibits=[make_exhibit([clip(), unknown, mistake])]))).text
     assert "(demonstration)" in text
     assert "2: succeeded, a demonstration" in text
+    assert "3: failed, a mistake on request" in text
     assert "nan" not in text
 
 

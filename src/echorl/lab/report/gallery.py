@@ -40,7 +40,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Rollout:
-    """A rollout of a group: its number from 1, success, steps, and whether it is a demonstration."""
+    """A rollout of a group: its number from 1, success, steps, and whether it is a demonstration or a mistake."""
 
     number: int
     success: bool

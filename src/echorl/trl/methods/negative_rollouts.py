@@ -27,9 +27,11 @@ class RowsPlan(Plan):
 
 @dataclass(kw_only=True)
 class RequestPlan(Plan):
-    """One completion of each prompt and its prefix, a request; the request is no part of the completion."""
+    """One completion of each prompt, its prefix and a request; the request is no part of the completion."""
 
     records: ClassVar[bool] = False
+
+    request: list[int]
 
     def sample(
         self,
@@ -40,31 +42,43 @@ class RequestPlan(Plan):
         *args: Any,
         **kwargs: Any,
     ) -> tuple[Any, Any]:
+        requests = Plan(prefixes=[[*prefix, *self.request] for prefix in self.prefixes or []])
         one_each = (1, *args[1:])  # TRL passes the rollouts of a prompt first, which are next to each other
-        completion_ids, _ = super().sample(generate, prompt_ids, images, fields, *one_each, **kwargs)
-        pairs = zip(self.prefix_lengths(len(completion_ids)), completion_ids, strict=True)
-        return [ids[length:] for length, ids in pairs], None  # log-probs after the request are of no use
+        completion_ids, _ = requests.sample(generate, prompt_ids, images, fields, *one_each, **kwargs)
+        places = [(len(prefix), len(prefix) + len(self.request)) for prefix in self.prefixes or []]
+        parts = zip(places, completion_ids, strict=True)
+        return [ids[:start] + ids[end:] for (start, end), ids in parts], None  # its log-probs would be of no use
+
+
+@dataclass(frozen=True)
+class Task:
+    """An attempt to make: its group of all processes, prompt and row of the data set, and the tokens to continue."""
+
+    group: int
+    prompt: Any
+    row: Row
+    prefix: list[int]
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A completion sampled on request for a group of all processes; `wrong`: its verdict is a failure."""
+    """A completion sampled for a group of all processes: `num_sampled` tokens; `wrong`: its verdict is a failure."""
 
     group: int
+    num_sampled: int
     wrong: bool
     demonstration: Demonstration
 
 
-def in_turn(groups: list[int], num_attempts: int, comm: Communication) -> list[int]:
-    """Return the groups of this process's attempts: as many on every process, the first ones again where one lacks.
+def share_of(tasks: list[Any], comm: Communication) -> list[Any]:
+    """Return this process's tasks: as many on every process, the first ones again where one lacks.
 
     >>> from echorl.core.communication import SingleProcess
-    >>> in_turn([3, 5], 2, SingleProcess())
+    >>> share_of([3, 3, 5, 5], SingleProcess())
     [3, 3, 5, 5]
     """
-    wanted = [group for group in groups for _ in range(num_attempts)]
-    size = -(-len(wanted) // comm.num_ranks)
-    return [wanted[place % len(wanted)] for place in range(comm.rank * size, (comm.rank + 1) * size)]
+    size = -(-len(tasks) // comm.num_ranks)
+    return [tasks[place % len(tasks)] for place in range(comm.rank * size, (comm.rank + 1) * size)]
 
 
 class NegativeRolloutsHooks(MethodHooks):
@@ -98,7 +112,8 @@ class NegativeRolloutsHooks(MethodHooks):
     ) -> None:
         plan: Any = capture.plan
         groups, num_groups = self._all_right(plan.rows, generated, context)
-        attempts = self._attempts(groups, prompts, plan.rows, again, context) if groups else []
+        tasks = self._tasks(groups, prompts, generated, capture, context) if groups else []
+        attempts = self._attempts(share_of(tasks, context.comm), again, context) if tasks else []
         size, first = context.args.num_generations, context.comm.rank * len(prompts)
         wrong = [attempt.wrong for attempt in attempts]
         places = replaced_rows([attempt.group for attempt in attempts], wrong, size, self.method.num_mistakes)
@@ -109,13 +124,13 @@ class NegativeRolloutsHooks(MethodHooks):
         for attempt in attempts:
             last = (attempt.group + 1) * size - 1 - first
             if 0 <= last < len(prompts):
-                capture.num_extra[last] += len(attempt.demonstration.ids)
+                capture.num_extra[last] += attempt.num_sampled
         context.log.update({"method/all_success_groups": len(groups) / num_groups, "method/mistakes": len(places)})
         if attempts:
             context.log.update(
                 {
                     "method/attempts_wrong": sum(wrong) / len(attempts),
-                    "method/attempt_tokens": sum(len(each.demonstration.ids) for each in attempts) / len(attempts),
+                    "method/attempt_tokens": sum(attempt.num_sampled for attempt in attempts) / len(attempts),
                 }
             )
 
@@ -125,30 +140,37 @@ class NegativeRolloutsHooks(MethodHooks):
         groups = context.comm.gather(success).view(-1, context.args.num_generations).all(1)
         return groups.nonzero().flatten().tolist(), len(groups)
 
-    def _attempts(
-        self, groups: list[int], prompts: list[Any], rows: list[Row], again: SampleAgain, context: Context
-    ) -> list[Attempt]:
-        """Return the attempts at these groups' prompts, of all processes."""
+    def _tasks(
+        self, groups: list[int], prompts: list[Any], generated: Generated, capture: Capture, context: Context
+    ) -> list[Task]:
+        """Return the attempts to make, of all processes: one for each of the last rollouts of these groups."""
         comm, size = context.comm, context.args.num_generations
-        first, wanted = comm.rank * len(prompts), set(groups)
-        here = [
-            ((first + place) // size, prompts[place], rows[place])
-            for place in range(len(prompts))
-            if (first + place) % size == 0 and (first + place) // size in wanted
-        ]
-        of_group = {group: (prompt, row) for group, prompt, row in comm.gather_objects(here)}
-        own = in_turn(groups, self.method.num_mistakes, comm)
-        asked = [of_group[group] for group in own]
+        first, wanted, rows = comm.rank * len(prompts), set(groups), capture.plan.rows  # type: ignore[attr-defined]
+        tasks = []
+        for place, (prompt, row, ids) in enumerate(zip(prompts, rows, generated[COMPLETION_IDS], strict=True), first):
+            if place // size in wanted and place % size >= size - self.method.num_mistakes:
+                # A rollout ends with EOS, or in the middle: its last token is not to be continued.
+                tasks.append(Task(place // size, prompt, row, ids[: int(self.method.mistake_prefix * (len(ids) - 1))]))
+        return comm.gather_objects(tasks)
+
+    def _attempts(self, tasks: list[Task], again: SampleAgain, context: Context) -> list[Attempt]:
+        """Return the attempts of all processes, given this one's tasks."""
         generated = again(
-            [prompt for prompt, _ in asked],
-            RequestPlan(prefixes=[self.request] * len(own)),
+            [task.prompt for task in tasks],
+            RequestPlan(prefixes=[task.prefix for task in tasks], request=self.request),
             temperature=self.method.mistake_temperature,
             top_p=self.method.mistake_top_p,
         )
         completions, ids = generated[COMPLETIONS], generated[COMPLETION_IDS]
-        success, has_verdict = self.verifiers.verify([row for _, row in asked], completions, ids, context)
+        success, has_verdict = self.verifiers.verify([task.row for task in tasks], completions, ids, context)
         wrong = (has_verdict & ~success).tolist()
-        pairs = zip(own, wrong, completions, ids, strict=True)
-        return comm.gather_objects(
-            [Attempt(group, is_wrong, Demonstration(text, tokens)) for group, is_wrong, text, tokens in pairs]
-        )
+        attempts = [
+            Attempt(
+                group=task.group,
+                num_sampled=len(tokens) - len(task.prefix),
+                wrong=is_wrong and len(tokens) <= context.args.max_completion_length,
+                demonstration=Demonstration(text, tokens),
+            )
+            for task, is_wrong, text, tokens in zip(tasks, wrong, completions, ids, strict=True)
+        ]
+        return context.comm.gather_objects(attempts)

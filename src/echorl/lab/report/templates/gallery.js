@@ -122,7 +122,7 @@
     for (const step of rollout.steps.filter((one) => one.number)) {
       entry.append(" ", make("span", `t h${level(step.mean)}${step.clip === 2 ? " won" : ""}`, nats(step.mean)));
     }
-    if (rollout.demonstration) entry.append(" (demonstration)");
+    if (rollout.demonstration) entry.append(rollout.ok ? " (demonstration)" : " (mistake on request)");
     return entry;
   };
   const drawOthers = (item) => {
