@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +17,12 @@ from echorl.trl.images import TYPES
 Generated = list[Any]
 """Result of TRL's `_generate`; by position: PROMPT_IDS, COMPLETION_IDS, TOOL_MASK, COMPLETIONS, LOGPROBS."""
 PROMPT_IDS, COMPLETION_IDS, TOOL_MASK, COMPLETIONS, LOGPROBS = range(5)
+
+
+class SampleAgain(Protocol):
+    """Samples a completion of each prompt within the making of a batch, with another plan and sampling settings."""
+
+    def __call__(self, prompts: list[Any], plan: Plan, *, temperature: float, top_p: float) -> Generated: ...
 
 
 class Demonstration(NamedTuple):
@@ -74,6 +80,13 @@ class Plan:
         if not (isinstance(value, list) and value and isinstance(value[0], list)):
             return value
         return [[*row, *[0] * len(prefix)] for row, prefix in zip(value, self.prefixes or [], strict=True)]
+
+    def replace(self, prompts: list[Any], generated: Generated, again: SampleAgain) -> list[int]:
+        """Put texts in the places of some of the rollouts generated, before these are scored.
+
+        Returns, for each row, the tokens that the policy sampled for that; empty: none.
+        """
+        return []
 
     def place(self, generated: Generated) -> Generated:
         """Mask the prefixes as TRL masks a tool's text, and put demonstrations in their places."""

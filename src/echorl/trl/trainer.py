@@ -173,7 +173,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         generated, capture = list(super()._generate(prompts)), self._echo_capture
         if capture is None:
             return tuple(generated)
-        self.stations.hooks.replace(prompts, generated, capture, self._sample_again, self.context)
+        capture.num_extra = capture.plan.replace(prompts, generated, self._sample_again)
         return tuple(capture.take_generated(generated))
 
     def _sample_again(self, prompts: list[Any], plan: Plan, *, temperature: float, top_p: float) -> Generated:

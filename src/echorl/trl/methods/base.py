@@ -10,7 +10,7 @@ from torch import Tensor
 
 from echorl.core.rollouts import Rollouts
 from echorl.methods.base import Method
-from echorl.trl.batch import Capture, Generated, Plan, Sampled
+from echorl.trl.batch import Capture, Plan, Sampled
 from echorl.trl.context import Context
 from echorl.trl.micro_batch import MicroBatch
 from echorl.trl.sampling.filtered_clips import FilteredClips
@@ -23,12 +23,6 @@ class Sample(Protocol):
     """Samples, scores and mines rollouts of these rows; `first_row` counts the rollouts of earlier rounds."""
 
     def __call__(self, rows: list[Row], first_row: int = 0) -> Sampled: ...
-
-
-class SampleAgain(Protocol):
-    """Samples completions of these prompts within the making of a batch, with another plan and sampling settings."""
-
-    def __call__(self, prompts: list[Any], plan: Plan, *, temperature: float, top_p: float) -> Generated: ...
 
 
 class MethodHooks:
@@ -53,11 +47,6 @@ class MethodHooks:
     def plan(self, rows: list[Row], context: Context) -> Plan:
         """Return the prefixes of these rows' rollouts, and the demonstrations that replace some of them."""
         return Plan()
-
-    def replace(
-        self, prompts: list[Any], generated: Generated, capture: Capture, again: SampleAgain, context: Context
-    ) -> None:
-        """Put into the capture's plan what replaces some of the rollouts generated, before they are scored."""
 
     def rewards(self, rewards: Tensor, capture: Capture, context: Context) -> Tensor:
         """Return the functions' rewards [N, F] over all processes from which TRL computes advantages."""

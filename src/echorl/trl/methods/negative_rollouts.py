@@ -10,19 +10,10 @@ from echorl.core.communication import Communication
 from echorl.core.refusals import refuse_if
 from echorl.methods.base import Method
 from echorl.methods.negative_rollouts import replaced_rows
-from echorl.trl.batch import COMPLETION_IDS, COMPLETIONS, Capture, Demonstration, Generated, Plan
+from echorl.trl.batch import COMPLETION_IDS, COMPLETIONS, Demonstration, Generated, Plan, SampleAgain
 from echorl.trl.context import Context
-from echorl.trl.methods.base import MethodHooks, Row, SampleAgain
+from echorl.trl.methods.base import MethodHooks, Row
 from echorl.trl.verifiers import Verifiers
-
-
-@dataclass(kw_only=True)
-class RowsPlan(Plan):
-    """Attributes:
-    rows: those of the data set, one for each rollout of this process.
-    """
-
-    rows: list[Row]
 
 
 @dataclass(kw_only=True)
@@ -105,34 +96,25 @@ class NegativeRolloutsHooks(MethodHooks):
         self.request = context.tokenizer(self.method.mistake_suffix, add_special_tokens=False)["input_ids"]
 
     def plan(self, rows: list[Row], context: Context) -> Plan:
-        return RowsPlan(rows=rows)
+        return MistakePlan(rows=rows, hooks=self, context=context)
 
-    def replace(
-        self, prompts: list[Any], generated: Generated, capture: Capture, again: SampleAgain, context: Context
-    ) -> None:
-        plan: Any = capture.plan
-        groups, num_groups = self._all_right(plan.rows, generated, context)
-        tasks = self._tasks(groups, prompts, generated, capture, context) if groups else []
-        attempts = self._attempts(share_of(tasks, context.comm), again, context) if tasks else []
-        size, first = context.args.num_generations, context.comm.rank * len(prompts)
-        wrong = [attempt.wrong for attempt in attempts]
-        places = replaced_rows([attempt.group for attempt in attempts], wrong, size, self.method.num_mistakes)
-        plan.demonstrations = {
-            row: attempts[places[first + row]].demonstration for row in range(len(prompts)) if first + row in places
-        }
-        capture.num_extra = [0] * len(prompts)
-        for attempt in attempts:
-            last = (attempt.group + 1) * size - 1 - first
-            if 0 <= last < len(prompts):
-                capture.num_extra[last] += attempt.num_sampled
-        context.log.update({"method/all_success_groups": len(groups) / num_groups, "method/mistakes": len(places)})
-        if attempts:
-            context.log.update(
-                {
-                    "method/attempts_wrong": sum(wrong) / len(attempts),
-                    "method/attempt_tokens": sum(attempt.num_sampled for attempt in attempts) / len(attempts),
-                }
-            )
+    def attempts(
+        self, rows: list[Row], prompts: list[Any], generated: Generated, again: SampleAgain, context: Context
+    ) -> list[Attempt]:
+        """Return the attempts of all processes at mistakes, for the rollouts generated."""
+        groups, num_groups = self._all_right(rows, generated, context)
+        context.log.update({"method/all_success_groups": len(groups) / num_groups})
+        if not groups:
+            return []
+        tasks = self._tasks(groups, rows, prompts, generated, context)
+        attempts = self._attempts(share_of(tasks, context.comm), again, context)
+        context.log.update(
+            {
+                "method/attempts_wrong": sum(attempt.wrong for attempt in attempts) / len(attempts),
+                "method/attempt_tokens": sum(attempt.num_sampled for attempt in attempts) / len(attempts),
+            }
+        )
+        return attempts
 
     def _all_right(self, rows: list[Row], generated: Generated, context: Context) -> tuple[list[int], int]:
         """Return the groups of all processes in which every rollout succeeded, and the number of groups."""
@@ -141,11 +123,11 @@ class NegativeRolloutsHooks(MethodHooks):
         return groups.nonzero().flatten().tolist(), len(groups)
 
     def _tasks(
-        self, groups: list[int], prompts: list[Any], generated: Generated, capture: Capture, context: Context
+        self, groups: list[int], rows: list[Row], prompts: list[Any], generated: Generated, context: Context
     ) -> list[Task]:
         """Return the attempts to make, of all processes: one for each of the last rollouts of these groups."""
         comm, size = context.comm, context.args.num_generations
-        first, wanted, rows = comm.rank * len(prompts), set(groups), capture.plan.rows  # type: ignore[attr-defined]
+        first, wanted = comm.rank * len(prompts), set(groups)
         tasks = []
         for place, (prompt, row, ids) in enumerate(zip(prompts, rows, generated[COMPLETION_IDS], strict=True), first):
             if place // size in wanted and place % size >= size - self.method.num_mistakes:
@@ -174,3 +156,31 @@ class NegativeRolloutsHooks(MethodHooks):
             for task, is_wrong, text, tokens in zip(tasks, wrong, completions, ids, strict=True)
         ]
         return context.comm.gather_objects(attempts)
+
+
+@dataclass(kw_only=True)
+class MistakePlan(Plan):
+    """Mistakes in the places of the last rollouts of groups that are all right.
+
+    Attributes:
+        rows: those of the data set, one for each rollout of this process.
+    """
+
+    rows: list[Row]
+    hooks: NegativeRolloutsHooks
+    context: Context
+
+    def replace(self, prompts: list[Any], generated: Generated, again: SampleAgain) -> list[int]:
+        attempts = self.hooks.attempts(self.rows, prompts, generated, again, self.context)
+        size, first = self.context.args.num_generations, self.context.comm.rank * len(prompts)
+        groups, wrong = [attempt.group for attempt in attempts], [attempt.wrong for attempt in attempts]
+        places = replaced_rows(groups, wrong, size, self.hooks.method.num_mistakes)
+        self.context.log.update({"method/mistakes": len(places)})
+        here = {row: places[first + row] for row in range(len(prompts)) if first + row in places}
+        self.demonstrations = {row: attempts[number].demonstration for row, number in here.items()}
+        num_extra = [0] * len(prompts)
+        for attempt in attempts:
+            last = (attempt.group + 1) * size - 1 - first
+            if 0 <= last < len(prompts):
+                num_extra[last] += attempt.num_sampled
+        return num_extra
