@@ -143,6 +143,6 @@ def _prompt_cache(model: Any, ids: Tensor, mask: Tensor, like: Tensor) -> dict[s
     ids, mask = ids[:, :-1], mask[:, :-1]
     position_ids = (mask.long().cumsum(1) - 1).clamp(min=0)
     out = model(ids, attention_mask=mask, position_ids=position_ids, use_cache=True, logits_to_keep=1)
-    name = "cache" if "cache" in out else "past_key_values"  # transformers before 5.20
+    name = "cache" if "cache" in out else "past_key_values"  # its name in older versions of transformers
     out[name].batch_select_indices(like)
     return {name: out[name]}
