@@ -8,6 +8,7 @@ import pytest
 
 from echorl import __version__
 from echorl.cli import COMMANDS, main
+from echorl.support.errors import guard
 from echorl.tasks import TASKS
 
 HEAVY = ("torch", "transformers", "trl", "datasets", "matplotlib", "accelerate", "reasoning_gym")
@@ -92,3 +93,20 @@ def test_a_table_without_cells_is_its_title(capsys, rows):
 
     print_table("nothing", ["name", "value"], rows)
     assert capsys.readouterr().out.split() == ["nothing"]
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_an_output_that_nobody_reads_ends_the_command_in_silence(lines):
+    code = f"from echorl.support.errors import guard; raise SystemExit(guard(lambda: print('x\\n' * {lines})))"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=600) == 141
+
+
+def test_another_broken_pipe_is_a_bug(capsys):
+    def command():
+        raise BrokenPipeError("a worker is gone")
+
+    assert guard(command) == 1
+    assert "unexpected BrokenPipeError" in capsys.readouterr().err

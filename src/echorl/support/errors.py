@@ -6,13 +6,15 @@ import difflib
 import errno
 import os
 import re
+import select
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-USER, BUG, INTERRUPTED = 2, 1, 130
-"""Exit codes: the user can fix it, a bug or a crash, Ctrl-C."""
+USER, BUG, INTERRUPTED, UNREAD = 2, 1, 130, 141
+"""Exit codes: the user can fix it, a bug or a crash, Ctrl-C, nobody reads the output (as in `echorl ... | head -1`)."""
+STDOUT = 1
 FREE_SPACE = ": free some space, and run the same command again."
 
 
@@ -28,6 +30,7 @@ def guard(command: Callable[[], object]) -> int:
     """Run a command, and turn an error into a line on stderr. Returns the exit code."""
     try:
         command()
+        sys.stdout.flush()
         return 0
     except Interrupted as error:
         _say(str(error))
@@ -36,6 +39,8 @@ def guard(command: Callable[[], object]) -> int:
         _say("interrupted.")
         return INTERRUPTED
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _output_is_unread():
+            return UNREAD
         if not is_for_the_user(error):
             _say(
                 f"stopped by an unexpected {type(error).__name__}: {one_line(error)} (the traceback follows; if you "
@@ -48,6 +53,18 @@ def guard(command: Callable[[], object]) -> int:
         advice = "" if isinstance(error, UserError) or not _disk_is_full(error) else FREE_SPACE
         _say(f"error: {one_line(error)}{advice}")
         return USER
+
+
+def _output_is_unread() -> bool:
+    """Return whether the reader of standard output is gone; what is left to write then goes nowhere."""
+    if not hasattr(select, "poll"):  # Windows
+        return False
+    output = select.poll()
+    output.register(STDOUT, 0)  # errors are reported in any case
+    if not any(event & select.POLLERR for _, event in output.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+    return True
 
 
 def is_for_the_user(error: BaseException) -> bool:
