@@ -176,15 +176,15 @@ def _compare(part: MinedPart, group: int, rollout: int, step: int) -> dict[str, 
     candidates = part.candidates[group]
     means = part.step_means[rollout]
     is_other = means.isfinite() & (torch.arange(len(means)) != step)
-    others = [candidate for candidate in candidates if candidate[1:] != (rollout, step)][:NUM_OTHERS]
-    places = [part.sources[row].place for _, row, _ in others]
+    other_candidates = [candidate for candidate in candidates if candidate[1:] != (rollout, step)][:NUM_OTHERS]
+    places = [part.sources[row].place for _, row, _ in other_candidates]
     return {
         "other_entropy": float(means[is_other].double().mean()) if is_other.any() else None,
         "rank": [candidate[1:] for candidate in candidates].index((rollout, step)) + 1,
         "candidates": len(candidates),
         "others": [
             {"file": file, "line": line, "step": k, "entropy": -negative}
-            for (file, line), (negative, _, k) in zip(places, others, strict=True)
+            for (file, line), (negative, _, k) in zip(places, other_candidates, strict=True)
         ],
     }
 

@@ -123,6 +123,7 @@ class ReplayHooks(TracesHooks):
                 return number
 
     def plan(self, rows: list[Row], context: Context) -> ReplayPlan:
+        """Return the plan with the stored rollouts that replace the last ones of their groups."""
         plan = ReplayPlan(keys=group_keys(rows, context))
         rollouts = self._least_entropies(context)
         first, size = context.comm.rank * len(rows), context.args.num_generations

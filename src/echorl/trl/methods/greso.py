@@ -74,11 +74,12 @@ class SkippingHooks(MemoryHooks):
     def _replace(self, rows: list[Row], context: Context) -> list[Row]:
         """Return this process's rows, with other prompts in the groups of those that are skipped."""
         skipped = [group for group, key in enumerate(group_keys(rows, context)) if self._skips_key(key)]
-        others = dict(zip(skipped, self.stream.draw(len(skipped)), strict=True))
+        replacements = dict(zip(skipped, self.stream.draw(len(skipped)), strict=True))
         first, size = context.comm.rank * len(rows), context.args.num_generations
         groups = [(first + row) // size for row in range(len(rows))]
         return [
-            self._example(others[group]) if group in others else row for group, row in zip(groups, rows, strict=True)
+            self._example(replacements[group]) if group in replacements else row
+            for group, row in zip(groups, rows, strict=True)
         ]
 
     def _example(self, number: int) -> Row:
@@ -108,8 +109,7 @@ class SkippingHooks(MemoryHooks):
         return advantages
 
     def state_dict(self) -> dict[str, Any]:
-        own = {"asked": self.asked, "p": self.p, "drawn": self.stream.drawn}
-        return {**super().state_dict(), **own}
+        return {**super().state_dict(), "asked": self.asked, "p": self.p, "drawn": self.stream.drawn}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)

@@ -33,6 +33,7 @@ class RequestPlan(Plan):
         *args: Any,
         **kwargs: Any,
     ) -> tuple[Any, Any]:
+        """Return the completions, prefixes included and requests not, and no log-probs."""
         requests = Plan(prefixes=[[*prefix, *self.request] for prefix in self.prefixes or []])
         one_each = (1, *args[1:])  # TRL passes the rollouts of a prompt first, which are next to each other
         completion_ids, _ = requests.sample(generate, prompt_ids, images, fields, *one_each, **kwargs)
@@ -171,6 +172,7 @@ class MistakePlan(Plan):
     context: Context
 
     def replace(self, prompts: list[Any], generated: Generated, again: SampleAgain) -> list[int]:
+        """Put wrong attempts into the places of rollouts; return the tokens sampled besides, one number a row."""
         attempts = self.hooks.attempts(self.rows, prompts, generated, again, self.context)
         size, first = self.context.args.num_generations, self.context.comm.rank * len(prompts)
         groups, wrong = [attempt.group for attempt in attempts], [attempt.wrong for attempt in attempts]

@@ -41,6 +41,7 @@ class RankHooks(MethodHooks):
     def carried_by_entropy(
         self, out: dict[str, Any], entropy: Tensor, rollouts: Rollouts, context: Context
     ) -> dict[str, Tensor]:
+        """Return the weights of the rollouts' log-probs in the preference loss."""
         has_entropy = rollouts.in_loss & entropy.isfinite()
         lengths = has_entropy.sum(1)
         means = entropy.masked_fill(~has_entropy, 0.0).sum(1) / lengths  # NaN where there is none
