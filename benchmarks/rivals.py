@@ -98,6 +98,7 @@ def measured(results: Mapping[str, Any]) -> dict[str, Any]:
     gains, degenerate = [], {}
     for name in MAIN:
         tests, summary = results[name]["tests"], verdict_table(results[name])
+        assert summary is not None  # a main study has seeds and pass@1
         degenerate[name] = round(tests["training"][DEGENERATE]["grpo"]["mean"] / 100, 3)
         for part in results[name]["averages"]:
             texts = {row[0]: row[summary.head.index(part)] for row in summary.rows}

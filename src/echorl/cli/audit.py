@@ -1,0 +1,90 @@
+"""`echorl audit`: what a run loses on groups without a gradient, read from the logs that it already has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from echorl.cli.parser import CommandOptions, part_of, required
+from echorl.core.options import option
+from echorl.lab.options import Columns
+from echorl.support.errors import Interrupted
+from echorl.support.folder import ResultFolder
+
+NEEDED = {"lab": ("scipy", "pyarrow", "filelock", "rich", "matplotlib", "jinja2")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions(Columns, CommandOptions):
+    """Say what a run loses on groups without a gradient, from its logs: no model, no GPU, no change to the run. Reads
+    TRL's log_completions, verl's rollout_data_dir, and any table with a prompt and a reward; the run may still be going
+    on. See docs/audit.md.
+    """
+
+    log: tuple[Path, ...] = required("Files of rollouts, JSONL or Parquet, or folders of them.", positional=True)
+    success_reward: float = option(
+        1.0, "A rollout is right from this reward of the verifier on.", ge=-(10**6), le=10**6
+    )
+    output_dir: Path | None = option(None, "Folder of the results; default: runs/audit/NAME, of the first log.")
+    json: bool = option(False, "Print the results as one JSON object, and nothing else.")
+    fail_above: float | None = option(
+        None,
+        "Exit with 1 if a larger share of the groups than this, in the last fifth of the run, gave no gradient.",
+        ge=0,
+        le=1,
+    )
+
+
+def run(args: AuditOptions) -> int:
+    """Run the command. Returns the exit code: 1 if the share without gradient is above `--fail_above`, else 0.
+
+    Raises:
+        UserError, ValueError: something that the user can fix.
+        Interrupted: Ctrl-C.
+    """
+    from echorl.cli.bars import working_in
+    from echorl.lab.audit.run import AuditPlan, audit
+    from echorl.lab.logs.files import find_files
+
+    find_files(args.log)  # before a folder is made
+    plan = AuditPlan(places=args.log, columns=part_of(args, Columns), success_reward=args.success_reward)
+    folder = args.output_dir or Path("runs/audit", _name(args.log[0]))
+    try:
+        with working_in(ResultFolder(folder, "audit")) as bars:
+            results = audit(folder, plan, bars)
+    except Interrupted:
+        raise Interrupted("stopped; the same command starts from the beginning.") from None
+    if args.json:
+        print(json.dumps(results))
+    else:
+        _show(results, folder)
+    share = results["losses"]["recent"]["groups"]["no_gradient"]["value"]
+    return int(args.fail_above is not None and share > args.fail_above)
+
+
+def _name(place: Path) -> str:
+    """Return the name of a log's results: of runs/my-run/completions `my-run-completions`, of rows.jsonl `rows`."""
+    parts = [part for part in place.parts[-2:] if part not in ("/", ".", "..")]
+    return "-".join(parts).removesuffix(place.suffix) or place.resolve().name or "log"
+
+
+def _show(results: Mapping[str, Any], folder: Path) -> None:
+    """Print the sentences, what the log cannot tell, the shares by kind, the evidence on methods, and the files."""
+    from echorl.cli.tables import print_paragraph, print_table
+    from echorl.lab.audit.run import PAGE, SUSPECTS
+    from echorl.lab.audit.summary import recent_rows, recent_title
+
+    print_paragraph(" ".join(results["summary"]))
+    print()
+    print_table(recent_title(results), *recent_rows(results))
+    print()
+    for text in results["log"]["notes"]:
+        print_paragraph(f"Note: {text}")
+    for advice in results["advice"]:
+        print_paragraph(advice["sentence"])
+    if results["suspects"]["listed"]:
+        print(f"suspects: {folder / SUSPECTS}")
+    print(f"page: {folder / PAGE}")
