@@ -157,15 +157,14 @@ def measure_shares(groups: GroupTable) -> Shares:
         length=int(groups.length.sum()),
         groups=_shares(masks, np.ones(len(groups)), groups),
         rollouts=_shares(masks, groups.size, groups),
-        lengths=_shares(masks, groups.length, groups) or None,
+        lengths=_shares(masks, groups.length, groups) if groups.length.any() else None,
     )
 
 
 def _shares(
     masks: Mapping[str, npt.NDArray[np.bool_]], weight: npt.NDArray[np.float64 | np.int64], groups: GroupTable
 ) -> dict[str, Estimate]:
-    shares = {part: ratio(weight * masks[part], weight, groups.prompt) for part in PARTS}
-    return {part: share for part, share in shares.items() if share is not None}
+    return {part: ratio(weight * masks[part], weight, groups.prompt) for part in PARTS}
 
 
 def measure_batch(groups: GroupTable) -> EffectiveBatch | None:
@@ -175,7 +174,6 @@ def measure_batch(groups: GroupTable) -> EffectiveBatch | None:
     _, place = np.unique(groups.step, return_inverse=True)
     sizes, useful = np.bincount(place), np.bincount(place, ~groups.degenerate)
     lost = ratio(groups.degenerate, np.ones(len(groups)), groups.prompt)
-    assert lost is not None  # each group has a weight of 1
     size = float(sizes.mean())
     ends = [None if end is None else size * (1 - end) for end in (lost.high, lost.low)]
     return EffectiveBatch(
