@@ -40,13 +40,14 @@ def read_answer(response: str, *, truncated: bool = False) -> str:
     return normal_answer(number or read_label(text) or last_tag(text) or "")
 
 
-def same_answer(answer: str, reference: str) -> bool:
-    """Return whether an answer that `read_answer` returned is the reference answer in the same normal form.
+def is_same(answer: str, reference: str) -> bool:
+    """Return whether an answer and a reference answer are the same in a normal form, or the same label of a choice.
 
-    >>> same_answer("1/2", "0.5"), same_answer("C", "(C) Mars"), same_answer("3", "4")
-    (True, True, False)
+    >>> is_same("1/2", "0.5"), is_same("C", "(C) Mars"), is_same("3", "4"), is_same("", "")
+    (True, True, False, False)
     """
-    return bool(answer) and (answer == normal_answer(reference) or answer == leading_label(reference))
+    form = normal_answer(answer)
+    return bool(form) and form in (normal_answer(reference), leading_label(reference))
 
 
 @lru_cache(maxsize=4096)
@@ -62,4 +63,5 @@ def normal_answer(answer: str) -> str:
         return ""
     form = normal_form(answer)
     value = None if "%" in form else exact_value(form)
-    return form if value is None else str(value)
+    answer = form if value is None else str(value)
+    return answer if len(answer) <= MAX_ANSWER_CHARS else ""

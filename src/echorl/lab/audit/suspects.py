@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from echorl.lab.audit.answers import same_answer
-from echorl.lab.audit.evidence import Place, PromptEvidence, Rejected
+import numpy as np
+
+from echorl.lab.audit.answers import is_same
+from echorl.lab.audit.evidence import MAX_ANSWERS, MAX_PLACES, Place, PromptEvidence, Rejected
 from echorl.lab.audit.groups import GroupTable
 from echorl.support.visible import visible
 
-Kind = Literal["mislabelled", "rejected_match"]
-SUSPECT_KINDS: tuple[Kind, ...] = get_args(Kind)
-TITLES: Mapping[Kind, str] = {
-    "mislabelled": "prompts whose reference answer looks wrong",
-    "rejected_match": "prompts whose reference answer the verifier rejects",
+SuspectKind = Literal[
+    "mislabelled",
+    "rejected_match",
+    "several_references",
+    "reward_values",
+    "truncated_success",
+    "never_solved",
+    "equal_texts",
+    "group_size",
+]
+SUSPECT_KINDS: tuple[SuspectKind, ...] = get_args(SuspectKind)
+TITLES: Mapping[SuspectKind, tuple[str, str]] = {
+    "mislabelled": ("prompt looks mislabelled", "prompts look mislabelled"),
+    "rejected_match": (
+        "prompt has a reference answer that the verifier rejects",
+        "prompts have a reference answer that the verifier rejects",
+    ),
+    "several_references": ("prompt has several reference answers", "prompts have several reference answers"),
+    "reward_values": ("reward is unusual for a verifier", "rewards are unusual for a verifier"),
+    "truncated_success": (
+        "prompt was solved by a truncated response",
+        "prompts were solved by truncated responses",
+    ),
+    "never_solved": ("prompt was never solved in many visits", "prompts were never solved in many visits"),
+    "equal_texts": ("prompt has groups of equal responses", "prompts have groups of equal responses"),
+    "group_size": ("group size is unusual", "group sizes are unusual"),
 }
-"""Kind -> the noun phrase behind its count, as in "12 prompts whose reference answer looks wrong"."""
+"""Kind -> the words behind the number 1, and behind any other number."""
+
 MIN_AGREEING = 4
 """Rollouts that must give one answer."""
 MIN_AGREEMENT = 0.8
 """Share of a prompt's rejected rollouts with a readable answer that must give this answer."""
-MAX_LISTED = 200
-"""Suspects of a kind that are listed; the most convincing ones."""
+MIN_VISITS = 3
+"""Visits without a success after which a prompt is listed as never solved."""
+MIN_BINARY = 0.95
+"""Share of the two most frequent rewards from which on another value is taken for a mistake."""
+MIN_EQUAL = {"tokens": 16, "characters": 64}
+"""Length from which on equal responses are suspicious: short ones are often equal."""
+MAX_LISTED = 100
+"""Suspects of a kind that are listed, the most convincing ones."""
 MAX_QUOTED = 60
 
 
@@ -32,13 +63,13 @@ class Suspect:
     """A finding that a person should look at.
 
     Attributes:
-        prompt: number of the prompt, as in the group table; None where it is about the log.
+        prompt: number of the prompt, as in the group table; None where the finding is about the log.
         why: one sentence with the numbers. Texts from the log are quoted in it, shortened, with visible characters.
         score: orders the suspects of a kind; the largest is the most convincing.
         places: rollouts to look at, at most 8.
     """
 
-    kind: Kind
+    kind: SuspectKind
     prompt: int | None
     why: str
     score: float
@@ -47,7 +78,7 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Suspects:
-    """All suspects of a log, by kind in the order of `SUSPECT_KINDS`, the most convincing first.
+    """Suspects of a log, by kind in the order of `SUSPECT_KINDS`, the most convincing first.
 
     Attributes:
         listed: at most `MAX_LISTED` of each kind.
@@ -55,16 +86,17 @@ class Suspects:
     """
 
     listed: tuple[Suspect, ...]
-    counts: Mapping[Kind, int]
+    counts: Mapping[SuspectKind, int]
 
     def lines(self) -> list[str]:
-        """Return a line for each kind that came up: its number, what it is, and how many are listed if not all."""
-        listed = {kind: sum(each.kind == kind for each in self.listed) for kind in SUSPECT_KINDS}
-        return [
-            f"{count} {TITLES[kind]}" + (f" (the first {listed[kind]} are listed)" if count > listed[kind] else "")
-            for kind, count in self.counts.items()
-            if count
-        ]
+        """Return a line for each kind that came up: the number of suspects, and how many are listed if not all."""
+        lines = []
+        for kind, count in self.counts.items():
+            listed = sum(suspect.kind == kind for suspect in self.listed)
+            cut = f" (the first {listed} are listed)" if listed < count else ""
+            if count:
+                lines.append(f"{count:,} {TITLES[kind][count != 1]}{cut}")
+        return lines
 
 
 def find_suspects(
@@ -73,49 +105,172 @@ def find_suspects(
     *,
     min_agreeing: int = MIN_AGREEING,
     min_agreement: float = MIN_AGREEMENT,
+    min_visits: int = MIN_VISITS,
     max_listed: int = MAX_LISTED,
 ) -> Suspects:
     """Return what looks wrong in the data or the verifier.
 
     Args:
         min_agreeing, min_agreement: number and share of a prompt's rejected rollouts that must give one answer, so that
-            its reference answer looks wrong. Rollouts without a readable answer are not counted.
+            its reference answer looks wrong. Rollouts without a readable answer do not count.
+        min_visits: visits without a success after which a prompt is listed as never solved.
         max_listed: suspects of a kind that are listed.
     """
-    suspects = list(_agreeing(evidence, min_agreeing, min_agreement))
+    agreeing = list(_agreeing(evidence, min_agreeing, min_agreement))
+    suspects = [
+        *agreeing,
+        *_several_references(evidence),
+        *_reward_values(evidence),
+        *_truncated_successes(evidence),
+        *_never_solved(groups, evidence, {suspect.prompt for suspect in agreeing}, min_visits),
+        *_equal_texts(groups),
+        *_group_sizes(groups),
+    ]
     listed: list[Suspect] = []
+    counts = dict.fromkeys(SUSPECT_KINDS, 0)
     for kind in SUSPECT_KINDS:
         of_kind = sorted((each for each in suspects if each.kind == kind), key=lambda each: -each.score)
+        counts[kind] = len(of_kind)
         listed += of_kind[:max_listed]
-    return Suspects(tuple(listed), {kind: sum(each.kind == kind for each in suspects) for kind in SUSPECT_KINDS})
+    return Suspects(tuple(listed), counts)
 
 
 def _agreeing(evidence: PromptEvidence, min_agreeing: int, min_agreement: float) -> Iterator[Suspect]:
-    """Yield the prompts whose rollouts agree on one rejected answer."""
-    for prompt, rejected in evidence.never_accepted():
+    """Yield the prompts whose rollouts agree on an answer, and the verifier accepts none of them."""
+    for prompt, rejected in evidence.rejected.items():
         answer, rollouts = rejected.commonest()
-        readable = rejected.count - rejected.unreadable.count
-        if rollouts.count >= min_agreeing and rollouts.count >= min_agreement * readable:
-            reference = evidence.reference_answer(prompt)
-            kind: Kind = "rejected_match" if reference and same_answer(answer, reference) else "mislabelled"
-            why = _why_agreeing(rejected, reference if kind == "mislabelled" else None, kind)
-            score = rollouts.count / (readable + 2)  # so that 8 of 8 come before 4 of 4
-            yield Suspect(kind, prompt, why, score, rollouts.places)
+        if rollouts.count < max(min_agreeing, min_agreement * rejected.readable):
+            continue
+        reference = evidence.references[prompt][0] if prompt in evidence.references else None
+        is_match = reference is not None and is_same(answer, reference)
+        yield Suspect(
+            kind="rejected_match" if is_match else "mislabelled",
+            prompt=prompt,
+            why=_why_agreeing(rejected, reference, is_match),
+            score=rollouts.count / (rejected.readable + 2),  # so that 8 of 8 come before 4 of 4
+            places=rollouts.places,
+        )
 
 
-def _why_agreeing(rejected: Rejected, reference: str | None, kind: Kind) -> str:
+def _why_agreeing(rejected: Rejected, reference: str | None, is_match: bool) -> str:
     answer, rollouts = rejected.commonest()
-    unreadable = rejected.unreadable.count
-    parts = [f"{rollouts.count} of {rejected.count} rollouts answer {quoted(answer)}"]
-    if unreadable:
-        parts.append(f"{unreadable} without a readable answer")
-    if kind == "rejected_match":
-        parts.append("which is the reference answer, and the verifier accepts none")
-    elif reference is not None:
-        parts.append(f"the reference answer is {quoted(reference)}, and the verifier accepts none")
-    else:
-        parts.append("and the verifier accepts none")
-    return ", ".join(parts) + "."
+    unread = f" ({rejected.unreadable.count} have no readable answer)" if rejected.unreadable.count else ""
+    start = f"{rollouts.count} of {rejected.count} rollouts{unread} answer {quoted(answer)}"
+    if is_match:
+        return f"{start}, which is the reference answer {quoted(reference or '')}, but the verifier accepts none."
+    expected = "" if reference is None else f", where the reference answer is {quoted(reference)}"
+    return f"{start}{expected}; the verifier accepts none."
+
+
+def _several_references(evidence: PromptEvidence) -> Iterator[Suspect]:
+    for prompt, others in evidence.other_references.items():
+        first, place = evidence.references[prompt]
+        texts = " and ".join(quoted(text) for text in (first, *others))
+        number = f"{'at least ' if len(others) == MAX_ANSWERS else ''}{len(others) + 1}"
+        places = [place, *(place for tally in others.values() for place in tally.places[:2])]
+        why = f"The prompt comes with {number} different reference answers: {texts}."
+        yield Suspect("several_references", prompt, why, len(others), tuple(places[:MAX_PLACES]))
+
+
+def _reward_values(evidence: PromptEvidence) -> Iterator[Suspect]:
+    """Yield the rewards besides the two most frequent ones; one suspect for all where they are no exceptions."""
+    values = sorted(evidence.rewards, key=lambda value: -evidence.rewards[value].count)
+    total = sum(tally.count for tally in evidence.rewards.values())
+    share = sum(evidence.rewards[value].count for value in values[:2]) / max(1, total)
+    usual = " or ".join(f"{value:g}" for value in sorted(values[:2]))
+    if values[2:] and share < MIN_BINARY:
+        places = [place for value in values[:MAX_PLACES] for place in evidence.rewards[value].places[:1]]
+        why = (
+            f"The verifier's column has {len(values)} different rewards, and only {share:.0%} of them are {usual}: "
+            "it gives partial credit, or another column is the verifier's."
+        )
+        yield Suspect("reward_values", None, why, 1 - share, tuple(places))
+        return
+    for value in values[2:]:
+        tally = evidence.rewards[value]
+        name = "another value" if math.isnan(value) else f"{value:g}"
+        why = f"{tally.count:,} of {total:,} rewards are {name}, where the usual ones are {usual}."
+        yield Suspect("reward_values", None, why, 1 / tally.count, tally.places)
+
+
+def _truncated_successes(evidence: PromptEvidence) -> Iterator[Suspect]:
+    truncated, complete = (_share(*counts) for counts in (evidence.truncated, evidence.complete))
+    log = f"in the whole log {truncated} of the truncated and {complete} of the other responses are accepted"
+    for prompt, tally in evidence.truncated_successes.items():
+        responses = f"{tally.count} response{'s were' if tally.count > 1 else ' was'} accepted"
+        why = f"{responses} although the limit of length cut the text ({log})."
+        yield Suspect("truncated_success", prompt, why, tally.count, tally.places)
+
+
+def _share(rejected: int, accepted: int) -> str:
+    return f"{accepted / (rejected + accepted):.0%}" if rejected + accepted else "none"
+
+
+def _never_solved(
+    groups: GroupTable, evidence: PromptEvidence, agreeing: set[int | None], min_visits: int
+) -> Iterator[Suspect]:
+    """Yield the prompts without a success in many visits, besides those whose rollouts agree on an answer."""
+    groups = groups[groups.verdicts > 0]
+    visits, successes = np.bincount(groups.prompt), np.bincount(groups.prompt, groups.successes)
+    for prompt in np.flatnonzero((visits >= min_visits) & (successes == 0)).tolist():
+        if prompt not in agreeing:
+            rejected = evidence.rejected[prompt]
+            why = f"None of {rejected.count} rollouts in {visits[prompt]} visits was accepted{_answers_of(rejected)}."
+            yield Suspect("never_solved", prompt, why, rejected.count, rejected.places)
+
+
+def _answers_of(rejected: Rejected) -> str:
+    answer, rollouts = rejected.commonest()
+    parts = [
+        f"{rejected.truncated} ended at the limit of length" if rejected.truncated else "",
+        f"{rejected.unreadable.count} have no readable answer" if rejected.unreadable.count else "",
+        f"the most frequent answer {quoted(answer)} came {rollouts.count} times" if rollouts.count > 1 else "",
+    ]
+    return "".join(f"; {part}" for part in parts if part)
+
+
+def _equal_texts(groups: GroupTable) -> Iterator[Suspect]:
+    """Yield the prompts with groups of equal responses that are long, or that the verifier does not treat alike."""
+    unequal_verdicts = (groups.successes > 0) & (groups.successes < groups.verdicts)
+    is_long = groups.length >= MIN_EQUAL[groups.unit] * groups.size
+    rows_of: dict[int, list[int]] = {}
+    for row in np.flatnonzero((groups.num_texts == 1) & (groups.size > 1) & (is_long | unequal_verdicts)).tolist():
+        rows_of.setdefault(int(groups.prompt[row]), []).append(row)
+    for prompt, rows in rows_of.items():
+        row = max(rows, key=lambda each: (unequal_verdicts[each], groups.length[each] / groups.size[each]))
+        length = groups.length[row] / groups.size[row]
+        verdicts = f"; the verifier accepts {groups.successes[row]} of them" if unequal_verdicts[row] else ""
+        responses = f"all responses are the same text, e.g. {groups.size[row]} of {length:.0f} {groups.unit}{verdicts}"
+        why = f"In {len(rows)} group{'s' if len(rows) > 1 else ''} {responses}."
+        score = len(rows) + 1e9 * bool(unequal_verdicts[row])
+        yield Suspect("equal_texts", prompt, why, score, _places_of(groups, [row, *(r for r in rows if r != row)]))
+
+
+def _group_sizes(groups: GroupTable) -> Iterator[Suspect]:
+    """Yield the sizes besides the usual one; one suspect for all where no size is that of most groups."""
+    sizes, first_rows, counts = np.unique(groups.size, return_index=True, return_counts=True)
+    if len(sizes) < 2:
+        return
+    usual, share = int(sizes[counts.argmax()]), counts.max() / counts.sum()
+    if share < 0.5:
+        why = (
+            f"Groups have {sizes[0]} to {sizes[-1]} rollouts, and no size is that of most groups: the run sets the "
+            "size by prompt, or the rows are grouped by a wrong column."
+        )
+        yield Suspect("group_size", None, why, 1 - share, _places_of(groups, first_rows.tolist()))
+        return
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        if size != usual:
+            have = f"{count:,} groups have" if count > 1 else "1 group has"
+            repeated = f", as if the prompt came {size // usual} times in a step" if size % usual == 0 else ""
+            why = f"{have} {size} rollouts, where the usual size is {usual}{repeated}."
+            yield Suspect(
+                "group_size", None, why, count, _places_of(groups, np.flatnonzero(groups.size == size).tolist())
+            )
+
+
+def _places_of(groups: GroupTable, rows: list[int]) -> tuple[Place, ...]:
+    return tuple(Place(int(groups.file[row]), int(groups.line[row])) for row in rows[:MAX_PLACES])
 
 
 def quoted(text: str) -> str:
