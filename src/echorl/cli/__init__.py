@@ -38,7 +38,11 @@ LAUNCHER = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. Returns the exit code: 0, 1 (a bug or a crash, or `--fail_above`), 2 (the user can fix it), 130."""
+    """Run a command.
+
+    Returns:
+        The exit code: 0, 1 (a bug or a crash; `--fail_above`), 2 (the user can fix it), 130 (Ctrl-C).
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     if "--traceback" in argv:
         argv.remove("--traceback")

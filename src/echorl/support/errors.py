@@ -27,7 +27,7 @@ class Interrupted(Exception):
 
 
 def guard(command: Callable[[], int | None]) -> int:
-    """Run a command, and turn an error into a line on stderr. Returns the exit code, that of the command if it has one."""
+    """Run a command, and turn an error into a line on stderr. Returns the exit code; the command may return its own."""
     try:
         code = command()
         sys.stdout.flush()

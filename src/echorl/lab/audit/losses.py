@@ -13,7 +13,7 @@ from echorl.lab.audit.groups import GroupTable
 from echorl.lab.audit.intervals import Estimate, ratio
 from echorl.lab.audit.trend import Trend, fit_trend
 
-POINTS = 60
+POINTS = 30
 """The most points of a curve."""
 GROUPS_A_POINT = 30
 """The fewest groups that a point of a curve has on average; below it steps are joined."""
@@ -86,7 +86,7 @@ class Losses:
 
     Attributes:
         whole, recent: the shares in the whole log and in its last fifth.
-        curve: the shares in up to 60 stretches of equally many steps, from first to last.
+        curve: the shares in up to 30 stretches of equally many steps, from first to last.
         batch, recent_batch: the effective batch in the whole log and in its last fifth; None where it has no steps.
         trend: how the share of groups without gradient goes on; None where the log has too little for a trend.
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 import echorl
 from echorl.lab.audit.advice import PLACES, source, treatments
-from echorl.lab.audit.summary import LOST, Results, percent, share_rows
+from echorl.lab.audit.summary import LOST, Results, batch_texts, interval, percent, share_rows
 from echorl.lab.report.charts import Chart, Drawn, Line
 from echorl.lab.report.page import Page, Section, Table
 from echorl.lab.report.panels import Bars
@@ -25,9 +25,9 @@ EXTRAPOLATED = 21
 
 def make_page(results: Results) -> Page:
     """Return the page of an audit; every text of the log is made visible, and the template escapes it."""
-    names = [Path(place).name for place in results["log"]["places"]]
-    log = results["log"]
-    counts = f"{log['groups']:,} groups, {log['rollouts']:,} rollouts of {log['prompts']:,} prompts"
+    names = ["/".join(Path(place).parts[-2:]) for place in results["log"]["places"]]
+    log, whole = results["log"], results["losses"]["whole"]
+    counts = f"{whole['num_groups']:,} groups, {whole['num_rollouts']:,} rollouts of {whole['num_prompts']:,} prompts"
     return Page(
         title=visible(f"Audit: {', '.join(names[:3])}{' …' if len(names) > 3 else ''}"),
         lead=[f"{counts}, from {len(log['files']):,} file{'s' if len(log['files']) > 1 else ''}."],
@@ -39,11 +39,14 @@ def make_page(results: Results) -> Page:
 def sections(results: Results) -> Iterator[Section]:
     """Yield the parts of the page."""
     yield Section(findings=[visible(text) for text in results["summary"]], charts=[*charts(results)])
-    yield Section(title="Shares of the log", lead=[SHARES], tables=[*share_tables(results)])
+    yield Section(title="Shares of the log", lead=[SHARES, *batch_texts(results)], tables=[*share_tables(results)])
+    if results["skipping"]["rules"]:
+        yield Section(title="Skipping solved prompts", lead=[SKIPPING], tables=[skipping_table(results["skipping"])])
     if results["suspects"]["listed"]:
         yield Section(title="What looks wrong", lead=[SUSPICIOUS], tables=[*suspect_tables(results)])
     if results["advice"]:
-        yield Section(title="What is known about methods", lead=[source()], tables=[*advice_tables(results)])
+        lead = [*(advice["sentence"] for advice in results["advice"]), source()]
+        yield Section(title="What is known about methods", lead=lead, tables=[*advice_tables(results)])
     yield Section(
         title="How the log was read",
         findings=[visible(text) for text in results["log"]["notes"]],
@@ -61,6 +64,26 @@ SUSPICIOUS = (
 )
 
 
+SKIPPING = (
+    "A replay on this log: a prompt is skipped for good once all its rollouts were right in so many visits in a row. "
+    "'Saved' counts its later visits, 'had a gradient' those of them that taught something. A run that skips would "
+    "have learned otherwise."
+)
+
+
+def skipping_table(skipping: Mapping[str, Any]) -> Table:
+    """Return a row a rule."""
+    rows = [
+        [
+            f"{rule['streak']} in a row",
+            f"{rule['num_groups']:,}",
+            *(interval(rule[name]) if rule[name] else "–" for name in ("groups", "length", "with_gradient")),
+        ]
+        for rule in skipping["rules"]
+    ]
+    return Table("", ["all right", "groups saved", "share of groups", "share of length", "had a gradient"], rows)
+
+
 def charts(results: Results) -> Iterator[Drawn]:
     """Yield the pictures: shares over the run, successes of a group, and the share at other group sizes."""
     if len(results["losses"]["curve"]) > 1:
@@ -74,7 +97,7 @@ def charts(results: Results) -> Iterator[Drawn]:
 
 
 def _curve(results: Results, weight: str, title: str) -> Chart:
-    curve = results["losses"]["curve"]
+    curve, of = results["losses"]["curve"], results["log"]["unit"] if weight == "lengths" else weight
     has_steps = curve[0]["first_step"] is not None
     ends = [(each["first_step"], each["last_step"]) if has_steps else (i, i) for i, each in enumerate(curve, 1)]
     lines = []
@@ -82,9 +105,8 @@ def _curve(results: Results, weight: str, title: str) -> Chart:
         points = [(sum(end) / 2, each[weight][part]) for end, each in zip(ends, curve, strict=True) if each[weight]]
         x, shares = [x for x, _ in points], [share for _, share in points]
         lines.append(Line(name, look, x, *([share[side] for share in shares] for side in ("value", "low", "high"))))
-    of = {"groups": "groups", "rollouts": "rollouts", "lengths": f"all {results['log']['unit']}"}[weight]
     caption = (
-        f"The higher the line 'no gradient', the larger the part of {of} that was sampled and taught nothing; bands are "
+        f"Where the line 'no gradient' is at 40 %, two fifths of the {of} were sampled and taught nothing; bands are "
         "95 % intervals."
     )
     return Chart(
@@ -104,7 +126,7 @@ def _successes(results: Results) -> Bars:
     if counts["whole"] == counts["recent"]:
         del stretches["recent"]
     series = {name: [n / max(1, sum(counts[part])) for n in counts[part]] for part, name in stretches.items()}
-    caption = f"The outer bars, 0 and {size}, are the groups that the verifier makes no difference in; those next to them are about to join."
+    caption = f"The verifier says the same of all rollouts at 0 and at {size}; groups next to these may join them soon."
     return Bars(
         "Right rollouts in a group", f"right rollouts of {size}", [str(k) for k in range(size + 1)], series, caption
     )
@@ -117,8 +139,8 @@ def _sizes(sizes: Mapping[str, Any]) -> Chart:
     if len(beyond) > 1:
         lines.append(_size_line("extrapolated", EXTRAPOLATED, beyond))
     caption = (
-        f"Up to {sizes['logged_size']} rollouts a group the share is an average over parts of the logged groups; beyond, "
-        "a model of the prompts' success rates gives the line, and the band is the range that the log allows."
+        f"Up to {sizes['logged_size']} rollouts a group the share is read from parts of the logged groups; beyond, the "
+        "dashed line is a model's, and the band is the range that the log allows."
     )
     return Chart(
         "One verdict at other group sizes, last fifth", "rollouts a group", lines, percent=True, named=True,
@@ -135,8 +157,13 @@ def share_tables(results: Results) -> Iterator[Table]:
     """Yield the shares of the last fifth and of the whole log."""
     losses = results["losses"]
     if losses["recent"]["num_groups"] < losses["whole"]["num_groups"]:
-        yield Table("Last fifth of the run", *share_rows(results, "recent"))
-    yield Table("Whole log", *share_rows(results, "whole"))
+        yield _share_table("Last fifth of the run", *share_rows(results, "recent"))
+    yield _share_table("Whole log", *share_rows(results, "whole"))
+
+
+def _share_table(title: str, head: list[str], rows: list[list[str]]) -> Table:
+    """Return a table whose indented rows stay indented on the page, which drops spaces at the beginning of a text."""
+    return Table(title, head, [[row[0].replace("  ", "\u2003"), *map(unbroken, row[1:])] for row in rows])
 
 
 def suspect_tables(results: Results) -> Iterator[Table]:
@@ -159,12 +186,19 @@ def _places(files: Sequence[str], places: Sequence[Sequence[int]]) -> str:
 
 
 def advice_tables(results: Results) -> Iterator[Table]:
-    """Yield a table of methods for each kind of loss."""
+    """Yield a table of the measured methods for each kind of loss; a note names the others."""
     for advice in results["advice"]:
-        rows = [each.cells for each in treatments(advice["kind"])]
-        head = ["method", "on such a group", *PLACES.values()]
+        methods = treatments(advice["kind"])
+        rows = [[*each.cells[:2], *map(unbroken, each.cells[2:])] for each in methods if each.gains]
+        others = [f"{each.name} ({each.action})" for each in methods if not each.gains]
         title = f"{KIND_TITLES[advice['kind']]}: {percent(advice['share'])} of groups"
-        yield Table(title, head, rows, advice["sentence"])
+        note = f"Not measured: {'; '.join(others)}." if others else ""
+        yield Table(title, ["method", "on such a group", *PLACES.values()], rows, note)
+
+
+def unbroken(text: str) -> str:
+    """Return a text that a browser keeps on one line."""
+    return text.replace(" ", "\u00a0")
 
 
 KIND_TITLES = {

@@ -25,7 +25,6 @@ ROWS = {
     "mixed": "some right, some wrong",
 }
 """The rows of the table of shares: the part of the log, and its name."""
-WEIGHTS = ("groups", "rollouts", "lengths")
 
 
 def percent(share: float) -> str:
@@ -58,7 +57,7 @@ def _loss(results: Results) -> Iterator[str]:
         yield f"{place} {percent(lost)} of groups{tokens} gave no gradient: {', '.join(parts)}."
     if _counts(groups, "other_reward"):
         share = percent(groups["other_reward"]["value"])
-        yield f"In {share} more the verifier says the same of all rollouts, so that only another reward gave a gradient."
+        yield f"In {share} more the verifier says the same of all rollouts: only another reward gave a gradient."
 
 
 def _stretch(results: Results) -> str:
@@ -85,8 +84,42 @@ def _other_size(results: Results) -> Iterator[str]:
     lost = results["losses"]["recent"]["groups"]["no_gradient"]["value"]
     now = next(each["same"]["value"] for each in sizes["shares"] if each["size"] == sizes["logged_size"])
     subject = "it would be" if abs(now - lost) < LEAST else "the verifier would say the same of all in"
-    bounds = "" if same["low"] is None else f" (the log allows {percent(same['low'])} to {percent(same['high'])})"
+    bounds = "" if same["low"] is None else f" (the log allows {_ends(same, ' to ')} %)"
     yield f"With {size} rollouts a group {subject} about {percent(same['value'])}{bounds}."
+
+
+def batch_texts(results: Results) -> Iterator[str]:
+    """Yield sentences on the groups of a step: those with a gradient, the cost of a full batch, and the trend."""
+    batch, sampling, trend = results["losses"]["recent_batch"], results["sampling"], results["losses"]["trend"]
+    if batch:
+        yield (
+            f"A step of the last fifth had {batch['groups']:.0f} groups, {number(batch['with_gradient'])} of them with "
+            f"a gradient; one step in ten had at most {batch['low_decile']}, and {batch['empty_steps']:,} of "
+            f"{batch['num_steps']:,} steps had none."
+        )
+    if sampling and sampling["groups"] and sampling["groups"]["value"] > sampling["batch"]:
+        rounds = f", in {number(sampling['rounds'], '.1f')} rounds" if sampling["rounds"] else ""
+        yield (
+            f"To fill a batch of {sampling['batch']} groups with a gradient, dynamic sampling would draw "
+            f"{number(sampling['groups'])} groups{rounds}."
+        )
+    if trend:
+        slope = {side: None if end is None else 100 * end for side, end in trend["per_100_steps"].items()}
+        reaches = [f"{percent(each['share'])} at about step {each['step']['value']:.0f}" for each in trend["reaches"]]
+        goal = f" If it went on like this, it would reach {', '.join(reaches)}." if reaches else ""
+        yield f"The share of groups without gradient changes by {number(slope, '+.1f')} points in 100 steps.{goal}"
+
+
+def number(estimate: Mapping[str, float | None], form: str = ".0f") -> str:
+    """Return a number with its interval.
+
+    >>> number({"value": 12.3, "low": 11.0, "high": None}), number({"value": 12.3, "low": 11.0, "high": 14.0}, ".1f")
+    ('12', '12.3 [11.0, 14.0]')
+    """
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    if low is None or high is None:
+        return format(value, form)
+    return f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def _suspects(results: Results) -> Iterator[str]:
@@ -107,9 +140,7 @@ def recent_title(results: Results) -> str:
 def recent_rows(results: Results) -> tuple[list[str], list[list[str]]]:
     """Return head and rows of the table for a terminal: shares of the last fifth, and of groups in the whole run."""
     losses = results["losses"]
-    weights = [weight for weight in WEIGHTS if _is_worth_a_column(losses["recent"], weight)]
-    head = ["", *(_unit(results, weight) for weight in weights)]
-    columns = [losses["recent"][weight] for weight in weights]
+    head, columns = _columns(results, "recent")
     if losses["recent"]["num_groups"] < losses["whole"]["num_groups"]:
         head, columns = [*head, "groups, whole run"], [*columns, losses["whole"]["groups"]]
     return head, _rows(columns)
@@ -117,33 +148,37 @@ def recent_rows(results: Results) -> tuple[list[str], list[list[str]]]:
 
 def share_rows(results: Results, stretch: str) -> tuple[list[str], list[list[str]]]:
     """Return head and rows of the shares of a stretch, "whole" or "recent": of groups, rollouts and tokens."""
-    shares = results["losses"][stretch]
-    weights = [weight for weight in WEIGHTS if shares[weight]]
-    return ["", *(_unit(results, weight) for weight in weights)], _rows([shares[weight] for weight in weights])
+    head, columns = _columns(results, stretch)
+    return head, _rows(columns)
 
 
-def _is_worth_a_column(shares: Mapping[str, Any], weight: str) -> bool:
-    """Return whether there are such shares; those of rollouts are those of groups where all groups are as large."""
-    return bool(shares[weight]) and not (weight == "rollouts" and shares["rollouts"] == shares["groups"])
-
-
-def _unit(results: Results, weight: str) -> str:
-    return results["log"]["unit"] if weight == "lengths" else weight
+def _columns(results: Results, stretch: str) -> tuple[list[str], list[Mapping[str, Any]]]:
+    """Return the head of a stretch's columns, and their shares; those of rollouts only where they differ."""
+    shares, unit = results["losses"][stretch], results["log"]["unit"]
+    names = {"groups": "groups", "rollouts": "rollouts", "lengths": unit}
+    weights = [weight for weight in names if shares[weight]]
+    if shares["rollouts"] == shares["groups"]:
+        weights.remove("rollouts")
+    return ["", *(names[weight] for weight in weights)], [shares[weight] for weight in weights]
 
 
 def _rows(columns: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     parts = [part for part in ROWS if part == "no_gradient" or any(column[part]["value"] for column in columns)]
-    return [[ROWS[part], *(_interval(column[part]) for column in columns)] for part in parts]
+    return [[ROWS[part], *(interval(column[part]) for column in columns)] for part in parts]
 
 
-def _interval(estimate: Mapping[str, float | None]) -> str:
+def interval(estimate: Mapping[str, float | None]) -> str:
     """Return a share with its interval.
 
-    >>> _interval({"value": 0.25, "low": 0.2, "high": 0.304}), _interval({"value": 0.25, "low": None, "high": None})
+    >>> interval({"value": 0.25, "low": 0.2, "high": 0.304}), interval({"value": 0.25, "low": None, "high": None})
     ('25 % [20, 30]', '25 %')
     """
     value, low, high = estimate["value"], estimate["low"], estimate["high"]
     assert value is not None
     if low is None or high is None:
         return percent(value)
-    return f"{percent(value)} [{', '.join(percent(end).removesuffix(' %') for end in (low, high))}]"
+    return f"{percent(value)} [{_ends(estimate, ', ')}]"
+
+
+def _ends(estimate: Mapping[str, Any], between: str) -> str:
+    return between.join(percent(estimate[end]).removesuffix(" %") for end in ("low", "high"))

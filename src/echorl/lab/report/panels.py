@@ -82,7 +82,7 @@ class GroupAreas:
 
 @dataclass(frozen=True)
 class Bars:
-    """Bars side by side for each place of the x axis, in the order of `series`: name -> share at each place."""
+    """One or two bars at each place of the x axis; `series`: one or two names -> the share at each place."""
 
     title: str
     x_label: str
@@ -95,10 +95,10 @@ class Bars:
 
     def draw(self, ax: Axes, *, legend: bool) -> None:
         """Draw on the axes; the legend names the series if there are several."""
-        width = 0.8 / len(self.series)
-        for look, (name, shares) in enumerate(self.series.items()):
-            xs = [place - 0.4 + (look + 0.5) * width for place in range(len(shares))]
-            ax.bar(xs, shares, width, label=plain_text(name), color=(BLUE, GREY)[look % 2])
+        width, colours = 0.8 / len(self.series), (GREY, BLUE)[-len(self.series) :]
+        for number, (name, shares) in enumerate(self.series.items()):
+            xs = [place - 0.4 + (number + 0.5) * width for place in range(len(shares))]
+            ax.bar(xs, shares, width, label=plain_text(name), color=colours[number])
         step = 1 + (len(self.places) - 1) // 16
         ax.set_xticks(range(0, len(self.places), step), [plain_text(place) for place in self.places[::step]])
         ax.set(title=plain_text(self.title), xlabel=plain_text(self.x_label))

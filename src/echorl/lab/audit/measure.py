@@ -1,0 +1,56 @@
+"""All numbers of an audit, as the JSON that audit.json holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from echorl.lab.audit.advice import advise
+from echorl.lab.audit.groups import GroupTable
+from echorl.lab.audit.losses import Losses, measure_losses, recent_groups
+from echorl.lab.audit.rates import count_successes, usual_size
+from echorl.lab.audit.savings import DynamicSampling, dynamic_sampling, replay_skipping
+from echorl.lab.audit.sizes import measure_sizes
+from echorl.lab.audit.summary import sentences
+from echorl.lab.audit.suspects import Suspects
+
+ADVISED = {
+    "all_success": "all_success_no_gradient",
+    "all_fail": "all_fail_no_gradient",
+    "uniform_reward": "uniform_reward",
+}
+"""Kind of group -> the part of the log that is of this kind and gives no gradient."""
+
+
+def measure(groups: GroupTable, suspects: Suspects, log: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything that an audit tells, ready for JSON.
+
+    Args:
+        log: the places, files, columns and notes of the log.
+
+    Raises:
+        ValueError: there is no group.
+    """
+    losses, recent = measure_losses(groups), recent_groups(groups)
+    sizes, sampling, size = measure_sizes(recent), _sampling(losses), usual_size(groups)
+    shares = {kind: losses.recent.groups[part].value for kind, part in ADVISED.items()}
+    results = {
+        "echorl": "audit",
+        "log": {**log, "unit": groups.unit, "has_texts": bool((groups.num_texts >= 0).any())},
+        "losses": asdict(losses),
+        "successes": {"whole": count_successes(groups, size), "recent": count_successes(recent, size)},
+        "sizes": None if sizes is None else asdict(sizes),
+        "sampling": None if sampling is None else asdict(sampling),
+        "skipping": asdict(replay_skipping(groups)),
+        "suspects": {**asdict(suspects), "lines": suspects.lines()},
+        "advice": [{**asdict(each), "sentence": each.sentence} for each in advise(shares)],
+    }
+    return {**results, "summary": sentences(results)}
+
+
+def _sampling(losses: Losses) -> DynamicSampling | None:
+    """Return the cost of full batches of the last fifth's size; None where the log has no steps."""
+    if losses.recent_batch is None:
+        return None
+    return dynamic_sampling(losses.recent.groups["no_gradient"], max(1, round(losses.recent_batch.groups)))
