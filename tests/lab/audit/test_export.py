@@ -10,7 +10,8 @@ from typing import Any
 from echorl.lab.audit.evidence import Place
 from echorl.lab.audit.export import MAX_CHARS, export
 from echorl.lab.audit.suspects import SUSPECT_KINDS, Suspect, Suspects
-from tests.lab.audit.rollouts import LoggedRollout, rollout
+from echorl.lab.logs.rows import LoggedRollout
+from tests.lab.audit.rollouts import rollout
 
 
 def exported(path: Path, suspects: Sequence[Suspect], rollouts: Sequence[LoggedRollout]) -> list[dict[str, Any]]:
