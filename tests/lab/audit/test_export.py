@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from echorl.lab.audit.evidence import Place
-from echorl.lab.audit.export import MAX_CHARS, export
-from echorl.lab.audit.suspects import SUSPECT_KINDS, Suspect, Suspects
+from echorl.lab.audit.export import MAX_CHARS, export, rollouts_at
+from echorl.lab.audit.read import read_log
+from echorl.lab.audit.suspects import SUSPECT_KINDS, Suspect, Suspects, find_suspects
 from echorl.lab.logs.rows import LoggedRollout
+from echorl.lab.options import Columns
 from tests.lab.audit.rollouts import rollout
 
 
@@ -62,3 +64,22 @@ def test_hostile_texts_are_cut_and_escaped(tmp_path: Path) -> None:
 
 def test_no_suspects_are_an_empty_file(tmp_path: Path) -> None:
     assert exported(tmp_path / "suspects.jsonl", [], [rollout("a")]) == []
+
+
+def test_a_log_from_its_files_to_the_export(tmp_path: Path) -> None:
+    """Two files: in the second one the prompt looks mislabelled."""
+    for name, reference, reward in (("log_1", "8", 1.0), ("log_2", "7", 0.0)):
+        row = {"prompt": f"{name}?", "completion": "So \\boxed{8}.", "score": reward, "answer": reference, "step": 1}
+        (tmp_path / f"{name}.jsonl").write_text(f"{json.dumps(row)}\n" * 8)
+    log = read_log([tmp_path], Columns(), 1.0)
+    suspects = find_suspects(log.groups, log.evidence)
+    rollouts = rollouts_at(suspects.places(), log.files, Columns())
+    export(suspects, rollouts, log.files, tmp_path / "suspects.jsonl")
+    (row,) = map(json.loads, (tmp_path / "suspects.jsonl").read_text().splitlines())
+    assert (row["kind"], row["prompt"], row["reference_answer"]) == ("mislabelled", "log_2?", "7")
+    assert [each["line"] for each in row["rollouts"]] == list(range(1, 9))
+    assert {each["response"] for each in row["rollouts"]} == {"So \\boxed{8}."}
+
+
+def test_only_regular_files_are_read_again(tmp_path: Path) -> None:
+    assert list(rollouts_at([Place(0, 1)], [tmp_path / "gone.jsonl"], Columns())) == []

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from echorl.lab.audit.evidence import Place
 from echorl.lab.audit.suspects import Suspect, Suspects
+from echorl.lab.logs.rows import LoggedRollout, read_logs
+from echorl.lab.options import Columns
 from echorl.support.files import replacing
-
-if TYPE_CHECKING:
-    from echorl.lab.logs.rows import LoggedRollout
 
 MAX_CHARS = 4_000
 """Characters of a prompt or a response that are exported: a quarter from its beginning, the rest from its end."""
@@ -25,8 +24,8 @@ def export(suspects: Suspects, rollouts: Iterable[LoggedRollout], files: Sequenc
     can change a terminal that shows it.
 
     Args:
-        rollouts: those at the places of the suspects, in any order, read from the log again. One that is missing, as of
-            a pipe that cannot be read twice, is exported as its place alone.
+        rollouts: those at `suspects.places()`, in any order, as `rollouts_at` reads them. One that is missing, as of a
+            pipe that cannot be read twice, is exported as its place alone.
         files: the log's files, in the order in which the places count them.
     """
     wanted = suspects.places()
@@ -34,6 +33,25 @@ def export(suspects: Suspects, rollouts: Iterable[LoggedRollout], files: Sequenc
     with replacing(path) as scratch, scratch.open("w", encoding="ascii", newline="\n") as file:
         for suspect in suspects.listed:
             file.write(json.dumps(_as_json(suspect, texts, files)) + "\n")
+
+
+def rollouts_at(places: Collection[Place], files: Sequence[Path], columns: Columns) -> Iterator[LoggedRollout]:
+    """Yield the rollouts at these places, read from the files again as far as needed; none of what is no regular file.
+
+    Args:
+        columns: the user's names of columns, as the log was read with.
+    """
+    lines: dict[int, set[int]] = {}
+    for place in places:
+        lines.setdefault(place.file, set()).add(place.line)
+    for number, wanted in sorted(lines.items()):
+        path, last = files[number], max(wanted)
+        for log_file in read_logs([path] if path.is_file() else [], columns):
+            for rollout in log_file.rollouts:
+                if rollout.line in wanted:
+                    yield rollout._replace(file=number)
+                if rollout.line >= last:
+                    break
 
 
 def _texts_of(rollout: LoggedRollout) -> dict[str, Any]:
