@@ -12,7 +12,8 @@ import pytest
 from echorl.lab.audit.evidence import MAX_ANSWERS, MAX_PLACES, MAX_VALUES, Place, PromptEvidence
 from echorl.lab.audit.groups import GroupTable
 from echorl.lab.audit.suspects import MIN_VISITS, SUSPECT_KINDS, Suspects, find_suspects, quoted
-from tests.lab.audit.rollouts import LoggedRollout, rollout
+from echorl.lab.logs.rows import LoggedRollout
+from tests.lab.audit.rollouts import rollout
 from tests.lab.audit.simulated import group_table
 
 Rollouts = Sequence[LoggedRollout]

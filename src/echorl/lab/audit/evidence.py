@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from echorl.lab.audit.answers import MAX_ANSWER_CHARS, is_same, read_answer
-
-if TYPE_CHECKING:
-    from echorl.lab.logs.rows import LoggedRollout
+from echorl.lab.logs.rows import LoggedRollout
 
 MAX_PLACES = 8
 """Places that are kept of the rollouts of a tally."""

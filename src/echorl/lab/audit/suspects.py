@@ -88,6 +88,10 @@ class Suspects:
     listed: tuple[Suspect, ...]
     counts: Mapping[SuspectKind, int]
 
+    def places(self) -> set[Place]:
+        """Return the places of all rollouts to look at."""
+        return {place for suspect in self.listed for place in suspect.places}
+
     def lines(self) -> list[str]:
         """Return a line for each kind that came up: the number of suspects, and how many are listed if not all."""
         lines = []
