@@ -13,9 +13,9 @@ from echorl.support.texts import parse_json
 LEAST = 0.01
 """Share of the groups below which a kind of loss gets no advice."""
 KINDS = {
-    "all_success": "all right",
-    "all_fail": "all wrong",
-    "uniform_reward": "of equal rewards although verdicts differ",
+    "all_success": "all-right groups",
+    "all_fail": "all-wrong groups",
+    "uniform_reward": "groups of equal rewards whose verdicts differ",
 }
 """Kinds of groups without a gradient that a method can address, in words."""
 ECHORL = "learns one clip of a right rollout by its NLL"

@@ -102,9 +102,9 @@ class Losses:
 def measure_losses(groups: GroupTable) -> Losses:
     """Return the shares of all parts over the whole log, its last fifth and in a curve, the batch and the trend.
 
-    The last fifth is that of the steps that the log has, or of the groups in their order where a group has no step. All
-    intervals are 95 % ones, clustered by prompt (`intervals.ratio`): they tell how far the share could lie off because
-    other prompts, and other rollouts of them, could have come up.
+    The last fifth is that of the steps that the log has (`recent_groups`). All intervals are 95 % ones, clustered by
+    prompt (`intervals.ratio`): they tell how far the share could lie off because other prompts, and other rollouts of
+    them, could have come up.
 
     Raises:
         ValueError: the table has no group.
@@ -128,7 +128,9 @@ def has_steps(groups: GroupTable) -> bool:
 
 
 def recent_groups(groups: GroupTable) -> GroupTable:
-    """Return the groups of the last fifth of the log's steps, or of its groups where one has no step."""
+    """Return the groups of the last fifth of the log's steps; all groups where one has no step: its time is unknown."""
+    if not has_steps(groups):
+        return groups
     time, place = _timeline(groups)
     return groups[place >= len(time) - max(1, round(RECENT * len(time)))]
 

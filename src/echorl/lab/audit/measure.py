@@ -7,13 +7,14 @@ from dataclasses import asdict
 from typing import Any
 
 from echorl.lab.audit.advice import advise
+from echorl.lab.audit.evidence import Place
 from echorl.lab.audit.groups import GroupTable
 from echorl.lab.audit.losses import Losses, measure_losses, recent_groups
 from echorl.lab.audit.rates import count_successes, usual_size
 from echorl.lab.audit.savings import DynamicSampling, dynamic_sampling, replay_skipping
 from echorl.lab.audit.sizes import measure_sizes
 from echorl.lab.audit.summary import sentences
-from echorl.lab.audit.suspects import Suspects
+from echorl.lab.audit.suspects import Suspect, Suspects
 
 ADVISED = {
     "all_success": "all_success_no_gradient",
@@ -23,10 +24,13 @@ ADVISED = {
 """Kind of group -> the part of the log that is of this kind and gives no gradient."""
 
 
-def measure(groups: GroupTable, suspects: Suspects, log: Mapping[str, Any]) -> dict[str, Any]:
+def measure(
+    groups: GroupTable, suspects: Suspects, prompts: Mapping[Place, str], log: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return everything that an audit tells, ready for JSON.
 
     Args:
+        prompts: place of a suspect's rollout -> the prompt, shortened; a place that could not be read is missing.
         log: the places, files, columns and notes of the log.
 
     Raises:
@@ -43,7 +47,11 @@ def measure(groups: GroupTable, suspects: Suspects, log: Mapping[str, Any]) -> d
         "sizes": None if sizes is None else asdict(sizes),
         "sampling": None if sampling is None else asdict(sampling),
         "skipping": asdict(replay_skipping(groups)),
-        "suspects": {**asdict(suspects), "lines": suspects.lines()},
+        "suspects": {
+            "counts": {**suspects.counts},
+            "lines": suspects.lines(),
+            "listed": [{**asdict(each), "text": _text(each, prompts)} for each in suspects.listed],
+        },
         "advice": [{**asdict(each), "sentence": each.sentence} for each in advise(shares)],
     }
     return {**results, "summary": sentences(results)}
@@ -54,3 +62,10 @@ def _sampling(losses: Losses) -> DynamicSampling | None:
     if losses.recent_batch is None:
         return None
     return dynamic_sampling(losses.recent.groups["no_gradient"], max(1, round(losses.recent_batch.groups)))
+
+
+def _text(suspect: Suspect, prompts: Mapping[Place, str]) -> str | None:
+    """Return the prompt of a suspect; None where it is about the whole log, or the prompt could not be read."""
+    if suspect.prompt is None:
+        return None
+    return next((prompts[place] for place in suspect.places if place in prompts), None)

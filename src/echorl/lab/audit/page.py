@@ -16,8 +16,6 @@ from echorl.support.visible import visible
 
 SHOWN = 25
 """Suspects of a kind that the page lists; the file has more."""
-PROMPT = 160
-"""Characters of a prompt that the page shows."""
 CURVES = {"no_gradient": "no gradient", "all_success": "all right", "all_fail": "all wrong"}
 EXTRAPOLATED = 21
 """The look of a line in the first colour, dashed."""
@@ -171,10 +169,15 @@ def suspect_tables(results: Results) -> Iterator[Table]:
     files, suspects = results["log"]["files"], results["suspects"]
     for kind, count in suspects["counts"].items():
         listed = [each for each in suspects["listed"] if each["kind"] == kind]
-        rows = [[visible(each["why"]), _places(files, each["places"])] for each in listed[:SHOWN]]
+        rows = [
+            [visible(each["text"] or "–"), visible(each["why"]), _places(files, each["places"])]
+            for each in listed[:SHOWN]
+        ]
         note = f"{len(rows)} of {count:,}; suspects.jsonl has {len(listed)}, with texts." if count > len(rows) else ""
         if rows:
-            yield Table(f"{kind.replace('_', ' ').capitalize()}: {count:,}", ["why", "rows to look at"], rows, note)
+            yield Table(
+                f"{kind.replace('_', ' ').capitalize()}: {count:,}", ["prompt", "why", "rows to look at"], rows, note
+            )
 
 
 def _places(files: Sequence[str], places: Sequence[Sequence[int]]) -> str:

@@ -64,8 +64,6 @@ def _stretch(results: Results) -> str:
     recent = results["losses"]["recent"]
     if recent["num_groups"] == results["losses"]["whole"]["num_groups"]:
         return "In this log"
-    if recent["first_step"] is None:
-        return "In the last fifth of the log"
     first, last = recent["first_step"], recent["last_step"]
     return f"In the last fifth of the run ({f'steps {first} to {last}' if last > first else f'step {last}'})"
 
