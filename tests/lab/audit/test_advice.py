@@ -19,7 +19,7 @@ def test_every_method_that_addresses_a_kind_is_listed_and_no_other():
 
 
 def test_a_method_without_a_study_is_listed_as_not_measured():
-    cells = {each.name: each.cells[2:] for each in treatments("all_success")}
+    cells = {each.name: each.gain_texts for each in treatments("all_success")}
     assert cells["erpo"] == ["not measured"] * len(PLACES)
     assert cells["reinforce_ada"][0] == "-7.5 [-9.4, -5.6]*"
     assert {"EchoRL 0.001", "EchoRL 0.1"} < cells.keys()

@@ -57,10 +57,10 @@ class Treatment:
     gains: Sequence[Gain]
 
     @property
-    def cells(self) -> list[str]:
-        """The name, the action, and the gain at each of `PLACES`."""
+    def gain_texts(self) -> list[str]:
+        """The gain at each of `PLACES`."""
         texts = {(gain.study, gain.part): gain.text for gain in self.gains}
-        return [self.name, self.action, *(texts.get(place, "not measured") for place in PLACES)]
+        return [texts.get(place, "not measured") for place in PLACES]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import echorl
-from echorl.lab.audit.advice import PLACES, source, treatments
-from echorl.lab.audit.summary import LOST, Results, batch_texts, interval, percent, share_rows
+from echorl.lab.audit.advice import KINDS, PLACES, Treatment, source, treatments
+from echorl.lab.audit.summary import Results, batch_texts, interval, share_rows
 from echorl.lab.report.charts import Chart, Drawn, Line
 from echorl.lab.report.page import Page, Section, Table
 from echorl.lab.report.panels import Bars
@@ -44,7 +44,8 @@ def sections(results: Results) -> Iterator[Section]:
         yield Section(title="What looks wrong", lead=[SUSPICIOUS], tables=[*suspect_tables(results)])
     if results["advice"]:
         lead = [*(advice["sentence"] for advice in results["advice"]), source()]
-        yield Section(title="What is known about methods", lead=lead, tables=[*advice_tables(results)])
+        table = advice_table([advice["kind"] for advice in results["advice"]])
+        yield Section(title="What is known about methods", lead=lead, tables=[table])
     yield Section(
         title="How the log was read",
         findings=[visible(text) for text in results["log"]["notes"]],
@@ -84,7 +85,8 @@ def skipping_table(skipping: Mapping[str, Any]) -> Table:
 
 def charts(results: Results) -> Iterator[Drawn]:
     """Yield the pictures: shares over the run, successes of a group, and the share at other group sizes."""
-    if len(results["losses"]["curve"]) > 1:
+    curve = results["losses"]["curve"]
+    if len(curve) > 1 and all(None not in (each["first_step"], each["last_step"]) for each in curve):
         yield _curve(results, "groups", "Groups without gradient")
         if results["losses"]["whole"]["lengths"]:
             yield _curve(results, "lengths", f"{results['log']['unit'].capitalize()} without gradient")
@@ -96,11 +98,9 @@ def charts(results: Results) -> Iterator[Drawn]:
 
 def _curve(results: Results, weight: str, title: str) -> Chart:
     curve, of = results["losses"]["curve"], results["log"]["unit"] if weight == "lengths" else weight
-    has_steps = curve[0]["first_step"] is not None
-    ends = [(each["first_step"], each["last_step"]) if has_steps else (i, i) for i, each in enumerate(curve, 1)]
     lines = []
     for look, (part, name) in enumerate(CURVES.items()):
-        points = [(sum(end) / 2, each[weight][part]) for end, each in zip(ends, curve, strict=True) if each[weight]]
+        points = [(_middle(each), each[weight][part]) for each in curve if each[weight]]
         x, shares = [x for x, _ in points], [share for _, share in points]
         lines.append(Line(name, look, x, *([share[side] for share in shares] for side in ("value", "low", "high"))))
     caption = (
@@ -109,12 +109,17 @@ def _curve(results: Results, weight: str, title: str) -> Chart:
     )
     return Chart(
         title,
-        "step" if has_steps else f"stretch of the log, of {len(curve)}",
+        "step",
         lines,
         percent=True,
         named=True,
         caption=caption,
     )
+
+
+def _middle(shares: Mapping[str, Any]) -> float:
+    """Return the middle of a stretch's steps."""
+    return (shares["first_step"] + shares["last_step"]) / 2
 
 
 def _successes(results: Results) -> Bars:
@@ -137,11 +142,11 @@ def _sizes(sizes: Mapping[str, Any]) -> Chart:
     if len(beyond) > 1:
         lines.append(_size_line("extrapolated", EXTRAPOLATED, beyond))
     caption = (
-        f"Up to {sizes['logged_size']} rollouts a group the share is read from parts of the logged groups; beyond, the "
+        f"Up to {sizes['logged_size']} rollouts a group the share is that of parts of the logged groups; beyond, the "
         "dashed line is a model's, and the band is the range that the log allows."
     )
     return Chart(
-        "One verdict at other group sizes, last fifth", "rollouts a group", lines, percent=True, named=True,
+        "Groups with one verdict, by group size", "rollouts a group", lines, percent=True, named=True,
         powers=True, caption=caption,
     )  # fmt: skip
 
@@ -188,24 +193,24 @@ def _places(files: Sequence[str], places: Sequence[Sequence[int]]) -> str:
     return "; ".join(f"{visible(Path(files[file]).name)} {', '.join(numbers)}" for file, numbers in lines.items())
 
 
-def advice_tables(results: Results) -> Iterator[Table]:
-    """Yield a table of the measured methods for each kind of loss; a note names the others."""
-    for advice in results["advice"]:
-        methods = treatments(advice["kind"])
-        rows = [[*each.cells[:2], *map(unbroken, each.cells[2:])] for each in methods if each.gains]
-        others = [f"{each.name} ({each.action})" for each in methods if not each.gains]
-        title = f"{KIND_TITLES[advice['kind']]}: {percent(advice['share'])} of groups"
-        note = f"Not measured: {'; '.join(others)}." if others else ""
-        yield Table(title, ["method", "on such a group", *PLACES.values()], rows, note)
+def advice_table(kinds: Sequence[str]) -> Table:
+    """Return the measured methods that address these kinds of groups; a note names the others."""
+    methods: dict[str, Treatment] = {}
+    actions: dict[str, dict[str, str]] = {}
+    for kind in kinds:
+        for each in treatments(kind):
+            methods.setdefault(each.name, each)
+            actions.setdefault(each.name, {})[kind] = each.action
+    ranked = sorted(methods.values(), key=lambda each: -sum(gain.value for gain in each.gains))
+    rows = [
+        [each.name, *(actions[each.name].get(kind, "nothing") for kind in kinds), *map(unbroken, each.gain_texts)]
+        for each in ranked
+        if each.gains
+    ]
+    note = f"Not measured: {', '.join(each.name for each in ranked if not each.gains)} (see docs/methods.md)."
+    return Table("", ["method", *(f"on {KINDS[kind]}" for kind in kinds), *PLACES.values()], rows, note)
 
 
 def unbroken(text: str) -> str:
-    """Return a text that a browser keeps on one line."""
-    return text.replace(" ", "\u00a0")
-
-
-KIND_TITLES = {
-    "all_success": "All right",
-    "all_fail": "All wrong",
-    "uniform_reward": LOST["uniform_reward"].capitalize(),
-}
+    """Return a text with an interval that a browser breaks before the interval alone."""
+    return text.replace(" ", "\u00a0").replace("\u00a0[", " [")
