@@ -9,6 +9,8 @@ Results = Mapping[str, Any]
 """The content of audit.json (`run.measure`)."""
 LEAST = 0.005
 """Share below which a part is not named in a sentence."""
+WIDE = 0.5
+"""Width of an interval from which on its value is not named."""
 LOST = {
     "all_success_no_gradient": "all right",
     "all_fail_no_gradient": "all wrong",
@@ -30,9 +32,10 @@ ROWS = {
 def percent(share: float) -> str:
     """Return a share in per cent, with a decimal where it is small.
 
-    >>> [percent(share) for share in (0.0, 0.0042, 0.125, 0.9996, 1.0)]
-    ['0 %', '0.4 %', '12 %', '99.9 %', '100 %']
+    >>> [percent(share) for share in (0.0, 1e-9, 0.0042, 0.125, 0.9996, 1.0)]
+    ['0 %', '0 %', '0.4 %', '12 %', '99.9 %', '100 %']
     """
+    share = round(share, 6)
     if 0 < share < 0.00995 or 0.995 <= share < 1:
         share = min(max(share, 0.001), 0.999)
         return f"{100 * share:.1f} %"
@@ -82,8 +85,12 @@ def _other_size(results: Results) -> Iterator[str]:
     lost = results["losses"]["recent"]["groups"]["no_gradient"]["value"]
     now = next(each["same"]["value"] for each in sizes["shares"] if each["size"] == sizes["logged_size"])
     subject = "it would be" if abs(now - lost) < LEAST else "the verifier would say the same of all in"
-    bounds = "" if same["low"] is None else f" (the log allows {_ends(same, ' to ')} %)"
-    yield f"With {size} rollouts a group {subject} about {percent(same['value'])}{bounds}."
+    if same["low"] is None:
+        yield f"With {size} rollouts a group {subject} about {percent(same['value'])}."
+    elif same["high"] - same["low"] > WIDE:
+        yield f"With {size} rollouts a group {subject} {_ends(same, ' to ')} %: the log has too few groups to say more."
+    else:
+        yield f"With {size} rollouts a group {subject} about {percent(same['value'])} ({_ends(same, ' to ')} %)."
 
 
 def batch_texts(results: Results) -> Iterator[str]:
