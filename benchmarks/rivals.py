@@ -1,4 +1,4 @@
-"""The numbers and figures of docs/rivals-study.md, made from the packed runs alone by `make rivals`."""
+"""The numbers and figures of docs/studies/rivals.md, made from the packed runs alone by `make rivals`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOTES = Path("recipes/cpu/rivals/notes.yaml")
 FORMER = STORED / "former-notes.yaml"
 """The notes of arms that are stored, and that no study can run again since their methods have left echorl."""
 OUTPUT = Path("runs/rivals")
-TABLES = Path("docs/rivals-study-tables.md")
+TABLES = Path("docs/studies/rivals-tables.md")
 FIGURES = {
     "rivals-in": "pass-1-in-distribution",
     "rivals-out": "pass-1-out-of-distribution",
