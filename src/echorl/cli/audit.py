@@ -21,7 +21,7 @@ NEEDED = {"lab": ("scipy", "pyarrow", "filelock", "rich", "matplotlib", "jinja2"
 class AuditOptions(Columns, CommandOptions):
     """Say what a run loses on groups without a gradient, from its logs: no model, no GPU, no change to the run. Reads
     TRL's log_completions, verl's rollout_data_dir, and any table with a prompt and a reward; the run may still be going
-    on. See docs/audit.md.
+    on. See docs/guides/audit.md.
     """
 
     log: tuple[Path, ...] = required("Files of rollouts, JSONL or Parquet, or folders of them.", positional=True)

@@ -33,7 +33,7 @@ def test_advice_goes_by_share_and_leaves_out_what_hardly_occurs():
 
 
 def test_the_page_of_methods_has_the_same_words():
-    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "methods.md").read_text(encoding="utf-8")
     table = text[text.index("| `method` | on an all-success group") :].split("\n\n")[0]
     for line in table.splitlines()[2:]:
         name, *cells = (cell.strip() for cell in line.strip("|").split("|")[:3])

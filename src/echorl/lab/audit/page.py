@@ -207,7 +207,7 @@ def advice_table(kinds: Sequence[str]) -> Table:
         for each in ranked
         if each.gains
     ]
-    note = f"Not measured: {', '.join(each.name for each in ranked if not each.gains)} (see docs/methods.md)."
+    note = f"Not measured: {', '.join(each.name for each in ranked if not each.gains)} (see docs/reference/methods.md)."
     return Table("", ["method", *(f"on {KINDS[kind]}" for kind in kinds), *PLACES.values()], rows, note)
 
 
