@@ -25,6 +25,10 @@ class AuditOptions(Columns, CommandOptions):
     """
 
     log: tuple[Path, ...] = required("Files of rollouts, JSONL or Parquet, or folders of them.", positional=True)
+    reward: str | None = option(None, "Column of the verifier's reward; default: by its name.")
+    group: str | None = option(
+        None, "Column that names a rollout's group; default: rollouts of equal prompts in a step are a group."
+    )
     success_reward: float = option(
         1.0, "A rollout is right from this reward of the verifier on.", ge=-(10**6), le=10**6
     )
@@ -45,13 +49,15 @@ def run(args: AuditOptions) -> int:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
-    from echorl.cli.bars import working_in
-    from echorl.lab.audit.run import AuditPlan, audit
     from echorl.lab.logs.files import find_files
 
-    find_files(args.log)  # before a folder is made
-    plan = AuditPlan(places=args.log, columns=part_of(args, Columns), success_reward=args.success_reward)
-    folder = args.output_dir or Path("runs/audit", _name(args.log[0]))
+    places = [place / "completions" if (place / "completions").is_dir() else place for place in args.log]
+    find_files(places)  # before a folder is made, and before anything heavy is imported
+    from echorl.cli.bars import working_in
+    from echorl.lab.audit.run import AuditPlan, audit
+
+    plan = AuditPlan(places=places, columns=part_of(args, Columns), success_reward=args.success_reward)
+    folder = args.output_dir or Path("runs/audit", _name(places[0]))
     try:
         with working_in(ResultFolder(folder, "audit")) as bars:
             results = audit(folder, plan, bars)

@@ -26,10 +26,10 @@ PLACES = {(study, part): f"{STUDIES[study]}, {PARTS[part]}" for study in STUDIES
 """The study and the tests of a gain, in words."""
 SOURCE = (
     "Measured: points of pass@1 over plain GRPO with 95 % intervals, at equal rollout tokens, groups of 8, each with "
-    "its own learning rate, eight seeds, policies of 0.87 M parameters (docs/studies/rivals.md). Tests are in and out of "
-    "the training's distribution; of GRPO's groups {shares} had no gradient, most of them all right. A star: p < 0.05 "
-    "after Holm's correction. Nothing here was measured at other group sizes or on larger models: `echorl compare` "
-    "does that on your prompts."
+    "its own learning rate, eight seeds, policies of 0.87 M parameters (docs/studies/rivals.md). Tests are in and out "
+    "of the training's distribution; of GRPO's groups {shares} had no gradient, most of them all right. A star: "
+    "p < 0.05 after Holm's correction. Nothing here was measured at other group sizes or on larger models: "
+    "`echorl compare` does that on your prompts."
 )
 
 

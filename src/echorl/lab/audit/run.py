@@ -9,9 +9,7 @@ from typing import Any
 
 from echorl.lab.audit.evidence import Place
 from echorl.lab.audit.export import export, rollouts_at
-from echorl.lab.audit.measure import measure
 from echorl.lab.audit.read import Log, read_log
-from echorl.lab.audit.suspects import find_suspects
 from echorl.lab.jobs import View
 from echorl.lab.logs.rows import LoggedRollout
 from echorl.lab.options import Columns
@@ -47,6 +45,9 @@ def audit(folder: Path, plan: AuditPlan, view: View) -> dict[str, Any]:
     log = read_log(plan.places, plan.columns, plan.success_reward, view.begin("reading the log", None))
     results_folder.claim({"log": [str(place.resolve()) for place in plan.places]})
     view.begin("measuring groups", None)
+    from echorl.lab.audit.measure import measure  # with scipy, which takes longer than to find a wrong row
+    from echorl.lab.audit.suspects import find_suspects
+
     suspects = find_suspects(log.groups, log.evidence)
     prompts: dict[Place, str] = {}
     rollouts = rollouts_at(suspects.places(), log.files, plan.columns)
