@@ -1,18 +1,19 @@
-r"""How many wrong reference answers `echorl audit` finds, and how many right ones it suspects, by its thresholds.
+"""How many wrong reference answers `echorl audit` finds, and how many right ones it suspects, by its thresholds.
 
     python -m benchmarks.audit_mislabelled [--rollouts qwen25_math_100x8.jsonl] [--prompts 20000]
 
 A wrong reference answer takes the place of the right one at 5 % of the prompts of a log, and the rollouts are graded
 again. A prompt is suspected if `min_agreeing` of its rollouts, and a share `min_agreement`, give one answer, and none
-is accepted. The share is that among the rollouts with a readable answer, or among all.
+is accepted. The share is that among the rollouts with a readable answer, or among all. `rejected_share` is the share of
+rejected answers among the answers that so many rollouts agree on; the default rule reads its threshold off it.
 
-Simulated logs ("easy", "even", "hard") have prompts with a success rate p. The harder the prompt, the more its wrong rollouts
+Simulated logs (easy, even, hard) have prompts with a success rate p. The harder the prompt, the more its wrong rollouts
 favour one answer (a share of them from Beta(1 + 4(1 - p), 2)), so that prompts with a right reference answer can be
 suspected, too, and the more rollouts have no answer (2 % + 15 % (1 - p)). Half of the wrong reference answers are the
 answer that wrong rollouts favour, the other half one that no rollout gives.
 
-`--rollouts`: JSON lines with `question`, `solution` and `answer`, 8 lines for each question. Each prompt is given the
-reference answers of three others in turn, and keeps its own once.
+`--rollouts`: JSON lines with `question`, `solution` and `answer`, 8 lines for each question. In each of 60 logs another
+5 % of the questions have the reference answer of another question.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.results import write_csv
+from echorl.lab.audit.answers import normal_answer
 from echorl.lab.audit.evidence import PromptEvidence
 from echorl.lab.audit.groups import GroupTable
-from echorl.lab.audit.suspects import MIN_AGREEING, MIN_AGREEMENT, find_suspects
+from echorl.lab.audit.mislabelled import MIN_AGREEING
+from echorl.lab.audit.suspects import find_suspects
 from echorl.tasks.verify import GRADERS
 from tests.lab.audit.rollouts import rollout
 from tests.lab.audit.simulated import group_table
@@ -72,26 +75,19 @@ def simulate(rng: np.random.Generator, rates: tuple[float, float], size: int, nu
     return Prompts(responses, [str(reference) for reference in references.tolist()], wrong)
 
 
-def read(path: Path, size: int) -> Prompts:
-    """Return the prompts of a file, each with its own reference answer and with those of three others."""
+def read(path: Path, size: int) -> Iterator[Prompts]:
+    """Yield the logs made of a file's rollouts, the first `size` of each question."""
     rows = [json.loads(line) for line in path.open(encoding="utf-8")]
-    groups = [list(group) for _, group in itertools.groupby(rows, key=lambda row: row["question"])]
+    groups = [list(group)[:size] for _, group in itertools.groupby(rows, key=lambda row: row["question"])]
+    responses = [[row["solution"] for row in group] for group in groups]
     answers = [group[0]["answer"] for group in groups]
-    parts = [
-        ([row["solution"] for row in group[start : start + size]], number)
-        for number, group in enumerate(groups)
-        for start in range(0, len(group) - size + 1, size)
-    ]
-    labelled = [(texts, answers[number], False) for texts, number in parts]
-    for rotation in ROTATIONS:
-        others = [answers[(number + rotation) % len(answers)] for _, number in parts]
-        labelled += [
-            (texts, other, True)
-            for (texts, number), other in zip(parts, others, strict=True)
-            if GRADERS["math"].answer(f"\\boxed{{{other}}}") != GRADERS["math"].answer(f"\\boxed{{{answers[number]}}}")
-        ]
-    responses, references, wrong = zip(*labelled, strict=True)
-    return Prompts(responses, references, np.array(wrong))
+    period = round(1 / MISLABELLED)
+    for rotation, start in itertools.product(ROTATIONS, range(period)):
+        others = answers[rotation:] + answers[:rotation]
+        differ = [normal_answer(other) != normal_answer(answer) for other, answer in zip(others, answers, strict=True)]
+        wrong = (np.arange(len(groups)) % period == start) & differ
+        references = np.where(wrong, others, answers).tolist()
+        yield Prompts(responses, references, wrong)
 
 
 def graded(prompts: Prompts) -> tuple[PromptEvidence, GroupTable]:
@@ -109,37 +105,55 @@ def graded(prompts: Prompts) -> tuple[PromptEvidence, GroupTable]:
 
 
 def measure(prompts: Prompts) -> Iterator[dict[str, object]]:
-    """Yield a row for each pair of thresholds and each way to count rollouts without a readable answer."""
+    """Yield a row for `find_suspects`, and one for each pair of thresholds and each way to count unreadable answers."""
     evidence, groups = graded(prompts)
+    suspects = find_suspects(groups, evidence, max_listed=10**9)
+    numbers = {suspect.prompt for suspect in suspects.listed if suspect.kind == "mislabelled"}
+    suspected = np.array([number in numbers for number in range(len(prompts.wrong))])
+    head = {"rule": "default", "share_of": "all", "min_agreeing": MIN_AGREEING}
+    yield {
+        **head,
+        "min_agreement": suspects.agreement,
+        **_rates(suspected, prompts.wrong),
+        "rejected_share": round(suspects.rejected_share, 4),
+    }
     counts = np.zeros((len(prompts.wrong), 3), dtype=np.int64)
     for number, rejected in evidence.rejected.items():
-        counts[number] = rejected.commonest()[1].count, rejected.readable, rejected.count
-    agreeing, readable, rejected_rollouts = counts.T
-    for of, total in (("readable", readable), ("all", rejected_rollouts)):
-        for least, share in itertools.product(AGREEING, AGREEMENT):
-            suspected = (agreeing >= least) & (agreeing >= share * total)
-            if (of, least, share) == ("readable", MIN_AGREEING, MIN_AGREEMENT):
-                assert set(np.flatnonzero(suspected)) == suspected_by_default(groups, evidence)
-            first = sorted(np.flatnonzero(suspected), key=lambda number: -agreeing[number] / (total[number] + 2))[:50]
-            found, false = suspected[prompts.wrong].mean(), suspected[~prompts.wrong].mean()
-            suspects = MISLABELLED * found + (1 - MISLABELLED) * false
-            alike = (groups.successes >= share * groups.size).sum()
-            yield {
-                "share_of": of,
-                "min_agreeing": least,
-                "min_agreement": share,
-                "found": round(float(found), 4),
-                "false_alarms_per_1000": round(1000 * float(false), 2),
-                "suspects_mislabelled": round(MISLABELLED * float(found) / suspects, 4) if suspects else "",
-                "first_50_mislabelled": round(float(prompts.wrong[first].mean()), 4) if first else "",
-                "implied_rate": round(float(suspected.sum() / (suspected.sum() + alike)), 4),
-            }
+        counts[number] = rejected.agreeing, rejected.count - rejected.unreadable.count, rejected.count
+    for of, total in (("readable", counts[:, 1]), ("all", counts[:, 2])):
+        for least, agreement in itertools.product(AGREEING, AGREEMENT):
+            suspected = (counts[:, 0] >= least) & (counts[:, 0] >= agreement * total)
+            accepted = int((groups.successes >= agreement * groups.size).sum())
+            share = suspected.sum() / max(1, suspected.sum() + accepted)
+            head = {"rule": "fixed", "share_of": of, "min_agreeing": least}
+            rates = _rates(suspected, prompts.wrong)
+            yield {**head, "min_agreement": agreement, **rates, "rejected_share": round(float(share), 4)}
 
 
-def suspected_by_default(groups: GroupTable, evidence: PromptEvidence) -> set[int | None]:
-    """Return the prompts that `find_suspects` takes for mislabelled, or whose reference answer the verifier rejects."""
-    suspects = find_suspects(groups, evidence, max_listed=10**9)
-    return {suspect.prompt for suspect in suspects.listed if suspect.kind in ("mislabelled", "rejected_match")}
+def _rates(suspected: npt.NDArray[np.bool_], wrong: npt.NDArray[np.bool_]) -> dict[str, object]:
+    """Return the suspected share of the prompts with a wrong reference answer, and of the others."""
+    return {
+        "found": round(float(suspected[wrong].mean()), 4),
+        "false_alarms_per_1000": round(1000 * float(suspected[~wrong].mean()), 2),
+    }
+
+
+def precision(found: float, false_alarms_per_1000: float) -> float | str:
+    """Return the share of suspects whose reference answer is wrong; "" where there is no suspect."""
+    wrong, right = MISLABELLED * found, (1 - MISLABELLED) * false_alarms_per_1000 / 1000
+    return round(wrong / (wrong + right), 4) if wrong + right else ""
+
+
+def mean(logs: Sequence[Sequence[dict[str, object]]]) -> list[dict[str, object]]:
+    """Return the rows of several logs with the mean of each number; of the default rule's threshold the median."""
+    rows = []
+    for same in zip(*logs, strict=True):
+        row = dict(same[0])
+        for name in ("found", "false_alarms_per_1000", "rejected_share"):
+            row[name] = round(float(np.mean([each[name] for each in same])), 4)
+        row["min_agreement"] = float(np.median([each["min_agreement"] for each in same]))
+        rows.append(row)
+    return rows
 
 
 def main() -> None:
@@ -153,9 +167,11 @@ def main() -> None:
         head = {"log": name, "prompts": options.prompts, "group_size": size, "visits": visits}
         rows += [{**head, **row} for row in measure(prompts)]
     for size in (4, 8) if options.rollouts else ():
-        prompts = read(options.rollouts, size)
-        head = {"log": options.rollouts.stem, "prompts": len(prompts.wrong), "group_size": size, "visits": 1}
-        rows += [{**head, **row} for row in measure(prompts)]
+        logs = [list(measure(prompts)) for prompts in read(options.rollouts, size)]
+        head = {"log": options.rollouts.stem, "prompts": 100, "group_size": size, "visits": 1}
+        rows += [{**head, **row} for row in mean(logs)]
+    for row in rows:
+        row["precision"] = precision(row["found"], row["false_alarms_per_1000"])  # type: ignore[arg-type]
     print(write_csv("audit_mislabelled", rows))
 
 

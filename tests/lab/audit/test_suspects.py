@@ -72,8 +72,9 @@ def test_rollouts_without_a_readable_answer_count_as_if_they_disagreed() -> None
     [
         pytest.param([8] * 2, [8] * 18, 0.6, 0.1, id="rejected answers are rare"),
         pytest.param([5, 6, 7, 8], [8] * 12, 0.9, 1 / 13, id="rare among prompts that agree more"),
-        pytest.param([5, 8], [5] * 17, 1.0, 1.0, id="rollouts agree on rejected answers alone"),
-        pytest.param([8] * 2, [8] * 6, 1.0, 0.25, id="frequent at any agreement"),
+        pytest.param([5, 8], [5] * 17, 0.6, 2 / 19, id="rare enough nowhere: rarest at the first"),
+        pytest.param([5] * 9 + [8], [8] * 6, 0.7, 1 / 7, id="rare enough nowhere: rarest at the second"),
+        pytest.param([8] * 2, [3] * 6, 0.6, 1.0, id="rollouts agree on rejected answers alone"),
         pytest.param([], [], 0.6, 0.0, id="no prompts"),
     ],
 )

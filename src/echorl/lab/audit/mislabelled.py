@@ -27,13 +27,14 @@ def needed_agreement(
     verdicts, successes = np.bincount(groups.prompt, groups.verdicts), np.bincount(groups.prompt, groups.successes)
     accepted = successes / np.maximum(verdicts, 1)
     rejected = np.array([each.agreeing / each.count for each in agreeing])
-    share = 0.0
+    shares = []
     for agreement in agreements:
         number = (rejected >= agreement).sum()
-        share = float(number / max(1, number + (accepted >= agreement).sum()))
-        if share <= MAX_REJECTED:
+        shares.append(float(number / max(1, number + (accepted >= agreement).sum())))
+        if shares[-1] <= MAX_REJECTED:
             break
-    return agreement, share
+    best = shares.index(min(shares))
+    return agreements[best], shares[best]
 
 
 def mislabelled(
