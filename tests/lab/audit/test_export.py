@@ -9,8 +9,9 @@ from typing import Any
 
 from echorl.lab.audit.evidence import Place
 from echorl.lab.audit.export import MAX_CHARS, export, rollouts_at
+from echorl.lab.audit.findings import SUSPECT_KINDS, Suspect, Suspects
 from echorl.lab.audit.read import read_log
-from echorl.lab.audit.suspects import SUSPECT_KINDS, Suspect, Suspects, find_suspects
+from echorl.lab.audit.suspects import find_suspects
 from echorl.lab.logs.rows import LoggedRollout
 from echorl.lab.options import Columns
 from tests.lab.audit.rollouts import rollout

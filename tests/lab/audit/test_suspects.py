@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from echorl.lab.audit.evidence import MAX_ANSWERS, MAX_PLACES, MAX_VALUES, Place, PromptEvidence
+from echorl.lab.audit.findings import SUSPECT_KINDS, Suspects, quoted
 from echorl.lab.audit.groups import GroupTable
-from echorl.lab.audit.suspects import MIN_VISITS, SUSPECT_KINDS, Suspects, find_suspects, quoted
+from echorl.lab.audit.suspects import MIN_VISITS, find_suspects
 from echorl.lab.logs.rows import LoggedRollout
 from tests.lab.audit.rollouts import rollout
 from tests.lab.audit.simulated import group_table
@@ -33,8 +34,8 @@ def evidence_of(*prompts: Rollouts) -> PromptEvidence:
 
 
 def suspects_of(*prompts: Rollouts, groups: GroupTable | None = None, **options: Any) -> Suspects:
-    """The suspects of such a log; without a table all of its groups have a success."""
-    groups = group_table([1] * len(prompts)) if groups is None else groups
+    """The suspects of a log with these prompts; without a table it has 50 more, whose rollouts are all accepted."""
+    groups = table([8] * 50, prompt=range(len(prompts), len(prompts) + 50)) if groups is None else groups
     return find_suspects(groups, evidence_of(*prompts), **options)
 
 
@@ -59,9 +60,41 @@ def test_forms_of_one_number_agree() -> None:
     assert suspects_of(answers("0.5", "\\frac12", "\\dfrac{1}{2}", "$\\frac{2}{4}$", "1/2")).counts["mislabelled"] == 1
 
 
-def test_rollouts_without_a_readable_answer_do_not_count() -> None:
-    (why,) = sentences(suspects_of([*answers(*["8"] * 4), rollout("Hm."), rollout("")]), "mislabelled")
+def test_rollouts_without_a_readable_answer_count_as_if_they_disagreed() -> None:
+    rollouts = [*answers(*["8"] * 4), rollout("Hm."), rollout("")]
+    (why,) = sentences(suspects_of(rollouts), "mislabelled")
     assert "4 of 6 rollouts (2 have no readable answer) answer '8'" in why
+    assert suspects_of([*rollouts, rollout("")]).counts["mislabelled"] == 0
+
+
+@pytest.mark.parametrize(
+    ("agreeing", "accepted", "agreement", "share"),
+    [
+        pytest.param([8] * 2, [8] * 18, 0.6, 0.1, id="rejected answers are rare"),
+        pytest.param([5, 6, 7, 8], [8] * 12, 0.9, 1 / 13, id="rare among prompts that agree more"),
+        pytest.param([5, 8], [5] * 17, 0.6, 2 / 19, id="rare enough nowhere: rarest at the first"),
+        pytest.param([5] * 9 + [8], [8] * 6, 0.7, 1 / 7, id="rare enough nowhere: rarest at the second"),
+        pytest.param([8] * 2, [3] * 6, 0.6, 1.0, id="rollouts agree on rejected answers alone"),
+        pytest.param([], [], 0.6, 0.0, id="no prompts"),
+    ],
+)
+def test_the_agreement_that_a_log_needs(
+    agreeing: list[int], accepted: list[int], agreement: float, share: float
+) -> None:
+    """Each prompt has 8 rollouts; `agreeing` of the first ones give one rejected answer, the others different ones."""
+    prompts = [answers(*["8"] * number, *map(str, range(100, 108 - number))) for number in agreeing]
+    groups = table([0] * len(agreeing) + accepted)
+    suspects = suspects_of(*prompts, groups=groups)
+    assert (suspects.agreement, suspects.rejected_share) == (agreement, pytest.approx(share))
+    assert suspects.counts["mislabelled"] == sum(number >= 8 * agreement for number in agreeing)
+
+
+def test_weak_evidence_is_said() -> None:
+    suspects = suspects_of(answers(*["8"] * 8), groups=table([0, 8, 8, 8]))
+    assert suspects.lines() == [
+        "1 prompt looks mislabelled; but 25% of the answers that rollouts agree on are rejected in this log, so the "
+        "policy may often make one error"
+    ]
 
 
 def test_a_log_without_reference_answers() -> None:
@@ -72,8 +105,8 @@ def test_a_log_without_reference_answers() -> None:
 @pytest.mark.parametrize(
     "rollouts",
     [
-        pytest.param(answers("8", "8", "8"), id="few"),
-        pytest.param(answers(*["8"] * 5, "1", "2", "3"), id="too many others"),
+        pytest.param(answers("8", "8"), id="few"),
+        pytest.param(answers(*["8"] * 4, "1", "2", "3"), id="too many others"),
         pytest.param([*answers(*["8"] * 8), rollout("\\boxed{7}", 1.0)], id="accepted later"),
         pytest.param([rollout("\\boxed{7}", 1.0), *answers(*["8"] * 8)], id="accepted before"),
         pytest.param([rollout("\\boxed{8}", None)] * 8, id="no verdict"),

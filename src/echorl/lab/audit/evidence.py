@@ -76,14 +76,14 @@ class Rejected:
             del self.answers[min(self.answers, key=lambda each: self.answers[each].count)]
         return self.answers.setdefault(answer, Tally())
 
-    @property
-    def readable(self) -> int:
-        """Number of rollouts whose answer was read."""
-        return self.count - self.unreadable.count
-
     def commonest(self) -> tuple[str, Tally]:
         """Return the answer that most rollouts gave, with these rollouts; "" and none where no answer was read."""
         return max(self.answers.items(), key=lambda each: each[1].count, default=("", Tally()))
+
+    @property
+    def agreeing(self) -> int:
+        """Number of rollouts that gave the commonest answer."""
+        return self.commonest()[1].count
 
     @property
     def places(self) -> tuple[Place, ...]:

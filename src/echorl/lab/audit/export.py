@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.lab.audit.evidence import Place
-from echorl.lab.audit.suspects import Suspect, Suspects
+from echorl.lab.audit.findings import Suspect, Suspects
 from echorl.lab.logs.rows import LoggedRollout, read_logs
 from echorl.lab.options import Columns
 from echorl.support.files import replacing

@@ -3,50 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from echorl.lab.audit.answers import is_same
 from echorl.lab.audit.evidence import MAX_ANSWERS, MAX_PLACES, Place, PromptEvidence, Rejected
+from echorl.lab.audit.findings import SUSPECT_KINDS, Suspect, Suspects, quoted
 from echorl.lab.audit.groups import GroupTable
-from echorl.support.visible import visible
+from echorl.lab.audit.mislabelled import AGREEMENTS, MIN_AGREEING, mislabelled, needed_agreement
 
-SuspectKind = Literal[
-    "mislabelled",
-    "rejected_match",
-    "several_references",
-    "reward_values",
-    "truncated_success",
-    "never_solved",
-    "equal_texts",
-    "group_size",
-]
-SUSPECT_KINDS: tuple[SuspectKind, ...] = get_args(SuspectKind)
-TITLES: Mapping[SuspectKind, tuple[str, str]] = {
-    "mislabelled": ("prompt looks mislabelled", "prompts look mislabelled"),
-    "rejected_match": (
-        "prompt has a reference answer that the verifier rejects",
-        "prompts have a reference answer that the verifier rejects",
-    ),
-    "several_references": ("prompt has several reference answers", "prompts have several reference answers"),
-    "reward_values": ("reward is unusual for a verifier", "rewards are unusual for a verifier"),
-    "truncated_success": (
-        "prompt was solved by a truncated response",
-        "prompts were solved by truncated responses",
-    ),
-    "never_solved": ("prompt was never solved in many visits", "prompts were never solved in many visits"),
-    "equal_texts": ("prompt has groups of equal responses", "prompts have groups of equal responses"),
-    "group_size": ("group size is unusual", "group sizes are unusual"),
-}
-"""Kind -> the words behind the number 1, and behind any other number."""
-
-MIN_AGREEING = 4
-"""Rollouts that must give one answer."""
-MIN_AGREEMENT = 0.8
-"""Share of a prompt's rejected rollouts with a readable answer that must give this answer."""
 MIN_VISITS = 3
 """Visits without a success after which a prompt is listed as never solved."""
 MIN_BINARY = 0.95
@@ -55,52 +20,6 @@ MIN_EQUAL = {"tokens": 16, "characters": 64}
 """Length from which on equal responses are suspicious: short ones are often equal."""
 MAX_LISTED = 100
 """Suspects of a kind that are listed, the most convincing ones."""
-MAX_QUOTED = 60
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """A finding that a person should look at.
-
-    Attributes:
-        prompt: number of the prompt, as in the group table; None where the finding is about the log.
-        why: one sentence with the numbers. Texts from the log are quoted in it, shortened, with visible characters.
-        score: orders the suspects of a kind; the largest is the most convincing.
-        places: rollouts to look at, at most 8.
-    """
-
-    kind: SuspectKind
-    prompt: int | None
-    why: str
-    score: float
-    places: tuple[Place, ...]
-
-
-@dataclass(frozen=True)
-class Suspects:
-    """Suspects of a log, by kind in the order of `SUSPECT_KINDS`, the most convincing first.
-
-    Attributes:
-        listed: at most `MAX_LISTED` of each kind.
-        counts: kind -> number of suspects, also of those that are not listed; all kinds.
-    """
-
-    listed: tuple[Suspect, ...]
-    counts: Mapping[SuspectKind, int]
-
-    def places(self) -> set[Place]:
-        """Return the places of all rollouts to look at."""
-        return {place for suspect in self.listed for place in suspect.places}
-
-    def lines(self) -> list[str]:
-        """Return a line for each kind that came up: the number of suspects, and how many are listed if not all."""
-        lines = []
-        for kind, count in self.counts.items():
-            listed = sum(suspect.kind == kind for suspect in self.listed)
-            cut = f" (the first {listed} are listed)" if listed < count else ""
-            if count:
-                lines.append(f"{count:,} {TITLES[kind][count != 1]}{cut}")
-        return lines
 
 
 def find_suspects(
@@ -108,25 +27,35 @@ def find_suspects(
     evidence: PromptEvidence,
     *,
     min_agreeing: int = MIN_AGREEING,
-    min_agreement: float = MIN_AGREEMENT,
+    agreements: Sequence[float] = AGREEMENTS,
     min_visits: int = MIN_VISITS,
     max_listed: int = MAX_LISTED,
 ) -> Suspects:
     """Return what looks wrong in the data or the verifier.
 
+    A prompt looks mislabelled if its rollouts agree on an answer and the verifier accepts none of them. How many must
+    agree depends on the log: a policy that is often wrong in one way agrees on wrong answers, too. So the share is the
+    first of `agreements` at which at most `MAX_REJECTED` of the answers that rollouts agree on are rejected; where there
+    is none, that with the fewest. Rollouts without a readable answer count as if they disagreed. These defaults were
+    chosen by the table of `python -m benchmarks.audit_mislabelled`.
+
     Args:
-        min_agreeing, min_agreement: number and share of a prompt's rejected rollouts that must give one answer, so that
-            its reference answer looks wrong. Rollouts without a readable answer do not count.
+        min_agreeing: the least number of rollouts that agree.
+        agreements: shares of a prompt's rollouts, ascending.
         min_visits: visits without a success after which a prompt is listed as never solved.
         max_listed: suspects of a kind that are listed.
     """
-    agreeing = list(_agreeing(evidence, min_agreeing, min_agreement))
+    agreeing = [
+        (prompt, rejected) for prompt, rejected in evidence.rejected.items() if rejected.agreeing >= min_agreeing
+    ]
+    agreement, rejected_share = needed_agreement(groups, [rejected for _, rejected in agreeing], agreements)
+    agreed = list(mislabelled(evidence, agreeing, agreement))
     suspects = [
-        *agreeing,
+        *agreed,
         *_several_references(evidence),
         *_reward_values(evidence),
         *_truncated_successes(evidence),
-        *_never_solved(groups, evidence, {suspect.prompt for suspect in agreeing}, min_visits),
+        *_never_solved(groups, evidence, {suspect.prompt for suspect in agreed}, min_visits),
         *_equal_texts(groups),
         *_group_sizes(groups),
     ]
@@ -136,34 +65,7 @@ def find_suspects(
         of_kind = sorted((each for each in suspects if each.kind == kind), key=lambda each: -each.score)
         counts[kind] = len(of_kind)
         listed += of_kind[:max_listed]
-    return Suspects(tuple(listed), counts)
-
-
-def _agreeing(evidence: PromptEvidence, min_agreeing: int, min_agreement: float) -> Iterator[Suspect]:
-    """Yield the prompts whose rollouts agree on an answer, and the verifier accepts none of them."""
-    for prompt, rejected in evidence.rejected.items():
-        answer, rollouts = rejected.commonest()
-        if rollouts.count < max(min_agreeing, min_agreement * rejected.readable):
-            continue
-        reference = evidence.references[prompt][0] if prompt in evidence.references else None
-        is_match = reference is not None and is_same(answer, reference)
-        yield Suspect(
-            kind="rejected_match" if is_match else "mislabelled",
-            prompt=prompt,
-            why=_why_agreeing(rejected, reference, is_match),
-            score=rollouts.count / (rejected.readable + 2),  # so that 8 of 8 come before 4 of 4
-            places=rollouts.places,
-        )
-
-
-def _why_agreeing(rejected: Rejected, reference: str | None, is_match: bool) -> str:
-    answer, rollouts = rejected.commonest()
-    unread = f" ({rejected.unreadable.count} have no readable answer)" if rejected.unreadable.count else ""
-    start = f"{rollouts.count} of {rejected.count} rollouts{unread} answer {quoted(answer)}"
-    if is_match:
-        return f"{start}, which is the reference answer {quoted(reference or '')}, but the verifier accepts none."
-    expected = "" if reference is None else f", where the reference answer is {quoted(reference)}"
-    return f"{start}{expected}; the verifier accepts none."
+    return Suspects(tuple(listed), counts, agreement, rejected_share)
 
 
 def _several_references(evidence: PromptEvidence) -> Iterator[Suspect]:
@@ -275,13 +177,3 @@ def _group_sizes(groups: GroupTable) -> Iterator[Suspect]:
 
 def _places_of(groups: GroupTable, rows: list[int]) -> tuple[Place, ...]:
     return tuple(Place(int(groups.file[row]), int(groups.line[row])) for row in rows[:MAX_PLACES])
-
-
-def quoted(text: str) -> str:
-    """Return a text from the log in quotes, on one line, shortened, with visible characters.
-
-    >>> quoted("a\\n\\x00b"), len(quoted("9" * 1000))
-    ("'a ␀b'", 63)
-    """
-    line = " ".join(visible(text[: MAX_QUOTED + 1]).split())
-    return f"'{line[:MAX_QUOTED]}…'" if len(line) > MAX_QUOTED else f"'{line}'"
