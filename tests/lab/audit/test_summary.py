@@ -50,7 +50,7 @@ def test_a_gradient_of_another_reward_alone_is_told():
     table = group_table([8] * 20, degenerate=np.arange(20) % 2 == 0)
     summary = results_of(table)["summary"]
     assert "In 50 % more the verifier says the same of all rollouts: only another reward gave a gradient." in summary
-    assert any("the verifier would say the same of all in about" in text for text in summary)
+    assert any("would say the same of all, as it now does in 100 %, in about" in text for text in summary)
 
 
 def test_no_suspects_are_not_told_of_a_log_without_texts():

@@ -14,7 +14,7 @@ from echorl.lab.audit.rates import count_successes, usual_size
 from echorl.lab.audit.savings import DynamicSampling, dynamic_sampling, replay_skipping
 from echorl.lab.audit.sizes import measure_sizes
 from echorl.lab.audit.summary import sentences
-from echorl.lab.audit.suspects import Suspect, Suspects
+from echorl.lab.audit.findings import Suspect, Suspects
 
 ADVISED = {
     "all_success": "all_success_no_gradient",
@@ -50,6 +50,9 @@ def measure(
         "suspects": {
             "counts": {**suspects.counts},
             "lines": suspects.lines(),
+            "agreement": suspects.agreement,
+            "rejected_share": suspects.rejected_share,
+            "doubt": suspects.doubt,
             "listed": [{**asdict(each), "text": _text(each, prompts)} for each in suspects.listed],
         },
         "advice": [{**asdict(each), "sentence": each.sentence} for each in advise(shares)],

@@ -9,6 +9,7 @@ from typing import Any
 import echorl
 from echorl.lab.audit.advice import KINDS, PLACES, Treatment, source, treatments
 from echorl.lab.audit.summary import Results, batch_texts, interval, share_rows
+from echorl.lab.audit.findings import SUSPECT_KINDS, TITLES
 from echorl.lab.report.charts import Chart, Drawn, Line
 from echorl.lab.report.page import Page, Section, Table
 from echorl.lab.report.panels import Bars
@@ -16,7 +17,13 @@ from echorl.support.visible import visible
 
 SHOWN = 25
 """Suspects of a kind that the page lists; the file has more."""
-CURVES = {"no_gradient": "no gradient", "all_success": "all right", "all_fail": "all wrong"}
+CURVES = {
+    "no_gradient": "no gradient",
+    "all_success_no_gradient": "all right",
+    "all_fail_no_gradient": "all wrong",
+    "other_reward": "another reward's only",
+}
+"""The lines of a curve: the part of the log, and its name; the last one only where the log has such groups."""
 EXTRAPOLATED = 21
 """The look of a line in the first colour, dashed."""
 
@@ -99,7 +106,9 @@ def charts(results: Results) -> Iterator[Drawn]:
 def _curve(results: Results, weight: str, title: str) -> Chart:
     curve, of = results["losses"]["curve"], results["log"]["unit"] if weight == "lengths" else weight
     lines = []
-    for look, (part, name) in enumerate(CURVES.items()):
+    whole = results["losses"]["whole"][weight]
+    parts = {part: name for part, name in CURVES.items() if part != "other_reward" or whole[part]["value"]}
+    for look, (part, name) in enumerate(parts.items()):
         points = [(_middle(each), each[weight][part]) for each in curve if each[weight]]
         x, shares = [x for x, _ in points], [share for _, share in points]
         lines.append(Line(name, look, x, *([share[side] for share in shares] for side in ("value", "low", "high"))))
@@ -172,17 +181,18 @@ def _share_table(title: str, head: list[str], rows: list[list[str]]) -> Table:
 def suspect_tables(results: Results) -> Iterator[Table]:
     """Yield a table of suspects a kind."""
     files, suspects = results["log"]["files"], results["suspects"]
-    for kind, count in suspects["counts"].items():
+    for kind, count in ((kind, suspects["counts"].get(kind, 0)) for kind in SUSPECT_KINDS):
         listed = [each for each in suspects["listed"] if each["kind"] == kind]
         rows = [
             [visible(each["text"] or "–"), visible(each["why"]), _places(files, each["places"])]
             for each in listed[:SHOWN]
         ]
         note = f"{len(rows)} of {count:,}; suspects.jsonl has {len(listed)}, with texts." if count > len(rows) else ""
+        if kind == "mislabelled" and suspects["doubt"]:
+            note = f"{note} {suspects['doubt'][0].upper()}{suspects['doubt'][1:]}.".strip()
         if rows:
-            yield Table(
-                f"{kind.replace('_', ' ').capitalize()}: {count:,}", ["prompt", "why", "rows to look at"], rows, note
-            )
+            title = f"{count:,} {TITLES[kind][count != 1]}"
+            yield Table(title, ["prompt", "why", "rows to look at"], rows, note)
 
 
 def _places(files: Sequence[str], places: Sequence[Sequence[int]]) -> str:

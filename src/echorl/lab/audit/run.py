@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from echorl.support.texts import parse_json
 
 RESULTS, SUSPECTS, PAGE = "audit.json", "suspects.jsonl", "page.html"
 """The files of an audit."""
+SPECIAL = re.compile(r"<\|\w+\|>")
+"""Special tokens of chat templates, such as <|im_start|>."""
 PROMPT = 160
 """Characters of a prompt that the page shows, about."""
 
@@ -78,8 +81,10 @@ def headline(prompt: str) -> str:
 
     >>> headline('[{"role": "system", "content": "Think."}, {"role": "user", "content": "1 + 1?"}]')
     '1 + 1?'
+    >>> headline("<|im_start|>user\\n1 + 1?<|im_end|>")
+    'user 1 + 1?'
     """
-    text = " ".join(_question(prompt).split())
+    text = " ".join(SPECIAL.sub(" ", _question(prompt)).split())
     return text if len(text) <= PROMPT else f"{text[: 2 * PROMPT // 3]} ... {text[-PROMPT // 3 :]}"
 
 

@@ -84,7 +84,11 @@ def _other_size(results: Results) -> Iterator[str]:
     size, same = larger[0]["size"], larger[0]["same"]
     lost = results["losses"]["recent"]["groups"]["no_gradient"]["value"]
     now = next(each["same"]["value"] for each in sizes["shares"] if each["size"] == sizes["logged_size"])
-    subject = "it would be" if abs(now - lost) < LEAST else "the verifier would say the same of all in"
+    subject = (
+        "it would be"
+        if abs(now - lost) < LEAST
+        else f"the verifier would say the same of all, as it now does in {percent(now)}, in"
+    )
     if same["low"] is None:
         yield f"With {size} rollouts a group {subject} about {percent(same['value'])}."
     elif same["high"] - same["low"] > WIDE:
@@ -130,9 +134,11 @@ def number(estimate: Mapping[str, float | None], form: str = ".0f") -> str:
 def _suspects(results: Results) -> Iterator[str]:
     suspects, log = results["suspects"], results["log"]
     lines = list(suspects["lines"])
+    if suspects["counts"]["mislabelled"]:
+        yield f"{lines.pop(0)}."
     if lines:
         yield f"{'; '.join(lines)}."
-    elif log["has_texts"]:
+    elif log["has_texts"] and not suspects["listed"]:
         yield "No prompt looks mislabelled, and no reward unusual."
 
 

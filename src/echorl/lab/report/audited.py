@@ -34,7 +34,7 @@ AUDIT = {
     "sizes": Maybe({"logged_size": int, "shares": [{"size": int, "same": _ESTIMATE, "extrapolated": bool}]}),
     "sampling": Maybe({"batch": int, "groups": Maybe(_ESTIMATE), "rounds": Maybe(_ESTIMATE)}),
     "skipping": {"rules": [_RULE]},
-    "suspects": {"counts": Each(int), "listed": [_SUSPECT]},
+    "suspects": {"counts": Each(int), "doubt": str, "listed": [_SUSPECT]},
     "advice": [{"kind": str, "sentence": str}],
 }  # fmt: skip
 """The part of an audit.json that a report reads."""

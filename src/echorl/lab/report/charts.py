@@ -98,7 +98,7 @@ class Chart:
             whole_numbers(ax)
         if legend and self.lines:
             ax.margins(y=0.12)
-            ax.legend(loc="best", fontsize=7.5 if len(self.lines) > NAMED // 2 else None)
+            ax.legend(loc="best", handlelength=3, fontsize=7.5 if len(self.lines) > NAMED // 2 else None)
 
 
 @dataclass(frozen=True)
