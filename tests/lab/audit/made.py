@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from echorl.lab.audit.evidence import Place
+from echorl.lab.audit.findings import SUSPECT_KINDS, Suspect, Suspects
 from echorl.lab.audit.groups import GroupTable
 from echorl.lab.audit.measure import measure
-from echorl.lab.audit.findings import SUSPECT_KINDS, Suspect, Suspects
 from tests.lab.audit.simulated import simulate
 
 

@@ -31,7 +31,7 @@ def test_the_sentences_name_the_parts_of_the_last_fifth():
         "In the last fifth of the run (step 4) 75 % of groups, 50 % of tokens, gave no gradient: 50 % all right, 25 % "
         "all wrong."
     )
-    assert second.startswith("With 16 rollouts a group it would be about ")
+    assert second.startswith("With 16 rollouts a group it would be ")
     assert rest == ["2 prompts look mislabelled."]
 
 
@@ -50,7 +50,7 @@ def test_a_gradient_of_another_reward_alone_is_told():
     table = group_table([8] * 20, degenerate=np.arange(20) % 2 == 0)
     summary = results_of(table)["summary"]
     assert "In 50 % more the verifier says the same of all rollouts: only another reward gave a gradient." in summary
-    assert any("would say the same of all, as it now does in 100 %, in about" in text for text in summary)
+    assert any("would say the same of all, as it now does in 100 %, in " in text for text in summary)
 
 
 def test_no_suspects_are_not_told_of_a_log_without_texts():

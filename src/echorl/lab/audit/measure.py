@@ -8,13 +8,13 @@ from typing import Any
 
 from echorl.lab.audit.advice import advise
 from echorl.lab.audit.evidence import Place
+from echorl.lab.audit.findings import Suspect, Suspects
 from echorl.lab.audit.groups import GroupTable
 from echorl.lab.audit.losses import Losses, measure_losses, recent_groups
 from echorl.lab.audit.rates import count_successes, usual_size
 from echorl.lab.audit.savings import DynamicSampling, dynamic_sampling, replay_skipping
 from echorl.lab.audit.sizes import measure_sizes
 from echorl.lab.audit.summary import sentences
-from echorl.lab.audit.findings import Suspect, Suspects
 
 ADVISED = {
     "all_success": "all_success_no_gradient",

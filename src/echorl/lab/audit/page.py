@@ -8,8 +8,8 @@ from typing import Any
 
 import echorl
 from echorl.lab.audit.advice import KINDS, PLACES, Treatment, source, treatments
-from echorl.lab.audit.summary import Results, batch_texts, interval, share_rows
 from echorl.lab.audit.findings import SUSPECT_KINDS, TITLES
+from echorl.lab.audit.summary import Results, batch_texts, interval, share_rows
 from echorl.lab.report.charts import Chart, Drawn, Line
 from echorl.lab.report.page import Page, Section, Table
 from echorl.lab.report.panels import Bars

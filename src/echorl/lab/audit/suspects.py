@@ -35,7 +35,7 @@ def find_suspects(
 
     A prompt looks mislabelled if its rollouts agree on an answer and the verifier accepts none of them. How many must
     agree depends on the log: a policy that is often wrong in one way agrees on wrong answers, too. So the share is the
-    first of `agreements` at which at most `MAX_REJECTED` of the answers that rollouts agree on are rejected; where there
+    first of `agreements` at which at most `MAX_REJECTED` of the answers that rollouts agree on are rejected; if there
     is none, that with the fewest. Rollouts without a readable answer count as if they disagreed. These defaults were
     chosen by the table of `python -m benchmarks.audit_mislabelled`.
 
