@@ -101,10 +101,10 @@ def batch_texts(results: Results) -> Iterator[str]:
     """Yield sentences on the groups of a step: those with a gradient, the cost of a full batch, and the trend."""
     batch, sampling, trend = results["losses"]["recent_batch"], results["sampling"], results["losses"]["trend"]
     if batch:
+        empty = f"{batch['empty_steps']:,} of {batch['num_steps']:,} steps" if batch["empty_steps"] else "no step"
         yield (
             f"A step of the last fifth had {batch['groups']:.0f} groups, {number(batch['with_gradient'])} of them with "
-            f"a gradient; one step in ten had at most {batch['low_decile']}, and {batch['empty_steps']:,} of "
-            f"{batch['num_steps']:,} steps had none."
+            f"a gradient; one step in ten had at most {batch['low_decile']}, and {empty} had none."
         )
     if sampling and sampling["groups"] and sampling["groups"]["value"] > sampling["batch"]:
         rounds = f", in {number(sampling['rounds'], '.1f')} rounds" if sampling["rounds"] else ""

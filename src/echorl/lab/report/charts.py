@@ -89,7 +89,8 @@ class Chart:
         if self.log:
             ax.set_yscale("log")
         elif self.percent:
-            ax.set_ylim(0, max(0.01, ax.get_ylim()[1]))
+            room = 0.07 * len(self.lines) if legend and self.named else 0  # above the lines, for their names
+            ax.set_ylim(0, max(0.01, ax.get_ylim()[1]) * (1 + room))
             ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))  # as many as the ticks need
         if self.powers:
             ax.set_xscale("log", base=2)
