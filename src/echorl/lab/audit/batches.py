@@ -26,7 +26,9 @@ class Groups:
     """The groups of a log, closed a step at a time, so that memory grows with groups and not with texts.
 
     Attributes:
-        counts: what had to be decided, by the keys "split" (groups), "unsplit" (groups), and "reopened" (steps).
+        counts: what had to be decided: "split", groups told apart from another of their prompt in the step; "unsplit",
+            groups with a multiple of the usual size that were not; "reopened", steps that came again after
+            `OPEN_STEPS` others; "several_prompts", groups with more than one prompt.
     """
 
     def __init__(self) -> None:
@@ -117,7 +119,9 @@ class Batch:
         group = in_order(split_visits(rows["group"], sure, counts))
         order = np.argsort(group, kind="stable")
         starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-        first = order[starts]
+        first, prompt = order[starts], rows["prompt"][order]
+        several = np.minimum.reduceat(prompt, starts) != np.maximum.reduceat(prompt, starts)
+        counts["several_prompts"] += int(several.sum())
         sums = {name: np.bincount(group, weights=values).astype(np.int64) for name, values in {
             "verdicts": rows["verdict"] >= 0,
             "successes": rows["verdict"] == 1,
