@@ -192,11 +192,12 @@ def test_verl_names_the_groups_of_a_prompt_that_comes_twice(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "sizes", "words"),
     [
+        ("aabbaabbccccddddeeee", [4] * 5, None),  # not in order
         ("aaaabbbbaaaacccc", [4, 4, 4, 4], "Groups that were told apart from another of their prompt"),
         ("aaaaaaaabbbbcccc", [4, 4, 4, 4], "Groups that were told apart"),
         ("abcabcabcabcaaaa", [8, 4, 4], "Groups with a multiple of the usual size: 1."),
         ("aabbaabb", [4, 4], None),  # two prompts that alternate, or each twice: not told
-        ("aabb" * 8, [2] * 16, "Groups that were told apart"),  # as often as that it is no coincidence
+        ("aabb" * 8, [16, 16], None),
         ("aaab", [3, 1], None),
     ],
 )
@@ -206,6 +207,28 @@ def test_a_prompt_that_comes_twice_in_a_step(tmp_path, rows, sizes, words):
     assert column(log, "size") == sizes
     assert not words or noted(log, words)
     assert words or not any(note.startswith("Groups") for note in log.notes)
+
+
+@pytest.mark.parametrize(("times", "sizes"), [(8, [2] * 16), (7, [14, 14])])
+def test_visits_of_a_log_without_steps(tmp_path, times, sizes):
+    path = jsonl(tmp_path / "log.jsonl", *({"prompt": each, "reward": 1.0} for each in "aabb" * times))
+    assert column(read(path), "size") == sizes  # so many runs of equal length are no coincidence
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.randoms())
+def test_the_order_of_rows_within_a_step_does_not_matter(tmp_path_factory, size, num, rng):
+    path = tmp_path_factory.mktemp("log") / "log.jsonl"
+    rows = [{"step": step, "prompt": f"p{p}", "response": f"r{rng.random():.0f}", "score": rng.random() < 0.5}
+            for step in (1, 2) for p in range(num) for _ in range(size)]  # fmt: skip
+    tables = []
+    for _ in range(2):
+        jsonl(path, *rows)
+        groups = read(path).groups
+        names = ("step", "size", "successes", "degenerate", "num_texts", "length")
+        tables.append(sorted(zip(*(getattr(groups, name).tolist() for name in names), strict=True)))
+        rng.shuffle(rows)
+        rows.sort(key=lambda row: row["step"])
+    assert tables[0] == tables[1]
 
 
 def swift(path, steps, repeat=1):
