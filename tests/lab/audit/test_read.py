@@ -307,7 +307,7 @@ def test_echorl(tmp_path):
     assert column(log, "verdicts") == [3, 2, 2, 0]
     assert column(log, "degenerate") == [False, True, True, True]
     assert column(log, "length") == [1 + 2 + 1, 3 + 2, 3, 3]
-    assert noted(log, "Rows that were left out: 1, which the policy did not sample.")
+    assert noted(log, "Rows that were left out: 1, which the policy did not sample for training.")
     assert noted(log, "The log has verdicts and no rewards")
 
 

@@ -36,7 +36,7 @@ def _left_out(reading: Reading) -> Iterator[str]:
             "log is written more often than rollouts are sampled."
         )
     if reading.num_foreign:
-        yield f"Rows that were left out: {reading.num_foreign:,}, which the policy did not sample."
+        yield f"Rows that were left out: {reading.num_foreign:,}, which the policy did not sample for training."
     if reading.num_without_verdict:
         yield f"Rollouts without a verdict of the verifier: {reading.num_without_verdict:,}."
 
@@ -77,7 +77,7 @@ def _steps(reading: Reading, layout: LogColumns) -> Iterator[str]:
 def _unknown(reading: Reading, groups: GroupTable, layout: LogColumns) -> Iterator[str]:
     if not layout.prompt:
         yield "The log has no prompt: it cannot tell which prompts recur."
-    if layout.kind:
+    if layout.from_policy:
         yield "The log has verdicts and no rewards: it cannot tell which groups of one verdict have other rewards."
     elif len(layout.compared) > 1 and not layout.advantage:
         yield (
@@ -87,5 +87,7 @@ def _unknown(reading: Reading, groups: GroupTable, layout: LogColumns) -> Iterat
     if groups.unit == "characters":
         measured = "lengths are in characters" if layout.response else "lengths are not known"
         yield f"The log has no number of response tokens: {measured}."
+    if layout.rolling and not layout.kind:
+        yield "The log does not tell evaluations apart: a step at which the run was evaluated may hold their rollouts."
     if (groups.truncated < 0).all():
         yield "The log does not tell which responses ended at the limit of length."

@@ -66,6 +66,8 @@ def read_log(
                 advance(reading.num_rows)
     advance(reading.num_rows)
     groups = reading.groups.table()
+    if not len(groups):
+        raise ValueError(f"{files[0]}: no row of the log is a rollout that was sampled for training: give another log.")
     notes += describe(reading, groups, files)
     return Log(groups, reading.evidence, files, reading.layouts[0][0], int(groups.size.sum()), notes)
 
@@ -106,7 +108,7 @@ class Reading:
     def add(self, rollout: LoggedRollout) -> None:
         """Take the next rollout in."""
         self.num_rows += 1
-        if not rollout.from_policy:
+        if not rollout.for_training:
             self.num_foreign += 1
             return
         self.num_without_verdict += rollout.reward is None

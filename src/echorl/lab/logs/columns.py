@@ -33,6 +33,8 @@ REFERENCE_ANSWERS = (
     "reference_answer ground_truth gts gold gold_answer expected_answer target answer solution".split()
 )  # fmt: skip
 FROM_POLICY = ("written_by_policy",)
+KIND = "echo/kind"
+"""Of EchoRL in TRL's log."""
 NOT_REWARDS = {
     *PROMPTS, *RESPONSES, *ADVANTAGES, *GROUPS, *PROMPT_IDS, *STEPS, *LENGTHS, *TRUNCATED, *STOP_REASONS,
     *REFERENCE_ANSWERS, *FROM_POLICY, "epoch", "id", "index", "seed", "kind", "num_turns", "turns", "entropy",
@@ -65,7 +67,7 @@ class LogColumns:
         group: names the group within its step, or the prompt.
         group_is_sure: rollouts of a step with the same value are one group, not several of one prompt.
         from_policy: false for a text in the place of a rollout that the policy did not sample.
-        kind: of EchoRL's dumps, the kind of the rollout's group.
+        kind: of EchoRL's logs, the kind of the rollout's group; null in an evaluation.
         rolling: the log holds the last generation batch at each of its steps, as TRL's does, so that one may repeat.
         guess: how the verifier's column was chosen, where another could be meant.
     """
@@ -141,7 +143,7 @@ def find_log_columns(row: Mapping[str, Any], columns: Columns) -> LogColumns:
         stop_reason=first_of(STOP_REASONS, row),
         reference_answer=first_of((name for name in REFERENCE_ANSWERS if name not in (prompt, response, reward)), row),
         from_policy=first_of(FROM_POLICY, row),
-        kind=first_of(("kind",), row) if first_of(FROM_POLICY, row) else None,
+        kind=first_of(("kind", KIND) if first_of(FROM_POLICY, row) else (KIND,), row),
         rolling=rolling,
         guess=guess,
     )

@@ -30,7 +30,7 @@ class LoggedRollout(NamedTuple):
         length: response tokens, where the log has them.
         truncated: the response ended at the limit of length; None where the log does not tell.
         reference_answer: None where the log has none.
-        from_policy: false for a text that the policy did not sample.
+        for_training: false for a text that the policy did not sample, and for a rollout of an evaluation.
         file: the place of the file among those read.
         line: from 1; of parquet the row, of a file with a batch in each line the rollout.
     """
@@ -45,7 +45,7 @@ class LoggedRollout(NamedTuple):
     length: int | None
     truncated: bool | None
     reference_answer: str | None
-    from_policy: bool
+    for_training: bool
     file: int
     line: int
 
@@ -124,7 +124,7 @@ def reader(layout: LogColumns, may_lack_reward: bool = False) -> Reader:
             length=_length(row.get(layout.length), layout.length) if layout.length else None,
             truncated=_truncated(row, layout),
             reference_answer=_reference_answer(row, layout.reference_answer) if layout.reference_answer else None,
-            from_policy=row.get(layout.from_policy) is not False if layout.from_policy else True,
+            for_training=_for_training(row, layout),
             file=file,
             line=line,
         )
@@ -190,6 +190,12 @@ def _advantage(row: Row, layout: LogColumns, kind: Any) -> float | None:
     if kind in ("uniform_reward", "truncated"):
         return 0.0
     return _number(row, layout.advantage, layout) if layout.advantage else None
+
+
+def _for_training(row: Row, layout: LogColumns) -> bool:
+    if layout.kind and is_missing(row.get(layout.kind)):
+        return False
+    return not layout.from_policy or row.get(layout.from_policy) is not False
 
 
 def _step(value: Any, column: str) -> int:
