@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from echorl.core.statistics import KINDS, GroupStatistics
+from echorl.core.statistics import KINDS, GroupStatistics, are_equal, kind_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +66,8 @@ def classify_groups(
     num_verdicts = _count(has_verdict, index, num)
     num_success = _count(success & has_verdict, index, num)
     degenerate = _uniform(rewards if rewards.dim() == 2 else rewards.unsqueeze(1), index, num)
-    kind = torch.where(degenerate, KINDS.index("uniform_reward"), KINDS.index("mixed"))
-    kind = torch.where(num_success == num_verdicts, KINDS.index("all_success"), kind)
-    kind = torch.where(num_success == 0, KINDS.index("all_fail"), kind)
-    kind = torch.where(num_verdicts == 0, KINDS.index("unscored"), kind)
-    if kept is not None:
-        kind = torch.where(_count(kept, index, num) == 0, KINDS.index("truncated"), kind)
+    num_kept = 1 if kept is None else _count(kept, index, num)
+    kind = kind_of(num_success, num_verdicts, degenerate, num_kept)
     return Groups(kind=kind, degenerate=degenerate, index=index)
 
 
@@ -94,7 +90,7 @@ def _count(flags: Tensor, index: Tensor, num: int) -> Tensor:
 
 
 def _uniform(rewards: Tensor, index: Tensor, num: int) -> Tensor:
-    """bool [G]: every column's rewards agree up to rounding (eight rewards of 0.9 may differ in the last digit)."""
+    """bool [G]: every column's rewards are equal, or the group has none."""
     places = index.unsqueeze(1).expand_as(rewards)
     least, most = (
         torch.full((num, rewards.shape[1]), fill, dtype=rewards.dtype, device=rewards.device).scatter_reduce_(
@@ -102,4 +98,4 @@ def _uniform(rewards: Tensor, index: Tensor, num: int) -> Tensor:
         )
         for fill, reduce in ((torch.inf, "amin"), (-torch.inf, "amax"))
     )
-    return (most - least <= 1e-6 * (1 + most.abs()).nan_to_num()).all(1) | (most == -torch.inf).all(1)
+    return are_equal(least, most).all(1)

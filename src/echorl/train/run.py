@@ -104,8 +104,10 @@ def _train_to_the_end(
     from transformers import ProgressCallback
 
     from echorl.train.progress import ShortProgress
+    from echorl.trl.metrics_file import MetricsFile
 
     training = settings.training
+    metrics = Path(training.output_dir) / "metrics.jsonl"
     if checkpoint is not None:
         run_folder.check_resumable(checkpoint)
     with as_user_error(ValueError, OSError, ImportError, doing="the trainer cannot be set up", by=LIBRARIES):
@@ -115,6 +117,7 @@ def _train_to_the_end(
     if not training.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(ShortProgress)
+    trainer.add_callback(MetricsFile(metrics))
     trainer.accelerator.wait_for_everyone()  # every process has looked at the folder before the first one changes it
     if trainer.accelerator.is_main_process:
         earlier_run.delete(outdated, training.output_dir)
@@ -124,7 +127,7 @@ def _train_to_the_end(
     trainer.save_model(training.output_dir)
     if training.push_to_hub:
         trainer.push_to_hub()
-    _say(f"the model is in {training.output_dir}, its curves in {Path(training.output_dir) / 'metrics.jsonl'}")
+    _say(f"the model is in {training.output_dir}, its curves in {metrics}")
     trainer.end()
 
 
@@ -218,8 +221,7 @@ def _name_verifier(training: Any, verifier: str | None, names: list[str]) -> Non
 
 
 def trainer_options(settings: Settings) -> dict[str, Any]:
-    """Return the arguments of every TRL trainer: callbacks, PEFT, quantisation; others go into the model's config."""
-    from echorl.trl.metrics_file import MetricsFile
+    """Return the arguments of every TRL trainer: PEFT, quantisation; others go into the model's config."""
     from echorl.trl.recipe import get_quantization_config
 
     model, training = settings.model, settings.training
@@ -230,7 +232,6 @@ def trainer_options(settings: Settings) -> dict[str, Any]:
         **(training.model_init_kwargs or {}),
     }
     return {
-        "callbacks": [MetricsFile(Path(training.output_dir) / "metrics.jsonl")],
         "peft_config": _peft_config(model),
         "quantization_config": get_quantization_config(model),
     }

@@ -18,7 +18,7 @@ def rollout(response: str | None = None, reward: float | None = 0.0, line: int =
         "length": None,
         "truncated": None,
         "reference_answer": "7",
-        "from_policy": True,
+        "for_training": True,
         "file": 0,
     }
     return LoggedRollout(**{**defaults, **columns}, response=response, reward=reward, line=line)

@@ -16,7 +16,7 @@ from echorl.lab.logs.rows import LoggedRollout
 OPEN_STEPS = 16
 """Steps whose rows may alternate in the log: an asynchronous trainer's may."""
 MIN_RUNS = 16
-"""Runs of equal length that are no coincidence even where every prompt comes in several."""
+"""Runs of equal length that are no coincidence even where prompts come in several."""
 NO_STEP = -1
 Ints = npt.NDArray[np.int64]
 COLUMNS = (*(each.name for each in fields(GroupTable) if each.name not in ("length", "unit")), "tokens", "characters")
@@ -26,7 +26,9 @@ class Groups:
     """The groups of a log, closed a step at a time, so that memory grows with groups and not with texts.
 
     Attributes:
-        counts: what had to be decided, by the keys "split" (groups), "unsplit" (groups), and "reopened" (steps).
+        counts: what had to be decided: "split", groups told apart from another of their prompt in the step; "unsplit",
+            groups with a multiple of the usual size that were not; "reopened", steps that came again after
+            `OPEN_STEPS` others; "several_prompts", groups with more than one prompt.
     """
 
     def __init__(self) -> None:
@@ -61,7 +63,7 @@ class Groups:
 
     def _close(self, step: int) -> None:
         self._closed.add(step)
-        columns = self._open.pop(step).close(self.counts)
+        columns = self._open.pop(step).close(step != NO_STEP, self.counts)
         columns["step"] = np.full(len(columns["size"]), step)
         for name, values in columns.items():
             self._columns[name].frombytes(values.astype(np.int64).tobytes())
@@ -110,14 +112,16 @@ class Batch:
         rows["file"].append(rollout.file)
         rows["line"].append(rollout.line)
 
-    def close(self, counts: Counter[str]) -> dict[str, Ints]:
+    def close(self, has_step: bool, counts: Counter[str]) -> dict[str, Ints]:
         """Return the columns of the groups in order of their first rollouts, but for the step."""
         rows = {name: np.frombuffer(values, dtype=np.int64) for name, values in self._rows.items()}
         sure = np.array([isinstance(key, str) for key in self._keys])
-        group = in_order(split_visits(rows["group"], sure, counts))
+        group = in_order(split_visits(rows["group"], sure, has_step, counts))
         order = np.argsort(group, kind="stable")
         starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-        first = order[starts]
+        first, prompt = order[starts], rows["prompt"][order]
+        several = np.minimum.reduceat(prompt, starts) != np.maximum.reduceat(prompt, starts)
+        counts["several_prompts"] += int(several.sum())
         sums = {name: np.bincount(group, weights=values).astype(np.int64) for name, values in {
             "verdicts": rows["verdict"] >= 0,
             "successes": rows["verdict"] == 1,
@@ -148,11 +152,12 @@ def in_order(group: Ints) -> Ints:
     return place[index]
 
 
-def split_visits(group: Ints, sure: npt.NDArray[np.bool_], counts: Counter[str]) -> Ints:
-    """Tell apart the groups of a prompt that comes more than once in a step, by the order of the rows.
+def split_visits(group: Ints, sure: npt.NDArray[np.bool_], has_step: bool, counts: Counter[str]) -> Ints:
+    """Tell apart the groups of a prompt that comes more than once in a batch, by the order of the rows.
 
-    They can be told apart where rows of a group stand together: the shortest run of a prompt's rows is then the size of
-    a group, most runs are that long, all are a multiple of it, and most prompts have one run (or there are `MIN_RUNS`).
+    The rows of a group must stand together: the shortest run of a prompt's rows is then the size of a group, and all
+    runs are multiples of it. In a step most prompts must come once, with that size. A log without steps may visit every
+    prompt several times: there most runs must have that size, and be many.
 
     Args:
         group: int64 [N], the key of each rollout.
@@ -164,18 +169,16 @@ def split_visits(group: Ints, sure: npt.NDArray[np.bool_], counts: Counter[str])
         return group
     lengths = np.diff(starts, append=len(group))
     size = lengths.min()
-    runs = np.bincount(group[starts])
-    in_runs = size > 1 and (lengths % size == 0).all() and (lengths == size).mean() > 0.5
-    if in_runs and ((runs == 1).mean() > 0.5 or len(starts) >= MIN_RUNS):
-        place = np.arange(len(group)) - np.repeat(starts, lengths)
-        run = np.repeat(np.arange(len(starts)), lengths)
+    once = (np.bincount(group[starts]) == 1) & (sizes == size)
+    many = not has_step and len(starts) >= MIN_RUNS and (lengths == size).mean() > 0.5
+    if size > 1 and (lengths % size == 0).all() and (once.mean() > 0.5 or many):
+        run, place = np.repeat(np.arange(len(starts)), lengths), np.arange(len(group)) - np.repeat(starts, lengths)
         parts = np.where(sure[group], group, len(sizes) + run * len(group) + place // size)
         counts["split"] += len(np.unique(parts)) - len(sizes)
         return parts
     usual = Counter(sizes.tolist()).most_common(1)[0][0]
-    multiple = (sizes > usual) & (sizes % usual == 0) & ~sure
     if (sizes == usual).mean() > 0.5:
-        counts["unsplit"] += int(multiple.sum())
+        counts["unsplit"] += int(((sizes > usual) & (sizes % usual == 0) & ~sure).sum())
     return group
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from echorl.lab.audit.batches import Groups
 from echorl.lab.audit.evidence import PromptEvidence
 from echorl.lab.audit.groups import GroupTable
+from echorl.lab.audit.notes import describe
 from echorl.lab.logs.columns import LogColumns
-from echorl.lab.logs.files import ROWS_AT_ONCE, find_files
-from echorl.lab.logs.rows import LoggedRollout, read_logs
+from echorl.lab.logs.files import ROWS_AT_ONCE
+from echorl.lab.logs.places import find_log_files
+from echorl.lab.logs.rows import LogFile, LoggedRollout, read_logs
 from echorl.lab.options import Columns
 
 
@@ -53,17 +55,21 @@ def read_log(
         ValueError: a file is missing, empty or damaged, a row cannot be used, or the verifier's reward is open; the
             message begins with file and line.
     """
-    files = find_files(places)
+    files, notes = find_log_files(places)
     reading = Reading(success_reward)
     for log_file in read_logs(files, columns):
-        reading.begin(log_file.columns)
+        reading.begin(log_file)
         rollouts = reading.without_repeats(log_file.rollouts) if log_file.columns.rolling else log_file.rollouts
         for rollout in rollouts:
             reading.add(rollout)
             if reading.num_rows % ROWS_AT_ONCE == 0:
                 advance(reading.num_rows)
     advance(reading.num_rows)
-    return reading.result(files)
+    groups = reading.groups.table()
+    if not len(groups):
+        raise ValueError(f"{files[0]}: no row of the log is a rollout that was sampled for training: give another log.")
+    notes += describe(reading, groups, files)
+    return Log(groups, reading.evidence, files, reading.layouts[0][0], int(groups.size.sum()), notes)
 
 
 class Reading:
@@ -72,24 +78,26 @@ class Reading:
     def __init__(self, success_reward: float) -> None:
         self.success_reward = success_reward
         self.groups, self.evidence = Groups(), PromptEvidence()
-        self.layouts: list[LogColumns] = []
-        self.num_rows = self.num_repeated = self.num_foreign = 0
+        self.layouts: list[tuple[LogColumns, Path]] = []
+        self.num_rows = self.num_repeated = self.num_foreign = self.num_without_verdict = 0
+        self.shown_steps: set[int] = set()
         self._prompts: dict[bytes, int] = {}
         self._compared: dict[str, int] = {}
         self._places: list[tuple[int, int]] = []
         self._previous: list[int] = []
 
-    def begin(self, layout: LogColumns) -> None:
+    def begin(self, log_file: LogFile) -> None:
         """Take the columns of the next file."""
-        if layout not in self.layouts:
-            self.layouts.append(layout)
-        self.layout = layout
+        layout = self.layout = log_file.columns
+        if layout not in (each for each, _ in self.layouts):
+            self.layouts.append((layout, log_file.path))
         places = [self._compared.setdefault(name, len(self._compared)) for name in layout.compared]
         self._places = list(zip(places, map(layout.rewards.index, layout.compared), strict=True))
 
     def without_repeats(self, rollouts: Iterator[LoggedRollout]) -> Iterator[LoggedRollout]:
         """Yield the rollouts that are new: a rolling log shows its last rows again until newer ones replace them."""
-        for _, rows in itertools.groupby(rollouts, key=lambda rollout: rollout.step):
+        for step, rows in itertools.groupby(rollouts, key=lambda rollout: rollout.step):
+            self.shown_steps.add(step or 0)
             batch = list(rows)
             marks = [hash((each.prompt, each.response, each.rewards, each.advantage)) for each in batch]
             repeated = overlap(self._previous, marks)
@@ -100,9 +108,10 @@ class Reading:
     def add(self, rollout: LoggedRollout) -> None:
         """Take the next rollout in."""
         self.num_rows += 1
-        if not rollout.from_policy:
+        if not rollout.for_training:
             self.num_foreign += 1
             return
+        self.num_without_verdict += rollout.reward is None
         success = None if rollout.reward is None else rollout.reward >= self.success_reward
         prompt = self._number(rollout)
         compared = [math.nan] * len(self._compared)
@@ -110,7 +119,7 @@ class Reading:
             reward = rollout.rewards[index]
             if reward is not None:
                 compared[place] = reward
-        key = rollout.group if self.layout.group_is_prompt else (rollout.group, prompt)
+        key = rollout.group if self.layout.group_is_sure else (rollout.group, prompt)
         self.groups.add(rollout, key, prompt, success, compared)
         self.evidence.add(rollout, prompt, success)
 
@@ -119,10 +128,6 @@ class Reading:
         text = rollout.prompt if self.layout.prompt else f"{rollout.step}\n{rollout.group}"
         digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
         return self._prompts.setdefault(digest, len(self._prompts))
-
-    def result(self, files: list[Path]) -> Log:
-        groups = self.groups.table()
-        return Log(groups, self.evidence, files, self.layouts[0], int(groups.size.sum()), [])
 
 
 def overlap(previous: Sequence[int], rows: Sequence[int]) -> int:

@@ -17,7 +17,8 @@ TOTALS = ("reward", "score", "total_reward")
 VERDICTS = ("label", "correct", "is_correct", "accuracy", "acc", "success", "solved", "verified", "passed")
 REWARDS = ("reward", "score", *VERDICTS, "total_reward")
 ADVANTAGES = ("advantage", "advantages")
-GROUPS = ("group", "group_id", "prompt_id", "problem_id", "question_id", "example_id")
+GROUPS = ("group", "group_id")
+PROMPT_IDS = ("prompt_id", "problem_id", "question_id", "example_id")
 STEPS = ("step", "global_step", "gen_step", "training_step", "train_step")
 LENGTHS = (
     "length completion_length response_length num_tokens completion_tokens response_tokens num_output_tokens "
@@ -32,12 +33,16 @@ REFERENCE_ANSWERS = (
     "reference_answer ground_truth gts gold gold_answer expected_answer target answer solution".split()
 )  # fmt: skip
 FROM_POLICY = ("written_by_policy",)
+KIND = "echo/kind"
+"""Of EchoRL in TRL's log."""
 NOT_REWARDS = {
-    *PROMPTS, *RESPONSES, *ADVANTAGES, *GROUPS, *STEPS, *LENGTHS, *TRUNCATED, *STOP_REASONS, *REFERENCE_ANSWERS,
-    *FROM_POLICY, "epoch", "id", "index", "seed", "kind", "num_turns", "turns", "entropy", "temperature",
-    "clip_end", "clip_step", "clip_entropy",
+    *PROMPTS, *RESPONSES, *ADVANTAGES, *GROUPS, *PROMPT_IDS, *STEPS, *LENGTHS, *TRUNCATED, *STOP_REASONS,
+    *REFERENCE_ANSWERS, *FROM_POLICY, "epoch", "id", "index", "seed", "kind", "num_turns", "turns", "entropy",
+    "temperature", "clip_end", "clip_step", "clip_entropy",
 }  # fmt: skip
 OF_A_VERIFIER = re.compile("accuracy|correct|math|verif|solved|success|exact_?match|(^|_)(acc|em|passed)(_|$)", re.I)
+VERL_KEY = re.compile(r"_\d+_\d+$")
+"""Session and turn, at the end of what verl writes as a rollout's `uid`; the rest names the group."""
 NOT_OF_A_VERIFIER = re.compile("format|length|overlong|repetition|cosine|language|tag", re.I)
 
 
@@ -59,9 +64,10 @@ class LogColumns:
         reward: the verifier's.
         rewards: all rewards, the verifier's among them.
         compared: the rewards whose sum the advantages are made of.
-        group: names the group within its step.
-        group_is_prompt: the group was named by the user, or the log has no prompt: it alone tells groups apart.
+        group: names the group within its step, or the prompt.
+        group_is_sure: rollouts of a step with the same value are one group, not several of one prompt.
         from_policy: false for a text in the place of a rollout that the policy did not sample.
+        kind: of EchoRL's logs, the kind of the rollout's group; null in an evaluation.
         rolling: the log holds the last generation batch at each of its steps, as TRL's does, so that one may repeat.
         guess: how the verifier's column was chosen, where another could be meant.
     """
@@ -73,21 +79,32 @@ class LogColumns:
     compared: tuple[str, ...]
     advantage: str | None
     group: str | None
-    group_is_prompt: bool
+    group_is_sure: bool
     step: str | None
     length: str | None
     truncated: str | None
     stop_reason: str | None
     reference_answer: str | None
     from_policy: str | None
+    kind: str | None
     rolling: bool
     guess: str | None = None
+
+    def __str__(self) -> str:
+        named = {
+            "prompt": self.prompt, "response": self.response, "verifier's reward": self.reward, "group": self.group,
+            "step": self.step, "advantage": self.advantage, "length": self.length, "truncation": self.truncated
+            or self.stop_reason, "reference answer": self.reference_answer,
+        }  # fmt: skip
+        others = list_names(name for name in self.rewards if name != self.reward)
+        text = ", ".join(f"{name} {column!r}" for name, column in named.items() if column)
+        return text + (f", other rewards {others}" if len(self.rewards) > 1 else "")
 
     @property
     def names(self) -> list[str]:
         """All columns that are read, each once."""
         single = (self.prompt, self.response, self.reward, self.advantage, self.group, self.step, self.length)
-        rest = (self.truncated, self.stop_reason, self.reference_answer, self.from_policy)
+        rest = (self.truncated, self.stop_reason, self.reference_answer, self.from_policy, self.kind)
         return list(dict.fromkeys(name for name in (*single, *rest, *self.rewards) if name))
 
 
@@ -102,7 +119,7 @@ def find_log_columns(row: Mapping[str, Any], columns: Columns) -> LogColumns:
             raise ValueError(f"there is no column {name!r} among {list_names(row)}: name another one.")
     prompt = columns.prompt or first_of(PROMPTS, row)
     response = columns.response or first_of((name for name in RESPONSES if name != prompt), row)
-    group = columns.group or first_of(GROUPS, row)
+    group = columns.group or _group(row)
     if not (prompt or group):
         raise ValueError(
             f"there is neither a prompt nor a group among the columns {list_names(row)}: name one with --prompt or "
@@ -119,16 +136,23 @@ def find_log_columns(row: Mapping[str, Any], columns: Columns) -> LogColumns:
         compared=compared,
         advantage=advantage,
         group=group,
-        group_is_prompt=bool(columns.group) or not prompt,
+        group_is_sure=group is not None and group not in PROMPT_IDS,
         step=first_of(STEPS, row),
         length=next((name for name in LENGTHS if isinstance(row.get(name), (int, float, list))), None),
         truncated=first_of(TRUNCATED, row),
         stop_reason=first_of(STOP_REASONS, row),
         reference_answer=first_of((name for name in REFERENCE_ANSWERS if name not in (prompt, response, reward)), row),
         from_policy=first_of(FROM_POLICY, row),
+        kind=first_of(("kind", KIND) if first_of(FROM_POLICY, row) else (KIND,), row),
         rolling=rolling,
         guess=guess,
     )
+
+
+def _group(row: Mapping[str, Any]) -> str | None:
+    if {"input", "output", "score", "uid"} <= row.keys() and VERL_KEY.search(str(row["uid"])):
+        return "uid"
+    return first_of((*GROUPS, *PROMPT_IDS), row)
 
 
 def _rewards(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 PARQUET = b"PAR1"
 SUFFIXES = (".jsonl", ".parquet")
 ROWS_AT_ONCE = 256
+FIRST_BYTES = 2**22
+"""Of the rows that tell the columns of a file."""
 Row = dict[str, Any]
 NumberedRows = Iterator[tuple[int, Row]]
 
@@ -64,8 +66,8 @@ class RowFile:
     """A file of rows, whatever its name. It is opened once: a pipe cannot be read again.
 
     Attributes:
-        values: each column's first value that is not null in the first rows: what one row lacks another has.
-        first_line: the line of the first row; of parquet 1, as rows are counted there.
+        first_rows: of JSONL up to `ROWS_AT_ONCE`, with their lines; of parquet one, as line 1, with the first value of
+            each column that is not null.
     """
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
@@ -74,24 +76,20 @@ class RowFile:
         Raises:
             ValueError: the file is empty or damaged.
         """
-        self.path, self.values, self.first_line = path, {}, 1
+        self.path = path
         self._lines: NumberedRows | None = None
         if file.peek(len(PARQUET))[: len(PARQUET)] != PARQUET:  # type: ignore[attr-defined]
-            self._read_first_lines(file)
+            lines, count = _first_lines(file)
+            rows = _read_jsonl(path, itertools.chain(lines, file))
+            self.first_rows = list(itertools.islice(rows, count))
+            self._lines = itertools.chain(self.first_rows, rows)
         elif file.seekable():
-            self.values = _first_values(path)
+            self.first_rows = [(1, row) for row in _first_values(path)]
         else:
             raise ValueError(f"{path} is parquet from a pipe, but parquet is read from its end: write it to a file.")
-        if not self.values:
+        if not self.first_rows:
             raise ValueError(f"{path} is empty: give a file of rollouts.")
-
-    def _read_first_lines(self, file: BinaryIO) -> None:
-        rows = _read_jsonl(self.path, file)
-        first_rows = list(itertools.islice(rows, ROWS_AT_ONCE))
-        self._lines = itertools.chain(first_rows, rows)
-        for _, row in first_rows:
-            self.values |= {name: value for name, value in row.items() if self.values.get(name) is None}
-        self.first_line = first_rows[0][0] if first_rows else 1
+        self.first_line = self.first_rows[0][0]
 
     def rows(self, columns: Iterable[str], counted: str | None = None) -> NumberedRows:
         """Yield the line and the columns of each row, once. Columns of parquet that are not named are not read.
@@ -100,6 +98,24 @@ class RowFile:
             counted: a column of lists of which only the lengths are needed; parquet gives these.
         """
         return self._lines or _read_parquet(self.path, list(columns), counted)
+
+
+def _first_lines(file: BinaryIO) -> tuple[list[bytes], int]:
+    """Return the first lines, and how many of them are not blank: few where they are long, as lines of batches are."""
+    lines: list[bytes] = []
+    count = size = 0
+    while count < ROWS_AT_ONCE and size < FIRST_BYTES and (line := file.readline()):
+        lines.append(line)
+        count, size = count + bool(line.strip()), size + len(line)
+    return lines, count
+
+
+def first_values(rows: Iterable[Row]) -> Row:
+    """Return each column's first value that is not null: what one row lacks another has."""
+    values: Row = {}
+    for row in rows:
+        values |= {name: value for name, value in row.items() if values.get(name) is None}
+    return values
 
 
 @contextmanager
@@ -117,8 +133,8 @@ def open_rows(path: Path) -> Iterator[RowFile]:
         yield RowFile(path, file)
 
 
-def _read_jsonl(path: Path, file: BinaryIO) -> NumberedRows:
-    for line, text in enumerate(file, 1):  # bytes: a text file's lines would end at other characters, too
+def _read_jsonl(path: Path, lines: Iterable[bytes]) -> NumberedRows:
+    for line, text in enumerate(lines, 1):  # bytes: a text file's lines would end at other characters, too
         if not text.strip():
             continue
         with located(path, line):
@@ -131,13 +147,13 @@ def _read_jsonl(path: Path, file: BinaryIO) -> NumberedRows:
         yield line, row
 
 
-def _first_values(path: Path) -> Row:
-    """Return each column's first value that is not null; {} of a file without rows."""
+def _first_values(path: Path) -> list[Row]:
+    """Return a row with each column's first value that is not null; none of a file without rows."""
     with _readable(path) as file:
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, use_threads=False):
             columns = {name: column.drop_null() for name, column in zip(batch.schema.names, batch.columns, strict=True)}
-            return {name: column[0].as_py() if len(column) else None for name, column in columns.items()}
-    return {}
+            return [{name: column[0].as_py() if len(column) else None for name, column in columns.items()}]
+    return []
 
 
 def _read_parquet(path: Path, columns: list[str], counted: str | None) -> NumberedRows:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.lab.logs.columns import PROMPTS, RESPONSES, REWARDS, first_of, list_names
-from echorl.lab.logs.files import ROWS_AT_ONCE, located, open_rows
+from echorl.lab.logs.files import ROWS_AT_ONCE, first_values, located, open_rows
 from echorl.lab.options import Columns
 from echorl.support.texts import finite_number, is_text
 
@@ -205,7 +205,7 @@ def read_rollouts(files: Sequence[Path], columns: Columns, advance: Callable[[in
     for path in files:
         with open_rows(path) as file:
             with located(path, file.first_line):
-                layout = find_layout(file.values, columns)
+                layout = find_layout(first_values(row for _, row in file.first_rows), columns)
             for line, row in file.rows((layout.prompt, layout.response, layout.reward, *layout.group)):
                 with located(path, line):
                     rollout = to_rollout(row, layout, (str(path), line))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import reprlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from echorl.lab.logs.columns import CUT_OFF, LogColumns, find_log_columns, is_missing
-from echorl.lab.logs.files import Row, located, open_rows
+from echorl.lab.logs.columns import CUT_OFF, VERL_KEY, LogColumns, find_log_columns, is_missing
+from echorl.lab.logs.files import Row, first_values, located, open_rows
+from echorl.lab.logs.forms import Form, find_form
 from echorl.lab.options import Columns
 from echorl.support.texts import finite_number, is_text
 
@@ -29,7 +30,7 @@ class LoggedRollout(NamedTuple):
         length: response tokens, where the log has them.
         truncated: the response ended at the limit of length; None where the log does not tell.
         reference_answer: None where the log has none.
-        from_policy: false for a text that the policy did not sample.
+        for_training: false for a text that the policy did not sample, and for a rollout of an evaluation.
         file: the place of the file among those read.
         line: from 1; of parquet the row, of a file with a batch in each line the rollout.
     """
@@ -44,9 +45,13 @@ class LoggedRollout(NamedTuple):
     length: int | None
     truncated: bool | None
     reference_answer: str | None
-    from_policy: bool
+    for_training: bool
     file: int
     line: int
+
+
+Reader = Callable[[Row, int, int], LoggedRollout]
+"""(row, file, line) -> rollout."""
 
 
 @dataclass(frozen=True)
@@ -66,67 +71,60 @@ def read_logs(files: Sequence[Path], columns: Columns) -> Iterator[LogFile]:
     """
     for number, path in enumerate(files):
         with open_rows(path) as file:
-            batches = _holds_batches(file.values)
-            values = _of_first_rollout(file.values) if batches else file.values
+            form = find_form(file.first_rows[0][1], path)
+            values = first_values(row for _, _, row in _split(file.first_rows, form, path))
             with located(path, file.first_line):
                 layout = find_log_columns(values, columns)
             counted = layout.length if isinstance(values.get(layout.length or ""), list) else None
-            rows = file.rows(layout.names, counted)
-            numbered = _split_batches(rows, layout, path) if batches else ((line, line, row) for line, row in rows)
-            yield LogFile(path, layout, _read(numbered, layout, number, path))
+            rows = _split(file.rows(layout.names, counted), form, path)
+            yield LogFile(path, layout, _read(rows, reader(layout, bool(form)), number, path))
 
 
-def _holds_batches(row: Row) -> bool:
-    """Return whether each line holds a whole batch, as a list in each column: ms-swift's completions.jsonl."""
-    return isinstance(row.get("completion"), list) and isinstance((row.get("prompt") or [None])[0], str)
-
-
-def _of_first_rollout(row: Row) -> Row:
-    lists = {name: value for name, value in row.items() if isinstance(value, list)}
-    return {name: next((each for each in value if not is_missing(each)), None) for name, value in lists.items()}
-
-
-def _split_batches(rows: Iterator[tuple[int, Row]], layout: LogColumns, path: Path) -> Iterator[tuple[int, int, Row]]:
-    """Yield line, number and row of each rollout of lines that hold batches."""
+def _split(rows: Iterable[tuple[int, Row]], form: Form | None, path: Path) -> Iterator[tuple[int, int, Row]]:
+    """Yield line, number and row of each rollout; the number is the line, unless lines hold several rollouts."""
+    if form is None:
+        yield from ((line, line, row) for line, row in rows)
+        return
     number = 0
     for line, row in rows:
         with located(path, line):
-            columns = {name: row[name] for name in layout.names if name in row}
-            sizes = {len(value) if isinstance(value, list) else -1 for value in columns.values()}
-            if len(sizes) != 1 or -1 in sizes:
-                raise ValueError("its columns are not lists of one length: give each rollout a value in every column.")
-        for values in zip(*columns.values(), strict=True):
-            number += 1
-            yield line, number, dict(zip(columns, values, strict=True))
+            rollouts = list(form(row))
+        yield from ((line, number, each) for number, each in enumerate(rollouts, number + 1))
+        number += len(rollouts)
 
 
-def _read(rows: Iterator[tuple[int, int, Row]], layout: LogColumns, file: int, path: Path) -> Iterator[LoggedRollout]:
-    read = reader(layout)
+def _read(rows: Iterable[tuple[int, int, Row]], read: Reader, file: int, path: Path) -> Iterator[LoggedRollout]:
     for line, number, row in rows:
         with located(path, line):
             rollout = read(row, file, number)
         yield rollout
 
 
-def reader(layout: LogColumns) -> Callable[[Row, int, int], LoggedRollout]:
+def reader(layout: LogColumns, may_lack_reward: bool = False) -> Reader:
     """Return the function that reads a row with these columns, of a file, at a line.
 
     It raises ValueError where a value is missing or of another type; the message is the advice alone.
+
+    Args:
+        may_lack_reward: a row without the verifier's column has no verdict.
     """
 
     def read(row: Row, file: int, line: int) -> LoggedRollout:
+        kind = row.get(layout.kind) if layout.kind else None
+        if layout.reward not in row and not may_lack_reward:
+            raise ValueError(f"there is no {layout.reward!r}: give a reward, or null where there is no verdict.")
         return LoggedRollout(
             prompt=_text(row, layout.prompt, "prompt") if layout.prompt else "",
-            group=_text(row, layout.group, "group") if layout.group else "",
+            group=_group(row, layout.group) if layout.group else "",
             step=_step(row.get(layout.step), layout.step) if layout.step else None,
-            reward=_number(row, layout.reward, layout),
+            reward=None if kind == "unscored" else _number(row, layout.reward, layout),
             rewards=tuple([_number(row, name, layout) for name in layout.rewards]),
-            advantage=_number(row, layout.advantage, layout) if layout.advantage else None,
-            response=_text(row, layout.response, "response") if layout.response else None,
+            advantage=_advantage(row, layout, kind),
+            response=_response(row, layout.response) if layout.response else None,
             length=_length(row.get(layout.length), layout.length) if layout.length else None,
             truncated=_truncated(row, layout),
-            reference_answer=_reference_answer(row, layout.reference_answer),
-            from_policy=row.get(layout.from_policy) is not False if layout.from_policy else True,
+            reference_answer=_reference_answer(row, layout.reference_answer) if layout.reference_answer else None,
+            for_training=_for_training(row, layout),
             file=file,
             line=line,
         )
@@ -138,7 +136,24 @@ def _text(row: Row, column: str, name: str) -> str:
     value = row.get(column)
     if value is None:
         raise ValueError(f"there is no {name} (column {column!r}): give one, or leave the row out.")
-    text = value if isinstance(value, str) else to_text(value)
+    return _whole(value if isinstance(value, str) else to_text(value), column)
+
+
+def _response(row: Row, column: str) -> str:
+    """Return the response as text; of messages what the policy wrote, a line or more each."""
+    value = row.get(column)
+    if isinstance(value, list) and all(isinstance(message, dict) for message in value):
+        written = [message.get("content") for message in value if message.get("role") == "assistant"]
+        return _whole("\n".join(each if isinstance(each, str) else to_text(each) for each in written if each), column)
+    return _text(row, column, "response")
+
+
+def _group(row: Row, column: str) -> str:
+    text = _text(row, column, "group")
+    return VERL_KEY.sub("", text) if column == "uid" else text
+
+
+def _whole(text: str, column: str) -> str:
     if not is_text(text):
         raise ValueError(
             f"{column!r} holds half of a character (a lone surrogate): remove it, or write the whole character."
@@ -147,11 +162,7 @@ def _text(row: Row, column: str, name: str) -> str:
 
 
 def to_text(value: Any) -> str:
-    """Return a value as text: one message's own text, several messages and other values as JSON."""
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
-        content = value[0].get("content")
-        if isinstance(content, str) and value[0].get("role") == "assistant":
-            return content
+    """Return a value that is not text, such as messages, as JSON."""
     return json.dumps(_without_nulls(value), ensure_ascii=False, default=str)
 
 
@@ -165,9 +176,7 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _number(row: Row, column: str, layout: LogColumns) -> float | None:
-    if column not in row:
-        raise ValueError(f"there is no {column!r}: give one, or null where there is no verdict.")
-    value = row[column]
+    value = row.get(column)
     number = finite_number(value)
     if number is None and value is not None and not (layout.rolling and is_missing(value)):
         raise ValueError(
@@ -175,6 +184,18 @@ def _number(row: Row, column: str, layout: LogColumns) -> float | None:
             "write one, or null where there is no verdict."
         )
     return number
+
+
+def _advantage(row: Row, layout: LogColumns, kind: Any) -> float | None:
+    if kind in ("uniform_reward", "truncated"):
+        return 0.0
+    return _number(row, layout.advantage, layout) if layout.advantage else None
+
+
+def _for_training(row: Row, layout: LogColumns) -> bool:
+    if layout.kind and is_missing(row.get(layout.kind)):
+        return False
+    return not layout.from_policy or row.get(layout.from_policy) is not False
 
 
 def _step(value: Any, column: str) -> int:
@@ -203,6 +224,6 @@ def _truncated(row: Row, layout: LogColumns) -> bool | None:
     return None
 
 
-def _reference_answer(row: Row, column: str | None) -> str | None:
-    value = row.get(column) if column else None
-    return value if value is None or isinstance(value, str) else to_text(value)
+def _reference_answer(row: Row, column: str) -> str | None:
+    value = row.get(column)
+    return None if value is None else _whole(value if isinstance(value, str) else to_text(value), column)
