@@ -16,13 +16,14 @@ class MetricsFile(TrainerCallback):
     The summary comes after the last checkpoint and tells times alone: a run that is killed between the two is complete,
     and nobody would write it. The last step is therefore logged whatever `logging_steps` is, or the means since the
     last log would stand in the summary; add this callback after those that end a run. A resumed run first removes the
-    lines after its checkpoint's step, so that no line stands twice.
+    lines after its checkpoint's step, so that no line stands twice. Before training nothing is logged.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path, self.has_begun = Path(path), False
 
     def on_train_begin(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+        self.has_begun = True
         if state.is_world_process_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             resumed_at = state.global_step  # 0: nothing is resumed
@@ -34,7 +35,7 @@ class MetricsFile(TrainerCallback):
             control.should_log = True
 
     def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
-        if state.is_world_process_zero and logs and "train_loss" not in logs:
+        if self.has_begun and state.is_world_process_zero and logs and "train_loss" not in logs:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
 
