@@ -146,4 +146,4 @@ def test_what_stations_remember_survives_a_checkpoint(context):
     for name in ("statistics", "hooks", "miner", "dump"):
         getattr(resumed, name).load_state_dict(getattr(stations, name).state_dict())
     assert resumed.statistics == stations.statistics
-    assert (resumed.dump.last, resumed.miner.threshold) == (0, None)
+    assert (resumed.dump.last, resumed.miner.threshold) == (1, None)

@@ -17,7 +17,7 @@ from echorl.core.shared_prompts import SharedPrompts
 from echorl.core.statistics import GroupStatistics
 from echorl.trl import checkpoint
 from echorl.trl.batch import Capture, Generated, Plan, Sampled
-from echorl.trl.card import FolderInCard
+from echorl.trl.card import FolderInCard, with_settings
 from echorl.trl.communication import AcceleratorCommunication
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.context import Context, RunLog
@@ -284,6 +284,10 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         position = checkpoint.load(Path(checkpoint_dir), self.stations, self.context)
         if position is not None:
             self._step, self._buffered_inputs = position.step, position.buffer
+
+    # -- create_model_card, through `FolderInCard`: the card names EchoRL and its settings.
+    def complete(self, card: str) -> str:
+        return with_settings(card, self.args)
 
     # -- log: the tokens sampled so far, a total and not a mean over the logging interval.
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
