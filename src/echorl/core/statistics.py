@@ -51,24 +51,36 @@ class GroupStatistics:
             tokens: for each group, the response tokens of its rollouts.
             filtered: for each group, whether dynamic sampling keeps it out of the policy loss.
         """
-        rows = list(zip(kinds, degenerate, tokens, filtered or [False] * len(kinds), strict=True))
+        batch = GroupStatistics()
+        rows = zip(kinds, degenerate, tokens, filtered or [False] * len(kinds), strict=True)
         for kind, is_degenerate, num_tokens, is_filtered in rows:
             name = KINDS[kind]
-            self.groups[name] += 1
-            self.degenerate[name] += is_degenerate
-            self.tokens[name] += num_tokens
-            self.filtered["groups"] += is_filtered
-            self.filtered["tokens"] += num_tokens * is_filtered
-        metrics = {"echo/frac_degenerate": sum(row[1] for row in rows) / max(1, len(rows))}
-        for code, name in enumerate(KINDS):
-            metrics[f"echo/groups/{name}"] = sum(row[0] == code for row in rows) / max(1, len(rows))
-            of_kind = sum(row[2] for row in rows if row[0] == code)
-            metrics[f"echo/tokens/{name}"] = of_kind / max(1, sum(row[2] for row in rows))
-        return metrics
+            batch.groups[name] += 1
+            batch.degenerate[name] += is_degenerate
+            batch.tokens[name] += num_tokens
+            batch.filtered["groups"] += is_filtered
+            batch.filtered["tokens"] += num_tokens * is_filtered
+        self.add(batch)
+        return batch.shares()
+
+    def add(self, other: GroupStatistics) -> None:
+        """Add the counts of other statistics to these."""
+        for name, counts in vars(self).items():
+            for key, count in getattr(other, name).items():
+                counts[key] += count
+
+    def shares(self) -> dict[str, float]:
+        """Return the metrics of these counts: the share of groups, and of tokens, of each kind."""
+        num_groups, num_tokens = max(1, self.num_groups), max(1, self.num_tokens)
+        return {
+            "echo/frac_degenerate": sum(self.degenerate.values()) / num_groups,
+            **{f"echo/groups/{kind}": count / num_groups for kind, count in self.groups.items()},
+            **{f"echo/tokens/{kind}": count / num_tokens for kind, count in self.tokens.items()},
+        }
 
     def table(self) -> str:
         """Return the statistics as text, without kinds that never came up; one line where nothing was recorded."""
-        total_groups, total_tokens = sum(self.groups.values()), sum(self.tokens.values())
+        total_groups, total_tokens = self.num_groups, self.num_tokens
         if not total_groups:
             return "group statistics: no group was recorded"
         head = f"{'group kind':<15}{'groups':>8}{'share':>8}{'no policy gradient':>20}{'tokens':>12}{'share':>8}"
@@ -92,9 +104,14 @@ class GroupStatistics:
         )
 
     @property
+    def num_groups(self) -> int:
+        """Groups of all kinds."""
+        return sum(self.groups.values())
+
+    @property
     def num_with_verdict(self) -> int:
         """Groups in which a verifier gave a verdict."""
-        return sum(self.groups.values()) - self.groups["unscored"]
+        return self.num_groups - self.groups["unscored"]
 
     @property
     def num_tokens(self) -> int:

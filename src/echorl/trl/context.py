@@ -11,6 +11,7 @@ from transformers import ProcessorMixin, TrainerState
 from transformers.utils import logging
 
 from echorl.core.communication import Communication
+from echorl.core.statistics import GroupStatistics
 
 logger = logging.get_logger(__name__)
 
@@ -22,6 +23,9 @@ class RunLog:
         metrics: name -> values of the logging interval, a mapping that makes a list for a new name; TRL logs the means.
         completions: TRL's table of completions: columns of the rows of all processes.
         shows_warnings: whether this process prints warnings.
+
+    Attributes:
+        groups: the group statistics of the logging interval.
     """
 
     def __init__(
@@ -29,11 +33,17 @@ class RunLog:
     ) -> None:
         self.metrics, self.completions, self.shows_warnings = metrics, completions, shows_warnings
         self.warned: set[str] = set()
+        self.groups = GroupStatistics()
 
     def update(self, metrics: Mapping[str, float]) -> None:
         """Add a value for each name, the same on every process."""
         for name, value in metrics.items():
             self.metrics[name].append(float(value))
+
+    def take_shares(self) -> dict[str, float]:
+        """Return the shares of groups and tokens by kind in the logging interval, which ends; {} without a group."""
+        groups, self.groups = self.groups, GroupStatistics()
+        return groups.shares() if groups.num_groups else {}
 
     def replace_advantages(self, advantages: Tensor) -> None:
         """Replace the advantages that TRL logged last by those used, [N] of all processes."""
@@ -50,11 +60,12 @@ class RunLog:
                 logger.warning(text)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"metrics": dict(self.metrics), "warned": sorted(self.warned)}
+        return {"metrics": dict(self.metrics), "warned": sorted(self.warned), "groups": self.groups.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.metrics.update(state["metrics"])
         self.warned = set(state["warned"])
+        self.groups.load_state_dict(state["groups"])
 
 
 def _no_model(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:

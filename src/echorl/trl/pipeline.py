@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from echorl.trl.dump import Annotated, RolloutDump, add_columns, logged_row
 from echorl.trl.excluded import check_excluded, exclude
 from echorl.trl.loss import EchoTerm
 from echorl.trl.methods.base import MethodHooks, make_hooks
+from echorl.trl.metrics_file import MetricsFile
 from echorl.trl.sources import read_entropies
 from echorl.trl.statistics import StatisticsTable, TokenBudget, record
 from echorl.trl.verifiers import Verifiers
@@ -77,7 +79,8 @@ def make_stations(method: Method, verifiers: Verifiers, context: Context) -> Sta
 
 def make_callbacks(stations: Stations, args: Any, micro_step: Callable[[], int]) -> list[TrainerCallback]:
     """Return the callbacks of a run; `micro_step` returns the number of micro-steps so far."""
-    callbacks: list[TrainerCallback] = [StatisticsTable(stations.statistics)]
+    metrics = MetricsFile(Path(args.output_dir) / "metrics.jsonl")
+    callbacks: list[TrainerCallback] = [metrics, StatisticsTable(stations.statistics)]
     if args.max_rollout_tokens:
         callbacks.append(TokenBudget(stations.statistics, micro_step))
     config = stations.miner.config

@@ -23,14 +23,17 @@ def record(
     capture: Capture,
     context: Context,
 ) -> None:
-    """Add a batch to the statistics and to the metrics; `filtered` is bool [G]."""
+    """Add a batch to the statistics of the run and of the logging interval; `filtered` is bool [G]."""
     lengths = torch.tensor(capture.num_sampled, device=rollouts.success.device)
     if "tool_mask" in out:  # a tool's output is not the policy's; rows masked as truncated count whole
         from_policy = (out["completion_mask"] * out["tool_mask"]).sum(1)
         lengths = torch.where(from_policy > 0, from_policy, lengths)
     if capture.num_extra:
         lengths = lengths + torch.tensor(capture.num_extra, device=lengths.device)
-    context.log.update(rollouts.groups.record(statistics, context.comm.gather(lengths), filtered))
+    batch = GroupStatistics()
+    rollouts.groups.record(batch, context.comm.gather(lengths), filtered)
+    for total in (statistics, context.log.groups):
+        total.add(batch)
 
 
 class StatisticsTable(TrainerCallback):
@@ -40,7 +43,7 @@ class StatisticsTable(TrainerCallback):
         self.statistics = statistics
 
     def on_train_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
-        if state.is_world_process_zero and any(self.statistics.groups.values()):
+        if state.is_world_process_zero and self.statistics.num_groups:
             print(f"\nWhere the rollouts went:\n{self.statistics.table()}", flush=True)
 
 

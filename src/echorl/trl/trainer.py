@@ -289,9 +289,10 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
     def complete(self, card: str) -> str:
         return with_settings(card, self.args)
 
-    # -- log: the tokens sampled so far, a total and not a mean over the logging interval.
+    # -- log: groups by kind in the whole logging interval, and totals so far, which are not means of its batches.
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        num_tokens = self.stations.statistics.num_tokens
-        if self.model.training and num_tokens:
-            logs = {**logs, "echo/rollout_tokens": num_tokens}
+        total = self.statistics
+        if self.model.training and total.num_tokens:
+            totals = {"echo/rollout_tokens": total.num_tokens, "echo/rollout_groups": total.num_groups}
+            logs = {**logs, **self._echo_context.log.take_shares(), **totals}
         super().log(logs, *args, **kwargs)
