@@ -13,7 +13,7 @@ from echorl.lab.report.charts import Chart, Line
 from echorl.lab.report.page import Table
 from echorl.lab.report.panels import GroupAreas
 from echorl.lab.report.plots import smooth
-from echorl.lab.report.training import Arm, TrainingRun
+from echorl.lab.report.training import Arm, TrainingRun, place_of
 
 POINTS = 300
 """The most points of a line."""
@@ -146,14 +146,18 @@ def band(runs: Sequence[tuple[Sequence[float], Sequence[float]]], *, label: str,
 
 
 def runs_table(arms: Sequence[Arm]) -> Table:
-    """Return the table of the curves' runs: arm, seeds, steps and rollout tokens so far."""
+    """Return the table of the curves' runs: arm, folders (but for a comparison), seeds, steps and rollout tokens."""
     rows = []
     for arm in arms:
         steps = [max(int(row["step"]) for row in run.rows) for run in arm.runs]
         logged = [[int(row[TOKENS]) for row in run.rows if is_drawable(row.get(TOKENS))] for run in arm.runs]
         tokens = [values[-1] for values in logged if values]
-        rows.append([arm.label, ", ".join(run.seed for run in arm.runs), _span(steps), _span(tokens)])
-    return Table("The runs", ["", "seeds", "steps", "rollout tokens"], rows)
+        folders = ", ".join(place_of(run) for run in arm.runs if not run.arm)
+        rows.append([arm.label, folders, ", ".join(run.seed for run in arm.runs), _span(steps), _span(tokens)])
+    head = ["", "folders", "seeds", "steps", "rollout tokens"]
+    if not any(row[1] for row in rows):
+        head, *rows = ([first, *rest] for first, _, *rest in [head, *rows])
+    return Table("The runs", head, rows)
 
 
 def _span(values: Sequence[int]) -> str:
