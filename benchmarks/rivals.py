@@ -1,4 +1,4 @@
-"""The numbers and figures of docs/rivals-study.md, made from the packed runs alone by `make rivals`."""
+"""The numbers and figures of docs/studies/rivals.md, made from the packed runs alone by `make rivals`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOTES = Path("recipes/cpu/rivals/notes.yaml")
 FORMER = STORED / "former-notes.yaml"
 """The notes of arms that are stored, and that no study can run again since their methods have left echorl."""
 OUTPUT = Path("runs/rivals")
-TABLES = Path("docs/rivals-study-tables.md")
+TABLES = Path("docs/studies/rivals-tables.md")
 FIGURES = {
     "rivals-in": "pass-1-in-distribution",
     "rivals-out": "pass-1-out-of-distribution",
@@ -41,7 +41,7 @@ FIGURES = {
 """Picture in docs/images -> chart of the report."""
 LEAD = """# The rivals' study: all numbers
 
-Written by `make rivals` from `benchmarks/studies`; read in [rivals-study.md](rivals-study.md). The first row
+Written by `make rivals` from `benchmarks/studies`; read in [rivals.md](rivals.md). The first row
 of a table has means, the others paired differences (the reference stands behind the arm) with Student's 95 % intervals
 over the seeds; a star: p < 0.05 after Holm's correction over the column. Only pass@1 was named as primary beforehand.
 Intervals by bootstrap over seeds and prompts, single levels, and p-values: `runs/rivals/*/results.md`.

@@ -107,6 +107,7 @@ def test_metrics_weigh_each_prompt_alike(tmp_path):
     found = first_batch(tmp_path, Script("m++-", "+++", "mmm"))
     assert found.log["reward"] == pytest.approx((0.5 + 1 + 1 + 0 + 3 + 1.5) / 10)
     assert found.log["echo/groups/mixed"] == pytest.approx(0.4)
+    assert found.log["echo/groups_with_gradient"] == 4  # of all rounds together
     assert found.log["echo/clips/all_success"] == 5
     assert found.log["num_tokens"] == sum(len(ids) for batch in found.rounds for ids in tokens_of(batch)) + sum(
         int(batch["prompt_mask"].sum()) for batch in found.rounds

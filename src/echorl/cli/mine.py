@@ -26,7 +26,7 @@ NEEDED = {"trl": ("transformers", "pyarrow", "filelock", "rich")}
 @dataclass(frozen=True, kw_only=True)
 class MineOptions(Mining, ClipConfig, Prompts, Columns, ModelOptions):
     """Score stored rollouts with a model, write the EchoClips that they hold, and print what they are. What is scored
-    is kept; the same command goes on. See docs/mine.md.
+    is kept; the same command goes on. See docs/guides/mine.md.
     """
 
     rollouts: tuple[Path, ...] = required("Files of rollouts, JSONL or Parquet, or folders of them.", positional=True)

@@ -106,6 +106,7 @@ def _train_to_the_end(
     from echorl.train.progress import ShortProgress
 
     training = settings.training
+    metrics = Path(training.output_dir) / "metrics.jsonl"
     if checkpoint is not None:
         run_folder.check_resumable(checkpoint)
     with as_user_error(ValueError, OSError, ImportError, doing="the trainer cannot be set up", by=LIBRARIES):
@@ -124,7 +125,7 @@ def _train_to_the_end(
     trainer.save_model(training.output_dir)
     if training.push_to_hub:
         trainer.push_to_hub()
-    _say(f"the model is in {training.output_dir}, its curves in {Path(training.output_dir) / 'metrics.jsonl'}")
+    _say(f"the model is in {training.output_dir}, its curves in {metrics}")
     trainer.end()
 
 
@@ -218,7 +219,7 @@ def _name_verifier(training: Any, verifier: str | None, names: list[str]) -> Non
 
 
 def trainer_options(settings: Settings) -> dict[str, Any]:
-    """Return the arguments of every TRL trainer, PEFT and quantisation; others go into the model's config."""
+    """Return the arguments of every TRL trainer: PEFT, quantisation; others go into the model's config."""
     from echorl.trl.recipe import get_quantization_config
 
     model, training = settings.model, settings.training

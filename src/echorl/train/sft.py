@@ -32,11 +32,10 @@ def _make_trainer(settings: Settings, name: str) -> SFTTrainer:
 
     train = rows("train")
     evaluation = None if settings.training.eval_strategy == "no" else rows("eval")
-    metrics = MetricsFile(Path(settings.training.output_dir) / "metrics.jsonl")
     common = trainer_options(settings)
-    return SFTTrainer(
-        name, settings.training, train_dataset=train, eval_dataset=evaluation, callbacks=[metrics], **common
-    )
+    trainer = SFTTrainer(name, settings.training, train_dataset=train, eval_dataset=evaluation, **common)
+    trainer.add_callback(MetricsFile(Path(settings.training.output_dir) / "metrics.jsonl"))
+    return trainer
 
 
 SFT = Command(

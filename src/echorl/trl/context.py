@@ -11,7 +11,7 @@ from transformers import ProcessorMixin, TrainerState
 from transformers.utils import logging
 
 from echorl.core.communication import Communication
-from echorl.core.statistics import GroupStatistics
+from echorl.core.statistics import GROUPS_WITH_GRADIENT, batch_metrics
 
 logger = logging.get_logger(__name__)
 
@@ -25,7 +25,7 @@ class RunLog:
         shows_warnings: whether this process prints warnings.
 
     Attributes:
-        groups: the group statistics of the logging interval.
+        groups: the columns of `batch_metrics`, of all groups in the logging interval.
     """
 
     def __init__(
@@ -33,17 +33,25 @@ class RunLog:
     ) -> None:
         self.metrics, self.completions, self.shows_warnings = metrics, completions, shows_warnings
         self.warned: set[str] = set()
-        self.groups = GroupStatistics()
+        self.groups: list[list[Any]] = [[], [], [], []]
 
     def update(self, metrics: Mapping[str, float]) -> None:
         """Add a value for each name, the same on every process."""
         for name, value in metrics.items():
             self.metrics[name].append(float(value))
 
+    def add_groups(self, columns: list[list[Any]]) -> None:
+        """Add the columns of a batch's groups to those of the logging interval."""
+        self.groups = [[*before, *column] for before, column in zip(self.groups, columns, strict=True)]
+
     def take_shares(self) -> dict[str, float]:
-        """Return the shares of groups and tokens by kind in the logging interval, which ends; {} without a group."""
-        groups, self.groups = self.groups, GroupStatistics()
-        return groups.shares() if groups.num_groups else {}
+        """Return the shares of the groups and tokens in the logging interval, and begin the next; {} without a group.
+
+        They are shares of all its groups, however these are spread over batches and rounds of sampling.
+        """
+        groups, self.groups = self.groups, [[], [], [], []]
+        metrics = batch_metrics(*groups) if groups[0] else {}
+        return {name: value for name, value in metrics.items() if name != GROUPS_WITH_GRADIENT}
 
     def replace_advantages(self, advantages: Tensor) -> None:
         """Replace the advantages that TRL logged last by those used, [N] of all processes."""
@@ -60,12 +68,12 @@ class RunLog:
                 logger.warning(text)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"metrics": dict(self.metrics), "warned": sorted(self.warned), "groups": self.groups.state_dict()}
+        return {"metrics": dict(self.metrics), "warned": sorted(self.warned), "groups": self.groups}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.metrics.update(state["metrics"])
         self.warned = set(state["warned"])
-        self.groups.load_state_dict(state["groups"])
+        self.groups = state["groups"]
 
 
 def _no_model(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:

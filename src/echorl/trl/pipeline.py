@@ -79,14 +79,13 @@ def make_stations(method: Method, verifiers: Verifiers, context: Context) -> Sta
 
 def make_callbacks(stations: Stations, args: Any, micro_step: Callable[[], int]) -> list[TrainerCallback]:
     """Return the callbacks of a run; `micro_step` returns the number of micro-steps so far."""
-    metrics = MetricsFile(Path(args.output_dir) / "metrics.jsonl")
-    callbacks: list[TrainerCallback] = [metrics, StatisticsTable(stations.statistics)]
+    callbacks: list[TrainerCallback] = [StatisticsTable(stations.statistics)]
     if args.max_rollout_tokens:
         callbacks.append(TokenBudget(stations.statistics, micro_step))
     config = stations.miner.config
     if config.without_policy_gradient == "skip" and config.trains:
         callbacks.append(SkipCallback(stations.echo.window))
-    return callbacks
+    return [*callbacks, MetricsFile(Path(args.output_dir) / "metrics.jsonl")]
 
 
 def process(out: dict[str, Any], capture: Capture, stations: Stations, context: Context) -> Sampled:

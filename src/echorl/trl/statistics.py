@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from echorl.core.rollouts import Rollouts
-from echorl.core.statistics import GroupStatistics
+from echorl.core.statistics import GROUPS_WITH_GRADIENT, GroupStatistics
 from echorl.trl.batch import Capture
 from echorl.trl.context import Context
 
@@ -30,10 +30,10 @@ def record(
         lengths = torch.where(from_policy > 0, from_policy, lengths)
     if capture.num_extra:
         lengths = lengths + torch.tensor(capture.num_extra, device=lengths.device)
-    batch = GroupStatistics()
-    rollouts.groups.record(batch, context.comm.gather(lengths), filtered)
-    for total in (statistics, context.log.groups):
-        total.add(batch)
+    columns = rollouts.groups.columns(context.comm.gather(lengths), filtered)
+    metrics = statistics.record(*columns)
+    context.log.update({GROUPS_WITH_GRADIENT: metrics[GROUPS_WITH_GRADIENT]})  # a count: the mean over batches
+    context.log.add_groups(columns)
 
 
 class StatisticsTable(TrainerCallback):
