@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 MARKED = 12
 """The most points of a line that has a marker at each."""
+HEADROOM = 1.08
+"""Height of a chart of shares, which begins at 0, in largest values, so that the curve lies within it."""
 NAMED = 8
 """Lines that the legend of a chart can name."""
 
@@ -84,7 +86,7 @@ class Chart:
         if self.log:
             ax.set_yscale("log")
         elif self.percent:
-            ax.set_ylim(0, max(0.01, ax.get_ylim()[1]))
+            ax.set_ylim(0, max(0.01, HEADROOM * ax.dataLim.y1))
             ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))  # as many as the ticks need
         if all(float(x).is_integer() for line in self.lines for x in line.x):
             whole_numbers(ax)
