@@ -35,9 +35,15 @@ def find_suspects(
 
     A prompt looks mislabelled if its rollouts agree on an answer and the verifier accepts none of them. How many must
     agree depends on the log: a policy that is often wrong in one way agrees on wrong answers, too. So the share is the
+<<<<<<< HEAD
     first of `agreements` at which at most `MAX_REJECTED` of the answers that rollouts agree on are rejected; if there
     is none, that with the fewest. Rollouts without a readable answer count as if they disagreed. These defaults were
     chosen by the table of `python -m benchmarks.audit_mislabelled`.
+=======
+    first of `agreements` at which at most `MAX_REJECTED` of the answers that rollouts agree on are rejected. If there
+    is none, it is that with the fewest. Rollouts without a readable answer count as if they disagreed. The table of
+    `python -m benchmarks.audit_mislabelled` led to these defaults.
+>>>>>>> wt-suspects
 
     Args:
         min_agreeing: the least number of rollouts that agree.

@@ -71,13 +71,15 @@ class GroupAreas:
 
     def _name_area(self, ax: Axes, name: str, below: Sequence[float], above: Sequence[float]) -> None:
         """Write the name where the area is tallest, away from the ends, unless it is too thin there."""
-        margin = len(below) // 6
-        inner = range(margin, max(margin + 1, len(below) - margin))
+        last = len(below) - 1
+        margin = max(1, len(below) // 6) if last > 1 else 0
+        inner = range(margin, last - margin + 1)
         at = max(inner, key=lambda i: above[i] - below[i])
         if above[at] - below[at] > LEAST_NAMED:
             box = {"boxstyle": "round,pad=0.2", "facecolor": PAPER, "alpha": 0.85, "linewidth": 0}
             place = (self.x[at], (above[at] + below[at]) / 2)
-            ax.text(*place, name, ha="center", va="center", color=INK, bbox=box)
+            side = "center" if margin else "left" if at == 0 else "right"
+            ax.text(*place, name, ha=side, va="center", color=INK, bbox=box)
 
 
 @dataclass(frozen=True)
