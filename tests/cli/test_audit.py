@@ -102,7 +102,7 @@ def test_the_folder_of_a_run_stands_for_its_completions(drawn, capsys, tmp_path)
     (tmp_path / "run/completions").mkdir(parents=True)
     write(tmp_path / "run/completions/1.jsonl", log_rows())
     assert main(["audit", "run"]) == 0
-    assert capsys.readouterr().out.endswith("page: runs/audit/run-completions/page.html\n")
+    assert capsys.readouterr().out.endswith("page: runs/audit/run/page.html\n")
 
 
 @pytest.mark.parametrize(
@@ -167,11 +167,13 @@ def test_an_audit_imports_no_torch(log):
     ("place", "name"),
     [
         ("runs/my-run/completions", "my-run-completions"),
+        ("runs/my-run/completions.jsonl", "my-run-completions"),
         ("dumps/", "dumps"),
-        ("/data/rows.jsonl", "data-rows"),
-        ("rows.jsonl", "rows"),
-        ("../logs", "logs"),
+        ("data/rows.jsonl", "rows"),
+        ("dumps/v1.5", "v1.5"),
     ],
 )
-def test_the_name_of_the_results(place, name):
-    assert command._name(Path(place)) == name
+def test_the_name_of_the_results(tmp_path, place, name):
+    path = Path(place)
+    (path.parent if path.suffix == ".jsonl" else path).mkdir(parents=True)
+    assert command._name(path, ("completions", "rollouts")) == name

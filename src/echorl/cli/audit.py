@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,15 +50,14 @@ def run(args: AuditOptions) -> int:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
-    from echorl.lab.logs.files import find_files
+    from echorl.lab.logs.places import COMPLETIONS, ROLLOUTS, find_log_files
 
-    places = [place / "completions" if (place / "completions").is_dir() else place for place in args.log]
-    find_files(places)  # before a folder is made, and before anything heavy is imported
+    find_log_files(args.log)  # before a folder is made, and before anything heavy is imported
     from echorl.cli.bars import working_in
     from echorl.lab.audit.run import AuditPlan, audit
 
-    plan = AuditPlan(places=places, columns=part_of(args, Columns), success_reward=args.success_reward)
-    folder = args.output_dir or Path("runs/audit", _name(places[0]))
+    plan = AuditPlan(places=args.log, columns=part_of(args, Columns), success_reward=args.success_reward)
+    folder = args.output_dir or Path("runs/audit", _name(args.log[0], (COMPLETIONS, ROLLOUTS)))
     try:
         with working_in(ResultFolder(folder, "audit")) as bars:
             results = audit(folder, plan, bars)
@@ -71,10 +71,15 @@ def run(args: AuditOptions) -> int:
     return int(args.fail_above is not None and share > args.fail_above)
 
 
-def _name(place: Path) -> str:
-    """Return the name of a log's results: of runs/my-run/completions `my-run-completions`, of rows.jsonl `rows`."""
-    parts = [part for part in place.parts[-2:] if part not in ("/", ".", "..")]
-    return "-".join(parts).removesuffix(place.suffix) or place.resolve().name or "log"
+def _name(place: Path, common: Sequence[str]) -> str:
+    """Return the name of a log's results: rows for rows.jsonl, my-run-completions for runs/my-run/completions.
+
+    Args:
+        common: names that logs of several runs have, so that the folder's name is put in front.
+    """
+    path = Path(os.path.abspath(place))
+    name = path.name if place.is_dir() else path.stem
+    return f"{path.parent.name}-{name}" if name in common else name
 
 
 def _show(results: Mapping[str, Any], folder: Path) -> None:

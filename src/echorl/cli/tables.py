@@ -26,8 +26,10 @@ def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 
 def print_paragraph(text: str) -> None:
-    """Print a text in lines of at most 80 characters, or of the terminal's width if that is smaller."""
-    print(textwrap.fill(text, min(80, Console().width), break_long_words=False, break_on_hyphens=False))
+    """Print a text in lines of at most 80 characters, or of the terminal's width; a number stays beside its `%`."""
+    width = min(80, Console().width)
+    lines = textwrap.wrap(text.replace(" %", "\u00a0%"), width, break_long_words=False, break_on_hyphens=False)
+    print("\n".join(lines).replace("\u00a0%", " %"))
 
 
 def _drawn(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, wide: bool) -> Table:

@@ -42,3 +42,11 @@ def test_the_page_of_methods_has_the_same_words():
             action = method.addresses.get(kind, "nothing")
             cell = re.sub("^the same$", cells[0], cell)
             assert cell.split(";")[0] == action.split(";")[0], (name, kind)
+
+
+def test_a_loss_that_no_method_addresses_is_named():
+    other, mislabelled = advise({"other_reward": 0.2, "mislabelled": 0.1})
+    assert (
+        other.sentence == "No study of ours measured what to do about groups whose only gradient is another reward's."
+    )
+    assert mislabelled.treatments == []

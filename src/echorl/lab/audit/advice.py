@@ -16,8 +16,10 @@ KINDS = {
     "all_success": "all-right groups",
     "all_fail": "all-wrong groups",
     "uniform_reward": "groups of equal rewards whose verdicts differ",
+    "other_reward": "groups whose only gradient is another reward's",
+    "mislabelled": "prompts that look mislabelled",
 }
-"""Kinds of groups without a gradient that a method can address, in words."""
+"""Kinds of loss, in words; no method addresses the last two."""
 ECHORL = "learns one clip of a right rollout by its NLL"
 """What EchoRL does on an all-right group; `echo_coef` switches it on beside any method."""
 STUDIES = {"chain_sum": "sums", "products": "products"}
@@ -73,7 +75,9 @@ class Advice:
 
     @property
     def sentence(self) -> str:
-        """The state of the evidence in one sentence."""
+        """The state of the evidence in a few words."""
+        if not self.treatments:
+            return f"No study of ours measured what to do about {KINDS[self.kind]}."
         measured = [each for each in self.treatments if each.gains]
         stars = [gain for each in measured for gain in each.gains if gain.is_significant]
         better, worse = (
@@ -94,10 +98,10 @@ def _measured() -> Mapping[str, Any]:
 
 
 def advise(shares: Mapping[str, float]) -> list[Advice]:
-    """Return advice for each kind of group without a gradient, the largest share first.
+    """Return advice for each kind of loss, the largest share first.
 
     Args:
-        shares: kind, of `core.statistics.KINDS` -> share of all groups that are of this kind and give no gradient.
+        shares: kind of loss -> share of all groups (of prompts: `mislabelled`).
     """
     kinds = [kind for kind in KINDS if shares.get(kind, 0.0) >= LEAST]
     return [

@@ -20,8 +20,9 @@ ADVISED = {
     "all_success": "all_success_no_gradient",
     "all_fail": "all_fail_no_gradient",
     "uniform_reward": "uniform_reward",
+    "other_reward": "other_reward",
 }
-"""Kind of group -> the part of the log that is of this kind and gives no gradient."""
+"""Kind of loss -> the part of the log."""
 
 
 def measure(
@@ -39,6 +40,7 @@ def measure(
     losses, recent = measure_losses(groups), recent_groups(groups)
     sizes, sampling, size = measure_sizes(recent), _sampling(losses), usual_size(groups)
     shares = {kind: losses.recent.groups[part].value for kind, part in ADVISED.items()}
+    shares["mislabelled"] = suspects.counts["mislabelled"] / losses.whole.num_prompts
     results = {
         "echorl": "audit",
         "log": {**log, "unit": groups.unit, "has_texts": bool((groups.num_texts >= 0).any())},

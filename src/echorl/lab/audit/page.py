@@ -51,8 +51,9 @@ def sections(results: Results) -> Iterator[Section]:
         yield Section(title="What looks wrong", lead=[SUSPICIOUS], tables=[*suspect_tables(results)])
     if results["advice"]:
         lead = [*(advice["sentence"] for advice in results["advice"]), source()]
-        table = advice_table([advice["kind"] for advice in results["advice"]])
-        yield Section(title="What is known about methods", lead=lead, tables=[table])
+        kinds = [advice["kind"] for advice in results["advice"] if treatments(advice["kind"])]
+        tables = [advice_table(kinds)] if kinds else []
+        yield Section(title="What is known about methods", lead=lead, tables=tables)
     yield Section(
         title="How the log was read",
         findings=[visible(text) for text in results["log"]["notes"]],
