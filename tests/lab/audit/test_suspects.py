@@ -53,7 +53,7 @@ def test_agreeing_rejected_rollouts_are_a_mislabelled_prompt() -> None:
     (suspect,) = suspects_of(answers("8"), answers(*["8"] * 9), answers("8", reward=1.0)).listed
     assert (suspect.kind, suspect.prompt) == ("mislabelled", 1)
     assert suspect.places == tuple(Place(0, line) for line in range(1, MAX_PLACES + 1))
-    assert suspect.why == "9 of 9 rollouts answer '8', where the reference answer is '7'; the verifier accepts none."
+    assert suspect.why == "9 of 9 rollouts answer '8', where the reference answer is '7'; none is accepted."
 
 
 def test_forms_of_one_number_agree() -> None:
@@ -92,14 +92,14 @@ def test_the_agreement_that_a_log_needs(
 def test_weak_evidence_is_said() -> None:
     suspects = suspects_of(answers(*["8"] * 8), groups=table([0, 8, 8, 8]))
     assert suspects.lines() == [
-        "1 prompt looks mislabelled; but 25% of the answers that rollouts agree on are rejected in this log, so the "
-        "policy may often make one error"
+        "1 prompt looks mislabelled; but 25% of the answers that rollouts agree on are rejected in this log, so "
+        "many of them may be errors of the policy"
     ]
 
 
 def test_a_log_without_reference_answers() -> None:
     (why,) = sentences(suspects_of(answers(*["8"] * 4, reference_answer=None)), "mislabelled")
-    assert why == "4 of 4 rollouts answer '8'; the verifier accepts none."
+    assert why == "4 of 4 rollouts answer '8'; none is accepted."
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,12 @@ def test_no_mislabelled_prompt(rollouts: list[LoggedRollout]) -> None:
 
 
 def test_the_reference_answer_itself_rejected() -> None:
-    suspects = suspects_of(answers(*["7.0"] * 8))
-    assert (suspects.counts["mislabelled"], suspects.counts["rejected_match"]) == (0, 1)
-    assert "answer '7', which is the reference answer '7', but" in suspects.listed[0].why
+    suspects = suspects_of(answers(*["7.0"] * 8), answers(*["9"] * 7, "7"), answers("7", "8", reference_answer=None))
+    assert suspects.counts["mislabelled"] == 0
+    end = "'7', which equals the reference answer '7', but none is accepted: the verifier may not read this form."
+    starts = ("8 of 8 rollouts answer", "1 of 8 rollouts answers")
+    assert sentences(suspects, "rejected_match") == [f"{start} {end}" for start in starts]
+    assert suspects.listed[1].places == (Place(0, 8),)
 
 
 def test_an_answer_of_most_rollouts_is_counted_among_many_others() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from echorl.lab.audit.evidence import MAX_ANSWERS, MAX_PLACES, Place, PromptEvidence, Rejected
 from echorl.lab.audit.findings import SUSPECT_KINDS, Suspect, Suspects, quoted
 from echorl.lab.audit.groups import GroupTable
-from echorl.lab.audit.mislabelled import AGREEMENTS, MIN_AGREEING, mislabelled, needed_agreement
+from echorl.lab.audit.mislabelled import AGREEMENTS, MIN_AGREEING, mislabelled, needed_agreement, rejected_matches
 
 MIN_VISITS = 3
 """Visits without a success after which a prompt is listed as never solved."""
@@ -45,11 +45,15 @@ def find_suspects(
         min_visits: visits without a success after which a prompt is listed as never solved.
         max_listed: suspects of a kind that are listed.
     """
+    matches = list(rejected_matches(evidence))
+    matching = {suspect.prompt for suspect in matches}
     agreeing = [
-        (prompt, rejected) for prompt, rejected in evidence.rejected.items() if rejected.agreeing >= min_agreeing
+        (prompt, rejected)
+        for prompt, rejected in evidence.rejected.items()
+        if rejected.agreeing >= min_agreeing and prompt not in matching
     ]
     agreement, rejected_share = needed_agreement(groups, [rejected for _, rejected in agreeing], agreements)
-    agreed = list(mislabelled(evidence, agreeing, agreement))
+    agreed = [*mislabelled(evidence, agreeing, agreement), *matches]
     suspects = [
         *agreed,
         *_several_references(evidence),
