@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ import pytest
 from echorl.lab.audit.evidence import MAX_ANSWERS, MAX_PLACES, MAX_VALUES, Place, PromptEvidence
 from echorl.lab.audit.findings import SUSPECT_KINDS, Suspects, quoted
 from echorl.lab.audit.groups import GroupTable
+from echorl.lab.audit.read import read_log
 from echorl.lab.audit.suspects import MIN_VISITS, find_suspects
 from echorl.lab.logs.rows import LoggedRollout
+from echorl.lab.options import Columns
 from tests.lab.audit.rollouts import rollout
 from tests.lab.audit.simulated import group_table
 
@@ -312,3 +315,28 @@ def test_answers_of_solved_prompts_are_not_read(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("echorl.lab.audit.evidence.read_answer", read_answer)
     evidence_of([rollout("before"), rollout("success", 1.0), *[rollout("after")] * 100, rollout("none", None)])
     assert texts == ["before"]
+
+
+def test_evidence_of_many_rollouts_is_small() -> None:
+    rollouts = [rollout(f"\\boxed{{{n}}}", 0.0, n, truncated=True, reference_answer=str(n)) for n in range(1, 3000)]
+    accepted = [each._replace(reward=1.0) for each in rollouts]
+    evidence = evidence_of(rollouts, accepted)
+    (rejected,) = evidence.rejected.values()
+    tallies = [*rejected.answers.values(), *evidence.truncated_successes.values(), *evidence.rewards.values()]
+    assert (rejected.count, len(rejected.answers), len(evidence.other_references[0])) == (
+        2999,
+        MAX_ANSWERS,
+        MAX_ANSWERS,
+    )
+    assert all(len(tally.places) <= MAX_PLACES for tally in tallies)
+
+
+def test_real_rollouts(shared_data: Path) -> None:
+    """The log has a damaged reference answer, a figure that is not in the text, and a label that is wrong."""
+    log = read_log([shared_data / "math_rollouts/qwen25_math_100x8.jsonl"], Columns(), 1.0)
+    starts = [suspect.why.partition(",")[0] for suspect in find_suspects(log.groups, log.evidence).listed]
+    assert starts == [
+        "8 of 8 rollouts answer '4:30 p.m'",
+        "8 of 8 rollouts answer '40'",
+        "1 of 8 rollouts answers '10000'",
+    ]
