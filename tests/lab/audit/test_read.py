@@ -465,6 +465,42 @@ def test_overlap_needs_different_rows():
     assert overlap([2, 2], [2, 2]) == 2
 
 
+def test_a_line_that_a_run_is_writing(tmp_path):
+    path = jsonl(tmp_path / "log.jsonl", GOOD, GOOD)
+    path.write_bytes(path.read_bytes()[:-5])
+    log = read(path)
+    assert column(log, "size") == [1]
+    assert noted(log, f"The last line of {path} is not whole and was left out")
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(ValueError, match="line 2: this is no JSON"):
+        read(path)
+
+
+def test_places_that_hold_no_log(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"holds no \*\.jsonl and no \*\.parquet"):
+        read(tmp_path / "empty")
+    with pytest.raises(ValueError, match="there is no such file or folder"):
+        read(tmp_path / "none")
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(ValueError, match=r"empty\.jsonl is empty: give a file of rollouts"):
+        read(tmp_path / "empty.jsonl")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(ValueError, match="no readable parquet"):
+        read(tmp_path / "bad.parquet")
+    dump(tmp_path, 1, 0, [(0, "unscored", True, False)])
+    with pytest.raises(ValueError, match="no row of the log is a rollout that was sampled for training"):
+        read(tmp_path / "rollouts")
+
+
+@pytest.mark.parametrize("line", [b"[" * 10**5, b'{"a":' * 10**5 + b"1" + b"}" * 10**5, b"\xff", b'{"prompt": "a'])
+def test_lines_that_are_no_json(tmp_path, line):
+    path = jsonl(tmp_path / "log.jsonl", GOOD)
+    path.write_bytes(path.read_bytes() + line + b"\n")
+    with pytest.raises(ValueError, match="line 2: this is no JSON"):
+        read(path)
+
+
 def test_no_torch():
     code = "import sys, echorl.lab.audit.read; assert not {'torch', 'transformers', 'pyarrow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

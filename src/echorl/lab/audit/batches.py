@@ -18,6 +18,11 @@ OPEN_STEPS = 16
 MIN_RUNS = 16
 """Runs of equal length that are no coincidence even where prompts come in several."""
 NO_STEP = -1
+ROW = {
+    "group": "i", "prompt": "i", "verdict": "b", "tokens": "i", "characters": "i", "truncated": "b", "text": "q",
+    "file": "i", "line": "q",
+}  # fmt: skip
+"""Integers that are kept of a rollout until its step is closed, and their types."""
 Ints = npt.NDArray[np.int64]
 COLUMNS = (*(each.name for each in fields(GroupTable) if each.name not in ("length", "unit")), "tokens", "characters")
 
@@ -90,8 +95,7 @@ class Batch:
 
     def __init__(self) -> None:
         self._keys: dict[Any, int] = {}
-        self._rows = {name: array("q") for name in ("group", "prompt", "verdict", "tokens", "characters")}
-        self._rows |= {name: array("q") for name in ("truncated", "text", "file", "line")}
+        self._rows = {name: array(type_code) for name, type_code in ROW.items()}
         self._advantage = array("d")
         self._rewards: list[array[float]] = []
 
@@ -114,7 +118,7 @@ class Batch:
 
     def close(self, has_step: bool, counts: Counter[str]) -> dict[str, Ints]:
         """Return the columns of the groups in order of their first rollouts, but for the step."""
-        rows = {name: np.frombuffer(values, dtype=np.int64) for name, values in self._rows.items()}
+        rows = {name: np.frombuffer(values, dtype=values.typecode) for name, values in self._rows.items()}
         sure = np.array([isinstance(key, str) for key in self._keys])
         group = in_order(split_visits(rows["group"], sure, has_step, counts))
         order = np.argsort(group, kind="stable")
@@ -189,7 +193,7 @@ def _equal(values: npt.NDArray[np.float64], starts: Ints) -> npt.NDArray[np.bool
 
 
 def _sum_where_known(values: Ints, starts: Ints) -> Ints:
-    return np.where(np.minimum.reduceat(values, starts) < 0, -1, np.add.reduceat(values, starts))
+    return np.where(np.minimum.reduceat(values, starts) < 0, -1, np.add.reduceat(values, starts, dtype=np.int64))
 
 
 def _count_different(group: Ints, text: Ints, starts: Ints, order: Ints) -> Ints:

@@ -64,6 +64,10 @@ def read_log(
             reading.add(rollout)
             if reading.num_rows % ROWS_AT_ONCE == 0:
                 advance(reading.num_rows)
+        if log_file.source.unfinished:
+            notes.append(
+                f"The last line of {log_file.source.path} is not whole and was left out: a run may be writing it."
+            )
     advance(reading.num_rows)
     groups = reading.groups.table()
     if not len(groups):
@@ -90,7 +94,7 @@ class Reading:
         """Take the columns of the next file."""
         layout = self.layout = log_file.columns
         if layout not in (each for each, _ in self.layouts):
-            self.layouts.append((layout, log_file.path))
+            self.layouts.append((layout, log_file.source.path))
         places = [self._compared.setdefault(name, len(self._compared)) for name in layout.compared]
         self._places = list(zip(places, map(layout.rewards.index, layout.compared), strict=True))
 

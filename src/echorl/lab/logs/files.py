@@ -68,19 +68,23 @@ class RowFile:
     Attributes:
         first_rows: of JSONL up to `ROWS_AT_ONCE`, with their lines; of parquet one, as line 1, with the first value of
             each column that is not null.
+        unfinished: the last line of JSONL was no whole row and was left out; known when all rows were read.
     """
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
+    def __init__(self, path: Path, file: BinaryIO, may_grow: bool) -> None:
         """Read the first rows.
+
+        Args:
+            may_grow: a last line without its end may be no whole row, since a run may be writing it.
 
         Raises:
             ValueError: the file is empty or damaged.
         """
-        self.path = path
+        self.path, self.may_grow, self.unfinished = path, may_grow, False
         self._lines: NumberedRows | None = None
         if file.peek(len(PARQUET))[: len(PARQUET)] != PARQUET:  # type: ignore[attr-defined]
             lines, count = _first_lines(file)
-            rows = _read_jsonl(path, itertools.chain(lines, file))
+            rows = self._read_jsonl(itertools.chain(lines, file))
             self.first_rows = list(itertools.islice(rows, count))
             self._lines = itertools.chain(self.first_rows, rows)
         elif file.seekable():
@@ -98,6 +102,22 @@ class RowFile:
             counted: a column of lists of which only the lengths are needed; parquet gives these.
         """
         return self._lines or _read_parquet(self.path, list(columns), counted)
+
+    def _read_jsonl(self, lines: Iterable[bytes]) -> NumberedRows:
+        for line, text in enumerate(lines, 1):  # bytes: a text file's lines would end at other characters, too
+            if not text.strip():
+                continue
+            with located(self.path, line):
+                try:
+                    row = parse_json(text)
+                except ValueError as error:
+                    if self.may_grow and not text.endswith(b"\n"):
+                        self.unfinished = True
+                        return
+                    raise ValueError(f"this is no JSON ({error}): give JSONL, one object a line, or parquet.") from None
+                if not isinstance(row, dict):
+                    raise ValueError("this is no JSON object: give JSONL, one object a line, or parquet.")
+            yield line, row
 
 
 def _first_lines(file: BinaryIO) -> tuple[list[bytes], int]:
@@ -119,8 +139,8 @@ def first_values(rows: Iterable[Row]) -> Row:
 
 
 @contextmanager
-def open_rows(path: Path) -> Iterator[RowFile]:
-    """Open a file of rows.
+def open_rows(path: Path, may_grow: bool = False) -> Iterator[RowFile]:
+    """Open a file of rows; `may_grow` as of `RowFile`.
 
     Raises:
         ValueError: it is empty, damaged, or cannot be read.
@@ -130,21 +150,7 @@ def open_rows(path: Path) -> Iterator[RowFile]:
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}): give another file of rollouts.") from None
     with file:
-        yield RowFile(path, file)
-
-
-def _read_jsonl(path: Path, lines: Iterable[bytes]) -> NumberedRows:
-    for line, text in enumerate(lines, 1):  # bytes: a text file's lines would end at other characters, too
-        if not text.strip():
-            continue
-        with located(path, line):
-            try:
-                row = parse_json(text)
-            except ValueError as error:
-                raise ValueError(f"this is no JSON ({error}): give JSONL, one object a line, or parquet.") from None
-            if not isinstance(row, dict):
-                raise ValueError("this is no JSON object: give JSONL, one object a line, or parquet.")
-        yield line, row
+        yield RowFile(path, file, may_grow)
 
 
 def _first_values(path: Path) -> list[Row]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from echorl.lab.logs.columns import CUT_OFF, VERL_KEY, LogColumns, find_log_columns, is_missing
-from echorl.lab.logs.files import Row, first_values, located, open_rows
+from echorl.lab.logs.files import Row, RowFile, first_values, located, open_rows
 from echorl.lab.logs.forms import Form, find_form
 from echorl.lab.options import Columns
 from echorl.support.texts import finite_number, is_text
@@ -58,7 +58,7 @@ Reader = Callable[[Row, int, int], LoggedRollout]
 class LogFile:
     """A file of a log, with what its columns were read as."""
 
-    path: Path
+    source: RowFile
     columns: LogColumns
     rollouts: Iterator[LoggedRollout]
 
@@ -70,14 +70,14 @@ def read_logs(files: Sequence[Path], columns: Columns) -> Iterator[LogFile]:
         ValueError: a file is empty or damaged, or a row cannot be used; the message begins with file and line.
     """
     for number, path in enumerate(files):
-        with open_rows(path) as file:
+        with open_rows(path, may_grow=True) as file:
             form = find_form(file.first_rows[0][1], path)
             values = first_values(row for _, _, row in _split(file.first_rows, form, path))
             with located(path, file.first_line):
                 layout = find_log_columns(values, columns)
             counted = layout.length if isinstance(values.get(layout.length or ""), list) else None
             rows = _split(file.rows(layout.names, counted), form, path)
-            yield LogFile(path, layout, _read(rows, reader(layout, bool(form)), number, path))
+            yield LogFile(file, layout, _read(rows, reader(layout, bool(form)), number, path))
 
 
 def _split(rows: Iterable[tuple[int, Row]], form: Form | None, path: Path) -> Iterator[tuple[int, int, Row]]:
@@ -209,7 +209,7 @@ def _length(value: Any, column: str) -> int | None:
     if value is None:
         return None
     number = len(value) if isinstance(value, list) else finite_number(value)
-    if number is None or not 0 <= number < 2**53:
+    if number is None or not 0 <= number < 2**31:
         raise ValueError(f"the length {reprlib.repr(value)} (column {column!r}) is no number of tokens: write one.")
     return int(number)
 
