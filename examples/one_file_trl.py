@@ -107,9 +107,7 @@ def segment(ids: Tensor, mask: Tensor, newline: list[bool], blank: list[bool]) -
     return steps
 
 
-def echo_weights(
-    entropy: Tensor, steps: Tensor, success: list[bool], num_generations: int
-) -> tuple[Tensor, int]:
+def echo_weights(entropy: Tensor, steps: Tensor, success: list[bool], num_generations: int) -> tuple[Tensor, int]:
     """Return the weight of every token [B, T], and the number of clips.
 
     For each prompt:
