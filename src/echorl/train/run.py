@@ -106,7 +106,6 @@ def _train_to_the_end(
     from echorl.train.progress import ShortProgress
 
     training = settings.training
-    metrics = Path(training.output_dir) / "metrics.jsonl"
     if checkpoint is not None:
         run_folder.check_resumable(checkpoint)
     with as_user_error(ValueError, OSError, ImportError, doing="the trainer cannot be set up", by=LIBRARIES):
@@ -125,7 +124,7 @@ def _train_to_the_end(
     trainer.save_model(training.output_dir)
     if training.push_to_hub:
         trainer.push_to_hub()
-    _say(f"the model is in {training.output_dir}, its curves in {metrics}")
+    _say(f"the model is in {training.output_dir}, its curves in {Path(training.output_dir) / 'metrics.jsonl'}")
     trainer.end()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,14 +39,26 @@ def record(
 
 
 class StatisticsTable(TrainerCallback):
-    """Prints the table of statistics at the end of training, from the main process."""
+    """Prints the table of statistics and the command that draws the run, when training ends, from the main process."""
 
     def __init__(self, statistics: GroupStatistics) -> None:
         self.statistics = statistics
 
     def on_train_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
-        if state.is_world_process_zero and self.statistics.num_groups:
-            print(f"\nWhere the rollouts went:\n{self.statistics.table()}", flush=True)
+        if not state.is_world_process_zero:
+            return
+        if self.statistics.num_groups:
+            print(f"\nWhere the rollouts went:\n{self.statistics.table()}")
+        print(f"As a page: {page_command(args.output_dir)}", flush=True)
+
+
+def page_command(output_dir: str) -> str:
+    """Return the command that draws a run: the rollouts that it has kept, else its curves."""
+    for name in ("completions", "rollouts"):
+        folder = Path(output_dir, name)
+        if any(folder.glob("*.parquet")):
+            return f"echorl audit {shlex.quote(str(folder))}"
+    return f"echorl report {shlex.quote(output_dir)}"
 
 
 class TokenBudget(TrainerCallback):
