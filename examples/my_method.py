@@ -4,7 +4,7 @@
 
 Groups whose rollouts all succeed get a small advantage, which GRPO gives none. The script trains the small policy that
 comes with echorl with this rule and prints what it did; `echorl train`, `probe` and `compare` take the same name as
---method (docs/guides/own-method.md). Half a minute on a CPU.
+--method (docs/guides/own-method.md). Ten seconds on an idle CPU.
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,7 @@
 
 It trains the small policy that comes with echorl on sums. One forward pass of a batch gives log-probs with gradient and
 entropies without; from these come the EchoClips and both losses. One sees a line an update (the share of right answers,
-the groups by kind, the clips and their negative log-likelihood) and at the end an EchoClip. Half a minute on a CPU.
+the groups by kind, the clips and their negative log-likelihood) and at the end an EchoClip. Ten seconds on an idle CPU.
 """
 
 import torch
