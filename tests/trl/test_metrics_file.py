@@ -40,10 +40,10 @@ def test_a_page_is_made_of_the_rollouts_that_were_kept(tmp_path, folders, comman
     assert page_command(str(run_dir)) == command.format(run_dir)
 
 
-def test_an_evaluation_before_training_is_not_logged(tmp_path):
+def test_an_evaluation_before_training_begins_the_file_with_it(tmp_path):
     metrics, state, control = MetricsFile(tmp_path / "new" / "metrics.jsonl"), TrainerState(), TrainerControl()
     metrics.on_log(None, state, control, {"eval_loss": 1.0})
     assert not metrics.path.parent.exists()
     metrics.on_train_begin(None, state, control)
     metrics.on_log(None, state, control, {"eval_loss": 2.0})
-    assert read_metrics(metrics.path) == [{"step": 0, "eval_loss": 2.0}]
+    assert read_metrics(metrics.path) == [{"step": 0, "eval_loss": 1.0}, {"step": 0, "eval_loss": 2.0}]

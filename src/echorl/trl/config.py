@@ -77,7 +77,7 @@ class EchoGRPOConfig(GRPOConfig):
         "logits",
         "Source of entropies where no pass and no recorder has the logits of a batch: 'logits' makes an extra forward "
         "for them; 'surprisal' takes -log pi of the sampled tokens, where the engine returns it: no forward, but a "
-        "noisy estimate that often picks another clip (docs/trl.md).",
+        "noisy estimate that often picks another clip (docs/guides/trl.md).",
     )
     share_prompts: bool = argument(
         False,

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from echorl.core.rollouts import Rollouts
-from echorl.core.statistics import GroupStatistics
+from echorl.core.statistics import GROUPS_WITH_GRADIENT, GroupStatistics
 from echorl.trl.batch import Capture
 from echorl.trl.context import Context
 
@@ -25,14 +25,17 @@ def record(
     capture: Capture,
     context: Context,
 ) -> None:
-    """Add a batch to the statistics and to the metrics; `filtered` is bool [G]."""
+    """Add a batch to the statistics of the run and of the logging interval; `filtered` is bool [G]."""
     lengths = torch.tensor(capture.num_sampled, device=rollouts.success.device)
     if "tool_mask" in out:  # a tool's output is not the policy's; rows masked as truncated count whole
         from_policy = (out["completion_mask"] * out["tool_mask"]).sum(1)
         lengths = torch.where(from_policy > 0, from_policy, lengths)
     if capture.num_extra:
         lengths = lengths + torch.tensor(capture.num_extra, device=lengths.device)
-    context.log.update(rollouts.groups.record(statistics, context.comm.gather(lengths), filtered))
+    columns = rollouts.groups.columns(context.comm.gather(lengths), filtered)
+    metrics = statistics.record(*columns)
+    context.log.update({GROUPS_WITH_GRADIENT: metrics[GROUPS_WITH_GRADIENT]})  # a count: the mean over batches
+    context.log.add_groups(columns)
 
 
 class StatisticsTable(TrainerCallback):
@@ -44,7 +47,7 @@ class StatisticsTable(TrainerCallback):
     def on_train_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
         if not state.is_world_process_zero:
             return
-        if any(self.statistics.groups.values()):
+        if self.statistics.num_groups:
             print(f"\nWhere the rollouts went:\n{self.statistics.table()}")
         print(f"As a page: {page_command(args.output_dir)}", flush=True)
 
