@@ -21,7 +21,7 @@ CURVES = {
     "no_gradient": "no gradient",
     "all_success_no_gradient": "all right",
     "all_fail_no_gradient": "all wrong",
-    "other_reward": "another reward's only",
+    "other_reward": "one verdict, unequal rewards",
 }
 """The lines of a curve: the part of the log, and its name; the last one only where the log has such groups."""
 EXTRAPOLATED = 21

@@ -43,9 +43,10 @@ def audit(folder: Path, plan: AuditPlan, view: View) -> dict[str, Any]:
     Raises:
         ValueError: the log cannot be used, or the folder holds something else, such as the audit of another log.
     """
-    results_folder = ResultFolder(folder, "audit", holds="the audit of another log")
+    results_folder = ResultFolder(folder, "audit", holds="an audit")
     results_folder.check_owner()
     log = read_log(plan.places, plan.columns, plan.success_reward, view.begin("reading the log", None))
+    _check(log)
     results_folder.claim({"log": [str(place.resolve()) for place in plan.places]})
     view.begin("measuring groups", None)
     from echorl.lab.audit.measure import measure  # with scipy, which takes longer than to find a wrong row
@@ -60,6 +61,19 @@ def audit(folder: Path, plan: AuditPlan, view: View) -> dict[str, Any]:
     _draw(results, folder / PAGE)
     write_json(folder / RESULTS, results)
     return results
+
+
+def _check(log: Log) -> None:
+    """Check that rollouts can be compared.
+
+    Raises:
+        ValueError: there is no group of several rollouts.
+    """
+    if (log.groups.size < 2).all():
+        raise ValueError(
+            f"{log.files[0]}: no prompt has two rollouts in one step, so there are no groups to compare: name the "
+            "column of the group with --group, or that of the prompt with --prompt."
+        )
 
 
 def _draw(results: dict[str, Any], path: Path) -> None:
@@ -118,5 +132,13 @@ def _describe(log: Log, plan: AuditPlan) -> dict[str, Any]:
         "places": [str(place) for place in plan.places],
         "files": [str(path) for path in log.files],
         "columns": {name: column for name, column in read_as.items() if column is not None},
-        "notes": log.notes,
+        "notes": [*log.notes, *_notes(log, plan)],
     }
+
+
+def _notes(log: Log, plan: AuditPlan) -> Iterator[str]:
+    if log.groups.verdicts.any() and not log.groups.successes.any():
+        yield (
+            f"No rollout has a reward of {plan.success_reward:g} or more, so that none counts as right; "
+            "--success_reward names another bound."
+        )
