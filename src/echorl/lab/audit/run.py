@@ -48,7 +48,7 @@ def audit(folder: Path, plan: AuditPlan, view: View) -> dict[str, Any]:
     log = read_log(plan.places, plan.columns, plan.success_reward, view.begin("reading the log", None))
     _check(log)
     results_folder.claim({"log": [str(place.resolve()) for place in plan.places]})
-    view.begin("measuring groups", None)
+    measured = view.begin("measuring groups", 1)
     from echorl.lab.audit.measure import measure  # with scipy, which takes longer than to find a wrong row
     from echorl.lab.audit.suspects import find_suspects
 
@@ -57,9 +57,11 @@ def audit(folder: Path, plan: AuditPlan, view: View) -> dict[str, Any]:
     rollouts = rollouts_at(suspects.places(), log.files, plan.columns)
     export(suspects, _noting_prompts(rollouts, prompts), log.files, folder / SUSPECTS)
     results = measure(log.groups, suspects, prompts, _describe(log, plan))
-    view.begin("drawing the page", None)
+    measured(1)
+    drawn = view.begin("drawing the page", 1)
     _draw(results, folder / PAGE)
     write_json(folder / RESULTS, results)
+    drawn(1)
     return results
 
 
