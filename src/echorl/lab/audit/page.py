@@ -45,8 +45,11 @@ def sections(results: Results) -> Iterator[Section]:
     """Yield the parts of the page."""
     yield Section(findings=[visible(text) for text in results["summary"]], charts=[*charts(results)])
     yield Section(title="Shares of the log", lead=[SHARES, *batch_texts(results)], tables=[*share_tables(results)])
-    if results["skipping"]["rules"]:
-        yield Section(title="Skipping solved prompts", lead=[SKIPPING], tables=[skipping_table(results["skipping"])])
+    skipping = results["skipping"]
+    if skipping["rules"]:
+        yield Section(title="Skipping solved prompts", lead=[SKIPPING], tables=[skipping_table(skipping)])
+    else:
+        yield Section(title="Skipping solved prompts", lead=[f"This cannot be replayed: {skipping['reason']}"])
     if results["suspects"]["listed"]:
         yield Section(title="What looks wrong", lead=[SUSPICIOUS], tables=[*suspect_tables(results)])
     if results["advice"]:

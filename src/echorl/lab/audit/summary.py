@@ -11,6 +11,8 @@ LEAST = 0.005
 """Share below which a part is not named in a sentence."""
 WIDE = 0.5
 """Width of an interval from which on its value is not named."""
+SLACK = 0.01
+"""How far the counts may lie outside of what independent rollouts can give (`sizes.SizeCurve.slack`)."""
 LOST = {
     "all_success_no_gradient": "all right",
     "all_fail_no_gradient": "all wrong",
@@ -93,6 +95,12 @@ def _other_size(results: Results) -> Iterator[str]:
         else f"the verifier would say the same of all, as it now does in {percent(now)}, in"
     )
     if same["low"] is None:
+        return
+    if sizes["slack"] > SLACK:
+        yield (
+            f"The share with {size} rollouts a group cannot be told: the rollouts of a group depend on each other more "
+            "than those of one prompt would."
+        )
         return
     if same["high"] - same["low"] > WIDE:
         yield f"With {size} rollouts a group {subject} {_ends(same, ' to ')} %: the log has too few groups to say more."
