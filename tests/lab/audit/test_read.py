@@ -152,6 +152,19 @@ def test_a_missing_reward_is_no_verdict(tmp_path):
     assert noted(log, "Rollouts without a verdict of the verifier: 4.")
 
 
+def test_verl_with_echorl_has_its_verdict(tmp_path):
+    rows = [("p", "r", "42", 0.9 * right, {"uid": f"a_{i}_0", "echo_success": right}) for i, right in enumerate((1, 0))]
+    log = read(verl(tmp_path, 1, rows))
+    assert log.columns.reward == "echo_success"
+    assert column(log, "successes") == [1]
+    assert noted(log, "Every group of the log gives a gradient: a run that filters the others does not log them.")
+
+
+def test_rewards_that_never_reach_success(tmp_path):
+    log = read(jsonl(tmp_path / "log.jsonl", *({"prompt": "p", "reward": each} for each in (0.9, 0.5))))
+    assert noted(log, "No reward in 'reward' reaches 1: the largest is 0.9. --success_reward sets")
+
+
 def verl_rows(shuffled=False, uid=False):
     rng = random.Random(1)
     rows = []

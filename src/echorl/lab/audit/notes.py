@@ -84,6 +84,13 @@ def _unknown(reading: Reading, groups: GroupTable, layout: LogColumns) -> Iterat
             f"The log has no advantage and not the weights of {list_names(layout.compared)}: a group counts as one "
             "without gradient where each of these is equal."
         )
+    if -np.inf < reading.best < reading.success_reward:
+        yield (
+            f"No reward in {layout.reward!r} reaches {reading.success_reward:g}: the largest is {reading.best:g}. "
+            "--success_reward sets from where on a rollout is right."
+        )
+    if not groups.degenerate.any():
+        yield "Every group of the log gives a gradient: a run that filters the others does not log them."
     if groups.unit == "characters":
         measured = "lengths are in characters" if layout.response else "lengths are not known"
         yield f"The log has no number of response tokens: {measured}."

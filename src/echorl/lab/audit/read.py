@@ -84,6 +84,7 @@ class Reading:
         self.groups, self.evidence = Groups(), PromptEvidence()
         self.layouts: list[tuple[LogColumns, Path]] = []
         self.num_rows = self.num_repeated = self.num_foreign = self.num_without_verdict = 0
+        self.best = -math.inf
         self.shown_steps: set[int] = set()
         self._prompts: dict[bytes, int] = {}
         self._compared: dict[str, int] = {}
@@ -116,6 +117,7 @@ class Reading:
             self.num_foreign += 1
             return
         self.num_without_verdict += rollout.reward is None
+        self.best = max(self.best, -math.inf if rollout.reward is None else rollout.reward)
         success = None if rollout.reward is None else rollout.reward >= self.success_reward
         prompt = self._number(rollout)
         compared = [math.nan] * len(self._compared)

@@ -33,8 +33,8 @@ REFERENCE_ANSWERS = (
     "reference_answer ground_truth gts gold gold_answer expected_answer target answer solution".split()
 )  # fmt: skip
 FROM_POLICY = ("written_by_policy",)
-KIND = "echo/kind"
-"""Of EchoRL in TRL's log."""
+KIND, ECHO_SUCCESS = "echo/kind", "echo_success"
+"""Of EchoRL in TRL's log, and in verl's."""
 NOT_REWARDS = {
     *PROMPTS, *RESPONSES, *ADVANTAGES, *GROUPS, *PROMPT_IDS, *STEPS, *LENGTHS, *TRUNCATED, *STOP_REASONS,
     *REFERENCE_ANSWERS, *FROM_POLICY, "epoch", "id", "index", "seed", "kind", "num_turns", "turns", "entropy",
@@ -165,6 +165,7 @@ def _rewards(
     else:
         rewards = [name for name in row if name == total or name in REWARDS or re.search("reward|score", name, re.I)]
         rewards = [name for name in rewards if _may_be_number(row[name])]
+    named = named or first_of((ECHO_SUCCESS,), row)
     reward, guess = (named, None) if named else _verifier(row, rewards, total)
     rewards = list(dict.fromkeys([*rewards, reward]))
     return reward, tuple(rewards), (total,) if total else tuple(rewards), guess
