@@ -216,31 +216,32 @@ def _chance_of_all(part: npt.NDArray[Any], rollouts: npt.NDArray[Any], size: int
 def _extrapolated(groups: GroupTable, logged: SizeShare, region: Region | None, sizes: list[int]) -> list[SizeShare]:
     """Return the shares above the logged size.
 
-    The fit need not lie in the region where the counts are not a mixture's, and a group that is the same at a larger
-    size is so at a smaller one: values are moved into the range, and not above those at the logged size.
+    Values are moved into the range, which rests on more than the fit where prompts recur, and not above those at the
+    logged size, since a group that is the same at a larger size is so at a smaller one.
     """
     weights = fit_weights(draws(groups, logged.size).mean(0), len(np.unique(groups.prompt)))
-    ranges = {name: _ranges(region, name, sizes) for name in PARTS}
+    ranges = {name: _ranges(region, name, sizes, getattr(logged, name).value) for name in PARTS}
     shares = []
     for place, size in enumerate(sizes):
         parts = {
-            name: _inside(
-                min(float(weights @ _functions(size)[name]), getattr(logged, name).value), ranges[name][place]
-            )
-            for name in ("all_success", "all_fail")
+            name: _inside(min(float(weights @ _functions(size)[name]), most), ranges[name][place])
+            for name, most in (("all_success", logged.all_success.value), ("all_fail", logged.all_fail.value))
         }
         same = _inside(sum(part.value for part in parts.values()), ranges["same"][place])
         shares.append(SizeShare(size, same, **parts, extrapolated=True))
     return shares
 
 
-def _ranges(region: Region | None, name: str, sizes: list[int]) -> list[tuple[float, float] | None]:
-    """Return the range of a part at every size; it does not rise with the size, so each bound holds for others."""
+def _ranges(region: Region | None, name: str, sizes: list[int], most: float) -> list[tuple[float, float] | None]:
+    """Return the range of a part at every size; it does not rise with the size, so each bound holds for others.
+
+    The low ends are at most the value at the logged size, which counts of no mixture would contradict.
+    """
     if region is None:
         return [None] * len(sizes)
     low, high = np.clip(np.array([region.range_of(_functions(size)[name]) for size in sizes]).T, 0, 1)
-    low, high = np.maximum.accumulate(low[::-1])[::-1], np.minimum.accumulate(high)
-    return list(zip(low.tolist(), high.tolist(), strict=True))
+    low, high = np.maximum.accumulate(np.minimum(low, most)[::-1])[::-1], np.minimum.accumulate(high)
+    return list(zip(low.tolist(), np.maximum(low, high).tolist(), strict=True))
 
 
 def _inside(value: float, ends: tuple[float, float] | None) -> Estimate:
