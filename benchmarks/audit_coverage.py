@@ -1,11 +1,11 @@
 """Coverage of the intervals of `echorl audit` on logs whose truth is known.
 
-    python -m benchmarks.audit_coverage [--logs 200] [--rollouts math_rollouts/qwen25_math_100x8.jsonl]
+    python -m benchmarks.audit_coverage [--logs 200] [--larger 50] [--rollouts math_rollouts/qwen25_math_100x8.jsonl]
 
 Simulated logs: prompts whose success rates come from one of three distributions, 8 rollouts a group, a failure twice as
 long as a success. Each log is of one of three layouts: 256 prompts that come up once, or 64 that come up four
 times, with a policy that stays as it is or learns between the visits. The truth is a mean over the distribution.
-Sizes above the logged one take long, so that only every fourth log is used for them.
+Sizes above the logged one take long, so that they are estimated on fewer logs (--larger).
 
 Real rollouts: a part of each prompt's rollouts is drawn at random, and the share at the size of all of them is
 predicted from it: 8 of the 32 rollouts that stored studies have of each test prompt, and with --rollouts (JSONL with
@@ -39,8 +39,6 @@ SIZE, GROUPS_A_STEP, VISITS = 8, 8, 4
 POLICIES = {"chain_sum-start": "start", "chain_sum": "grpo", "products-start": "start", "products": "grpo"}
 """Stored study -> the arm whose first seed is taken."""
 SMALLER = (2, 4)
-EVERY = 4
-"""Every how many logs the sizes above the logged one are estimated."""
 LENGTHS = {"success": 100, "failure": 200}
 QUANTILES = (np.arange(40_000) + 0.5) / 40_000
 Floats = npt.NDArray[np.float64]
@@ -176,7 +174,7 @@ def summary(pairs: Sequence[Quantity]) -> dict[str, object]:
     }
 
 
-def simulated(logs: int) -> Iterator[dict[str, object]]:
+def simulated(logs: int, larger_logs: int) -> Iterator[dict[str, object]]:
     """Yield a row for each distribution, layout and quantity."""
     for name, rates in DISTRIBUTIONS.items():
         for layout_name, layout in LAYOUTS.items():
@@ -184,7 +182,7 @@ def simulated(logs: int) -> Iterator[dict[str, object]]:
             saved = truth.skipping() if layout.visits > 1 else {}
             for number in range(logs):
                 log = layout.log(rng, rates)
-                larger = larger_sizes(log, truth) if number % EVERY == 0 else ()
+                larger = larger_sizes(log, truth) if number < larger_logs else ()
                 for quantity, pair in (*quantities(log, truth, saved), *larger):
                     pairs[quantity].append(pair)
             print(f"{name}, {layout_name}", flush=True)
@@ -252,16 +250,20 @@ def main() -> None:
     """Write both tables and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--logs", type=int, default=200, help="logs of each kind")
+    parser.add_argument("--larger", type=int, default=50, help="of them, logs for sizes above the logged one")
+    parser.add_argument("--only", choices=["simulated", "real"], help="one of the two tables")
     parser.add_argument("--rollouts", type=Path, help="labelled rollouts, 8 a prompt")
     arguments = parser.parse_args()
     tables: dict[str, Callable[[], Iterator[dict[str, object]]]] = {
-        "audit_coverage_real": lambda: real(arguments.logs // EVERY, arguments.rollouts),
-        "audit_coverage": lambda: simulated(arguments.logs),
+        "simulated": lambda: simulated(arguments.logs, arguments.larger),
+        "real": lambda: real(arguments.larger, arguments.rollouts),
     }
     for name, make in tables.items():
+        if arguments.only not in (None, name):
+            continue
         rows = list(make())
         show(rows)
-        write_csv(name, rows, module="audit_coverage")
+        write_csv(f"audit_coverage_{name}", rows, module="audit_coverage")
 
 
 if __name__ == "__main__":
