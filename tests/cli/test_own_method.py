@@ -1,4 +1,4 @@
-"""The example of docs/own-method.md: the same string trains, is probed and is compared; an edited file is refused."""
+"""own-method.md: the same string trains, is probed and is compared; an edited file is refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from echorl.core.rollouts import Rollouts
 from echorl.methods import load_method
 from echorl.methods.rules import apply_token_advantages
 
-PAGE = (Path(__file__).parents[2] / "docs" / "own-method.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "own-method.md").read_text(encoding="utf-8")
 EXAMPLE, _, BY_TOKENS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 METHOD = "my_rule.py:SolvedBonus"
 

@@ -85,6 +85,9 @@ def test_the_statistics_add_up_and_survive_a_checkpoint() -> None:
     assert shares["echo/groups/all_success"] == pytest.approx(0.2)
     assert shares["echo/tokens/all_success"] == pytest.approx((2 + 3) / 45)
     assert sum(value for name, value in shares.items() if name.startswith("echo/tokens/")) == pytest.approx(1)
+    assert shares["echo/frac_degenerate"] == pytest.approx(0.8)
+    assert shares["echo/frac_degenerate_tokens"] == pytest.approx(1 - (0 + 1) / 45)  # all but the mixed group's
+    assert shares["echo/groups_with_gradient"] == 1
     resumed = GroupStatistics()
     resumed.load_state_dict(statistics.state_dict())
     record(resumed, classify(), lengths)
@@ -100,7 +103,10 @@ def test_filtered_groups_are_counted_and_shown() -> None:
     statistics, plain = GroupStatistics(), GroupStatistics()
     record(plain, classify(), torch.arange(10))
     for _ in range(2):
-        record(statistics, classify(), torch.arange(10), [True, False, False, True, False])
+        metrics = record(statistics, classify(), torch.arange(10), [True, False, False, True, False])
+    assert metrics["echo/groups_with_gradient"] == 1  # id 5, which is mixed
+    metrics = record(GroupStatistics(), classify(), torch.arange(10), [False, False, True, False, False])
+    assert metrics["echo/groups_with_gradient"] == 0
     assert statistics.filtered == {"groups": 4, "tokens": 2 * (2 + 3 + 8 + 9)}  # ids -2 and 7
     assert statistics.table().splitlines()[-1].split()[:7] == ["of", "these", "4", "40.0%", "4", "44", "48.9%"]
     assert "filtered" not in plain.table()

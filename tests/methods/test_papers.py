@@ -1,4 +1,4 @@
-"""docs/papers.md has a row for every method, with files that exist and a section of deviations that is there."""
+"""papers.md has a row for every method, with files that exist and a section of deviations that is there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import echorl
 from echorl.methods import METHODS
 
 PACKAGE = Path(echorl.__file__).parent
-TEXT = (Path(__file__).resolve().parents[2] / "docs" / "papers.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "papers.md").read_text(encoding="utf-8")
 TABLE = TEXT.partition("\n## ")[0]
 ROWS = {line.split("|")[1].strip(" `"): line for line in TABLE.splitlines() if line.startswith("| ")}
 

@@ -7,7 +7,7 @@ import pytest
 from docs.option_tables import DOCS, TABLE, page_with_tables
 from echorl.cli import COMMANDS
 
-PAGES = {path.name: path.read_text(encoding="utf-8") for path in DOCS.glob("*.md")}
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in DOCS.rglob("*.md")}
 
 
 @pytest.mark.parametrize("name", [name for name, text in PAGES.items() if TABLE.search(text)])

@@ -7,6 +7,8 @@ import math
 import pytest
 import torch
 
+from echorl.lab.report.curves import statistics_tables
+from echorl.lab.report.training import group_by_seed, read_run
 from tests.trl.scripted import Script, by_number, counts, dapo, first_batch, rows_named, same, tokens_of
 from tests.trl.test_gradient import logps_and_entropies
 from tests.trl.tiny import build, make_dataset, make_model, run, some_right
@@ -78,6 +80,20 @@ def test_the_statistics_count_all_rounds_and_show_what_was_filtered(tmp_path):
     assert ledger.table().splitlines()[-1].split()[2] == "5"
 
 
+def test_the_report_agrees_with_the_statistics_though_steps_have_different_numbers_of_groups(tmp_path):
+    changes = dict(echo_coef=0.0, logging_steps=2) | dapo(echo_coef=0.0)
+    trainer, *_ = run(tmp_path, Script("m++-", "-m+", "mm"), **{**changes, "max_steps": 3})
+    ledger, (report_run, _) = trainer.statistics, read_run(tmp_path)
+    assert ledger.num_groups == 9 + 4 + 4
+    [table] = statistics_tables(group_by_seed([report_run]))
+    expected = [
+        f"{groups / ledger.num_groups:.1%} · {tokens:,} ({tokens / ledger.num_tokens:.1%})"
+        for groups, tokens in zip(ledger.groups.values(), ledger.tokens.values(), strict=True)
+        if groups
+    ]
+    assert table.rows[0][1:] == expected
+
+
 def test_the_token_budget_counts_what_was_dropped(tmp_path):
     script = Script(then="+")
     changes = {**dapo(echo_coef=0.0, method_options={"max_rounds": 3}), "max_steps": 9}
@@ -91,6 +107,7 @@ def test_metrics_weigh_each_prompt_alike(tmp_path):
     found = first_batch(tmp_path, Script("m++-", "+++", "mmm"))
     assert found.log["reward"] == pytest.approx((0.5 + 1 + 1 + 0 + 3 + 1.5) / 10)
     assert found.log["echo/groups/mixed"] == pytest.approx(0.4)
+    assert found.log["echo/groups_with_gradient"] == 4  # of all rounds together
     assert found.log["echo/clips/all_success"] == 5
     assert found.log["num_tokens"] == sum(len(ids) for batch in found.rounds for ids in tokens_of(batch)) + sum(
         int(batch["prompt_mask"].sum()) for batch in found.rounds

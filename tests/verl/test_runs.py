@@ -85,7 +85,7 @@ def check_step(step):
 
 
 def test_sync_killed_and_resumed_in_colocate_async(lab, engine):
-    """Launched as docs/verl.md says, killed with all its processes after step 2, and resumed to step 4.
+    """Launched as docs/guides/verl.md says, killed with all its processes after step 2, and resumed to step 4.
 
     The second run samples dynamically, too: even prompts are all right and dropped, and others take their places.
     """

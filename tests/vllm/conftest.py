@@ -27,7 +27,7 @@ def missing() -> str | None:
 
 
 def keep_weights(patch: pytest.MonkeyPatch) -> None:
-    """Let linear layers keep the weights that TRL writes into; see docs/vllm.md."""
+    """Let linear layers keep the weights that TRL writes into; see docs/guides/vllm.md."""
     patch.setattr("vllm._custom_ops._supports_onednn", False)
     patch.setattr("vllm.model_executor.layers.utils.check_cpu_sgl_kernel", lambda *_: False)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from echorl.cli.models import ModelOptions, base_name, default_device, find_checkpoint, load_model, start_engine
 from echorl.cli.parser import part_of, required
 from echorl.core.options import option
-from echorl.lab.mine.rows import find_files
+from echorl.lab.logs.files import find_files
 from echorl.lab.options import (
     COUNT,
     TEMPERATURE,
@@ -46,7 +46,7 @@ class AnalyzeOptions(SampledRollouts, Deletion, Scoring, Prompts, RolloutColumns
     """Look at experts' solutions and at a policy's own. `echorl analyze entropy` compares the entropies of
     demonstrations with those of the policy's own right rollouts on the same prompts; `echorl analyze deletion` deletes
     steps by entropy, lets the policy go on from what is left, and shows how accuracy falls. What is sampled is kept;
-    the same command goes on. See docs/analyze.md.
+    the same command goes on. See docs/guides/analyze.md.
     """
 
     analysis: Literal["entropy", "deletion"] = required("'entropy' or 'deletion'.", positional=True)
@@ -63,7 +63,8 @@ class AnalyzeOptions(SampledRollouts, Deletion, Scoring, Prompts, RolloutColumns
     grader: Literal["math", "choice", "number"] | None = option(None, "Grader of the column 'answer' of --file.")
     prompts: int = option(100, "The first prompts that have a demonstration.", **COUNT)
     rollouts: tuple[Path, ...] | None = option(
-        None, "Stored rollouts instead of sampling them, in any layout of docs/mine.md; others' prompts are excluded."
+        None,
+        "Stored rollouts instead of sampling them, in any layout of docs/guides/mine.md; others' prompts are excluded.",
     )
     samples: int = option(4, "Rollouts of each prompt.", **COUNT)
     temperature: float = option(

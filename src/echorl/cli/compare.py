@@ -30,7 +30,7 @@ SHOWN = ("method", "echo_coef", "echo_select")
 class CompareOptions(CommandOptions):
     """Train every arm of a study with every seed on equal rollout tokens, choose learning rates on a validation split,
     and print paired differences. What is finished is kept; the same command goes on. Of a packed study
-    (NAME.jsonl.gz) the tables are printed; nothing is trained. See docs/compare.md.
+    (NAME.jsonl.gz) the tables are printed; nothing is trained. See docs/guides/compare.md.
     """
 
     study: Path = required(

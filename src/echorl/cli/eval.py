@@ -28,11 +28,13 @@ WITHOUT_EFFECT = {
 @dataclass(frozen=True, kw_only=True)
 class EvalOptions(Sampling, CommandOptions):
     """Sample a model's answers to benchmarks, score them, and print avg@k, pass@k and maj@k with intervals. What is
-    sampled is kept; the same command goes on. See docs/eval.md.
+    sampled is kept; the same command goes on. See docs/guides/eval.md.
     """
 
     model: str | None = option(None, MODEL)
-    benchmarks: tuple[str, ...] | None = option(None, "aime24, math500 and others (docs/eval.md), or TASK[:SPLIT].")
+    benchmarks: tuple[str, ...] | None = option(
+        None, "aime24, math500 and others (docs/guides/eval.md), or TASK[:SPLIT]."
+    )
     data: str | None = option(None, "The benchmarks' files, instead of the hub's data sets.")
     batch_size: int | None = option(  # type: ignore[assignment]  # in `Sampling` it is chosen
         None, "Completions that are sampled and stored at once; default: 32, with vLLM 256.", **COUNT
@@ -72,7 +74,7 @@ def _check(args: EvalOptions) -> None:
     if unused := [name for name in WITHOUT_EFFECT[actions[0]] if name in args.given]:
         raise UserError(f"--{unused[0]} has no effect with --{actions[0]}: leave it out.")
     if args.model and not args.benchmarks:
-        raise UserError("--benchmarks is missing: name one or more, such as math500 (docs/eval.md lists them).")
+        raise UserError("--benchmarks is missing: name one or more, such as math500 (docs/guides/eval.md lists them).")
     if args.device and args.backend == "vllm":
         raise UserError(
             f"--device {args.device} is for the backend 'transformers': vLLM chooses its own; leave it out."

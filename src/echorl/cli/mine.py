@@ -12,7 +12,7 @@ from echorl.cli.parser import part_of, required
 from echorl.core.config import ClipConfig, EchoConfig
 from echorl.core.options import option
 from echorl.core.statistics import MEANING
-from echorl.lab.mine.rows import find_files
+from echorl.lab.logs.files import find_files
 from echorl.lab.options import COUNT, Columns, Mining, Prompts
 from echorl.support.folder import ResultFolder
 
@@ -26,7 +26,7 @@ NEEDED = {"trl": ("transformers", "pyarrow", "filelock", "rich")}
 @dataclass(frozen=True, kw_only=True)
 class MineOptions(Mining, ClipConfig, Prompts, Columns, ModelOptions):
     """Score stored rollouts with a model, write the EchoClips that they hold, and print what they are. What is scored
-    is kept; the same command goes on. See docs/mine.md.
+    is kept; the same command goes on. See docs/guides/mine.md.
     """
 
     rollouts: tuple[Path, ...] = required("Files of rollouts, JSONL or Parquet, or folders of them.", positional=True)

@@ -29,10 +29,10 @@ HEAD += ["coef 10 %", "saves", "z"]
 class ProbeOptions(Plan, ModelOptions):
     """Take the gradients of EchoRL and its rivals at a checkpoint; print how much of each is signal, where it points,
     and the most that it can add to the policy gradient. What is finished is kept; the same command goes on, with more
-    prompts, too. See docs/probe.md.
+    prompts, too. See docs/guides/probe.md.
     """
 
-    benchmark: str = required("math500, gsm8k and others (docs/eval.md lists them), or TASK[:SPLIT].")
+    benchmark: str = required("math500, gsm8k and others (docs/guides/eval.md lists them), or TASK[:SPLIT].")
     data: str | None = option(None, "The benchmark's file, instead of the hub's data set.")
     prompts: int = option(128, "Prompts, drawn by the seed.", **COUNT)
     samples: int = option(8, "Rollouts of each prompt.", **COUNT)

@@ -123,7 +123,7 @@ def _chunks(logits: Tensor, *tensors: Tensor) -> Iterator[list[Tensor]]:
 
 
 def step_entropy(entropy: Tensor, step_ids: Tensor, *, num_steps: int | None = None) -> Tensor:
-    """Mean token entropy of each step: H_k = (1/|S_k|) sum_{t in S_k} H_t.
+    """Mean token entropy of each step: H_k = mean of H_t over the tokens t of step k.
 
     Args:
         entropy: [B, T] in nats, any floating type. Tokens whose entropy is not finite do not count in the mean.

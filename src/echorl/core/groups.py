@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from echorl.core.statistics import KINDS, GroupStatistics
+from echorl.core.statistics import KINDS, GroupStatistics, are_equal, kind_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +38,17 @@ class Groups:
         return torch.isin(self.kind, torch.tensor([KINDS.index(name) for name in names], device=self.kind.device))
 
     def record(self, statistics: GroupStatistics, lengths: Tensor, filtered: Tensor) -> dict[str, float]:
-        """Add the groups to the statistics and return their metrics.
+        """Add the groups to the statistics and return their metrics; the arguments are those of `columns`."""
+        return statistics.record(*self.columns(lengths, filtered))
+
+    def columns(self, lengths: Tensor, filtered: Tensor) -> list[list[Any]]:
+        """Return the arguments of `GroupStatistics.record`.
 
         Args:
             lengths: int [N], the response tokens of each rollout.
             filtered: bool [G], the groups that dynamic sampling keeps out of the policy loss.
         """
-        columns = (self.kind, self.degenerate, self.sum(lengths), filtered)
-        return statistics.record(*(column.tolist() for column in columns))
+        return [column.tolist() for column in (self.kind, self.degenerate, self.sum(lengths), filtered)]
 
 
 def classify_groups(
@@ -66,12 +70,8 @@ def classify_groups(
     num_verdicts = _count(has_verdict, index, num)
     num_success = _count(success & has_verdict, index, num)
     degenerate = _uniform(rewards if rewards.dim() == 2 else rewards.unsqueeze(1), index, num)
-    kind = torch.where(degenerate, KINDS.index("uniform_reward"), KINDS.index("mixed"))
-    kind = torch.where(num_success == num_verdicts, KINDS.index("all_success"), kind)
-    kind = torch.where(num_success == 0, KINDS.index("all_fail"), kind)
-    kind = torch.where(num_verdicts == 0, KINDS.index("unscored"), kind)
-    if kept is not None:
-        kind = torch.where(_count(kept, index, num) == 0, KINDS.index("truncated"), kind)
+    num_kept = 1 if kept is None else _count(kept, index, num)
+    kind = kind_of(num_success, num_verdicts, degenerate, num_kept)
     return Groups(kind=kind, degenerate=degenerate, index=index)
 
 
@@ -94,7 +94,7 @@ def _count(flags: Tensor, index: Tensor, num: int) -> Tensor:
 
 
 def _uniform(rewards: Tensor, index: Tensor, num: int) -> Tensor:
-    """bool [G]: every column's rewards agree up to rounding (eight rewards of 0.9 may differ in the last digit)."""
+    """bool [G]: every column's rewards are equal, or the group has none."""
     places = index.unsqueeze(1).expand_as(rewards)
     least, most = (
         torch.full((num, rewards.shape[1]), fill, dtype=rewards.dtype, device=rewards.device).scatter_reduce_(
@@ -102,4 +102,4 @@ def _uniform(rewards: Tensor, index: Tensor, num: int) -> Tensor:
         )
         for fill, reduce in ((torch.inf, "amin"), (-torch.inf, "amax"))
     )
-    return (most - least <= 1e-6 * (1 + most.abs()).nan_to_num()).all(1) | (most == -torch.inf).all(1)
+    return are_equal(least, most).all(1)

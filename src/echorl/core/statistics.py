@@ -1,9 +1,14 @@
-"""Group statistics: where the rollouts of a run went. Plain numbers, free of torch, so that reports load fast."""
+"""Group statistics: where the rollouts of a run went. Plain numbers, free of torch, so that reports load fast.
+
+The rules of a group hold for numbers, numpy arrays and tensors alike: trainers and `echorl audit` share them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import compress
+from typing import Any
 
 KINDS = ("mixed", "all_success", "all_fail", "uniform_reward", "unscored", "truncated")
 MEANING = {
@@ -14,6 +19,57 @@ MEANING = {
     "unscored": "no verifier gave a verdict",
     "truncated": "every rollout masked as truncated",
 }
+GROUPS_WITH_GRADIENT = "echo/groups_with_gradient"
+"""The metric that is a count: a batch of several rounds of sampling has their sum."""
+
+
+def kind_of(successes: Any, verdicts: Any, degenerate: Any, kept: Any = 1) -> Any:
+    """Return the place in `KINDS` of a group, or of each group of an array.
+
+    Args:
+        successes: rollouts that the verifier accepted.
+        verdicts: rollouts with a verdict.
+        degenerate: whether all rewards are equal.
+        kept: rollouts that are not masked as truncated.
+
+    >>> [KINDS[kind_of(successes, 8, degenerate=False)] for successes in (0, 3, 8)]
+    ['all_fail', 'mixed', 'all_success']
+    """
+    kind = 0 * verdicts
+    for name, holds in (  # a later one goes before
+        ("uniform_reward", degenerate),
+        ("all_success", successes == verdicts),
+        ("all_fail", successes == 0),
+        ("unscored", verdicts == 0),
+        ("truncated", kept == 0),
+    ):
+        kind = kind + (KINDS.index(name) - kind) * holds
+    return kind
+
+
+def are_equal(least: Any, most: Any) -> Any:
+    """Return whether rewards between `least` and `most` are equal up to rounding, as eight rewards of 0.9 may be."""
+    return least >= most - 1e-6 * (1 + abs(most))
+
+
+def batch_metrics(
+    kinds: Sequence[int], degenerate: Sequence[bool], tokens: Sequence[int], filtered: Sequence[bool]
+) -> dict[str, float]:
+    """Return the shares of groups and of tokens, by kind and without a gradient, and how many groups have one.
+
+    The arguments are those of `GroupStatistics.record`.
+    """
+    num_groups, num_tokens = max(1, len(kinds)), max(1, sum(tokens))
+    metrics = {
+        "echo/frac_degenerate": sum(degenerate) / num_groups,
+        "echo/frac_degenerate_tokens": sum(compress(tokens, degenerate)) / num_tokens,
+        GROUPS_WITH_GRADIENT: float(sum(not any(flags) for flags in zip(degenerate, filtered, strict=True))),
+    }
+    for code, name in enumerate(KINDS):
+        of_kind = [kind == code for kind in kinds]
+        metrics[f"echo/groups/{name}"] = sum(of_kind) / num_groups
+        metrics[f"echo/tokens/{name}"] = sum(compress(tokens, of_kind)) / num_tokens
+    return metrics
 
 
 def _zeros() -> dict[str, int]:
@@ -43,7 +99,7 @@ class GroupStatistics:
         tokens: Sequence[int],
         filtered: Sequence[bool] | None = None,
     ) -> dict[str, float]:
-        """Add a batch of groups and return its metrics: the share of groups, and of tokens, of each kind.
+        """Add a batch of groups and return its metrics (`batch_metrics`).
 
         Args:
             kinds: for each group, its place in `KINDS`.
@@ -51,24 +107,19 @@ class GroupStatistics:
             tokens: for each group, the response tokens of its rollouts.
             filtered: for each group, whether dynamic sampling keeps it out of the policy loss.
         """
-        rows = list(zip(kinds, degenerate, tokens, filtered or [False] * len(kinds), strict=True))
-        for kind, is_degenerate, num_tokens, is_filtered in rows:
+        filtered = filtered or [False] * len(kinds)
+        for kind, is_degenerate, num_tokens, is_filtered in zip(kinds, degenerate, tokens, filtered, strict=True):
             name = KINDS[kind]
             self.groups[name] += 1
             self.degenerate[name] += is_degenerate
             self.tokens[name] += num_tokens
             self.filtered["groups"] += is_filtered
             self.filtered["tokens"] += num_tokens * is_filtered
-        metrics = {"echo/frac_degenerate": sum(row[1] for row in rows) / max(1, len(rows))}
-        for code, name in enumerate(KINDS):
-            metrics[f"echo/groups/{name}"] = sum(row[0] == code for row in rows) / max(1, len(rows))
-            of_kind = sum(row[2] for row in rows if row[0] == code)
-            metrics[f"echo/tokens/{name}"] = of_kind / max(1, sum(row[2] for row in rows))
-        return metrics
+        return batch_metrics(kinds, degenerate, tokens, filtered)
 
     def table(self) -> str:
         """Return the statistics as text, without kinds that never came up; one line where nothing was recorded."""
-        total_groups, total_tokens = sum(self.groups.values()), sum(self.tokens.values())
+        total_groups, total_tokens = self.num_groups, self.num_tokens
         if not total_groups:
             return "group statistics: no group was recorded"
         head = f"{'group kind':<15}{'groups':>8}{'share':>8}{'no policy gradient':>20}{'tokens':>12}{'share':>8}"
@@ -92,9 +143,14 @@ class GroupStatistics:
         )
 
     @property
+    def num_groups(self) -> int:
+        """Groups of all kinds."""
+        return sum(self.groups.values())
+
+    @property
     def num_with_verdict(self) -> int:
         """Groups in which a verifier gave a verdict."""
-        return sum(self.groups.values()) - self.groups["unscored"]
+        return self.num_groups - self.groups["unscored"]
 
     @property
     def num_tokens(self) -> int:

@@ -33,7 +33,7 @@ class DataArguments:
         None,
         "Instead of a task: a JSONL file, one object with a 'prompt' (text or chat messages) a line. All columns reach "
         "the reward functions, so no column may have the name of something that TRL itself gives them ('prompts', "
-        "'completions', 'trainer_state'). Images: docs/multimodal.md.",
+        "'completions', 'trainer_state'). Images: docs/guides/multimodal.md.",
     )
     eval_file: str | None = argument(None, "A file like train_file, to evaluate on.")
     dataset_name: str | None = argument(None, "Instead of a task: a data set of the Hugging Face hub, with a 'prompt'.")

@@ -218,8 +218,7 @@ def _name_verifier(training: Any, verifier: str | None, names: list[str]) -> Non
 
 
 def trainer_options(settings: Settings) -> dict[str, Any]:
-    """Return the arguments of every TRL trainer: callbacks, PEFT, quantisation; others go into the model's config."""
-    from echorl.trl.metrics_file import MetricsFile
+    """Return the arguments of every TRL trainer: PEFT, quantisation; others go into the model's config."""
     from echorl.trl.recipe import get_quantization_config
 
     model, training = settings.model, settings.training
@@ -230,7 +229,6 @@ def trainer_options(settings: Settings) -> dict[str, Any]:
         **(training.model_init_kwargs or {}),
     }
     return {
-        "callbacks": [MetricsFile(Path(training.output_dir) / "metrics.jsonl")],
         "peft_config": _peft_config(model),
         "quantization_config": get_quantization_config(model),
     }

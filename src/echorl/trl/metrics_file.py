@@ -9,38 +9,43 @@ from transformers import TrainerCallback
 
 from echorl.support.files import write_text
 
-OF_ALL_STEPS = ("train_loss", "train_samples_per_second", "train_steps_per_second")
-"""Means over a run, in its summary. In a resumed run some versions of the Trainer divide by all steps, also by those
-before the resume."""
-
 
 class MetricsFile(TrainerCallback):
-    """Appends every log of the main process to `path`, flushed line by line.
+    """Appends every log of the main process to `path`, flushed line by line, without the Trainer's summary.
 
-    A resumed run first removes the lines after its checkpoint's step, and the summary of the run that it continues, so
-    that no line stands twice. Its own summary has no `OF_ALL_STEPS`.
+    The summary comes after the last checkpoint and tells times alone: a run that is killed between the two is complete,
+    and nobody would write it. The last step is therefore logged whatever `logging_steps` is, or the means since the
+    last log would stand in the summary; add this callback after those that end a run. The file is of one run and begins
+    with its training, or with an evaluation just before that. A resumed run first removes the lines after its
+    checkpoint's step, so that no line stands twice.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.resumed_at = 0
+        self.has_begun = False
+        self.before: list[dict] = []
 
     def on_train_begin(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
-        self.resumed_at = state.global_step
+        self.has_begun = True
         if state.is_world_process_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            kept = [line for line in read_metrics(self.path) if _stays(line, state.global_step)]
-            write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+            resumed_at = state.global_step  # 0: nothing is resumed
+            kept = [line for line in read_metrics(self.path) if 0 < resumed_at >= line["step"]]
+            write_text(self.path, "".join(json.dumps(line) + "\n" for line in [*kept, *self.before]))
+            self.before = []
+
+    def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+        if control.should_training_stop:
+            control.should_log = True
 
     def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
-        if state.is_world_process_zero and logs:
-            kept = {name: value for name, value in logs.items() if not (self.resumed_at and name in OF_ALL_STEPS)}
+        if state.is_world_process_zero and logs and "train_loss" not in logs:
+            line = {"step": state.global_step, **logs}
+            if not self.has_begun:
+                self.before.append(line)
+                return
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": state.global_step, **kept}) + "\n")
-
-
-def _stays(line: dict, resumed_at: int) -> bool:
-    return 0 < resumed_at >= line["step"] and "train_runtime" not in line
+                file.write(json.dumps(line) + "\n")
 
 
 def read_metrics(path: str | Path) -> list[dict]:

@@ -1,4 +1,5 @@
-"""EchoRL as a plug-in for verl 0.9: trainers `echo_sync`, `echo_colocate_async`, `echo_separate_async`; docs/verl.md.
+"""EchoRL as a plug-in for verl 0.9 (docs/guides/verl.md): trainers `echo_sync`, `echo_colocate_async`,
+`echo_separate_async`.
 
 Nothing is imported here: verl loads `echorl.verl.plugin` in every process that imports it.
 """

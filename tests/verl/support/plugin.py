@@ -24,7 +24,7 @@ def start() -> None:
 
 
 def keep_weights() -> None:
-    """Of vLLM: linear layers keep the weights that a sync writes into; docs/vllm.md says why."""
+    """Of vLLM: linear layers keep the weights that a sync writes into; docs/guides/vllm.md says why."""
     import vllm._custom_ops
     from vllm.model_executor.layers import utils
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from echorl.core.statistics import KINDS
+from echorl.core.statistics import kind_of
 
 Unit = Literal["tokens", "characters"]
 
@@ -54,11 +54,8 @@ class GroupTable:
 
     @property
     def kind(self) -> npt.NDArray[np.int64]:
-        """int64 [N], each group's place in `KINDS`, as the trainers sort them (`core.groups.classify_groups`)."""
-        kind = np.where(self.degenerate, KINDS.index("uniform_reward"), KINDS.index("mixed"))
-        kind = np.where(self.successes == self.verdicts, KINDS.index("all_success"), kind)
-        kind = np.where(self.successes == 0, KINDS.index("all_fail"), kind)
-        return np.where(self.verdicts == 0, KINDS.index("unscored"), kind)
+        """int64 [N], each group's place in `core.statistics.KINDS`, as the trainers sort them."""
+        return kind_of(self.successes, self.verdicts, self.degenerate)
 
 
 _COLUMNS = tuple(each.name for each in fields(GroupTable) if each.name != "unit")

@@ -13,7 +13,7 @@ from echorl.lab.audit.groups import GroupTable
 from echorl.lab.audit.intervals import Estimate, ratio
 from echorl.lab.audit.trend import Trend, fit_trend
 
-POINTS = 60
+POINTS = 30
 """The most points of a curve."""
 GROUPS_A_POINT = 30
 """The fewest groups that a point of a curve has on average; below it steps are joined."""
@@ -86,7 +86,7 @@ class Losses:
 
     Attributes:
         whole, recent: the shares in the whole log and in its last fifth.
-        curve: the shares in up to 60 stretches of equally many steps, from first to last.
+        curve: the shares in up to 30 stretches of equally many steps, from first to last.
         batch, recent_batch: the effective batch in the whole log and in its last fifth; None where it has no steps.
         trend: how the share of groups without gradient goes on; None where the log has too little for a trend.
     """
@@ -102,9 +102,9 @@ class Losses:
 def measure_losses(groups: GroupTable) -> Losses:
     """Return the shares of all parts over the whole log, its last fifth and in a curve, the batch and the trend.
 
-    The last fifth is that of the steps that the log has, or of the groups in their order where a group has no step. All
-    intervals are 95 % ones, clustered by prompt (`intervals.ratio`): they tell how far the share could lie off because
-    other prompts, and other rollouts of them, could have come up.
+    The last fifth is that of the steps that the log has (`recent_groups`). All intervals are 95 % ones, clustered by
+    prompt (`intervals.ratio`): they tell how far the share could lie off because other prompts, and other rollouts of
+    them, could have come up.
 
     Raises:
         ValueError: the table has no group.
@@ -128,7 +128,9 @@ def has_steps(groups: GroupTable) -> bool:
 
 
 def recent_groups(groups: GroupTable) -> GroupTable:
-    """Return the groups of the last fifth of the log's steps, or of its groups where one has no step."""
+    """Return the groups of the last fifth of the log's steps; all groups where one has no step: its time is unknown."""
+    if not has_steps(groups):
+        return groups
     time, place = _timeline(groups)
     return groups[place >= len(time) - max(1, round(RECENT * len(time)))]
 

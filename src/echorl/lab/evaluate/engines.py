@@ -129,7 +129,7 @@ def check_vllm() -> None:
     """
     if find_spec("vllm") is None:
         raise ValueError(
-            "backend 'vllm' needs vLLM, which is not installed: see docs/vllm.md, or choose 'transformers'."
+            "backend 'vllm' needs vLLM, which is not installed: see docs/guides/vllm.md, or choose 'transformers'."
         )
 
 

@@ -45,7 +45,7 @@ def probe(
     """Probe a checkpoint on a benchmark's items; parts that an earlier call with the same settings left are used.
 
     The result has for every rule and every kind of group the unbiased size of its mean gradient, where it points, and
-    the most that it adds to the policy gradient, with jack-knife errors over prompts (docs/probe.md). Nothing is
+    the most that it adds to the policy gradient, with jack-knife errors over prompts (docs/guides/probe.md). Nothing is
     trained. A later call with more items samples only the new ones.
 
     Args:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from echorl.core.statistics import GROUPS_WITH_GRADIENT
+
 TOTALS = ("num_tokens",)
 """Running totals, which TRL sets and does not append."""
 
@@ -44,7 +46,7 @@ def merge(name: str, entries: list[tuple[float, int]]) -> float:
     last = name.rsplit("/", 1)[-1]
     if len(values) == 1:
         return values[0]
-    if "/clips/" in name:
+    if "/clips/" in name or name == GROUPS_WITH_GRADIENT:
         return sum(values)
     if last.startswith(("min", "max")):
         return min(values) if last.startswith("min") else max(values)
