@@ -143,6 +143,14 @@ def test_a_group_without_gradient_is_told_by_the_advantages(tmp_path):
     assert column(log, "degenerate") == [True, False]
 
 
+def test_a_reward_function_named_length(tmp_path):
+    trl(tmp_path / "log", 1, ["p", "p"], ["1", "2"], {"accuracy": [1.0, 1.0], "length": [-0.5, 0.5]}, [-0.7, 0.7])
+    log = read(tmp_path / "log")
+    assert log.columns.rewards == ("accuracy", "length")
+    assert column(log, "degenerate") == [False]
+    assert log.groups.unit == "characters"
+
+
 def test_a_missing_reward_is_no_verdict(tmp_path):
     rewards = {"accuracy": [None, None, 1.0, 1.0, None, None], "format": [1.0, 0.5, 1.0, 1.0, None, None]}
     trl(tmp_path / "log", 1, list("aabbcc"), list("123456"), rewards, [0.7, -0.7, 0.0, 0.0, 0.0, 0.0])

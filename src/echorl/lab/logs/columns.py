@@ -21,10 +21,10 @@ GROUPS = ("group", "group_id")
 PROMPT_IDS = ("prompt_id", "problem_id", "question_id", "example_id")
 STEPS = ("step", "global_step", "gen_step", "training_step", "train_step")
 LENGTHS = (
-    "length completion_length response_length num_tokens completion_tokens response_tokens num_output_tokens "
-    "output_tokens step_ids completion_ids response_ids output_ids token_ids tokens"
+    "completion_length response_length num_tokens completion_tokens response_tokens num_output_tokens "
+    "output_tokens step_ids completion_ids response_ids output_ids token_ids tokens length"
 ).split()
-"""Numbers of response tokens, or lists with an entry for each."""
+"""Numbers of response tokens, or lists with an entry for each. In TRL's log `length` may be a reward function."""
 TRUNCATED = ("truncated", "is_truncated", "clipped", "overlong")
 STOP_REASONS = ("finish_reason", "stop_reason", "stop_condition")
 CUT_OFF = ("length", "max_tokens", "max_length", "max_new_tokens", "max_completion_length", "truncated")
@@ -36,7 +36,7 @@ FROM_POLICY = ("written_by_policy",)
 KIND, ECHO_SUCCESS = "echo/kind", "echo_success"
 """Of EchoRL in TRL's log, and in verl's."""
 NOT_REWARDS = {
-    *PROMPTS, *RESPONSES, *ADVANTAGES, *GROUPS, *PROMPT_IDS, *STEPS, *LENGTHS, *TRUNCATED, *STOP_REASONS,
+    *PROMPTS, *RESPONSES, *ADVANTAGES, *GROUPS, *PROMPT_IDS, *STEPS, *LENGTHS[:-1], *TRUNCATED, *STOP_REASONS,
     *REFERENCE_ANSWERS, *FROM_POLICY, "epoch", "id", "index", "seed", "kind", "num_turns", "turns", "entropy",
     "temperature", "clip_end", "clip_step", "clip_entropy",
 }  # fmt: skip
@@ -126,8 +126,9 @@ def find_log_columns(row: Mapping[str, Any], columns: Columns) -> LogColumns:
             "--group."
         )
     advantage = first_of(ADVANTAGES, row)
-    rolling = {"prompt", "completion"} <= row.keys() and advantage is not None
-    reward, rewards, compared, guess = _rewards(row, columns.reward, named_by_function=rolling)
+    step = first_of(STEPS, row)
+    as_trl = {"prompt", "completion"} <= row.keys() and advantage is not None
+    reward, rewards, compared, guess = _rewards(row, columns.reward, named_by_function=as_trl)
     return LogColumns(
         prompt=prompt,
         response=response,
@@ -137,14 +138,14 @@ def find_log_columns(row: Mapping[str, Any], columns: Columns) -> LogColumns:
         advantage=advantage,
         group=group,
         group_is_sure=group is not None and group not in PROMPT_IDS,
-        step=first_of(STEPS, row),
-        length=next((name for name in LENGTHS if isinstance(row.get(name), (int, float, list))), None),
+        step=step,
+        length=next((name for name in LENGTHS if name not in rewards and _is_length(row.get(name))), None),
         truncated=first_of(TRUNCATED, row),
         stop_reason=first_of(STOP_REASONS, row),
         reference_answer=first_of((name for name in REFERENCE_ANSWERS if name not in (prompt, response, reward)), row),
         from_policy=first_of(FROM_POLICY, row),
         kind=first_of(("kind", KIND) if first_of(FROM_POLICY, row) else (KIND,), row),
-        rolling=rolling,
+        rolling=as_trl and step is not None,
         guess=guess,
     )
 
@@ -173,11 +174,15 @@ def _rewards(
 
 def _number_columns(row: Mapping[str, Any]) -> list[str]:
     """Return the columns that may be rewards, named after their functions; text only where no column has numbers."""
-    others = [name for name in row if name not in NOT_REWARDS and not name.startswith("echo/")]
-    numbers = [name for name in others if row[name] is None or isinstance(row[name], (int, float))]
+    functions = [name for name in row if name not in NOT_REWARDS and not name.startswith("echo/")]
+    numbers = [name for name in functions if row[name] is None or isinstance(row[name], (int, float))]
     if all(row[name] is None for name in numbers):
-        numbers += [name for name in others if row[name] is not None and finite_number(row[name]) is not None]
+        numbers += [name for name in functions if row[name] is not None and finite_number(row[name]) is not None]
     return numbers
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, (int, float, list))
 
 
 def _may_be_number(value: Any) -> bool:
