@@ -43,7 +43,7 @@ RATES = {"easy": (6.0, 1.5), "even": (1.0, 1.0), "hard": (0.6, 1.4)}
 """Simulated log -> the beta distribution of its prompts' success rates."""
 SIZES = ((4, 1), (8, 1), (16, 1), (8, 4), (8, 8))
 """Group sizes and visits of the simulated logs."""
-AGREEING, AGREEMENT = (2, 3, 4, 6), (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+AGREEING, AGREEMENT = (3, 4), (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 ROTATIONS = (17, 38, 61)
 RIGHT, FAVOURED, NEVER = 0, 1, -1
 """Answers in the simulated logs; the others, from 2 to 21, are wrong ones that no rollout favours."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ import pytest
 from echorl.lab.audit.evidence import MAX_ANSWERS, MAX_PLACES, MAX_VALUES, Place, PromptEvidence
 from echorl.lab.audit.findings import SUSPECT_KINDS, Suspects, quoted
 from echorl.lab.audit.groups import GroupTable
+from echorl.lab.audit.read import read_log
 from echorl.lab.audit.suspects import MIN_VISITS, find_suspects
 from echorl.lab.logs.rows import LoggedRollout
+from echorl.lab.options import Columns
 from tests.lab.audit.rollouts import rollout
 from tests.lab.audit.simulated import group_table
 
@@ -53,7 +56,7 @@ def test_agreeing_rejected_rollouts_are_a_mislabelled_prompt() -> None:
     (suspect,) = suspects_of(answers("8"), answers(*["8"] * 9), answers("8", reward=1.0)).listed
     assert (suspect.kind, suspect.prompt) == ("mislabelled", 1)
     assert suspect.places == tuple(Place(0, line) for line in range(1, MAX_PLACES + 1))
-    assert suspect.why == "9 of 9 rollouts answer '8', where the reference answer is '7'; the verifier accepts none."
+    assert suspect.why == "9 of 9 rollouts answer '8', where the reference answer is '7'; none is accepted."
 
 
 def test_forms_of_one_number_agree() -> None:
@@ -92,14 +95,14 @@ def test_the_agreement_that_a_log_needs(
 def test_weak_evidence_is_said() -> None:
     suspects = suspects_of(answers(*["8"] * 8), groups=table([0, 8, 8, 8]))
     assert suspects.lines() == [
-        "1 prompt looks mislabelled; but 25% of the answers that rollouts agree on are rejected in this log, so the "
-        "policy may often make one error"
+        "1 prompt looks mislabelled; but 25% of the answers that rollouts agree on are rejected in this log, so "
+        "many of them may be errors of the policy"
     ]
 
 
 def test_a_log_without_reference_answers() -> None:
     (why,) = sentences(suspects_of(answers(*["8"] * 4, reference_answer=None)), "mislabelled")
-    assert why == "4 of 4 rollouts answer '8'; the verifier accepts none."
+    assert why == "4 of 4 rollouts answer '8'; none is accepted."
 
 
 @pytest.mark.parametrize(
@@ -120,9 +123,12 @@ def test_no_mislabelled_prompt(rollouts: list[LoggedRollout]) -> None:
 
 
 def test_the_reference_answer_itself_rejected() -> None:
-    suspects = suspects_of(answers(*["7.0"] * 8))
-    assert (suspects.counts["mislabelled"], suspects.counts["rejected_match"]) == (0, 1)
-    assert "answer '7', which is the reference answer '7', but" in suspects.listed[0].why
+    suspects = suspects_of(answers(*["7.0"] * 8), answers(*["9"] * 7, "7"), answers("7", "8", reference_answer=None))
+    assert suspects.counts["mislabelled"] == 0
+    end = "'7', which equals the reference answer '7', but none is accepted: the verifier may not read this form."
+    starts = ("8 of 8 rollouts answer", "1 of 8 rollouts answers")
+    assert sentences(suspects, "rejected_match") == [f"{start} {end}" for start in starts]
+    assert suspects.listed[1].places == (Place(0, 8),)
 
 
 def test_an_answer_of_most_rollouts_is_counted_among_many_others() -> None:
@@ -309,3 +315,28 @@ def test_answers_of_solved_prompts_are_not_read(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("echorl.lab.audit.evidence.read_answer", read_answer)
     evidence_of([rollout("before"), rollout("success", 1.0), *[rollout("after")] * 100, rollout("none", None)])
     assert texts == ["before"]
+
+
+def test_evidence_of_many_rollouts_is_small() -> None:
+    rollouts = [rollout(f"\\boxed{{{n}}}", 0.0, n, truncated=True, reference_answer=str(n)) for n in range(1, 3000)]
+    accepted = [each._replace(reward=1.0) for each in rollouts]
+    evidence = evidence_of(rollouts, accepted)
+    (rejected,) = evidence.rejected.values()
+    tallies = [*rejected.answers.values(), *evidence.truncated_successes.values(), *evidence.rewards.values()]
+    assert (rejected.count, len(rejected.answers), len(evidence.other_references[0])) == (
+        2999,
+        MAX_ANSWERS,
+        MAX_ANSWERS,
+    )
+    assert all(len(tally.places) <= MAX_PLACES for tally in tallies)
+
+
+def test_real_rollouts(shared_data: Path) -> None:
+    """The log has a damaged reference answer, a figure that is not in the text, and a label that is wrong."""
+    log = read_log([shared_data / "math_rollouts/qwen25_math_100x8.jsonl"], Columns(), 1.0)
+    starts = [suspect.why.partition(",")[0] for suspect in find_suspects(log.groups, log.evidence).listed]
+    assert starts == [
+        "8 of 8 rollouts answer '4:30 p.m'",
+        "8 of 8 rollouts answer '40'",
+        "1 of 8 rollouts answers '10000'",
+    ]

@@ -154,6 +154,10 @@ class PromptEvidence:
             tally = self.rewards.setdefault(key, Tally())
         tally.add(rollout)
 
+    def reference_answer(self, prompt: int) -> str | None:
+        """Return a prompt's first reference answer; None where the log has none."""
+        return self.references[prompt][0] if prompt in self.references else None
+
 
 def short_reference(text: str) -> str:
     """Return a reference answer itself, or a long one as its beginning and a hash.

@@ -23,8 +23,8 @@ SUSPECT_KINDS: tuple[SuspectKind, ...] = get_args(SuspectKind)
 TITLES: Mapping[SuspectKind, tuple[str, str]] = {
     "mislabelled": ("prompt looks mislabelled", "prompts look mislabelled"),
     "rejected_match": (
-        "prompt has a reference answer that the verifier rejects",
-        "prompts have a reference answer that the verifier rejects",
+        "prompt has its reference answer in a rejected response",
+        "prompts have their reference answer in a rejected response",
     ),
     "several_references": ("prompt has several reference answers", "prompts have several reference answers"),
     "reward_values": ("reward is unusual for a verifier", "rewards are unusual for a verifier"),
@@ -98,8 +98,8 @@ class Suspects:
         if self.rejected_share <= MAX_REJECTED:
             return ""
         return (
-            f"but {self.rejected_share:.0%} of the answers that rollouts agree on are rejected in this log, so the "
-            "policy may often make one error"
+            f"but {self.rejected_share:.0%} of the answers that rollouts agree on are rejected in this log, so many of "
+            "them may be errors of the policy"
         )
 
 

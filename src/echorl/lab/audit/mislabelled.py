@@ -40,27 +40,31 @@ def needed_agreement(
 def mislabelled(
     evidence: PromptEvidence, agreeing: Sequence[tuple[int, Rejected]], agreement: float
 ) -> Iterator[Suspect]:
-    """Yield the prompts whose rollouts agree, or whose most frequent answer is the reference answer."""
+    """Yield the prompts of which such a share of rollouts agrees on a rejected answer."""
     for prompt, rejected in agreeing:
-        answer, rollouts = rejected.commonest()
-        reference = evidence.references[prompt][0] if prompt in evidence.references else None
-        is_match = reference is not None and is_same(answer, reference)
-        if is_match or rejected.agreeing >= agreement * rejected.count:
-            yield Suspect(
-                kind="rejected_match" if is_match else "mislabelled",
-                prompt=prompt,
-                why=_why(rejected, reference, is_match),
-                score=rollouts.count / (rejected.count + 2),  # so that 8 of 8 come before 4 of 4
-                places=rollouts.places,
-            )
+        if rejected.agreeing >= agreement * rejected.count:
+            score = rejected.agreeing / (rejected.count + 2)  # so that 8 of 8 come before 4 of 4
+            why = _why(rejected, evidence.reference_answer(prompt))
+            yield Suspect("mislabelled", prompt, why, score, rejected.commonest()[1].places)
 
 
-def _why(rejected: Rejected, reference: str | None, is_match: bool) -> str:
+def _why(rejected: Rejected, reference: str | None) -> str:
     answer, rollouts = rejected.commonest()
     unread = f" ({rejected.unreadable.count} have no readable answer)" if rejected.unreadable.count else ""
-    start = f"{rollouts.count} of {rejected.count} rollouts{unread} answer {quoted(answer)}"
-    if reference is None:
-        return f"{start}; the verifier accepts none."
-    if is_match:
-        return f"{start}, which is the reference answer {quoted(reference)}, but the verifier accepts none."
-    return f"{start}, where the reference answer is {quoted(reference)}; the verifier accepts none."
+    expected = "" if reference is None else f", where the reference answer is {quoted(reference)}"
+    return f"{rollouts.count} of {rejected.count} rollouts{unread} answer {quoted(answer)}{expected}; none is accepted."
+
+
+def rejected_matches(evidence: PromptEvidence) -> Iterator[Suspect]:
+    """Yield the prompts whose reference answer stands in rejected responses, and none is accepted."""
+    for prompt, rejected in evidence.rejected.items():
+        reference = evidence.reference_answer(prompt)
+        for answer, rollouts in rejected.answers.items() if reference else ():
+            if is_same(answer, reference or ""):
+                count, verb = rollouts.count, "answer" if rollouts.count > 1 else "answers"
+                why = (
+                    f"{count} of {rejected.count} rollouts {verb} {quoted(answer)}, which equals the reference answer "
+                    f"{quoted(reference or '')}, but none is accepted: the verifier may not read this form."
+                )
+                yield Suspect("rejected_match", prompt, why, count / (rejected.count + 2), rollouts.places)
+                break

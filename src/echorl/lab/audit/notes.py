@@ -63,7 +63,7 @@ def _decided(counts: Counter[str]) -> Iterator[str]:
 
 def _steps(reading: Reading, layout: LogColumns) -> Iterator[str]:
     if not layout.step:
-        yield "The log has no step: what is shown over time follows the order of its rows."
+        yield "The log has no step: nothing is shown over time, and all numbers are about the whole log."
         return
     gaps = Counter(np.diff(sorted(reading.shown_steps)).tolist())
     gap = gaps.most_common(1)[0][0] if gaps else 1

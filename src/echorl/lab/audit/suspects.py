@@ -10,7 +10,7 @@ import numpy as np
 from echorl.lab.audit.evidence import MAX_ANSWERS, MAX_PLACES, Place, PromptEvidence, Rejected
 from echorl.lab.audit.findings import SUSPECT_KINDS, Suspect, Suspects, quoted
 from echorl.lab.audit.groups import GroupTable
-from echorl.lab.audit.mislabelled import AGREEMENTS, MIN_AGREEING, mislabelled, needed_agreement
+from echorl.lab.audit.mislabelled import AGREEMENTS, MIN_AGREEING, mislabelled, needed_agreement, rejected_matches
 
 MIN_VISITS = 3
 """Visits without a success after which a prompt is listed as never solved."""
@@ -35,9 +35,9 @@ def find_suspects(
 
     A prompt looks mislabelled if its rollouts agree on an answer and the verifier accepts none of them. How many must
     agree depends on the log: a policy that is often wrong in one way agrees on wrong answers, too. So the share is the
-    first of `agreements` at which at most `MAX_REJECTED` of the answers that rollouts agree on are rejected; where there
-    is none, that with the fewest. Rollouts without a readable answer count as if they disagreed. These defaults were
-    chosen by the table of `python -m benchmarks.audit_mislabelled`.
+    first of `agreements` at which at most `MAX_REJECTED` of the answers that rollouts agree on are rejected. If there
+    is none, it is that with the fewest. Rollouts without a readable answer count as if they disagreed. The table of
+    `python -m benchmarks.audit_mislabelled` led to these defaults.
 
     Args:
         min_agreeing: the least number of rollouts that agree.
@@ -45,11 +45,15 @@ def find_suspects(
         min_visits: visits without a success after which a prompt is listed as never solved.
         max_listed: suspects of a kind that are listed.
     """
+    matches = list(rejected_matches(evidence))
+    matching = {suspect.prompt for suspect in matches}
     agreeing = [
-        (prompt, rejected) for prompt, rejected in evidence.rejected.items() if rejected.agreeing >= min_agreeing
+        (prompt, rejected)
+        for prompt, rejected in evidence.rejected.items()
+        if rejected.agreeing >= min_agreeing and prompt not in matching
     ]
     agreement, rejected_share = needed_agreement(groups, [rejected for _, rejected in agreeing], agreements)
-    agreed = list(mislabelled(evidence, agreeing, agreement))
+    agreed = [*mislabelled(evidence, agreeing, agreement), *matches]
     suspects = [
         *agreed,
         *_several_references(evidence),
