@@ -160,25 +160,29 @@ def _rewards(
     row: Mapping[str, Any], named: str | None, named_by_function: bool
 ) -> tuple[str, tuple[str, ...], tuple[str, ...], str | None]:
     """Return the verifier's column, all rewards, those that are compared, and how the verifier's was chosen."""
-    total = None if named_by_function else first_of(TOTALS, row)
-    if named_by_function:
-        rewards = _number_columns(row)
-    else:
-        rewards = [name for name in row if name == total or name in REWARDS or re.search("reward|score", name, re.I)]
-        rewards = [name for name in rewards if _may_be_number(row[name])]
+    rewards = _rewards_of_functions(row) if named_by_function else _rewards_by_name(row)
+    total = None if named_by_function else first_of(TOTALS, dict.fromkeys(rewards))
     named = named or first_of((ECHO_SUCCESS,), row)
     reward, guess = (named, None) if named else _verifier(row, rewards, total)
     rewards = list(dict.fromkeys([*rewards, reward]))
     return reward, tuple(rewards), (total,) if total else tuple(rewards), guess
 
 
-def _number_columns(row: Mapping[str, Any]) -> list[str]:
+def _rewards_of_functions(row: Mapping[str, Any]) -> list[str]:
     """Return the columns that may be rewards, named after their functions; text only where no column has numbers."""
     functions = [name for name in row if name not in NOT_REWARDS and not name.startswith("echo/")]
     numbers = [name for name in functions if row[name] is None or isinstance(row[name], (int, float))]
     if all(row[name] is None for name in numbers):
         numbers += [name for name in functions if row[name] is not None and finite_number(row[name]) is not None]
     return numbers
+
+
+def _rewards_by_name(row: Mapping[str, Any]) -> list[str]:
+    """Return the columns of numbers with a reward's name; where none has numbers, the first with a known name."""
+    named = [name for name in row if name in REWARDS or re.search("reward|score", name, re.I)]
+    numbers = [name for name in named if _may_be_number(row[name])]
+    first = first_of(REWARDS, row)
+    return numbers or ([first] if first else [])
 
 
 def _is_length(value: Any) -> bool:
