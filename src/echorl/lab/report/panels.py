@@ -83,6 +83,33 @@ class GroupAreas:
 
 
 @dataclass(frozen=True)
+class Bars:
+    """One or two bars at each place of the x axis; `series`: one or two names -> the share at each place."""
+
+    title: str
+    x_label: str
+    places: Sequence[str]
+    series: Mapping[str, Sequence[float]]
+    caption: str = ""
+
+    size = (4.4, 3.1)
+    named = True
+
+    def draw(self, ax: Axes, *, legend: bool) -> None:
+        """Draw on the axes; the legend names the series if there are several."""
+        width, colours = 0.8 / len(self.series), (GREY, BLUE)[-len(self.series) :]
+        for number, (name, shares) in enumerate(self.series.items()):
+            xs = [place - 0.4 + (number + 0.5) * width for place in range(len(shares))]
+            ax.bar(xs, shares, width, label=plain_text(name), color=colours[number])
+        step = 1 + (len(self.places) - 1) // 16
+        ax.set_xticks(range(0, len(self.places), step), [plain_text(place) for place in self.places[::step]])
+        ax.set(title=plain_text(self.title), xlabel=plain_text(self.x_label))
+        ax.yaxis.set_major_formatter("{x:.0%}")
+        if len(self.series) > 1:
+            ax.legend(loc="best")
+
+
+@dataclass(frozen=True)
 class Accuracies:
     """A dot with its interval for each arm, grouped by test; arms that are not trained are grey.
 
