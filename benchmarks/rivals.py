@@ -19,6 +19,7 @@ from echorl.lab.report.assemble import Report, assemble
 from echorl.lab.report.compared import of_results
 from echorl.lab.report.page import write
 from echorl.lab.report.verdicts import PASS, verdict_table
+from echorl.methods import METHODS
 
 MAIN = ("chain_sum", "products")
 OTHERS = (
@@ -32,6 +33,9 @@ FORMER = STORED / "former-notes.yaml"
 """The notes of arms that are stored, and that no study can run again since their methods have left echorl."""
 OUTPUT = Path("runs/rivals")
 TABLES = Path("docs/studies/rivals-tables.md")
+MEASURED = Path("src/echorl/lab/audit/measured.json")
+"""The methods and their measured gains, for `echorl audit`, which imports no torch and reads no study."""
+DEGENERATE = "degenerate groups, %"
 FIGURES = {
     "rivals-in": "pass-1-in-distribution",
     "rivals-out": "pass-1-out-of-distribution",
@@ -50,15 +54,16 @@ The methods `skip_solved`, `hold_step` and `clip_prefix` are no longer in the pa
 
 
 def main() -> None:
-    """Write the tables, the report and the figures."""
+    """Write the tables, the report, the figures and what `echorl audit` says of the methods."""
     results = {name: keep(name) for name in (*MAIN, *OTHERS)}
     TABLES.write_text(document(results), encoding="utf-8")
+    MEASURED.write_text(json.dumps(measured(results), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     report = make_report(results)
     write(report.page, OUTPUT / "index.html")
     report.write_pngs(OUTPUT / "index")
     for name, chart in FIGURES.items():
         shutil.copy(OUTPUT / f"index-{chart}.png", f"docs/images/{name}.png")
-    print(TABLES, OUTPUT / "index.html", sep="\n")
+    print(TABLES, MEASURED, OUTPUT / "index.html", sep="\n")
 
 
 def keep(name: str) -> dict[str, Any]:
@@ -86,6 +91,31 @@ def read_notes() -> dict[str, Any]:
     """The notes of the main studies, with those of all stored arms."""
     notes, former = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in (NOTES, FORMER))
     return {**notes, "arms": {**notes["arms"], **former}}
+
+
+def measured(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The methods, the kinds of groups that each addresses, and the gains of its arms over plain GRPO."""
+    gains, degenerate = [], {}
+    for name in MAIN:
+        tests, summary = results[name]["tests"], verdict_table(results[name])
+        assert summary is not None  # a main study has seeds and pass@1
+        degenerate[name] = round(tests["training"][DEGENERATE]["grpo"]["mean"] / 100, 3)
+        for part in results[name]["averages"]:
+            texts = {row[0]: row[summary.head.index(part)] for row in summary.rows}
+            for arm, row in tests[part][PASS].items():
+                if row["reference"] == "grpo" and (treatment := _treatment(arm, results[name]["methods"][arm])):
+                    gain = {"value": round(row["difference"]["value"], 3), "text": texts[arm]}
+                    gains.append({"treatment": treatment, "study": name, "part": part, **gain})
+    addresses = {name: dict(method.addresses) for name, method in METHODS.items() if method.addresses}
+    return {"addresses": addresses, "degenerate": degenerate, "gains": gains}
+
+
+def _treatment(arm: str, options: Mapping[str, Any]) -> str | None:
+    """A method's name, or EchoRL's coefficient on GRPO; None for controls and for methods that echorl no longer has."""
+    if arm in METHODS:
+        return arm
+    is_echo = options["method"] == "grpo" and options["echo_coef"] and options["echo_select"] == "max_entropy"
+    return f"EchoRL {options['echo_coef']:g}" if is_echo else None
 
 
 def document(results: Mapping[str, Any]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.rivals import MAIN, OTHERS, STORED, TABLES, document, read_notes
+from benchmarks.rivals import MAIN, MEASURED, OTHERS, STORED, TABLES, document, measured, read_notes
 from echorl.lab.compare.packed import open_pack
 from echorl.lab.compare.results import make_results
 
@@ -32,9 +33,18 @@ def test_every_run_of_every_plan_is_there(studies):
     assert sum(len(study.pack.runs) for study in studies.values()) == 690
 
 
-def test_the_packs_give_every_number_of_the_committed_tables(studies, monkeypatch):
-    monkeypatch.setattr("echorl.lab.compare.table.paired_runs", lambda *_: NO_BOOTSTRAP)
-    results = {name: make_results(studies[name], studies[name].pack.methods) for name in MAIN}
+@pytest.fixture(scope="module")
+def results(studies):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("echorl.lab.compare.table.paired_runs", lambda *_: NO_BOOTSTRAP)
+        return {name: make_results(studies[name], studies[name].pack.methods) for name in MAIN}
+
+
+def test_the_packs_and_the_registry_give_what_audit_says_of_the_methods(results):
+    assert json.loads((ROOT / MEASURED).read_text(encoding="utf-8")) == measured(results)
+
+
+def test_the_packs_give_every_number_of_the_committed_tables(results):
     assert cells(document(results)) == cells((ROOT / TABLES).read_text(encoding="utf-8"))
 
 

@@ -77,7 +77,7 @@ def folders(tmp_path_factory, scorer) -> Path:
 
 RUN, GRID = "echorl/rate-1e-05/seed-0", "echorl/rate-1e-05/seed-1000"
 FILES = {
-    "run": ["metrics.jsonl", "config.yaml", "rollouts/step-000000-process-0.parquet"],
+    "run": ["metrics.jsonl", "config.yaml", "rollouts/step-000001-process-0.parquet"],
     "probe": ["probe.json"],
     "analysis": ["deletion.json"],
     "study": ["results.json", f"{RUN}/run.json", f"{RUN}/policy/metrics.jsonl"],

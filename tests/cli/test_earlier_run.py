@@ -9,7 +9,7 @@ from echorl.cli import main
 from echorl.support.errors import UserError
 from echorl.train.earlier_run import delete, earlier_run, written_after
 
-FINISHED = ("model.safetensors", "metrics.jsonl", "rollouts/step-000000-process-0.parquet", "tokenizer.json")
+FINISHED = ("model.safetensors", "metrics.jsonl", "rollouts/step-000001-process-0.parquet", "tokenizer.json")
 USERS = ("notes.txt", "rollouts/mine.txt", "run.json", "data.jsonl")
 OF_THE_RUN = "# echorl 0.1.0, trl 1.16.0\n"
 
@@ -39,7 +39,7 @@ def ask(folder, *, overwrite=False, restart=False, model="quickstart"):
         (("adapter_model.safetensors",), None, "adapter_model.safetensors"),
         (("pytorch_model.bin",), None, "pytorch_model.bin"),  # a base model, which a run would mix with its own
         (("metrics.jsonl",), OF_THE_RUN, "metrics.jsonl"),  # killed before its first checkpoint
-        (("rollouts/step-000000-process-0.parquet",), OF_THE_RUN, "rollouts/step-000000-process-0.parquet"),
+        (("rollouts/step-000001-process-0.parquet",), OF_THE_RUN, "rollouts/step-000001-process-0.parquet"),
         (("completions/completions_00001.parquet",), OF_THE_RUN, "completions/completions_00001.parquet"),
         (("checkpoint-2/model.safetensors",), OF_THE_RUN, "checkpoint-2"),
         ((), "# my recipe\nseed: 1\n", "config.yaml"),  # the run would write its own over it
@@ -95,7 +95,7 @@ def test_a_link_goes_and_not_what_it_shows_to(tmp_path):
 
 
 def test_stored_rollouts_behind_a_checkpoint(tmp_path):
-    of_echorl = [f"rollouts/step-{step:06d}-process-{rank}.parquet" for step in (0, 2, 4, 10) for rank in (0, 1)]
+    of_echorl = [f"rollouts/step-{step:06d}-process-{rank}.parquet" for step in (1, 3, 5, 11) for rank in (0, 1)]
     of_trl = [f"completions/completions_{step:05d}.parquet" for step in (2, 4, 5)]
     fill(tmp_path, *of_echorl, *of_trl, "rollouts/step-x-process-y.parquet")
     found = [str(path.relative_to(tmp_path)) for path in written_after(tmp_path, 4)]
@@ -115,7 +115,7 @@ def test_a_run_that_overwrites_leaves_none_of_the_earlier_ones_rollouts(tmp_path
     run = fill(tmp_path / "run", *FINISHED, "rollouts/step-000007-process-0.parquet", *USERS, "checkpoint-9/x")
     more = ["--max_steps", "1", "--echo_rollouts_every", "1", "--overwrite_output_dir"]
     assert main(["train", "--config", recipe(), *more]) == 0
-    assert sorted(path.name for path in (run / "rollouts").iterdir()) == ["mine.txt", "step-000000-process-0.parquet"]
+    assert sorted(path.name for path in (run / "rollouts").iterdir()) == ["mine.txt", "step-000001-process-0.parquet"]
     assert {*USERS} < {*names(run)}
     assert not (run / "checkpoint-9").exists()
 

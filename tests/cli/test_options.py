@@ -28,6 +28,7 @@ from echorl.train.sft import SFT
 from tests.lab.conftest import rows, write
 
 NEEDED = {
+    "audit": ["audit", "nowhere"],
     "mine": ["mine", "rows.jsonl", "--model", "nowhere"],
     "probe": ["probe", "--model", "nowhere", "--benchmark", "quickstart"],
     "eval": ["eval", "--model", "nowhere", "--benchmarks", "quickstart"],

@@ -320,8 +320,9 @@ def test_rollouts_are_dumped_with_their_clips(tmp_path):
 
     run(tmp_path, all_right, echo_rollouts_every=2, max_steps=3)
     files = sorted((tmp_path / "rollouts").glob("*.parquet"))
-    assert [f.name for f in files] == ["step-000000-process-0.parquet", "step-000002-process-0.parquet"]
+    assert [f.name for f in files] == ["step-000001-process-0.parquet", "step-000003-process-0.parquet"]
     rows = pq.read_table(files[0]).to_pylist()
+    assert {row["step"] for row in rows} == {1}
     assert len(rows) == 16
     assert sum(row["clip_end"] > 0 for row in rows) == 4
     clip = next(row for row in rows if row["clip_end"])

@@ -8,6 +8,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from echorl.core.statistics import KINDS
+from echorl.lab.audit.read import read_log
+from echorl.lab.options import Columns
 from echorl.trl.dump import LOGGED_COLUMNS
 from tests.trl.scripted import by_number, dapo
 from tests.trl.tiny import all_right, build, make_dataset, run, some_right
@@ -37,8 +40,15 @@ def _clip(row):
     return row["kind"], *("".join(part) for part in parts), row["clip_entropy"]
 
 
+def audited(folder):
+    """The number of groups of each kind, and without gradient, as `echorl audit` reads a log."""
+    groups = read_log([folder], Columns(), 1.0).groups
+    kinds = groups.kind.tolist()
+    return {name: kinds.count(index) for index, name in enumerate(KINDS)}, int(groups.degenerate.sum())
+
+
 def test_each_rollout_has_its_clip_in_the_table(tmp_path):
-    run(tmp_path, some_right, log_completions=True, max_steps=2, echo_rollouts_every=1)
+    trainer, *_ = run(tmp_path, some_right, log_completions=True, max_steps=2, echo_rollouts_every=1)
     for step in (1, 2):
         rows = table(tmp_path, step)
         assert rows == dumped(tmp_path, step - 1)
@@ -47,6 +57,8 @@ def test_each_rollout_has_its_clip_in_the_table(tmp_path):
         for row, completion in zip(rows, text, strict=True):
             clip = "" if row["echo/step"] is None else row["echo/before_step"] + row["echo/step"]
             assert completion.startswith(re.sub("<pad>|<eos>|<unk>", "", clip))  # TRL leaves special tokens out
+    counts = trainer.statistics.groups, sum(trainer.statistics.degenerate.values())
+    assert audited(tmp_path / "completions") == audited(tmp_path / "rollouts") == counts
 
 
 def test_rollouts_of_an_evaluation_have_none(tmp_path):
@@ -55,11 +67,15 @@ def test_rollouts_of_an_evaluation_have_none(tmp_path):
     assert {row["echo/kind"] for row in table(tmp_path, 1)} == {"all_success"}
     assert not read(tmp_path, 2)[list(LOGGED_COLUMNS)].notna().any(axis=None)  # the evaluation's, of the same name
     assert len(read(tmp_path, 3)) == 16
+    log = read_log([tmp_path], Columns(), 1.0)
+    assert set(log.groups.step.tolist()) == {1}  # an evaluation ends the run, too
+    assert "Rows that were left out: 48, which the policy did not sample for training." in log.notes
 
 
 def test_a_batch_that_is_used_twice_stays(tmp_path):
-    run(tmp_path, all_right, log_completions=True, num_iterations=2, max_steps=2)
+    trainer, *_ = run(tmp_path, all_right, log_completions=True, num_iterations=2, max_steps=2)
     assert table(tmp_path, 1) == table(tmp_path, 2)
+    assert audited(tmp_path)[0] == trainer.statistics.groups  # read once
 
 
 def test_without_echorl_or_without_the_table_there_are_none(tmp_path):

@@ -7,6 +7,8 @@ import math
 import pytest
 import torch
 
+from echorl.lab.report.curves import statistics_tables
+from echorl.lab.report.training import group_by_seed, read_run
 from tests.trl.scripted import Script, by_number, counts, dapo, first_batch, rows_named, same, tokens_of
 from tests.trl.test_gradient import logps_and_entropies
 from tests.trl.tiny import build, make_dataset, make_model, run, some_right
@@ -76,6 +78,20 @@ def test_the_statistics_count_all_rounds_and_show_what_was_filtered(tmp_path):
     assert ledger.filtered == {"groups": 5, "tokens": sum(len(ids) for key in "+-" for ids in dropped[key])}
     assert "filtered by dynamic sampling" in ledger.table()
     assert ledger.table().splitlines()[-1].split()[2] == "5"
+
+
+def test_the_report_agrees_with_the_statistics_though_steps_have_different_numbers_of_groups(tmp_path):
+    changes = dict(echo_coef=0.0, logging_steps=2) | dapo(echo_coef=0.0)
+    trainer, *_ = run(tmp_path, Script("m++-", "-m+", "mm"), **{**changes, "max_steps": 3})
+    ledger, (report_run, _) = trainer.statistics, read_run(tmp_path)
+    assert ledger.num_groups == 9 + 4 + 4
+    [table] = statistics_tables(group_by_seed([report_run]))
+    expected = [
+        f"{groups / ledger.num_groups:.1%} · {tokens:,} ({tokens / ledger.num_tokens:.1%})"
+        for groups, tokens in zip(ledger.groups.values(), ledger.tokens.values(), strict=True)
+        if groups
+    ]
+    assert table.rows[0][1:] == expected
 
 
 def test_the_token_budget_counts_what_was_dropped(tmp_path):

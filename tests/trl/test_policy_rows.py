@@ -59,7 +59,7 @@ def test_the_policys_entropy_is_that_of_its_tokens(tmp_path):
 @pytest.mark.parametrize("method", ["luffy", "rl_sft"])
 def test_dumps_tell_demonstrations_apart(tmp_path, method):
     train(tmp_path, method, only_the_solution, echo_rollouts_every=1)
-    rows = pq.read_table(tmp_path / "rollouts" / "step-000000-process-0.parquet").to_pylist()
+    rows = pq.read_table(tmp_path / "rollouts" / "step-000001-process-0.parquet").to_pylist()
     assert [i for i, row in enumerate(rows) if not row["written_by_policy"]] == [3, 7, 11, 15]
     for row in rows:
         trace = not row["written_by_policy"]

@@ -87,7 +87,9 @@ def test_statistics_count_the_tokens_that_the_policy_sampled(context):
     rollouts = stations.verifiers.read(out, capture, context)
     record(stations.statistics, rollouts, stations.hooks.filtered_groups(rollouts), out, capture, context)
     assert stations.statistics.tokens["all_success"] == stations.statistics.tokens["mixed"] == 4 * TOKENS
-    assert context.log.metrics["echo/groups/mixed"] == [0.5]
+    shares = context.log.take_shares()
+    assert shares["echo/groups/mixed"] == shares["echo/tokens/mixed"] == 0.5
+    assert context.log.take_shares() == {}
 
 
 def test_a_rule_sets_the_advantages_and_the_table_shows_them(tmp_path):
@@ -146,4 +148,4 @@ def test_what_stations_remember_survives_a_checkpoint(context):
     for name in ("statistics", "hooks", "miner", "dump"):
         getattr(resumed, name).load_state_dict(getattr(stations, name).state_dict())
     assert resumed.statistics == stations.statistics
-    assert (resumed.dump.last, resumed.miner.threshold) == (0, None)
+    assert (resumed.dump.last, resumed.miner.threshold) == (1, None)

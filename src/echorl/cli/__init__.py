@@ -19,6 +19,7 @@ COMMANDS = {
     "sft": "supervised training on demonstrations, the warm start: echorl sft --config recipe.yaml",
     "compare": "run several arms on equal rollout tokens and compare them: echorl compare study.yaml",
     "eval": "score a model on benchmarks: echorl eval --model FOLDER --benchmarks aime24 math500",
+    "audit": "what a run loses on groups without a gradient, from its logs: echorl audit LOG [LOG ...]",
     "mine": "find the EchoClips of stored rollouts: echorl mine rollouts.jsonl --model FOLDER",
     "analyze": "golden trajectories: echorl analyze entropy|deletion --model FOLDER --benchmark TASK",
     "probe": "ask whether EchoRL would help, without training: echorl probe --model FOLDER --benchmark quickstart",
@@ -37,7 +38,11 @@ LAUNCHER = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. Returns the exit code: 0, 1 (a bug or a crash), 2 (the user can fix it), 130 (Ctrl-C)."""
+    """Run a command.
+
+    Returns:
+        The exit code: 0, 1 (a bug or a crash; `--fail_above`), 2 (the user can fix it), 130 (Ctrl-C).
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     if "--traceback" in argv:
         argv.remove("--traceback")
@@ -55,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(argv: list[str]) -> int:
-    """Run the command that is called. Returns 0.
+    """Run the command that is called. Returns the command's exit code, 0 unless it has one.
 
     Raises:
         UserError: a variable of the environment or an option is not allowed.
@@ -85,8 +90,7 @@ def _dispatch(argv: list[str]) -> int:
     options = parse(name, getattr(command, f"{name.capitalize()}Options"), words)
     for extras, packages in command.NEEDED.items():
         check_installed(f"`echorl {name}`", packages, extras)
-    command.run(options)
-    return 0
+    return command.run(options) or 0
 
 
 def _check_environment() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from echorl.cli.models import ModelOptions, base_name, default_device, find_checkpoint, load_model, start_engine
 from echorl.cli.parser import part_of, required
 from echorl.core.options import option
-from echorl.lab.mine.rows import find_files
+from echorl.lab.logs.files import find_files
 from echorl.lab.options import (
     COUNT,
     TEMPERATURE,

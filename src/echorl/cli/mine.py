@@ -12,7 +12,7 @@ from echorl.cli.parser import part_of, required
 from echorl.core.config import ClipConfig, EchoConfig
 from echorl.core.options import option
 from echorl.core.statistics import MEANING
-from echorl.lab.mine.rows import find_files
+from echorl.lab.logs.files import find_files
 from echorl.lab.options import COUNT, Columns, Mining, Prompts
 from echorl.support.folder import ResultFolder
 

@@ -16,8 +16,8 @@ NEEDED = {"trl,lab": ("matplotlib", "jinja2", "yaml", "pyarrow")}
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions(CommandOptions):
-    """Write one self-contained HTML page on one or several runs: folders of echorl train, compare, quickstart, mine,
-    eval, probe and analyze. A run may still be going on. See docs/guides/report.md.
+    """Write one self-contained HTML page on one or several runs: folders of echorl train, compare, quickstart, audit,
+    mine, eval, probe and analyze. A run may still be going on. See docs/guides/report.md.
     """
 
     runs: tuple[Path, ...] = required("Folders that echorl commands wrote, or packed studies.", positional=True)

@@ -1,7 +1,8 @@
-"""Tables that commands print: drawn in a terminal, aligned columns elsewhere."""
+"""Tables and paragraphs that commands print: drawn in a terminal, aligned columns elsewhere."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from rich import box
@@ -22,6 +23,13 @@ def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) 
         console.print(_drawn(title, head, rows, wide=console.width > WIDE))
     else:
         print(_plain(title, head, rows))
+
+
+def print_paragraph(text: str) -> None:
+    """Print a text in lines of at most 80 characters, or of the terminal's width; a number stays beside its `%`."""
+    width = min(80, Console().width)
+    lines = textwrap.wrap(text.replace(" %", "\u00a0%"), width, break_long_words=False, break_on_hyphens=False)
+    print("\n".join(lines).replace("\u00a0%", " %"))
 
 
 def _drawn(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, wide: bool) -> Table:

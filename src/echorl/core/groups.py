@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,14 +38,17 @@ class Groups:
         return torch.isin(self.kind, torch.tensor([KINDS.index(name) for name in names], device=self.kind.device))
 
     def record(self, statistics: GroupStatistics, lengths: Tensor, filtered: Tensor) -> dict[str, float]:
-        """Add the groups to the statistics and return their metrics.
+        """Add the groups to the statistics and return their metrics; the arguments are those of `columns`."""
+        return statistics.record(*self.columns(lengths, filtered))
+
+    def columns(self, lengths: Tensor, filtered: Tensor) -> list[list[Any]]:
+        """Return the arguments of `GroupStatistics.record`.
 
         Args:
             lengths: int [N], the response tokens of each rollout.
             filtered: bool [G], the groups that dynamic sampling keeps out of the policy loss.
         """
-        columns = (self.kind, self.degenerate, self.sum(lengths), filtered)
-        return statistics.record(*(column.tolist() for column in columns))
+        return [column.tolist() for column in (self.kind, self.degenerate, self.sum(lengths), filtered)]
 
 
 def classify_groups(

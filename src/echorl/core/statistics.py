@@ -119,7 +119,7 @@ class GroupStatistics:
 
     def table(self) -> str:
         """Return the statistics as text, without kinds that never came up; one line where nothing was recorded."""
-        total_groups, total_tokens = sum(self.groups.values()), sum(self.tokens.values())
+        total_groups, total_tokens = self.num_groups, self.num_tokens
         if not total_groups:
             return "group statistics: no group was recorded"
         head = f"{'group kind':<15}{'groups':>8}{'share':>8}{'no policy gradient':>20}{'tokens':>12}{'share':>8}"
@@ -143,9 +143,14 @@ class GroupStatistics:
         )
 
     @property
+    def num_groups(self) -> int:
+        """Groups of all kinds."""
+        return sum(self.groups.values())
+
+    @property
     def num_with_verdict(self) -> int:
         """Groups in which a verifier gave a verdict."""
-        return sum(self.groups.values()) - self.groups["unscored"]
+        return self.num_groups - self.groups["unscored"]
 
     @property
     def num_tokens(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ class AGPO(GRPO):
     Groups with equal rewards only: where shaped rewards differ, GRPO's advantage stands. As GRPO's has a standard
     deviation of 1, so these weigh as much as any other. With 0 and 0 it is GRPO.
     """
+
+    addresses = MappingProxyType({"all_success": "A = +1", "all_fail": "A = −1"})
 
     right: float = option(1.0, "Advantage of a rollout in an all-success group; the paper's 1.", ge=0)
     wrong: float = option(1.0, "Minus the advantage of a rollout in an all-fail group; the paper's 1.", ge=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -37,6 +38,9 @@ class AVSPO(GRPO):
     is a group's, so `scale_rewards` must be "group".
     """
 
+    addresses = MappingProxyType(
+        {"all_success": "A > 0: at G = 8 1/3, 0.44 where more than half are collapsed", "all_fail": "A < 0"}
+    )
     fixed = ("scale_rewards",)
     needs_verdicts = False
 

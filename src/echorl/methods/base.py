@@ -28,6 +28,8 @@ class Method:
         fixed: those of the settings that a user cannot change.
         trl_hooks: import string, "module:Class", of the hooks with which TRL's trainer samples otherwise; None: it
             samples as without a method.
+        addresses: kind of group without a gradient (of `KINDS`) -> what the method does on such a group; on other kinds
+            it does what GRPO does.
         needs_verdicts: whether the rule reads verdicts (`success`), and not rewards alone.
         source_hash: hash of the file of a user's rule; "" of echorl's methods, `NO_FILE` of a class without a file.
     """
@@ -35,6 +37,7 @@ class Method:
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     fixed: ClassVar[tuple[str, ...]] = ()
     trl_hooks: ClassVar[str | None] = None
+    addresses: ClassVar[Mapping[str, str]] = MappingProxyType({})
     source_hash: ClassVar[str] = ""
 
     def __post_init__(self) -> None:

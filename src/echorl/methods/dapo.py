@@ -15,6 +15,9 @@ from echorl.methods.registry import register_method
 class DAPO(Method):
     """Clip 0.2 / 0.28, token-level mean, no KL, and groups without a mix of verdicts replaced (arXiv 2503.14476)."""
 
+    addresses = MappingProxyType(
+        {"all_success": "is replaced: another prompt is sampled", "all_fail": "is replaced: another prompt is sampled"}
+    )
     settings = MappingProxyType(
         {"loss_type": "dapo", "scale_rewards": "group", "epsilon": 0.2, "epsilon_high": 0.28, "beta": 0.0}
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from echorl.core.options import option
 from echorl.methods.grpo import GRPO
@@ -18,6 +19,7 @@ class ERPO(GRPO):
     number of these visits, at most `highest`. Ratios and log-probs stay at the trainer's temperature.
     """
 
+    addresses = MappingProxyType({"all_success": "samples it hotter from then on"})
     trl_hooks = "echorl.trl.methods.erpo:HotterSamplingHooks"
     needs_verdicts = True
 

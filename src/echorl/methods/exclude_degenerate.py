@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from torch import Tensor
 
@@ -20,6 +21,13 @@ class ExcludeDegenerate(GRPO):
     share of the batch. A batch of such groups alone has an empty loss.
     """
 
+    addresses = MappingProxyType(
+        {
+            "all_success": "is excluded from loss, denominator, KL",
+            "all_fail": "is excluded from loss, denominator, KL",
+            "uniform_reward": "is excluded from loss, denominator, KL",
+        }
+    )
     needs_verdicts = False
 
     def excluded(self, rollouts: Rollouts) -> Tensor:

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from echorl.core.options import option
 from echorl.methods.luffy import LUFFY
@@ -26,6 +27,7 @@ class ExGRPO(LUFFY):
     rollouts are right.
     """
 
+    addresses = MappingProxyType({"all_success": "retires the prompt", "all_fail": "nothing; with a replay A < 0"})
     trl_hooks = "echorl.trl.methods.exgrpo:ReplayHooks"
 
     ratio: float = option(

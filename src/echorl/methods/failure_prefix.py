@@ -24,6 +24,9 @@ class FailurePrefix(Method):
     shrinks where too few are.
     """
 
+    addresses = MappingProxyType(
+        {"all_success": "where a text is given, begins with it; online where a failure is stored, with its first half"}
+    )
     settings = MappingProxyType(
         {"loss_type": "dapo", "scale_rewards": "group", "epsilon": 0.2, "epsilon_high": 0.4, "beta": 0.0}
     )

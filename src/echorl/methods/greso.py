@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from echorl.core.options import option
@@ -27,6 +28,13 @@ class GRESO(GRPO):
     After n such visits in a row a prompt is visited with the probability p^n, where p is one number for all-success and
     one for all-fail. Both adapt: a batch with too many groups of the kind lowers its p by `step`, others raise it.
     """
+
+    addresses = MappingProxyType(
+        {
+            "all_success": "replaces it; skips the prompt the more often",
+            "all_fail": "replaces it; skips the prompt the more often",
+        }
+    )
 
     visit_solved: float = option(0.5, "First p of prompts that were all-success; 1: none is skipped.", ge=0, le=1)
     visit_failed: float = option(0.5, "First p of prompts that were all-fail; 1: none is skipped.", ge=0, le=1)

@@ -46,6 +46,7 @@ class LUFFY(Traced):
     trace included, as they answer in issue 44 of their repository.
     """
 
+    addresses = MappingProxyType({"all_fail": "gets the demonstration as one of its rollouts"})
     settings = MappingProxyType(
         {
             "loss_type": "dr_grpo",

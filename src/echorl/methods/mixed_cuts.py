@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -34,6 +35,12 @@ class MixedCUTS(GRPO):
     tokens of at least `min_probability`. Ratios and log-probs are the policy's: as if it had sampled these tokens.
     """
 
+    addresses = MappingProxyType(
+        {
+            "all_success": "samples half of it uniformly from the likeliest tokens, as in every group",
+            "all_fail": "samples half of it uniformly from the likeliest tokens, as in every group",
+        }
+    )
     trl_hooks = "echorl.trl.methods.mixed_cuts:MixedCUTSHooks"
 
     share: float = option(0.5, "Share of a group that is sampled uniformly; one rollout never is. 0: GRPO.", ge=0, le=1)

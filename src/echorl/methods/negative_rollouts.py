@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from echorl.core.options import option
 from echorl.methods.grpo import GRPO
@@ -26,6 +27,8 @@ class NegativeRollouts(GRPO):
     are none. The log-probs are those of the mistake after the prompt alone, without the suffix. With `mistake_prefix`
     a mistake continues a part of one of the group's last rollouts, and the suffix comes after that part.
     """
+
+    addresses = MappingProxyType({"all_success": "gets wrong rollouts, sampled on request"})
 
     num_mistakes: int = option(2, "Rollouts sampled on request for a group that is all right; 0: GRPO.", ge=0)
     mistake_suffix: str = option(

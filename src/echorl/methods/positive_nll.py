@@ -18,6 +18,7 @@ class PositiveNLL(GRPO):
     with every success as its clip: so `echo_coef` is its weight (VAPO's 0.1), and no other clips are mined beside it.
     """
 
+    addresses = MappingProxyType({"all_success": "NLL of all rollouts"})
     settings = MappingProxyType(
         {
             **GRPO.settings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ class ReinforceAda(GRPO):
     short of one half is filled up with the other, the earliest first. The authors' script has no std (`scale_rewards:
     none`), keeps 4 rollouts and samples 8 in a round (`num_generations: 4` with two groups a round).
     """
+
+    addresses = MappingProxyType({"all_success": "samples it again", "all_fail": "samples it again"})
 
     max_rounds: int = option(4, "Most rounds, the first included; 1, with one group a round: GRPO.", ge=1)
     groups_per_round: int = option(1, "Groups of G rollouts that a round samples of each prompt.", ge=1)

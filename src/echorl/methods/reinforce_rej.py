@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from torch import Tensor
 
@@ -19,6 +20,10 @@ class ReinforceRej(GRPO):
 
     They leave its denominator too, as in `ExcludeDegenerate`. So do groups without a verdict.
     """
+
+    addresses = MappingProxyType(
+        {"all_success": "is excluded from loss, denominator, KL", "all_fail": "is excluded from loss, denominator, KL"}
+    )
 
     def advantages(self, advantages: Tensor, rollouts: Rollouts) -> Tensor:
         return verdict_advantages(rollouts, 1.0, -1.0)

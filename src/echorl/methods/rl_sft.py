@@ -20,6 +20,7 @@ class RLWithSFT(Traced):
     The first term is divided by all G rows, the trace's included, as TRL divides: it is (G - 1) / G of Dr.GRPO's.
     """
 
+    addresses = MappingProxyType({"all_fail": "learns the demonstration by its NLL"})
     settings = MappingProxyType({"loss_type": "dr_grpo", "scale_rewards": "none", "epsilon": 0.2, "beta": 0.0})
 
     in_group = False

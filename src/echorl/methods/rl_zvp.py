@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ class RLZVP(GRPO):
     uncertain token gains most in a success and loses nothing in a failure. Groups whose rewards differ, and those whose
     equal rewards are no verdict, keep GRPO's advantage.
     """
+
+    addresses = MappingProxyType({"all_success": "A_t = αH_t", "all_fail": "A_t = −α(max H − H_t)"})
 
     alpha: float = option(0.1, "The paper's 0.1, of 0.05 to 0.2; 0: GRPO.", ge=0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -28,6 +29,7 @@ class SaturatedLearning(GRPO):
     where its `beta` is above 0, else the policy that sampled.
     """
 
+    addresses = MappingProxyType({"all_success": "prefers the rollouts of low entropy"})
     trl_hooks = "echorl.trl.methods.saturated_learning:RankHooks"
     needs_verdicts = True
 

@@ -33,6 +33,7 @@ class SPO(GRPO):
     all-fail group -v. The prior keeps v between 0 and 1: a prompt that was always right keeps a small advantage.
     """
 
+    addresses = MappingProxyType({"all_success": "A = 1 − v, v the prompt's earlier rate", "all_fail": "A = −v"})
     settings = MappingProxyType({**GRPO.settings, "scale_rewards": "none"})
     trl_hooks = "echorl.trl.methods.spo:TrackedRateHooks"
     needs_verdicts = True

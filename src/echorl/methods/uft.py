@@ -22,6 +22,7 @@ class UFT(Method):
     trainer's entropy bonus and KL, 0.001 each, act on the continuation. Evaluation has no hint.
     """
 
+    addresses = MappingProxyType({"all_fail": "begins with a part of the demonstration"})
     settings = MappingProxyType(
         {
             "loss_type": "grpo",

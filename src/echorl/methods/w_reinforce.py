@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class WReinforce(GRPO):
 
     The loss is GRPO's. All-success groups so have a small positive advantage, all-fail groups the full negative one.
     """
+
+    addresses = MappingProxyType({"all_success": "A = +λ", "all_fail": "A = −1"})
 
     weight: float = option(
         0.1,

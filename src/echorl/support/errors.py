@@ -26,12 +26,12 @@ class Interrupted(Exception):
     """Ctrl-C; the message is one line that says how to go on."""
 
 
-def guard(command: Callable[[], object]) -> int:
-    """Run a command, and turn an error into a line on stderr. Returns the exit code."""
+def guard(command: Callable[[], int | None]) -> int:
+    """Run a command, and turn an error into a line on stderr. Returns the exit code; the command may return its own."""
     try:
-        command()
+        code = command()
         sys.stdout.flush()
-        return 0
+        return code or 0
     except Interrupted as error:
         _say(str(error))
         return INTERRUPTED

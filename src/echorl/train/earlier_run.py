@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 METRICS = "metrics.jsonl"
 MODEL = ("model*.safetensors", "pytorch_model*.bin", "adapter_model.*")
 """The weights of a finished run."""
+ROLLOUTS = ("rollouts/step-*-process-*.parquet", "completions/completions_*.parquet")
+"""Dumps, and TRL's tables of completions; both have the number of a step, from 1, in their names."""
 FILES = (
-    *MODEL, METRICS, "rollouts/step-*-process-*.parquet", "completions/completions_*.parquet",
+    *MODEL, METRICS, *ROLLOUTS,
     "model.safetensors.index.json", "pytorch_model.bin.index.json", "adapter_config.json", "config.json",
     "generation_config.json", "training_args.bin", "trainer_state.json", "README.md", "tokenizer.json",
     "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
@@ -92,13 +94,8 @@ def delete(paths: Iterable[Path], folder: str | Path) -> None:
 
 
 def written_after(folder: str | Path, step: int) -> list[Path]:
-    """Return the stored rollouts of steps that a run resumed at `step` will make again.
-
-    The name of a dump has the number of optimiser steps before its batch, that of TRL's completions the number of
-    steps done.
-    """
-    dumps = [path for path in Path(folder).glob("rollouts/step-*-process-*.parquet") if _step(path) >= step]
-    return dumps + [path for path in Path(folder).glob("completions/completions_*.parquet") if _step(path) > step]
+    """Return the stored rollouts of steps that a run resumed at `step` will make again."""
+    return [path for pattern in ROLLOUTS for path in Path(folder).glob(pattern) if _step(path) > step]
 
 
 def _step(path: Path) -> int:

@@ -104,10 +104,8 @@ def _train_to_the_end(
     from transformers import ProgressCallback
 
     from echorl.train.progress import ShortProgress
-    from echorl.trl.metrics_file import MetricsFile
 
     training = settings.training
-    metrics = Path(training.output_dir) / "metrics.jsonl"
     if checkpoint is not None:
         run_folder.check_resumable(checkpoint)
     with as_user_error(ValueError, OSError, ImportError, doing="the trainer cannot be set up", by=LIBRARIES):
@@ -117,7 +115,6 @@ def _train_to_the_end(
     if not training.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(ShortProgress)
-    trainer.add_callback(MetricsFile(metrics))
     trainer.accelerator.wait_for_everyone()  # every process has looked at the folder before the first one changes it
     if trainer.accelerator.is_main_process:
         earlier_run.delete(outdated, training.output_dir)
@@ -127,7 +124,7 @@ def _train_to_the_end(
     trainer.save_model(training.output_dir)
     if training.push_to_hub:
         trainer.push_to_hub()
-    _say(f"the model is in {training.output_dir}, its curves in {metrics}")
+    _say(f"the model is in {training.output_dir}, its curves in {Path(training.output_dir) / 'metrics.jsonl'}")
     trainer.end()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from echorl.tasks.demonstrations import to_prompt_completion
@@ -23,6 +24,7 @@ def run(argv: Sequence[str]) -> None:
 
 
 def _make_trainer(settings: Settings, name: str) -> SFTTrainer:
+    from echorl.trl.metrics_file import MetricsFile
     from echorl.trl.recipe import SFTTrainer
 
     def rows(part: Literal["train", "eval"]) -> Dataset:
@@ -31,7 +33,9 @@ def _make_trainer(settings: Settings, name: str) -> SFTTrainer:
     train = rows("train")
     evaluation = None if settings.training.eval_strategy == "no" else rows("eval")
     common = trainer_options(settings)
-    return SFTTrainer(name, settings.training, train_dataset=train, eval_dataset=evaluation, **common)
+    trainer = SFTTrainer(name, settings.training, train_dataset=train, eval_dataset=evaluation, **common)
+    trainer.add_callback(MetricsFile(Path(settings.training.output_dir) / "metrics.jsonl"))
+    return trainer
 
 
 SFT = Command(

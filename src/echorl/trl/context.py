@@ -11,6 +11,7 @@ from transformers import ProcessorMixin, TrainerState
 from transformers.utils import logging
 
 from echorl.core.communication import Communication
+from echorl.core.statistics import GROUPS_WITH_GRADIENT, batch_metrics
 
 logger = logging.get_logger(__name__)
 
@@ -22,6 +23,9 @@ class RunLog:
         metrics: name -> values of the logging interval, a mapping that makes a list for a new name; TRL logs the means.
         completions: TRL's table of completions: columns of the rows of all processes.
         shows_warnings: whether this process prints warnings.
+
+    Attributes:
+        groups: the columns of `batch_metrics`, of all groups in the logging interval.
     """
 
     def __init__(
@@ -29,11 +33,25 @@ class RunLog:
     ) -> None:
         self.metrics, self.completions, self.shows_warnings = metrics, completions, shows_warnings
         self.warned: set[str] = set()
+        self.groups: list[list[Any]] = [[], [], [], []]
 
     def update(self, metrics: Mapping[str, float]) -> None:
         """Add a value for each name, the same on every process."""
         for name, value in metrics.items():
             self.metrics[name].append(float(value))
+
+    def add_groups(self, columns: list[list[Any]]) -> None:
+        """Add the columns of a batch's groups to those of the logging interval."""
+        self.groups = [[*before, *column] for before, column in zip(self.groups, columns, strict=True)]
+
+    def take_shares(self) -> dict[str, float]:
+        """Return the shares of the groups and tokens in the logging interval, and begin the next; {} without a group.
+
+        They are shares of all its groups, however these are spread over batches and rounds of sampling.
+        """
+        groups, self.groups = self.groups, [[], [], [], []]
+        metrics = batch_metrics(*groups) if groups[0] else {}
+        return {name: value for name, value in metrics.items() if name != GROUPS_WITH_GRADIENT}
 
     def replace_advantages(self, advantages: Tensor) -> None:
         """Replace the advantages that TRL logged last by those used, [N] of all processes."""
@@ -50,11 +68,12 @@ class RunLog:
                 logger.warning(text)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"metrics": dict(self.metrics), "warned": sorted(self.warned)}
+        return {"metrics": dict(self.metrics), "warned": sorted(self.warned), "groups": self.groups}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.metrics.update(state["metrics"])
         self.warned = set(state["warned"])
+        self.groups = state["groups"]
 
 
 def _no_model(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:

@@ -59,8 +59,10 @@ class Annotated:
 class RolloutDump:
     """Writes a generation batch to `output_dir/rollouts` every `echo_rollouts_every` optimiser steps.
 
+    A dump has the number of the first optimiser step that its batch trains, counted from 1 as in the metrics.
+
     Attributes:
-        last: the optimiser step of the last dump.
+        last: the step of the last dump.
     """
 
     def __init__(self) -> None:
@@ -69,11 +71,11 @@ class RolloutDump:
     def is_due(self, context: Context) -> bool:
         """Return whether the next batch is to be dumped."""
         every = context.args.echo_rollouts_every
-        return bool(every) and (self.last is None or context.step >= self.last + every)
+        return bool(every) and (self.last is None or context.step + 1 >= self.last + every)
 
     def write(self, batch: Annotated, context: Context) -> None:
         """Write this process's rollouts, one row each, with the longest clip of each."""
-        self.last = step = context.step
+        self.last = step = context.step + 1
         folder = Path(context.args.output_dir) / "rollouts"
         folder.mkdir(parents=True, exist_ok=True)
         rows = [{"step": step, **_dump_row(batch, row, context.tokenizer)} for row in range(len(batch.kinds))]

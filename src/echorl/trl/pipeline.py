@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from echorl.trl.dump import Annotated, RolloutDump, add_columns, logged_row
 from echorl.trl.excluded import check_excluded, exclude
 from echorl.trl.loss import EchoTerm
 from echorl.trl.methods.base import MethodHooks, make_hooks
+from echorl.trl.metrics_file import MetricsFile
 from echorl.trl.sources import read_entropies
 from echorl.trl.statistics import StatisticsTable, TokenBudget, record
 from echorl.trl.verifiers import Verifiers
@@ -83,7 +85,7 @@ def make_callbacks(stations: Stations, args: Any, micro_step: Callable[[], int])
     config = stations.miner.config
     if config.without_policy_gradient == "skip" and config.trains:
         callbacks.append(SkipCallback(stations.echo.window))
-    return callbacks
+    return [*callbacks, MetricsFile(Path(args.output_dir) / "metrics.jsonl")]
 
 
 def process(out: dict[str, Any], capture: Capture, stations: Stations, context: Context) -> Sampled:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from echorl.core.rollouts import Rollouts
-from echorl.core.statistics import GroupStatistics
+from echorl.core.statistics import GROUPS_WITH_GRADIENT, GroupStatistics
 from echorl.trl.batch import Capture
 from echorl.trl.context import Context
 
@@ -23,25 +25,40 @@ def record(
     capture: Capture,
     context: Context,
 ) -> None:
-    """Add a batch to the statistics and to the metrics; `filtered` is bool [G]."""
+    """Add a batch to the statistics of the run and of the logging interval; `filtered` is bool [G]."""
     lengths = torch.tensor(capture.num_sampled, device=rollouts.success.device)
     if "tool_mask" in out:  # a tool's output is not the policy's; rows masked as truncated count whole
         from_policy = (out["completion_mask"] * out["tool_mask"]).sum(1)
         lengths = torch.where(from_policy > 0, from_policy, lengths)
     if capture.num_extra:
         lengths = lengths + torch.tensor(capture.num_extra, device=lengths.device)
-    context.log.update(rollouts.groups.record(statistics, context.comm.gather(lengths), filtered))
+    columns = rollouts.groups.columns(context.comm.gather(lengths), filtered)
+    metrics = statistics.record(*columns)
+    context.log.update({GROUPS_WITH_GRADIENT: metrics[GROUPS_WITH_GRADIENT]})  # a count: the mean over batches
+    context.log.add_groups(columns)
 
 
 class StatisticsTable(TrainerCallback):
-    """Prints the table of statistics at the end of training, from the main process."""
+    """Prints the table of statistics and the command that draws the run, when training ends, from the main process."""
 
     def __init__(self, statistics: GroupStatistics) -> None:
         self.statistics = statistics
 
     def on_train_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
-        if state.is_world_process_zero and any(self.statistics.groups.values()):
-            print(f"\nWhere the rollouts went:\n{self.statistics.table()}", flush=True)
+        if not state.is_world_process_zero:
+            return
+        if self.statistics.num_groups:
+            print(f"\nWhere the rollouts went:\n{self.statistics.table()}")
+        print(f"As a page: {page_command(args.output_dir)}", flush=True)
+
+
+def page_command(output_dir: str) -> str:
+    """Return the command that draws a run: the rollouts that it has kept, else its curves."""
+    for name in ("completions", "rollouts"):
+        folder = Path(output_dir, name)
+        if any(folder.glob("*.parquet")):
+            return f"echorl audit {shlex.quote(str(folder))}"
+    return f"echorl report {shlex.quote(output_dir)}"
 
 
 class TokenBudget(TrainerCallback):

@@ -17,7 +17,7 @@ from echorl.core.shared_prompts import SharedPrompts
 from echorl.core.statistics import GroupStatistics
 from echorl.trl import checkpoint
 from echorl.trl.batch import Capture, Generated, Plan, Sampled
-from echorl.trl.card import FolderInCard
+from echorl.trl.card import FolderInCard, with_settings
 from echorl.trl.communication import AcceleratorCommunication
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.context import Context, RunLog
@@ -285,9 +285,14 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         if position is not None:
             self._step, self._buffered_inputs = position.step, position.buffer
 
-    # -- log: the tokens sampled so far, a total and not a mean over the logging interval.
+    # -- create_model_card, through `FolderInCard`: the card names EchoRL and its settings.
+    def complete(self, card: str) -> str:
+        return with_settings(card, self.args)
+
+    # -- log: groups by kind in the whole logging interval, and totals so far, which are not means of its batches.
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        num_tokens = self.stations.statistics.num_tokens
-        if self.model.training and num_tokens:
-            logs = {**logs, "echo/rollout_tokens": num_tokens}
+        total = self.statistics
+        if self.model.training and total.num_tokens:
+            totals = {"echo/rollout_tokens": total.num_tokens, "echo/rollout_groups": total.num_groups}
+            logs = {**logs, **self._echo_context.log.take_shares(), **totals}
         super().log(logs, *args, **kwargs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
@@ -233,8 +234,10 @@ class EchoTrainer(Base):
             self.miner.load_state_dict(state["miner"])
 
     def _shutdown_dump_executor(self) -> None:
-        """Print the group statistics; verl calls this last in training."""
+        """Print the group statistics and the command that draws them; verl calls this last in training."""
         print(self.statistics.table(), flush=True)
+        if dump := self.config.trainer.get("rollout_data_dir"):
+            print(f"As a page: echorl audit {shlex.quote(dump)}", flush=True)
         super()._shutdown_dump_executor()
 
 

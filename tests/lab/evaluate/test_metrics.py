@@ -23,7 +23,8 @@ from echorl.lab.evaluate import (
     pass_at_1,
     standard_error,
 )
-from echorl.lab.evaluate.metrics import Z_95, item_means, wilson
+from echorl.lab.evaluate.metrics import item_means
+from echorl.lab.statistics import Z_95, wilson
 
 
 def paired_difference(first, second):

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from echorl.lab.evaluate.metrics import Z_95, wilson
 from echorl.lab.evaluate.store import read_samples, write_samples
 from echorl.lab.evaluate.summary import Scored, averages
+from echorl.lab.statistics import Z_95, wilson
 from tests.lab.evaluate.fakes import run
 
 ITEMS = {"a": [("7", 1), ("7", 1), ("8", 0), ("", 0)], "b": [("1", 0), ("2", 1), ("1", 0), ("1", 0)]}

@@ -7,7 +7,7 @@ import torch
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from echorl.core.entropy import logp_and_entropy
-from echorl.lab.mine.layouts import Rollout
+from echorl.lab.logs.layouts import Rollout
 from echorl.lab.mine.scorer import Reading, Scorer, Tokens, batches, tokenize
 from echorl.models.loading import load_policy
 from tests import tiny

@@ -58,7 +58,7 @@ def group_rows(
     return made
 
 
-def dump(folder: Path, rows: list[dict[str, Any]], name: str = "step-000000-process-0.parquet") -> Path:
+def dump(folder: Path, rows: list[dict[str, Any]], name: str = "step-000001-process-0.parquet") -> Path:
     """A dump of a run, in its `rollouts`."""
     import pyarrow as pa
     import pyarrow.parquet as pq

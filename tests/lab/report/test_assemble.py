@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from echorl.lab.report.assemble import make_report, slug
+from echorl.lab.report.charts import HEADROOM, Chart, Line
 from echorl.lab.report.curves import METRICS, band, group_areas, groups_table, make_charts, series, statistics_tables
 from echorl.lab.report.page import render
 from echorl.lab.report.sources import read_source, read_sources
@@ -55,6 +56,24 @@ def test_many_differences_are_told_by_the_folder(tmp_path):
     changed = made.make_run(tmp_path / "one", beta=0.1, num_generations=4, temperature=0.7)
     labels = [arm.label for arm in group_by_seed(runs(changed, made.make_run(tmp_path / "two", coef=0.0)))]
     assert [label.rpartition("/")[2] for label in labels] == ["one", "two"]
+
+
+def test_the_names_of_runs_stay(tmp_path):
+    folders = [made.make_run(tmp_path / f"a{seed}", seed=seed) for seed in (0, 1)]
+    report = make_report([*folders, made.make_run(tmp_path / "b", coef=0.0)])
+    place = tmp_path.name
+    assert report.page.title == "EchoRL: a0; a1; b"
+    assert section(report, "Training").legend == ["echo_coef 0.001", f"{place}/b (echo_coef 0.0)"]
+    table = section(report, "Training").tables[-1]
+    assert [row[1] for row in table.rows] == [f"{place}/a0, {place}/a1", f"{place}/b"]
+
+
+def test_a_curve_of_shares_lies_within_its_chart():
+    from matplotlib.figure import Figure
+
+    ax = Figure().subplots()
+    Chart("Blank tokens", "step", [Line("a", 0, [1, 2, 3], [0.11, 0.1, 0.12])], percent=True).draw(ax, legend=False)
+    assert ax.get_ylim() == (0, pytest.approx(0.12 * HEADROOM))
 
 
 def test_a_band_by_hand():

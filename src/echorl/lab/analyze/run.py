@@ -24,7 +24,7 @@ from echorl.lab.evaluate.run import evaluate, settings_of
 from echorl.lab.evaluate.sampling import render
 from echorl.lab.evaluate.store import Rows, Store, read_samples
 from echorl.lab.jobs import View
-from echorl.lab.mine.rows import read_rollouts
+from echorl.lab.logs.layouts import read_rollouts
 from echorl.lab.mine.scorer import Scorer
 from echorl.lab.options import Columns, Deletion, Sampling
 from echorl.support.files import write_json

@@ -19,7 +19,7 @@ from echorl.lab.evaluate.benchmarks import Item
 from echorl.lab.evaluate.benchmarks.layouts import short_hash
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.jobs import View
-from echorl.lab.mine.layouts import Rollout
+from echorl.lab.logs.layouts import Rollout
 from echorl.lab.mine.scorer import Reading, Scorer, Tokens, tokenize
 from echorl.models.loading import tokenizer_of
 from echorl.support.folder import json_parts

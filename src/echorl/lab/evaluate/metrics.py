@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 import torch
 
+from echorl.lab.statistics import wilson
+
 Verdicts = Sequence[Sequence[bool]]
 """Successes, one sequence an item (a prompt), one verdict a completion."""
-
-Z_95 = 1.959963984540054
-"""The normal distribution's 97.5 % quantile."""
 
 MAX_DRAWS = 1 << 22
 """Numbers that a bootstrap holds at once: 64 MB."""
@@ -70,18 +69,6 @@ def standard_error(values: Sequence[float]) -> float | None:
     0.2041
     """
     return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-
-
-def wilson(p: float, trials: float) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share `p` of `trials` (positive, need not be whole) independent trials.
-
-    >>> [round(bound, 4) for bound in wilson(0.0, 10)]
-    [0.0, 0.2775]
-    """
-    square = Z_95**2 / trials
-    centre = (p + square / 2) / (1 + square)
-    half = Z_95 / (1 + square) * math.sqrt(p * (1 - p) / trials + square / (4 * trials))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def item_pass_at_k(verdicts: Verdicts, k: int) -> list[float]:

@@ -17,9 +17,9 @@ from echorl.lab.evaluate.metrics import (
     item_pass_at_k,
     mean_of_items,
     standard_error,
-    wilson,
 )
 from echorl.lab.evaluate.store import Rows, read_samples
+from echorl.lab.statistics import wilson
 
 NEEDED = ("item", "sample", "tokens", "truncated", "answer", "score", "reason")
 DISTRIBUTIONS = {"in": "ID", "out": "OOD"}

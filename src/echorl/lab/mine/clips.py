@@ -21,7 +21,7 @@ from echorl.core.mining import candidate_steps
 from echorl.core.rollouts import Rollouts
 from echorl.core.statistics import KINDS
 from echorl.core.steps import StepDelimiters
-from echorl.lab.mine.layouts import Rollout
+from echorl.lab.logs.layouts import Rollout
 from echorl.lab.mine.scorer import Tokens
 from echorl.support.files import replacing
 

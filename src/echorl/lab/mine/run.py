@@ -13,8 +13,8 @@ from echorl.core.options import check_options
 from echorl.core.steps import StepDelimiters
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.jobs import View
+from echorl.lab.logs.layouts import read_rollouts
 from echorl.lab.mine.clips import clip_rows, count, mine_part, write_clips
-from echorl.lab.mine.rows import read_rollouts
 from echorl.lab.mine.scorer import Reading, Scorer, check_prompts, tokenize
 from echorl.lab.mine.spool import Spool
 from echorl.lab.mine.summary import Summary

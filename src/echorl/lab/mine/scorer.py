@@ -11,7 +11,7 @@ from torch import Tensor
 
 from echorl.core.entropy import logp_and_entropy
 from echorl.lab.evaluate.sampling import Rendered, render
-from echorl.lab.mine.layouts import Rollout
+from echorl.lab.logs.layouts import Rollout
 from echorl.models.loading import tokenizer_of
 
 LOGITS_AT_ONCE = 1 << 25

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from echorl.lab.mine.layouts import Rollout
+from echorl.lab.logs.layouts import Rollout
 
 
 class Spool:

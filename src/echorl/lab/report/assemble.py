@@ -103,11 +103,13 @@ def assemble(sources: Sequence[Source], *, over: str = "step", limit: int = 2000
 
 
 def _title(sources: Sequence[Source], arms: Sequence[Arm]) -> str:
-    """Return the name of a single RUN, or the folders' names; of several plain runs the names of their arms."""
+    """Return the name of a single RUN, or the folders' names; of several runs of a comparison their arms' names."""
     if len(sources) == 1 and sources[0].name:
         return visible(sources[0].name)
-    plain = len(sources) > 1 and not any(source.title for source in sources)
-    names = [visible(arm.label) for arm in arms] if plain else [visible(name_of(source.folder)) for source in sources]
+    compared = len(sources) > 1 and all(source.runs and not source.title for source in sources)
+    compared = compared and all(run.arm for arm in arms for run in arm.runs)
+    names = [arm.label for arm in arms] if compared else [name_of(source.folder) for source in sources]
+    names = [visible(name) for name in names]
     return f"EchoRL: {'; '.join(names)}" if len(names) < 4 else f"EchoRL: {names[0]} and {len(names) - 1} others"
 
 

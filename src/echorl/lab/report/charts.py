@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from echorl.lab.report.panels import Accuracies, GroupAreas
+from echorl.lab.report.panels import Accuracies, Bars, GroupAreas
 from echorl.lab.report.plots import (
     BLUE,
     COLOURS,
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 MARKED = 12
 """The most points of a line that has a marker at each."""
+HEADROOM = 1.08
+"""Height of a chart of shares, which begins at 0, in largest values, so that the curve lies within it."""
 NAMED = 8
 """Lines that the legend of a chart can name."""
 
@@ -51,7 +53,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over an x axis; the y axis has shares in `percent`, or a `log` scale without zeros."""
+    """Lines over an x axis; the y axis has shares in `percent`, or a `log` scale without zeros.
+
+    `powers`: the x axis has a logarithmic scale with ticks at powers of two. `caption`: text below it on the page.
+    """
 
     title: str
     x_label: str
@@ -61,6 +66,8 @@ class Chart:
     log: bool = False
     named: bool = False
     """True if the chart names its lines on the page, False if a legend beside several charts names them."""
+    powers: bool = False
+    caption: str = ""
 
     size = (4.4, 3.1)
     """Width and height in inches."""
@@ -84,13 +91,17 @@ class Chart:
         if self.log:
             ax.set_yscale("log")
         elif self.percent:
-            ax.set_ylim(0, max(0.01, ax.get_ylim()[1]))
+            room = 0.07 * len(self.lines) if legend and self.named else 0  # above the lines, for their names
+            ax.set_ylim(0, max(0.01, (HEADROOM + room) * ax.dataLim.y1))
             ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))  # as many as the ticks need
-        if all(float(x).is_integer() for line in self.lines for x in line.x):
+        if self.powers:
+            ax.set_xscale("log", base=2)
+            ax.xaxis.set_major_formatter("{x:.0f}")
+        elif all(float(x).is_integer() for line in self.lines for x in line.x):
             whole_numbers(ax)
         if legend and self.lines:
             ax.margins(y=0.12)
-            ax.legend(loc="best", fontsize=7.5 if len(self.lines) > NAMED // 2 else None)
+            ax.legend(loc="best", handlelength=3, fontsize=7.5 if len(self.lines) > NAMED // 2 else None)
 
 
 @dataclass(frozen=True)
@@ -117,7 +128,7 @@ class Intervals:
         ax.set_yticks(range(len(self.rows)), [plain_text(label) for label, *_ in self.rows])
 
 
-Drawn: TypeAlias = Chart | Intervals | GroupAreas | Accuracies
+Drawn: TypeAlias = Chart | Intervals | GroupAreas | Accuracies | Bars
 
 
 def svg(chart: Drawn) -> str:

@@ -74,7 +74,7 @@ def _draw_head(ax: Axes, exhibit: Exhibit, question: Sequence[str]) -> None:
     kind = TITLES.get(exhibit.kind, exhibit.kind)
     clip = f"clip of {exhibit.clip_tokens} tokens, its last step {exhibit.clip_entropy:.2f} nats"
     font: dict[str, Any] = {"color": INK, "fontsize": 9, "va": "center"}
-    ax.text(0, 0.5, f"Step {exhibit.training_step + 1}, {kind}: {clip}", weight="bold", **font)
+    ax.text(0, 0.5, f"Step {exhibit.training_step}, {kind}: {clip}", weight="bold", **font)
     for number, text in enumerate(question, 1):
         ax.text(0, number + 0.5, text, style="italic", **font)
 

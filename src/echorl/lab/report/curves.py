@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,14 @@ from echorl.lab.report.charts import Chart, Line
 from echorl.lab.report.page import Table
 from echorl.lab.report.panels import GroupAreas
 from echorl.lab.report.plots import smooth
-from echorl.lab.report.training import Arm, TrainingRun
+from echorl.lab.report.training import Arm, TrainingRun, place_of
 
 POINTS = 300
 """The most points of a line."""
 AXES = {"step": ("step", "training step"), "tokens": ("echo/rollout_tokens", "rollout tokens")}
 """Choice of the x axis -> (metric, name)."""
-TOKENS = AXES["tokens"][0]
+TOKENS, NUM_GROUPS = AXES["tokens"][0], "echo/rollout_groups"
+"""Totals of a run so far: response tokens and groups."""
 
 
 @dataclass(frozen=True)
@@ -145,14 +146,18 @@ def band(runs: Sequence[tuple[Sequence[float], Sequence[float]]], *, label: str,
 
 
 def runs_table(arms: Sequence[Arm]) -> Table:
-    """Return the table of the curves' runs: arm, seeds, steps and rollout tokens so far."""
+    """Return the table of the curves' runs: arm, folders (but for a comparison), seeds, steps and rollout tokens."""
     rows = []
     for arm in arms:
         steps = [max(int(row["step"]) for row in run.rows) for run in arm.runs]
         logged = [[int(row[TOKENS]) for row in run.rows if is_drawable(row.get(TOKENS))] for run in arm.runs]
         tokens = [values[-1] for values in logged if values]
-        rows.append([arm.label, ", ".join(run.seed for run in arm.runs), _span(steps), _span(tokens)])
-    return Table("The runs", ["", "seeds", "steps", "rollout tokens"], rows)
+        folders = ", ".join(place_of(run) for run in arm.runs if not run.arm)
+        rows.append([arm.label, folders, ", ".join(run.seed for run in arm.runs), _span(steps), _span(tokens)])
+    head = ["", "folders", "seeds", "steps", "rollout tokens"]
+    if not any(row[1] for row in rows):
+        head, *rows = ([first, *rest] for first, _, *rest in [head, *rows])
+    return Table("The runs", head, rows)
 
 
 def _span(values: Sequence[int]) -> str:
@@ -166,17 +171,14 @@ def _span(values: Sequence[int]) -> str:
 def statistics_tables(arms: Sequence[Arm]) -> list[Table]:
     """Return the share of groups of each kind, their tokens, and the share of these, added up over runs.
 
-    Tokens by kind are the logged shares times the tokens of the logged steps: exact where every step is logged.
+    Groups and tokens by kind are the logged shares times the groups and tokens since the line before.
     """
     logged = {arm.label: [sums for run in arm.runs if (sums := _statistics(run)) is not None] for arm in arms}
     logged = {label: runs for label, runs in logged.items() if runs}
     kinds = [kind for kind in KINDS if any(groups[kind] for runs in logged.values() for groups, _ in runs)]
     rows = [[label, *(_statistics_cell(runs, kind) for kind in kinds)] for label, runs in logged.items()]
     meanings = "; ".join(f"{kind.replace('_', '-')}: {MEANING[kind]}" for kind in kinds)
-    note = (
-        "Share of the groups · response tokens (their share), seeds added up; exact where every step was logged. "
-        f"{meanings[:1].upper()}{meanings[1:]}."
-    )
+    note = f"Share of the groups · response tokens (their share), seeds added up. {meanings[:1].upper()}{meanings[1:]}."
     return [Table("Where the rollouts went", ["", *(k.replace("_", "-") for k in kinds)], rows, note)] if rows else []
 
 
@@ -189,15 +191,20 @@ def _statistics_cell(runs: Sequence[tuple[dict[str, float], dict[str, float]]], 
 
 
 def _statistics(run: TrainingRun) -> tuple[dict[str, float], dict[str, float]] | None:
-    """Return kind -> mean share of groups, and kind -> tokens; None where none was logged."""
+    """Return kind -> share of groups, and kind -> tokens; None where none was logged.
+
+    A logged share counts as many times as there were groups since the line before; without a count of groups once.
+    """
     names = (f"echo/groups/{KINDS[0]}", TOKENS)
     lines = [row for row in run.rows if all(is_drawable(row.get(name)) for name in names)]
     if not lines:
         return None
-    groups = {k: sum(_number(row.get(f"echo/groups/{k}"), 0.0) for row in lines) / len(lines) for k in KINDS}
-    tokens, before = dict.fromkeys(KINDS, 0.0), 0.0
-    for row in lines:
-        for kind in KINDS:
-            tokens[kind] += _number(row.get(f"echo/tokens/{kind}"), 0.0) * (row[TOKENS] - before)
-        before = row[TOKENS]
-    return groups, tokens
+    totals = [(_number(row.get(NUM_GROUPS), number), row[TOKENS]) for number, row in enumerate(lines, 1)]
+    counts = [(groups - g, tokens - t) for (groups, tokens), (g, t) in zip(totals, [(0, 0), *totals], strict=False)]
+    groups = {k: _weighted(lines, f"echo/groups/{k}", [count for count, _ in counts]) / totals[-1][0] for k in KINDS}
+    return groups, {k: _weighted(lines, f"echo/tokens/{k}", [count for _, count in counts]) for k in KINDS}
+
+
+def _weighted(rows: Sequence[Mapping[str, Any]], name: str, counts: Sequence[float]) -> float:
+    """Return the sum of a metric of these rows times their counts."""
+    return sum(_number(row.get(name), 0.0) * count for row, count in zip(rows, counts, strict=True))

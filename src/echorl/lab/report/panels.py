@@ -71,13 +71,42 @@ class GroupAreas:
 
     def _name_area(self, ax: Axes, name: str, below: Sequence[float], above: Sequence[float]) -> None:
         """Write the name where the area is tallest, away from the ends, unless it is too thin there."""
-        margin = len(below) // 6
-        inner = range(margin, max(margin + 1, len(below) - margin))
+        last = len(below) - 1
+        margin = max(1, len(below) // 6) if last > 1 else 0
+        inner = range(margin, last - margin + 1)
         at = max(inner, key=lambda i: above[i] - below[i])
         if above[at] - below[at] > LEAST_NAMED:
             box = {"boxstyle": "round,pad=0.2", "facecolor": PAPER, "alpha": 0.85, "linewidth": 0}
             place = (self.x[at], (above[at] + below[at]) / 2)
-            ax.text(*place, name, ha="center", va="center", color=INK, bbox=box)
+            side = "center" if margin else "left" if at == 0 else "right"
+            ax.text(*place, name, ha=side, va="center", color=INK, bbox=box)
+
+
+@dataclass(frozen=True)
+class Bars:
+    """One or two bars at each place of the x axis; `series`: one or two names -> the share at each place."""
+
+    title: str
+    x_label: str
+    places: Sequence[str]
+    series: Mapping[str, Sequence[float]]
+    caption: str = ""
+
+    size = (4.4, 3.1)
+    named = True
+
+    def draw(self, ax: Axes, *, legend: bool) -> None:
+        """Draw on the axes; the legend names the series if there are several."""
+        width, colours = 0.8 / len(self.series), (GREY, BLUE)[-len(self.series) :]
+        for number, (name, shares) in enumerate(self.series.items()):
+            xs = [place - 0.4 + (number + 0.5) * width for place in range(len(shares))]
+            ax.bar(xs, shares, width, label=plain_text(name), color=colours[number])
+        step = 1 + (len(self.places) - 1) // 16
+        ax.set_xticks(range(0, len(self.places), step), [plain_text(place) for place in self.places[::step]])
+        ax.set(title=plain_text(self.title), xlabel=plain_text(self.x_label))
+        ax.yaxis.set_major_formatter("{x:.0%}")
+        if len(self.series) > 1:
+            ax.legend(loc="best")
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def read_source(folder: Path) -> Source:
     for kind in KINDS:
         if kind.fits(folder):
             return kind.read(folder)
-    for name in ("probe.json", *ANALYSES, "results.json"):
+    for name in ("probe.json", "audit.json", *ANALYSES, "results.json"):
         read_object(folder / name)  # raises where a damaged file is the reason
     marks = "; ".join(kind.text for kind in KINDS)
     raise ValueError(f"{folder} is not the folder of an echorl command: it has no {marks}.")
@@ -108,6 +108,7 @@ def _reader(module: str, name: str) -> Callable[[Path], Source]:
 
 
 KINDS = (
+    Kind("audit.json (audit)", _json_of("audit", "audit.json"), _reader("audited", "read_audit")),
     Kind("probe.json (probe)", _json_of("probe", "probe.json"), _reader("probed", "read_probe")),
     Kind("entropy.json or deletion.json (analyze)", _json_of("analyze", *ANALYSES), _reader("probed", "read_analyses")),
     Kind("summary.json (mine)", lambda folder: (folder / "summary.json").is_file(), _reader("results", "read_mined")),

@@ -118,9 +118,9 @@ def group_by_seed(runs: Sequence[TrainingRun]) -> list[Arm]:
     for run in runs:
         groups.setdefault(_without_seed(run), []).append(run)
     arms = list(groups.values())
-    labels = [_label(arm[0], [group[0] for group in arms]) for arm in arms]
+    labels = [_label(arm, [group[0] for group in arms]) for arm in arms]
     if len(set(labels)) < len(labels):
-        labels = [f"{label} ({_place(arm[0])})" for label, arm in zip(labels, arms, strict=True)]
+        labels = [f"{label} ({place_of(arm[0])})" for label, arm in zip(labels, arms, strict=True)]
     return [Arm(label, arm) for label, arm in zip(labels, arms, strict=True)]
 
 
@@ -132,17 +132,20 @@ def _without_seed(run: TrainingRun) -> str:
     return json.dumps([run.arm, options], sort_keys=True, default=str)
 
 
-def _label(run: TrainingRun, firsts: Sequence[TrainingRun]) -> str:
-    """Return the arm's name, or the options in which the first runs of the arms differ, or the folder."""
+def _label(runs: Sequence[TrainingRun], firsts: Sequence[TrainingRun]) -> str:
+    """Return the arm's name, or the folder of a single run and the options in which the arms' first runs differ."""
+    run = runs[0]
     if run.arm:
         return run.arm
     names = sorted({name for first in firsts for name in first.options} - {"seed"})
     different = [name for name in names if len({json.dumps(r.options.get(name), default=str) for r in firsts}) > 1]
     if not run.options or not 0 < len(different) <= MOST_DIFFERENCES:
-        return _place(run)
-    return ", ".join(f"{name} {run.options.get(name, 'default')}" for name in different)
+        return place_of(run)
+    options = ", ".join(f"{name} {run.options.get(name, 'default')}" for name in different)
+    return options if len(runs) > 1 else f"{place_of(run)} ({options})"
 
 
-def _place(run: TrainingRun) -> str:
+def place_of(run: TrainingRun) -> str:
+    """Return the last two parts of the path of a run's folder."""
     folder = Path(os.path.abspath(run.folder))
     return f"{folder.parent.name}/{folder.name}" if folder.parent.name else folder.name

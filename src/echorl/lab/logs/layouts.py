@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from echorl.lab.logs.columns import PROMPTS, RESPONSES, REWARDS, first_of, list_names
+from echorl.lab.logs.files import ROWS_AT_ONCE, first_values, located, open_rows
 from echorl.lab.options import Columns
 from echorl.support.texts import finite_number, is_text
 
-RESPONSES = ("response", "completion", "output", "solution")
-REWARDS = ("reward", "score", "label", "correct")
 TRL_OWN = ("step", "prompt", "completion", "advantage")
 KNOWN = (
     "known are TRL's completion logs (prompt, completion, a reward function's column, advantage), verl's rollout dumps "
@@ -70,7 +71,7 @@ def find_layout(row: Row, columns: Columns) -> Layout:
     layout = replace(_layout_of(row, columns), **named)
     missing = [name for name in (layout.prompt, layout.response, layout.reward, *layout.group) if name not in row]
     if missing:
-        raise ValueError(f"there is no column {missing[0]!r} among {_list(row)}: name another one.")
+        raise ValueError(f"there is no column {missing[0]!r} among {list_names(row)}: name another one.")
     return layout
 
 
@@ -80,17 +81,17 @@ def _layout_of(row: Row, columns: Columns) -> Layout:
     if {"id", "question", "solution", "correct"} <= row.keys():
         return Layout(prompt="question", response="solution", reward="correct", group=("id",), numbered=True)
     if {"prompt", "completion", "advantage"} <= row.keys():
-        reward = columns.reward or _trl_reward(row)
-        return Layout(prompt="prompt", response="completion", reward=reward, group=(*step, "prompt"))
+        of_function = columns.reward or _trl_reward(row)
+        return Layout(prompt="prompt", response="completion", reward=of_function, group=(*step, "prompt"))
     if {"input", "output", "score"} <= row.keys():
         return Layout(prompt="input", response="output", reward="score", group=(*step, "input"))
-    prompt = columns.prompt or _first(row, ("prompt", "question", "input"))
-    response = columns.response or _first(row, RESPONSES)
-    reward = columns.reward or _first(row, REWARDS)
+    prompt = columns.prompt or first_of(PROMPTS, row)
+    response = columns.response or first_of(RESPONSES, row)
+    reward = columns.reward or first_of(REWARDS, row)
     if not prompt or not response:
-        raise ValueError(f"the columns {_list(row)} are no layout that is known: {KNOWN}.")
+        raise ValueError(f"the columns {list_names(row)} are no layout that is known: {KNOWN}.")
     if not reward:
-        raise ValueError(f"there is no reward among the columns {_list(row)}: name it with --reward.")
+        raise ValueError(f"there is no reward among the columns {list_names(row)}: name it with --reward.")
     return Layout(prompt=prompt, response=response, reward=reward, group=(prompt,))
 
 
@@ -102,18 +103,10 @@ def _trl_reward(row: Row) -> str:
         rewards += [name for name, value in columns.items() if finite_number(value) is not None]
     if len(rewards) != 1:
         raise ValueError(
-            f"{'each of the columns ' + _list(rewards) if rewards else 'no column'} may be the verifier's reward in "
-            "this log of TRL's: name it with --reward."
+            f"{'each of the columns ' + list_names(rewards) if rewards else 'no column'} may be the verifier's reward "
+            "in this log of TRL's: name it with --reward."
         )
     return rewards[0]
-
-
-def _first(row: Row, names: Iterable[str]) -> str:
-    return next((name for name in names if name in row), "")
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names)) or "(none)"
 
 
 def to_rollout(row: Row, layout: Layout, place: tuple[str, int]) -> Rollout:
@@ -200,3 +193,24 @@ def _reward(row: Row, column: str) -> float | None:
 def _group(row: Row, layout: Layout) -> str:
     names = [str(_value(row, column, "group")) for column in layout.group]
     return (names[0].rpartition("-")[0] or names[0]) if layout.numbered else "\n".join(names)
+
+
+def read_rollouts(files: Sequence[Path], columns: Columns, advance: Callable[[int], None]) -> Iterator[Rollout]:
+    """Yield all rollouts in order; each file may have its own layout. `advance` takes the number of rows read so far.
+
+    Raises:
+        ValueError: a file is empty or damaged, or a row cannot be used; the message begins with file and line.
+    """
+    count = 0
+    for path in files:
+        with open_rows(path) as file:
+            with located(path, file.first_line):
+                layout = find_layout(first_values(row for _, row in file.first_rows), columns)
+            for line, row in file.rows((layout.prompt, layout.response, layout.reward, *layout.group)):
+                with located(path, line):
+                    rollout = to_rollout(row, layout, (str(path), line))
+                count += 1
+                if count % ROWS_AT_ONCE == 0:
+                    advance(count)
+                yield rollout
+    advance(count)

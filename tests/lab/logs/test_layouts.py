@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from echorl.lab.mine.rows import find_files, read_rollouts
+from echorl.lab.logs.files import find_files
+from echorl.lab.logs.layouts import read_rollouts
 from echorl.lab.options import Columns
 
 MESSAGES = [{"role": "user", "content": "1+1"}]

@@ -1,0 +1,101 @@
+"""`echorl audit`: what a run loses on groups without a gradient, read from the logs that it already has."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from echorl.cli.parser import CommandOptions, part_of, required
+from echorl.core.options import option
+from echorl.lab.options import Columns
+from echorl.support.errors import Interrupted
+from echorl.support.folder import ResultFolder
+
+NEEDED = {"lab": ("scipy", "pyarrow", "filelock", "rich", "matplotlib", "jinja2")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions(Columns, CommandOptions):
+    """Say what a run loses on groups without a gradient, from its logs: no model, no GPU, no change to the run. Reads
+    TRL's log_completions, verl's rollout_data_dir, and any table with a prompt and a reward; the run may still be going
+    on. See docs/guides/audit.md.
+    """
+
+    log: tuple[Path, ...] = required("Files of rollouts, JSONL or Parquet, or folders of them.", positional=True)
+    reward: str | None = option(None, "Column of the verifier's reward; default: by its name.")
+    group: str | None = option(
+        None, "Column that names a rollout's group; default: rollouts of equal prompts in a step are a group."
+    )
+    success_reward: float = option(
+        1.0, "A rollout is right from this reward of the verifier on.", ge=-(10**6), le=10**6
+    )
+    output_dir: Path | None = option(None, "Folder of the results; default: runs/audit/NAME, of the first log.")
+    json: bool = option(False, "Print the results as one JSON object, and nothing else.")
+    fail_above: float | None = option(
+        None,
+        "Exit with 1 if a larger share of the groups than this, in the last fifth of the run, gave no gradient.",
+        ge=0,
+        le=1,
+    )
+
+
+def run(args: AuditOptions) -> int:
+    """Run the command. Returns the exit code: 1 if the share without gradient is above `--fail_above`, else 0.
+
+    Raises:
+        UserError, ValueError: something that the user can fix.
+        Interrupted: Ctrl-C.
+    """
+    from echorl.lab.logs.places import COMPLETIONS, ROLLOUTS, find_log_files
+
+    find_log_files(args.log)  # before a folder is made, and before anything heavy is imported
+    from echorl.cli.bars import working_in
+    from echorl.lab.audit.run import AuditPlan, audit
+
+    plan = AuditPlan(places=args.log, columns=part_of(args, Columns), success_reward=args.success_reward)
+    folder = args.output_dir or Path("runs/audit", _name(args.log[0], (COMPLETIONS, ROLLOUTS)))
+    try:
+        with working_in(ResultFolder(folder, "audit")) as bars:
+            results = audit(folder, plan, bars)
+    except Interrupted:
+        raise Interrupted("stopped; the same command starts from the beginning.") from None
+    if args.json:
+        print(json.dumps(results))
+    else:
+        _show(results, folder)
+    share = results["losses"]["recent"]["groups"]["no_gradient"]["value"]
+    return int(args.fail_above is not None and share > args.fail_above)
+
+
+def _name(place: Path, common: Sequence[str]) -> str:
+    """Return the name of a log's results: rows for rows.jsonl, my-run-completions for runs/my-run/completions.
+
+    Args:
+        common: names that logs of several runs have, so that the folder's name is put in front.
+    """
+    path = Path(os.path.abspath(place))
+    name = path.name if place.is_dir() else path.stem
+    return f"{path.parent.name}-{name}" if name in common else name
+
+
+def _show(results: Mapping[str, Any], folder: Path) -> None:
+    """Print the sentences, what the log cannot tell, the shares by kind, the evidence on methods, and the files."""
+    from echorl.cli.tables import print_paragraph, print_table
+    from echorl.lab.audit.run import PAGE, SUSPECTS
+    from echorl.lab.audit.summary import recent_rows, recent_title
+
+    print_paragraph(" ".join(results["summary"]))
+    print()
+    print_table(recent_title(results), *recent_rows(results))
+    print()
+    for text in results["log"]["notes"]:
+        print_paragraph(f"Note: {text}")
+    for advice in results["advice"]:
+        print_paragraph(advice["sentence"])
+    if results["suspects"]["listed"]:
+        print(f"suspects: {folder / SUSPECTS}")
+    print(f"page: {folder / PAGE}")

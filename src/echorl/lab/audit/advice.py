@@ -1,0 +1,129 @@
+"""The methods that address a kind of loss, and their measured gains. Plain data: no torch, no study is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from echorl.support.texts import parse_json
+
+LEAST = 0.01
+"""Share of the groups below which a kind of loss gets no advice."""
+KINDS = {
+    "all_success": "all-right groups",
+    "all_fail": "all-wrong groups",
+    "uniform_reward": "groups of equal rewards whose verdicts differ",
+    "other_reward": "groups whose only gradient is another reward's",
+    "mislabelled": "prompts that look mislabelled",
+}
+"""Kinds of loss, in words; no method addresses the last two."""
+ECHORL = "learns one clip of a right rollout by its NLL"
+"""What EchoRL does on an all-right group; `echo_coef` switches it on beside any method."""
+STUDIES = {"chain_sum": "sums", "products": "products"}
+PARTS = {"in-distribution": "in", "out-of-distribution": "out"}
+PLACES = {(study, part): f"{STUDIES[study]}, {PARTS[part]}" for study in STUDIES for part in PARTS}
+"""The study and the tests of a gain, in words."""
+SOURCE = (
+    "Measured: points of pass@1 over plain GRPO with 95 % intervals, at equal rollout tokens, groups of 8, each with "
+    "its own learning rate, eight seeds, policies of 0.87 M parameters (docs/studies/rivals.md). Tests are in and out "
+    "of the training's distribution; of GRPO's groups {shares} had no gradient, most of them all right. A star: "
+    "p < 0.05 after Holm's correction. Nothing here was measured at other group sizes or on larger models: "
+    "`echorl compare` does that on your prompts."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """Difference of pass@1 to plain GRPO in points; the text has its 95 % interval, and a star where p < 0.05."""
+
+    treatment: str
+    study: str
+    part: str
+    value: float
+    text: str
+
+    @property
+    def is_significant(self) -> bool:
+        return self.text.endswith("*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Treatment:
+    """A method, or EchoRL with a coefficient: its action on a kind of group, and its gains; none: not measured."""
+
+    name: str
+    action: str
+    gains: Sequence[Gain]
+
+    @property
+    def gain_texts(self) -> list[str]:
+        """The gain at each of `PLACES`."""
+        texts = {(gain.study, gain.part): gain.text for gain in self.gains}
+        return [texts.get(place, "not measured") for place in PLACES]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """The evidence on one kind of loss: its share of the groups, and the treatments that address it."""
+
+    kind: str
+    share: float
+    treatments: Sequence[Treatment]
+
+    @property
+    def sentence(self) -> str:
+        """The state of the evidence in a few words."""
+        if not self.treatments:
+            return f"No study of ours measured what to do about {KINDS[self.kind]}."
+        measured = [each for each in self.treatments if each.gains]
+        stars = [gain for each in measured for gain in each.gains if gain.is_significant]
+        better, worse = (
+            ", ".join(dict.fromkeys(gain.treatment for gain in stars if (gain.value > 0) is wanted)) or "none"
+            for wanted in (True, False)
+        )
+        number = "1 method acts" if len(self.treatments) == 1 else f"{len(self.treatments)} methods act"
+        return (
+            f"{number} on {KINDS[self.kind]}; {len(measured)} of them measured on two small tasks. Better "
+            f"than plain GRPO: {better}. Worse: {worse}."
+        )
+
+
+@cache
+def _measured() -> Mapping[str, Any]:
+    """Return the packaged numbers, which `make rivals` writes and a test compares with the studies and the methods."""
+    return parse_json((files("echorl.lab.audit") / "measured.json").read_bytes())
+
+
+def advise(shares: Mapping[str, float]) -> list[Advice]:
+    """Return advice for each kind of loss, the largest share first.
+
+    Args:
+        shares: kind of loss -> share of all groups (of prompts: `mislabelled`).
+    """
+    kinds = [kind for kind in KINDS if shares.get(kind, 0.0) >= LEAST]
+    return [
+        Advice(kind=kind, share=shares[kind], treatments=treatments(kind))
+        for kind in sorted(kinds, key=lambda kind: -shares[kind])
+    ]
+
+
+def treatments(kind: str) -> list[Treatment]:
+    """Return the treatments that address a kind of group: the measured ones first, by their mean gain."""
+    gains = [Gain(**gain) for gain in _measured()["gains"]]
+    actions = {name: actions[kind] for name, actions in _measured()["addresses"].items() if kind in actions}
+    if kind == "all_success":
+        actions |= dict.fromkeys((gain.treatment for gain in gains if gain.treatment.startswith("EchoRL")), ECHORL)
+    result = [
+        Treatment(name=name, action=action, gains=[gain for gain in gains if gain.treatment == name])
+        for name, action in actions.items()
+    ]
+    return sorted(result, key=lambda each: (not each.gains, -sum(gain.value for gain in each.gains), each.name))
+
+
+def source() -> str:
+    """Return the sentences that say how the gains were measured."""
+    shares = [f"{share:.0%} ({STUDIES[study]})" for study, share in _measured()["degenerate"].items()]
+    return SOURCE.format(shares=" and ".join(shares))

@@ -1,0 +1,204 @@
+"""Rollouts of a log, collected step by step into the columns of a `GroupTable`."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from echorl.lab.audit.groups import GroupTable
+from echorl.lab.logs.rows import LoggedRollout
+
+OPEN_STEPS = 16
+"""Steps whose rows may alternate in the log: an asynchronous trainer's may."""
+MIN_RUNS = 16
+"""Runs of equal length that are no coincidence even where prompts come in several."""
+NO_STEP = -1
+ROW = {
+    "group": "i", "prompt": "i", "verdict": "b", "tokens": "i", "characters": "i", "truncated": "b", "text": "q",
+    "file": "i", "line": "q",
+}  # fmt: skip
+"""Integers that are kept of a rollout until its step is closed, and their types."""
+Ints = npt.NDArray[np.int64]
+COLUMNS = (*(each.name for each in fields(GroupTable) if each.name not in ("length", "unit")), "tokens", "characters")
+
+
+class Groups:
+    """The groups of a log, closed a step at a time, so that memory grows with groups and not with texts.
+
+    Attributes:
+        counts: what had to be decided: "split", groups told apart from another of their prompt in the step; "unsplit",
+            groups with a multiple of the usual size that were not; "reopened", steps that came again after
+            `OPEN_STEPS` others; "several_prompts", groups with more than one prompt.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._open: dict[int, Batch] = {}
+        self._closed: set[int] = set()
+        self._columns = {name: array("q") for name in COLUMNS}
+
+    def add(self, rollout: LoggedRollout, key: Any, prompt: int, success: bool | None, compared: list[float]) -> None:
+        """Take a rollout in.
+
+        Args:
+            key: equal for the rollouts of a group, and perhaps for those of another group of the prompt in the step;
+                text where it is surely one group.
+            prompt: the prompt's number.
+            success: the verifier's verdict; None without one.
+            compared: the rewards that advantages are made of, NaN where there is none.
+        """
+        step = NO_STEP if rollout.step is None else rollout.step
+        batch = self._open.get(step)
+        if batch is None:
+            batch = self._begin(step)
+        batch.add(rollout, key, prompt, success, compared)
+
+    def _begin(self, step: int) -> Batch:
+        if step in self._closed:
+            self.counts["reopened"] += 1
+        if len(self._open) == OPEN_STEPS:
+            self._close(next(iter(self._open)))
+        self._open[step] = Batch()
+        return self._open[step]
+
+    def _close(self, step: int) -> None:
+        self._closed.add(step)
+        columns = self._open.pop(step).close(step != NO_STEP, self.counts)
+        columns["step"] = np.full(len(columns["size"]), step)
+        for name, values in columns.items():
+            self._columns[name].frombytes(values.astype(np.int64).tobytes())
+
+    def table(self) -> GroupTable:
+        """Close all steps, and return the groups in order of their steps, those of a step as the log has them."""
+        while self._open:
+            self._close(next(iter(self._open)))
+        columns = {name: np.array(values, dtype=np.int64) for name, values in self._columns.items()}
+        tokens, characters = columns.pop("tokens"), columns.pop("characters")
+        in_tokens = bool(len(tokens)) and bool((tokens >= 0).all())
+        degenerate = columns.pop("degenerate") != 0
+        table = GroupTable(
+            **columns,
+            degenerate=degenerate,
+            length=tokens if in_tokens else characters,
+            unit="tokens" if in_tokens else "characters",
+        )
+        return table[np.argsort(table.step, kind="stable")]
+
+
+class Batch:
+    """The rollouts of one step, as columns of numbers."""
+
+    def __init__(self) -> None:
+        self._keys: dict[Any, int] = {}
+        self._rows = {name: array(type_code) for name, type_code in ROW.items()}
+        self._advantage = array("d")
+        self._rewards: list[array[float]] = []
+
+    def add(self, rollout: LoggedRollout, key: Any, prompt: int, success: bool | None, compared: list[float]) -> None:
+        rows, response = self._rows, rollout.response
+        while len(self._rewards) < len(compared):  # a reward that earlier files of the step lack
+            self._rewards.append(array("d", [np.nan]) * len(self._advantage))
+        for values, reward in zip(self._rewards, compared, strict=True):
+            values.append(reward)
+        self._advantage.append(np.nan if rollout.advantage is None else rollout.advantage)
+        rows["group"].append(self._keys.setdefault(key, len(self._keys)))
+        rows["prompt"].append(prompt)
+        rows["verdict"].append(-1 if success is None else success)
+        rows["tokens"].append(-1 if rollout.length is None else rollout.length)
+        rows["characters"].append(0 if response is None else len(response))
+        rows["truncated"].append(-1 if rollout.truncated is None else rollout.truncated)
+        rows["text"].append(NO_TEXT if response is None else hash(response))
+        rows["file"].append(rollout.file)
+        rows["line"].append(rollout.line)
+
+    def close(self, has_step: bool, counts: Counter[str]) -> dict[str, Ints]:
+        """Return the columns of the groups in order of their first rollouts, but for the step."""
+        rows = {name: np.frombuffer(values, dtype=values.typecode) for name, values in self._rows.items()}
+        sure = np.array([isinstance(key, str) for key in self._keys])
+        group = in_order(split_visits(rows["group"], sure, has_step, counts))
+        order = np.argsort(group, kind="stable")
+        starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+        first, prompt = order[starts], rows["prompt"][order]
+        several = np.minimum.reduceat(prompt, starts) != np.maximum.reduceat(prompt, starts)
+        counts["several_prompts"] += int(several.sum())
+        sums = {name: np.bincount(group, weights=values).astype(np.int64) for name, values in {
+            "verdicts": rows["verdict"] >= 0,
+            "successes": rows["verdict"] == 1,
+            "characters": rows["characters"],
+        }.items()}  # fmt: skip
+        rewards = [np.frombuffer(values, dtype=np.float64)[order] for values in self._rewards]
+        advantage = np.frombuffer(self._advantage, dtype=np.float64)[order]
+        return {
+            **{name: rows[name][first] for name in ("prompt", "file", "line")},
+            "size": np.bincount(group),
+            **sums,
+            "degenerate": np.all([_equal(values, starts) for values in rewards], axis=0)
+            | (_equal(advantage, starts) & ~np.isnan(np.fmax.reduceat(advantage, starts))),
+            "tokens": _sum_where_known(rows["tokens"][order], starts),
+            "truncated": _sum_where_known(rows["truncated"][order], starts),
+            "num_texts": _count_different(group, rows["text"], starts, order),
+        }
+
+
+NO_TEXT = -(2**63)
+
+
+def in_order(group: Ints) -> Ints:
+    """Number groups from 0 in order of their first rollouts."""
+    _, first, index = np.unique(group, return_index=True, return_inverse=True)
+    place = np.empty_like(first)
+    place[np.argsort(first)] = np.arange(len(first))
+    return place[index]
+
+
+def split_visits(group: Ints, sure: npt.NDArray[np.bool_], has_step: bool, counts: Counter[str]) -> Ints:
+    """Tell apart the groups of a prompt that comes more than once in a batch, by the order of the rows.
+
+    The rows of a group must stand together: the shortest run of a prompt's rows is then the size of a group, and all
+    runs are multiples of it. In a step most prompts must come once, with that size. A log without steps may visit every
+    prompt several times: there most runs must have that size, and be many.
+
+    Args:
+        group: int64 [N], the key of each rollout.
+        sure: bool [K], keys that are one group.
+        counts: gets the keys "split" and "unsplit".
+    """
+    sizes, starts = np.bincount(group), np.flatnonzero(np.diff(group, prepend=-1))
+    if sure.all() or (len(starts) == len(sizes) and (sizes == sizes[0]).all()):
+        return group
+    lengths = np.diff(starts, append=len(group))
+    size = lengths.min()
+    once = (np.bincount(group[starts]) == 1) & (sizes == size)
+    many = not has_step and len(starts) >= MIN_RUNS and (lengths == size).mean() > 0.5
+    if size > 1 and (lengths % size == 0).all() and (once.mean() > 0.5 or many):
+        run, place = np.repeat(np.arange(len(starts)), lengths), np.arange(len(group)) - np.repeat(starts, lengths)
+        parts = np.where(sure[group], group, len(sizes) + run * len(group) + place // size)
+        counts["split"] += len(np.unique(parts)) - len(sizes)
+        return parts
+    usual = Counter(sizes.tolist()).most_common(1)[0][0]
+    if (sizes == usual).mean() > 0.5:
+        counts["unsplit"] += int(((sizes > usual) & (sizes % usual == 0) & ~sure).sum())
+    return group
+
+
+def _equal(values: npt.NDArray[np.float64], starts: Ints) -> npt.NDArray[np.bool_]:
+    """bool [G]: the values of a group agree up to rounding, NaN left aside: as `core.groups.classify_groups` has it."""
+    least, most = np.fmin.reduceat(values, starts), np.fmax.reduceat(values, starts)
+    return (most - least <= 1e-6 * (1 + np.abs(most))) | np.isnan(most)
+
+
+def _sum_where_known(values: Ints, starts: Ints) -> Ints:
+    return np.where(np.minimum.reduceat(values, starts) < 0, -1, np.add.reduceat(values, starts, dtype=np.int64))
+
+
+def _count_different(group: Ints, text: Ints, starts: Ints, order: Ints) -> Ints:
+    by_text = np.lexsort((text, group))
+    new = np.diff(text[by_text], prepend=0) != 0
+    new[starts] = True
+    count = np.add.reduceat(new.astype(np.int64), starts)
+    return np.where((text[order] == NO_TEXT)[starts], -1, count)

@@ -1,0 +1,76 @@
+"""All numbers of an audit, as the JSON that audit.json holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from echorl.lab.audit.advice import advise
+from echorl.lab.audit.evidence import Place
+from echorl.lab.audit.findings import Suspect, Suspects
+from echorl.lab.audit.groups import GroupTable
+from echorl.lab.audit.losses import Losses, measure_losses, recent_groups
+from echorl.lab.audit.rates import count_successes, usual_size
+from echorl.lab.audit.savings import DynamicSampling, dynamic_sampling, replay_skipping
+from echorl.lab.audit.sizes import measure_sizes
+from echorl.lab.audit.summary import sentences
+
+ADVISED = {
+    "all_success": "all_success_no_gradient",
+    "all_fail": "all_fail_no_gradient",
+    "uniform_reward": "uniform_reward",
+    "other_reward": "other_reward",
+}
+"""Kind of loss -> the part of the log."""
+
+
+def measure(
+    groups: GroupTable, suspects: Suspects, prompts: Mapping[Place, str], log: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return everything that an audit tells, ready for JSON.
+
+    Args:
+        prompts: place of a suspect's rollout -> the prompt, shortened; a place that could not be read is missing.
+        log: the places, files, columns and notes of the log.
+
+    Raises:
+        ValueError: there is no group.
+    """
+    losses, recent = measure_losses(groups), recent_groups(groups)
+    sizes, sampling, size = measure_sizes(recent), _sampling(losses), usual_size(groups)
+    shares = {kind: losses.recent.groups[part].value for kind, part in ADVISED.items()}
+    shares["mislabelled"] = suspects.counts["mislabelled"] / losses.whole.num_prompts
+    results = {
+        "echorl": "audit",
+        "log": {**log, "unit": groups.unit, "has_texts": bool((groups.num_texts >= 0).any())},
+        "losses": asdict(losses),
+        "successes": {"whole": count_successes(groups, size), "recent": count_successes(recent, size)},
+        "sizes": None if sizes is None else asdict(sizes),
+        "sampling": None if sampling is None else asdict(sampling),
+        "skipping": asdict(replay_skipping(groups)),
+        "suspects": {
+            "counts": {**suspects.counts},
+            "lines": suspects.lines(),
+            "agreement": suspects.agreement,
+            "rejected_share": suspects.rejected_share,
+            "doubt": suspects.doubt,
+            "listed": [{**asdict(each), "text": _text(each, prompts)} for each in suspects.listed],
+        },
+        "advice": [{**asdict(each), "sentence": each.sentence} for each in advise(shares)],
+    }
+    return {**results, "summary": sentences(results)}
+
+
+def _sampling(losses: Losses) -> DynamicSampling | None:
+    """Return the cost of full batches of the last fifth's size; None where the log has no steps."""
+    if losses.recent_batch is None:
+        return None
+    return dynamic_sampling(losses.recent.groups["no_gradient"], max(1, round(losses.recent_batch.groups)))
+
+
+def _text(suspect: Suspect, prompts: Mapping[Place, str]) -> str | None:
+    """Return the prompt of a suspect; None where it is about the whole log, or the prompt could not be read."""
+    if suspect.prompt is None:
+        return None
+    return next((prompts[place] for place in suspect.places if place in prompts), None)

@@ -1,0 +1,93 @@
+"""Sentences on what was guessed while a log was read, what was left out, and what the log cannot tell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from echorl.lab.audit.groups import GroupTable
+from echorl.lab.logs.columns import LogColumns, list_names
+
+if TYPE_CHECKING:
+    from echorl.lab.audit.read import Reading
+
+
+def describe(reading: Reading, groups: GroupTable, files: list[Path]) -> list[str]:
+    """Return the notes on a log that was read."""
+    first, path = reading.layouts[0]
+    return [
+        *dict.fromkeys(f"{layout.guess}; --reward names another." for layout, _ in reading.layouts if layout.guess),
+        *(f"The columns of {other} differ from those of {path}: {layout}." for layout, other in reading.layouts[1:]),
+        *_left_out(reading),
+        *_decided(reading.groups.counts),
+        *_steps(reading, first),
+        *_unknown(reading, groups, first),
+    ]
+
+
+def _left_out(reading: Reading) -> Iterator[str]:
+    if reading.num_repeated:
+        yield (
+            f"Rows that were left out: {reading.num_repeated:,}, which repeat a batch of an earlier step, since the "
+            "log is written more often than rollouts are sampled."
+        )
+    if reading.num_foreign:
+        yield f"Rows that were left out: {reading.num_foreign:,}, which the policy did not sample for training."
+    if reading.num_without_verdict:
+        yield f"Rollouts without a verdict of the verifier: {reading.num_without_verdict:,}."
+
+
+def _decided(counts: Counter[str]) -> Iterator[str]:
+    if counts["split"]:
+        yield (
+            f"Groups that were told apart from another of their prompt in the step, by the order of the rows: "
+            f"{counts['split']:,}."
+        )
+    if counts["unsplit"]:
+        yield (
+            f"Groups with a multiple of the usual size: {counts['unsplit']:,}. Each may be several groups of its "
+            "prompt, which the order of the rows does not tell apart; --group names a column that does."
+        )
+    if counts["several_prompts"]:
+        yield (
+            f"Groups with more than one prompt: {counts['several_prompts']:,}. If these are no groups, name another "
+            "column with --group."
+        )
+    if counts["reopened"]:
+        yield (f"Steps that came again after many others, and count as batches of their own: {counts['reopened']:,}.")
+
+
+def _steps(reading: Reading, layout: LogColumns) -> Iterator[str]:
+    if not layout.step:
+        yield "The log has no step: nothing is shown over time, and all numbers are about the whole log."
+        return
+    gaps = Counter(np.diff(sorted(reading.shown_steps)).tolist())
+    gap = gaps.most_common(1)[0][0] if gaps else 1
+    if gap > 1:
+        yield (
+            f"The log has a batch at every {gap} steps: batches that were sampled in between, if there were any, are "
+            "not in it."
+        )
+
+
+def _unknown(reading: Reading, groups: GroupTable, layout: LogColumns) -> Iterator[str]:
+    if not layout.prompt:
+        yield "The log has no prompt: it cannot tell which prompts recur."
+    if layout.from_policy:
+        yield "The log has verdicts and no rewards: it cannot tell which groups of one verdict have other rewards."
+    elif len(layout.compared) > 1 and not layout.advantage:
+        yield (
+            f"The log has no advantage and not the weights of {list_names(layout.compared)}: a group counts as one "
+            "without gradient where each of these is equal."
+        )
+    if groups.unit == "characters":
+        measured = "lengths are in characters" if layout.response else "lengths are not known"
+        yield f"The log has no number of response tokens: {measured}."
+    if layout.rolling and not layout.kind:
+        yield "The log does not tell evaluations apart: a step at which the run was evaluated may hold their rollouts."
+    if (groups.truncated < 0).all():
+        yield "The log does not tell which responses ended at the limit of length."

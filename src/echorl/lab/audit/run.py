@@ -1,0 +1,122 @@
+"""An audit: a log is read, measured and searched, and the results are written to a folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from echorl.lab.audit.evidence import Place
+from echorl.lab.audit.export import export, rollouts_at
+from echorl.lab.audit.read import Log, read_log
+from echorl.lab.jobs import View
+from echorl.lab.logs.rows import LoggedRollout
+from echorl.lab.options import Columns
+from echorl.support.files import write_json
+from echorl.support.folder import ResultFolder
+from echorl.support.texts import parse_json
+
+RESULTS, SUSPECTS, PAGE = "audit.json", "suspects.jsonl", "page.html"
+"""The files of an audit."""
+SPECIAL = re.compile(r"<\|\w+\|>")
+"""Special tokens of chat templates, such as <|im_start|>."""
+PROMPT = 160
+"""Characters of a prompt that the page shows, about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditPlan:
+    """Settings of an audit: files and folders of the log, its columns, and the least reward of a right rollout."""
+
+    places: Sequence[Path]
+    columns: Columns
+    success_reward: float
+
+
+def audit(folder: Path, plan: AuditPlan, view: View) -> dict[str, Any]:
+    """Audit a log into `folder`, in place of what an earlier audit of this log left there. Returns the results.
+
+    Every file is written in one move, the numbers last.
+
+    Raises:
+        ValueError: the log cannot be used, or the folder holds something else, such as the audit of another log.
+    """
+    results_folder = ResultFolder(folder, "audit", holds="the audit of another log")
+    results_folder.check_owner()
+    log = read_log(plan.places, plan.columns, plan.success_reward, view.begin("reading the log", None))
+    results_folder.claim({"log": [str(place.resolve()) for place in plan.places]})
+    view.begin("measuring groups", None)
+    from echorl.lab.audit.measure import measure  # with scipy, which takes longer than to find a wrong row
+    from echorl.lab.audit.suspects import find_suspects
+
+    suspects = find_suspects(log.groups, log.evidence)
+    prompts: dict[Place, str] = {}
+    rollouts = rollouts_at(suspects.places(), log.files, plan.columns)
+    export(suspects, _noting_prompts(rollouts, prompts), log.files, folder / SUSPECTS)
+    results = measure(log.groups, suspects, prompts, _describe(log, plan))
+    view.begin("drawing the page", None)
+    _draw(results, folder / PAGE)
+    write_json(folder / RESULTS, results)
+    return results
+
+
+def _draw(results: dict[str, Any], path: Path) -> None:
+    from echorl.lab.audit.page import make_page
+    from echorl.lab.report.page import write
+
+    write(make_page(results), path)
+
+
+def _noting_prompts(rollouts: Iterator[LoggedRollout], prompts: dict[Place, str]) -> Iterator[LoggedRollout]:
+    """Yield the rollouts, and put the beginnings of their prompts into `prompts`."""
+    for rollout in rollouts:
+        prompts[Place(rollout.file, rollout.line)] = headline(rollout.prompt)
+        yield rollout
+
+
+def headline(prompt: str) -> str:
+    """Return a prompt on one line, of chat messages (JSON) the last of the user; of a long one beginning and end.
+
+    >>> headline('[{"role": "system", "content": "Think."}, {"role": "user", "content": "1 + 1?"}]')
+    '1 + 1?'
+    >>> headline("<|im_start|>user\\n1 + 1?<|im_end|>")
+    'user 1 + 1?'
+    """
+    text = " ".join(SPECIAL.sub(" ", _question(prompt)).split())
+    return text if len(text) <= PROMPT else f"{text[: 2 * PROMPT // 3]} ... {text[-PROMPT // 3 :]}"
+
+
+def _question(prompt: str) -> str:
+    try:
+        messages = parse_json(prompt)
+    except ValueError:
+        return prompt
+    if not (isinstance(messages, list) and all(isinstance(each, dict) for each in messages)):
+        return prompt
+    texts = [each.get("content") for each in messages if each.get("role") == "user"]
+    return texts[-1] if texts and isinstance(texts[-1], str) else prompt
+
+
+def _describe(log: Log, plan: AuditPlan) -> dict[str, Any]:
+    """Return where the log lies, and which column was read as what."""
+    columns = log.columns
+    read_as = {
+        "prompt": columns.prompt,
+        "response": columns.response,
+        "verifier's reward": columns.reward,
+        "all rewards": ", ".join(columns.rewards) if len(columns.rewards) > 1 else None,
+        "advantage": columns.advantage,
+        "group": columns.group,
+        "step": columns.step,
+        "length": columns.length,
+        "ended at the limit": columns.truncated or columns.stop_reason,
+        "reference answer": columns.reference_answer,
+    }
+    return {
+        "places": [str(place) for place in plan.places],
+        "files": [str(path) for path in log.files],
+        "columns": {name: column for name, column in read_as.items() if column is not None},
+        "notes": log.notes,
+    }

@@ -1,0 +1,195 @@
+"""The results of an audit in words: the first sentences, and the shares by kind of group as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Results = Mapping[str, Any]
+"""The content of audit.json (`run.measure`)."""
+LEAST = 0.005
+"""Share below which a part is not named in a sentence."""
+WIDE = 0.5
+"""Width of an interval from which on its value is not named."""
+LOST = {
+    "all_success_no_gradient": "all right",
+    "all_fail_no_gradient": "all wrong",
+    "uniform_reward": "equal rewards although verdicts differ",
+    "unscored_no_gradient": "no verdict",
+}
+"""The parts of the groups without gradient, in words."""
+ROWS = {
+    "no_gradient": "no gradient",
+    **{part: f"  {text}" for part, text in LOST.items()},
+    "other_reward": "gradient of another reward only",
+    "all_success_other_reward": "  all right",
+    "all_fail_other_reward": "  all wrong",
+    "mixed": "some right, some wrong",
+}
+"""The rows of the table of shares: the part of the log, and its name."""
+
+
+def percent(share: float) -> str:
+    """Return a share in per cent, with a decimal where it is small.
+
+    >>> [percent(share) for share in (0.0, 1e-9, 0.0042, 0.125, 0.9996, 1.0)]
+    ['0 %', '0 %', '0.4 %', '12 %', '99.9 %', '100 %']
+    """
+    share = round(share, 6)
+    if 0 < share < 0.00995 or 0.995 <= share < 1:
+        share = min(max(share, 0.001), 0.999)
+        return f"{100 * share:.1f} %"
+    return f"{100 * share:.0f} %"
+
+
+def sentences(results: Results) -> list[str]:
+    """Return the three first sentences: the loss at the end of the run, at another group size, and suspects."""
+    return [*_loss(results), *_other_size(results), *_suspects(results)]
+
+
+def _loss(results: Results) -> Iterator[str]:
+    recent, unit = results["losses"]["recent"], results["log"]["unit"]
+    groups, place = recent["groups"], _stretch(results)
+    lost = groups["no_gradient"]["value"]
+    if not lost:
+        yield f"{place} every group gave a gradient."
+    else:
+        length = recent["lengths"]
+        tokens = f", {percent(length['no_gradient']['value'])} of {unit}," if length else ""
+        parts = [f"{percent(groups[part]['value'])} {text}" for part, text in LOST.items() if _counts(groups, part)]
+        yield f"{place} {percent(lost)} of groups{tokens} gave no gradient: {', '.join(parts)}."
+    if _counts(groups, "other_reward"):
+        share = percent(groups["other_reward"]["value"])
+        yield f"In {share} more the verifier says the same of all rollouts: only another reward gave a gradient."
+
+
+def _stretch(results: Results) -> str:
+    recent = results["losses"]["recent"]
+    if recent["num_groups"] == results["losses"]["whole"]["num_groups"]:
+        return "In this log"
+    first, last = recent["first_step"], recent["last_step"]
+    return f"In the last fifth of the run ({f'steps {first} to {last}' if last > first else f'step {last}'})"
+
+
+def _counts(shares: Mapping[str, Any], part: str) -> bool:
+    return shares[part]["value"] >= LEAST
+
+
+def _other_size(results: Results) -> Iterator[str]:
+    """Yield the share at twice the logged group size, or the next larger size that was computed."""
+    sizes = results["sizes"]
+    larger = [each for each in sizes["shares"] if each["size"] >= 2 * sizes["logged_size"]] if sizes else []
+    if not larger:
+        return
+    size, same = larger[0]["size"], larger[0]["same"]
+    lost = results["losses"]["recent"]["groups"]["no_gradient"]["value"]
+    now = next(each["same"]["value"] for each in sizes["shares"] if each["size"] == sizes["logged_size"])
+    subject = (
+        "it would be"
+        if abs(now - lost) < LEAST
+        else f"the verifier would say the same of all, as it now does in {percent(now)}, in"
+    )
+    if same["low"] is None:
+        yield f"With {size} rollouts a group {subject} about {percent(same['value'])}."
+    elif same["high"] - same["low"] > WIDE:
+        yield f"With {size} rollouts a group {subject} {_ends(same, ' to ')} %: the log has too few groups to say more."
+    else:
+        yield f"With {size} rollouts a group {subject} about {percent(same['value'])} ({_ends(same, ' to ')} %)."
+
+
+def batch_texts(results: Results) -> Iterator[str]:
+    """Yield sentences on the groups of a step: those with a gradient, the cost of a full batch, and the trend."""
+    batch, sampling, trend = results["losses"]["recent_batch"], results["sampling"], results["losses"]["trend"]
+    if batch:
+        empty = f"{batch['empty_steps']:,} of {batch['num_steps']:,} steps" if batch["empty_steps"] else "no step"
+        yield (
+            f"A step of the last fifth had {batch['groups']:.0f} groups, {number(batch['with_gradient'])} of them with "
+            f"a gradient; one step in ten had at most {batch['low_decile']}, and {empty} had none."
+        )
+    if sampling and sampling["groups"] and sampling["groups"]["value"] > sampling["batch"]:
+        rounds = f", in {number(sampling['rounds'], '.1f')} rounds" if sampling["rounds"] else ""
+        yield (
+            f"To fill a batch of {sampling['batch']} groups with a gradient, dynamic sampling would draw "
+            f"{number(sampling['groups'])} groups{rounds}."
+        )
+    if trend:
+        slope = {side: None if end is None else 100 * end for side, end in trend["per_100_steps"].items()}
+        reaches = [f"{percent(each['share'])} at about step {each['step']['value']:.0f}" for each in trend["reaches"]]
+        goal = f" If it went on like this, it would reach {', '.join(reaches)}." if reaches else ""
+        yield f"The share of groups without gradient changes by {number(slope, '+.1f')} points in 100 steps.{goal}"
+
+
+def number(estimate: Mapping[str, float | None], form: str = ".0f") -> str:
+    """Return a number with its interval.
+
+    >>> number({"value": 12.3, "low": 11.0, "high": None}), number({"value": 12.3, "low": 11.0, "high": 14.0}, ".1f")
+    ('12', '12.3 [11.0, 14.0]')
+    """
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    if low is None or high is None:
+        return format(value, form)
+    return f"{value:{form}} [{low:{form}}, {high:{form}}]"
+
+
+def _suspects(results: Results) -> Iterator[str]:
+    suspects, log = results["suspects"], results["log"]
+    lines = list(suspects["lines"])
+    if suspects["counts"]["mislabelled"]:
+        yield f"{lines.pop(0)}."
+    if lines:
+        yield f"{'; '.join(lines)}."
+    elif log["has_texts"] and not suspects["listed"]:
+        yield "No prompt looks mislabelled, and no reward unusual."
+
+
+def recent_title(results: Results) -> str:
+    """Return the title of the table for a terminal: the stretch and its groups."""
+    recent = results["losses"]["recent"]
+    return f"{_stretch(results).removeprefix('In ').capitalize()}: {recent['num_groups']:,} groups"
+
+
+def recent_rows(results: Results) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows of the table for a terminal: shares of the last fifth, and of groups in the whole run."""
+    losses = results["losses"]
+    head, columns = _columns(results, "recent")
+    if losses["recent"]["num_groups"] < losses["whole"]["num_groups"]:
+        head, columns = [*head, "groups, whole run"], [*columns, losses["whole"]["groups"]]
+    return head, _rows(columns)
+
+
+def share_rows(results: Results, stretch: str) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows of the shares of a stretch, "whole" or "recent": of groups, rollouts and tokens."""
+    head, columns = _columns(results, stretch)
+    return head, _rows(columns)
+
+
+def _columns(results: Results, stretch: str) -> tuple[list[str], list[Mapping[str, Any]]]:
+    """Return the head of a stretch's columns, and their shares; those of rollouts only where they differ."""
+    shares, unit = results["losses"][stretch], results["log"]["unit"]
+    names = {"groups": "groups", "rollouts": "rollouts", "lengths": unit}
+    weights = [weight for weight in names if shares[weight]]
+    if shares["rollouts"] == shares["groups"]:
+        weights.remove("rollouts")
+    return ["", *(names[weight] for weight in weights)], [shares[weight] for weight in weights]
+
+
+def _rows(columns: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    parts = [part for part in ROWS if part == "no_gradient" or any(column[part]["value"] for column in columns)]
+    return [[ROWS[part], *(interval(column[part]) for column in columns)] for part in parts]
+
+
+def interval(estimate: Mapping[str, float | None]) -> str:
+    """Return a share with its interval.
+
+    >>> interval({"value": 0.25, "low": 0.2, "high": 0.304}), interval({"value": 0.25, "low": None, "high": None})
+    ('25 % [20, 30]', '25 %')
+    """
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    assert value is not None
+    if low is None or high is None:
+        return percent(value)
+    return f"{percent(value)} [{_ends(estimate, ', ')}]"
+
+
+def _ends(estimate: Mapping[str, Any], between: str) -> str:
+    return between.join(percent(estimate[end]).removesuffix(" %") for end in ("low", "high"))

@@ -1,0 +1,183 @@
+"""Prompts, rewards and groups of a log that look wrong, as a list that a person can walk through."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from echorl.lab.audit.evidence import MAX_ANSWERS, MAX_PLACES, Place, PromptEvidence, Rejected
+from echorl.lab.audit.findings import SUSPECT_KINDS, Suspect, Suspects, quoted
+from echorl.lab.audit.groups import GroupTable
+from echorl.lab.audit.mislabelled import AGREEMENTS, MIN_AGREEING, mislabelled, needed_agreement, rejected_matches
+
+MIN_VISITS = 3
+"""Visits without a success after which a prompt is listed as never solved."""
+MIN_BINARY = 0.95
+"""Share of the two most frequent rewards from which on another value is taken for a mistake."""
+MIN_EQUAL = {"tokens": 16, "characters": 64}
+"""Length from which on equal responses are suspicious: short ones are often equal."""
+MAX_LISTED = 100
+"""Suspects of a kind that are listed, the most convincing ones."""
+
+
+def find_suspects(
+    groups: GroupTable,
+    evidence: PromptEvidence,
+    *,
+    min_agreeing: int = MIN_AGREEING,
+    agreements: Sequence[float] = AGREEMENTS,
+    min_visits: int = MIN_VISITS,
+    max_listed: int = MAX_LISTED,
+) -> Suspects:
+    """Return what looks wrong in the data or the verifier.
+
+    A prompt looks mislabelled if its rollouts agree on an answer and the verifier accepts none of them. How many must
+    agree depends on the log: a policy that is often wrong in one way agrees on wrong answers, too. So the share is the
+    first of `agreements` at which at most `MAX_REJECTED` of the answers that rollouts agree on are rejected. If there
+    is none, it is that with the fewest. Rollouts without a readable answer count as if they disagreed. The table of
+    `python -m benchmarks.audit_mislabelled` led to these defaults.
+
+    Args:
+        min_agreeing: the least number of rollouts that agree.
+        agreements: shares of a prompt's rollouts, ascending.
+        min_visits: visits without a success after which a prompt is listed as never solved.
+        max_listed: suspects of a kind that are listed.
+    """
+    matches = list(rejected_matches(evidence))
+    matching = {suspect.prompt for suspect in matches}
+    agreeing = [
+        (prompt, rejected)
+        for prompt, rejected in evidence.rejected.items()
+        if rejected.agreeing >= min_agreeing and prompt not in matching
+    ]
+    agreement, rejected_share = needed_agreement(groups, [rejected for _, rejected in agreeing], agreements)
+    agreed = [*mislabelled(evidence, agreeing, agreement), *matches]
+    suspects = [
+        *agreed,
+        *_several_references(evidence),
+        *_reward_values(evidence),
+        *_truncated_successes(evidence),
+        *_never_solved(groups, evidence, {suspect.prompt for suspect in agreed}, min_visits),
+        *_equal_texts(groups),
+        *_group_sizes(groups),
+    ]
+    listed: list[Suspect] = []
+    counts = dict.fromkeys(SUSPECT_KINDS, 0)
+    for kind in SUSPECT_KINDS:
+        of_kind = sorted((each for each in suspects if each.kind == kind), key=lambda each: -each.score)
+        counts[kind] = len(of_kind)
+        listed += of_kind[:max_listed]
+    return Suspects(tuple(listed), counts, agreement, rejected_share)
+
+
+def _several_references(evidence: PromptEvidence) -> Iterator[Suspect]:
+    for prompt, others in evidence.other_references.items():
+        first, place = evidence.references[prompt]
+        texts = " and ".join(quoted(text) for text in (first, *others))
+        number = f"{'at least ' if len(others) == MAX_ANSWERS else ''}{len(others) + 1}"
+        places = [place, *(place for tally in others.values() for place in tally.places[:2])]
+        why = f"The prompt comes with {number} different reference answers: {texts}."
+        yield Suspect("several_references", prompt, why, len(others), tuple(places[:MAX_PLACES]))
+
+
+def _reward_values(evidence: PromptEvidence) -> Iterator[Suspect]:
+    """Yield the rewards besides the two most frequent ones; one suspect for all where they are no exceptions."""
+    values = sorted(evidence.rewards, key=lambda value: -evidence.rewards[value].count)
+    total = sum(tally.count for tally in evidence.rewards.values())
+    share = sum(evidence.rewards[value].count for value in values[:2]) / max(1, total)
+    usual = " or ".join(f"{value:g}" for value in sorted(values[:2]))
+    if values[2:] and share < MIN_BINARY:
+        places = [place for value in values[:MAX_PLACES] for place in evidence.rewards[value].places[:1]]
+        why = (
+            f"The verifier's column has {len(values)} different rewards, and only {share:.0%} of them are {usual}: "
+            "it gives partial credit, or another column is the verifier's."
+        )
+        yield Suspect("reward_values", None, why, 1 - share, tuple(places))
+        return
+    for value in values[2:]:
+        tally = evidence.rewards[value]
+        name = "another value" if math.isnan(value) else f"{value:g}"
+        why = f"{tally.count:,} of {total:,} rewards are {name}, where the usual ones are {usual}."
+        yield Suspect("reward_values", None, why, 1 / tally.count, tally.places)
+
+
+def _truncated_successes(evidence: PromptEvidence) -> Iterator[Suspect]:
+    truncated, complete = (_share(*counts) for counts in (evidence.truncated, evidence.complete))
+    log = f"in the whole log {truncated} of the truncated and {complete} of the other responses are accepted"
+    for prompt, tally in evidence.truncated_successes.items():
+        responses = f"{tally.count} response{'s were' if tally.count > 1 else ' was'} accepted"
+        why = f"{responses} although the limit of length cut the text ({log})."
+        yield Suspect("truncated_success", prompt, why, tally.count, tally.places)
+
+
+def _share(rejected: int, accepted: int) -> str:
+    return f"{accepted / (rejected + accepted):.0%}" if rejected + accepted else "none"
+
+
+def _never_solved(
+    groups: GroupTable, evidence: PromptEvidence, agreeing: set[int | None], min_visits: int
+) -> Iterator[Suspect]:
+    """Yield the prompts without a success in many visits, besides those whose rollouts agree on an answer."""
+    groups = groups[groups.verdicts > 0]
+    visits, successes = np.bincount(groups.prompt), np.bincount(groups.prompt, groups.successes)
+    for prompt in np.flatnonzero((visits >= min_visits) & (successes == 0)).tolist():
+        if prompt not in agreeing:
+            rejected = evidence.rejected[prompt]
+            why = f"None of {rejected.count} rollouts in {visits[prompt]} visits was accepted{_answers_of(rejected)}."
+            yield Suspect("never_solved", prompt, why, rejected.count, rejected.places)
+
+
+def _answers_of(rejected: Rejected) -> str:
+    answer, rollouts = rejected.commonest()
+    parts = [
+        f"{rejected.truncated} ended at the limit of length" if rejected.truncated else "",
+        f"{rejected.unreadable.count} have no readable answer" if rejected.unreadable.count else "",
+        f"the most frequent answer {quoted(answer)} came {rollouts.count} times" if rollouts.count > 1 else "",
+    ]
+    return "".join(f"; {part}" for part in parts if part)
+
+
+def _equal_texts(groups: GroupTable) -> Iterator[Suspect]:
+    """Yield the prompts with groups of equal responses that are long, or that the verifier does not treat alike."""
+    unequal_verdicts = (groups.successes > 0) & (groups.successes < groups.verdicts)
+    is_long = groups.length >= MIN_EQUAL[groups.unit] * groups.size
+    rows_of: dict[int, list[int]] = {}
+    for row in np.flatnonzero((groups.num_texts == 1) & (groups.size > 1) & (is_long | unequal_verdicts)).tolist():
+        rows_of.setdefault(int(groups.prompt[row]), []).append(row)
+    for prompt, rows in rows_of.items():
+        row = max(rows, key=lambda each: (unequal_verdicts[each], groups.length[each] / groups.size[each]))
+        length = groups.length[row] / groups.size[row]
+        verdicts = f"; the verifier accepts {groups.successes[row]} of them" if unequal_verdicts[row] else ""
+        responses = f"all responses are the same text, e.g. {groups.size[row]} of {length:.0f} {groups.unit}{verdicts}"
+        why = f"In {len(rows)} group{'s' if len(rows) > 1 else ''} {responses}."
+        score = len(rows) + 1e9 * bool(unequal_verdicts[row])
+        yield Suspect("equal_texts", prompt, why, score, _places_of(groups, [row, *(r for r in rows if r != row)]))
+
+
+def _group_sizes(groups: GroupTable) -> Iterator[Suspect]:
+    """Yield the sizes besides the usual one; one suspect for all where no size is that of most groups."""
+    sizes, first_rows, counts = np.unique(groups.size, return_index=True, return_counts=True)
+    if len(sizes) < 2:
+        return
+    usual, share = int(sizes[counts.argmax()]), counts.max() / counts.sum()
+    if share < 0.5:
+        why = (
+            f"Groups have {sizes[0]} to {sizes[-1]} rollouts, and no size is that of most groups: the run sets the "
+            "size by prompt, or the rows are grouped by a wrong column."
+        )
+        yield Suspect("group_size", None, why, 1 - share, _places_of(groups, first_rows.tolist()))
+        return
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        if size != usual:
+            have = f"{count:,} groups have" if count > 1 else "1 group has"
+            repeated = f", as if the prompt came {size // usual} times in a step" if size % usual == 0 else ""
+            why = f"{have} {size} rollouts, where the usual size is {usual}{repeated}."
+            yield Suspect(
+                "group_size", None, why, count, _places_of(groups, np.flatnonzero(groups.size == size).tolist())
+            )
+
+
+def _places_of(groups: GroupTable, rows: list[int]) -> tuple[Place, ...]:
+    return tuple(Place(int(groups.file[row]), int(groups.line[row])) for row in rows[:MAX_PLACES])

@@ -1,0 +1,204 @@
+"""The table of column names of stored rollouts, and which columns of a training log are read as what."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from echorl.lab.options import Columns
+from echorl.support.texts import finite_number
+
+PROMPTS = ("prompt", "question", "input", "problem", "query", "instruction")
+RESPONSES = ("response", "completion", "output", "solution", "generation")
+TOTALS = ("reward", "score", "total_reward")
+VERDICTS = ("label", "correct", "is_correct", "accuracy", "acc", "success", "solved", "verified", "passed")
+REWARDS = ("reward", "score", *VERDICTS, "total_reward")
+ADVANTAGES = ("advantage", "advantages")
+GROUPS = ("group", "group_id")
+PROMPT_IDS = ("prompt_id", "problem_id", "question_id", "example_id")
+STEPS = ("step", "global_step", "gen_step", "training_step", "train_step")
+LENGTHS = (
+    "length completion_length response_length num_tokens completion_tokens response_tokens num_output_tokens "
+    "output_tokens step_ids completion_ids response_ids output_ids token_ids tokens"
+).split()
+"""Numbers of response tokens, or lists with an entry for each."""
+TRUNCATED = ("truncated", "is_truncated", "clipped", "overlong")
+STOP_REASONS = ("finish_reason", "stop_reason", "stop_condition")
+CUT_OFF = ("length", "max_tokens", "max_length", "max_new_tokens", "max_completion_length", "truncated")
+"""Stop reasons of a response that ended at the limit of length."""
+REFERENCE_ANSWERS = (
+    "reference_answer ground_truth gts gold gold_answer expected_answer target answer solution".split()
+)  # fmt: skip
+FROM_POLICY = ("written_by_policy",)
+KIND = "echo/kind"
+"""Of EchoRL in TRL's log."""
+NOT_REWARDS = {
+    *PROMPTS, *RESPONSES, *ADVANTAGES, *GROUPS, *PROMPT_IDS, *STEPS, *LENGTHS, *TRUNCATED, *STOP_REASONS,
+    *REFERENCE_ANSWERS, *FROM_POLICY, "epoch", "id", "index", "seed", "kind", "num_turns", "turns", "entropy",
+    "temperature", "clip_end", "clip_step", "clip_entropy",
+}  # fmt: skip
+OF_A_VERIFIER = re.compile("accuracy|correct|math|verif|solved|success|exact_?match|(^|_)(acc|em|passed)(_|$)", re.I)
+VERL_KEY = re.compile(r"_\d+_\d+$")
+"""Session and turn, at the end of what verl writes as a rollout's `uid`; the rest names the group."""
+NOT_OF_A_VERIFIER = re.compile("format|length|overlong|repetition|cosine|language|tag", re.I)
+
+
+def list_names(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names)) or "(none)"
+
+
+def first_of(names: Iterable[str], row: Mapping[str, Any]) -> str | None:
+    """Return the first of the names that a row has."""
+    return next((name for name in names if name in row), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogColumns:
+    """Columns of a training log. None: the log has no such column.
+
+    Attributes:
+        prompt, response, advantage, step, length, truncated, stop_reason, reference_answer: single columns.
+        reward: the verifier's.
+        rewards: all rewards, the verifier's among them.
+        compared: the rewards whose sum the advantages are made of.
+        group: names the group within its step, or the prompt.
+        group_is_sure: rollouts of a step with the same value are one group, not several of one prompt.
+        from_policy: false for a text in the place of a rollout that the policy did not sample.
+        kind: of EchoRL's logs, the kind of the rollout's group; null in an evaluation.
+        rolling: the log holds the last generation batch at each of its steps, as TRL's does, so that one may repeat.
+        guess: how the verifier's column was chosen, where another could be meant.
+    """
+
+    prompt: str | None
+    response: str | None
+    reward: str
+    rewards: tuple[str, ...]
+    compared: tuple[str, ...]
+    advantage: str | None
+    group: str | None
+    group_is_sure: bool
+    step: str | None
+    length: str | None
+    truncated: str | None
+    stop_reason: str | None
+    reference_answer: str | None
+    from_policy: str | None
+    kind: str | None
+    rolling: bool
+    guess: str | None = None
+
+    def __str__(self) -> str:
+        named = {
+            "prompt": self.prompt, "response": self.response, "verifier's reward": self.reward, "group": self.group,
+            "step": self.step, "advantage": self.advantage, "length": self.length, "truncation": self.truncated
+            or self.stop_reason, "reference answer": self.reference_answer,
+        }  # fmt: skip
+        others = list_names(name for name in self.rewards if name != self.reward)
+        text = ", ".join(f"{name} {column!r}" for name, column in named.items() if column)
+        return text + (f", other rewards {others}" if len(self.rewards) > 1 else "")
+
+    @property
+    def names(self) -> list[str]:
+        """All columns that are read, each once."""
+        single = (self.prompt, self.response, self.reward, self.advantage, self.group, self.step, self.length)
+        rest = (self.truncated, self.stop_reason, self.reference_answer, self.from_policy, self.kind)
+        return list(dict.fromkeys(name for name in (*single, *rest, *self.rewards) if name))
+
+
+def find_log_columns(row: Mapping[str, Any], columns: Columns) -> LogColumns:
+    """Return the columns of a training log from each column's first value that is not null, and the user's names.
+
+    Raises:
+        ValueError: the log has no prompt and no group, or the verifier's reward is open; the message says what to name.
+    """
+    for name in filter(None, (columns.prompt, columns.response, columns.reward, columns.group)):
+        if name not in row:
+            raise ValueError(f"there is no column {name!r} among {list_names(row)}: name another one.")
+    prompt = columns.prompt or first_of(PROMPTS, row)
+    response = columns.response or first_of((name for name in RESPONSES if name != prompt), row)
+    group = columns.group or _group(row)
+    if not (prompt or group):
+        raise ValueError(
+            f"there is neither a prompt nor a group among the columns {list_names(row)}: name one with --prompt or "
+            "--group."
+        )
+    advantage = first_of(ADVANTAGES, row)
+    rolling = {"prompt", "completion"} <= row.keys() and advantage is not None
+    reward, rewards, compared, guess = _rewards(row, columns.reward, named_by_function=rolling)
+    return LogColumns(
+        prompt=prompt,
+        response=response,
+        reward=reward,
+        rewards=rewards,
+        compared=compared,
+        advantage=advantage,
+        group=group,
+        group_is_sure=group is not None and group not in PROMPT_IDS,
+        step=first_of(STEPS, row),
+        length=next((name for name in LENGTHS if isinstance(row.get(name), (int, float, list))), None),
+        truncated=first_of(TRUNCATED, row),
+        stop_reason=first_of(STOP_REASONS, row),
+        reference_answer=first_of((name for name in REFERENCE_ANSWERS if name not in (prompt, response, reward)), row),
+        from_policy=first_of(FROM_POLICY, row),
+        kind=first_of(("kind", KIND) if first_of(FROM_POLICY, row) else (KIND,), row),
+        rolling=rolling,
+        guess=guess,
+    )
+
+
+def _group(row: Mapping[str, Any]) -> str | None:
+    if {"input", "output", "score", "uid"} <= row.keys() and VERL_KEY.search(str(row["uid"])):
+        return "uid"
+    return first_of((*GROUPS, *PROMPT_IDS), row)
+
+
+def _rewards(
+    row: Mapping[str, Any], named: str | None, named_by_function: bool
+) -> tuple[str, tuple[str, ...], tuple[str, ...], str | None]:
+    """Return the verifier's column, all rewards, those that are compared, and how the verifier's was chosen."""
+    total = None if named_by_function else first_of(TOTALS, row)
+    if named_by_function:
+        rewards = _number_columns(row)
+    else:
+        rewards = [name for name in row if name == total or name in REWARDS or re.search("reward|score", name, re.I)]
+        rewards = [name for name in rewards if _may_be_number(row[name])]
+    reward, guess = (named, None) if named else _verifier(row, rewards, total)
+    rewards = list(dict.fromkeys([*rewards, reward]))
+    return reward, tuple(rewards), (total,) if total else tuple(rewards), guess
+
+
+def _number_columns(row: Mapping[str, Any]) -> list[str]:
+    """Return the columns that may be rewards, named after their functions; text only where no column has numbers."""
+    others = [name for name in row if name not in NOT_REWARDS and not name.startswith("echo/")]
+    numbers = [name for name in others if row[name] is None or isinstance(row[name], (int, float))]
+    if all(row[name] is None for name in numbers):
+        numbers += [name for name in others if row[name] is not None and finite_number(row[name]) is not None]
+    return numbers
+
+
+def _may_be_number(value: Any) -> bool:
+    return value is None or isinstance(value, float) or finite_number(value) is not None
+
+
+def _verifier(row: Mapping[str, Any], rewards: list[str], total: str | None) -> tuple[str, str | None]:
+    if not rewards:
+        raise ValueError(f"there is no reward among the columns {list_names(row)}: name it with --reward.")
+    if len(rewards) == 1:
+        return rewards[0], None
+    fitting = [name for name in rewards if OF_A_VERIFIER.search(name) and not NOT_OF_A_VERIFIER.search(name)]
+    if len(fitting) == 1:
+        others = list_names(name for name in rewards if name != fitting[0])
+        return fitting[0], f"{fitting[0]!r} is read as the verifier's reward, by its name, beside {others}"
+    if not fitting and total:
+        return total, f"{total!r} is read as the verifier's reward, since no other column has a verifier's name"
+    raise ValueError(
+        f"each of the columns {list_names(fitting or rewards)} may be the verifier's reward: name it with --reward."
+    )
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a value is null, or NaN, which TRL and ms-swift write where a function gave no reward."""
+    return value is None or (isinstance(value, float) and math.isnan(value))

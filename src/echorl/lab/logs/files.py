@@ -1,0 +1,190 @@
+"""Rows of JSONL and parquet files, a few at a time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from echorl.support.texts import parse_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PARQUET = b"PAR1"
+SUFFIXES = (".jsonl", ".parquet")
+ROWS_AT_ONCE = 256
+FIRST_BYTES = 2**22
+"""Of the rows that tell the columns of a file."""
+Row = dict[str, Any]
+NumberedRows = Iterator[tuple[int, Row]]
+
+
+def find_files(places: Sequence[Path]) -> list[Path]:
+    """Return the files named, and the *.jsonl and *.parquet of the folders named, by number where names have one.
+
+    A file that is named twice, also by another path, by a link or within a folder, is listed once.
+
+    Raises:
+        ValueError: a file does not exist, or a folder holds none.
+    """
+    files: dict[tuple[int, int], Path] = {}
+    for place in places:
+        if not place.exists():
+            hint = "; the standard input is /dev/stdin" if str(place) == "-" else ""
+            raise ValueError(f"{place}: there is no such file or folder of rollouts{hint}.")
+        paths = _files_in(place) if place.is_dir() else [place]
+        if not paths:
+            raise ValueError(f"{place} holds no *.jsonl and no *.parquet: give a folder of rollouts, or files.")
+        for path in paths:
+            status = path.stat()  # the same for all paths and links of a file
+            files.setdefault((status.st_dev, status.st_ino), path)
+    return list(files.values())
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.glob("*") if path.suffix in SUFFIXES and path.is_file()), key=_by_number)
+
+
+def _by_number(path: Path) -> tuple[int, str]:
+    digits = path.stem.rpartition("_")[2]  # verl writes 12.jsonl, TRL completions_00012.parquet
+    return (int(digits) if digits.isdigit() else 0, path.name)
+
+
+@contextmanager
+def located(path: Path, line: int) -> Iterator[None]:
+    """Put the file and the line in front of the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}, line {line}: {error}") from None
+
+
+class RowFile:
+    """A file of rows, whatever its name. It is opened once: a pipe cannot be read again.
+
+    Attributes:
+        first_rows: of JSONL up to `ROWS_AT_ONCE`, with their lines; of parquet one, as line 1, with the first value of
+            each column that is not null.
+        unfinished: the last line of JSONL was no whole row and was left out; known when all rows were read.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO, may_grow: bool) -> None:
+        """Read the first rows.
+
+        Args:
+            may_grow: a last line without its end may be no whole row, since a run may be writing it.
+
+        Raises:
+            ValueError: the file is empty or damaged.
+        """
+        self.path, self.may_grow, self.unfinished = path, may_grow, False
+        self._lines: NumberedRows | None = None
+        if file.peek(len(PARQUET))[: len(PARQUET)] != PARQUET:  # type: ignore[attr-defined]
+            lines, count = _first_lines(file)
+            rows = self._read_jsonl(itertools.chain(lines, file))
+            self.first_rows = list(itertools.islice(rows, count))
+            self._lines = itertools.chain(self.first_rows, rows)
+        elif file.seekable():
+            self.first_rows = [(1, row) for row in _first_values(path)]
+        else:
+            raise ValueError(f"{path} is parquet from a pipe, but parquet is read from its end: write it to a file.")
+        if not self.first_rows:
+            raise ValueError(f"{path} is empty: give a file of rollouts.")
+        self.first_line = self.first_rows[0][0]
+
+    def rows(self, columns: Iterable[str], counted: str | None = None) -> NumberedRows:
+        """Yield the line and the columns of each row, once. Columns of parquet that are not named are not read.
+
+        Args:
+            counted: a column of lists of which only the lengths are needed; parquet gives these.
+        """
+        return self._lines or _read_parquet(self.path, list(columns), counted)
+
+    def _read_jsonl(self, lines: Iterable[bytes]) -> NumberedRows:
+        for line, text in enumerate(lines, 1):  # bytes: a text file's lines would end at other characters, too
+            if not text.strip():
+                continue
+            with located(self.path, line):
+                try:
+                    row = parse_json(text)
+                except ValueError as error:
+                    if self.may_grow and not text.endswith(b"\n"):
+                        self.unfinished = True
+                        return
+                    raise ValueError(f"this is no JSON ({error}): give JSONL, one object a line, or parquet.") from None
+                if not isinstance(row, dict):
+                    raise ValueError("this is no JSON object: give JSONL, one object a line, or parquet.")
+            yield line, row
+
+
+def _first_lines(file: BinaryIO) -> tuple[list[bytes], int]:
+    """Return the first lines, and how many of them are not blank: few where they are long, as lines of batches are."""
+    lines: list[bytes] = []
+    count = size = 0
+    while count < ROWS_AT_ONCE and size < FIRST_BYTES and (line := file.readline()):
+        lines.append(line)
+        count, size = count + bool(line.strip()), size + len(line)
+    return lines, count
+
+
+def first_values(rows: Iterable[Row]) -> Row:
+    """Return each column's first value that is not null: what one row lacks another has."""
+    values: Row = {}
+    for row in rows:
+        values |= {name: value for name, value in row.items() if values.get(name) is None}
+    return values
+
+
+@contextmanager
+def open_rows(path: Path, may_grow: bool = False) -> Iterator[RowFile]:
+    """Open a file of rows; `may_grow` as of `RowFile`.
+
+    Raises:
+        ValueError: it is empty, damaged, or cannot be read.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): give another file of rollouts.") from None
+    with file:
+        yield RowFile(path, file, may_grow)
+
+
+def _first_values(path: Path) -> list[Row]:
+    """Return a row with each column's first value that is not null; none of a file without rows."""
+    with _readable(path) as file:
+        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, use_threads=False):
+            columns = {name: column.drop_null() for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+            return [{name: column[0].as_py() if len(column) else None for name, column in columns.items()}]
+    return []
+
+
+def _read_parquet(path: Path, columns: list[str], counted: str | None) -> NumberedRows:
+    with _readable(path) as file:
+        batches = file.iter_batches(batch_size=ROWS_AT_ONCE, use_threads=False, columns=columns)
+        yield from enumerate(itertools.chain.from_iterable(_to_rows(batch, counted) for batch in batches), 1)
+
+
+def _to_rows(batch: pa.RecordBatch, counted: str | None) -> list[Row]:
+    import pyarrow.compute as pc
+
+    if counted is not None:
+        lengths = pc.list_value_length(batch.column(counted))
+        batch = batch.set_column(batch.schema.get_field_index(counted), counted, lengths)
+    return batch.to_pylist()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError, ValueError) as error:  # a ValueError: text that is not UTF-8
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is no readable parquet file ({reason}): give another file of rollouts.") from None

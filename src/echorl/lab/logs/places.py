@@ -1,0 +1,44 @@
+"""The files of a training log in the folders of runs, as the frameworks lay them out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from echorl.lab.logs.files import find_files
+
+COMPLETIONS, ROLLOUTS = "completions", "rollouts"
+
+
+def find_log_files(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Return the files of a log, and notes on what lies beside them and is not read.
+
+    Of a run's folder these are TRL's `completions/`, else ms-swift's `completions.jsonl`, else `rollouts/`, which is
+    EchoRL's or prime-rl's; of any other folder its *.jsonl and *.parquet.
+
+    Raises:
+        ValueError: a file does not exist, or a folder holds none.
+    """
+    notes: list[str] = []
+    return find_files([path for place in places for path in _of_run(place, notes)]), notes
+
+
+def _of_run(place: Path, notes: list[str]) -> list[Path]:
+    candidates = (place / COMPLETIONS, place / f"{COMPLETIONS}.jsonl", place / ROLLOUTS)
+    existing = [path for path in candidates if path.exists() and (path.is_file() or any(path.iterdir()))]
+    if len(existing) > 1:
+        notes.append(
+            f"{existing[0]} is read; {', '.join(map(str, existing[1:]))} too has rollouts: name it to read it."
+        )
+    chosen = existing[0] if existing else place
+    return _of_steps(chosen) or [chosen]
+
+
+def _of_steps(folder: Path) -> list[Path]:
+    """Return the files that prime-rl writes, in order of their steps: of the batches that were trained on."""
+    paths = folder.glob("step_*/train/effective/traces.jsonl") if folder.is_dir() else ()
+    return sorted(paths, key=lambda path: _number(path.parts[-4].removeprefix("step_")))
+
+
+def _number(digits: str) -> int:
+    return int(digits) if digits.isdigit() else -1

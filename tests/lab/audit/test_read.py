@@ -1,0 +1,506 @@
+"""Each framework's log gives the groups that its trainer compared; what the log cannot tell is noted."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echorl.core.groups import classify_groups
+from echorl.lab.audit.read import overlap, read_log
+from echorl.lab.options import Columns
+from tests.lab.logs.written import episode, jsonl, parquet, trl, verl
+
+
+def read(*places, **columns):
+    return read_log(places, Columns(**columns), 1.0)
+
+
+def column(log, name):
+    return getattr(log.groups, name).tolist()
+
+
+def noted(log, words):
+    return any(words in note for note in log.notes)
+
+
+REWARDS = st.one_of(st.none(), st.sampled_from([0.0, 0.5, 0.9, 1.0]), st.floats(-2, 2))
+
+
+@st.composite
+def batches(draw):
+    """Groups of one size, in any order of rows: (group of each row, verifier's rewards, a second function's)."""
+    size, num = draw(st.integers(1, 5)), draw(st.integers(1, 4))
+    groups = draw(st.permutations([group for group in range(num) for _ in range(size)]))
+    rewards = [draw(st.lists(REWARDS, min_size=len(groups), max_size=len(groups))) for _ in range(2)]
+    return groups, *rewards
+
+
+@given(batches())
+def test_groups_are_those_of_classify_groups(tmp_path_factory, batch):
+    groups, verifier, second = batch
+    path = tmp_path_factory.mktemp("log") / "log.jsonl"
+    rows = zip(groups, verifier, second, strict=True)
+    jsonl(path, *({"prompt": f"p{group}", "correct": a, "reward_2": b, "group": group} for group, a, b in rows))
+    table = read(path, reward="correct").groups
+    as_tensor = [torch.tensor([math.nan if each is None else each for each in each_reward], dtype=torch.float64)
+                 for each_reward in (verifier, second)]  # fmt: skip
+    expected = classify_groups(
+        as_tensor[0] >= 1, ~as_tensor[0].isnan(), torch.stack(as_tensor, 1), torch.tensor(groups)
+    )
+    order = list(dict.fromkeys(groups))
+    assert table.kind.tolist() == expected.kind[order].tolist()
+    assert table.degenerate.tolist() == expected.degenerate[order].tolist()
+    assert table.size.tolist() == [groups.count(group) for group in order]
+
+
+def write_trl(folder, steps=3, repeat=1, prompts=2, size=4, seed=0):
+    """A log of batches that are each shown at `repeat` steps, of two reward functions."""
+    rng = random.Random(seed)
+    for index in range(steps):
+        names = [f"p{index}-{prompt}" for prompt in range(prompts) for _ in range(size)]
+        accuracy = [float(rng.random() < 0.5) for _ in names]
+        messages = [[{"role": "user", "content": name}] for name in names]
+        responses = [[{"role": "assistant", "content": f"r{rng.random()}"}] for _ in names]
+        formats = [rng.choice([0.5, 1.0]) for _ in names]
+        totals = np.array(accuracy).reshape(-1, size) + np.array(formats).reshape(-1, size)
+        advantages = (totals - totals.mean(1, keepdims=True)).ravel().tolist()
+        rewards = {"accuracy_reward": accuracy, "format_reward": formats}
+        for shown in range(repeat):
+            trl(folder, index * repeat + shown + 1, messages, responses, rewards, advantages, {"solution": names})
+
+
+def test_trl(tmp_path):
+    write_trl(tmp_path / "run" / "completions")
+    log = read(tmp_path / "run")
+    assert column(log, "step") == [1, 1, 2, 2, 3, 3]
+    assert column(log, "prompt") == list(range(6))
+    assert column(log, "size") == [4] * 6
+    assert column(log, "line") == [1, 5] * 3
+    assert column(log, "file") == [0, 0, 1, 1, 2, 2]
+    assert log.num_rollouts == 24
+    assert log.columns.rewards == ("accuracy_reward", "format_reward")
+    assert log.columns.reference_answer == "solution"
+    assert noted(log, "'accuracy_reward' is read as the verifier's reward, by its name, beside 'format_reward'")
+    assert noted(log, "no number of response tokens: lengths are in characters")
+    assert str(log.columns).startswith("prompt 'prompt', response 'completion', verifier's reward 'accuracy_reward'")
+
+
+def test_trl_shows_a_batch_at_every_step_that_it_serves(tmp_path):
+    write_trl(tmp_path / "once", repeat=1)
+    write_trl(tmp_path / "twice", repeat=2)
+    once, twice = read(tmp_path / "once"), read(tmp_path / "twice")
+    assert column(twice, "successes") == column(once, "successes")
+    assert column(twice, "step") == [1, 1, 3, 3, 5, 5]
+    assert noted(twice, "Rows that were left out: 24, which repeat a batch of an earlier step")
+    assert not noted(twice, "sampled in between")  # every step was logged
+
+
+def test_trl_logs_that_skip_steps(tmp_path):
+    write_trl(tmp_path / "all")
+    for path in sorted((tmp_path / "all").iterdir(), reverse=True):
+        number = int(path.stem[-5:])
+        table = pd_read(path)
+        table["step"] = number * 5
+        table.to_parquet(path.with_name(f"completions_{number * 5:05d}.parquet"))
+        if number % 5:
+            path.unlink()
+    assert noted(
+        read(tmp_path / "all"), "a batch at every 5 steps: batches that were sampled in between, if there were"
+    )
+
+
+def pd_read(path):
+    import pandas as pd
+
+    return pd.read_parquet(path)
+
+
+def test_the_rolling_log_after_a_smaller_batch(tmp_path):
+    """After an evaluation of two rollouts the log still holds the end of the last training batch."""
+    a, b, c = ([f"{name}1", f"{name}2"] for name in "abc")
+    for step, responses in ((1, [*a, *b]), (2, [*b, *c])):
+        rewards = {"correct": [float(each[1]) - 1 for each in responses]}
+        trl(tmp_path / "log", step, [each[0] for each in responses], responses, rewards, [-0.7, 0.7] * 2)
+    log = read(tmp_path / "log")
+    assert column(log, "step") == [1, 1, 2]
+    assert column(log, "size") == [2, 2, 2]
+
+
+def test_a_group_without_gradient_is_told_by_the_advantages(tmp_path):
+    """A reward of weight 0 differs; the total does not, and neither do TRL's advantages, off by rounding."""
+    rewards = {"accuracy": [0.9] * 4 + [1.0, 0.0, 0.0, 0.0], "length_reward": [0.1, 0.2, 0.3, 0.4] * 2}
+    trl(tmp_path / "log", 1, list("aaaabbbb"), list("12345678"), rewards, [1e-4] * 4 + [1.5, -0.5, -0.5, -0.5])
+    log = read(tmp_path / "log")
+    assert column(log, "degenerate") == [True, False]
+
+
+def test_a_missing_reward_is_no_verdict(tmp_path):
+    rewards = {"accuracy": [None, None, 1.0, 1.0, None, None], "format": [1.0, 0.5, 1.0, 1.0, None, None]}
+    trl(tmp_path / "log", 1, list("aabbcc"), list("123456"), rewards, [0.7, -0.7, 0.0, 0.0, 0.0, 0.0])
+    log = read(tmp_path / "log")
+    assert column(log, "verdicts") == [0, 2, 0]
+    assert column(log, "degenerate") == [False, True, True]
+    assert noted(log, "Rollouts without a verdict of the verifier: 4.")
+
+
+def verl_rows(shuffled=False, uid=False):
+    rng = random.Random(1)
+    rows = []
+    for prompt in range(4):
+        for sample in range(4):
+            acc = prompt == 0 or (prompt > 1 and rng.random() < 0.5)
+            key = {"uid": f"prompt_{prompt}_{sample}_0"} if uid else {}
+            rows.append((f"p{prompt}", f"r{sample}", "42", 0.9 * acc + 0.1, {"acc": acc, **key}))
+    if shuffled:
+        rng.shuffle(rows)
+    return rows
+
+
+@pytest.mark.parametrize("uid", [False, True])
+def test_verl_rows_of_a_group_need_not_be_neighbours(tmp_path, uid):
+    verl(tmp_path / "a", 1, verl_rows(uid=uid))
+    verl(tmp_path / "b", 1, verl_rows(shuffled=True, uid=uid))
+    first, second = read(tmp_path / "a"), read(tmp_path / "b")
+
+    def groups(log):
+        return sorted(zip(column(log, "successes"), column(log, "size"), column(log, "degenerate"), strict=True))
+
+    assert groups(first) == groups(second)
+    assert column(first, "successes")[:2] == [4, 0]
+    assert first.columns.reward == "acc"
+    assert first.columns.compared == ("score",)
+    assert first.columns.reference_answer == "gts"
+
+
+def test_verl_names_the_groups_of_a_prompt_that_comes_twice(tmp_path):
+    rows = [("p", f"r{i}", "42", float(i < 2), {"uid": f"{i % 2}abc_{i}_0"}) for i in range(4)]
+    log = read(verl(tmp_path, 7, rows).parent)
+    assert column(log, "size") == [2, 2]
+    assert column(log, "prompt") == [0, 0]
+    assert column(log, "step") == [7, 7]
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes", "words"),
+    [
+        ("aabbaabbccccddddeeee", [4] * 5, None),  # not in order
+        ("aaaabbbbaaaacccc", [4, 4, 4, 4], "Groups that were told apart from another of their prompt"),
+        ("aaaaaaaabbbbcccc", [4, 4, 4, 4], "Groups that were told apart"),
+        ("abcabcabcabcaaaa", [8, 4, 4], "Groups with a multiple of the usual size: 1."),
+        ("aabbaabb", [4, 4], None),  # two prompts that alternate, or each twice: not told
+        ("aabb" * 8, [16, 16], None),
+        ("aaab", [3, 1], None),
+    ],
+)
+def test_a_prompt_that_comes_twice_in_a_step(tmp_path, rows, sizes, words):
+    path = jsonl(tmp_path / "log.jsonl", *({"step": 1, "prompt": each, "reward": 1.0} for each in rows))
+    log = read(path)
+    assert column(log, "size") == sizes
+    assert not words or noted(log, words)
+    assert words or not any(note.startswith("Groups") for note in log.notes)
+
+
+@pytest.mark.parametrize(("times", "sizes"), [(8, [2] * 16), (7, [14, 14])])
+def test_visits_of_a_log_without_steps(tmp_path, times, sizes):
+    path = jsonl(tmp_path / "log.jsonl", *({"prompt": each, "reward": 1.0} for each in "aabb" * times))
+    assert column(read(path), "size") == sizes  # so many runs of equal length are no coincidence
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.randoms())
+def test_the_order_of_rows_within_a_step_does_not_matter(tmp_path_factory, size, num, rng):
+    path = tmp_path_factory.mktemp("log") / "log.jsonl"
+    rows = [{"step": step, "prompt": f"p{p}", "response": f"r{rng.random():.0f}", "score": rng.random() < 0.5}
+            for step in (1, 2) for p in range(num) for _ in range(size)]  # fmt: skip
+    tables = []
+    for _ in range(2):
+        jsonl(path, *rows)
+        groups = read(path).groups
+        names = ("step", "size", "successes", "degenerate", "num_texts", "length")
+        tables.append(sorted(zip(*(getattr(groups, name).tolist() for name in names), strict=True)))
+        rng.shuffle(rows)
+        rows.sort(key=lambda row: row["step"])
+    assert tables[0] == tables[1]
+
+
+def swift(path, steps, repeat=1):
+    """ms-swift's JSONL: a batch in each line, the step as text, a reward that is missing as NaN."""
+    lines = []
+    for step in range(steps):
+        for shown in range(repeat):
+            lines.append({
+                "step": [str(step * repeat + shown + 1)] * 4,
+                "prompt": [f"p{step}", f"p{step}", "q", "q"],
+                "completion": [f"r{step}{i}" for i in range(4)],
+                "MathAccuracy": [1.0, 0.0, 1.0, 1.0],
+                "Format": [1.0, 1.0, float("nan"), 1.0],
+                "advantages": [0.7, -0.7, 0.0, 0.0],
+                "solution": ["4", "4", "5", "5"],
+                "num_turns": [1, 1, 1, 1],
+            })  # fmt: skip
+    return jsonl(path, *lines)
+
+
+def test_ms_swift(tmp_path):
+    swift(tmp_path / "run" / "completions.jsonl", 3, repeat=2)
+    jsonl(tmp_path / "run" / "logging.jsonl", {"loss": 0.0})
+    log = read(tmp_path / "run")
+    assert column(log, "step") == [1, 1, 3, 3, 5, 5]
+    assert column(log, "prompt") == [0, 1, 2, 1, 3, 1]
+    assert column(log, "successes") == [1, 2] * 3
+    assert column(log, "degenerate") == [False, True] * 3
+    assert column(log, "line") == [1, 3, 9, 11, 17, 19]  # the rollouts of the file are counted
+    assert log.columns.reward == "MathAccuracy"
+
+
+def test_prime_rl(tmp_path):
+    for step in (9, 10):
+        path = tmp_path / "run" / "rollouts" / f"step_{step}" / "train" / "effective" / "traces.jsonl"
+        rewards = [
+            ({"correct": 1.0, "brevity": 0.5}, "a"),
+            ({"correct": 0.0, "brevity": 1.5}, "a"),
+            ({"correct": 0.0}, "b"),
+        ]
+        jsonl(path, *(episode(f"p{group}", str(i), each, f"{step}{group}") for i, (each, group) in enumerate(rewards)))
+    cut = {"calls": [{"finish_reason": "length", "usage": {"prompt_tokens": 9, "completion_tokens": 7}}]}
+    jsonl(path, episode("pa", "0", {"correct": 1.0}, "x", **cut), {**episode("pa", "1", {}, "x")})
+    log = read(tmp_path / "run")
+    assert column(log, "step") == [9, 9, 10]
+    assert column(log, "prompt") == [0, 1, 0]
+    assert column(log, "successes") == [1, 0, 1]
+    assert column(log, "verdicts") == [2, 1, 1]
+    assert column(log, "degenerate") == [True, True, True]  # the totals are equal, or single
+    assert column(log, "length") == [10, 5, 12]
+    assert column(log, "truncated") == [0, 0, 1]
+    assert log.groups.unit == "tokens"
+
+
+def dump(folder, step, process, rows):
+    """EchoRL's own dump: of each process a file, whose groups may go on in the next one's."""
+    columns = [
+        {
+            "step": step, "group": group, "kind": kind, "success": success, "written_by_policy": policy, "prompt": "p",
+            "completion": f"r{index}", "tokens": ["a", "b"], "entropy": [0.1, 0.2], "step_ids": [0] * (index + 1),
+            "clip_end": 0, "clip_step": -1, "clip_entropy": None,
+        } for index, (group, kind, success, policy) in enumerate(rows)
+    ]  # fmt: skip
+    parquet(folder / "rollouts" / f"step-{step:06d}-process-{process}.parquet", *columns)
+
+
+def test_echorl(tmp_path):
+    dump(tmp_path, 1, 0, [(0, "mixed", True, True), (0, "mixed", True, True), (1, "all_fail", False, True)])
+    dump(tmp_path, 1, 1, [(0, "mixed", False, True), (1, "all_fail", False, True), (1, "all_fail", True, False)])
+    dump(tmp_path, 2, 0, [(0, "uniform_reward", True, True), (0, "uniform_reward", False, True)])
+    dump(tmp_path, 3, 0, [(0, "unscored", False, True)] * 2)
+    log = read(tmp_path)
+    assert column(log, "step") == [1, 1, 2, 3]
+    assert column(log, "size") == [3, 2, 2, 2]
+    assert column(log, "successes") == [2, 0, 1, 0]
+    assert column(log, "verdicts") == [3, 2, 2, 0]
+    assert column(log, "degenerate") == [False, True, True, True]
+    assert column(log, "length") == [1 + 2 + 1, 3 + 2, 3, 3]
+    assert noted(log, "Rows that were left out: 1, which the policy did not sample for training.")
+    assert noted(log, "The log has verdicts and no rewards")
+
+
+def test_a_run_with_two_logs(tmp_path):
+    write_trl(tmp_path / "completions")
+    dump(tmp_path, 1, 0, [(0, "mixed", True, True)])
+    assert len(read(tmp_path).files) == 3
+    assert noted(read(tmp_path), f"{tmp_path / 'rollouts'} too has rollouts")
+    assert len(read(tmp_path / "rollouts").files) == 1
+
+
+def test_a_plain_table(tmp_path):
+    rows = [
+        {"question": f"q{i % 3}", "correct": i < 5, "finish_reason": "length" if i == 1 else "stop"} for i in range(9)
+    ]
+    log = read(jsonl(tmp_path / "log.jsonl", *rows))
+    assert column(log, "step") == [-1] * 3
+    assert column(log, "successes") == [2, 2, 1]
+    assert column(log, "truncated") == [0, 1, 0]
+    assert column(log, "num_texts") == [-1] * 3
+    assert noted(log, "The log has no step")
+    assert noted(log, "lengths are not known")
+    log = read(jsonl(tmp_path / "log.jsonl", *({"group": i // 2, "step": i // 4, "reward": i % 2} for i in range(8))))
+    assert column(log, "size") == [2] * 4
+    assert noted(log, "The log has no prompt")
+
+
+def test_steps_may_alternate(tmp_path):
+    rows = [{"step": step, "prompt": f"p{step}", "reward": i % 2} for i in range(4) for step in (3, 2, 1)]
+    log = read(jsonl(tmp_path / "log.jsonl", *rows))
+    assert column(log, "step") == [1, 2, 3]
+    assert column(log, "size") == [4, 4, 4]
+    late = [{"step": step, "prompt": "p", "reward": 1.0} for step in [*range(20), 0]]
+    log = read(jsonl(tmp_path / "log.jsonl", *late))
+    assert column(log, "size") == [1] * 21
+    assert noted(log, "Steps that came again after many others, and count as batches of their own: 1.")
+
+
+def test_files_of_other_columns(tmp_path):
+    jsonl(tmp_path / "1.jsonl", {"step": 1, "prompt": "p", "reward": 1.0})
+    jsonl(tmp_path / "2.jsonl", {"step": 1, "question": "p", "correct": 0, "length": 5})
+    log = read(tmp_path)
+    assert column(log, "size") == [2]
+    assert noted(
+        log, f"The columns of {tmp_path / '2.jsonl'} differ from those of {tmp_path / '1.jsonl'}: prompt 'question'"
+    )
+
+
+GOOD = {"step": 1, "prompt": "p", "response": "r", "reward": 1.0}
+
+
+@pytest.mark.parametrize("write", [jsonl, parquet])
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"reward": "good"}, "the reward 'good' (column 'reward') is neither a finite number"),
+        ({"reward": float("nan")}, "the reward nan"),
+        ({"reward": float("inf")}, "the reward inf"),
+        ({"prompt": None}, "there is no prompt (column 'prompt')"),
+        ({"response": None}, "there is no response (column 'response')"),
+        ({"step": -1}, "the step -1 (column 'step') is no whole number from 0"),
+        ({"step": 1.5}, "the step 1.5"),
+        ({"step": None}, "the step None"),
+    ],
+)  # fmt: skip
+def test_rows_that_cannot_be_used(tmp_path, write, row, words):
+    good = {**GOOD, "reward": "1.0"} if isinstance(row.get("reward"), str) else GOOD
+    path = write(tmp_path / "log", good, {**good, **row})
+    with pytest.raises(ValueError) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}, line 2: ")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({**GOOD, "reward": 10**400}, "the reward 1000"),
+        ({**GOOD, "reward": [1.0]}, "the reward [1.0]"),
+        ({**GOOD, "prompt": "\ud83d"}, "half of a character"),
+        ({**GOOD, "response": "\ud83d"}, "half of a character"),
+        ({**GOOD, "step": "five"}, "the step 'five'"),
+        ({**GOOD, "step": 10**30}, "the step 1000"),
+        ({**GOOD, "length": -1}, "the length -1"),
+        ({**GOOD, "length": "long"}, "the length 'long'"),
+        ({"prompt": "p", "step": 1, "response": "r"}, "there is no 'reward'"),
+        ([1], "no JSON object"),
+        ({"reward": 1}, "there is no prompt"),
+    ],
+)  # fmt: skip
+def test_rows_of_json_that_cannot_be_used(tmp_path, row, words):
+    path = jsonl(tmp_path / "log.jsonl", {**GOOD, "length": 3}, row)
+    with pytest.raises(ValueError) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}, line 2: ")
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"text": "1"}, "neither a prompt nor a group among the columns 'text': name one with --prompt or --group."),
+        ({"prompt": "p", "response": "r"}, "there is no reward among the columns 'prompt', 'response'"),
+        (
+            {"prompt": "p", "completion": "r", "a": 1.0, "b": 0.5, "advantage": 0.1},
+            "each of the columns 'a', 'b' may be",
+        ),
+        ({"prompt": "p", "correct": True, "accuracy": 1.0, "reward": 1.0}, "each of the columns 'correct', 'accuracy'"),
+        ({"prompt": "p", "completion": "r", "format": "x", "advantage": 0.1}, "there is no reward among"),
+    ],
+)
+def test_a_log_that_leaves_something_open(tmp_path, row, words):
+    path = jsonl(tmp_path / "log.jsonl", row)
+    with pytest.raises(ValueError) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}, line 1: ")
+    assert words in str(caught.value)
+
+
+def test_columns_that_the_user_names(tmp_path):
+    path = jsonl(tmp_path / "log.jsonl", {"q": "p", "completion": "r", "a": 1.0, "b": 0.5, "n": 7})
+    assert read(path, prompt="q", reward="b", group="n").columns.rewards == ("b",)
+    with pytest.raises(ValueError, match="there is no column 'c' among 'q', 'completion', 'a', 'b', 'n'"):
+        read(path, prompt="q", reward="c")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ({"prompt": ["a", "b"], "completion": ["1"], "r": [1.0, 0.0], "advantages": [0.1, 0.1]}, "lists of one length"),
+        ({"prompt": "a", "completion": ["1"], "r": [1.0], "advantages": [0.1]}, "lists of one length"),
+    ],
+)
+def test_batches_that_cannot_be_used(tmp_path, line, words):
+    path = swift(tmp_path / "log.jsonl", 1)
+    path.write_text(path.read_text() + json.dumps(line) + "\n")
+    with pytest.raises(ValueError) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}, line 2: ")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [{"traces": 5}, {"traces": [{"nodes": []}]}, {"traces": [5]}, {"group": 5}])
+def test_episodes_that_cannot_be_used(tmp_path, damage):
+    good = episode("p", "r", {"correct": 1.0}, "g")
+    path = jsonl(tmp_path / "traces.jsonl", good, {**good, **damage})
+    with pytest.raises(ValueError, match="no episode as verifiers writes it"):
+        read(path)
+
+
+def test_overlap_needs_different_rows():
+    assert overlap([1, 2, 2], [2, 2, 3]) == 0  # equal responses to one prompt may be new
+    assert overlap([2, 2], [2, 2]) == 2
+
+
+def test_a_line_that_a_run_is_writing(tmp_path):
+    path = jsonl(tmp_path / "log.jsonl", GOOD, GOOD)
+    path.write_bytes(path.read_bytes()[:-5])
+    log = read(path)
+    assert column(log, "size") == [1]
+    assert noted(log, f"The last line of {path} is not whole and was left out")
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(ValueError, match="line 2: this is no JSON"):
+        read(path)
+
+
+def test_places_that_hold_no_log(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"holds no \*\.jsonl and no \*\.parquet"):
+        read(tmp_path / "empty")
+    with pytest.raises(ValueError, match="there is no such file or folder"):
+        read(tmp_path / "none")
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(ValueError, match=r"empty\.jsonl is empty: give a file of rollouts"):
+        read(tmp_path / "empty.jsonl")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(ValueError, match="no readable parquet"):
+        read(tmp_path / "bad.parquet")
+    dump(tmp_path, 1, 0, [(0, "unscored", True, False)])
+    with pytest.raises(ValueError, match="no row of the log is a rollout that was sampled for training"):
+        read(tmp_path / "rollouts")
+
+
+@pytest.mark.parametrize("line", [b"[" * 10**5, b'{"a":' * 10**5 + b"1" + b"}" * 10**5, b"\xff", b'{"prompt": "a'])
+def test_lines_that_are_no_json(tmp_path, line):
+    path = jsonl(tmp_path / "log.jsonl", GOOD)
+    path.write_bytes(path.read_bytes() + line + b"\n")
+    with pytest.raises(ValueError, match="line 2: this is no JSON"):
+        read(path)
+
+
+def test_no_torch():
+    code = "import sys, echorl.lab.audit.read; assert not {'torch', 'transformers', 'pyarrow'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

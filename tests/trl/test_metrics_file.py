@@ -1,0 +1,49 @@
+"""What a run leaves to look at: its metrics, and the command that makes a page of it."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from transformers import TrainerControl, TrainerState
+
+from echorl.lab.report.sources import read_sources
+from echorl.trl.metrics_file import MetricsFile, read_metrics
+from echorl.trl.statistics import page_command
+from tests.trl.tiny import run
+
+
+def test_the_run_of_a_script_can_be_reported(tmp_path, capsys):
+    trainer, *_ = run(tmp_path, max_steps=3, logging_steps=2)
+    assert capsys.readouterr().out.splitlines()[-1] == f"As a page: echorl report {tmp_path}"
+    [source] = read_sources([tmp_path])
+    assert [row["step"] for row in source.runs[0].rows] == [2, 3]  # the last step is logged, and stands for itself
+    logged = [entry for entry in trainer.state.log_history if "train_loss" not in entry]
+    assert source.runs[0].rows == json.loads(json.dumps(logged))
+
+
+@pytest.mark.parametrize(
+    ("folders", "command"),
+    [
+        (["completions", "rollouts"], "echorl audit '{}/completions'"),
+        (["rollouts"], "echorl audit '{}/rollouts'"),
+        ([], "echorl report '{}'"),
+    ],
+)
+def test_a_page_is_made_of_the_rollouts_that_were_kept(tmp_path, folders, command):
+    run_dir = tmp_path / "my run"
+    for name in folders:
+        (run_dir / name).mkdir(parents=True)
+        pq.write_table(pa.table({"prompt": ["1+1=?"]}), run_dir / name / "0.parquet")
+    assert page_command(str(run_dir)) == command.format(run_dir)
+
+
+def test_an_evaluation_before_training_begins_the_file_with_it(tmp_path):
+    metrics, state, control = MetricsFile(tmp_path / "new" / "metrics.jsonl"), TrainerState(), TrainerControl()
+    metrics.on_log(None, state, control, {"eval_loss": 1.0})
+    assert not metrics.path.parent.exists()
+    metrics.on_train_begin(None, state, control)
+    metrics.on_log(None, state, control, {"eval_loss": 2.0})
+    assert read_metrics(metrics.path) == [{"step": 0, "eval_loss": 1.0}, {"step": 0, "eval_loss": 2.0}]
