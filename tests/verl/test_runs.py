@@ -10,6 +10,10 @@ import time
 import pytest
 import torch
 
+from echorl.core.statistics import KINDS
+from echorl.lab.audit.read import read_log
+from echorl.lab.options import Columns
+
 pytest.importorskip("verl", reason="verl is not installed: run `make test-verl`")
 
 from tests.verl.conftest import PATIENCE, STANDIN, end, steps
@@ -118,6 +122,9 @@ def test_sync_killed_and_resumed_in_colocate_async(lab, engine):
     assert sum(end_state["statistics"]["groups"].values()) == 16 + dropped
     assert "all verified: what EchoRL is for" in text
     check_dump(dumps / "3.jsonl")
+    groups = read_log([dumps / "1.jsonl", dumps / "2.jsonl"], Columns(), 1.0).groups  # as `echorl audit` reads them
+    kinds = [KINDS[kind] for kind in groups.kind.tolist()]
+    assert {kind: kinds.count(kind) for kind in KINDS} == state["statistics"]["groups"]
 
 
 def wait_for(process, log, text, *, timeout):

@@ -143,6 +143,14 @@ def test_a_group_without_gradient_is_told_by_the_advantages(tmp_path):
     assert column(log, "degenerate") == [True, False]
 
 
+def test_a_reward_function_named_length(tmp_path):
+    trl(tmp_path / "log", 1, ["p", "p"], ["1", "2"], {"accuracy": [1.0, 1.0], "length": [-0.5, 0.5]}, [-0.7, 0.7])
+    log = read(tmp_path / "log")
+    assert log.columns.rewards == ("accuracy", "length")
+    assert column(log, "degenerate") == [False]
+    assert log.groups.unit == "characters"
+
+
 def test_a_missing_reward_is_no_verdict(tmp_path):
     rewards = {"accuracy": [None, None, 1.0, 1.0, None, None], "format": [1.0, 0.5, 1.0, 1.0, None, None]}
     trl(tmp_path / "log", 1, list("aabbcc"), list("123456"), rewards, [0.7, -0.7, 0.0, 0.0, 0.0, 0.0])
@@ -206,7 +214,7 @@ def test_verl_names_the_groups_of_a_prompt_that_comes_twice(tmp_path):
     ("rows", "sizes", "words"),
     [
         ("aabbaabbccccddddeeee", [4] * 5, None),  # not in order
-        ("aaaabbbbaaaacccc", [4, 4, 4, 4], "Groups that were told apart from another of their prompt"),
+        ("aaaabbbbaaaacccc", [4, 4, 4, 4], "Groups that were told apart from another group of their prompt"),
         ("aaaaaaaabbbbcccc", [4, 4, 4, 4], "Groups that were told apart"),
         ("abcabcabcabcaaaa", [8, 4, 4], "Groups with a multiple of the usual size: 1."),
         ("aabbaabb", [4, 4], None),  # two prompts that alternate, or each twice: not told
@@ -244,22 +252,23 @@ def test_the_order_of_rows_within_a_step_does_not_matter(tmp_path_factory, size,
     assert tables[0] == tables[1]
 
 
+def swift_row(step, shown_as=1):
+    """A line of ms-swift: a batch, the step as text, a reward that is missing as NaN."""
+    return {
+        "step": [str(shown_as)] * 4,
+        "prompt": [f"p{step}", f"p{step}", "q", "q"],
+        "completion": [f"r{step}{i}" for i in range(4)],
+        "MathAccuracy": [1.0, 0.0, 1.0, 1.0],
+        "Format": [1.0, 1.0, float("nan"), 1.0],
+        "advantages": [0.7, -0.7, 0.0, 0.0],
+        "solution": ["4", "4", "5", "5"],
+        "num_turns": [1, 1, 1, 1],
+    }
+
+
 def swift(path, steps, repeat=1):
-    """ms-swift's JSONL: a batch in each line, the step as text, a reward that is missing as NaN."""
-    lines = []
-    for step in range(steps):
-        for shown in range(repeat):
-            lines.append({
-                "step": [str(step * repeat + shown + 1)] * 4,
-                "prompt": [f"p{step}", f"p{step}", "q", "q"],
-                "completion": [f"r{step}{i}" for i in range(4)],
-                "MathAccuracy": [1.0, 0.0, 1.0, 1.0],
-                "Format": [1.0, 1.0, float("nan"), 1.0],
-                "advantages": [0.7, -0.7, 0.0, 0.0],
-                "solution": ["4", "4", "5", "5"],
-                "num_turns": [1, 1, 1, 1],
-            })  # fmt: skip
-    return jsonl(path, *lines)
+    rows = [swift_row(step, step * repeat + shown + 1) for step in range(steps) for shown in range(repeat)]
+    return jsonl(path, *rows)
 
 
 def test_ms_swift(tmp_path):
@@ -272,6 +281,28 @@ def test_ms_swift(tmp_path):
     assert column(log, "degenerate") == [False, True] * 3
     assert column(log, "line") == [1, 3, 9, 11, 17, 19]  # the rollouts of the file are counted
     assert log.columns.reward == "MathAccuracy"
+
+
+def test_a_run_that_was_resumed_samples_steps_again(tmp_path):
+    path = swift(tmp_path / "completions.jsonl", 2)
+    first, second = path.read_text().splitlines()
+    path.write_text("\n".join([first, second, first.replace('"r0', '"other')]))
+    log = read(path)
+    assert column(log, "step") == [1, 1, 1, 1, 2, 2]
+    assert column(log, "size") == [2] * 6
+    assert noted(log, "Steps that came again after others, and count as batches of their own: 1.")
+
+
+def test_two_lines_of_a_step(tmp_path):
+    """The training's line, and the evaluation's, which still has the end of the training batch."""
+    path = swift(tmp_path / "completions.jsonl", 1)
+    row = json.loads(path.read_text())
+    later = {**swift_row(1), "step": row["step"]}
+    later = {name: row[name][2:] + later[name][:2] for name in row}
+    jsonl(path, row, later)
+    log = read(path)
+    assert column(log, "size") == [2, 2, 2]
+    assert noted(log, "Rows that were left out: 2, which repeat")
 
 
 def test_prime_rl(tmp_path):
@@ -356,7 +387,7 @@ def test_steps_may_alternate(tmp_path):
     late = [{"step": step, "prompt": "p", "reward": 1.0} for step in [*range(20), 0]]
     log = read(jsonl(tmp_path / "log.jsonl", *late))
     assert column(log, "size") == [1] * 21
-    assert noted(log, "Steps that came again after many others, and count as batches of their own: 1.")
+    assert noted(log, "Steps that came again after others, and count as batches of their own: 1.")
 
 
 def test_files_of_other_columns(tmp_path):

@@ -33,7 +33,7 @@ class Groups:
     Attributes:
         counts: what had to be decided: "split", groups told apart from another of their prompt in the step; "unsplit",
             groups with a multiple of the usual size that were not; "reopened", steps that came again after
-            `OPEN_STEPS` others; "several_prompts", groups with more than one prompt.
+            they were closed; "several_prompts", groups with more than one prompt.
     """
 
     def __init__(self) -> None:
@@ -73,10 +73,14 @@ class Groups:
         for name, values in columns.items():
             self._columns[name].frombytes(values.astype(np.int64).tobytes())
 
-    def table(self) -> GroupTable:
-        """Close all steps, and return the groups in order of their steps, those of a step as the log has them."""
+    def close(self) -> None:
+        """Close all steps: rows of theirs that come later are batches of their own."""
         while self._open:
             self._close(next(iter(self._open)))
+
+    def table(self) -> GroupTable:
+        """Close all steps, and return the groups in order of their steps, those of a step as the log has them."""
+        self.close()
         columns = {name: np.array(values, dtype=np.int64) for name, values in self._columns.items()}
         tokens, characters = columns.pop("tokens"), columns.pop("characters")
         in_tokens = bool(len(tokens)) and bool((tokens >= 0).all())
@@ -173,9 +177,9 @@ def split_visits(group: Ints, sure: npt.NDArray[np.bool_], has_step: bool, count
         return group
     lengths = np.diff(starts, append=len(group))
     size = lengths.min()
-    once = (np.bincount(group[starts]) == 1) & (sizes == size)
-    many = not has_step and len(starts) >= MIN_RUNS and (lengths == size).mean() > 0.5
-    if size > 1 and (lengths % size == 0).all() and (once.mean() > 0.5 or many):
+    comes_once = (np.bincount(group[starts]) == 1) & (sizes == size)
+    many_runs = not has_step and len(starts) >= MIN_RUNS and (lengths == size).mean() > 0.5
+    if size > 1 and (lengths % size == 0).all() and (comes_once.mean() > 0.5 or many_runs):
         run, place = np.repeat(np.arange(len(starts)), lengths), np.arange(len(group)) - np.repeat(starts, lengths)
         parts = np.where(sure[group], group, len(sizes) + run * len(group) + place // size)
         counts["split"] += len(np.unique(parts)) - len(sizes)

@@ -35,8 +35,9 @@ def _left_out(reading: Reading) -> Iterator[str]:
             f"Rows that were left out: {reading.num_repeated:,}, which repeat a batch of an earlier step, since the "
             "log is written more often than rollouts are sampled."
         )
-    if reading.num_foreign:
-        yield f"Rows that were left out: {reading.num_foreign:,}, which the policy did not sample for training."
+    if reading.num_not_for_training:
+        number = reading.num_not_for_training
+        yield f"Rows that were left out: {number:,}, which the policy did not sample for training."
     if reading.num_without_verdict:
         yield f"Rollouts without a verdict of the verifier: {reading.num_without_verdict:,}."
 
@@ -44,7 +45,7 @@ def _left_out(reading: Reading) -> Iterator[str]:
 def _decided(counts: Counter[str]) -> Iterator[str]:
     if counts["split"]:
         yield (
-            f"Groups that were told apart from another of their prompt in the step, by the order of the rows: "
+            "Groups that were told apart from another group of their prompt, by the order of the rows: "
             f"{counts['split']:,}."
         )
     if counts["unsplit"]:
@@ -58,7 +59,7 @@ def _decided(counts: Counter[str]) -> Iterator[str]:
             "column with --group."
         )
     if counts["reopened"]:
-        yield (f"Steps that came again after many others, and count as batches of their own: {counts['reopened']:,}.")
+        yield f"Steps that came again after others, and count as batches of their own: {counts['reopened']:,}."
 
 
 def _steps(reading: Reading, layout: LogColumns) -> Iterator[str]:
@@ -84,9 +85,10 @@ def _unknown(reading: Reading, groups: GroupTable, layout: LogColumns) -> Iterat
             f"The log has no advantage and not the weights of {list_names(layout.compared)}: a group counts as one "
             "without gradient where each of these is equal."
         )
-    if -np.inf < reading.best < reading.success_reward:
+    largest = reading.largest_reward
+    if -np.inf < largest < reading.success_reward:
         yield (
-            f"No reward in {layout.reward!r} reaches {reading.success_reward:g}: the largest is {reading.best:g}. "
+            f"No reward in {layout.reward!r} reaches {reading.success_reward:g}: the largest is {largest:g}. "
             "--success_reward sets from where on a rollout is right."
         )
     if not groups.degenerate.any():

@@ -83,8 +83,8 @@ class Reading:
         self.success_reward = success_reward
         self.groups, self.evidence = Groups(), PromptEvidence()
         self.layouts: list[tuple[LogColumns, Path]] = []
-        self.num_rows = self.num_repeated = self.num_foreign = self.num_without_verdict = 0
-        self.best = -math.inf
+        self.num_rows = self.num_repeated = self.num_not_for_training = self.num_without_verdict = 0
+        self.largest_reward = -math.inf
         self.shown_steps: set[int] = set()
         self._prompts: dict[bytes, int] = {}
         self._compared: dict[str, int] = {}
@@ -101,7 +101,9 @@ class Reading:
 
     def without_repeats(self, rollouts: Iterator[LoggedRollout]) -> Iterator[LoggedRollout]:
         """Yield the rollouts that are new: a rolling log shows its last rows again until newer ones replace them."""
-        for step, rows in itertools.groupby(rollouts, key=lambda rollout: rollout.step):
+        for (step, _), rows in itertools.groupby(rollouts, key=lambda rollout: (rollout.step, rollout.batch)):
+            if step is not None and step < max(self.shown_steps, default=step):
+                self.groups.close()  # a run that was resumed samples the steps after its checkpoint again
             self.shown_steps.add(step or 0)
             batch = list(rows)
             marks = [hash((each.prompt, each.response, each.rewards, each.advantage)) for each in batch]
@@ -114,10 +116,10 @@ class Reading:
         """Take the next rollout in."""
         self.num_rows += 1
         if not rollout.for_training:
-            self.num_foreign += 1
+            self.num_not_for_training += 1
             return
         self.num_without_verdict += rollout.reward is None
-        self.best = max(self.best, -math.inf if rollout.reward is None else rollout.reward)
+        self.largest_reward = max(self.largest_reward, -math.inf if rollout.reward is None else rollout.reward)
         success = None if rollout.reward is None else rollout.reward >= self.success_reward
         prompt = self._number(rollout)
         compared = [math.nan] * len(self._compared)

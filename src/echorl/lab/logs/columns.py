@@ -21,10 +21,10 @@ GROUPS = ("group", "group_id")
 PROMPT_IDS = ("prompt_id", "problem_id", "question_id", "example_id")
 STEPS = ("step", "global_step", "gen_step", "training_step", "train_step")
 LENGTHS = (
-    "length completion_length response_length num_tokens completion_tokens response_tokens num_output_tokens "
-    "output_tokens step_ids completion_ids response_ids output_ids token_ids tokens"
+    "completion_length response_length num_tokens completion_tokens response_tokens num_output_tokens "
+    "output_tokens step_ids completion_ids response_ids output_ids token_ids tokens length"
 ).split()
-"""Numbers of response tokens, or lists with an entry for each."""
+"""Numbers of response tokens, or lists with an entry for each. In TRL's log `length` may be a reward function."""
 TRUNCATED = ("truncated", "is_truncated", "clipped", "overlong")
 STOP_REASONS = ("finish_reason", "stop_reason", "stop_condition")
 CUT_OFF = ("length", "max_tokens", "max_length", "max_new_tokens", "max_completion_length", "truncated")
@@ -36,7 +36,7 @@ FROM_POLICY = ("written_by_policy",)
 KIND, ECHO_SUCCESS = "echo/kind", "echo_success"
 """Of EchoRL in TRL's log, and in verl's."""
 NOT_REWARDS = {
-    *PROMPTS, *RESPONSES, *ADVANTAGES, *GROUPS, *PROMPT_IDS, *STEPS, *LENGTHS, *TRUNCATED, *STOP_REASONS,
+    *PROMPTS, *RESPONSES, *ADVANTAGES, *GROUPS, *PROMPT_IDS, *STEPS, *LENGTHS[:-1], *TRUNCATED, *STOP_REASONS,
     *REFERENCE_ANSWERS, *FROM_POLICY, "epoch", "id", "index", "seed", "kind", "num_turns", "turns", "entropy",
     "temperature", "clip_end", "clip_step", "clip_entropy",
 }  # fmt: skip
@@ -126,8 +126,9 @@ def find_log_columns(row: Mapping[str, Any], columns: Columns) -> LogColumns:
             "--group."
         )
     advantage = first_of(ADVANTAGES, row)
-    rolling = {"prompt", "completion"} <= row.keys() and advantage is not None
-    reward, rewards, compared, guess = _rewards(row, columns.reward, named_by_function=rolling)
+    step = first_of(STEPS, row)
+    as_trl = {"prompt", "completion"} <= row.keys() and advantage is not None
+    reward, rewards, compared, guess = _rewards(row, columns.reward, named_by_function=as_trl)
     return LogColumns(
         prompt=prompt,
         response=response,
@@ -137,14 +138,14 @@ def find_log_columns(row: Mapping[str, Any], columns: Columns) -> LogColumns:
         advantage=advantage,
         group=group,
         group_is_sure=group is not None and group not in PROMPT_IDS,
-        step=first_of(STEPS, row),
-        length=next((name for name in LENGTHS if isinstance(row.get(name), (int, float, list))), None),
+        step=step,
+        length=next((name for name in LENGTHS if name not in rewards and _is_length(row.get(name))), None),
         truncated=first_of(TRUNCATED, row),
         stop_reason=first_of(STOP_REASONS, row),
         reference_answer=first_of((name for name in REFERENCE_ANSWERS if name not in (prompt, response, reward)), row),
         from_policy=first_of(FROM_POLICY, row),
         kind=first_of(("kind", KIND) if first_of(FROM_POLICY, row) else (KIND,), row),
-        rolling=rolling,
+        rolling=as_trl and step is not None,
         guess=guess,
     )
 
@@ -159,25 +160,33 @@ def _rewards(
     row: Mapping[str, Any], named: str | None, named_by_function: bool
 ) -> tuple[str, tuple[str, ...], tuple[str, ...], str | None]:
     """Return the verifier's column, all rewards, those that are compared, and how the verifier's was chosen."""
-    total = None if named_by_function else first_of(TOTALS, row)
-    if named_by_function:
-        rewards = _number_columns(row)
-    else:
-        rewards = [name for name in row if name == total or name in REWARDS or re.search("reward|score", name, re.I)]
-        rewards = [name for name in rewards if _may_be_number(row[name])]
+    rewards = _rewards_of_functions(row) if named_by_function else _rewards_by_name(row)
+    total = None if named_by_function else first_of(TOTALS, dict.fromkeys(rewards))
     named = named or first_of((ECHO_SUCCESS,), row)
     reward, guess = (named, None) if named else _verifier(row, rewards, total)
     rewards = list(dict.fromkeys([*rewards, reward]))
     return reward, tuple(rewards), (total,) if total else tuple(rewards), guess
 
 
-def _number_columns(row: Mapping[str, Any]) -> list[str]:
+def _rewards_of_functions(row: Mapping[str, Any]) -> list[str]:
     """Return the columns that may be rewards, named after their functions; text only where no column has numbers."""
-    others = [name for name in row if name not in NOT_REWARDS and not name.startswith("echo/")]
-    numbers = [name for name in others if row[name] is None or isinstance(row[name], (int, float))]
+    functions = [name for name in row if name not in NOT_REWARDS and not name.startswith("echo/")]
+    numbers = [name for name in functions if row[name] is None or isinstance(row[name], (int, float))]
     if all(row[name] is None for name in numbers):
-        numbers += [name for name in others if row[name] is not None and finite_number(row[name]) is not None]
+        numbers += [name for name in functions if row[name] is not None and finite_number(row[name]) is not None]
     return numbers
+
+
+def _rewards_by_name(row: Mapping[str, Any]) -> list[str]:
+    """Return the columns of numbers with a reward's name; where none has numbers, the first with a known name."""
+    named = [name for name in row if name in REWARDS or re.search("reward|score", name, re.I)]
+    numbers = [name for name in named if _may_be_number(row[name])]
+    first = first_of(REWARDS, row)
+    return numbers or ([first] if first else [])
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, (int, float, list))
 
 
 def _may_be_number(value: Any) -> bool:

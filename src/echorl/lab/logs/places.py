@@ -25,7 +25,7 @@ def find_log_files(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
 
 def _of_run(place: Path, notes: list[str]) -> list[Path]:
     candidates = (place / COMPLETIONS, place / f"{COMPLETIONS}.jsonl", place / ROLLOUTS)
-    existing = [path for path in candidates if path.exists() and (path.is_file() or any(path.iterdir()))]
+    existing = [path for path in candidates if path.exists() and (path.is_file() or any(path.glob("*")))]
     if len(existing) > 1:
         notes.append(
             f"{existing[0]} is read; {', '.join(map(str, existing[1:]))} too has rollouts: name it to read it."

@@ -32,7 +32,8 @@ class LoggedRollout(NamedTuple):
         reference_answer: None where the log has none.
         for_training: false for a text that the policy did not sample, and for a rollout of an evaluation.
         file: the place of the file among those read.
-        line: from 1; of parquet the row, of a file with a batch in each line the rollout.
+        line: from 1; of parquet the row, of a file with several rollouts in a line the rollout.
+        batch: of a file with several rollouts in a line the line; else 0.
     """
 
     prompt: str
@@ -48,6 +49,7 @@ class LoggedRollout(NamedTuple):
     for_training: bool
     file: int
     line: int
+    batch: int = 0
 
 
 Reader = Callable[[Row, int, int], LoggedRollout]
@@ -72,35 +74,36 @@ def read_logs(files: Sequence[Path], columns: Columns) -> Iterator[LogFile]:
     for number, path in enumerate(files):
         with open_rows(path, may_grow=True) as file:
             form = find_form(file.first_rows[0][1], path)
-            values = first_values(row for _, _, row in _split(file.first_rows, form, path))
+            values = first_values(row for _, row in _split(file.first_rows, form, path))
             with located(path, file.first_line):
                 layout = find_log_columns(values, columns)
             counted = layout.length if isinstance(values.get(layout.length or ""), list) else None
             rows = _split(file.rows(layout.names, counted), form, path)
-            yield LogFile(file, layout, _read(rows, reader(layout, bool(form)), number, path))
+            yield LogFile(file, layout, _read(rows, form, layout, number, path))
 
 
-def _split(rows: Iterable[tuple[int, Row]], form: Form | None, path: Path) -> Iterator[tuple[int, int, Row]]:
-    """Yield line, number and row of each rollout; the number is the line, unless lines hold several rollouts."""
+def _split(rows: Iterable[tuple[int, Row]], form: Form | None, path: Path) -> Iterator[tuple[int, Row]]:
+    """Yield the line and the row of each rollout, of lines that may hold several."""
     if form is None:
-        yield from ((line, line, row) for line, row in rows)
+        yield from rows
         return
-    number = 0
     for line, row in rows:
         with located(path, line):
             rollouts = list(form(row))
-        yield from ((line, number, each) for number, each in enumerate(rollouts, number + 1))
-        number += len(rollouts)
+        yield from ((line, each) for each in rollouts)
 
 
-def _read(rows: Iterable[tuple[int, int, Row]], read: Reader, file: int, path: Path) -> Iterator[LoggedRollout]:
-    for line, number, row in rows:
+def _read(
+    rows: Iterable[tuple[int, Row]], form: Form | None, layout: LogColumns, file: int, path: Path
+) -> Iterator[LoggedRollout]:
+    read = reader(layout, may_lack_reward=form is not None)
+    for number, (line, row) in enumerate(rows, 1):
         with located(path, line):
-            rollout = read(row, file, number)
-        yield rollout
+            rollout = read(row, file, line)
+        yield rollout if form is None else rollout._replace(line=number, batch=line)
 
 
-def reader(layout: LogColumns, may_lack_reward: bool = False) -> Reader:
+def reader(layout: LogColumns, may_lack_reward: bool) -> Reader:
     """Return the function that reads a row with these columns, of a file, at a line.
 
     It raises ValueError where a value is missing or of another type; the message is the advice alone.
