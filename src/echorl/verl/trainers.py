@@ -237,7 +237,7 @@ class EchoTrainer(Base):
         """Print the group statistics and the command that draws them; verl calls this last in training."""
         print(self.statistics.table(), flush=True)
         if dump := self.config.trainer.get("rollout_data_dir"):
-            print(f"As a page: echorl audit {shlex.quote(dump)}", flush=True)
+            print(f"What it lost on groups without a gradient: echorl audit {shlex.quote(dump)}", flush=True)
         super()._shutdown_dump_executor()
 
 
