@@ -43,7 +43,9 @@ from echorl.lab.audit.intervals import Estimate, Sample, limits, ratio, sample
 from echorl.lab.audit.mixture import RATES, Region, divergence_of, fit_weights
 from echorl.lab.statistics import Z_95
 
-SIZES = (2, 4, 8, 16, 32, 64)
+SMALLER = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+LARGER = (4, 8, 16, 32, 64)
+"""Sizes below the logged one, and those above it, which take long."""
 REACHED = 0.8
 """Share of the groups with verdicts that have at least as many verdicts as the logged size."""
 RATIO = chdtri(1, 0.05) / 2
@@ -102,7 +104,7 @@ class SizeCurve:
 
 
 def measure_sizes(groups: GroupTable) -> SizeCurve | None:
-    """Return the share of groups on which the verifier says the same of all, at sizes 2 to 64 and twice the logged one.
+    """Return the share of groups on which the verifier says the same of all, at sizes up to 64 or twice the logged one.
 
     It is about verdicts: where another reward differs within such a group, the group has a gradient all the same
     (`losses` tells how many do). Give the last fifth of the log for what a change of the size would do now. None where
@@ -113,9 +115,8 @@ def measure_sizes(groups: GroupTable) -> SizeCurve | None:
     if size < 2:
         return None
     counted = scored[scored.verdicts >= size]
-    sizes = sorted({*SIZES, size, 2 * size})
-    larger = [each for each in sizes if each > size]
-    exact = [exact_share(counted, each) for each in sizes if each <= size]
+    larger = sorted({2 * size, *(each for each in LARGER if each > size)})
+    exact = [exact_share(counted, each) for each in (*(each for each in SMALLER if each < size), size)]
     region, misfit = _region(counted, size, larger) or (None, None)
     return SizeCurve(
         logged_size=size,
