@@ -15,9 +15,9 @@ Psychometrika 34, 1969), and share(G) needs the G-th. Two things are said about 
 - the interval: the smallest and the largest share of all F on [0, 1] that are compatible with the counts (partial
   identification; Honore and Tamer, Econometrica 74, 2006, by linear programming). Compatible is an F whose chances of 0
   to m successes are at most 1.92 / N less likely, in the logarithm and for each of N groups, than the likeliest: the
-  likelihood ratio for a single number, which holds its level for ranges too (Chen, Christensen and Tamer, Econometrica
-  86, 2018, procedure 3). N is the effective number of groups where prompts recur (Rao and Scott, JASA 76, 1981). The
-  interval stays wide however long the log is.
+  likelihood ratio for a single number (Chen, Christensen and Tamer, Econometrica 86, 2018, procedure 3, tell when it
+  holds its level for ranges; `benchmarks/audit_coverage.py` measures its coverage here). N is the effective number of
+  groups where prompts recur (Rao and Scott, JASA 76, 1981). The interval stays wide however long the log is.
 - the value: the share for one such F, the nonparametric maximum-likelihood estimate (Laird, JASA 73, 1978), of which
   there are many with the same likelihood; the smoothest is taken (Efron, Biometrika 103, 2016, penalises likewise).
 
@@ -40,7 +40,7 @@ from scipy.special import chdtri, comb, stdtrit
 
 from echorl.lab.audit.groups import GroupTable
 from echorl.lab.audit.intervals import Estimate, Sample, limits, ratio, sample
-from echorl.lab.audit.mixture import RATES, Region, divergence_of, fit_weights
+from echorl.lab.audit.mixture import RATES, Region, chances, divergence, fit_weights
 from echorl.lab.statistics import Z_95
 
 SMALLER = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -164,7 +164,7 @@ def _region(groups: GroupTable, size: int, sizes: list[int]) -> tuple[Region, fl
         return None
     shares = counts.mean(0)
     fit = fit_weights(shares, SHARPER * trials)
-    misfit = divergence_of(shares, fit)
+    misfit = divergence(shares, chances(size) @ fit)
     functions, least = [], []
     for each in sizes:
         for name, part in pooled_shares(groups, size, each).items():
