@@ -1,10 +1,11 @@
 """Coverage of the intervals of `echorl audit` on logs whose truth is known.
 
-    python -m benchmarks.audit_coverage [--logs 200] [--rollouts math_rollouts/qwen25_math_100x8.jsonl]
+    python -m benchmarks.audit_coverage [--logs 200] [--larger 50] [--rollouts math_rollouts/qwen25_math_100x8.jsonl]
 
 Simulated logs: prompts whose success rates come from one of three distributions, 8 rollouts a group, a failure twice as
-long as a success. Each log is of one of four layouts: many or few prompts that come up once, or prompts that come up
-four times, with a policy that stays as it is or learns between the visits. The truth is a mean over the distribution.
+long as a success. Each log is of one of three layouts: 256 prompts that come up once, or 64 that come up four
+times, with a policy that stays as it is or learns between the visits. The truth is a mean over the distribution.
+Sizes above the logged one take long, so that they are estimated on fewer logs (--larger).
 
 Real rollouts: a part of each prompt's rollouts is drawn at random, and the share at the size of all of them is
 predicted from it: 8 of the 32 rollouts that stored studies have of each test prompt, and with --rollouts (JSONL with
@@ -29,17 +30,21 @@ from echorl.lab.audit.groups import GroupTable
 from echorl.lab.audit.intervals import Estimate
 from echorl.lab.audit.losses import measure_shares, recent_groups
 from echorl.lab.audit.savings import replay_skipping
-from echorl.lab.audit.sizes import draws, measure_sizes
+from echorl.lab.audit.sizes import draws, exact_share, measure_sizes
 from echorl.lab.audit.trend import fit_trend
 from echorl.lab.compare.pack import read_pack
 
 STUDIES = Path(__file__).parent / "studies"
 SIZE, GROUPS_A_STEP, VISITS = 8, 8, 4
+POLICIES = {"chain_sum-start": "start", "chain_sum": "grpo", "products-start": "start", "products": "grpo"}
+"""Stored study -> the arm whose first seed is taken."""
+SMALLER = (2, 4)
 LENGTHS = {"success": 100, "failure": 200}
 QUANTILES = (np.arange(40_000) + 0.5) / 40_000
 Floats = npt.NDArray[np.float64]
 Quantity = tuple[Estimate | None, float]
 """An estimate and the truth."""
+Named = tuple[str, Quantity]
 
 
 def beta(a: float, b: float) -> Floats:
@@ -78,7 +83,6 @@ class Layout:
 
 
 LAYOUTS = {
-    "2,000 prompts": Layout(2000, 1),
     "256 prompts": Layout(256, 1),
     "64 prompts, 4 visits": Layout(64, VISITS),
     "64 prompts, 4 visits, learning": Layout(64, VISITS, 0.5),
@@ -131,33 +135,37 @@ class Truth:
         return {rule.streak: (rule.groups.value, rule.with_gradient.value) for rule in rules if rule.with_gradient}
 
 
-def quantities(
-    log: GroupTable, truth: Truth, skipping: Mapping[int, tuple[float, float]]
-) -> Iterator[tuple[str, Quantity]]:
-    """Yield a log's estimates with their truth."""
+def quantities(log: GroupTable, truth: Truth, saved: Mapping[int, tuple[float, float]]) -> Iterator[Named]:
+    """Yield a log's estimates, except for larger sizes, with their truth."""
     for name, groups in (("", log), (", last fifth", recent_groups(log))):
         shares, true = measure_shares(groups), truth.parts(last=bool(name))
         lengths = (shares.lengths or {})["no_gradient"]
-        found = (*(shares.groups[part] for part in ("no_gradient", "all_success", "all_fail")), lengths)
-        yield from ((part + name, pair) for part, *pair in zip(true, found, true.values(), strict=True))
-    curve = measure_sizes(log)
-    for share in curve.shares if curve else []:
-        if share.size in (2, 4, 16, 32, 64):
-            yield f"G = {share.size}", (share.same, truth.same(share.size))
+        estimates = (*(shares.groups[part] for part in ("no_gradient", "all_success", "all_fail")), lengths)
+        yield from ((f"{part}{name}", (e, true[part])) for part, e in zip(true, estimates, strict=True))
+    for size in SMALLER:
+        yield f"G = {size}", (exact_share(log, size).same, truth.same(size))
     if truth.layout.learning == 0 and (trend := fit_trend(log)):
         yield "trend", (trend.per_100_steps, 0.0)
     for rule in replay_skipping(log).rules:
-        if rule.streak in skipping:
-            yield f"saved by skipping after {rule.streak}", (rule.groups, skipping[rule.streak][0])
-            yield f"lost by skipping after {rule.streak}", (rule.with_gradient, skipping[rule.streak][1])
+        if rule.streak in saved:
+            yield f"saved by skipping after {rule.streak}", (rule.groups, saved[rule.streak][0])
+            yield f"lost by skipping after {rule.streak}", (rule.with_gradient, saved[rule.streak][1])
+
+
+def larger_sizes(log: GroupTable, truth: Truth) -> Iterator[Named]:
+    """Yield a log's estimates for larger sizes with their truth."""
+    curve = measure_sizes(log)
+    for share in curve.shares if curve else []:
+        if share.extrapolated:
+            yield f"G = {share.size}", (share.same, truth.same(share.size))
 
 
 def summary(pairs: Sequence[Quantity]) -> dict[str, object]:
     """Return coverage, mean width of the intervals, truth, and the values' mean and mean absolute error."""
-    found = [(e.value, e.low, e.high, true) for e, true in pairs if e and e.low is not None and e.high is not None]
-    value, low, high, true = np.array(found).T
+    rows = [(e.value, e.low, e.high, true) for e, true in pairs if e and e.low is not None and e.high is not None]
+    value, low, high, true = np.array(rows).T
     return {
-        "logs": len(found),
+        "logs": len(rows),
         "covered": f"{np.mean((low <= true) & (true <= high)):.3f}",
         "width": f"{np.mean(high - low):.4f}",
         "truth": f"{true[0]:.4f}",
@@ -166,19 +174,20 @@ def summary(pairs: Sequence[Quantity]) -> dict[str, object]:
     }
 
 
-def simulated(logs: int) -> Iterator[dict[str, object]]:
+def simulated(logs: int, larger_logs: int) -> Iterator[dict[str, object]]:
     """Yield a row for each distribution, layout and quantity."""
     for name, rates in DISTRIBUTIONS.items():
         for layout_name, layout in LAYOUTS.items():
             rng, pairs, truth = np.random.default_rng(0), defaultdict(list), Truth(layout, rates)
-            skipping = truth.skipping() if layout.visits > 1 else {}
-            for _ in range(logs):
-                for quantity, pair in quantities(layout.log(rng, rates), truth, skipping):
+            saved = truth.skipping() if layout.visits > 1 else {}
+            for number in range(logs):
+                log = layout.log(rng, rates)
+                larger = larger_sizes(log, truth) if number < larger_logs else ()
+                for quantity, pair in (*quantities(log, truth, saved), *larger):
                     pairs[quantity].append(pair)
             print(f"{name}, {layout_name}", flush=True)
-            yield from (
-                {"success rates": name, "log": layout_name, "quantity": q, **summary(p)} for q, p in pairs.items()
-            )
+            head = {"success rates": name, "log": layout_name}
+            yield from ({**head, "quantity": quantity, **summary(each)} for quantity, each in pairs.items())
 
 
 def parts_of_prompts(
@@ -220,9 +229,9 @@ def labelled_counts(path: Path) -> npt.NDArray[np.int64]:
 
 def real(logs: int, rollouts: Path | None) -> Iterator[dict[str, object]]:
     """Yield a row for each set of real rollouts and each predicted size."""
-    cases = [(name, rights, 32, 8, (2, 4, 16, 32)) for name, rights in stored_counts()]
+    cases = [(name, rights, 32, 8, [2, 4, 16, 32]) for name, rights in stored_counts()]
     if rollouts is not None:
-        cases.append(("Qwen2.5-Math on MATH", labelled_counts(rollouts), 8, 4, (2, 4, 8)))
+        cases.append(("Qwen2.5-Math on MATH", labelled_counts(rollouts), 8, 4, [2, 4, 8]))
     for name, rights, total, drawn, sizes in cases:
         pairs = defaultdict(list)
         for size, pair in parts_of_prompts(rights, total, drawn, sizes, logs):
@@ -241,16 +250,20 @@ def main() -> None:
     """Write both tables and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--logs", type=int, default=200, help="logs of each kind")
+    parser.add_argument("--larger", type=int, default=50, help="of them, logs for sizes above the logged one")
+    parser.add_argument("--only", choices=["simulated", "real"], help="one of the two tables")
     parser.add_argument("--rollouts", type=Path, help="labelled rollouts, 8 a prompt")
     arguments = parser.parse_args()
     tables: dict[str, Callable[[], Iterator[dict[str, object]]]] = {
-        "audit_coverage_real": lambda: real(arguments.logs, arguments.rollouts),
-        "audit_coverage": lambda: simulated(arguments.logs),
+        "simulated": lambda: simulated(arguments.logs, arguments.larger),
+        "real": lambda: real(arguments.larger, arguments.rollouts),
     }
     for name, make in tables.items():
+        if arguments.only not in (None, name):
+            continue
         rows = list(make())
         show(rows)
-        write_csv(name, rows, module="audit_coverage")
+        write_csv(f"audit_coverage_{name}", rows, module="audit_coverage")
 
 
 if __name__ == "__main__":

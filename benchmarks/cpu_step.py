@@ -25,7 +25,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
 
 from benchmarks.results import write_csv
-from echorl.models import path
+from echorl.models import find_model
 from echorl.models.vocabulary import keep_vocabulary
 from echorl.tasks.word_problems import WordProblems
 from echorl.train.parsing import bf16_is_fast
@@ -53,8 +53,8 @@ def make_trainer(model_name: str, row: str, steps: int, folder: str) -> EchoGRPO
     """Return a trainer with the settings of a row."""
     number = SETTINGS.index(row)
     rows = WordProblems(chat=False).dataset("train", size=256)
-    model = AutoModelForCausalLM.from_pretrained(path(model_name), dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(path(model_name), padding_side="left")
+    model = AutoModelForCausalLM.from_pretrained(find_model(model_name)[0], dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(find_model(model_name)[0], padding_side="left")
     if number >= SETTINGS.index("vocabulary"):
         texts = [prompt + answer for prompt, answer in zip(rows["prompt"], rows["demonstration"], strict=True)]
         model, tokenizer = keep_vocabulary(model, tokenizer, texts)

@@ -74,6 +74,13 @@ def test_json_is_all_of_the_output(log, drawn, capsys):
     assert captured.err.splitlines() == ["reading the log", "measuring groups", "drawing the page"]
 
 
+def test_a_bound_that_no_reward_reaches_is_told(log, drawn, capsys):
+    assert main(["audit", "log.jsonl", "--success_reward", "2"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "No rollout has a reward of 2 or more, so that none counts as right" in text
+    assert "In another 50 % the verifier says the same of all rollouts" in text
+
+
 @pytest.mark.parametrize(("limit", "code"), [("0.5", 0), ("0.49", 1)])
 def test_fail_above(log, drawn, capsys, limit, code):
     assert main(["audit", "log.jsonl", "--fail-above", limit]) == code
@@ -91,7 +98,7 @@ def test_a_folder_of_another_log_is_left_alone(log, drawn, fails, tmp_path):
     assert main(["audit", "log.jsonl", "--output_dir", "out"]) == 0
     before = Path("out/audit.json").read_bytes()
     write(tmp_path / "other.jsonl", log_rows(1))
-    fails(["audit", "other.jsonl", "--output_dir", "out"], "out holds the audit of another log")
+    fails(["audit", "other.jsonl", "--output_dir", "out"], "out holds an audit with other settings (log [")
     assert Path("out/audit.json").read_bytes() == before
     Path("mine").mkdir()
     Path("mine/thesis.txt").touch()
@@ -112,6 +119,7 @@ def test_the_folder_of_a_run_stands_for_its_completions(drawn, capsys, tmp_path)
         ([{"step": 1}], ["log.jsonl"], "--prompt"),
         ([{"prompt": "a", "completion": "b"}], ["log.jsonl"], "--reward"),
         ([{"prompt": "a", "one": 1.0, "reward": "good"}], ["log.jsonl"], "log.jsonl, line 1: "),
+        (log_rows()[::4], ["log.jsonl"], "no prompt has two rollouts in one step"),
         (log_rows(), ["nowhere.jsonl"], "there is no such file"),
         (log_rows(), ["log.jsonl", "--reward", "acuracy"], "acuracy"),
         (log_rows(), ["log.jsonl", "--fail-above", "50"], "--fail_above=50.0 is not allowed"),

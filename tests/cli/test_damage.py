@@ -19,6 +19,8 @@ from echorl.models.loading import load_policy
 from echorl.support.errors import is_for_the_user
 from echorl.support.folder import Parts
 from tests.cli import damage
+from tests.lab.audit.made import results_of
+from tests.lab.audit.simulated import group_table
 from tests.lab.conftest import rows, run, save_model, write
 from tests.lab.evaluate.fakes import run as evaluate
 from tests.lab.evaluate.fakes import work
@@ -53,6 +55,17 @@ def make_run(folder: Path) -> Path:
     return folder
 
 
+def make_audit(folder: Path) -> None:
+    """An audit of one step, so that a share stands in few places."""
+    folder.mkdir()
+    audit = results_of(group_table([8, 3, 8, 0]), "8 of 8 rollouts answer '7'.")
+    whole = {**audit["losses"]["whole"], "lengths": None}
+    audit["losses"] = {**audit["losses"], "whole": whole, "recent": whole, "curve": [], "batch": None}
+    audit["sizes"]["shares"] = audit["sizes"]["shares"][3:6]
+    audit["advice"] = [{**each, "treatments": []} for each in audit["advice"]]
+    made.write_json(folder / "audit.json", audit)
+
+
 @pytest.fixture(scope="session")
 def scorer(tmp_path_factory) -> Path:
     return save_model(tmp_path_factory.mktemp("scorer"))
@@ -70,6 +83,7 @@ def folders(tmp_path_factory, scorer) -> Path:
     made.make_evaluation(here / "eval")
     made.make_one_seed(here / "one_seed")
     file = write(here / "rows.jsonl", rows(8))
+    make_audit(here / "audit")
     run(here / "mined", [file], scorer)
     run(here / "mined_parquet", [file], scorer, format="parquet")
     return thin(here)
@@ -82,6 +96,7 @@ FILES = {
     "analysis": ["deletion.json"],
     "study": ["results.json", f"{RUN}/run.json", f"{RUN}/policy/metrics.jsonl"],
     "unfinished": [f"{GRID}/run.json", f"{GRID}/scores-validation.json"],
+    "audit": ["audit.json"],
     "eval": ["results.json"],
     "one_seed": ["results.json"],
     "mined": ["summary.json", "clips.jsonl"],

@@ -6,28 +6,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from echorl.core.shared_prompts import SharedPrompts, distinct_rows, pack, sharing
+from tests.tiny import random_model
 
 VOCABULARY = 40
 
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        pad_token_id=0,
-        eos_token_id=1,
-        bos_token_id=None,
-    )
-    return LlamaForCausalLM(config).double().eval()
+    sizes = dict(vocab_size=VOCABULARY, num_attention_heads=4, num_key_value_heads=2)
+    return random_model(LlamaForCausalLM, **sizes).double().eval()
 
 
 def scored(model, input_ids, attention_mask, labels, position_ids=None):

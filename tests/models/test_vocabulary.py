@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from echorl.models.vocabulary import keep_vocabulary
+from tests.tiny import random_model
 
 CORPUS = ["the cat and the cattle were counting caterpillars", "counting 1234 cats, then 12340 more", "a\n\nb\n"] * 3
 TEXTS = ["the cattle\n", "counting cats", "12340"]
@@ -32,19 +33,8 @@ def make_tokenizer(model=None):
 
 
 def make_model(size, tied):
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=size,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        tie_word_embeddings=tied,
-        bos_token_id=None,
-        eos_token_id=[0, 300],
-        pad_token_id=1,
-    )
-    return LlamaForCausalLM(config).eval()
+    special = dict(eos_token_id=[0, 300], pad_token_id=1)
+    return random_model(LlamaForCausalLM, hidden=16, vocab_size=size, tie_word_embeddings=tied, **special).eval()
 
 
 def tokens_of(tokenizer, text):

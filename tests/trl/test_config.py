@@ -33,7 +33,7 @@ def test_an_option_of_echo_config_has_its_flat_field(option):
 
 def test_no_flat_field_is_without_an_option_or_a_help():
     flat = {each.name: each for each in fields(EchoGRPOConfig) if each.name.startswith("echo_")}
-    ours = {"success_reward_func", "rollouts_every", "entropy_from", "mine_demonstrations"}
+    ours = {"success_reward_func", "rollouts_every", "entropy_from"}
     assert flat.keys() == {f"echo_{name}" for name in ours | {each.name for each in fields(EchoConfig)}} - {
         "echo_max_completion_length"
     }

@@ -11,13 +11,13 @@ from transformers import TrainerControl, TrainerState
 
 from echorl.lab.report.sources import read_sources
 from echorl.trl.metrics_file import MetricsFile, read_metrics
-from echorl.trl.statistics import page_command
+from echorl.trl.statistics import page_commands
 from tests.trl.tiny import run
 
 
 def test_the_run_of_a_script_can_be_reported(tmp_path, capsys):
     trainer, *_ = run(tmp_path, max_steps=3, logging_steps=2)
-    assert capsys.readouterr().out.splitlines()[-1] == f"As a page: echorl report {tmp_path}"
+    assert capsys.readouterr().out.splitlines()[-1] == f"The run as a page: echorl report {tmp_path}"
     [source] = read_sources([tmp_path])
     assert [row["step"] for row in source.runs[0].rows] == [2, 3]  # the last step is logged, and stands for itself
     logged = [entry for entry in trainer.state.log_history if "train_loss" not in entry]
@@ -25,19 +25,20 @@ def test_the_run_of_a_script_can_be_reported(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("folders", "command"),
+    ("folders", "audits"),
     [
-        (["completions", "rollouts"], "echorl audit '{}/completions'"),
-        (["rollouts"], "echorl audit '{}/rollouts'"),
-        ([], "echorl report '{}'"),
+        (["completions", "rollouts"], ["echorl audit '{}/completions'"]),
+        (["rollouts"], ["echorl audit '{}/rollouts'"]),
+        ([], []),
     ],
 )
-def test_a_page_is_made_of_the_rollouts_that_were_kept(tmp_path, folders, command):
+def test_a_page_is_made_of_the_rollouts_that_were_kept(tmp_path, folders, audits):
     run_dir = tmp_path / "my run"
     for name in folders:
         (run_dir / name).mkdir(parents=True)
         pq.write_table(pa.table({"prompt": ["1+1=?"]}), run_dir / name / "0.parquet")
-    assert page_command(str(run_dir)) == command.format(run_dir)
+    commands = [line.rpartition(": ")[2] for line in page_commands(str(run_dir))]
+    assert commands == [command.format(run_dir) for command in ["echorl report '{}'", *audits]]
 
 
 def test_an_evaluation_before_training_begins_the_file_with_it(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -150,6 +151,7 @@ def test_the_group_statistics_show_what_was_filtered(ran):
         0.0,
     )
     assert metrics["echo/groups/all_success"] == pytest.approx(2 / 7)
+    assert metrics["echo/groups_with_gradient"] == 4
     assert metrics["echo/clips/all_success"] == 2
     assert "filtered by dynamic sampling" in trainer.statistics.table()
 
@@ -254,16 +256,20 @@ def test_rewards_of_dropped_groups_are_theirs_with_a_kl_penalty_too(store, kl):
     assert ("actor/reward_kl_penalty" in metrics) == kl
     assert metrics["echo/filtered"] == 4
     assert metrics["echo/frac_degenerate"] == pytest.approx(3 / 8)  # as the rewards of SHAPED do differ
+    assert metrics["echo/groups_with_gradient"] == 4  # but it is filtered
     assert weighted_nll(workers)[1] == pytest.approx(7.0)
 
 
-def test_the_dump_has_no_notes_on_dropped_groups(store):
+def test_the_dump_has_no_notes_on_dropped_groups(store, capsys):
     trainer, _, groups = make_trainer(store, REWARDS, FILTER, "trainer.rollout_data_dir=dumps")
     decoded = []
     trainer.tokenizer.decode = lambda ids, **kwargs: decoded.append(ids) or "text"
     batch = one_step(trainer, groups, {})
     assert set(trainer.dumped) == set(batch.keys)
     assert len(decoded) == 4  # the clips of the four accepted groups
+    trainer._dump_futures, trainer._dump_executor = [], SimpleNamespace(shutdown=lambda **_: None)
+    trainer._shutdown_dump_executor()
+    assert capsys.readouterr().out.splitlines()[-1] == "As a page: echorl audit dumps"
 
 
 def test_the_dump_has_null_for_the_entropy_that_a_clip_has_not(store, monkeypatch):

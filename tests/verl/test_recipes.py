@@ -36,6 +36,14 @@ def overrides(*arguments: str, **env: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+def fake_python(folder: Path) -> Path:
+    """Make an interpreter that writes what it was asked to run last into a file; return the file."""
+    python, written = folder / "python", folder / "asked"
+    python.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {shlex.quote(str(written))}\n')
+    python.chmod(0o755)
+    return written
+
+
 def test_there_are_no_other_files():
     assert {path.stem for path in (RECIPES / "models").iterdir()} == set(MODELS)
     assert {path.stem for path in (RECIPES / "methods").iterdir()} == {"grpo", "dapo"}
@@ -86,6 +94,19 @@ def test_overrides_given_at_the_end_win():
     assert read_settings(config).echo.coef == 0.01
 
 
+def test_the_example_is_a_launch_line_that_verl_and_echorl_take(tmp_path):
+    asked = fake_python(tmp_path)
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DATA": "/data"}
+    subprocess.run(["bash", ROOT / "examples" / "verl.sh", "trainer.save_freq=7"], env=env, check=True)
+    _, launcher, *given = asked.read_text().splitlines()
+    assert launcher == "echorl.verl"
+    config = compose_config(*given)
+    check_launch(config)
+    validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
+    assert read_settings(config).echo.coef == 0.001
+    assert (config.trainer.total_training_steps, config.trainer.save_freq) == (2, 7)
+
+
 def test_llama_s_template_writes_the_text_of_the_trl_recipe():
     from jinja2 import Environment
 
@@ -104,11 +125,8 @@ def test_an_unknown_model_is_refused_with_those_that_there_are():
 
 
 def test_it_starts_echorl_s_launcher(tmp_path):
-    """With an interpreter that writes down what it was asked to run."""
-    python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {shlex.quote(str(tmp_path / "asked"))}\n')
-    python.chmod(0o755)
-    overrides("qwen2.5-7b", "grpo", "echorl", DRY_RUN="", PYTHON=str(python))
-    asked = (tmp_path / "asked").read_text().splitlines()
+    written = fake_python(tmp_path)
+    overrides("qwen2.5-7b", "grpo", "echorl", DRY_RUN="", PYTHON=str(tmp_path / "python"))
+    asked = written.read_text().splitlines()
     assert asked[:2] == ["-m", "echorl.verl"]
     assert asked[2:] == overrides("qwen2.5-7b", "grpo", "echorl")

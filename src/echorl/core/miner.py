@@ -45,17 +45,13 @@ class EchoMiner:
 
     Args:
         delimiters: of the tokenizer; None where `config` mines nothing.
-        mine_demonstrations: whether a demonstration in the place of a rollout can give a clip.
 
     Attributes:
         threshold: the running quantile of `entropy_quantile`; None before the first batch.
     """
 
-    def __init__(
-        self, config: EchoConfig, delimiters: StepDelimiters | None, *, mine_demonstrations: bool = False
-    ) -> None:
+    def __init__(self, config: EchoConfig, delimiters: StepDelimiters | None) -> None:
         self.config, self.delimiters = config, delimiters
-        self.mine_demonstrations = mine_demonstrations
         self.threshold: float | None = None
 
     @property
@@ -119,9 +115,7 @@ class EchoMiner:
         return self.threshold
 
     def _verdicts(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
-        """`success` and `has_verdict` of what may be mined: demonstrations only where they are asked for."""
-        if self.mine_demonstrations:
-            return rollouts.success, rollouts.has_verdict
+        """`success` and `has_verdict` of what may be mined: no text that the policy did not sample."""
         return rollouts.success & rollouts.from_policy, rollouts.has_verdict & rollouts.from_policy
 
     @property

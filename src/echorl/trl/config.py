@@ -68,7 +68,7 @@ class EchoGRPOConfig(GRPOConfig):
     echo_success_reward_func: list[str] | None = argument(
         None,
         "Name(s) of the reward function(s) that verify, as a list or comma-separated; not needed with one function. "
-        "With several named (one a task), a rollout succeeds if all that return a verdict on it agree.",
+        "With several named (one a task), a rollout succeeds if every one that returns a number for it accepts it.",
     )
     echo_rollouts_every: int = argument(
         0, "Optimiser steps between dumps of a generation batch to output_dir/rollouts; 0: none."
@@ -79,7 +79,6 @@ class EchoGRPOConfig(GRPOConfig):
         "for them; 'surprisal' takes -log pi of the sampled tokens, where the engine returns it: no forward, but a "
         "noisy estimate that often picks another clip (docs/guides/trl.md).",
     )
-    echo_mine_demonstrations: bool = argument(False, "Let an expert's trace in a group (LUFFY) give an EchoClip, too.")
     share_prompts: bool = argument(
         False,
         "Compute a prompt once for all of its rollouts, while sampling and in the loss: the same numbers but for "

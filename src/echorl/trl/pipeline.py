@@ -70,7 +70,7 @@ def make_stations(method: Method, verifiers: Verifiers, context: Context) -> Sta
         verifiers=verifiers,
         statistics=GroupStatistics(),
         hooks=make_hooks(method, context, verifiers),
-        miner=EchoMiner(config, delimiters, mine_demonstrations=args.echo_mine_demonstrations),
+        miner=EchoMiner(config, delimiters),
         dump=RolloutDump(),
         echo=EchoTerm(config),
         need_entropy=config.mines or method.needs_entropy,

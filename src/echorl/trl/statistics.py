@@ -39,7 +39,7 @@ def record(
 
 
 class StatisticsTable(TrainerCallback):
-    """Prints the table of statistics and the command that draws the run, when training ends, from the main process."""
+    """Prints the table of statistics and the commands that draw the run, when training ends, from the main process."""
 
     def __init__(self, statistics: GroupStatistics) -> None:
         self.statistics = statistics
@@ -49,16 +49,17 @@ class StatisticsTable(TrainerCallback):
             return
         if self.statistics.num_groups:
             print(f"\nWhere the rollouts went:\n{self.statistics.table()}")
-        print(f"As a page: {page_command(args.output_dir)}", flush=True)
+        for line in page_commands(args.output_dir):
+            print(line, flush=True)
 
 
-def page_command(output_dir: str) -> str:
-    """Return the command that draws a run: the rollouts that it has kept, else its curves."""
-    for name in ("completions", "rollouts"):
-        folder = Path(output_dir, name)
-        if any(folder.glob("*.parquet")):
-            return f"echorl audit {shlex.quote(str(folder))}"
-    return f"echorl report {shlex.quote(output_dir)}"
+def page_commands(output_dir: str) -> list[str]:
+    """Return lines with the commands that draw a run: its curves, and the rollouts that it has kept."""
+    lines = [f"The run as a page: echorl report {shlex.quote(output_dir)}"]
+    folders = [Path(output_dir, name) for name in ("completions", "rollouts")]
+    kept = [folder for folder in folders if any(folder.glob("*.parquet"))]
+    audit = [f"What it lost on groups without a gradient: echorl audit {shlex.quote(str(each))}" for each in kept[:1]]
+    return lines + audit
 
 
 class TokenBudget(TrainerCallback):

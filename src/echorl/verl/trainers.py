@@ -236,7 +236,8 @@ class EchoTrainer(Base):
     def _shutdown_dump_executor(self) -> None:
         """Print the group statistics and the command that draws them; verl calls this last in training."""
         print(self.statistics.table(), flush=True)
-        if dump := self.config.trainer.get("rollout_data_dir"):
+        dump = self.config.trainer.get("rollout_data_dir")
+        if dump and self.statistics.num_groups:  # none in a run that only validates
             print(f"As a page: echorl audit {shlex.quote(dump)}", flush=True)
         super()._shutdown_dump_executor()
 

@@ -46,7 +46,5 @@ def test_the_page_of_methods_has_the_same_words():
 
 def test_a_loss_that_no_method_addresses_is_named():
     other, mislabelled = advise({"other_reward": 0.2, "mislabelled": 0.1})
-    assert (
-        other.sentence == "No study of ours measured what to do about groups whose only gradient is another reward's."
-    )
+    assert other.sentence == "No study of ours measured what to do about groups of one verdict and unequal rewards."
     assert mislabelled.treatments == []

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from echorl.core.groups import classify_groups
 from echorl.core.statistics import KINDS, GroupStatistics, are_equal, batch_metrics
+from echorl.lab.audit.losses import measure_batch, measure_shares
 from tests.lab.audit.simulated import group_table
 
 GROUPS, SIZE = 2000, 4
+PARTS = (  # of an audit, and the metrics of a run
+    ("no_gradient", "echo/frac_degenerate", "echo/frac_degenerate_tokens"),
+    *((kind, f"echo/groups/{kind}", f"echo/tokens/{kind}") for kind in ("all_success", "all_fail")),
+)
 
 
 def test_trainer_and_audit_agree_on_kinds_and_metrics():
@@ -35,10 +41,19 @@ def test_trainer_and_audit_agree_on_kinds_and_metrics():
         verdicts=has_verdict.sum(1),
         degenerate=are_equal(least.min(1), most.max(1)),
         length=lengths.sum(1),
+        step=np.zeros(GROUPS, dtype=np.int64),
+        prompt=np.arange(GROUPS) % 50,
     )
     assert table.degenerate.tolist() == groups.degenerate.tolist()
     assert table.kind.tolist() == groups.kind.tolist()
     assert {KINDS[kind] for kind in table.kind} == set(KINDS) - {"truncated"}  # which no log tells
     columns = (table.kind.tolist(), table.degenerate.tolist(), table.length.tolist())
     assert batch_metrics(*columns, [False] * GROUPS) == logged
+    shares, batch = measure_shares(table), measure_batch(table)
+    assert batch is not None
+    assert shares.lengths is not None
+    for part, group_share, token_share in PARTS:
+        assert shares.groups[part].value == pytest.approx(logged[group_share])
+        assert shares.lengths[part].value == pytest.approx(logged[token_share])
+    assert batch.with_gradient.value == pytest.approx(logged["echo/groups_with_gradient"])
     assert statistics.groups == {kind: int((table.kind == code).sum()) for code, kind in enumerate(KINDS)}

@@ -49,7 +49,10 @@ def test_a_log_in_which_every_group_has_a_gradient():
 def test_a_gradient_of_another_reward_alone_is_told():
     table = group_table([8] * 20, degenerate=np.arange(20) % 2 == 0)
     summary = results_of(table)["summary"]
-    assert "In 50 % more the verifier says the same of all rollouts: only another reward gave a gradient." in summary
+    assert summary[1] == (
+        "In another 50 % the verifier says the same of all rollouts, and the gradient comes from another reward or "
+        "partial credit alone."
+    )
     assert any("would say the same of all, as it now does in 100 %, in " in text for text in summary)
 
 
@@ -94,3 +97,9 @@ def test_advice_is_about_the_losses_of_the_last_fifth(results):
     shares = results["losses"]["recent"]["groups"]
     expected = advise({"all_success": shares["all_success_no_gradient"]["value"], "all_fail": 0.02})
     assert [each["kind"] for each in results["advice"]][:1] == [expected[0].kind]
+
+
+def test_larger_groups_are_not_told_of_rollouts_that_depend_on_each_other():
+    """Half of the groups is all right and half has four of eight: no independent draws give neither more nor less."""
+    summary = results_of(group_table([8, 4] * 200))["summary"]
+    assert any(text.startswith("The share with 16 rollouts a group cannot be told: ") for text in summary)

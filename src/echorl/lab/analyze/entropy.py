@@ -96,28 +96,32 @@ def report(traces: Sequence[Trace], scores: Sequence[Scores | None]) -> dict[str
         ValueError: no prompt has both a demonstration and a right rollout that could be scored.
     """
     prompts = by_prompt(traces, scores)
-    main, wrong, own = (compare(prompts, *pair) for pair in ((RIGHT, EXPERT), (RIGHT, WRONG), (OWN, EXPERT)))
-    if not main["prompts"]:
+    pairs = ((RIGHT, EXPERT), (RIGHT, WRONG), (OWN, EXPERT))
+    compared, right_and_wrong, all_own = (compare(prompts, *pair) for pair in pairs)
+    if not compared["prompts"]:
         raise ValueError(
             "no prompt has a demonstration and a verified rollout that fit the model's context: take a model that "
             "solves some, easier prompts, or more --samples."
         )
-    with_wrong = bool(wrong["prompts"])
+    with_wrong = bool(right_and_wrong["prompts"])
     return {
         "sizes": {
             "prompts": len({trace.item.id for trace in traces}),
-            "prompts_compared": main["prompts"],
+            "prompts_compared": compared["prompts"],
             **{NAMES[kind].replace(" ", "_"): sum(trace.kind == kind for trace in traces) for kind in KINDS},
             "not_scored": scores.count(None),
         },
         "tables": [
-            _table(main, RIGHT, EXPERT),
-            _tenths_table(main),
-            *([_table(own, OWN, EXPERT), _table(wrong, RIGHT, WRONG)] if with_wrong else []),
+            _table(compared, RIGHT, EXPERT),
+            _tenths_table(compared),
+            *([_table(all_own, OWN, EXPERT), _table(right_and_wrong, RIGHT, WRONG)] if with_wrong else []),
         ],
-        "curves": [_curve(main, "profile", "Token entropy"), _curve(main, "nll_profile", "-log-probability a token")],
-        "findings": [*findings(main), *([_compared(own, "token_entropy", OWN)] if with_wrong else [])],
-        "value": {"compared": main, "right_and_wrong": wrong, "all_own": own, "prompts": prompts},
+        "curves": [
+            _curve(compared, "profile", "Token entropy"),
+            _curve(compared, "nll_profile", "-log-probability a token"),
+        ],
+        "findings": [*findings(compared), *([_compared(all_own, "token_entropy", OWN)] if with_wrong else [])],
+        "value": {"compared": compared, "right_and_wrong": right_and_wrong, "all_own": all_own, "prompts": prompts},
     }
 
 
@@ -173,12 +177,13 @@ def _curve(results: Mapping[str, Any], profile: str, title: str) -> dict[str, An
 def findings(results: Mapping[str, Any]) -> list[str]:
     """Return sentences that follow from the numbers of `compare(prompts, RIGHT, EXPERT)`."""
     rows = results["measures"]
-    own, expert = (rows["nll"][kind]["value"] - rows["text_entropy"][kind]["value"] for kind in (RIGHT, EXPERT))
+    excess = {kind: rows["nll"][kind]["value"] - rows["text_entropy"][kind]["value"] for kind in (RIGHT, EXPERT)}
     return [
         *(_compared(results, name) for name in ("token_entropy", "step_entropy", "max_step_entropy", "nll_per_token")),
         "A text that the policy draws has on average as much -log-probability as entropy, summed over its tokens; here "
-        f"the first exceeds the second by {own:+.2f} nats a text on its own right rollouts and by {expert:+.2f} on the "
-        "demonstrations: the larger that is, the less the policy expects the text that it reads.",
+        f"the first exceeds the second by {excess[RIGHT]:+.2f} nats a text on its own right rollouts and by "
+        f"{excess[EXPERT]:+.2f} on the demonstrations: the larger that is, the less the policy expects the text that "
+        "it reads.",
     ]
 
 

@@ -16,7 +16,7 @@ KINDS = {
     "all_success": "all-right groups",
     "all_fail": "all-wrong groups",
     "uniform_reward": "groups of equal rewards whose verdicts differ",
-    "other_reward": "groups whose only gradient is another reward's",
+    "other_reward": "groups of one verdict and unequal rewards",
     "mislabelled": "prompts that look mislabelled",
 }
 """Kinds of loss, in words; no method addresses the last two."""

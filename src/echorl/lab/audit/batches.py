@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from echorl.core.statistics import are_equal
 from echorl.lab.audit.groups import GroupTable
 from echorl.lab.logs.rows import LoggedRollout
 
@@ -191,9 +192,9 @@ def split_visits(group: Ints, sure: npt.NDArray[np.bool_], has_step: bool, count
 
 
 def _equal(values: npt.NDArray[np.float64], starts: Ints) -> npt.NDArray[np.bool_]:
-    """bool [G]: the values of a group agree up to rounding, NaN left aside: as `core.groups.classify_groups` has it."""
+    """bool [G]: the values of a group are equal up to rounding, NaN left aside."""
     least, most = np.fmin.reduceat(values, starts), np.fmax.reduceat(values, starts)
-    return (most - least <= 1e-6 * (1 + np.abs(most))) | np.isnan(most)
+    return are_equal(least, most) | np.isnan(most)
 
 
 def _sum_where_known(values: Ints, starts: Ints) -> Ints:

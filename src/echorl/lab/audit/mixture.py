@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linprog, minimize
-from scipy.special import comb, logsumexp
+from scipy.special import comb, logsumexp, rel_entr
 
 Floats = npt.NDArray[np.float64]
 
-RATES: Floats = np.sin(np.linspace(0, np.pi / 2, 401)) ** 2
+RATES: Floats = np.sin(np.linspace(0, np.pi / 2, 129)) ** 2
 """Success rates on which distributions are carried, dense near 0 and 1, where large groups tell rates apart."""
 RATES[-1] = 1.0
 ENDS = 0.05
 """Mass of each of the rates 0 and 1 in the distribution that a fit starts from; the other rates share the rest."""
-SMALLEST = 1e-8
-"""Lower limit of a dual variable."""
+SLACK = 1e-7
+"""Added to every limit, since the solver keeps limits no better."""
+SOLVER = {"presolve": False}
+"""Options of the linear program: its presolve takes longer than the program."""
+CUTS = 40
+"""The most planes that are put round the region for one bound."""
+TOLERANCE = 0.1
+"""How far beyond its limit the divergence at a bound may lie, relatively: bounds are wider by little."""
 
 
 def chances(size: int) -> Floats:
@@ -35,8 +39,8 @@ def fit_weights(shares: Floats, trials: float) -> Floats:
         KL(shares | mixture) + KL(weights | start) / trials,
 
     which fits as well as the number of trials can tell and is otherwise as even as the start: uniform on the arcsine
-    scale, with some mass at 0 and 1. The dual problem has one variable eta_k a count that was seen, and is concave:
-    maximise sum_k shares_k log eta_k - t log sum_j start_j exp(sum_k eta_k chance_kj / t) with t = 1 / trials.
+    scale, with some mass at 0 and 1. The dual problem has one variable x_k for each number of successes that was seen,
+    and is convex: minimise t log sum_j start_j exp(sum_k e^(x_k) chance_kj / t) - sum_k shares_k x_k, t = 1 / trials.
     It is solved for falling t, each time from the last solution.
     """
     seen = shares > 0
@@ -44,52 +48,102 @@ def fit_weights(shares: Floats, trials: float) -> Floats:
     start = np.full(len(RATES), (1 - 2 * ENDS) / (len(RATES) - 2))
     start[[0, -1]] = ENDS
 
-    def weights(eta: Floats, t: float) -> tuple[Floats, float]:
-        exponent = eta @ chance / t
+    def tilt(x: Floats, t: float) -> tuple[Floats, float]:
+        exponent = np.exp(x) @ chance / t
         scale = float(logsumexp(exponent, b=start))
         return start * np.exp(exponent - scale), scale
 
-    def loss(eta: Floats, t: float) -> tuple[float, Floats]:
-        weight, scale = weights(eta, t)
-        return t * scale - float(share @ np.log(eta)), chance @ weight - share / eta
+    def loss(x: Floats, t: float) -> tuple[float, Floats]:
+        weights, scale = tilt(x, t)
+        return t * scale - float(share @ x), np.exp(x) * (chance @ weights) - share
 
-    eta, temperatures = np.ones(len(share)), np.geomspace(1, 1 / trials, 2 + int(np.log(trials)))
+    def hessian(x: Floats, t: float) -> Floats:
+        weights, _ = tilt(x, t)
+        scaled = np.exp(x)[:, None] * chance
+        mean = scaled @ weights
+        result: Floats = np.diag(mean) + ((scaled * weights) @ scaled.T - np.outer(mean, mean)) / t
+        return result
+
+    x, temperatures = np.zeros(len(share)), np.geomspace(1, 1 / trials, 2 + int(np.log(trials)))
     for t in temperatures:
-        eta = minimize(loss, eta, (t,), "L-BFGS-B", jac=True, bounds=[(SMALLEST, None)] * len(share)).x
-    return weights(eta, temperatures[-1])[0]
+        x = minimize(loss, x, (t,), "trust-exact", jac=True, hess=hessian, options={"gtol": 1e-7}).x
+    return tilt(x, temperatures[-1])[0]
 
 
-@dataclass(frozen=True)
 class Region:
-    """Distributions of success rates whose means of R functions lie between limits.
+    """Distributions of success rates whose mixture of binomials is likely enough, given shares of 0 to m successes.
 
-    Attributes:
-        functions: [R, rates], each function at each of `RATES`.
-        low, high: [R].
-        slack: how far the limits had to be moved for any distribution to satisfy them; 0 where one did.
+    These are the weights of `RATES` with KL(shares | mixture) <= limit, a convex set. It is approached from outside by
+    planes: those of the largest and smallest shares that the limit allows for each number of successes, and one more
+    through the edge, between the best fit and the last bound, as long as a bound lies outside (Veinott, Operations
+    Research 15, 1967). So bounds err to the wide side.
+
+    Args:
+        shares: of groups with 0 to m successes: [m + 1].
+        fit: the weights of the best fit: [rates].
+        limit: the largest divergence.
+        functions, least: functions of the success rate [R, rates] whose means are at least so large [R], unless no
+            distribution of the region has such means.
     """
 
-    functions: Floats
-    low: Floats
-    high: Floats
-    slack: float
+    def __init__(self, shares: Floats, fit: Floats, limit: float, functions: Floats, least: Floats) -> None:
+        self.shares, self.limit = shares, limit
+        self.chances = chances(len(shares) - 1)
+        self.inside = self.chances @ fit
+        low, high = _allowed(shares, limit)
+        self.rows = [*self.chances, *-self.chances, *-functions]
+        self.ends = [*high, *-low, *-least]
+        if self._solve(np.zeros(len(RATES))) is None:  # two statements at 95 % may exclude each other
+            del self.rows[2 * len(shares) :], self.ends[2 * len(shares) :]
 
     def range_of(self, function: Floats) -> tuple[float, float]:
         """Return the smallest and the largest mean of a function [rates] over the distributions of the region."""
-        limits = np.concatenate([self.high, -self.low]) + self.slack
-        rows, total = np.concatenate([self.functions, -self.functions]), np.ones((1, len(RATES)))
-        least, most = (linprog(sign * function, rows, limits, total, [1.0]) for sign in (1, -1))
-        return float(least.fun), float(-most.fun)
+        return self._least(function), -self._least(-function)
+
+    def _least(self, function: Floats) -> float:
+        bound = float(function.min())
+        for _ in range(CUTS):
+            weights = self._solve(function)
+            if weights is None:
+                break  # the solver gave up: the last bound holds
+            bound = float(function @ weights)
+            if divergence(self.shares, self.chances @ weights) <= self.limit * (1 + TOLERANCE):
+                break
+            self._cut(self.chances @ weights)
+        return bound
+
+    def _solve(self, function: Floats) -> Floats | None:
+        """Return the weights within all planes that make the mean of a function smallest; None if there are none."""
+        rows, ends, ones = np.array(self.rows), np.array(self.ends) + SLACK, np.ones((1, len(RATES)))
+        weights: Floats | None = linprog(function, rows, ends, ones, [1.0], method="highs-ds", options=SOLVER).x
+        return weights
+
+    def _cut(self, outside: Floats) -> None:
+        """Add the plane that touches the region where the line from the best fit to a mixture leaves it."""
+        near, far = 0.0, 1.0
+        for _ in range(40):
+            middle = (near + far) / 2
+            leaves = divergence(self.shares, self.inside + middle * (outside - self.inside)) > self.limit
+            near, far = (near, middle) if leaves else (middle, far)
+        edge = self.inside + far * (outside - self.inside)
+        slope = -self.shares / np.maximum(edge, 1e-300)
+        self.rows.append(slope @ self.chances)
+        self.ends.append(self.limit - divergence(self.shares, edge) + float(slope @ edge))
 
 
-def make_region(functions: Floats, low: Floats, high: Floats) -> Region:
-    """Return the region between the limits, moved just far enough apart that it is not empty.
+def divergence(shares: Floats, mixture: Floats) -> float:
+    """Return KL(shares | mixture) of shares and chances of 0 to m successes."""
+    return float(rel_entr(shares, np.maximum(mixture, 1e-300)).sum())
 
-    Counts that no mixture of binomials gives, such as 4 of 8 in every group, leave no distribution otherwise.
-    """
-    count, number = functions.shape
-    rows = np.concatenate([functions, -functions])
-    rows = np.concatenate([rows, -np.ones((2 * count, 1))], 1)
-    total = np.append(np.ones(number), 0.0)[None]
-    slack = float(linprog(np.append(np.zeros(number), 1.0), rows, np.concatenate([high, -low]), total, [1.0]).fun)
-    return Region(functions, low, high, slack + 1e-7 if slack > 1e-7 else 1e-9)
+
+def _allowed(shares: Floats, limit: float) -> tuple[Floats, Floats]:
+    """Return the smallest and largest chance of each count that a divergence allows, by bisection."""
+    ends = []
+    for far in (np.zeros(len(shares)), np.ones(len(shares))):
+        inner, outer = shares.copy(), far
+        for _ in range(50):
+            middle = (inner + outer) / 2
+            allowed = rel_entr(shares, middle) + rel_entr(1 - shares, 1 - middle) <= limit
+            inner, outer = np.where(allowed, middle, inner), np.where(allowed, outer, middle)
+        ends.append(outer)
+    return ends[0], ends[1]

@@ -21,7 +21,7 @@ CURVES = {
     "no_gradient": "no gradient",
     "all_success_no_gradient": "all right",
     "all_fail_no_gradient": "all wrong",
-    "other_reward": "another reward's only",
+    "other_reward": "one verdict, unequal rewards",
 }
 """The lines of a curve: the part of the log, and its name; the last one only where the log has such groups."""
 EXTRAPOLATED = 21
@@ -45,8 +45,11 @@ def sections(results: Results) -> Iterator[Section]:
     """Yield the parts of the page."""
     yield Section(findings=[visible(text) for text in results["summary"]], charts=[*charts(results)])
     yield Section(title="Shares of the log", lead=[SHARES, *batch_texts(results)], tables=[*share_tables(results)])
-    if results["skipping"]["rules"]:
-        yield Section(title="Skipping solved prompts", lead=[SKIPPING], tables=[skipping_table(results["skipping"])])
+    skipping = results["skipping"]
+    if skipping["rules"]:
+        yield Section(title="Skipping solved prompts", lead=[SKIPPING], tables=[skipping_table(skipping)])
+    else:
+        yield Section(title="Skipping solved prompts", lead=[f"This cannot be replayed: {skipping['reason']}"])
     if results["suspects"]["listed"]:
         yield Section(title="What looks wrong", lead=[SUSPICIOUS], tables=[*suspect_tables(results)])
     if results["advice"]:

@@ -43,11 +43,12 @@ def audit(folder: Path, plan: AuditPlan, view: View) -> dict[str, Any]:
     Raises:
         ValueError: the log cannot be used, or the folder holds something else, such as the audit of another log.
     """
-    results_folder = ResultFolder(folder, "audit", holds="the audit of another log")
+    results_folder = ResultFolder(folder, "audit", holds="an audit")
     results_folder.check_owner()
     log = read_log(plan.places, plan.columns, plan.success_reward, view.begin("reading the log", None))
+    _check(log)
     results_folder.claim({"log": [str(place.resolve()) for place in plan.places]})
-    view.begin("measuring groups", None)
+    measured = view.begin("measuring groups", 1)
     from echorl.lab.audit.measure import measure  # with scipy, which takes longer than to find a wrong row
     from echorl.lab.audit.suspects import find_suspects
 
@@ -56,10 +57,25 @@ def audit(folder: Path, plan: AuditPlan, view: View) -> dict[str, Any]:
     rollouts = rollouts_at(suspects.places(), log.files, plan.columns)
     export(suspects, _noting_prompts(rollouts, prompts), log.files, folder / SUSPECTS)
     results = measure(log.groups, suspects, prompts, _describe(log, plan))
-    view.begin("drawing the page", None)
+    measured(1)
+    drawn = view.begin("drawing the page", 1)
     _draw(results, folder / PAGE)
     write_json(folder / RESULTS, results)
+    drawn(1)
     return results
+
+
+def _check(log: Log) -> None:
+    """Check that rollouts can be compared.
+
+    Raises:
+        ValueError: there is no group of several rollouts.
+    """
+    if (log.groups.size < 2).all():
+        raise ValueError(
+            f"{log.files[0]}: no prompt has two rollouts in one step, so there are no groups to compare: name the "
+            "column of the group with --group, or that of the prompt with --prompt."
+        )
 
 
 def _draw(results: dict[str, Any], path: Path) -> None:
@@ -118,5 +134,13 @@ def _describe(log: Log, plan: AuditPlan) -> dict[str, Any]:
         "places": [str(place) for place in plan.places],
         "files": [str(path) for path in log.files],
         "columns": {name: column for name, column in read_as.items() if column is not None},
-        "notes": log.notes,
+        "notes": [*log.notes, *_notes(log, plan)],
     }
+
+
+def _notes(log: Log, plan: AuditPlan) -> Iterator[str]:
+    if log.groups.verdicts.any() and not log.groups.successes.any():
+        yield (
+            f"No rollout has a reward of {plan.success_reward:g} or more, so that none counts as right; "
+            "--success_reward names another bound."
+        )

@@ -12,9 +12,12 @@ without replacement are all right with chance C(c, G) / C(n, G), which is an unb
 **Above it** the log alone does not fix the share: counts of m rollouts tell the first m moments of F and no more (Lord,
 Psychometrika 34, 1969), and share(G) needs the G-th. Two things are said about it (`mixture.py`):
 
-- the interval: the smallest and the largest share of all F on [0, 1] that are compatible with the counts, i.e. whose
-  chances of 0 to m successes lie in a simultaneous 95 % confidence region (partial identification by linear
-  programming; Honore and Tamer, Econometrica 74, 2006). It stays wide however long the log is.
+- the interval: the smallest and the largest share of all F on [0, 1] that are compatible with the counts (partial
+  identification; Honore and Tamer, Econometrica 74, 2006, by linear programming). Compatible is an F whose chances of 0
+  to m successes are at most 1.92 / N less likely, in the logarithm and for each of N groups, than the likeliest: the
+  likelihood ratio for a single number (Chen, Christensen and Tamer, Econometrica 86, 2018, procedure 3, tell when it
+  holds its level for ranges; `benchmarks/audit_coverage.py` measures its coverage here). N is the effective number of
+  groups where prompts recur (Rao and Scott, JASA 76, 1981). The interval stays wide however long the log is.
 - the value: the share for one such F, the nonparametric maximum-likelihood estimate (Laird, JASA 73, 1978), of which
   there are many with the same likelihood; the smoothest is taken (Efron, Biometrika 103, 2016, penalises likewise).
 
@@ -33,16 +36,28 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import comb
+from scipy.special import chdtri, comb, stdtrit
 
 from echorl.lab.audit.groups import GroupTable
-from echorl.lab.audit.intervals import Estimate, limits, ratio, sample
-from echorl.lab.audit.mixture import RATES, Region, chances, fit_weights, make_region
+from echorl.lab.audit.intervals import Estimate, Sample, limits, ratio, sample
+from echorl.lab.audit.mixture import RATES, Region, chances, divergence, fit_weights
+from echorl.lab.statistics import Z_95
 
-SIZES = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+SMALLER = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+LARGER = (4, 8, 16, 32, 64)
+"""Sizes below the logged one, and those above it, which take long."""
 REACHED = 0.8
 """Share of the groups with verdicts that have at least as many verdicts as the logged size."""
-ALPHA = 0.05
+RATIO = chdtri(1, 0.05) / 2
+"""Logarithm of the likelihood ratio that a single number may have at 95 %: 1.92."""
+SHARPER = 100
+"""The best fit is sought as if there were so many times more groups than there are."""
+MOST_TRIALS = 20_000
+"""Groups above which the interval is not made narrower, since the counts' own error no longer matters."""
+ALPHA_POOLED = 0.01
+"""Level of all lower bounds from recurring prompts together."""
+
+PARTS = ("same", "all_success", "all_fail")
 
 Floats = npt.NDArray[np.float64]
 
@@ -75,8 +90,9 @@ class SizeCurve:
         num_groups, num_prompts: the groups with at least as many verdicts, which alone are counted, and their prompts.
         num_skipped: groups with fewer verdicts, but some.
         shares: by size.
-        slack: how far the counts lie outside of what independent rollouts of prompts can give, in shares; well above 0
-            where the rollouts of a group depend on each other, so that no size above the logged one can be told.
+        misfit: how much less likely the counts are under the best fit than they are by themselves: a logarithm. Above
+            about `logged_size` the rollouts of a group depend on each other, so that larger sizes cannot be told. None
+            with one prompt.
     """
 
     logged_size: int
@@ -84,11 +100,11 @@ class SizeCurve:
     num_prompts: int
     num_skipped: int
     shares: list[SizeShare]
-    slack: float
+    misfit: float | None
 
 
 def measure_sizes(groups: GroupTable) -> SizeCurve | None:
-    """Return the share of groups on which the verifier says the same of all, at sizes 2 to 64 and twice the logged one.
+    """Return the share of groups on which the verifier says the same of all, at sizes up to 64 or twice the logged one.
 
     It is about verdicts: where another reward differs within such a group, the group has a gradient all the same
     (`losses` tells how many do). Give the last fifth of the log for what a change of the size would do now. None where
@@ -99,16 +115,16 @@ def measure_sizes(groups: GroupTable) -> SizeCurve | None:
     if size < 2:
         return None
     counted = scored[scored.verdicts >= size]
-    sizes = sorted({*SIZES, size, 2 * size})
-    region = _region(counted, size, [each for each in sizes if each > size])
-    exact = [_exact(counted, each) for each in sizes if each <= size]
+    larger = sorted({2 * size, *(each for each in LARGER if each > size)})
+    exact = [exact_share(counted, each) for each in (*(each for each in SMALLER if each < size), size)]
+    region, misfit = _region(counted, size, larger) or (None, None)
     return SizeCurve(
         logged_size=size,
         num_groups=len(counted),
         num_prompts=len(np.unique(counted.prompt)),
         num_skipped=len(scored) - len(counted),
-        shares=exact + _extrapolated(counted, exact[-1], region, [each for each in sizes if each > size]),
-        slack=region.slack if region else 0.0,
+        shares=exact + _extrapolated(counted, exact[-1], region, larger),
+        misfit=misfit,
     )
 
 
@@ -124,7 +140,8 @@ def draws(groups: GroupTable, size: int) -> Floats:
     return table[index.ravel()]
 
 
-def _exact(groups: GroupTable, size: int) -> SizeShare:
+def exact_share(groups: GroupTable, size: int) -> SizeShare:
+    """Return the share at a size that no group's number of verdicts is below, with intervals clustered by prompt."""
     shares, ones = draws(groups, size), np.ones(len(groups))
     right, wrong = shares[:, -1], shares[:, 0]
     same, all_success, all_fail = (ratio(column, ones, groups.prompt) for column in (right + wrong, right, wrong))
@@ -136,19 +153,42 @@ def _functions(size: int) -> dict[str, Floats]:
     return {"same": right + wrong, "all_success": right, "all_fail": wrong}
 
 
-def _region(groups: GroupTable, size: int, sizes: list[int]) -> Region | None:
-    """Return the distributions of success rates that the counts, and recurring prompts, leave; None with one prompt."""
-    columns = [(chance, share, True) for chance, share in zip(chances(size), draws(groups, size).T, strict=True)]
-    pooled = {each: pooled_shares(groups, size, each) for each in sizes}
-    for each, parts in pooled.items():
-        columns += [(_functions(each)[name], part, False) for name, part in parts.items() if part.any()]
-    ones, alpha = np.ones(len(groups)), ALPHA / len(columns)
-    samples = [sample(part, ones, groups.prompt) for _, part, _ in columns]
+def _region(groups: GroupTable, size: int, sizes: list[int]) -> tuple[Region, float] | None:
+    """Return the distributions of success rates that the counts and recurring prompts leave, and the counts' misfit.
+
+    The result is None with one prompt.
+    """
+    ones, counts = np.ones(len(groups)), draws(groups, size)
+    trials = _trials([sample(count, ones, groups.prompt) for count in counts.T], len(groups))
+    if trials is None:
+        return None
+    shares = counts.mean(0)
+    fit = fit_weights(shares, SHARPER * trials)
+    misfit = divergence(shares, chances(size) @ fit)
+    functions, least = [], []
+    for each in sizes:
+        for name, part in pooled_shares(groups, size, each).items():
+            functions.append(_functions(each)[name])
+            least.append(sample(part, ones, groups.prompt))
+    low = [limits(each, 2 * ALPHA_POOLED / len(least))[0] for each in least]
+    region = Region(shares, fit, misfit + RATIO / trials, np.array(functions), np.array(low))
+    return region, misfit * trials
+
+
+def _trials(samples: list[Sample], number: int) -> float | None:
+    """Return the number of independent groups whose counts would vary like these; None with one prompt.
+
+    It is the number of groups by the mean design effect of the counts (Rao and Scott), or by that of all right or all
+    wrong where it is larger, since larger sizes depend on these most.
+    """
     if samples[0].clusters < 2:
         return None
-    ends = np.array([limits(each, alpha) for each in samples])
-    both = np.array([both for _, _, both in columns])
-    return make_region(np.array([function for function, _, _ in columns]), ends[:, 0], np.where(both, ends[:, 1], 1.0))
+    seen = [each for each in samples if each.share > 0]
+    effects = np.array([number / each.trials for each in seen])
+    mean = np.average(effects, weights=[max(1e-9, 1 - each.share) for each in seen])
+    ends = [number / each.trials for each in (samples[0], samples[-1]) if each.share > 0]
+    student = float(stdtrit(samples[0].clusters - 1, 0.975))
+    return min(MOST_TRIALS, number / float(max([mean, *ends])) * (Z_95 / student) ** 2)
 
 
 def pooled_shares(groups: GroupTable, logged: int, size: int) -> dict[str, Floats]:
@@ -177,25 +217,33 @@ def _chance_of_all(part: npt.NDArray[Any], rollouts: npt.NDArray[Any], size: int
 def _extrapolated(groups: GroupTable, logged: SizeShare, region: Region | None, sizes: list[int]) -> list[SizeShare]:
     """Return the shares above the logged size.
 
-    The fitted mixture need not lie in the region where the counts are not a mixture's, and a group that is the same at
-    a larger size is so at a smaller one: values are moved into the range, and not above those at the logged size.
+    Values are moved into the range, which rests on more than the fit where prompts recur, and not above those at the
+    logged size, since a group that is the same at a larger size is so at a smaller one.
     """
     weights = fit_weights(draws(groups, logged.size).mean(0), len(np.unique(groups.prompt)))
+    ranges = {name: _ranges(region, name, sizes, getattr(logged, name).value) for name in PARTS}
     shares = []
-    for size in sizes:
-        functions = _functions(size)
-        ranges = {name: region.range_of(function) for name, function in functions.items()} if region else {}
+    for place, size in enumerate(sizes):
         parts = {
-            name: _inside(min(float(weights @ functions[name]), getattr(logged, name).value), ranges.get(name))
-            for name in ("all_success", "all_fail")
+            name: _inside(min(float(weights @ _functions(size)[name]), most), ranges[name][place])
+            for name, most in (("all_success", logged.all_success.value), ("all_fail", logged.all_fail.value))
         }
-        same = _inside(sum(part.value for part in parts.values()), ranges.get("same"))
+        same = _inside(sum(part.value for part in parts.values()), ranges["same"][place])
         shares.append(SizeShare(size, same, **parts, extrapolated=True))
     return shares
 
 
+def _ranges(region: Region | None, name: str, sizes: list[int], most: float) -> list[tuple[float, float] | None]:
+    """Return the range of a part at every size; it does not rise with the size, so each bound holds for others.
+
+    The low ends are at most the value at the logged size, which counts of no mixture would contradict.
+    """
+    if region is None:
+        return [None] * len(sizes)
+    low, high = np.clip(np.array([region.range_of(_functions(size)[name]) for size in sizes]).T, 0, 1)
+    low, high = np.maximum.accumulate(np.minimum(low, most)[::-1])[::-1], np.minimum.accumulate(high)
+    return list(zip(low.tolist(), np.maximum(low, high).tolist(), strict=True))
+
+
 def _inside(value: float, ends: tuple[float, float] | None) -> Estimate:
-    if ends is None:
-        return Estimate(value)
-    low, high = max(0.0, ends[0]), min(1.0, ends[1])
-    return Estimate(min(max(value, low), high), low, high)
+    return Estimate(value) if ends is None else Estimate(min(max(value, ends[0]), ends[1]), *ends)

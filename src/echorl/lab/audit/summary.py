@@ -11,6 +11,8 @@ LEAST = 0.005
 """Share below which a part is not named in a sentence."""
 WIDE = 0.5
 """Width of an interval from which on its value is not named."""
+SLACK = 0.01
+"""How far the counts may lie outside of what independent rollouts can give (`sizes.SizeCurve.slack`)."""
 LOST = {
     "all_success_no_gradient": "all right",
     "all_fail_no_gradient": "all wrong",
@@ -21,7 +23,7 @@ LOST = {
 ROWS = {
     "no_gradient": "no gradient",
     **{part: f"  {text}" for part, text in LOST.items()},
-    "other_reward": "gradient of another reward only",
+    "other_reward": "one verdict, unequal rewards",
     "all_success_other_reward": "  all right",
     "all_fail_other_reward": "  all wrong",
     "mixed": "some right, some wrong",
@@ -60,7 +62,10 @@ def _loss(results: Results) -> Iterator[str]:
         yield f"{place} {percent(lost)} of groups{tokens} gave no gradient: {', '.join(parts)}."
     if _counts(groups, "other_reward"):
         share = percent(groups["other_reward"]["value"])
-        yield f"In {share} more the verifier says the same of all rollouts: only another reward gave a gradient."
+        yield (
+            f"In {'another ' if lost else ''}{share} the verifier says the same of all rollouts, and the gradient "
+            "comes from another reward or partial credit alone."
+        )
 
 
 def _stretch(results: Results) -> str:
@@ -90,8 +95,14 @@ def _other_size(results: Results) -> Iterator[str]:
         else f"the verifier would say the same of all, as it now does in {percent(now)}, in"
     )
     if same["low"] is None:
-        yield f"With {size} rollouts a group {subject} about {percent(same['value'])}."
-    elif same["high"] - same["low"] > WIDE:
+        return
+    if sizes["slack"] > SLACK:
+        yield (
+            f"The share with {size} rollouts a group cannot be told: the rollouts of a group depend on each other more "
+            "than those of one prompt would."
+        )
+        return
+    if same["high"] - same["low"] > WIDE:
         yield f"With {size} rollouts a group {subject} {_ends(same, ' to ')} %: the log has too few groups to say more."
     else:
         yield f"With {size} rollouts a group {subject} about {percent(same['value'])} ({_ends(same, ' to ')} %)."
@@ -138,14 +149,15 @@ def _suspects(results: Results) -> Iterator[str]:
         yield f"{lines.pop(0)}."
     if lines:
         yield f"{'; '.join(lines)}."
-    elif log["has_texts"] and not suspects["listed"]:
+    elif log["has_texts"] and any(results["successes"]["whole"]) and not suspects["listed"]:
         yield "No prompt looks mislabelled, and no reward unusual."
 
 
 def recent_title(results: Results) -> str:
     """Return the title of the table for a terminal: the stretch and its groups."""
     recent = results["losses"]["recent"]
-    return f"{_stretch(results).removeprefix('In ').capitalize()}: {recent['num_groups']:,} groups"
+    groups = f"{recent['num_groups']:,} group{'s' if recent['num_groups'] != 1 else ''}"
+    return f"{_stretch(results).removeprefix('In ').capitalize()}: {groups}"
 
 
 def recent_rows(results: Results) -> tuple[list[str], list[list[str]]]:

@@ -43,7 +43,7 @@ def verdict(result: Mapping[str, Any]) -> list[str]:
             for row in rules
             if row["rule"] not in (PAPER[0], CONTROL) and category_of(row, result) == category
         ]
-        sentences += [f"{words.many}: {'; '.join(rows)}."] if rows else []
+        sentences += [f"{words.of_list}: {'; '.join(rows)}."] if rows else []
     sentences += [_check_sentence(row, result) for row in rules if row["rule"] == CONTROL]
     if result["cut_off"] >= MANY_CUT_OFF:
         sentences.append(
@@ -91,7 +91,7 @@ def _has_signal(result: Mapping[str, Any]) -> bool:
 def _paper_sentence(row: Row, result: Mapping[str, Any]) -> str:
     category = category_of(row, result)
     words = WORDS[category]
-    text = f"EchoClip on {KINDS[row['groups']]}: {words.one}: {words.tell(row, result)}"
+    text = f"EchoClip on {KINDS[row['groups']]}: {words.of_paper}: {words.tell(row, result)}"
     if category == "idle":
         return f"{text}."
     control = _control(row, result) if category == "helps" else ""
@@ -149,8 +149,8 @@ def _idle(row: Row, result: Mapping[str, Any]) -> str:
 class _Words(NamedTuple):
     """The words for a category, for the paper's rule and for a list of other rules, and a function for the numbers."""
 
-    one: str
-    many: str
+    of_paper: str
+    of_list: str
     tell: Callable[[Row, Mapping[str, Any]], str]
 
 

@@ -33,7 +33,7 @@ AUDIT = {
     "successes": {"whole": [int], "recent": [int]},
     "sizes": Maybe({"logged_size": int, "shares": [{"size": int, "same": _ESTIMATE, "extrapolated": bool}]}),
     "sampling": Maybe({"batch": int, "groups": Maybe(_ESTIMATE), "rounds": Maybe(_ESTIMATE)}),
-    "skipping": {"rules": [_RULE]},
+    "skipping": {"rules": [_RULE], "reason": Maybe(str)},
     "suspects": {"counts": Each(int), "doubt": str, "listed": [_SUSPECT]},
     "advice": [{"kind": str, "sentence": str}],
 }  # fmt: skip

@@ -108,9 +108,9 @@ def _reader(module: str, name: str) -> Callable[[Path], Source]:
 
 
 KINDS = (
-    Kind("audit.json (audit)", _json_of("audit", "audit.json"), _reader("audited", "read_audit")),
     Kind("probe.json (probe)", _json_of("probe", "probe.json"), _reader("probed", "read_probe")),
     Kind("entropy.json or deletion.json (analyze)", _json_of("analyze", *ANALYSES), _reader("probed", "read_analyses")),
+    Kind("audit.json (audit)", _json_of("audit", "audit.json"), _reader("audited", "read_audit")),
     Kind("summary.json (mine)", lambda folder: (folder / "summary.json").is_file(), _reader("results", "read_mined")),
     Kind("results.json (eval)", _has("benchmarks"), _reader("results", "read_evaluation")),
     Kind("ARM/rate-*/seed-*/run.json (compare)", _is_comparison, _reader("compared", "read_comparison")),

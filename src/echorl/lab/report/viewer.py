@@ -187,9 +187,9 @@ def _read_clips_parquet(path: Path) -> Iterator[Row]:
 
 def _group_of_clip(row: Row) -> Group:
     rollout = make_rollout({**row, "completion": row["response"], "success": True, "clip_step": row["step"]}, 1)
-    others = [
-        [visible(f"{Path(other['file']).name}:{other['line']}, step {other['step'] + 1}"), _milli(other["entropy"])]
-        for other in row["others"]
+    candidates = [
+        [visible(f"{Path(each['file']).name}:{each['line']}, step {each['step'] + 1}"), _milli(each["entropy"])]
+        for each in row["others"]
     ]
     prompt = row["prompt"] if isinstance(row.get("prompt"), str) else json.dumps(row.get("prompt"))
     return {
@@ -198,12 +198,12 @@ def _group_of_clip(row: Row) -> Group:
         "step": None,
         "name": visible(f"{Path(row['file']).name}:{row['line']}, {row['successes']} of {row['group_size']} right"),
         "prompt": visible(prompt_text(prompt)),
-        "rollouts": [_rollout(rollout, row["step_entropy"], others)],
+        "rollouts": [_rollout(rollout, row["step_entropy"], candidates)],
     }
 
 
-def _rollout(rollout: Rollout, clip: float | None, others: Sequence[Any] = ()) -> dict[str, Any]:
-    """Return a rollout as the script reads it; `others` are other candidates with their entropies."""
+def _rollout(rollout: Rollout, clip: float | None, candidates: Sequence[Any] = ()) -> dict[str, Any]:
+    """Return a rollout as the script reads it; `candidates` are the others of its group, with entropies."""
     steps = [
         {
             "number": step.number,
@@ -221,7 +221,7 @@ def _rollout(rollout: Rollout, clip: float | None, others: Sequence[Any] = ()) -
         "clip": None if clip is None else _milli(clip),
         "length": sum(len(step.tokens) for step in rollout.steps),
         "steps": steps,
-        "others": others,
+        "others": candidates,
     }
 
 

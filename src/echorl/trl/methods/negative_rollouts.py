@@ -24,19 +24,11 @@ class RequestPlan(Plan):
 
     request: list[int]
 
-    def sample(
-        self,
-        generate: Callable[..., Any],
-        prompt_ids: list[list[int]],
-        images: Any,
-        fields: dict[str, Any],
-        *args: Any,
-        **kwargs: Any,
-    ) -> tuple[Any, Any]:
+    def sample(self, generate: Callable[..., Any], *inputs: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Return the completions, prefixes included and requests not, and no log-probs."""
         requests = Plan(prefixes=[[*prefix, *self.request] for prefix in self.prefixes or []])
-        one_each = (1, *args[1:])  # TRL passes the rollouts of a prompt first, which are next to each other
-        completion_ids, _ = requests.sample(generate, prompt_ids, images, fields, *one_each, **kwargs)
+        prompt_ids, images, fields, _, *rest = inputs  # the fourth: the rollouts of a prompt, next to each other
+        completion_ids, _ = requests.sample(generate, prompt_ids, images, fields, 1, *rest, **kwargs)
         places = [(len(prefix), len(prefix) + len(self.request)) for prefix in self.prefixes or []]
         parts = zip(places, completion_ids, strict=True)
         return [ids[:start] + ids[end:] for (start, end), ids in parts], None  # its log-probs would be of no use
