@@ -86,7 +86,6 @@ def test_trl(tmp_path):
     assert column(log, "size") == [4] * 6
     assert column(log, "line") == [1, 5] * 3
     assert column(log, "file") == [0, 0, 1, 1, 2, 2]
-    assert log.num_rollouts == 24
     assert log.columns.rewards == ("accuracy_reward", "format_reward")
     assert log.columns.reference_answer == "solution"
     assert noted(log, "'accuracy_reward' is read as the verifier's reward, by its name, beside 'format_reward'")
