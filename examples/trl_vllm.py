@@ -2,11 +2,12 @@
 
     python examples/trl_vllm.py
 
-On a GPU with vLLM, or with its CPU build (`make test-vllm` installs one: `.venv-vllm/bin/python examples/trl_vllm.py`).
-One sees the same as there; the entropies come from the pass that TRL makes for its importance-sampling correction
-(`echo/entropy_source/old_pass`), so that EchoRL costs no forward here either. A minute, most of it the engine's start.
+It needs a GPU and vLLM (`pip install '.[trl,vllm]'`). One sees the same as there; the entropies come from the pass that
+TRL makes for its importance-sampling correction (`echo/entropy_source/old_pass`), so that EchoRL costs no forward here
+either. A minute, most of it the engine's start. A test runs it with vLLM's CPU build (docs/guides/vllm.md).
 """
 
+import torch
 from trl_cpu import make_rows, right_sum
 
 from echorl.models import path
@@ -27,7 +28,7 @@ if __name__ == "__main__":
         logging_steps=1,
         save_strategy="no",
         report_to="none",
-        use_cpu=True,  # not on a GPU
+        use_cpu=not torch.cuda.is_available(),
         bf16=False,
     )
     EchoGRPOTrainer(path("quickstart"), right_sum, args, train_dataset=make_rows()).train()
