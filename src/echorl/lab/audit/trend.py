@@ -128,7 +128,7 @@ def _logistic(time: npt.NDArray[np.float64], lost: npt.NDArray[np.bool_]) -> npt
         share = expit(columns @ fit)
         information = (columns.T * (share * (1 - share))) @ columns
         change = np.linalg.solve(information, columns.T @ (lost - share))
-        fit = fit + change * min(1.0, 4 / float(np.abs(change).max()))
+        fit = fit + change / max(1.0, float(np.abs(change).max()) / 4)
         if abs(fit[1]) > STEEPEST:
             return None
         if float(np.abs(change).max()) < 1e-9:
