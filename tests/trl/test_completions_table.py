@@ -51,7 +51,7 @@ def test_each_rollout_has_its_clip_in_the_table(tmp_path):
     trainer, *_ = run(tmp_path, some_right, log_completions=True, max_steps=2, echo_rollouts_every=1)
     for step in (1, 2):
         rows = table(tmp_path, step)
-        assert rows == dumped(tmp_path, step - 1)
+        assert rows == dumped(tmp_path, step)
         assert 0 < sum(row["echo/step"] is not None for row in rows) <= 4
         text = read(tmp_path, step)["completion"]
         for row, completion in zip(rows, text, strict=True):
