@@ -33,4 +33,9 @@ def setup(app):
 
 def _without_outside_links(app, name, source):
     levels = "../" * (name.count("/") + 1)
-    source[0] = re.sub(rf"\[([^]]+)\]\({levels}([^)#]+)[^)]*\)", r"\1 (`\2`)", source[0])
+    source[0] = re.sub(rf"\[([^]]+)\]\({levels}([^)#]+)[^)]*\)", _file_name, source[0])
+
+
+def _file_name(link):
+    text, path = link.groups()
+    return f"`{path}`" if text.strip("`/") in path else f"{text} (`{path}`)"

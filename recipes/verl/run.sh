@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The runs of the paper (arXiv 2605.31228) on verl: a model, a method, with or without EchoRL. docs/guides/verl-cluster.md.
+# The runs of the paper (arXiv 2605.31228) on verl: a model, a method, with or without EchoRL. docs/guides/verl.md.
 #
 #   recipes/verl/run.sh MODEL METHOD [echorl] [OVERRIDE ...]
 #   recipes/verl/run.sh qwen2.5-7b grpo echorl trainer.total_training_steps=100

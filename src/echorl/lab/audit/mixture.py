@@ -17,6 +17,7 @@ ENDS = 0.05
 SLACK = 1e-7
 """Added to every limit, since the solver keeps limits no better."""
 SOLVER = {"presolve": False}
+"""Options of the linear program: its presolve takes longer than the program."""
 CUTS = 40
 """The most planes that are put round the region for one bound."""
 TOLERANCE = 0.1
@@ -106,7 +107,7 @@ class Region:
             if weights is None:
                 break  # the solver gave up: the last bound holds
             bound = float(function @ weights)
-            if _divergence(self.shares, self.chances @ weights) <= self.limit * (1 + TOLERANCE):
+            if divergence(self.shares, self.chances @ weights) <= self.limit * (1 + TOLERANCE):
                 break
             self._cut(self.chances @ weights)
         return bound
@@ -122,15 +123,16 @@ class Region:
         near, far = 0.0, 1.0
         for _ in range(40):
             middle = (near + far) / 2
-            leaves = _divergence(self.shares, self.inside + middle * (outside - self.inside)) > self.limit
+            leaves = divergence(self.shares, self.inside + middle * (outside - self.inside)) > self.limit
             near, far = (near, middle) if leaves else (middle, far)
         edge = self.inside + far * (outside - self.inside)
         slope = -self.shares / np.maximum(edge, 1e-300)
         self.rows.append(slope @ self.chances)
-        self.ends.append(self.limit - _divergence(self.shares, edge) + float(slope @ edge))
+        self.ends.append(self.limit - divergence(self.shares, edge) + float(slope @ edge))
 
 
-def _divergence(shares: Floats, mixture: Floats) -> float:
+def divergence(shares: Floats, mixture: Floats) -> float:
+    """Return KL(shares | mixture) of shares and chances of 0 to m successes."""
     return float(rel_entr(shares, np.maximum(mixture, 1e-300)).sum())
 
 
@@ -145,8 +147,3 @@ def _allowed(shares: Floats, limit: float) -> tuple[Floats, Floats]:
             inner, outer = np.where(allowed, middle, inner), np.where(allowed, outer, middle)
         ends.append(outer)
     return ends[0], ends[1]
-
-
-def divergence_of(shares: Floats, weights: Floats) -> float:
-    """Return KL(shares | mixture) of the mixture of binomials with these weights."""
-    return _divergence(shares, chances(len(shares) - 1) @ weights)

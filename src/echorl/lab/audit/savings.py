@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtr
+from scipy.special import betainc
 
 from echorl.core.statistics import KINDS
 from echorl.lab.audit.groups import GroupTable
@@ -61,7 +61,7 @@ def _estimate(value: float | None, low: float | None, high: float | None) -> Est
 def _rounds(share: float, batch: int) -> float | None:
     """Return sum over r >= 0 of the chance that r rounds are not enough; None beyond `MOST_ROUNDS`."""
     rounds = np.arange(1, MOST_ROUNDS + 1, dtype=np.float64)
-    missing = bdtr(batch - 1, batch * rounds, 1 - share)
+    missing = betainc(batch * (rounds - 1) + 1, batch, share)  # fewer than `batch` of batch x rounds groups
     return None if missing[-1] > 1e-3 else 1 + float(missing.sum())
 
 

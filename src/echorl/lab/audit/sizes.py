@@ -15,9 +15,9 @@ Psychometrika 34, 1969), and share(G) needs the G-th. Two things are said about 
 - the interval: the smallest and the largest share of all F on [0, 1] that are compatible with the counts (partial
   identification; Honore and Tamer, Econometrica 74, 2006, by linear programming). Compatible is an F whose chances of 0
   to m successes are at most 1.92 / N less likely, in the logarithm and for each of N groups, than the likeliest: the
-  likelihood ratio for a single number, which holds its level for ranges too (Chen, Christensen and Tamer, Econometrica
-  86, 2018, procedure 3). N is the effective number of groups where prompts recur (Rao and Scott, JASA 76, 1981). The
-  interval stays wide however long the log is.
+  likelihood ratio for a single number (Chen, Christensen and Tamer, Econometrica 86, 2018, procedure 3, tell when it
+  holds its level for ranges; `benchmarks/audit_coverage.py` measures its coverage here). N is the effective number of
+  groups where prompts recur (Rao and Scott, JASA 76, 1981). The interval stays wide however long the log is.
 - the value: the share for one such F, the nonparametric maximum-likelihood estimate (Laird, JASA 73, 1978), of which
   there are many with the same likelihood; the smoothest is taken (Efron, Biometrika 103, 2016, penalises likewise).
 
@@ -40,10 +40,12 @@ from scipy.special import chdtri, comb, stdtrit
 
 from echorl.lab.audit.groups import GroupTable
 from echorl.lab.audit.intervals import Estimate, Sample, limits, ratio, sample
-from echorl.lab.audit.mixture import RATES, Region, divergence_of, fit_weights
+from echorl.lab.audit.mixture import RATES, Region, chances, divergence, fit_weights
 from echorl.lab.statistics import Z_95
 
-SIZES = (2, 4, 8, 16, 32, 64)
+SMALLER = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+LARGER = (4, 8, 16, 32, 64)
+"""Sizes below the logged one, and those above it, which take long."""
 REACHED = 0.8
 """Share of the groups with verdicts that have at least as many verdicts as the logged size."""
 RATIO = chdtri(1, 0.05) / 2
@@ -102,7 +104,7 @@ class SizeCurve:
 
 
 def measure_sizes(groups: GroupTable) -> SizeCurve | None:
-    """Return the share of groups on which the verifier says the same of all, at sizes 2 to 64 and twice the logged one.
+    """Return the share of groups on which the verifier says the same of all, at sizes up to 64 or twice the logged one.
 
     It is about verdicts: where another reward differs within such a group, the group has a gradient all the same
     (`losses` tells how many do). Give the last fifth of the log for what a change of the size would do now. None where
@@ -113,9 +115,8 @@ def measure_sizes(groups: GroupTable) -> SizeCurve | None:
     if size < 2:
         return None
     counted = scored[scored.verdicts >= size]
-    sizes = sorted({*SIZES, size, 2 * size})
-    larger = [each for each in sizes if each > size]
-    exact = [exact_share(counted, each) for each in sizes if each <= size]
+    larger = sorted({2 * size, *(each for each in LARGER if each > size)})
+    exact = [exact_share(counted, each) for each in (*(each for each in SMALLER if each < size), size)]
     region, misfit = _region(counted, size, larger) or (None, None)
     return SizeCurve(
         logged_size=size,
@@ -163,7 +164,7 @@ def _region(groups: GroupTable, size: int, sizes: list[int]) -> tuple[Region, fl
         return None
     shares = counts.mean(0)
     fit = fit_weights(shares, SHARPER * trials)
-    misfit = divergence_of(shares, fit)
+    misfit = divergence(shares, chances(size) @ fit)
     functions, least = [], []
     for each in sizes:
         for name, part in pooled_shares(groups, size, each).items():

@@ -1,0 +1,61 @@
+"""Run the blocks of a page as a reader who pastes one after another, in a folder with recipes/ and examples/."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.docs.blocks import ROOT, Block, blocks
+
+OFFLINE = {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "ECHORL_TRACEBACK": "1"}
+
+
+def run_page(page: Path, folder: Path, log: Path) -> None:
+    """Run the marked blocks of a page in a process that is clean and may be changed; the output goes to a file."""
+    _write_to(log)
+    os.chdir(folder)
+    for name in ("recipes", "examples"):
+        if (ROOT / name).exists():
+            (folder / name).symlink_to(ROOT / name)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    os.environ.update(OFFLINE, PATH=path, PYTHONPATH=str(ROOT / "src"))
+    torch.set_num_threads(1)
+    sys.path.insert(0, str(folder))
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for block in blocks(page):
+        if block.runs:
+            print(f"--- {block}", flush=True)
+            run_block(block, namespace)
+
+
+def run_block(block: Block, namespace: dict[str, Any]) -> None:
+    """Run a block, or write it to the file that its mark names."""
+    assert block.mark is not None
+    if block.mark["file"]:
+        Path(block.mark["file"]).write_text(block.text, encoding="utf-8")
+    elif block.language == "python":  # a traceback then shows the page's lines
+        exec(compile("\n" * block.line + block.text, block.page, "exec"), namespace)
+    else:
+        text = commands(block.text) if block.language == "console" else block.text
+        subprocess.run(["bash", "-euo", "pipefail", "-c", text], check=True)
+
+
+def commands(text: str) -> str:
+    """Return the lines of a console that begin with `$ `, and those that continue them after a backslash."""
+    lines, continues = [], False
+    for line in text.splitlines():
+        if continues or line.startswith("$ "):
+            lines.append(line if continues else line[2:])
+            continues = line.endswith("\\")
+    return "\n".join(lines)
+
+
+def _write_to(log: Path) -> None:
+    sys.stdout = sys.stderr = log.open("w", buffering=1, encoding="utf-8")
+    for stream in (1, 2):
+        os.dup2(sys.stdout.fileno(), stream)

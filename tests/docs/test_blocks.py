@@ -1,0 +1,55 @@
+"""Code in docs/start and docs/guides runs as it is pasted, or says why the tests do not run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import processes
+from tests.docs.blocks import PAGES, ROOT, blocks
+from tests.docs.run import commands, run_page
+
+
+def named(page: Path) -> str:
+    return page.relative_to(ROOT / "docs").as_posix()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_block_is_marked(page):
+    problems = [block.problem for block in blocks(page) if block.problem]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(b.runs for b in blocks(page))], ids=named)
+def test_blocks_run(page, tmp_path):
+    (tmp_path / "folder").mkdir()
+    log = tmp_path / "log"
+    process = processes.start(run_page, page, tmp_path / "folder", log)
+    process.join()
+    assert process.exitcode == 0, log.read_text(encoding="utf-8")[-4000:]
+
+
+def test_a_block_without_a_mark_or_a_language_is_named(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- not run: needs a GPU -->\n```sh\na\n```\n```sh\nb\n```\n```text\nc\n```\n\n```\nd\n```\n")
+    problems = [block.problem for block in blocks(page)]
+    assert (problems[0], problems[2]) == (None, None)
+    assert "page.md:5: write <!-- runs -->" in problems[1]
+    assert "page.md:12: the block has no language" in problems[3]
+
+
+def test_commands_of_a_console():
+    text = "$ echo a \\\n    b  # two\na b\n$ true\n"
+    assert commands(text) == "echo a \\\n    b  # two\ntrue"
+
+
+def test_a_wrong_block_fails_with_its_page_and_line(tmp_path):
+    page, log = tmp_path / "page.md", tmp_path / "log"
+    page.write_text(
+        "<!-- writes rows.txt -->\n```text\n7\n```\n<!-- runs -->\n```python\nint(open('rows.txt').read()) / 0\n```\n"
+    )
+    process = processes.start(run_page, page, tmp_path, log)
+    process.join()
+    assert process.exitcode == 1
+    assert 'page.md", line 7' in log.read_text()
