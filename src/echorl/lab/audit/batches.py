@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from echorl.core.statistics import are_equal
-from echorl.core.statistics import are_equal
 from echorl.lab.audit.groups import GroupTable
 from echorl.lab.logs.rows import LoggedRollout
 
