@@ -33,7 +33,9 @@ class EvalOptions(Sampling, CommandOptions):
 
     model: str | None = option(None, MODEL)
     benchmarks: tuple[str, ...] | None = option(
-        None, "aime24, math500 and others (docs/guides/eval.md), or TASK[:SPLIT]."
+        None,
+        "aime24, math500 and others (docs/guides/eval.md), TASK[:SPLIT], or your own FILE.jsonl (.parquet, .csv), "
+        "which has a 'prompt' and an 'answer' in every row.",
     )
     data: str | None = option(None, "The benchmarks' files, instead of the hub's data sets.")
     batch_size: int | None = option(  # type: ignore[assignment]  # in `Sampling` it is chosen

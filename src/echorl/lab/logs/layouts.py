@@ -116,15 +116,16 @@ def to_rollout(row: Row, layout: Layout, place: tuple[str, int]) -> Rollout:
         ValueError: a value is missing, or of another type.
     """
     return Rollout(
-        prompt=_prompt(_value(row, layout.prompt, "prompt"), layout.prompt),
-        response=_response(_value(row, layout.response, "response"), layout.response),
+        prompt=read_prompt(row, layout.prompt),
+        response=_response(read_value(row, layout.response, "response"), layout.response),
         reward=_reward(row, layout.reward),
         group=_group(row, layout),
         place=place,
     )
 
 
-def _value(row: Row, column: str, name: str) -> Any:
+def read_value(row: Row, column: str, name: str) -> Any:
+    """Return a row's value; ValueError where it is missing, or holds half of a character."""
     value = row.get(column)
     if value is None:
         raise ValueError(f"there is no {name} (column {column!r}): give one, or leave the row out.")
@@ -135,7 +136,9 @@ def _value(row: Row, column: str, name: str) -> Any:
     return value
 
 
-def _prompt(value: Any, column: str) -> str | list[dict[str, Any]]:
+def read_prompt(row: Row, column: str) -> str | list[dict[str, Any]]:
+    """Return a row's prompt, text or chat messages; ValueError for anything else."""
+    value = read_value(row, column, "prompt")
     if isinstance(value, str):
         return value
     messages = _messages(value, column)
@@ -191,7 +194,7 @@ def _reward(row: Row, column: str) -> float | None:
 
 
 def _group(row: Row, layout: Layout) -> str:
-    names = [str(_value(row, column, "group")) for column in layout.group]
+    names = [str(read_value(row, column, "group")) for column in layout.group]
     return (names[0].rpartition("-")[0] or names[0]) if layout.numbered else "\n".join(names)
 
 
