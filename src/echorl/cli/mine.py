@@ -29,7 +29,11 @@ class MineOptions(Mining, ClipConfig, Prompts, Columns, ModelOptions):
     is kept; the same command goes on. See docs/guides/mine.md.
     """
 
-    rollouts: tuple[Path, ...] = required("Files of rollouts, JSONL or Parquet, or folders of them.", positional=True)
+    rollouts: tuple[Path, ...] = required(
+        "Files of rollouts, JSONL or Parquet, or folders of them: logs of TRL or verl, or a prompt, a response and a "
+        "reward in every row (docs/reference/files.md).",
+        positional=True,
+    )
     no_end: bool = option(False, "Put no end token behind the responses.")
     max_length: int | None = option(
         None,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from echorl.lab.logs.columns import PROMPTS, RESPONSES, REWARDS, first_of, list_names
+from echorl.lab.logs.columns import ANSWER, PROMPTS, RESPONSES, REWARDS, first_of, list_names
 from echorl.lab.logs.files import ROWS_AT_ONCE, first_values, located, open_rows
 from echorl.lab.options import Columns
 from echorl.support.texts import finite_number, is_text
@@ -17,8 +17,9 @@ from echorl.support.texts import finite_number, is_text
 TRL_OWN = ("step", "prompt", "completion", "advantage")
 KNOWN = (
     "known are TRL's completion logs (prompt, completion, a reward function's column, advantage), verl's rollout dumps "
-    "(input, output, score), id + question + solution + correct, and prompt + response or completion + reward, label "
-    "or correct; name others with --prompt, --response, --reward and --group"
+    "(input, output, score), id + question + solution + correct, and a column of each of prompt "
+    f"({', '.join(PROMPTS)}), response ({', '.join((*RESPONSES, ANSWER))}) and reward ({', '.join(REWARDS)}); name "
+    "others with --prompt, --response, --reward and --group"
 )
 Row = Mapping[str, Any]
 
@@ -86,7 +87,7 @@ def _layout_of(row: Row, columns: Columns) -> Layout:
     if {"input", "output", "score"} <= row.keys():
         return Layout(prompt="input", response="output", reward="score", group=(*step, "input"))
     prompt = columns.prompt or first_of(PROMPTS, row)
-    response = columns.response or first_of(RESPONSES, row)
+    response = columns.response or first_of((*RESPONSES, ANSWER), row)
     reward = columns.reward or first_of(REWARDS, row)
     if not prompt or not response:
         raise ValueError(f"the columns {list_names(row)} are no layout that is known: {KNOWN}.")
