@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from echorl.cli.models import DEVICE, MODEL, base_name, default_device, find_checkpoint, start_engine
+from echorl.cli.models import DEVICE, MODEL, base_name, check_benchmarks, default_device, find_checkpoint, start_engine
 from echorl.cli.parser import CommandOptions, part_of
 from echorl.core.options import option
 from echorl.lab.options import COUNT, Sampling
-from echorl.support.errors import UserError, as_user_error
+from echorl.support.errors import UserError
 
 NEEDED = {"trl,tasks": ("transformers", "pyarrow", "filelock", "rich")}
 SAMPLING = tuple(each.name for each in fields(Sampling))
@@ -84,19 +84,20 @@ def _check(args: EvalOptions) -> None:
 
 
 def _evaluate(args: EvalOptions) -> None:
+    assert args.model is not None
+    assert args.benchmarks is not None, "checked"
+    check_benchmarks(args.benchmarks)
+
     from echorl.cli.bars import working_in
     from echorl.lab.evaluate.engines import BATCH_SIZES, check_vllm
     from echorl.lab.evaluate.run import evaluate, prepare, settings_of
     from echorl.lab.evaluate.store import Store
 
-    assert args.model is not None
-    assert args.benchmarks is not None, "checked"
     sampling = part_of(replace(args, batch_size=args.batch_size or BATCH_SIZES[args.backend]), Sampling)
     if args.backend == "vllm":
         check_vllm()
     checkpoint, device = find_checkpoint(args.model), args.device or default_device()
-    with as_user_error(ImportError, doing="a benchmark needs a package (pip install 'echorl[tasks]')"):
-        works = prepare(args.benchmarks, checkpoint, sampling, args.data)
+    works = prepare(args.benchmarks, checkpoint, sampling, args.data)
     store = Store(args.output_dir or Path("runs/eval", base_name(args.model)))
     start = partial(start_engine, args.backend, checkpoint, sampling, works, device)
     with working_in(store) as bars:

@@ -49,6 +49,19 @@ def find_checkpoint(name: str) -> Checkpoint:
     return checkpoint
 
 
+def check_benchmarks(names: Sequence[str]) -> None:
+    """Refuse an unknown benchmark, or a file that cannot be one, before torch is imported.
+
+    Raises:
+        UserError, ValueError: a name is unknown, a file cannot be used, or a package is missing.
+    """
+    from echorl.lab.evaluate.benchmarks import load_benchmark
+
+    with as_user_error(ImportError, doing="a benchmark needs a package (pip install 'echorl[tasks]')"):
+        for name in names:
+            load_benchmark(name)
+
+
 def base_name(path: str | Path) -> str:
     """Return the last part of a path or of a model's name; of `.`, too, the name of the folder."""
     return os.path.basename(os.path.abspath(path))

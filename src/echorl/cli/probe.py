@@ -8,12 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.models import ModelOptions, base_name, find_checkpoint, load_model
+from echorl.cli.models import ModelOptions, base_name, check_benchmarks, find_checkpoint, load_model
 from echorl.cli.parser import part_of, required
 from echorl.core.options import option
 from echorl.lab.options import COUNT, Sampling
 from echorl.lab.probe.plan import Plan
-from echorl.support.errors import as_user_error
 from echorl.support.folder import ResultFolder
 
 if TYPE_CHECKING:
@@ -52,6 +51,8 @@ def run(args: ProbeOptions) -> None:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
+    check_benchmarks([args.benchmark])
+
     from echorl.cli.bars import working_in
     from echorl.lab.probe.run import probe
 
@@ -69,8 +70,7 @@ def _work(args: ProbeOptions, plan: Plan, checkpoint: Checkpoint) -> Work:
     from echorl.lab.probe.run import draw_items
 
     sampling = Sampling(samples=args.samples, max_new_tokens=args.max_new_tokens, temperature=plan.temperature)
-    with as_user_error(ImportError, doing="a benchmark needs a package (pip install 'echorl[tasks]')"):
-        [work] = prepare([args.benchmark], checkpoint, sampling, args.data)
+    [work] = prepare([args.benchmark], checkpoint, sampling, args.data)
     return draw_items(work, args.prompts, plan.seed)
 
 

@@ -65,6 +65,7 @@ class Command:
         make_trainer: makes the trainer from the settings and the model's name as transformers knows it.
         about: the source of the trainer's options, for the help.
         first: a recipe for a first run, for a user who gives none.
+        own: the trainer's options that are echorl's.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Command:
     make_trainer: Callable[[Settings, str], Trainer]
     about: str
     first: str
+    own: tuple[str, ...] = ()
 
     def dataclasses(self) -> list[Any]:
         """Return the dataclasses whose fields are the options."""

@@ -199,6 +199,13 @@ def _group(row: Row, layout: Layout) -> str:
     return (names[0].rpartition("-")[0] or names[0]) if layout.numbered else "\n".join(names)
 
 
+def check_columns(path: Path, columns: Columns) -> None:
+    """Refuse a file whose columns are no layout, before a model is loaded; a pipe, which is read once, is not read."""
+    if path.is_file():
+        with open_rows(path) as file, located(path, file.first_line):
+            find_layout(first_values(row for _, row in file.first_rows), columns)
+
+
 def read_rollouts(files: Sequence[Path], columns: Columns, advance: Callable[[int], None]) -> Iterator[Rollout]:
     """Yield all rollouts in order; each file may have its own layout. `advance` takes the number of rows read so far.
 
