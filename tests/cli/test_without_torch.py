@@ -24,7 +24,7 @@ FILES = {
 LAB = ["--model", "quickstart"]
 MISTAKES = [
     (["train", "--config", "echo.yaml"], "echo.yaml: unknown option 'echo_cof'; did you mean 'echo_coef'?"),
-    (["train", "--task", "quickstart", "--echo-cof=1"], "unknown option '--echo_cof'"),
+    (["train", "--task", "quickstart", "--echo-cof=1"], "unknown option '--echo-cof'"),
     (["train", "--config", "typo.yaml"], "typo.yaml: unknown option 'trian_file'; did you mean 'train_file'?"),
     (["sft", "--trian_file", "rows.jsonl"], "unknown option '--trian_file'"),
     (["train", "--config", "broken.yaml"], "is not valid YAML"),
