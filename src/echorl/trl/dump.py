@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
+from transformers import TrainerCallback
 from trl.trainer.utils import strip_images_from_messages
 
 from echorl.core.miner import Mined
@@ -87,6 +88,17 @@ class RolloutDump:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.last = state["last"]
+
+
+class EarlierDumps(TrainerCallback):
+    """Deletes, when training begins, the dumps of steps that it will make: an earlier run in this folder left them."""
+
+    def on_train_begin(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+        if state.is_world_process_zero:
+            for path in Path(args.output_dir, "rollouts").glob("step-*-process-*.parquet"):
+                step = path.name.split("-")[1]
+                if step.isdigit() and int(step) > state.global_step:
+                    path.unlink()
 
 
 def _dump_row(batch: Annotated, row: int, tokenizer: Any) -> dict[str, Any]:
