@@ -33,7 +33,7 @@ class EvalOptions(Sampling, CommandOptions):
 
     model: str | None = option(None, MODEL)
     benchmarks: tuple[str, ...] | None = option(
-        None, "aime24, math500 and others (docs/guides/eval.md), or TASK[:SPLIT]."
+        None, "aime24, math500 and others (docs/reference/benchmarks.md), or TASK[:SPLIT]."
     )
     data: str | None = option(None, "The benchmarks' files, instead of the hub's data sets.")
     batch_size: int | None = option(  # type: ignore[assignment]  # in `Sampling` it is chosen
@@ -74,7 +74,9 @@ def _check(args: EvalOptions) -> None:
     if unused := [name for name in WITHOUT_EFFECT[actions[0]] if name in args.given]:
         raise UserError(f"--{unused[0]} has no effect with --{actions[0]}: leave it out.")
     if args.model and not args.benchmarks:
-        raise UserError("--benchmarks is missing: name one or more, such as math500 (docs/guides/eval.md lists them).")
+        raise UserError(
+            "--benchmarks is missing: name one or more, such as math500 (docs/reference/benchmarks.md lists them)."
+        )
     if args.device and args.backend == "vllm":
         raise UserError(
             f"--device {args.device} is for the backend 'transformers': vLLM chooses its own; leave it out."

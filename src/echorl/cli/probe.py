@@ -32,7 +32,7 @@ class ProbeOptions(Plan, ModelOptions):
     prompts, too. See docs/guides/probe.md.
     """
 
-    benchmark: str = required("math500, gsm8k and others (docs/guides/eval.md lists them), or TASK[:SPLIT].")
+    benchmark: str = required("math500, gsm8k and others (docs/reference/benchmarks.md lists them), or TASK[:SPLIT].")
     data: str | None = option(None, "The benchmark's file, instead of the hub's data set.")
     prompts: int = option(128, "Prompts, drawn by the seed.", **COUNT)
     samples: int = option(8, "Rollouts of each prompt.", **COUNT)
