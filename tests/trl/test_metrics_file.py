@@ -12,7 +12,7 @@ from transformers import TrainerControl, TrainerState
 from echorl.lab.report.sources import read_sources
 from echorl.trl.metrics_file import MetricsFile, read_metrics
 from echorl.trl.statistics import page_commands
-from tests.trl.tiny import run
+from tests.trl.tiny import build, run
 
 
 def test_the_run_of_a_script_can_be_reported(tmp_path, capsys):
@@ -48,3 +48,17 @@ def test_an_evaluation_before_training_begins_the_file_with_it(tmp_path):
     metrics.on_train_begin(None, state, control)
     metrics.on_log(None, state, control, {"eval_loss": 2.0})
     assert read_metrics(metrics.path) == [{"step": 0, "eval_loss": 1.0}, {"step": 0, "eval_loss": 2.0}]
+
+
+def test_a_folder_holds_the_dumps_of_one_run(tmp_path):
+    rollouts = tmp_path / "rollouts"
+    rollouts.mkdir()
+    for name in ("step-000007-process-0.parquet", "step-x-process-0.parquet", "mine.parquet"):
+        (rollouts / name).touch()
+    run(tmp_path, max_steps=2, echo_rollouts_every=2, save_strategy="steps", save_steps=1)
+    kept = ["mine.parquet", "step-000001-process-0.parquet", "step-x-process-0.parquet"]
+    assert sorted(path.name for path in rollouts.iterdir()) == kept
+    trainer = build(tmp_path, max_steps=3, echo_rollouts_every=1)
+    trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
+    kept[2:2] = ["step-000002-process-0.parquet", "step-000003-process-0.parquet"]
+    assert sorted(path.name for path in rollouts.iterdir()) == kept

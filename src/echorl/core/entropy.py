@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from echorl.core.refusals import check_tensors
 from echorl.core.steps import row_blocks
 
 # float32 numbers in a chunk of logits; twice that is held beside the logits. On a CPU 2 MB, which stays in its cache
@@ -33,9 +34,10 @@ def logp_and_entropy(logits: Tensor, targets: Tensor, *, temperature: float = 1.
         float32 [...] log-probabilities and float32 [...] entropies in nats; empty where the input is empty.
 
     Raises:
-        ValueError: a temperature that is not allowed, or shapes that do not fit.
+        ValueError: a temperature that is not allowed, an argument that is no tensor, or shapes that do not fit.
     """
     check_temperature(temperature)
+    check_tensors(logits=logits, targets=targets)
     if logits.shape[:-1] != targets.shape:
         raise ValueError(f"targets of shape {tuple(targets.shape)} do not fit logits of shape {tuple(logits.shape)}.")
     return _LogpAndEntropy.apply(logits, targets.long().clamp(0, logits.shape[-1] - 1), temperature)
@@ -134,8 +136,9 @@ def step_entropy(entropy: Tensor, step_ids: Tensor, *, num_steps: int | None = N
         float32 [B, K], -inf where a step has no (finite) token; never NaN. K = 0 where there is no step at all.
 
     Raises:
-        ValueError: a step number below -1, or not below K.
+        ValueError: an argument is no tensor, or a step number is below -1 or not below K.
     """
+    check_tensors(entropy=entropy, step_ids=step_ids)
     num_steps = _num_steps(step_ids, num_steps)
     means = torch.empty(entropy.shape[0], num_steps, dtype=torch.float32, device=entropy.device)
     for rows in row_blocks(entropy.shape[0], entropy.shape[1], entropy.device):

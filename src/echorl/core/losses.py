@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from echorl.core.entropy import wide_dtype
+from echorl.core.refusals import check_tensors
 
 
 def echo_loss(logp: Tensor, weights: Tensor, *, num_prompts: int | float | Tensor) -> Tensor:
@@ -24,8 +25,9 @@ def echo_loss(logp: Tensor, weights: Tensor, *, num_prompts: int | float | Tenso
         A float32 scalar; 0 (with a zero gradient) where no weight is set.
 
     Raises:
-        ValueError: `num_prompts` is a number that is not positive, or the shapes differ.
+        ValueError: `num_prompts` is a number that is not positive, an argument is no tensor, or the shapes differ.
     """
+    check_tensors(logp=logp, weights=weights)
     if logp.shape != weights.shape:
         raise ValueError(f"weights of shape {tuple(weights.shape)} do not fit logp of shape {tuple(logp.shape)}.")
     # Padding may hold -inf or NaN, and 0 * NaN is NaN.
@@ -53,8 +55,9 @@ def as_advantages(
         float [B, T] to add to the advantages after their normalisation; zero where no weight is set.
 
     Raises:
-        ValueError: `num_prompts` is a number that is not positive.
+        ValueError: `num_prompts` is a number that is not positive, or `weights` is no tensor.
     """
+    check_tensors(weights=weights)
     return weights * (coef * loss_denominator / _positive(num_prompts))
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from echorl.core.config import EchoConfig
 from echorl.core.entropy import step_entropy, step_lengths
 from echorl.core.groups import number_groups
+from echorl.core.refusals import check_tensors
 from echorl.core.steps import row_blocks
 
 QUANTILE_DECAY = 0.9  # of the running quantile of step entropies, per generation batch (or round of one)
@@ -96,8 +97,8 @@ def mine_echo_clips(
         `EchoClips`; with no clip, `weights` is all zero and the other fields are empty.
 
     Raises:
-        ValueError: shapes do not fit, `success` is not bool (a reward is no verdict: -1 would count as a success), a
-            group id is NaN, or a step number is below -1.
+        ValueError: an argument is no tensor, shapes do not fit, `success` is not bool (a reward is no verdict: -1 would
+            count as a success), a group id is NaN, or a step number is below -1.
 
     >>> import torch
     >>> steps = torch.tensor([[0, 0, 1, 1], [0, 0, 0, 1]])
@@ -115,6 +116,7 @@ def mine_echo_clips(
 
 
 def _check_batch(entropy: Tensor, step_ids: Tensor, success: Tensor, group_ids: Tensor) -> None:
+    check_tensors(entropy=entropy, step_ids=step_ids, success=success, group_ids=group_ids)
     if success.dtype != torch.bool:
         raise ValueError(f"success is {success.dtype}, not bool: give a verdict a rollout, such as rewards >= 1.0.")
     shapes = [tuple(tensor.shape) for tensor in (entropy, step_ids, success, group_ids)]

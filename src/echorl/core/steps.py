@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from echorl.core.refusals import check_tensors
+
 NEWLINE, BLANK = 1, 2  # bits
 BLOCK_ELEMENTS = 1 << 17  # numbers handled at once on a CPU: 1 MB of int64 stays in the second-level cache
 
@@ -93,12 +95,13 @@ def segment_steps(token_ids: Tensor, mask: Tensor, delimiters: StepDelimiters) -
         int64 [B, T]: 0, 1, ... within each rollout; -1 outside the mask and in rollouts that are blank throughout.
 
     Raises:
-        ValueError: the shapes are not the same, or not [B, T].
+        ValueError: an argument is no tensor, or the shapes are not the same, or not [B, T].
 
     >>> delimiters = StepDelimiters.from_ids([9], vocab_size=10)
     >>> segment_steps(torch.tensor([[1, 2, 9, 9, 3, 9]]), torch.ones(1, 6), delimiters)
     tensor([[0, 0, 0, 0, 1, 1]])
     """
+    check_tensors(token_ids=token_ids, mask=mask)
     if token_ids.dim() != 2 or mask.shape != token_ids.shape:
         raise ValueError(f"token_ids {tuple(token_ids.shape)} and mask {tuple(mask.shape)}: give [B, T] for both.")
     kinds = _kinds(delimiters).to(token_ids.device)

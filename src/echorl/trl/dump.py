@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
+from transformers import TrainerCallback
 from trl.trainer.utils import strip_images_from_messages
 
 from echorl.core.miner import Mined
@@ -89,15 +90,27 @@ class RolloutDump:
         self.last = state["last"]
 
 
+class EarlierDumps(TrainerCallback):
+    """Deletes, when training begins, the dumps of steps that it will make: an earlier run in this folder left them."""
+
+    def on_train_begin(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+        if state.is_world_process_zero:
+            for path in Path(args.output_dir, "rollouts").glob("step-*-process-*.parquet"):
+                step = path.name.split("-")[1]
+                if step.isdigit() and int(step) > state.global_step:
+                    path.unlink()
+
+
 def _dump_row(batch: Annotated, row: int, tokenizer: Any) -> dict[str, Any]:
     place, rollouts, ids = batch.rollouts.local.start + row, batch.rollouts, batch.capture.completion_ids[row]
-    from_policy = bool(rollouts.from_policy[place])
+    from_policy, reward = bool(rollouts.from_policy[place]), float(rollouts.rewards[place])
     end, step, entropy = batch.clips.get(row, (0, -1, None))
     return {
         "group": int(rollouts.groups.index[place]),
         "kind": batch.kinds[row],
         # A demonstration without a verdict is correct: its reward does not count in its group.
         "success": bool(rollouts.success[place]) or not (from_policy or bool(rollouts.has_verdict[place])),
+        "reward": None if math.isnan(reward) else reward,
         "written_by_policy": from_policy,
         "prompt": batch.prompt(row),
         "completion": completion_text(batch.capture.texts[1][row]),

@@ -19,7 +19,7 @@ from echorl.methods import Method
 from echorl.methods.rules import apply_advantages, apply_token_advantages, excluded_rows, rows_with_gradient
 from echorl.trl.batch import Capture, Sampled
 from echorl.trl.context import Context
-from echorl.trl.dump import Annotated, RolloutDump, add_columns, logged_row
+from echorl.trl.dump import Annotated, EarlierDumps, RolloutDump, add_columns, logged_row
 from echorl.trl.excluded import check_excluded, exclude
 from echorl.trl.loss import EchoTerm
 from echorl.trl.methods.base import MethodHooks, make_hooks
@@ -79,7 +79,7 @@ def make_stations(method: Method, verifiers: Verifiers, context: Context) -> Sta
 
 def make_callbacks(stations: Stations, args: Any, micro_step: Callable[[], int]) -> list[TrainerCallback]:
     """Return the callbacks of a run; `micro_step` returns the number of micro-steps so far."""
-    callbacks: list[TrainerCallback] = [StatisticsTable(stations.statistics)]
+    callbacks: list[TrainerCallback] = [EarlierDumps(), StatisticsTable(stations.statistics)]
     if args.max_rollout_tokens:
         callbacks.append(TokenBudget(stations.statistics, micro_step))
     config = stations.miner.config

@@ -160,6 +160,12 @@ def test_a_flat_share_reaches_nothing():
     assert trend.reaches == []
 
 
+def test_a_share_without_any_slope_has_a_trend_of_zero():
+    trend = fit_trend(group_table([8, 4, 8, 4] * 20))
+    assert trend.per_100_steps.value == pytest.approx(0)
+    assert trend.first.value == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize(
     "successes", [[8] * 100, [4] * 100, [4] * 48 + [8] * 52, [8, 4] * 20], ids=["all", "none", "jump", "few steps"]
 )

@@ -86,7 +86,6 @@ def test_trl(tmp_path):
     assert column(log, "size") == [4] * 6
     assert column(log, "line") == [1, 5] * 3
     assert column(log, "file") == [0, 0, 1, 1, 2, 2]
-    assert log.num_rollouts == 24
     assert log.columns.rewards == ("accuracy_reward", "format_reward")
     assert log.columns.reference_answer == "solution"
     assert noted(log, "'accuracy_reward' is read as the verifier's reward, by its name, beside 'format_reward'")
@@ -355,6 +354,19 @@ def test_echorl(tmp_path):
     assert noted(log, "The log has verdicts and no rewards")
 
 
+def test_rewards_beside_the_verdicts_of_echorl(tmp_path):
+    rows = [(1, True, 1.0), (1, True, 1.5), (2, True, 1.0), (2, True, 1.0), (3, False, 0.0), (3, True, None)]
+    columns = [
+        {"step": 1, "group": group, "kind": "mixed", "success": success, "reward": reward, "written_by_policy": True,
+         "prompt": str(group), "completion": "r", "step_ids": [0]}
+        for group, success, reward in rows
+    ]  # fmt: skip
+    parquet(tmp_path / "rollouts" / "step-000001-process-0.parquet", *columns)
+    log = read(tmp_path)
+    assert column(log, "successes") == [2, 2, 1]
+    assert column(log, "degenerate") == [False, True, True]  # one reward alone differs from no other
+
+
 def test_a_run_with_two_logs(tmp_path):
     write_trl(tmp_path / "completions")
     dump(tmp_path, 1, 0, [(0, "mixed", True, True)])
@@ -543,6 +555,36 @@ def test_lines_that_are_no_json(tmp_path, line):
     path.write_bytes(path.read_bytes() + line + b"\n")
     with pytest.raises(ValueError, match="line 2: this is no JSON"):
         read(path)
+
+
+NAMES = st.sampled_from(
+    "prompt question completion response reward score accuracy advantage advantages group uid input output gts step "
+    "length tokens truncated finish_reason kind written_by_policy echo/kind task traces nodes rewards other".split()
+)
+TEXTS = ["", "p", "a_1_0", "1.0", "nan", "\ud800", "length"]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(TEXTS),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | st.just("content"), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+def refusal(path):
+    """The message with which a log is refused, "" of one that is read."""
+    try:
+        log = read(path)
+    except ValueError as error:
+        return str(error)
+    assert (log.groups.successes <= log.groups.verdicts).all()
+    return ""
+
+
+@given(st.lists(st.dictionaries(NAMES, VALUES, max_size=8), min_size=1, max_size=3), st.booleans())
+def test_any_rows_are_read_or_refused_in_one_sentence(tmp_path_factory, rows, alike):
+    path = tmp_path_factory.mktemp("log") / "log.jsonl"
+    jsonl(path, *([{"prompt": "p", "completion": "r", "reward": 1.0, **row} for row in rows] if alike else rows))
+    message = refusal(path)
+    assert not message or (message.startswith(str(path)) and message.endswith(".") and "\n" not in message)
 
 
 def test_no_torch():

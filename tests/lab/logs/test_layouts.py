@@ -218,3 +218,11 @@ def test_parquet_whose_text_is_not_utf8(tmp_path):
     pq.write_table(pa.table({"prompt": column, "response": column, "reward": [1.0]}), tmp_path / "rows.parquet")
     with pytest.raises(ValueError, match="no readable parquet file"):
         read([tmp_path / "rows.parquet"])
+
+
+def test_a_folder_of_folders_is_refused_with_those_that_have_rollouts(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "b" / "1.jsonl").write_text("{}\n")
+    with pytest.raises(ValueError, match=rf"give a folder of rollouts, such as {tmp_path / 'b'}, or files\.$"):
+        find_files([tmp_path])

@@ -29,7 +29,6 @@ class Log:
         evidence: what was kept of each prompt.
         files: in the order of reading; `groups.file` counts them.
         columns: what the columns of the first file were read as; other files may have others (`notes` says so).
-        num_rollouts: rollouts in `groups`.
         notes: sentences on what was guessed, what was left out and what the log cannot tell.
     """
 
@@ -37,7 +36,6 @@ class Log:
     evidence: PromptEvidence
     files: list[Path]
     columns: LogColumns
-    num_rollouts: int
     notes: list[str]
 
 
@@ -73,7 +71,7 @@ def read_log(
     if not len(groups):
         raise ValueError(f"{files[0]}: no row of the log is a rollout that was sampled for training: give another log.")
     notes += describe(reading, groups, files)
-    return Log(groups, reading.evidence, files, reading.layouts[0][0], int(groups.size.sum()), notes)
+    return Log(groups, reading.evidence, files, reading.layouts[0][0], notes)
 
 
 class Reading:

@@ -11,8 +11,6 @@ LEAST = 0.005
 """Share below which a part is not named in a sentence."""
 WIDE = 0.5
 """Width of an interval from which on its value is not named."""
-SLACK = 0.01
-"""How far the counts may lie outside of what independent rollouts can give (`sizes.SizeCurve.slack`)."""
 LOST = {
     "all_success_no_gradient": "all right",
     "all_fail_no_gradient": "all wrong",
@@ -96,7 +94,7 @@ def _other_size(results: Results) -> Iterator[str]:
     )
     if same["low"] is None:
         return
-    if sizes["slack"] > SLACK:
+    if sizes["misfit"] is not None and sizes["misfit"] > sizes["logged_size"]:
         yield (
             f"The share with {size} rollouts a group cannot be told: the rollouts of a group depend on each other more "
             "than those of one prompt would."

@@ -37,11 +37,19 @@ def find_files(places: Sequence[Path]) -> list[Path]:
             raise ValueError(f"{place}: there is no such file or folder of rollouts{hint}.")
         paths = _files_in(place) if place.is_dir() else [place]
         if not paths:
-            raise ValueError(f"{place} holds no *.jsonl and no *.parquet: give a folder of rollouts, or files.")
+            raise ValueError(
+                f"{place} holds no *.jsonl and no *.parquet: give a folder of rollouts, {_folders_in(place)}or files."
+            )
         for path in paths:
             status = path.stat()  # the same for all paths and links of a file
             files.setdefault((status.st_dev, status.st_ino), path)
     return list(files.values())
+
+
+def _folders_in(place: Path) -> str:
+    """Return the first folders in this one that have files of rollouts, as a part of a sentence; "" without any."""
+    names = [path for path in sorted(place.glob("*")) if path.is_dir() and _files_in(path)]
+    return f"such as {' or '.join(map(str, names[:3]))}, " if names else ""
 
 
 def _files_in(folder: Path) -> list[Path]:

@@ -15,7 +15,8 @@ LIMITS = ("max_turns", "max_input_tokens", "max_output_tokens", "max_total_token
 
 def find_form(row: Row, path: Path) -> Form | None:
     """Return the function that gives the rollouts of a line; None where a line is a rollout."""
-    if isinstance(row.get("completion"), list) and isinstance((row.get("prompt") or [None])[0], str):
+    prompts = row.get("prompt")
+    if isinstance(row.get("completion"), list) and isinstance(prompts, list) and isinstance((prompts or [0])[0], str):
         return split_batch
     if {"task", "traces"} <= row.keys() or {"task", "nodes", "rewards"} <= row.keys():
         step = _step_of(path)
