@@ -45,11 +45,12 @@ FIGURES = {
 """Picture in docs/images -> chart of the report."""
 LEAD = """# The rivals' study: all numbers
 
-Written by `make rivals` from `benchmarks/studies`; read in [rivals.md](rivals.md). The first row
-of a table has means, the others paired differences (the reference stands behind the arm) with Student's 95 % intervals
-over the seeds; a star: p < 0.05 after Holm's correction over the column. Only pass@1 was named as primary beforehand.
-Intervals by bootstrap over seeds and prompts, single levels, and p-values: `runs/rivals/*/results.md`.
-The methods `skip_solved`, `hold_step` and `clip_prefix` are no longer in the package; commit cd0548b has them.
+Written by `make rivals` from `benchmarks/studies`; read in [rivals.md](rivals.md). The first row of
+a table has means, the others paired differences (the reference stands behind the arm) with
+Student's 95 % intervals over the seeds; a star: p < 0.05 after Holm's correction over the column.
+Only pass@1 was named as primary beforehand. Intervals by bootstrap over seeds and prompts, single
+levels, and p-values: `runs/rivals/*/results.md`. The methods `skip_solved`, `hold_step` and
+`clip_prefix` are no longer in the package; commit cd0548b has them.
 """
 
 
@@ -135,7 +136,7 @@ def make_report(results: Mapping[str, Any]) -> Report:
 
 
 def joined(results: Mapping[str, Any]) -> str:
-    """Table of the README, with both tasks side by side."""
+    """Table of all arms, with both tasks side by side."""
     sums, products = (verdict_table(results[study]) for study in MAIN)
     gains = [sums.head.index(part) for part in results[MAIN[0]]["averages"]]
     by_arm = {row[0]: row for row in products.rows}

@@ -323,6 +323,7 @@ def test_rollouts_are_dumped_with_their_clips(tmp_path):
     assert [f.name for f in files] == ["step-000001-process-0.parquet", "step-000003-process-0.parquet"]
     rows = pq.read_table(files[0]).to_pylist()
     assert {row["step"] for row in rows} == {1}
+    assert {row["reward"] for row in rows} == {1.0}
     assert len(rows) == 16
     assert sum(row["clip_end"] > 0 for row in rows) == 4
     clip = next(row for row in rows if row["clip_end"])

@@ -9,7 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from echorl.cli.models import DEVICE, MODEL, base_name, check_benchmarks, default_device, find_checkpoint, start_engine
+from echorl.cli.models import (
+    BENCHMARK,
+    DEVICE,
+    MODEL,
+    base_name,
+    check_benchmarks,
+    default_device,
+    find_checkpoint,
+    start_engine,
+)
 from echorl.cli.parser import CommandOptions, part_of
 from echorl.core.options import option
 from echorl.lab.options import COUNT, Sampling
@@ -32,11 +41,7 @@ class EvalOptions(Sampling, CommandOptions):
     """
 
     model: str | None = option(None, MODEL)
-    benchmarks: tuple[str, ...] | None = option(
-        None,
-        "aime24, math500 and others (docs/guides/eval.md), TASK[:SPLIT], or your own FILE.jsonl (.parquet, .csv), "
-        "which has a 'prompt' and an 'answer' in every row.",
-    )
+    benchmarks: tuple[str, ...] | None = option(None, BENCHMARK)
     data: str | None = option(None, "The benchmarks' files, instead of the hub's data sets.")
     batch_size: int | None = option(  # type: ignore[assignment]  # in `Sampling` it is chosen
         None, "Completions that are sampled and stored at once; default: 32, with vLLM 256.", **COUNT
@@ -76,7 +81,9 @@ def _check(args: EvalOptions) -> None:
     if unused := [name for name in WITHOUT_EFFECT[actions[0]] if name in args.given]:
         raise UserError(f"--{unused[0]} has no effect with --{actions[0]}: leave it out.")
     if args.model and not args.benchmarks:
-        raise UserError("--benchmarks is missing: name one or more, such as math500 (docs/guides/eval.md lists them).")
+        raise UserError(
+            "--benchmarks is missing: name one or more, such as math500 (docs/reference/benchmarks.md lists them)."
+        )
     if args.device and args.backend == "vllm":
         raise UserError(
             f"--device {args.device} is for the backend 'transformers': vLLM chooses its own; leave it out."

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from echorl.lab.options import Sampling
 
 MODEL = "A Hugging Face folder, an adapter's folder, a model of the hub, 'quickstart' or 'smollm2'."
+BENCHMARK = (
+    "math500, gsm8k and others (docs/reference/benchmarks.md), TASK[:SPLIT], or your own FILE.jsonl (.parquet, .csv) "
+    "with a 'prompt' and an 'answer' in every row."
+)
 DEVICE = "Device of the model: cpu, cuda, cuda:1 or mps; default: cuda if there is one, else cpu."
 
 

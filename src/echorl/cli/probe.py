@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.models import ModelOptions, base_name, check_benchmarks, find_checkpoint, load_model
+from echorl.cli.models import BENCHMARK, ModelOptions, base_name, check_benchmarks, find_checkpoint, load_model
 from echorl.cli.parser import part_of, required
 from echorl.core.options import option
 from echorl.lab.options import COUNT, Sampling
@@ -31,10 +31,7 @@ class ProbeOptions(Plan, ModelOptions):
     prompts, too. See docs/guides/probe.md.
     """
 
-    benchmark: str = required(
-        "math500, gsm8k and others (docs/guides/eval.md lists them), TASK[:SPLIT], or your own FILE.jsonl (.parquet, "
-        ".csv), which has a 'prompt' and an 'answer' in every row."
-    )
+    benchmark: str = required(BENCHMARK)
     data: str | None = option(None, "The benchmark's file, instead of the hub's data set.")
     prompts: int = option(128, "Prompts, drawn by the seed.", **COUNT)
     samples: int = option(8, "Rollouts of each prompt.", **COUNT)
