@@ -14,6 +14,7 @@ from echorl.cli.parser import CommandOptions, part_of
 from echorl.core.options import option
 from echorl.lab.options import COUNT, Sampling
 from echorl.support.errors import UserError, as_user_error
+from echorl.support.installed import install_command
 
 NEEDED = {"trl,tasks": ("transformers", "pyarrow", "filelock", "rich")}
 SAMPLING = tuple(each.name for each in fields(Sampling))
@@ -93,7 +94,7 @@ def _evaluate(args: EvalOptions) -> None:
     if args.backend == "vllm":
         check_vllm()
     checkpoint, device = find_checkpoint(args.model), args.device or default_device()
-    with as_user_error(ImportError, doing="a benchmark needs a package (pip install 'echorl[tasks]')"):
+    with as_user_error(ImportError, doing=f"a benchmark needs a package ({install_command('tasks')})"):
         works = prepare(args.benchmarks, checkpoint, sampling, args.data)
     store = Store(args.output_dir or Path("runs/eval", base_name(args.model)))
     start = partial(start_engine, args.backend, checkpoint, sampling, works, device)

@@ -15,6 +15,7 @@ from echorl.lab.options import COUNT, Sampling
 from echorl.lab.probe.plan import Plan
 from echorl.support.errors import as_user_error
 from echorl.support.folder import ResultFolder
+from echorl.support.installed import install_command
 
 if TYPE_CHECKING:
     from echorl.lab.evaluate.checkpoint import Checkpoint
@@ -66,7 +67,7 @@ def _work(args: ProbeOptions, plan: Plan, checkpoint: Checkpoint) -> Work:
     from echorl.lab.probe.run import draw_items
 
     sampling = Sampling(samples=args.samples, max_new_tokens=args.max_new_tokens, temperature=plan.temperature)
-    with as_user_error(ImportError, doing="a benchmark needs a package (pip install 'echorl[tasks]')"):
+    with as_user_error(ImportError, doing=f"a benchmark needs a package ({install_command('tasks')})"):
         [work] = prepare([args.benchmark], checkpoint, sampling, args.data)
     return draw_items(work, args.prompts, plan.seed)
 

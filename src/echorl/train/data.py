@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from echorl.support.errors import UserError, as_user_error, is_for_the_user, one_line, where
+from echorl.support.installed import install_command
 from echorl.support.texts import is_text, parse_json
 from echorl.tasks.base import as_numbers
 from echorl.train.options import NAMES, DataArguments, TrainArguments
@@ -43,7 +44,7 @@ def make_task(data: DataArguments, **changes: Any) -> Task | None:
         raise UserError(f"unknown task {data.task!r}: {fix}.")
     settings = TASK if data.task == "quickstart" else {"name": data.task}
     assert isinstance(data.task_options, dict)  # the dataclass has parsed a text
-    with as_user_error(ImportError, doing=f"task {data.task!r} needs a package (pip install 'echorl[tasks]')"):
+    with as_user_error(ImportError, doing=f"task {data.task!r} needs a package ({install_command('tasks')})"):
         return load_task(**{**settings, **data.task_options, **changes})
 
 
