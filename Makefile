@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.echorl-installed
+QUICKSTART_READY := $(VENV)/.quickstart-installed
 VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.echorl-installed
 VERL := .venv-verl
@@ -12,6 +13,9 @@ LIGHTEVAL := .venv-lighteval
 LIGHTEVAL_READY := $(LIGHTEVAL)/.installed
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
+
+INSTALL := $(BIN)/pip install --disable-pip-version-check -c constraints.txt
+NEWS := awk '!/^Requirement already/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-vllm test-verl bench graders-lighteval rivals docs lint clean
@@ -24,10 +28,22 @@ install: $(READY)  ## create .venv with everything that development needs
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@
+	@touch $@ $(QUICKSTART_READY)
 
-quickstart: $(READY)  ## train with GRPO and with GRPO+EchoRL on this CPU, in minutes: a table and a page
-	$(BIN)/echorl quickstart
+quickstart: $(QUICKSTART_READY)  ## train with GRPO and with GRPO+EchoRL on this CPU, in minutes: a table and a page
+	$(BIN)/echorl quickstart $(ARGS)
+
+# Only what the quickstart needs; pip's own output shows that it works. `make install` adds the rest to the same .venv.
+$(QUICKSTART_READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing, 1 of 3: torch, the largest download"
+	@$(INSTALL) torch
+	@echo "Installing, 2 of 3: TRL and transformers"
+	@$(INSTALL) -e '.[trl]' | $(NEWS)
+	@echo "Installing, 3 of 3: verifiers, tables and figures"
+	@$(INSTALL) -e '.[trl,lab]' | $(NEWS)
+	@$(BIN)/python -c "import trl, reasoning_gym, matplotlib"
+	@touch $@
 
 test: $(READY)  ## run all tests but those of the targets below
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests \
