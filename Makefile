@@ -15,7 +15,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 INSTALL := $(BIN)/pip install --disable-pip-version-check -c constraints.txt
-NEWS := awk '!/^Requirement already/ { print; fflush() }'
+NEWS := awk '/^ *(Collecting|Downloading|Installing|Successfully)/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-vllm test-verl bench graders-lighteval rivals docs lint clean

@@ -39,12 +39,10 @@ def run_study(study: Study, methods: Mapping[str, Any], view: View | None = None
     return make_results(study, methods)
 
 
-def write_results(study: Study, results: Mapping[str, Any], folder: Path) -> str:
-    """Write results.json and results.md to the folder, and return the text of results.md."""
-    text = results_markdown(study.comparison, results)
+def write_results(study: Study, results: Mapping[str, Any], folder: Path) -> None:
+    """Write results.json and results.md to the folder."""
     write_json(folder / RESULTS[0], results)
-    write_text(folder / RESULTS[1], text)
-    return text
+    write_text(folder / RESULTS[1], results_markdown(study.comparison, results))
 
 
 def _work(study: Study, runs: Sequence[Run], tests: Sequence[str], view: View | None) -> None:
