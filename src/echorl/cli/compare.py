@@ -129,9 +129,10 @@ def _show(comparison: Comparison, results: Mapping[str, Any]) -> None:
         return
     for sentence in diverged_sentence(results):
         print_paragraph(sentence)
+        print()
     for table in results_tables(comparison, results):
         print_table(table.title, table.head, _without_repeats(table.rows))
-        print_paragraph(table.note)
+        print_paragraph(f"{table.note}\n" if table.note else "")
 
 
 def _without_repeats(rows: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -38,15 +38,17 @@ def print_paragraph(text: str) -> None:
 
 
 def _drawn(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Table:
-    """Return the table; its cells are broken into lines only where they do not fit into the width."""
+    """Return the table; where it is too wide heads are broken into lines, and if need be cells with spaces, too."""
     padding = (0, 1) if width > WIDE else (0, 0)
     table = Table(
         title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=padding
     )
-    widths = [max([0, *(len(row[i]) for row in rows)]) for i in range(len(head))]
+    columns = [[row[i] for row in rows] for i in range(len(head))]
+    widths = [max(map(len, [*name.split(), *cells]), default=0) for name, cells in zip(head, columns, strict=True)]
     fits = sum(widths) + len(widths) * (1 + 2 * padding[1]) <= width
-    for i, name in enumerate(head):
-        table.add_column(name, justify="right" if i else "left", min_width=widths[i] if fits else None)
+    for i, (name, cells) in enumerate(zip(head, columns, strict=True)):
+        is_fixed = fits or not any(" " in cell for cell in cells)
+        table.add_column(name, justify="right" if i else "left", width=widths[i] if is_fixed else None)
     for row in rows:
         table.add_row(*map(Text, row))
     return table
