@@ -58,11 +58,14 @@ def make_results(study: Study, methods: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def results_markdown(comparison: Comparison, results: Mapping[str, Any]) -> str:
-    """Return the results as Markdown: the diverged runs, the summary, the grid, and a table a test."""
+    """Return the results as Markdown: what they can tell, the diverged runs, the summary, the grid, a table a test."""
+    from echorl.lab.report.limits import limits
     from echorl.lab.report.verdicts import verdict_table
 
     rates = results["learning_rates"]
-    parts = [DIVERGED.format(", ".join(results["diverged"]))] if results["diverged"] else []
+    parts = [f"{limits(results)}\n"]
+    if results["diverged"]:
+        parts.append(DIVERGED.format(", ".join(results["diverged"])))
     if summary := verdict_table(results):
         rows = table.markdown_rows([summary.head, *summary.rows])
         parts.append(f"**{summary.title}**\n\n{rows}\n\n{summary.note}\n")
