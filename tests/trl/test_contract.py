@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import warnings
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from transformers import GenerationMixin, Trainer
 from trl import GRPOTrainer
 
 import echorl.trl
+from echorl.support.installed import install_command
 from echorl.trl import EchoGRPOTrainer
 from echorl.trl.versions import blaming_vllm, check_trl_version, check_vllm
 
@@ -171,7 +173,8 @@ def test_without_vllm_use_vllm_is_refused_before_the_model_is_loaded(pretend_vll
     from tests.trl.tiny import build
 
     pretend_vllm(None)
-    with pytest.raises(ImportError, match=r"use_vllm=True, but vLLM is not installed: pip install 'echorl\[vllm\]'"):
+    refused = re.escape(f"use_vllm=True, but vLLM is not installed: {install_command('vllm')}")
+    with pytest.raises(ImportError, match=refused):
         build(tmp_path, model="no/model", use_vllm=True)
 
 

@@ -46,7 +46,9 @@ def run(args: EnvOptions) -> None:
 
 
 def trl_support() -> str:
-    """Return whether the hooks fit the installed TRL."""
+    """Return whether the hooks fit the installed TRL; without it the extra that brings it, but no path of a clone."""
+    if find_spec("trl") is None:
+        return "not installed; echorl's extra [trl] brings it"
     from echorl.trl.versions import check_trl_version
 
     with warnings.catch_warnings(record=True) as caught:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from echorl.cli.parser import CommandOptions, required
 from echorl.core.options import option
 from echorl.support.errors import as_user_error
+from echorl.support.installed import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,7 @@ def check_benchmarks(names: Sequence[str]) -> None:
     """
     from echorl.lab.evaluate.benchmarks import load_benchmark
 
-    with as_user_error(ImportError, doing="a benchmark needs a package (pip install 'echorl[tasks]')"):
+    with as_user_error(ImportError, doing=f"a benchmark needs a package ({install_command('tasks')})"):
         for name in names:
             load_benchmark(name)
 

@@ -72,11 +72,13 @@ def _work(args: ProbeOptions, plan: Plan, checkpoint: Checkpoint) -> Work:
 
 
 def _show(result: Mapping[str, Any], folder: Path) -> None:
-    """Print the sizes, a table with a row for each rule, and the verdict."""
-    from echorl.cli.tables import print_table
+    """Print the verdict in a sentence, the sizes, a table with a row for each rule, and the verdict on each."""
+    from echorl.cli.tables import print_paragraph, print_table
     from echorl.lab.probe.run import RESULT
+    from echorl.lab.probe.verdict import cosine_note, headline
 
     sizes, solved = result["sizes"], result["pass_at_1"]
+    print(f"{headline(result)}\n")
     shares = ", ".join(f"{share:.0%} {kind.replace('_', '-')}" for kind, share in result["groups"].items())
     print(f"{sizes['rollouts']} rollouts of {sizes['prompts']} prompts: {shares}; ", end="")
     print(f"pass@1 {solved['value']:.3f} +- {solved['se']:.3f}, {result['length']['value']:.1f} tokens a rollout")
@@ -84,6 +86,8 @@ def _show(result: Mapping[str, Any], folder: Path) -> None:
         f"{result['model']}: share of a batch's gradient that is signal ({sizes['prompts_per_batch']} prompts), cosines"
     )
     print_table(title, HEAD, [_line(row) for row in (result["policy_gradient"], *result["rules"])])
+    if note := cosine_note(result):
+        print_paragraph(note)
     for sentence in result["verdict"]:
         print(f"- {sentence}")
     print(f"numbers: {folder / RESULT}")

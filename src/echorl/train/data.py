@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from echorl.support.errors import UserError, as_user_error, is_for_the_user, one_line, where
+from echorl.support.installed import install_command
 from echorl.support.texts import is_text, parse_json
 from echorl.tasks.base import as_numbers
 from echorl.train.options import NAMES, DataArguments, TrainArguments
@@ -46,7 +47,7 @@ def find_task(name: str, options: Mapping[str, Any]) -> Task:
             fix = f"reasoning-gym has it, so write task: reasoning_gym, task_options: {{generator: {name}}}"
         raise UserError(f"unknown task {name!r}: {fix}.")
     settings = TASK if name == "quickstart" else {"name": name}
-    with as_user_error(ImportError, doing=f"task {name!r} needs a package (pip install 'echorl[tasks]')"):
+    with as_user_error(ImportError, doing=f"task {name!r} needs a package ({install_command('tasks')})"):
         return load_task(**{**settings, **options})
 
 
