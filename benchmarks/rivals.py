@@ -31,6 +31,8 @@ STORED = Path("benchmarks/studies")
 NOTES = Path("recipes/cpu/rivals/notes.yaml")
 FORMER = STORED / "former-notes.yaml"
 """The notes of arms that are stored, and that no study can run again since their methods have left echorl."""
+ADVICE = STORED / "advice.yaml"
+"""Further notes of the two main studies, which a study of the same arms on other prompts does not have."""
 OUTPUT = Path("runs/rivals")
 TABLES = Path("docs/studies/rivals-tables.md")
 MEASURED = Path("src/echorl/lab/audit/measured.json")
@@ -45,11 +47,12 @@ FIGURES = {
 """Picture in docs/images -> chart of the report."""
 LEAD = """# The rivals' study: all numbers
 
-Written by `make rivals` from `benchmarks/studies`; read in [rivals.md](rivals.md). The first row
-of a table has means, the others paired differences (the reference stands behind the arm) with Student's 95 % intervals
-over the seeds; a star: p < 0.05 after Holm's correction over the column. Only pass@1 was named as primary beforehand.
-Intervals by bootstrap over seeds and prompts, single levels, and p-values: `runs/rivals/*/results.md`.
-The methods `skip_solved`, `hold_step` and `clip_prefix` are no longer in the package; commit cd0548b has them.
+Written by `make rivals` from `benchmarks/studies`; read in [rivals.md](rivals.md). The first row of
+a table has means, the others paired differences (the reference stands behind the arm) with
+Student's 95 % intervals over the seeds; a star: p < 0.05 after Holm's correction over the column.
+Only pass@1 was named as primary beforehand. Intervals by bootstrap over seeds and prompts, single
+levels, and p-values: `runs/rivals/*/results.md`. The methods `skip_solved`, `hold_step` and
+`clip_prefix` are no longer in the package; commit cd0548b has them.
 """
 
 
@@ -88,9 +91,9 @@ def open_study(name: str) -> PackedStudy:
 
 
 def read_notes() -> dict[str, Any]:
-    """The notes of the main studies, with those of all stored arms."""
-    notes, former = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in (NOTES, FORMER))
-    return {**notes, "arms": {**notes["arms"], **former}}
+    """The notes of the main studies, with those of all stored arms and our advice."""
+    notes, former, advice = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in (NOTES, FORMER, ADVICE))
+    return {**notes, "arms": {**notes["arms"], **former}, **advice}
 
 
 def measured(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +138,7 @@ def make_report(results: Mapping[str, Any]) -> Report:
 
 
 def joined(results: Mapping[str, Any]) -> str:
-    """Table of the README, with both tasks side by side."""
+    """Table of all arms, with both tasks side by side."""
     sums, products = (verdict_table(results[study]) for study in MAIN)
     gains = [sums.head.index(part) for part in results[MAIN[0]]["averages"]]
     by_arm = {row[0]: row for row in products.rows}

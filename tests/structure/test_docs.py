@@ -57,3 +57,13 @@ def test_every_page_is_in_the_index():
 @pytest.mark.parametrize("name", API)
 def test_every_public_name_is_in_the_reference(name):
     assert re.search(rf":: {re.escape(name)}$", PAGES["reference/api.md"], re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", READ)
+def test_lines_of_prose_are_at_most_100_columns(name):
+    prose = [line for line in FENCED.sub("", READ[name]).splitlines() if not line.startswith(("|", "![", "<!--"))]
+    assert [line for line in prose if len(line) > 100] == []
+
+
+def test_the_readme_is_read_to_the_end():
+    assert len(READ["README.md"].encode()) <= 8_000

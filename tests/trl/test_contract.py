@@ -16,7 +16,7 @@ from echorl.trl import EchoGRPOTrainer
 from echorl.trl.versions import blaming_vllm, check_trl_version, check_vllm
 
 PACKAGE = Path(echorl.trl.__file__).parent
-HOOKS = ("trainer.py", "recording.py", "versions.py")
+HOOKS = ("trainer.py", "recording.py", "tied_weights.py", "versions.py")
 """The files that may touch private names of TRL and transformers."""
 
 METHODS = {
@@ -34,6 +34,7 @@ METHODS = {
     "_load_optimizer_and_scheduler": (GRPOTrainer, ["checkpoint"]),
     "_save_checkpoint": (Trainer, ["model", "trial"]),
     "_load_from_checkpoint": (Trainer, ["resume_from_checkpoint", "model"]),
+    "_issue_warnings_after_load": (Trainer, ["load_result"]),
     "_get_output_dir": (Trainer, ["trial"]),
     "_get_logits_processor": (GenerationMixin, ["generation_config"]),
 }

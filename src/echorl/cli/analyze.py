@@ -65,7 +65,8 @@ class AnalyzeOptions(SampledRollouts, Deletion, Scoring, Prompts, RolloutColumns
     prompts: int = option(100, "The first prompts that have a demonstration.", **COUNT)
     rollouts: tuple[Path, ...] | None = option(
         None,
-        "Stored rollouts instead of sampling them, in any layout of docs/guides/mine.md; others' prompts are excluded.",
+        "Stored rollouts instead of sampling them, in any layout of docs/reference/files.md; those of other prompts "
+        "are excluded.",
     )
     samples: int = option(4, "Rollouts of each prompt.", **COUNT)
     temperature: float = option(

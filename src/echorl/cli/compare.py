@@ -122,12 +122,12 @@ def _show_packed(args: CompareOptions) -> None:
 def _show(comparison: Comparison, results: Mapping[str, Any]) -> None:
     """Print the results: tables in a terminal, elsewhere the Markdown of results.md."""
     from echorl.cli.tables import in_terminal, print_paragraph, print_table
-    from echorl.lab.compare.results import diverged_sentence, results_markdown, results_tables
+    from echorl.lab.compare.results import first_sentences, results_markdown, results_tables
 
     if not in_terminal():
         print(results_markdown(comparison, results))
         return
-    for sentence in diverged_sentence(results):
+    for sentence in first_sentences(results):
         print_paragraph(sentence)
         print()
     for table in results_tables(comparison, results):

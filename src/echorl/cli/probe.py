@@ -9,14 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.models import ModelOptions, base_name, find_checkpoint, load_model
+from echorl.cli.models import BENCHMARK, ModelOptions, base_name, check_benchmarks, find_checkpoint, load_model
 from echorl.cli.parser import part_of, required
 from echorl.core.options import option
 from echorl.lab.options import COUNT, Sampling
 from echorl.lab.probe.plan import Plan
-from echorl.support.errors import as_user_error
 from echorl.support.folder import ResultFolder
-from echorl.support.installed import install_command
 
 if TYPE_CHECKING:
     from echorl.lab.evaluate.checkpoint import Checkpoint
@@ -35,7 +33,7 @@ class ProbeOptions(Plan, ModelOptions):
     prompts, too. See docs/guides/probe.md.
     """
 
-    benchmark: str = required("math500, gsm8k and others (docs/guides/eval.md lists them), or TASK[:SPLIT].")
+    benchmark: str = required(BENCHMARK)
     data: str | None = option(None, "The benchmark's file, instead of the hub's data set.")
     prompts: int = option(128, "Prompts, drawn by the seed.", **COUNT)
     samples: int = option(8, "Rollouts of each prompt.", **COUNT)
@@ -52,6 +50,8 @@ def run(args: ProbeOptions) -> None:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
+    check_benchmarks([args.benchmark])
+
     from echorl.cli.bars import working_in
     from echorl.lab.probe.run import probe
 
@@ -69,8 +69,7 @@ def _work(args: ProbeOptions, plan: Plan, checkpoint: Checkpoint) -> Work:
     from echorl.lab.probe.run import draw_items
 
     sampling = Sampling(samples=args.samples, max_new_tokens=args.max_new_tokens, temperature=plan.temperature)
-    with as_user_error(ImportError, doing=f"a benchmark needs a package ({install_command('tasks')})"):
-        [work] = prepare([args.benchmark], checkpoint, sampling, args.data)
+    [work] = prepare([args.benchmark], checkpoint, sampling, args.data)
     return draw_items(work, args.prompts, plan.seed)
 
 

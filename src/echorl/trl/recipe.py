@@ -9,9 +9,10 @@ with blaming_vllm():
     from trl import ModelConfig, SFTConfig, TrlParser, get_peft_config, get_quantization_config
 
     from echorl.trl.card import FolderInCard
+    from echorl.trl.tied_weights import QuietOnTiedWeights
 
 __all__ = ["ModelConfig", "SFTConfig", "SFTTrainer", "TrlParser", "get_peft_config", "get_quantization_config"]
 
 
-class SFTTrainer(FolderInCard, trl.SFTTrainer):
-    """TRL's `SFTTrainer` with cards that name a base model in a folder."""
+class SFTTrainer(FolderInCard, QuietOnTiedWeights, trl.SFTTrainer):
+    """TRL's `SFTTrainer` with cards that name a base model in a folder, and no warning on tied weights."""

@@ -43,7 +43,7 @@ def test_the_study_s_words_are_cells_of_the_summary_and_tables_of_their_own():
     assert summary.head[:5] == ["arm", "reference", "costs", "claimed", "updates"]
     assert [row[2:4] for row in summary.rows] == [["", ""], ["two numbers a prompt", ""], ["none", "5 points"]]
     assert summary.note == f"{verdict_table(results()).note} Claims are the sources' own."
-    assert [vars(each) for each in note_tables(results(notes=notes))] == [{**table, "note": ""}]
+    assert [vars(each) for each in note_tables(results(notes=notes))] == [{**table, "note": "", "prose": True}]
     assert note_tables(results()) == []
 
 
@@ -69,7 +69,7 @@ def test_tables_of_fewer_seeds_say_so(tmp_path):
     folder = make_comparison(tmp_path / "study")
     write_json(folder / "results.json", {**read_json(folder / "results.json"), "seeds": [0]})
     source = read_source(folder)
-    assert source.lead == ["Seeds in the tables: 1. Runs of further seeds, which are not shown: 2."]
+    assert source.lead[1:] == ["Seeds in the tables: 1. Runs of further seeds, which are not shown: 2."]
     assert len(source.runs) == 2
 
 

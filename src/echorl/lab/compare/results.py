@@ -59,14 +59,17 @@ def make_results(study: Study, methods: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def results_markdown(comparison: Comparison, results: Mapping[str, Any]) -> str:
-    """Return the results as Markdown: the diverged runs and the tables."""
-    sentences = [f"{sentence}\n\n" for sentence in diverged_sentence(results)]
+    """Return the results as Markdown: what they can tell, the diverged runs and the tables."""
+    sentences = [f"{sentence}\n\n" for sentence in first_sentences(results)]
     return "".join([*sentences, table.markdown(results_tables(comparison, results))])
 
 
-def diverged_sentence(results: Mapping[str, Any]) -> list[str]:
-    """Return a sentence on the runs that diverged; [] where none did."""
-    return [DIVERGED.format(", ".join(results["diverged"]))] if results["diverged"] else []
+def first_sentences(results: Mapping[str, Any]) -> list[str]:
+    """Return what the results can and cannot tell, and which runs diverged, if any did."""
+    from echorl.lab.report.limits import limits
+
+    diverged = [DIVERGED.format(", ".join(results["diverged"]))] if results["diverged"] else []
+    return [limits(results), *diverged]
 
 
 def results_tables(comparison: Comparison, results: Mapping[str, Any]) -> list[Table]:

@@ -41,7 +41,9 @@ def verdict_table(results: Mapping[str, Any]) -> Table | None:
         gains = [_gain(tests[part][PASS][arm]) for part in parts]
         rows.append([arm, row.get("reference") or "", *cells(notes, arm), *cost, *gains])
     note = " ".join([NOTE, notes["note"]] if "note" in notes else [NOTE])
-    return Table("Summary", ["arm", "reference", *headings(notes), "updates", "minutes", *parts], rows, note)
+    return Table(
+        "Summary", ["arm", "reference", *headings(notes), "updates", "minutes", *parts], rows, note, prose=True
+    )
 
 
 def arms_tables(results: Mapping[str, Any]) -> list[Table]:
@@ -173,7 +175,7 @@ def difference_finding(arm: str, part: str, row: Mapping[str, Any], seeds: int) 
 def note_tables(results: Mapping[str, Any]) -> list[Table]:
     """Return the tables of the study's notes."""
     tables = (results.get("notes") or {}).get("tables", [])
-    return [Table(table["title"], table["head"], table["rows"], table.get("note", "")) for table in tables]
+    return [Table(table["title"], table["head"], table["rows"], table.get("note", ""), prose=True) for table in tables]
 
 
 def parts_of(results: Mapping[str, Any]) -> list[str]:
