@@ -138,7 +138,7 @@ def make_report(results: Mapping[str, Any]) -> Report:
 
 
 def joined(results: Mapping[str, Any]) -> str:
-    """Table of the README, with both tasks side by side."""
+    """Table of all arms, with both tasks side by side."""
     sums, products = (verdict_table(results[study]) for study in MAIN)
     gains = [sums.head.index(part) for part in results[MAIN[0]]["averages"]]
     by_arm = {row[0]: row for row in products.rows}

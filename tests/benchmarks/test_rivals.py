@@ -1,4 +1,4 @@
-"""The stored studies: their packs are whole and give the committed numbers, and their words are those of the README."""
+"""The stored studies: their packs are whole and give the committed numbers; the page of the study has the same ones."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from echorl.lab.compare.packed import open_pack
 from echorl.lab.compare.results import make_results
 
 ROOT = Path(__file__).parents[2]
+PAGE = Path("docs/studies/rivals.md")
 NUMBER = re.compile(r"[-+]?[0-9][0-9.,]*[0-9]|[-+]?[0-9]|diverged")
 NO_BOOTSTRAP = SimpleNamespace(value=0.0, low=0.0, high=0.0)
 """The intervals that take seconds, and that the committed tables do not show."""
@@ -54,14 +55,23 @@ def cells(text: str) -> list[list[str]]:
     return [[number for cell in row for number in NUMBER.findall(cell)] for row in rows]
 
 
-def test_the_words_are_of_arms_that_there_are_and_the_readme_gives_the_same_advice(studies, monkeypatch):
+def test_the_page_has_all_arms_with_the_numbers_of_the_tables():
+    tables, page = ((ROOT / path).read_text(encoding="utf-8") for path in (TABLES, PAGE))
+    table = tables.partition("## pass@1 on both tasks")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    assert len(rows) == 26
+    for name, _, _, *gains, _ in rows:
+        assert f"|{name} | {' | '.join(gains)} |" in page
+
+
+def test_the_words_are_of_arms_that_there_are_and_the_page_gives_the_same_advice(studies, monkeypatch):
     monkeypatch.chdir(ROOT)
     notes = read_notes()
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     for name in MAIN:
         assert notes == studies[name].comparison.notes
         assert set(notes["arms"]) == set(studies[name].comparison.arms)
     for case, advice in notes["tables"][0]["rows"]:
-        assert f"| {case} | {advice} |" in readme
+        assert f"| {case} | {advice} |" in page
         named = {word.strip("(),.") for word in advice.split() if "_" in word}
         assert named <= set(notes["arms"])

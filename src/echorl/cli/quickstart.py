@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import warnings
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ def run(args: QuickstartOptions) -> None:
     from echorl.cli.bars import working_in
     from echorl.lab.quickstart import quickstart
 
+    if not args.tiny:
+        print("Some minutes on two cores; `echorl quickstart --tiny` shows the page in half a minute.", file=sys.stderr)
     start = time.monotonic()
     with working_in(ResultFolder(args.output_dir, "quickstart")) as bars:
         quickstart(args.output_dir, seed=args.seed, tiny=args.tiny, view=bars)

@@ -103,13 +103,14 @@ class EarlierDumps(TrainerCallback):
 
 def _dump_row(batch: Annotated, row: int, tokenizer: Any) -> dict[str, Any]:
     place, rollouts, ids = batch.rollouts.local.start + row, batch.rollouts, batch.capture.completion_ids[row]
-    from_policy = bool(rollouts.from_policy[place])
+    from_policy, reward = bool(rollouts.from_policy[place]), float(rollouts.rewards[place])
     end, step, entropy = batch.clips.get(row, (0, -1, None))
     return {
         "group": int(rollouts.groups.index[place]),
         "kind": batch.kinds[row],
         # A demonstration without a verdict is correct: its reward does not count in its group.
         "success": bool(rollouts.success[place]) or not (from_policy or bool(rollouts.has_verdict[place])),
+        "reward": None if math.isnan(reward) else reward,
         "written_by_policy": from_policy,
         "prompt": batch.prompt(row),
         "completion": completion_text(batch.capture.texts[1][row]),

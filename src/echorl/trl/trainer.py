@@ -29,11 +29,12 @@ from echorl.trl.pipeline import make_callbacks, make_stations, process
 from echorl.trl.prompts import check_chat_template, check_images
 from echorl.trl.recording import check_share_prompts, processing, recording, sampling_settings, sharing_prompts
 from echorl.trl.sampling.round_metrics import RoundMetrics
+from echorl.trl.tied_weights import QuietOnTiedWeights
 from echorl.trl.verifiers import make_verifiers
 from echorl.trl.versions import check_vllm
 
 
-class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
+class EchoGRPOTrainer(FolderInCard, QuietOnTiedWeights, GRPOTrainer):
     """TRL's `GRPOTrainer` with J = J_RLVR + lambda J_echo (arXiv 2605.31228).
 
     Takes the arguments of `GRPOTrainer`, with an `EchoGRPOConfig` as `args`. With `echo_coef=0` it is the base trainer,

@@ -354,6 +354,19 @@ def test_echorl(tmp_path):
     assert noted(log, "The log has verdicts and no rewards")
 
 
+def test_rewards_beside_the_verdicts_of_echorl(tmp_path):
+    rows = [(1, True, 1.0), (1, True, 1.5), (2, True, 1.0), (2, True, 1.0), (3, False, 0.0), (3, True, None)]
+    columns = [
+        {"step": 1, "group": group, "kind": "mixed", "success": success, "reward": reward, "written_by_policy": True,
+         "prompt": str(group), "completion": "r", "step_ids": [0]}
+        for group, success, reward in rows
+    ]  # fmt: skip
+    parquet(tmp_path / "rollouts" / "step-000001-process-0.parquet", *columns)
+    log = read(tmp_path)
+    assert column(log, "successes") == [2, 2, 1]
+    assert column(log, "degenerate") == [False, True, True]  # one reward alone differs from no other
+
+
 def test_a_run_with_two_logs(tmp_path):
     write_trl(tmp_path / "completions")
     dump(tmp_path, 1, 0, [(0, "mixed", True, True)])

@@ -64,6 +64,7 @@ def fit_weights(shares: Floats, trials: float) -> Floats:
         result: Floats = np.diag(mean) + ((scaled * weights) @ scaled.T - np.outer(mean, mean)) / t
         return result
 
+    trials = max(1.0, trials)
     x, temperatures = np.zeros(len(share)), np.geomspace(1, 1 / trials, 2 + int(np.log(trials)))
     for t in temperatures:
         x = minimize(loss, x, (t,), "trust-exact", jac=True, hess=hessian, options={"gtol": 1e-7}).x
