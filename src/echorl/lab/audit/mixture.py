@@ -16,8 +16,8 @@ ENDS = 0.05
 """Mass of each of the rates 0 and 1 in the distribution that a fit starts from; the other rates share the rest."""
 SLACK = 1e-7
 """Added to every limit, since the solver keeps limits no better."""
-SOLVER = {"presolve": False}
-"""Options of the linear program: its presolve takes longer than the program."""
+SOLVER = {"presolve": False, "time_limit": 5.0}
+"""Options of the linear program: its presolve takes longer than the program, which Ctrl-C cannot stop."""
 CUTS = 40
 """The most planes that are put round the region for one bound."""
 TOLERANCE = 0.1
@@ -114,10 +114,10 @@ class Region:
         return bound
 
     def _solve(self, function: Floats) -> Floats | None:
-        """Return the weights within all planes that make the mean of a function smallest; None if there are none."""
+        """Return the weights within all planes that make a function's mean smallest; None where the solver has none."""
         rows, ends, ones = np.array(self.rows), np.array(self.ends) + SLACK, np.ones((1, len(RATES)))
-        weights: Floats | None = linprog(function, rows, ends, ones, [1.0], method="highs-ds", options=SOLVER).x
-        return weights
+        result = linprog(function, rows, ends, ones, [1.0], method="highs-ds", options=SOLVER)
+        return result.x if result.success else None
 
     def _cut(self, outside: Floats) -> None:
         """Add the plane that touches the region where the line from the best fit to a mixture leaves it."""

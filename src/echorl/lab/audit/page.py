@@ -150,14 +150,14 @@ def _successes(results: Results) -> Bars:
 
 def _sizes(sizes: Mapping[str, Any]) -> Chart:
     exact = [each for each in sizes["shares"] if not each["extrapolated"]]
-    beyond = [*exact[-1:], *(each for each in sizes["shares"] if each["extrapolated"])]
+    extrapolated = [each for each in sizes["shares"] if each["extrapolated"]]
     lines = [_size_line("from the log", 0, exact)]
-    if len(beyond) > 1:
-        lines.append(_size_line("extrapolated", EXTRAPOLATED, beyond))
-    caption = (
-        f"Up to {sizes['logged_size']} rollouts a group the share is that of parts of the logged groups; beyond, the "
-        "dashed line is a model's, and the band is the range that the log allows."
-    )
+    caption = f"Up to {sizes['logged_size']:,} rollouts a group the share is that of parts of the logged groups"
+    if extrapolated:
+        lines.append(_size_line("extrapolated", EXTRAPOLATED, [exact[-1], *extrapolated]))
+        caption += "; beyond, the dashed line is a model's, and the band is the range that the log allows."
+    else:
+        caption += "; larger groups are not extrapolated from groups as large as these."
     return Chart(
         "Groups with one verdict, by group size", "rollouts a group", lines, percent=True, named=True,
         powers=True, caption=caption,

@@ -81,10 +81,13 @@ def _counts(shares: Mapping[str, Any], part: str) -> bool:
 def _other_size(results: Results) -> Iterator[str]:
     """Yield the share at twice the logged group size, or the next larger size that was computed."""
     sizes = results["sizes"]
-    larger = [each for each in sizes["shares"] if each["size"] >= 2 * sizes["logged_size"]] if sizes else []
-    if not larger:
+    if not sizes:
         return
-    size, same = larger[0]["size"], larger[0]["same"]
+    double = next((share for share in sizes["shares"] if share["size"] >= 2 * sizes["logged_size"]), None)
+    if not double:
+        yield f"Shares with more than the logged {sizes['logged_size']:,} rollouts a group are not extrapolated."
+        return
+    size, same = double["size"], double["same"]
     lost = results["losses"]["recent"]["groups"]["no_gradient"]["value"]
     now = next(each["same"]["value"] for each in sizes["shares"] if each["size"] == sizes["logged_size"])
     subject = (
