@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from echorl.lab.audit.answers import read_reference
 from echorl.lab.audit.evidence import MAX_ANSWERS, MAX_PLACES, MAX_VALUES, Place, PromptEvidence
 from echorl.lab.audit.findings import SUSPECT_KINDS, Suspects, quoted
 from echorl.lab.audit.groups import GroupTable
@@ -129,6 +130,28 @@ def test_the_reference_answer_itself_rejected() -> None:
     starts = ("8 of 8 rollouts answer", "1 of 8 rollouts answers")
     assert sentences(suspects, "rejected_match") == [f"{start} {end}" for start in starts]
     assert suspects.listed[1].places == (Place(0, 8),)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "Janet has 0 eggs.\n#### 0",
+        "x" * 400 + "\n#### 0",
+        "so \\boxed{0}.",
+        '["0"]',
+        "[0]",
+        '{"target": 0}',
+        '{"ground_truth": ["0"]}',
+    ],
+)
+def test_the_reference_answer_in_a_solution_a_list_or_a_mapping(reference: str) -> None:
+    suspects = suspects_of([rollout("#### 0", reference_answer=reference)] * 8)
+    assert (suspects.counts["rejected_match"], suspects.counts["mislabelled"]) == (1, 0)
+
+
+@pytest.mark.parametrize("reference", ["[0, 1]", "{x}", '{"other": 0}', "[null]", "[" * 10**6])
+def test_other_brackets_are_the_reference_answer_themselves(reference: str) -> None:
+    assert read_reference(reference) == reference
 
 
 def test_an_answer_of_most_rollouts_is_counted_among_many_others() -> None:
