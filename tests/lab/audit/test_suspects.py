@@ -257,7 +257,14 @@ def test_equal_texts() -> None:
         "In 1 group all responses are the same text, e.g. 8 of 1 tokens; the verifier accepts 3 of them.",
         "In 2 groups all responses are the same text, e.g. 8 of 50 tokens.",
     ]
-    assert [suspect.places for suspect in suspects.listed] == [(Place(0, 25),), (Place(0, 9), Place(0, 1))]
+    accepted_in_part, accepted = (suspect.places for suspect in suspects.listed)
+    assert accepted_in_part == tuple(Place(0, line) for line in range(25, 33))
+    assert accepted == (Place(0, 9), Place(0, 1))
+
+
+def test_equal_texts_that_do_not_stand_together_are_one_place() -> None:
+    groups = table([3], num_texts=[1], last_line=[20])
+    assert find_suspects(groups, PromptEvidence()).listed[0].places == (Place(0, 1),)
 
 
 @pytest.mark.parametrize(

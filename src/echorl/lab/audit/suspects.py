@@ -147,13 +147,15 @@ def _equal_texts(groups: GroupTable) -> Iterator[Suspect]:
     for row in np.flatnonzero((groups.num_texts == 1) & (groups.size > 1) & (is_long | unequal_verdicts)).tolist():
         rows_of.setdefault(int(groups.prompt[row]), []).append(row)
     for prompt, rows in rows_of.items():
-        row = max(rows, key=lambda each: (unequal_verdicts[each], groups.length[each] / groups.size[each]))
+        row = max(rows, key=lambda row: (unequal_verdicts[row], groups.length[row] / groups.size[row]))
         length = groups.length[row] / groups.size[row]
         verdicts = f"; the verifier accepts {groups.successes[row]} of them" if unequal_verdicts[row] else ""
         responses = f"all responses are the same text, e.g. {groups.size[row]} of {length:.0f} {groups.unit}{verdicts}"
         why = f"In {len(rows)} group{'s' if len(rows) > 1 else ''} {responses}."
         score = len(rows) + 1e9 * bool(unequal_verdicts[row])
-        yield Suspect("equal_texts", prompt, why, score, _places_of(groups, [row, *(r for r in rows if r != row)]))
+        places = _rollouts_of(groups, row) if unequal_verdicts[row] else _places_of(groups, [row])
+        places += _places_of(groups, [other for other in rows if other != row])
+        yield Suspect("equal_texts", prompt, why, score, places[:MAX_PLACES])
 
 
 def _group_sizes(groups: GroupTable) -> Iterator[Suspect]:
@@ -179,5 +181,13 @@ def _group_sizes(groups: GroupTable) -> Iterator[Suspect]:
             )
 
 
+def _rollouts_of(groups: GroupTable, row: int) -> tuple[Place, ...]:
+    """Return the rollouts of a group, or its first one where other rows of the log stand between them."""
+    file, first, last = int(groups.file[row]), int(groups.line[row]), int(groups.last_line[row])
+    number = min(MAX_PLACES, last - first + 1) if last - first + 1 == groups.size[row] else 1
+    return tuple(Place(file, first + index) for index in range(number))
+
+
 def _places_of(groups: GroupTable, rows: list[int]) -> tuple[Place, ...]:
+    """Return the first rollouts of groups."""
     return tuple(Place(int(groups.file[row]), int(groups.line[row])) for row in rows[:MAX_PLACES])
