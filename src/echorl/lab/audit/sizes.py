@@ -58,7 +58,8 @@ MOST_TRIALS = 20_000
 ALPHA_POOLED = 0.01
 """Level of all lower bounds from recurring prompts together."""
 
-PARTS = ("same", "all_success", "all_fail")
+VERDICTS = ("same", "all_success", "all_fail")
+"""What the verifier says of a group, of which the shares are told."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -176,9 +177,9 @@ def _region(groups: GroupTable, size: int, sizes: list[int]) -> tuple[Region, fl
     fit = fit_weights(shares, SHARPER * trials)
     misfit = divergence(shares, chances(size) @ fit)
     functions, least = [], []
-    for each in sizes:
-        for name, part in pooled_shares(groups, size, each).items():
-            functions.append(_functions(each)[name])
+    for larger in sizes:
+        for name, part in pooled_shares(groups, size, larger).items():
+            functions.append(_functions(larger)[name])
             least.append(sample(part, ones, groups.prompt))
     low = [limits(each, 2 * ALPHA_POOLED / len(least))[0] for each in least]
     region = Region(shares, fit, misfit + RATIO / trials, np.array(functions), np.array(low))
@@ -196,25 +197,28 @@ def _trials(samples: list[Sample], number: int) -> float | None:
     seen = [each for each in samples if each.share > 0]
     effects = np.array([number / each.trials for each in seen])
     mean = np.average(effects, weights=[max(1e-9, 1 - each.share) for each in seen])
-    ends = [number / each.trials for each in (samples[0], samples[-1]) if each.share > 0]
+    same = [number / each.trials for each in (samples[0], samples[-1]) if each.share > 0]
     student = float(stdtrit(samples[0].clusters - 1, 0.975))
-    return min(MOST_TRIALS, number / float(max([mean, *ends])) * (Z_95 / student) ** 2)
+    return min(MOST_TRIALS, number / float(max([mean, *same])) * (Z_95 / student) ** 2)
 
 
 def pooled_shares(groups: GroupTable, logged: int, size: int) -> dict[str, Floats]:
-    """Return each group's chance that `size` of all rollouts of its prompt, drawn over its visits, are all right: [N].
+    """Return each group's chances that `size` of all rollouts of its prompt, drawn over its visits, are the same: [N].
 
-    And the same of all wrong. It is 0 where the prompt has fewer rollouts, one visit, or visits of several sizes, so
-    that its mean is a lower bound of the share at that size whether the policy changed or not.
+    These are the chances of all right and of all wrong. They are 0 where the prompt has fewer rollouts, one visit, or
+    visits of several sizes, so that their means are lower bounds of the shares at that size whether the policy changed
+    or not.
     """
     _, prompt = np.unique(groups.prompt, return_inverse=True)
     visits, right = np.bincount(prompt), np.bincount(prompt, groups.successes).astype(np.int64)
-    whole = np.bincount(prompt, groups.verdicts != logged) == 0
+    equal_visits = np.bincount(prompt, groups.verdicts != logged) == 0
     rollouts = visits * logged
-    can = whole & (visits > 1) & (rollouts >= size)
+    is_pooled = equal_visits & (visits > 1) & (rollouts >= size)
     names = {"all_success": right, "all_fail": rollouts - right}
     all_ways = _log_comb(np.maximum(rollouts, size), size)  # not -inf where none is drawn
-    return {name: np.where(can, np.exp(_log_comb(part, size) - all_ways), 0.0)[prompt] for name, part in names.items()}
+    return {
+        name: np.where(is_pooled, np.exp(_log_comb(part, size) - all_ways), 0.0)[prompt] for name, part in names.items()
+    }
 
 
 def _extrapolated(groups: GroupTable, logged: SizeShare) -> tuple[list[SizeShare], float | None]:
@@ -226,7 +230,7 @@ def _extrapolated(groups: GroupTable, logged: SizeShare) -> tuple[list[SizeShare
     sizes = sorted({2 * logged.size, *(size for size in LARGER if size > logged.size)})
     region, misfit = _region(groups, logged.size, sizes) or (None, None)
     weights = fit_weights(draws(groups, logged.size).mean(0), len(np.unique(groups.prompt)))
-    ranges = {name: _ranges(region, name, sizes, getattr(logged, name).value) for name in PARTS}
+    ranges = {name: _ranges(region, name, sizes, getattr(logged, name).value) for name in VERDICTS}
     shares = []
     for place, size in enumerate(sizes):
         parts = {
@@ -250,5 +254,5 @@ def _ranges(region: Region | None, name: str, sizes: list[int], most: float) -> 
     return list(zip(low.tolist(), np.maximum(low, high).tolist(), strict=True))
 
 
-def _inside(value: float, ends: tuple[float, float] | None) -> Estimate:
-    return Estimate(value) if ends is None else Estimate(min(max(value, ends[0]), ends[1]), *ends)
+def _inside(value: float, interval: tuple[float, float] | None) -> Estimate:
+    return Estimate(value) if interval is None else Estimate(min(max(value, interval[0]), interval[1]), *interval)

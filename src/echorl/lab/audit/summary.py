@@ -103,10 +103,11 @@ def _other_size(results: Results) -> Iterator[str]:
             "than those of one prompt would."
         )
         return
+    bounds = _bounds(same, " to ")
     if same["high"] - same["low"] > WIDE:
-        yield f"With {size} rollouts a group {subject} {_ends(same, ' to ')} %: the log has too few groups to say more."
+        yield f"With {size} rollouts a group {subject} {bounds} %: the log has too few groups to say more."
     else:
-        yield f"With {size} rollouts a group {subject} about {percent(same['value'])} ({_ends(same, ' to ')} %)."
+        yield f"With {size} rollouts a group {subject} about {percent(same['value'])} ({bounds} %)."
 
 
 def batch_texts(results: Results) -> Iterator[str]:
@@ -201,8 +202,8 @@ def interval(estimate: Mapping[str, float | None]) -> str:
     assert value is not None
     if low is None or high is None:
         return percent(value)
-    return f"{percent(value)} [{_ends(estimate, ', ')}]"
+    return f"{percent(value)} [{_bounds(estimate, ', ')}]"
 
 
-def _ends(estimate: Mapping[str, Any], between: str) -> str:
-    return between.join(percent(estimate[end]).removesuffix(" %") for end in ("low", "high"))
+def _bounds(estimate: Mapping[str, Any], between: str) -> str:
+    return between.join(percent(estimate[side]).removesuffix(" %") for side in ("low", "high"))
