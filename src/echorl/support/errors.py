@@ -12,6 +12,8 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from echorl.support.visible import visible
+
 USER, BUG, INTERRUPTED, UNREAD = 2, 1, 130, 141
 """Exit codes: the user can fix it, a bug or a crash, Ctrl-C, nobody reads the output (as in `echorl ... | head -1`)."""
 STDOUT = 1
@@ -141,4 +143,8 @@ def _raised_in(error: BaseException) -> str:
 
 def _say(text: str) -> None:
     many = os.environ.get("WORLD_SIZE", "1") not in ("", "1")
-    print(f"echorl: {'[rank ' + os.environ.get('RANK', '0') + '] ' if many else ''}{text}", file=sys.stderr, flush=True)
+    print(
+        f"echorl: {'[rank ' + os.environ.get('RANK', '0') + '] ' if many else ''}{visible(text)}",
+        file=sys.stderr,
+        flush=True,
+    )

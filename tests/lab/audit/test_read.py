@@ -85,6 +85,7 @@ def test_trl(tmp_path):
     assert column(log, "prompt") == list(range(6))
     assert column(log, "size") == [4] * 6
     assert column(log, "line") == [1, 5] * 3
+    assert column(log, "last_line") == [4, 8] * 3
     assert column(log, "file") == [0, 0, 1, 1, 2, 2]
     assert log.columns.rewards == ("accuracy_reward", "format_reward")
     assert log.columns.reference_answer == "solution"

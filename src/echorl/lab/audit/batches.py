@@ -128,7 +128,7 @@ class Batch:
         group = in_order(split_visits(rows["group"], sure, has_step, counts))
         order = np.argsort(group, kind="stable")
         starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-        first, prompt = order[starts], rows["prompt"][order]
+        first, last, prompt = order[starts], order[np.append(starts[1:], len(order)) - 1], rows["prompt"][order]
         several = np.minimum.reduceat(prompt, starts) != np.maximum.reduceat(prompt, starts)
         counts["several_prompts"] += int(several.sum())
         sums = {name: np.bincount(group, weights=values).astype(np.int64) for name, values in {
@@ -140,6 +140,7 @@ class Batch:
         advantage = np.frombuffer(self._advantage, dtype=np.float64)[order]
         return {
             **{name: rows[name][first] for name in ("prompt", "file", "line")},
+            "last_line": np.where(rows["file"][last] == rows["file"][first], rows["line"][last], -1),
             "size": np.bincount(group),
             **sums,
             "degenerate": np.all([_equal(values, starts) for values in rewards], axis=0)

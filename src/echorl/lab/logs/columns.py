@@ -94,15 +94,19 @@ class LogColumns:
     rolling: bool
     guess: str | None = None
 
-    def __str__(self) -> str:
+    @property
+    def read_as(self) -> dict[str, str]:
+        """Names of the columns, by what they were read as, in words."""
         named = {
             "prompt": self.prompt, "response": self.response, "verifier's reward": self.reward, "group": self.group,
             "step": self.step, "advantage": self.advantage, "length": self.length, "truncation": self.truncated
             or self.stop_reason, "reference answer": self.reference_answer,
         }  # fmt: skip
-        others = list_names(name for name in self.rewards if name != self.reward)
-        text = ", ".join(f"{name} {column!r}" for name, column in named.items() if column)
-        return text + (f", other rewards {others}" if len(self.rewards) > 1 else "")
+        others = ", ".join(name for name in self.rewards if name != self.reward)
+        return {name: column for name, column in {**named, "other rewards": others}.items() if column}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {column!r}" for name, column in self.read_as.items())
 
     @property
     def names(self) -> list[str]:
