@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echorl.core.groups import classify_groups
-from echorl.lab.audit.read import overlap, read_log
+from echorl.lab.audit.read import read_log
+from echorl.lab.audit.repeats import overlap
 from echorl.lab.options import Columns
 from tests.lab.logs.written import episode, jsonl, parquet, trl, verl
 
@@ -396,10 +397,9 @@ def test_steps_may_alternate(tmp_path):
     log = read(jsonl(tmp_path / "log.jsonl", *rows))
     assert column(log, "step") == [1, 2, 3]
     assert column(log, "size") == [4, 4, 4]
-    late = [{"step": step, "prompt": "p", "reward": 1.0} for step in [*range(20), 0]]
+    late = [{"step": step, "prompt": "p", "reward": 1.0} for step in [*range(20), *range(20)]]
     log = read(jsonl(tmp_path / "log.jsonl", *late))
-    assert column(log, "size") == [1] * 21
-    assert noted(log, "Steps that came again after others, and count as batches of their own: 1.")
+    assert column(log, "size") == [2] * 20
 
 
 def test_files_of_other_columns(tmp_path):
@@ -516,9 +516,53 @@ def test_episodes_that_cannot_be_used(tmp_path, damage):
         read(path)
 
 
-def test_overlap_needs_different_rows():
-    assert overlap([1, 2, 2], [2, 2, 3]) == 0  # equal responses to one prompt may be new
-    assert overlap([2, 2], [2, 2]) == 2
+@pytest.mark.parametrize(
+    ("previous", "rows", "size"),
+    [
+        ("a1 a2 b1 b2", "b1 b2 c1 c2", 2),
+        ("a1 a2 a3 a4", "a4 a5 a6 a7", 0),  # a part of a group
+        ("a1 a2 b1 b1", "b1 c1 c2 c3", 0),
+        ("a1 a2 b1 b2", "b1 b2 c1 c2 d1 d2", 0),  # one group of three
+        ("a1 a2 b1 b2", "a1 a2 b1 b2 c1 c2 d1 d2 e1 e2", 4),  # two prompts
+        ("a1 a2", "a1 a2", 2),
+    ],
+)
+def test_overlaps_are_of_whole_groups(previous, rows, size):
+    previous, rows = ([(each[0], each) for each in text.split()] for text in (previous, rows))
+    assert overlap(previous, rows) == size
+
+
+def write_trl_texts(folder, batches):
+    """A log of prompts a and b with groups of two, in this order; two digits are one group's responses."""
+    for step, batch in enumerate(batches, 1):
+        rewards = {"correct": [float(each == "1") for each in batch]}
+        trl(folder, step, list("aabb"), list(batch), rewards, [0.7 if len(set(batch)) > 1 else 0.0] * 4)
+
+
+@pytest.mark.parametrize(
+    ("batches", "num_groups", "words"),
+    [
+        (["1234", "5678", "1122", "1122", "1122"], 10, None),  # a collapsed policy; each batch was shown once
+        (["1234", "1234", "5678", "5678", "1122", "1122", "1122", "1122"], 8, "Rows that were left out: 16"),
+        (["1122", "1122", "1234"], 6, "count as new ones: 4."),
+        (["1234", "1234", "5678", "1122", "1122"], 8, "count as new ones: 4."),  # no constant pattern
+    ],
+)
+def test_equal_batches_are_repeats_only_if_that_is_proven(tmp_path, batches, num_groups, words):
+    write_trl_texts(tmp_path / "log", batches)
+    log = read(tmp_path / "log")
+    assert len(log.groups) == num_groups
+    assert noted(log, words) if words else not noted(log, "left out") and not noted(log, "count as new")
+
+
+def test_two_runs_are_not_merged(tmp_path):
+    for run in "ab":
+        for step in (1, 2):
+            verl(tmp_path / run, step, [("p", f"{run}{i}", "4", float(i), {}) for i in range(2)])
+        rows = [{"step": step, "prompt": "p", "reward": i % 2} for step in (1, 2) for i in range(2)]
+        jsonl(tmp_path / "together" / f"{run}.jsonl", *rows)
+    assert column(read(tmp_path / "a", tmp_path / "b"), "size") == [2] * 4
+    assert column(read(tmp_path / "together"), "size") == [2] * 4
 
 
 def test_a_line_that_a_run_is_writing(tmp_path):

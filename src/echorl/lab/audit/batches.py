@@ -14,8 +14,6 @@ from echorl.core.statistics import are_equal
 from echorl.lab.audit.groups import GroupTable
 from echorl.lab.logs.rows import LoggedRollout
 
-OPEN_STEPS = 16
-"""Steps whose rows may alternate in the log: an asynchronous trainer's may."""
 MIN_RUNS = 16
 """Runs of equal length that are no coincidence even where prompts come in several."""
 NO_STEP = -1
@@ -29,7 +27,7 @@ COLUMNS = (*(each.name for each in fields(GroupTable) if each.name not in ("leng
 
 
 class Groups:
-    """The groups of a log, closed a step at a time, so that memory grows with groups and not with texts.
+    """The groups of a log. Of a rollout some 60 bytes are kept until its step is closed, a file or two later.
 
     Attributes:
         counts: what had to be decided: "split", groups told apart from another of their prompt in the step; "unsplit",
@@ -40,6 +38,7 @@ class Groups:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self._open: dict[int, Batch] = {}
+        self._file = -1
         self._closed: set[int] = set()
         self._columns = {name: array("q") for name in COLUMNS}
 
@@ -53,19 +52,26 @@ class Groups:
             success: the verifier's verdict; None without one.
             compared: the rewards that advantages are made of, NaN where there is none.
         """
+        if rollout.file != self._file:
+            self._begin_file(rollout)
         step = NO_STEP if rollout.step is None else rollout.step
         batch = self._open.get(step)
         if batch is None:
-            batch = self._begin(step)
+            self.counts["reopened"] += step in self._closed
+            batch = self._open[step] = Batch()
         batch.add(rollout, key, prompt, success, compared)
 
-    def _begin(self, step: int) -> Batch:
-        if step in self._closed:
-            self.counts["reopened"] += 1
-        if len(self._open) == OPEN_STEPS:
-            self._close(next(iter(self._open)))
-        self._open[step] = Batch()
-        return self._open[step]
+    def _begin_file(self, rollout: LoggedRollout) -> None:
+        """Close the steps without rows in the file before; all, if the new file begins the steps again.
+
+        Rows of a step may stand anywhere in a file, as an asynchronous trainer's do, and go on in the next one.
+        """
+        steps = [step for step, batch in self._open.items() if batch.last_file == self._file]
+        if rollout.step is not None and steps and min(steps) != max(steps) and rollout.step <= min(steps):
+            steps = []
+        for step in self._open.keys() - steps:
+            self._close(step)
+        self._file = rollout.file
 
     def _close(self, step: int) -> None:
         self._closed.add(step)
@@ -103,6 +109,11 @@ class Batch:
         self._rows = {name: array(type_code) for name, type_code in ROW.items()}
         self._advantage = array("d")
         self._rewards: list[array[float]] = []
+
+    @property
+    def last_file(self) -> int:
+        """The file of the last row."""
+        return self._rows["file"][-1]
 
     def add(self, rollout: LoggedRollout, key: Any, prompt: int, success: bool | None, compared: list[float]) -> None:
         rows, response = self._rows, rollout.response

@@ -30,10 +30,15 @@ def describe(reading: Reading, groups: GroupTable, files: list[Path]) -> list[st
 
 
 def _left_out(reading: Reading) -> Iterator[str]:
-    if reading.num_repeated:
+    if reading.repeats.num_repeated:
         yield (
-            f"Rows that were left out: {reading.num_repeated:,}, which repeat a batch of an earlier step, since the "
-            "log is written more often than rollouts are sampled."
+            f"Rows that were left out: {reading.repeats.num_repeated:,}, which repeat a batch of an earlier step, "
+            "since the log is written more often than rollouts are sampled."
+        )
+    if reading.repeats.num_open:
+        yield (
+            f"Rows that are equal to those of the step before and count as new ones: {reading.repeats.num_open:,}. All "
+            "responses to a prompt are equal there, so that the log does not tell whether it shows a batch again."
         )
     if reading.num_not_for_training:
         number = reading.num_not_for_training
@@ -66,7 +71,7 @@ def _steps(reading: Reading, layout: LogColumns) -> Iterator[str]:
     if not layout.step:
         yield "The log has no step: nothing is shown over time, and all numbers are about the whole log."
         return
-    gaps = Counter(np.diff(sorted(reading.shown_steps)).tolist())
+    gaps = Counter(np.diff(sorted(reading.repeats.steps)).tolist())
     gap = gaps.most_common(1)[0][0] if gaps else 1
     if gap > 1:
         yield (

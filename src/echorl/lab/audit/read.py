@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from echorl.lab.audit.batches import Groups
 from echorl.lab.audit.evidence import PromptEvidence
 from echorl.lab.audit.groups import GroupTable
 from echorl.lab.audit.notes import describe
+from echorl.lab.audit.repeats import Repeats
 from echorl.lab.logs.columns import LogColumns
 from echorl.lab.logs.files import ROWS_AT_ONCE
 from echorl.lab.logs.places import find_log_files
@@ -57,8 +57,7 @@ def read_log(
     reading = Reading(success_reward)
     for log_file in read_logs(files, columns):
         reading.begin(log_file)
-        rollouts = reading.without_repeats(log_file.rollouts) if log_file.columns.rolling else log_file.rollouts
-        for rollout in rollouts:
+        for rollout in reading.new_rollouts(log_file):
             reading.add(rollout)
             if reading.num_rows % ROWS_AT_ONCE == 0:
                 advance(reading.num_rows)
@@ -81,34 +80,40 @@ class Reading:
         self.success_reward = success_reward
         self.groups, self.evidence = Groups(), PromptEvidence()
         self.layouts: list[tuple[LogColumns, Path]] = []
-        self.num_rows = self.num_repeated = self.num_not_for_training = self.num_without_verdict = 0
+        self.repeats = Repeats()
+        self.num_rows = self.num_not_for_training = self.num_without_verdict = 0
         self.largest_reward = -math.inf
-        self.shown_steps: set[int] = set()
         self._prompts: dict[bytes, int] = {}
         self._compared: dict[str, int] = {}
         self._places: list[tuple[int, int]] = []
-        self._previous: list[int] = []
+        self._folder: Path | None = None
 
     def begin(self, log_file: LogFile) -> None:
         """Take the columns of the next file."""
-        layout = self.layout = log_file.columns
+        layout, path = log_file.columns, log_file.source.path
+        if path.parent != self._folder:  # of another run, or prime-rl's next step
+            self.repeats.forget()
+        if path.parent != self._folder or layout.rolling:
+            self.groups.close()
+        self.layout, self._folder = layout, path.parent
         if layout not in (each for each, _ in self.layouts):
-            self.layouts.append((layout, log_file.source.path))
+            self.layouts.append((layout, path))
         places = [self._compared.setdefault(name, len(self._compared)) for name in layout.compared]
         self._places = list(zip(places, map(layout.rewards.index, layout.compared), strict=True))
 
-    def without_repeats(self, rollouts: Iterator[LoggedRollout]) -> Iterator[LoggedRollout]:
-        """Yield the rollouts that are new: a rolling log shows its last rows again until newer ones replace them."""
-        for (step, _), rows in itertools.groupby(rollouts, key=lambda rollout: (rollout.step, rollout.batch)):
-            if step is not None and step < max(self.shown_steps, default=step):
-                self.groups.close()  # a run that was resumed samples the steps after its checkpoint again
-            self.shown_steps.add(step or 0)
-            batch = list(rows)
-            marks = [hash((each.prompt, each.response, each.rewards, each.advantage)) for each in batch]
-            repeated = overlap(self._previous, marks)
-            self._previous = marks
-            self.num_repeated += repeated
-            yield from batch[repeated:]
+    def new_rollouts(self, log_file: LogFile) -> Iterator[LoggedRollout]:
+        """Yield the rollouts of a file but for those that a rolling log shows again."""
+        if not log_file.columns.rolling:
+            yield from log_file.rollouts
+            return
+        last_step = 0
+        for batch in self.repeats.batches(log_file.rollouts):
+            for rollout in batch[:1]:
+                step = rollout.step or 0
+                if rollout.batch and step < last_step:
+                    self.groups.close()  # a run that was resumed samples the steps after its checkpoint again
+                last_step = step
+            yield from batch
 
     def add(self, rollout: LoggedRollout) -> None:
         """Take the next rollout in."""
@@ -135,17 +140,3 @@ class Reading:
         digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
         return self._prompts.setdefault(digest, len(self._prompts))
 
-
-def overlap(previous: Sequence[int], rows: Sequence[int]) -> int:
-    """Return how many rows at the beginning repeat the last ones of the previous batch.
-
-    Some equal rows, of equal responses to one prompt, may be new: only different ones show an overlap, or all.
-
-    >>> overlap([1, 2, 3, 4], [3, 4, 5, 6]), overlap([1, 2], [1, 2]), overlap([1, 2], [2, 3]), overlap([], [1])
-    (2, 2, 0, 0)
-    """
-    for start, mark in enumerate(previous):
-        size = len(previous) - start
-        if mark == rows[0] and size <= len(rows) and list(previous[start:]) == list(rows[:size]):
-            return size if size == len(rows) or len(set(rows[:size])) > 1 else 0
-    return 0
