@@ -39,7 +39,7 @@ REWARDS = st.one_of(st.none(), st.sampled_from([0.0, 0.5, 0.9, 1.0]), st.floats(
 @st.composite
 def batches(draw):
     """Groups of one size, in any order of rows: (group of each row, verifier's rewards, a second function's)."""
-    size, num = draw(st.integers(1, 5)), draw(st.integers(1, 4))
+    size, num = draw(st.integers(2, 5)), draw(st.integers(1, 4))
     groups = draw(st.permutations([group for group in range(num) for _ in range(size)]))
     rewards = [draw(st.lists(REWARDS, min_size=len(groups), max_size=len(groups))) for _ in range(2)]
     return groups, *rewards
@@ -160,6 +160,55 @@ def test_a_missing_reward_is_no_verdict(tmp_path):
     assert noted(log, "Rollouts without a verdict of the verifier: 4.")
 
 
+@pytest.mark.parametrize(
+    ("rewards", "advantages", "degenerate"),
+    [
+        ([1.0, 1.0, 1.0, None], [0.5, 0.5, 0.5, -1.5], False),  # TRL adds 0 for a missing reward
+        ([1.0, 1.0, 1.0, None], [None] * 4, False),
+        ([1.0, 1.0, 1.0, 1.0], [0.1] * 4, False),  # a method that gives solved groups an advantage
+        ([1.0, 1.0, 1.0, 1.0], [6e-4] * 4, True),  # rounding
+        ([1.0, 0.0, 1.0, 1.0], [0.0] * 4, True),  # a weight of 0
+        ([1.0, 1.0, 1.0, 1.0], [None] * 4, True),
+        ([1.0, 0.0, 1.0, 1.0], [0.0, None, 0.0, 0.0], False),
+    ],
+)
+def test_advantages_tell_whether_a_group_has_a_gradient(tmp_path, rewards, advantages, degenerate):
+    trl(tmp_path / "log", 1, list("aaaabb"), list("123456"), {"accuracy": [*rewards, 1.0, 0.0]}, [*advantages, 1, -1])
+    assert column(read(tmp_path / "log"), "degenerate") == [degenerate, False]
+
+
+def test_rewards_of_32_bits_reach_their_threshold(tmp_path):
+    rewards = [float(np.float32(0.9)), 0.89]
+    path = jsonl(tmp_path / "log.jsonl", *({"prompt": "p", "reward": each} for each in rewards))
+    log = read_log([path], Columns(), 0.9)
+    assert column(log, "successes") == [1]
+    assert not noted(log, "No reward")
+
+
+def test_groups_of_one_rollout_are_left_out(tmp_path):
+    log = read(jsonl(tmp_path / "log.jsonl", *({"prompt": each, "reward": 1.0} for each in "aabcc")))
+    assert column(log, "prompt") == [0, 2]
+    assert noted(log, "Groups of one rollout, which were left out: 1.")
+    with pytest.raises(ValueError, match="no two rollouts are of one prompt and step: name the column that tells"):
+        read(jsonl(tmp_path / "log.jsonl", *({"prompt": each, "reward": 1.0} for each in "abc")))
+
+
+def test_a_last_group_that_is_not_whole(tmp_path):
+    rows = [{"step": i // 8, "prompt": f"p{i // 4}", "reward": i % 2} for i in range(82)]
+    log = read(jsonl(tmp_path / "log.jsonl", *rows))
+    assert column(log, "size") == [4] * 20
+    assert noted(log, "The log ends within a group, which was left out.")
+
+
+def test_lengths_that_are_missing(tmp_path):
+    rows = [{"prompt": f"p{i // 4}", "response": "text", "reward": 1, "num_tokens": 3 if i else None} for i in range(8)]
+    log = read(jsonl(tmp_path / "log.jsonl", *rows))
+    assert (column(log, "length"), log.groups.unit) == ([12, 12], "tokens")
+    assert noted(log, "Rollouts without a number of response tokens: 1.")
+    log = read(jsonl(tmp_path / "log.jsonl", *({**row, "num_tokens": None} for row in rows[:7]), rows[7]))
+    assert (column(log, "length"), log.groups.unit) == ([16, 16], "characters")
+
+
 def test_verl_with_echorl_has_its_verdict(tmp_path):
     rows = [("p", "r", "42", 0.9 * right, {"uid": f"a_{i}_0", "echo_success": right}) for i, right in enumerate((1, 0))]
     log = read(verl(tmp_path, 1, rows))
@@ -219,7 +268,7 @@ def test_verl_names_the_groups_of_a_prompt_that_comes_twice(tmp_path):
         ("abcabcabcabcaaaa", [8, 4, 4], "Groups with a multiple of the usual size: 1."),
         ("aabbaabb", [4, 4], None),  # two prompts that alternate, or each twice: not told
         ("aabb" * 8, [16, 16], None),
-        ("aaab", [3, 1], None),
+        ("aaab", [3], "Groups of one rollout, which were left out: 1."),
     ],
 )
 def test_a_prompt_that_comes_twice_in_a_step(tmp_path, rows, sizes, words):
@@ -236,7 +285,7 @@ def test_visits_of_a_log_without_steps(tmp_path, times, sizes):
     assert column(read(path), "size") == sizes  # so many runs of equal length are no coincidence
 
 
-@given(st.integers(1, 5), st.integers(1, 4), st.randoms())
+@given(st.integers(2, 5), st.integers(1, 4), st.randoms())
 def test_the_order_of_rows_within_a_step_does_not_matter(tmp_path_factory, size, num, rng):
     path = tmp_path_factory.mktemp("log") / "log.jsonl"
     rows = [{"step": step, "prompt": f"p{p}", "response": f"r{rng.random():.0f}", "score": rng.random() < 0.5}
@@ -317,13 +366,14 @@ def test_prime_rl(tmp_path):
     cut = {"calls": [{"finish_reason": "length", "usage": {"prompt_tokens": 9, "completion_tokens": 7}}]}
     jsonl(path, episode("pa", "0", {"correct": 1.0}, "x", **cut), {**episode("pa", "1", {}, "x")})
     log = read(tmp_path / "run")
-    assert column(log, "step") == [9, 9, 10]
-    assert column(log, "prompt") == [0, 1, 0]
-    assert column(log, "successes") == [1, 0, 1]
-    assert column(log, "verdicts") == [2, 1, 1]
-    assert column(log, "degenerate") == [True, True, True]  # the totals are equal, or single
-    assert column(log, "length") == [10, 5, 12]
-    assert column(log, "truncated") == [0, 0, 1]
+    assert column(log, "step") == [9, 10]
+    assert column(log, "prompt") == [0, 0]
+    assert column(log, "successes") == [1, 1]
+    assert column(log, "verdicts") == [2, 1]
+    assert column(log, "degenerate") == [True, True]  # the totals are equal, or single
+    assert column(log, "length") == [10, 12]
+    assert column(log, "truncated") == [0, 1]
+    assert noted(log, "Groups of one rollout, which were left out: 1.")
     assert log.groups.unit == "tokens"
 
 
@@ -366,11 +416,12 @@ def test_rewards_beside_the_verdicts_of_echorl(tmp_path):
     log = read(tmp_path)
     assert column(log, "successes") == [2, 2, 1]
     assert column(log, "degenerate") == [False, True, True]  # one reward alone differs from no other
+    assert not noted(log, "no rewards")
 
 
 def test_a_run_with_two_logs(tmp_path):
     write_trl(tmp_path / "completions")
-    dump(tmp_path, 1, 0, [(0, "mixed", True, True)])
+    dump(tmp_path, 1, 0, [(0, "mixed", True, True)] * 2)
     assert len(read(tmp_path).files) == 3
     assert noted(read(tmp_path), f"{tmp_path / 'rollouts'} too has rollouts")
     assert len(read(tmp_path / "rollouts").files) == 1
@@ -486,7 +537,7 @@ def test_a_log_that_leaves_something_open(tmp_path, row, words):
 
 
 def test_columns_that_the_user_names(tmp_path):
-    path = jsonl(tmp_path / "log.jsonl", {"q": "p", "completion": "r", "a": 1.0, "b": 0.5, "n": 7})
+    path = jsonl(tmp_path / "log.jsonl", *[{"q": "p", "completion": "r", "a": 1.0, "b": 0.5, "n": 7}] * 2)
     assert read(path, prompt="q", reward="b", group="n").columns.rewards == ("b",)
     with pytest.raises(ValueError, match="there is no column 'c' among 'q', 'completion', 'a', 'b', 'n'"):
         read(path, prompt="q", reward="c")
@@ -566,13 +617,13 @@ def test_two_runs_are_not_merged(tmp_path):
 
 
 def test_a_line_that_a_run_is_writing(tmp_path):
-    path = jsonl(tmp_path / "log.jsonl", GOOD, GOOD)
+    path = jsonl(tmp_path / "log.jsonl", GOOD, GOOD, GOOD)
     path.write_bytes(path.read_bytes()[:-5])
     log = read(path)
-    assert column(log, "size") == [1]
+    assert column(log, "size") == [2]
     assert noted(log, f"The last line of {path} is not whole and was left out")
     path.write_bytes(path.read_bytes() + b"\n")
-    with pytest.raises(ValueError, match="line 2: this is no JSON"):
+    with pytest.raises(ValueError, match="line 3: this is no JSON"):
         read(path)
 
 

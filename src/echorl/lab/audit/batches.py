@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from echorl.core.statistics import are_equal
-from echorl.lab.audit.groups import GroupTable
+from echorl.lab.audit.groups import GroupTable, Unit
 from echorl.lab.logs.rows import LoggedRollout
 
 MIN_RUNS = 16
 """Runs of equal length that are no coincidence even where prompts come in several."""
+MAX_ZERO = 0.01
+"""Advantages below it are 0 up to rounding, if those of the group are equal."""
 NO_STEP = -1
 ROW = {
     "group": "i", "prompt": "i", "verdict": "b", "tokens": "i", "characters": "i", "truncated": "b", "text": "q",
@@ -23,7 +25,8 @@ ROW = {
 }  # fmt: skip
 """Integers that are kept of a rollout until its step is closed, and their types."""
 Ints = npt.NDArray[np.int64]
-COLUMNS = (*(each.name for each in fields(GroupTable) if each.name not in ("length", "unit")), "tokens", "characters")
+LENGTHS = ("tokens", "with_tokens", "characters")
+COLUMNS = (*(each.name for each in fields(GroupTable) if each.name not in ("length", "unit")), *LENGTHS)
 
 
 class Groups:
@@ -32,7 +35,8 @@ class Groups:
     Attributes:
         counts: what had to be decided: "split", groups told apart from another of their prompt in the step; "unsplit",
             groups with a multiple of the usual size that were not; "reopened", steps that came again after
-            they were closed; "several_prompts", groups with more than one prompt.
+            they were closed; "several_prompts", groups with more than one prompt; "single", groups of one rollout,
+            which are left out; "unfinished", the last group, left out; "without_length", rollouts.
     """
 
     def __init__(self) -> None:
@@ -86,19 +90,39 @@ class Groups:
             self._close(next(iter(self._open)))
 
     def table(self) -> GroupTable:
-        """Close all steps, and return the groups in order of their steps, those of a step as the log has them."""
+        """Close all steps, and return the groups in order of their steps, those of a step as the log has them.
+
+        Groups of one rollout, and the last one where a run is writing it, are left out.
+        """
         self.close()
         columns = {name: np.array(values, dtype=np.int64) for name, values in self._columns.items()}
-        tokens, characters = columns.pop("tokens"), columns.pop("characters")
-        in_tokens = bool(len(tokens)) and bool((tokens >= 0).all())
+        lengths, unit = self._lengths(columns["size"], *(columns.pop(name) for name in LENGTHS))
         degenerate = columns.pop("degenerate") != 0
-        table = GroupTable(
-            **columns,
-            degenerate=degenerate,
-            length=tokens if in_tokens else characters,
-            unit="tokens" if in_tokens else "characters",
-        )
+        table = GroupTable(**columns, degenerate=degenerate, length=lengths, unit=unit)
+        complete = table.size > 1
+        self.counts["single"] += int((~complete).sum())
+        if self._ends_within_group(table[complete]):
+            self.counts["unfinished"] += 1
+            complete[np.lexsort((table.line, table.file))[-1]] = False
+        table = table[complete]
         return table[np.argsort(table.step, kind="stable")]
+
+    def _lengths(self, size: Ints, tokens: Ints, with_tokens: Ints, characters: Ints) -> tuple[Ints, Unit]:
+        """Return the lengths of groups and their unit; a rollout without a number of tokens has the group's mean."""
+        missing = int((size - with_tokens).sum())
+        if 2 * missing > size.sum() or not len(size):
+            return characters, "characters"
+        self.counts["without_length"] += missing
+        mean = np.where(with_tokens > 0, tokens / np.maximum(with_tokens, 1), tokens.sum() / with_tokens.sum())
+        return tokens + np.rint(mean * (size - with_tokens)).astype(np.int64), "tokens"
+
+    @staticmethod
+    def _ends_within_group(table: GroupTable) -> bool:
+        """Return whether the log's last group alone is smaller than the others, which have one size."""
+        if len(table) < MIN_RUNS:
+            return False
+        sizes = table.size[np.lexsort((table.line, table.file))]
+        return bool((sizes[:-1] == sizes[0]).all() and sizes[-1] < sizes[0])
 
 
 class Batch:
@@ -146,6 +170,8 @@ class Batch:
             "verdicts": rows["verdict"] >= 0,
             "successes": rows["verdict"] == 1,
             "characters": rows["characters"],
+            "tokens": np.maximum(rows["tokens"], 0),
+            "with_tokens": rows["tokens"] >= 0,
         }.items()}  # fmt: skip
         rewards = [np.frombuffer(values, dtype=np.float64)[order] for values in self._rewards]
         advantage = np.frombuffer(self._advantage, dtype=np.float64)[order]
@@ -153,9 +179,7 @@ class Batch:
             **{name: rows[name][first] for name in ("prompt", "file", "line")},
             "size": np.bincount(group),
             **sums,
-            "degenerate": np.all([_equal(values, starts) for values in rewards], axis=0)
-            | (_equal(advantage, starts) & ~np.isnan(np.fmax.reduceat(advantage, starts))),
-            "tokens": _sum_where_known(rows["tokens"][order], starts),
+            "degenerate": _without_gradient(rewards, advantage, starts),
             "truncated": _sum_where_known(rows["truncated"][order], starts),
             "num_texts": _count_different(group, rows["text"], starts, order),
         }
@@ -200,6 +224,19 @@ def split_visits(group: Ints, sure: npt.NDArray[np.bool_], has_step: bool, count
     if (sizes == usual).mean() > 0.5:
         counts["unsplit"] += int(((sizes > usual) & (sizes % usual == 0) & ~sure).sum())
     return group
+
+
+def _without_gradient(
+    rewards: list[npt.NDArray[np.float64]], advantage: npt.NDArray[np.float64], starts: Ints
+) -> npt.NDArray[np.bool_]:
+    """bool [G]: the advantages of a group are 0 up to rounding; of a group without advantages each reward is equal.
+
+    TRL divides by the rewards' deviation: of equal rewards, which differ by rounding, come advantages that are equal
+    and near 0.
+    """
+    most = np.maximum.reduceat(advantage, starts)  # NaN where one is missing
+    zero = _equal(advantage, starts) & (abs(most) < MAX_ZERO)
+    return np.where(np.isnan(most), np.all([_equal(values, starts) for values in rewards], axis=0), zero)
 
 
 def _equal(values: npt.NDArray[np.float64], starts: Ints) -> npt.NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from echorl.core.statistics import are_equal
 from echorl.lab.audit.batches import Groups
 from echorl.lab.audit.evidence import PromptEvidence
 from echorl.lab.audit.groups import GroupTable
@@ -68,7 +69,12 @@ def read_log(
     advance(reading.num_rows)
     groups = reading.groups.table()
     if not len(groups):
-        raise ValueError(f"{files[0]}: no row of the log is a rollout that was sampled for training: give another log.")
+        problem = (
+            "no two rollouts are of one prompt and step: name the column that tells groups apart with --group."
+            if reading.groups.counts["single"]
+            else "no row of the log is a rollout that was sampled for training: give another log."
+        )
+        raise ValueError(f"{files[0]}: {problem}")
     notes += describe(reading, groups, files)
     return Log(groups, reading.evidence, files, reading.layouts[0][0], notes)
 
@@ -123,9 +129,9 @@ class Reading:
             return
         self.num_without_verdict += rollout.reward is None
         self.largest_reward = max(self.largest_reward, -math.inf if rollout.reward is None else rollout.reward)
-        success = None if rollout.reward is None else rollout.reward >= self.success_reward
+        success = None if rollout.reward is None else self.succeeds(rollout.reward)
         prompt = self._number(rollout)
-        compared = [math.nan] * len(self._compared)
+        compared = [0.0 if self.layout.rolling else math.nan] * len(self._compared)  # TRL adds 0 for a missing one
         for place, index in self._places:
             reward = rollout.rewards[index]
             if reward is not None:
@@ -134,9 +140,12 @@ class Reading:
         self.groups.add(rollout, key, prompt, success, compared)
         self.evidence.add(rollout, prompt, success)
 
+    def succeeds(self, reward: float) -> bool:
+        """Return whether the verifier accepts, up to rounding: 0.9 in float32 is a little less than 0.9."""
+        return reward >= self.success_reward or bool(are_equal(reward, self.success_reward))
+
     def _number(self, rollout: LoggedRollout) -> int:
         """Return the number of the rollout's prompt; without prompts each group of a step has its own."""
         text = rollout.prompt if self.layout.prompt else f"{rollout.step}\n{rollout.group}"
         digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
         return self._prompts.setdefault(digest, len(self._prompts))
-
