@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from echorl.core.groups import classify_groups
+from echorl.lab.audit.evidence import Place
+from echorl.lab.audit.export import rollouts_at
 from echorl.lab.audit.read import read_log
 from echorl.lab.audit.repeats import overlap
 from echorl.lab.options import Columns
@@ -189,7 +194,7 @@ def test_groups_of_one_rollout_are_left_out(tmp_path):
     log = read(jsonl(tmp_path / "log.jsonl", *({"prompt": each, "reward": 1.0} for each in "aabcc")))
     assert column(log, "prompt") == [0, 2]
     assert noted(log, "Groups of one rollout, which were left out: 1.")
-    with pytest.raises(ValueError, match="no two rollouts are of one prompt and step: name the column that tells"):
+    with pytest.raises(ValueError, match="no prompt has two rollouts in one step, so there are no groups to compare"):
         read(jsonl(tmp_path / "log.jsonl", *({"prompt": each, "reward": 1.0} for each in "abc")))
 
 
@@ -330,6 +335,13 @@ def test_ms_swift(tmp_path):
     assert column(log, "degenerate") == [False, True] * 3
     assert column(log, "line") == [1, 3, 9, 11, 17, 19]  # the rollouts of the file are counted
     assert log.columns.reward == "MathAccuracy"
+    (rollout,) = rollouts_at([Place(0, 11)], log.files, Columns())
+    assert (rollout.batch, rollout.index) == (3, 2)
+
+
+def test_a_batch_with_one_step_for_all(tmp_path):
+    log = read(jsonl(tmp_path / "log.jsonl", *({**swift_row(step), "step": step} for step in (4, 5))))
+    assert column(log, "step") == [4, 4, 5, 5]
 
 
 def test_a_run_that_was_resumed_samples_steps_again(tmp_path):
@@ -526,6 +538,8 @@ def test_rows_of_json_that_cannot_be_used(tmp_path, row, words):
         ),
         ({"prompt": "p", "correct": True, "accuracy": 1.0, "reward": 1.0}, "each of the columns 'correct', 'accuracy'"),
         ({"prompt": "p", "completion": "r", "format": "x", "advantage": 0.1}, "there is no reward among"),
+        ({"prompt": "p", "format_reward": 1.0}, "the only reward, 'format_reward', has no verifier's name"),
+        ({"prompt": "p", "format_reward": 1.0, "length_reward": 1.0}, "'format_reward', 'length_reward' may be"),
     ],
 )
 def test_a_log_that_leaves_something_open(tmp_path, row, words):
@@ -534,6 +548,73 @@ def test_a_log_that_leaves_something_open(tmp_path, row, words):
         read(path)
     assert str(caught.value).startswith(f"{path}, line 1: ")
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "reward"),
+    [
+        (("math_accuracy", "format_reward"), "math_accuracy"),
+        (("exact_match", "length_reward"), "exact_match"),
+        (("reward", "math_accuracy"), "math_accuracy"),
+        (("reward", "success_rate", "correct_answer", "math_level"), "reward"),
+        (("score", "num_correct", "format_reward"), "score"),
+    ],
+)
+def test_the_verifiers_column_of_a_table(tmp_path, names, reward):
+    log = read(jsonl(tmp_path / "log.jsonl", *[{"prompt": "p", **dict.fromkeys(names, 1.0)}] * 2))
+    assert log.columns.reward == reward
+
+
+def test_group_numbers_that_begin_again_at_steps_that_are_not_logged(tmp_path):
+    rows = [{"group_id": i // 2 % 3, "prompt": f"p{i // 2}", "reward": i % 2} for i in range(12)]
+    path = jsonl(tmp_path / "log.jsonl", *rows)
+    assert column(read(path), "size") == [2] * 6
+    assert column(read(path, group="group_id"), "size") == [4] * 3
+    jsonl(path, *({**row, "step": i // 6} for i, row in enumerate(rows)))
+    assert column(read(path), "size") == [2] * 6
+
+
+def test_epochs_tell_visits_apart(tmp_path):
+    rows = [{"epoch": i // 6, "prompt": f"p{i // 2 % 3}", "reward": i % 2} for i in range(18)]
+    log = read(jsonl(tmp_path / "log.jsonl", *rows))
+    assert column(log, "prompt") == [0, 1, 2] * 3
+    assert column(log, "size") == [2] * 9
+    assert "epoch 'epoch'" in str(log.columns)
+
+
+@pytest.mark.parametrize("write", [jsonl, parquet])
+@pytest.mark.parametrize("differ", [True, False])
+def test_a_solution_is_a_response_only_if_it_differs_within_a_group(tmp_path, write, differ):
+    rows = [{"problem": f"p{i // 2}", "solution": f"s{i if differ else i // 2}", "correct": i % 2} for i in range(4)]
+    columns = read(write(tmp_path / "log", *rows)).columns
+    assert (columns.response, columns.reference_answer) == (("solution", None) if differ else (None, "solution"))
+
+
+def test_columns_of_parquet(tmp_path):
+    rows = [{"step": 1, "prompt": "p", "completion": f"r{i}", "accuracy": i % 2, "advantage": i - 0.5,
+             "__index_level_0__": i} for i in range(2)]  # fmt: skip
+    assert read(parquet(tmp_path / "index.parquet", *rows)).columns.rewards == ("accuracy",)
+    tokens = pa.array([[("a", 1)], [("b", 1), ("c", 2)]], type=pa.map_(pa.string(), pa.int64()))
+    table = pa.table({"prompt": ["p", "p"], "reward": [0.0, 1.0], "completion_ids": tokens})
+    pq.write_table(table, tmp_path / "map.parquet")
+    assert column(read(tmp_path / "map.parquet"), "length") == [3]
+    pq.write_table(pa.table([["p"], [1.0], [0.0]], names=["prompt", "reward", "reward"]), tmp_path / "twice.parquet")
+    with pytest.raises(ValueError, match="two columns are named 'reward'"):
+        read(tmp_path / "twice.parquet")
+
+
+@pytest.mark.parametrize("content", [b"", b'{"prompt": "p", "re', b"PAR1 and no end"])
+def test_the_newest_file_may_be_one_that_a_run_is_writing(tmp_path, content):
+    path = jsonl(tmp_path / "1.jsonl", GOOD, GOOD)
+    newest = tmp_path / "2.jsonl"
+    newest.write_bytes(content)
+    os.utime(path, (1, 1))
+    log = read(tmp_path)
+    assert log.files == [path]
+    assert noted(log, f"{newest} is empty or not whole and was left out")
+    os.utime(newest, (0, 0))
+    with pytest.raises(ValueError, match=r"2\.jsonl"):
+        read(tmp_path)
 
 
 def test_columns_that_the_user_names(tmp_path):
@@ -631,6 +712,9 @@ def test_places_that_hold_no_log(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"holds no \*\.jsonl and no \*\.parquet"):
         read(tmp_path / "empty")
+    verl(tmp_path / "runs" / "first" / "dumps", 1, [("p", "r", "42", 1.0, {})] * 2)
+    with pytest.raises(ValueError, match=r"such as .*runs/first, or files"):
+        read(tmp_path / "runs")
     with pytest.raises(ValueError, match="there is no such file or folder"):
         read(tmp_path / "none")
     (tmp_path / "empty.jsonl").touch()

@@ -102,10 +102,10 @@ def _unknown(reading: Reading, groups: GroupTable, layouts: list[LogColumns]) ->
             f"The log has no advantage and not the weights of {list_names(unweighted)}: a group counts as one without "
             "gradient where each of these is equal."
         )
-    largest = reading.largest_reward
+    largest, names = reading.largest_reward, dict.fromkeys(layout.reward for layout in layouts)
     if -np.inf < largest and not reading.succeeds(largest):
         yield (
-            f"No reward in {list_names(dict.fromkeys(each.reward for each in layouts))} reaches {reading.success_reward:g}: the largest is {largest:g}. "
+            f"No reward in {list_names(names)} reaches {reading.success_reward:g}: the largest is {largest:g}. "
             "--success_reward sets from where on a rollout is right."
         )
     if not groups.degenerate.any():

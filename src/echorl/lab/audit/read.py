@@ -70,7 +70,8 @@ def read_log(
     groups = reading.groups.table()
     if not len(groups):
         problem = (
-            "no two rollouts are of one prompt and step: name the column that tells groups apart with --group."
+            "no prompt has two rollouts in one step, so there are no groups to compare: name the column of the group "
+            "with --group, or that of the prompt with --prompt."
             if reading.groups.counts["single"]
             else "no row of the log is a rollout that was sampled for training: give another log."
         )
