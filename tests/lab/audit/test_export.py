@@ -43,7 +43,7 @@ def test_a_suspect_with_its_rollouts(tmp_path: Path) -> None:
 
 def test_a_rollout_of_a_line_of_several(tmp_path: Path) -> None:
     suspect = Suspect("mislabelled", 3, "Why.", 0.8, (Place(0, 7),))
-    (row,) = exported(tmp_path / "suspects.jsonl", [suspect], [rollout("a", 0.0, 7)._replace(batch=2, index=1)])
+    (row,) = exported(tmp_path / "suspects.jsonl", [suspect], [rollout("a", 0.0, 7)._replace(batch=2, position=1)])
     assert (row["rollouts"][0]["line"], row["rollouts"][0]["index"]) == (2, 1)
 
 

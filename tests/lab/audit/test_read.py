@@ -284,6 +284,16 @@ def test_a_prompt_that_comes_twice_in_a_step(tmp_path, rows, sizes, words):
     assert words or not any(note.startswith("Groups") for note in log.notes)
 
 
+@pytest.mark.parametrize(
+    ("rows", "open_steps"), [("aaaa", 1), ("aabbaabb", 1), ("aabb", 0), ("abab", 0), ("aabbaa", 0)]
+)
+def test_prompts_that_may_all_come_several_times(tmp_path, rows, open_steps):
+    path = tmp_path / "log.jsonl"
+    log = read(jsonl(path, *({"step": 1, "prompt": each, "uid": "u", "reward": 1.0} for each in rows)))
+    assert noted(log, "Steps with a single prompt, or whose prompts all come in several runs of rows: 1.") == open_steps
+    assert not noted(read(path, group="uid"), "Steps with a single prompt")
+
+
 @pytest.mark.parametrize(("times", "sizes"), [(8, [2] * 16), (7, [14, 14])])
 def test_visits_of_a_log_without_steps(tmp_path, times, sizes):
     path = jsonl(tmp_path / "log.jsonl", *({"prompt": each, "reward": 1.0} for each in "aabb" * times))
@@ -336,7 +346,7 @@ def test_ms_swift(tmp_path):
     assert column(log, "line") == [1, 3, 9, 11, 17, 19]  # the rollouts of the file are counted
     assert log.columns.reward == "MathAccuracy"
     (rollout,) = rollouts_at([Place(0, 11)], log.files, Columns())
-    assert (rollout.batch, rollout.index) == (3, 2)
+    assert (rollout.batch, rollout.position) == (3, 2)
 
 
 def test_a_batch_with_one_step_for_all(tmp_path):

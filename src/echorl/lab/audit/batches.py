@@ -34,9 +34,10 @@ class Groups:
 
     Attributes:
         counts: what had to be decided: "split", groups told apart from another of their prompt in the step; "unsplit",
-            groups with a multiple of the usual size that were not; "reopened", steps that came again after
-            they were closed; "several_prompts", groups with more than one prompt; "single", groups of one rollout,
-            which are left out; "unfinished", the last group, left out; "without_length", rollouts.
+            groups with a multiple of the usual size that were not; "open_steps", steps in which no prompt shows the
+            size of a group; "reopened", steps that came again after they were closed; "several_prompts", groups with
+            more than one prompt; "single", groups of one rollout, which are left out; "unfinished", the last group,
+            left out; "without_length", rollouts.
     """
 
     def __init__(self) -> None:
@@ -206,9 +207,11 @@ def split_visits(group: Ints, sure: npt.NDArray[np.bool_], has_step: bool, count
     Args:
         group: int64 [N], the key of each rollout.
         sure: bool [K], keys that are one group.
-        counts: gets the keys "split" and "unsplit".
+        counts: gets the keys "split", "unsplit" and "open_steps".
     """
     sizes, starts = np.bincount(group), np.flatnonzero(np.diff(group, prepend=-1))
+    if has_step and not sure.any():
+        counts["open_steps"] += _may_all_come_several_times(group, starts)
     if sure.all() or (len(starts) == len(sizes) and (sizes == sizes[0]).all()):
         return group
     lengths = np.diff(starts, append=len(group))
@@ -224,6 +227,13 @@ def split_visits(group: Ints, sure: npt.NDArray[np.bool_], has_step: bool, count
     if (sizes == usual).mean() > 0.5:
         counts["unsplit"] += int(((sizes > usual) & (sizes % usual == 0) & ~sure).sum())
     return group
+
+
+def _may_all_come_several_times(group: Ints, starts: Ints) -> bool:
+    """Return whether a batch has one prompt, or all of its prompts in several runs of one length."""
+    lengths = np.diff(starts, append=len(group))
+    several_runs = (np.bincount(group[starts]) > 1).all() and lengths[0] > 1 and (lengths == lengths[0]).all()
+    return len(starts) == 1 or bool(several_runs)
 
 
 def _without_gradient(

@@ -55,7 +55,7 @@ def rollouts_at(places: Collection[Place], files: Sequence[Path], columns: Colum
 
 
 def _texts_of(rollout: LoggedRollout) -> dict[str, Any]:
-    place = {"line": rollout.batch, "index": rollout.index} if rollout.batch else {}
+    place = {"line": rollout.batch, "index": rollout.position} if rollout.batch else {}
     return {
         **place,
         "prompt": cut(rollout.prompt),

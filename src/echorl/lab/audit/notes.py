@@ -70,6 +70,12 @@ def _decided(counts: Counter[str]) -> Iterator[str]:
             f"Groups with a multiple of the usual size: {counts['unsplit']:,}. Each may be several groups of its "
             "prompt, which the order of the rows does not tell apart; --group names a column that does."
         )
+    if counts["open_steps"]:
+        yield (
+            f"Steps with a single prompt, or whose prompts all come in several runs of rows: {counts['open_steps']:,}. "
+            "All rollouts of a prompt count as one group there; if they were several, --group names a column that "
+            "tells them apart."
+        )
     if counts["several_prompts"]:
         yield (
             f"Groups with more than one prompt: {counts['several_prompts']:,}. If these are no groups, name another "

@@ -204,12 +204,13 @@ def _rewards_by_name(row: Mapping[str, Any]) -> list[str]:
 
 
 def _is_of_a_verifier(name: str) -> bool:
-    return bool(OF_A_VERIFIER.search(name)) and not NOT_OF_A_VERIFIER.search(name) and not NO_VERDICT.search(name)
+    return bool(OF_A_VERIFIER.search(name)) and not NOT_OF_A_VERIFIER.search(name)
 
 
 def _is_verdict(name: str) -> bool:
-    """Return whether a column has a verifier's name; "math" alone may be of a subject."""
-    return name not in NOT_REWARDS and _is_of_a_verifier(re.sub("math", "", name, flags=re.I))
+    """Return whether a column that is not called a reward is one by a verifier's name; "math" may name a subject."""
+    is_another = name in NOT_REWARDS or NO_VERDICT.search(name)
+    return not is_another and _is_of_a_verifier(re.sub("math", "", name, flags=re.I))
 
 
 def _is_length(value: Any) -> bool:

@@ -34,7 +34,7 @@ class LoggedRollout(NamedTuple):
         file: the place of the file among those read.
         line: from 1; of parquet the row, of a file with several rollouts in a line the number of the rollout.
         batch: of a file with several rollouts in a line the line; else 0.
-        index: of such a file the rollout's place in its line, from 0.
+        position: of such a file the rollout's place in its line, from 0.
     """
 
     prompt: str
@@ -51,7 +51,7 @@ class LoggedRollout(NamedTuple):
     file: int
     line: int
     batch: int = 0
-    index: int = 0
+    position: int = 0
 
 
 Reader = Callable[[Row, int, int], LoggedRollout]
@@ -108,12 +108,12 @@ def _read(
     rows: Iterable[tuple[int, Row]], form: Form | None, layout: LogColumns, file: int, path: Path
 ) -> Iterator[LoggedRollout]:
     read = reader(layout, may_lack_reward=form is not None)
-    last_line = index = 0
+    last_line = position = 0
     for number, (line, row) in enumerate(rows, 1):
         with located(path, line):
             rollout = read(row, file, line)
-        index, last_line = (index + 1 if line == last_line else 0), line
-        yield rollout if form is None else rollout._replace(line=number, batch=line, index=index)
+        position, last_line = (position + 1 if line == last_line else 0), line
+        yield rollout if form is None else rollout._replace(line=number, batch=line, position=position)
 
 
 def reader(layout: LogColumns, may_lack_reward: bool) -> Reader:
