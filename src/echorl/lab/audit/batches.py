@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from echorl.core.statistics import are_equal
-from echorl.lab.audit.groups import GroupTable
+from echorl.lab.audit.groups import GroupTable, Unit
 from echorl.lab.logs.rows import LoggedRollout
 
-OPEN_STEPS = 16
-"""Steps whose rows may alternate in the log: an asynchronous trainer's may."""
 MIN_RUNS = 16
 """Runs of equal length that are no coincidence even where prompts come in several."""
+MAX_ZERO = 0.01
+"""Advantages below it are 0 up to rounding, if those of the group are equal."""
 NO_STEP = -1
 ROW = {
     "group": "i", "prompt": "i", "verdict": "b", "tokens": "i", "characters": "i", "truncated": "b", "text": "q",
@@ -25,21 +25,25 @@ ROW = {
 }  # fmt: skip
 """Integers that are kept of a rollout until its step is closed, and their types."""
 Ints = npt.NDArray[np.int64]
-COLUMNS = (*(each.name for each in fields(GroupTable) if each.name not in ("length", "unit")), "tokens", "characters")
+LENGTHS = ("tokens", "with_tokens", "characters")
+COLUMNS = (*(each.name for each in fields(GroupTable) if each.name not in ("length", "unit")), *LENGTHS)
 
 
 class Groups:
-    """The groups of a log, closed a step at a time, so that memory grows with groups and not with texts.
+    """The groups of a log. Of a rollout some 60 bytes are kept until its step is closed, a file or two later.
 
     Attributes:
         counts: what had to be decided: "split", groups told apart from another of their prompt in the step; "unsplit",
-            groups with a multiple of the usual size that were not; "reopened", steps that came again after
-            they were closed; "several_prompts", groups with more than one prompt.
+            groups with a multiple of the usual size that were not; "open_steps", steps in which no prompt shows the
+            size of a group; "reopened", steps that came again after they were closed; "several_prompts", groups with
+            more than one prompt; "single", groups of one rollout, which are left out; "unfinished", the last group,
+            left out; "without_length", rollouts.
     """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self._open: dict[int, Batch] = {}
+        self._file = -1
         self._closed: set[int] = set()
         self._columns = {name: array("q") for name in COLUMNS}
 
@@ -53,19 +57,26 @@ class Groups:
             success: the verifier's verdict; None without one.
             compared: the rewards that advantages are made of, NaN where there is none.
         """
+        if rollout.file != self._file:
+            self._begin_file(rollout)
         step = NO_STEP if rollout.step is None else rollout.step
         batch = self._open.get(step)
         if batch is None:
-            batch = self._begin(step)
+            self.counts["reopened"] += step in self._closed
+            batch = self._open[step] = Batch()
         batch.add(rollout, key, prompt, success, compared)
 
-    def _begin(self, step: int) -> Batch:
-        if step in self._closed:
-            self.counts["reopened"] += 1
-        if len(self._open) == OPEN_STEPS:
-            self._close(next(iter(self._open)))
-        self._open[step] = Batch()
-        return self._open[step]
+    def _begin_file(self, rollout: LoggedRollout) -> None:
+        """Close the steps without rows in the file before; all, if the new file begins the steps again.
+
+        Rows of a step may stand anywhere in a file, as an asynchronous trainer's do, and go on in the next one.
+        """
+        steps = [step for step, batch in self._open.items() if batch.last_file == self._file]
+        if rollout.step is not None and steps and min(steps) != max(steps) and rollout.step <= min(steps):
+            steps = []
+        for step in self._open.keys() - steps:
+            self._close(step)
+        self._file = rollout.file
 
     def _close(self, step: int) -> None:
         self._closed.add(step)
@@ -80,19 +91,39 @@ class Groups:
             self._close(next(iter(self._open)))
 
     def table(self) -> GroupTable:
-        """Close all steps, and return the groups in order of their steps, those of a step as the log has them."""
+        """Close all steps, and return the groups in order of their steps, those of a step as the log has them.
+
+        Groups of one rollout, and the last one where a run is writing it, are left out.
+        """
         self.close()
         columns = {name: np.array(values, dtype=np.int64) for name, values in self._columns.items()}
-        tokens, characters = columns.pop("tokens"), columns.pop("characters")
-        in_tokens = bool(len(tokens)) and bool((tokens >= 0).all())
+        lengths, unit = self._lengths(columns["size"], *(columns.pop(name) for name in LENGTHS))
         degenerate = columns.pop("degenerate") != 0
-        table = GroupTable(
-            **columns,
-            degenerate=degenerate,
-            length=tokens if in_tokens else characters,
-            unit="tokens" if in_tokens else "characters",
-        )
+        table = GroupTable(**columns, degenerate=degenerate, length=lengths, unit=unit)
+        complete = table.size > 1
+        self.counts["single"] += int((~complete).sum())
+        if self._ends_within_group(table[complete]):
+            self.counts["unfinished"] += 1
+            complete[np.lexsort((table.line, table.file))[-1]] = False
+        table = table[complete]
         return table[np.argsort(table.step, kind="stable")]
+
+    def _lengths(self, size: Ints, tokens: Ints, with_tokens: Ints, characters: Ints) -> tuple[Ints, Unit]:
+        """Return the lengths of groups and their unit; a rollout without a number of tokens has the group's mean."""
+        missing = int((size - with_tokens).sum())
+        if 2 * missing > size.sum() or not len(size):
+            return characters, "characters"
+        self.counts["without_length"] += missing
+        mean = np.where(with_tokens > 0, tokens / np.maximum(with_tokens, 1), tokens.sum() / with_tokens.sum())
+        return tokens + np.rint(mean * (size - with_tokens)).astype(np.int64), "tokens"
+
+    @staticmethod
+    def _ends_within_group(table: GroupTable) -> bool:
+        """Return whether the log's last group alone is smaller than the others, which have one size."""
+        if len(table) < MIN_RUNS:
+            return False
+        sizes = table.size[np.lexsort((table.line, table.file))]
+        return bool((sizes[:-1] == sizes[0]).all() and sizes[-1] < sizes[0])
 
 
 class Batch:
@@ -103,6 +134,11 @@ class Batch:
         self._rows = {name: array(type_code) for name, type_code in ROW.items()}
         self._advantage = array("d")
         self._rewards: list[array[float]] = []
+
+    @property
+    def last_file(self) -> int:
+        """The file of the last row."""
+        return self._rows["file"][-1]
 
     def add(self, rollout: LoggedRollout, key: Any, prompt: int, success: bool | None, compared: list[float]) -> None:
         rows, response = self._rows, rollout.response
@@ -135,6 +171,8 @@ class Batch:
             "verdicts": rows["verdict"] >= 0,
             "successes": rows["verdict"] == 1,
             "characters": rows["characters"],
+            "tokens": np.maximum(rows["tokens"], 0),
+            "with_tokens": rows["tokens"] >= 0,
         }.items()}  # fmt: skip
         rewards = [np.frombuffer(values, dtype=np.float64)[order] for values in self._rewards]
         advantage = np.frombuffer(self._advantage, dtype=np.float64)[order]
@@ -143,9 +181,7 @@ class Batch:
             "last_line": np.where(rows["file"][last] == rows["file"][first], rows["line"][last], -1),
             "size": np.bincount(group),
             **sums,
-            "degenerate": np.all([_equal(values, starts) for values in rewards], axis=0)
-            | (_equal(advantage, starts) & ~np.isnan(np.fmax.reduceat(advantage, starts))),
-            "tokens": _sum_where_known(rows["tokens"][order], starts),
+            "degenerate": _without_gradient(rewards, advantage, starts),
             "truncated": _sum_where_known(rows["truncated"][order], starts),
             "num_texts": _count_different(group, rows["text"], starts, order),
         }
@@ -172,9 +208,11 @@ def split_visits(group: Ints, sure: npt.NDArray[np.bool_], has_step: bool, count
     Args:
         group: int64 [N], the key of each rollout.
         sure: bool [K], keys that are one group.
-        counts: gets the keys "split" and "unsplit".
+        counts: gets the keys "split", "unsplit" and "open_steps".
     """
     sizes, starts = np.bincount(group), np.flatnonzero(np.diff(group, prepend=-1))
+    if has_step and not sure.any():
+        counts["open_steps"] += _may_all_come_several_times(group, starts)
     if sure.all() or (len(starts) == len(sizes) and (sizes == sizes[0]).all()):
         return group
     lengths = np.diff(starts, append=len(group))
@@ -190,6 +228,26 @@ def split_visits(group: Ints, sure: npt.NDArray[np.bool_], has_step: bool, count
     if (sizes == usual).mean() > 0.5:
         counts["unsplit"] += int(((sizes > usual) & (sizes % usual == 0) & ~sure).sum())
     return group
+
+
+def _may_all_come_several_times(group: Ints, starts: Ints) -> bool:
+    """Return whether a batch has one prompt, or all of its prompts in several runs of one length."""
+    lengths = np.diff(starts, append=len(group))
+    several_runs = (np.bincount(group[starts]) > 1).all() and lengths[0] > 1 and (lengths == lengths[0]).all()
+    return len(starts) == 1 or bool(several_runs)
+
+
+def _without_gradient(
+    rewards: list[npt.NDArray[np.float64]], advantage: npt.NDArray[np.float64], starts: Ints
+) -> npt.NDArray[np.bool_]:
+    """bool [G]: the advantages of a group are 0 up to rounding; of a group without advantages each reward is equal.
+
+    TRL divides by the rewards' deviation: of equal rewards, which differ by rounding, come advantages that are equal
+    and near 0.
+    """
+    most = np.maximum.reduceat(advantage, starts)  # NaN where one is missing
+    zero = _equal(advantage, starts) & (abs(most) < MAX_ZERO)
+    return np.where(np.isnan(most), np.all([_equal(values, starts) for values in rewards], axis=0), zero)
 
 
 def _equal(values: npt.NDArray[np.float64], starts: Ints) -> npt.NDArray[np.bool_]:

@@ -55,7 +55,9 @@ def rollouts_at(places: Collection[Place], files: Sequence[Path], columns: Colum
 
 
 def _texts_of(rollout: LoggedRollout) -> dict[str, Any]:
+    place = {"line": rollout.batch, "index": rollout.position} if rollout.batch else {}
     return {
+        **place,
         "prompt": cut(rollout.prompt),
         "reference_answer": None if rollout.reference_answer is None else cut(rollout.reference_answer),
         "step": rollout.step,
