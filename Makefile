@@ -9,6 +9,8 @@ VERL := .venv-verl
 VERL_READY := $(VERL)/.echorl-installed
 OLDEST := .venv-trl-oldest
 OLDEST_READY := $(OLDEST)/.installed
+SHARDED := .venv-sharded
+SHARDED_READY := $(SHARDED)/.installed
 DOCS_READY := $(VENV)/.sphinx-installed
 LIGHTEVAL := .venv-lighteval
 LIGHTEVAL_READY := $(LIGHTEVAL)/.installed
@@ -16,7 +18,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-trl-oldest test-vllm test-verl bench graders-lighteval rivals docs lint clean
+.PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-trl-oldest test-sharded test-vllm test-verl bench graders-lighteval rivals docs lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +35,7 @@ quickstart: $(READY)  ## train with GRPO and with GRPO+EchoRL on this CPU, in mi
 
 test: $(READY)  ## run all tests but those of the targets below
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests \
-		--ignore tests/browser --ignore tests/real --ignore tests/vllm --ignore tests/verl
+		--ignore tests/axolotl --ignore tests/browser --ignore tests/real --ignore tests/sharded --ignore tests/vllm --ignore tests/verl
 
 test-browser: $(READY) chromium  ## test the report's page in a headless Chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
@@ -67,6 +69,18 @@ test-trl-oldest: $(OLDEST_READY)  ## test with the oldest TRL that is supported,
 $(OLDEST_READY): $(READY) constraints-trl-oldest.txt
 	$(call overlay,$(OLDEST))
 	$(BIN)/pip --python $(OLDEST)/bin/python install --quiet --disable-pip-version-check --no-deps -r constraints-trl-oldest.txt
+	@touch $@
+
+test-sharded: $(SHARDED_READY)  ## test with DeepSpeed's ZeRO-2 and ZeRO-3 and with FSDP2, two processes on this CPU
+	OMP_NUM_THREADS=1 PYTHONPATH=src $(SHARDED)/bin/python -m pytest tests/sharded
+
+# DeepSpeed comes as source and is built without CUDA; its installer imports torch.
+$(SHARDED_READY): $(READY) constraints-sharded.txt
+	$(call overlay,$(SHARDED))
+	$(BIN)/pip --python $(SHARDED)/bin/python install --quiet --disable-pip-version-check --no-deps -c constraints-sharded.txt \
+		wheel ninja hjson msgpack py-cpuinfo einops
+	DS_SKIP_CUDA_CHECK=1 DS_ACCELERATOR=cpu $(BIN)/pip --python $(SHARDED)/bin/python install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation -c constraints-sharded.txt deepspeed
 	@touch $@
 
 test-vllm: $(VLLM_READY)  ## test with a real vLLM engine on this CPU, in an environment of its own (docs/guides/vllm.md)
@@ -130,4 +144,4 @@ lint: $(READY)  ## run ruff, mypy over the package, and the tests of its structu
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(STRUCTURE)
 
 clean:  ## remove the environments and caches
-	rm -rf $(VENV) $(OLDEST) $(VLLM) $(VERL) $(LIGHTEVAL) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(SHARDED) $(VLLM) $(VERL) $(LIGHTEVAL) .pytest_cache .mypy_cache .ruff_cache
