@@ -20,7 +20,7 @@ from tests.tiny import make_tokenizer, random_model
 
 def needs_trl(oldest: str) -> pytest.MarkDecorator:
     """Return the mark of tests of what EchoRL refuses with an older TRL (see test_older_trl.py)."""
-    return pytest.mark.skipif(installed_trl() < Version(oldest), reason=f"needs TRL {oldest}")
+    return pytest.mark.skipif(Version(installed_trl()) < Version(oldest), reason=f"needs TRL {oldest}")
 
 
 def make_model(seed: int = 0, dropout: float = 0.0, hidden: int = 32) -> Qwen2ForCausalLM:

@@ -8,12 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.models import ModelOptions, base_name, find_checkpoint, load_model
+from echorl.cli.models import BENCHMARK, ModelOptions, base_name, check_benchmarks, find_checkpoint, load_model
 from echorl.cli.parser import part_of, required
 from echorl.core.options import option
 from echorl.lab.options import COUNT, Sampling
 from echorl.lab.probe.plan import Plan
-from echorl.support.errors import as_user_error
 from echorl.support.folder import ResultFolder
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class ProbeOptions(Plan, ModelOptions):
     prompts, too. See docs/guides/probe.md.
     """
 
-    benchmark: str = required("math500, gsm8k and others (docs/guides/eval.md lists them), or TASK[:SPLIT].")
+    benchmark: str = required(BENCHMARK)
     data: str | None = option(None, "The benchmark's file, instead of the hub's data set.")
     prompts: int = option(128, "Prompts, drawn by the seed.", **COUNT)
     samples: int = option(8, "Rollouts of each prompt.", **COUNT)
@@ -49,6 +48,8 @@ def run(args: ProbeOptions) -> None:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
+    check_benchmarks([args.benchmark])
+
     from echorl.cli.bars import working_in
     from echorl.lab.probe.run import probe
 
@@ -66,17 +67,18 @@ def _work(args: ProbeOptions, plan: Plan, checkpoint: Checkpoint) -> Work:
     from echorl.lab.probe.run import draw_items
 
     sampling = Sampling(samples=args.samples, max_new_tokens=args.max_new_tokens, temperature=plan.temperature)
-    with as_user_error(ImportError, doing="a benchmark needs a package (pip install 'echorl[tasks]')"):
-        [work] = prepare([args.benchmark], checkpoint, sampling, args.data)
+    [work] = prepare([args.benchmark], checkpoint, sampling, args.data)
     return draw_items(work, args.prompts, plan.seed)
 
 
 def _show(result: Mapping[str, Any], folder: Path) -> None:
-    """Print the sizes, a table with a row for each rule, and the verdict."""
-    from echorl.cli.tables import print_table
+    """Print the verdict in a sentence, the sizes, a table with a row for each rule, and the verdict on each."""
+    from echorl.cli.tables import print_paragraph, print_table
     from echorl.lab.probe.run import RESULT
+    from echorl.lab.probe.verdict import cosine_note, headline
 
     sizes, solved = result["sizes"], result["pass_at_1"]
+    print(f"{headline(result)}\n")
     shares = ", ".join(f"{share:.0%} {kind.replace('_', '-')}" for kind, share in result["groups"].items())
     print(f"{sizes['rollouts']} rollouts of {sizes['prompts']} prompts: {shares}; ", end="")
     print(f"pass@1 {solved['value']:.3f} +- {solved['se']:.3f}, {result['length']['value']:.1f} tokens a rollout")
@@ -84,6 +86,8 @@ def _show(result: Mapping[str, Any], folder: Path) -> None:
         f"{result['model']}: share of a batch's gradient that is signal ({sizes['prompts_per_batch']} prompts), cosines"
     )
     print_table(title, HEAD, [_line(row) for row in (result["policy_gradient"], *result["rules"])])
+    if note := cosine_note(result):
+        print_paragraph(note)
     for sentence in result["verdict"]:
         print(f"- {sentence}")
     print(f"numbers: {folder / RESULT}")

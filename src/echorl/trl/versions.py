@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 
-from packaging.version import Version
+from echorl.support.installed import install_command
 
-OLDEST = Version("1.14.1")
-NEWEST_TESTED = Version("1.16.0")
+OLDEST = "1.14.1"
+NEWEST_TESTED = "1.16.0"
 
 
 def check_trl_version(installed: str | None = None) -> None:
@@ -20,20 +20,29 @@ def check_trl_version(installed: str | None = None) -> None:
         ImportError: TRL is missing or older than `OLDEST`.
     """
     try:
-        version = Version(installed or metadata.version("trl"))
+        installed = installed or metadata.version("trl")
     except metadata.PackageNotFoundError:
-        raise ImportError("echorl.trl needs TRL: pip install 'echorl[trl]'.") from None
-    if version < OLDEST:
+        raise ImportError(f"echorl.trl needs TRL: {install_command('trl')}.") from None
+    from packaging.version import Version  # comes with TRL
+
+    version, tested = Version(installed), Version(NEWEST_TESTED)
+    if version < Version(OLDEST):
         raise ImportError(
             f"trl {version} is too old for echorl, whose hooks need {OLDEST} or newer: pip install -U trl."
         )
-    if version.release[:2] > NEWEST_TESTED.release[:2]:
+    if version.release[:2] > tested.release[:2]:
         warnings.warn(f"echorl was tested with trl {NEWEST_TESTED}; trl {version} is newer and untested.", stacklevel=2)
 
 
-def installed_trl() -> Version:
+def installed_trl() -> str:
     """Return the version of the installed TRL."""
-    return Version(metadata.version("trl"))
+    return metadata.version("trl")
+
+
+def _is_at_least(oldest: str) -> bool:
+    from packaging.version import Version
+
+    return Version(installed_trl()) >= Version(oldest)
 
 
 def scores_in_the_head() -> bool:
@@ -41,12 +50,12 @@ def scores_in_the_head() -> bool:
 
     Before, it takes the logits and computes log-probs and entropies from them.
     """
-    return installed_trl() >= Version("1.15")
+    return _is_at_least("1.15")
 
 
 def trains_on_images() -> bool:
     """Return whether TRL keeps the model from sampling an image's token, which it cannot score; it needs TRL 1.16."""
-    return installed_trl() >= Version("1.16")
+    return _is_at_least("1.16")
 
 
 def check_vllm() -> None:
@@ -58,7 +67,7 @@ def check_vllm() -> None:
     installed, problem = _ask_trl()
     if not installed:
         raise ImportError(
-            "use_vllm=True, but vLLM is not installed: pip install 'echorl[vllm]', or leave use_vllm out."
+            f"use_vllm=True, but vLLM is not installed: {install_command('vllm')}, or leave use_vllm out."
         )
     if problem:
         raise ImportError(f"use_vllm=True, but {problem}: install one of those, or leave use_vllm out.")
