@@ -12,6 +12,8 @@ OLDEST := .venv-trl-oldest
 OLDEST_READY := $(OLDEST)/.installed
 SHARDED := .venv-sharded
 SHARDED_READY := $(SHARDED)/.installed
+AXOLOTL := .venv-axolotl
+AXOLOTL_READY := $(AXOLOTL)/.installed
 DOCS_READY := $(VENV)/.sphinx-installed
 LIGHTEVAL := .venv-lighteval
 LIGHTEVAL_READY := $(LIGHTEVAL)/.installed
@@ -28,7 +30,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-trl-oldest test-sharded test-vllm test-verl bench graders-lighteval rivals docs lint clean
+.PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-trl-oldest test-sharded test-axolotl test-vllm test-verl bench graders-lighteval rivals docs lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +103,16 @@ $(SHARDED_READY): $(READY) constraints-sharded.txt
 		--no-deps --no-build-isolation -c constraints-sharded.txt deepspeed
 	@touch $@
 
+test-axolotl: $(AXOLOTL_READY)  ## test in axolotl, with its own command, on this CPU (docs/guides/axolotl.md)
+	OMP_NUM_THREADS=1 PYTHONPATH=src $(AXOLOTL)/bin/python -m pytest tests/axolotl
+
+# axolotl asks for Python 3.12; all of its files compile under 3.11.
+$(AXOLOTL_READY): $(READY) constraints-axolotl.txt
+	$(call overlay,$(AXOLOTL))
+	$(BIN)/pip --python $(AXOLOTL)/bin/python install --quiet --disable-pip-version-check --no-deps --ignore-requires-python \
+		-r constraints-axolotl.txt
+	@touch $@
+
 test-vllm: $(VLLM_READY)  ## test with a real vLLM engine on this CPU, in an environment of its own (docs/guides/vllm.md)
 	OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 $(VLLM)/bin/python -m pytest tests/vllm
 
@@ -162,4 +174,4 @@ lint: $(READY)  ## run ruff, mypy over the package, and the tests of its structu
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(STRUCTURE)
 
 clean:  ## remove the environments and caches
-	rm -rf $(VENV) $(OLDEST) $(SHARDED) $(VLLM) $(VERL) $(LIGHTEVAL) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(SHARDED) $(AXOLOTL) $(VLLM) $(VERL) $(LIGHTEVAL) .pytest_cache .mypy_cache .ruff_cache
