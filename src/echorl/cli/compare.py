@@ -129,10 +129,11 @@ def _show(comparison: Comparison, results: Mapping[str, Any]) -> None:
         return
     for sentence in first_sentences(results):
         print_paragraph(sentence)
-        print()
     for table in results_tables(comparison, results):
+        print()
         print_table(table.title, table.head, _without_repeats(table.rows))
-        print_paragraph(f"{table.note}\n" if table.note else "")
+        if table.note:
+            print_paragraph(table.note)
 
 
 def _without_repeats(rows: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from echorl.lab.evaluate.plan import Work
 
 NEEDED = {"trl,tasks": ("transformers", "pyarrow", "filelock", "rich")}
-HEAD = ["rule", "groups", "acts on", "signal", "z", "pass@1", "z", "length", "z", "entropy", "z"]
-HEAD += ["coef 10 %", "saves", "z"]
+SIZE_HEAD = ["rule", "groups", "acts on", "signal", "z", "coef 10 %", "saves", "z"]
+COSINES = {"pass_at_1": "pass@1", "length": "length", "entropy": "entropy"}
+COSINE_HEAD = ["rule", "groups", *(text for name in COSINES.values() for text in (name, "z"))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ def _work(args: ProbeOptions, plan: Plan, checkpoint: Checkpoint) -> Work:
 
 
 def _show(result: Mapping[str, Any], folder: Path) -> None:
-    """Print the verdict in a sentence, the sizes, a table with a row for each rule, and the verdict on each."""
+    """Print the verdict in a sentence, the sizes, tables with a row for each rule, and the verdict on each."""
     from echorl.cli.tables import print_paragraph, print_table
     from echorl.lab.probe.run import RESULT
     from echorl.lab.probe.verdict import cosine_note, headline
@@ -82,26 +84,31 @@ def _show(result: Mapping[str, Any], folder: Path) -> None:
     shares = ", ".join(f"{share:.0%} {kind.replace('_', '-')}" for kind, share in result["groups"].items())
     print(f"{sizes['rollouts']} rollouts of {sizes['prompts']} prompts: {shares}; ", end="")
     print(f"pass@1 {solved['value']:.3f} +- {solved['se']:.3f}, {result['length']['value']:.1f} tokens a rollout")
-    title = (
-        f"{result['model']}: share of a batch's gradient that is signal ({sizes['prompts_per_batch']} prompts), cosines"
-    )
-    print_table(title, HEAD, [_line(row) for row in (result["policy_gradient"], *result["rules"])])
-    if note := cosine_note(result):
-        print_paragraph(note)
+    rows = (result["policy_gradient"], *result["rules"])
+    title = f"\n{result['model']}: share of the gradient of {sizes['prompts_per_batch']} prompts that is signal"
+    print_table(title, SIZE_HEAD, [_size_cells(row) for row in rows])
+    print_table("\nCosines of the mean gradient with those of", COSINE_HEAD, [_cosine_cells(row) for row in rows])
+    print_paragraph(cosine_note(result))
     for sentence in result["verdict"]:
         print(f"- {sentence}")
     print(f"numbers: {folder / RESULT}")
 
 
-def _line(row: Mapping[str, Any]) -> list[str]:
-    cosines = [row["cosine"][name] for name in ("pass_at_1", "length", "entropy")]
-    cells = [row["label"], row["groups"].replace("_", "-"), f"{row['acts_on']:.0%}"]
-    cells += [_cell(row["signal_share"], ".1%"), _cell(row["signal_share"], ".1f", "z")]
-    for cosine in cosines:
-        cells += [_cell(cosine, "+.2f"), _cell(cosine, "+.1f", "z")]
-    coefficient = row["coef_at"]["0.1"]
+def _size_cells(row: Mapping[str, Any]) -> list[str]:
+    share, coefficient, saves = row["signal_share"], row["coef_at"]["0.1"], row["saves"]
+    cells = [*_rule_cells(row), f"{row['acts_on']:.0%}", _cell(share, ".1%"), _cell(share, ".1f", "z")]
     cells.append("" if coefficient is None else f"{coefficient:.2g}")
-    return [*cells, _cell(row["saves"], ".1%"), _cell(row["saves"], "+.1f", "z")]
+    return [*cells, _cell(saves, ".1%"), _cell(saves, "+.1f", "z")]
+
+
+def _cosine_cells(row: Mapping[str, Any]) -> list[str]:
+    cosines = [row["cosine"][name] for name in COSINES]
+    cells = [(_cell(cosine, "+.2f"), _cell(cosine, "+.1f", "z")) for cosine in cosines]
+    return [*_rule_cells(row), *itertools.chain(*cells)]
+
+
+def _rule_cells(row: Mapping[str, Any]) -> list[str]:
+    return [row["label"], row["groups"].replace("_", "-")]
 
 
 def _cell(measure: Mapping[str, Any], form: str, name: str = "value") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ from rich.text import Text
 
 WIDE = 100
 """Characters that a terminal needs for a table with room between its columns; 80 are enough for one without."""
+LEAST_WIDTH = 8
+"""Characters that a column of broken cells must have."""
 
 
 def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -45,10 +48,13 @@ def _drawn(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], width
     )
     columns = [[row[i] for row in rows] for i in range(len(head))]
     widths = [max(map(len, [*name.split(), *cells]), default=0) for name, cells in zip(head, columns, strict=True)]
-    fits = sum(widths) + len(widths) * (1 + 2 * padding[1]) <= width
-    for i, (name, cells) in enumerate(zip(head, columns, strict=True)):
-        is_fixed = fits or not any(" " in cell for cell in cells)
-        table.add_column(name, justify="right" if i else "left", width=widths[i] if is_fixed else None)
+    room = width - sum(widths) - len(widths) * (1 + 2 * padding[1])
+    breakable = [room < 0 and any(" " in cell for cell in cells) for cells in columns]
+    room += sum(itertools.compress(widths, breakable))
+    is_narrow = room < LEAST_WIDTH * sum(breakable)  # then rich breaks words
+    for i, name in enumerate(head):
+        is_free = is_narrow or breakable[i]
+        table.add_column(name, justify="right" if i else "left", width=None if is_free else widths[i])
     for row in rows:
         table.add_row(*map(Text, row))
     return table

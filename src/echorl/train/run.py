@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from echorl.support.errors import Interrupted, UserError, as_user_error, where
 from echorl.support.folder import ResultFolder
+from echorl.support.installed import check_installed
 from echorl.train import earlier_run, run_folder
 from echorl.train.data import make_dataset, make_task, reward_functions
 from echorl.train.early import check_early
@@ -48,6 +49,7 @@ def launch(command: Command, argv: Sequence[str]) -> None:
     if options.help:
         short_help(command).print_help()
         return
+    check_installed(f"`echorl {command.name}`", ("trl",), "trl")
     recipe = read_recipes(options.config)
     os.environ.update(recipe.env)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL's ping, unless the user turned it on
