@@ -12,8 +12,8 @@ import pytest
 import echorl
 
 PACKAGE = Path(echorl.__file__).parent
-HEAVY = ("transformers", "trl", "verl", "datasets", "matplotlib")
-# Who may import whom; `axolotl` will stand on `trl`, no other adapter on another.
+HEAVY = ("transformers", "trl", "axolotl", "verl", "datasets", "matplotlib")
+# Who may import whom; `axolotl` stands on `trl`, no other adapter on another.
 ROOMS = {
     "core": set(),
     "support": set(),
@@ -21,6 +21,7 @@ ROOMS = {
     "tasks": {"support"},
     "models": {"support"},
     "trl": {"core", "support", "methods", "tasks"},
+    "axolotl": {"core", "trl"},
     "verl": {"core", "support", "methods", "tasks"},
     "train": {"core", "support", "methods", "tasks", "models", "trl"},
     "lab": {"core", "support", "methods", "tasks", "models", "trl", "train"},
@@ -117,7 +118,7 @@ def test_core_imports_torch_and_itself_only() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("library", ["trl", "verl"])
+@pytest.mark.parametrize("library", ["trl", "axolotl", "verl"])
 def test_only_its_adapter_imports_a_training_library(library: str) -> None:
     assert [(file, name) for part, file, name in ALL if top(name) == library and part != library] == []
 

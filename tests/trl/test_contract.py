@@ -7,13 +7,14 @@ import warnings
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 from transformers import GenerationMixin, Trainer
 from trl import GRPOTrainer
 
 import echorl.trl
 from echorl.support.installed import install_command
 from echorl.trl import EchoGRPOTrainer
-from echorl.trl.versions import blaming_vllm, check_trl_version, check_vllm
+from echorl.trl.versions import blaming_vllm, check_trl_version, check_vllm, installed_trl, scores_in_the_head
 
 PACKAGE = Path(echorl.trl.__file__).parent
 HOOKS = ("trainer.py", "recording.py", "tied_weights.py", "versions.py")
@@ -113,6 +114,8 @@ def test_stations_do_not_know_the_trainer():
 @pytest.mark.parametrize("name", METHODS)
 def test_private_method_is_there_with_its_parameters(name):
     owner, parameters = METHODS[name]
+    if name == "_get_per_token_logps_and_entropies" and not scores_in_the_head():
+        name = "_full_logits_logps"  # to which it passes all of its arguments
     found = list(inspect.signature(getattr(owner, name)).parameters)[1:]
     assert found[: len(parameters)] == parameters
 
@@ -138,8 +141,8 @@ def test_private_attribute_of_the_configuration_is_what_the_hooks_take_it_for(ba
 
 
 def test_too_old_is_refused():
-    with pytest.raises(ImportError, match=r"trl 1\.15\.2 is too old .* 1\.16 or newer"):
-        check_trl_version("1.15.2")
+    with pytest.raises(ImportError, match=r"trl 1\.14\.0 is too old .* 1\.14\.1 or newer"):
+        check_trl_version("1.14.0")
 
 
 def test_untested_newer_warns():
@@ -147,21 +150,32 @@ def test_untested_newer_warns():
         check_trl_version("1.17.0")
 
 
-@pytest.mark.parametrize("version", ["1.16.0", "1.16.3"])
+@pytest.mark.parametrize("version", ["1.14.1", "1.15.0", "1.16.0", "1.16.3"])
 def test_tested_is_silent(version):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_trl_version(version)
 
 
-@pytest.mark.parametrize("version", ["0.21.0", "0.31.1", "0.40.0"])
+VLLM = {(1, 14): ("0.20.0", "0.30.0"), (1, 15): ("0.21.0", "0.31.0"), (1, 16): ("0.22.0", "0.31.0")}
+"""Version of TRL -> the oldest and the newest vLLM that it supports."""
+OLDEST_VLLM, NEWEST_VLLM = VLLM[Version(installed_trl()).release[:2]]
+
+
+def minor(version, change):
+    """Version `0.22.0` with a higher or lower minor number."""
+    major, number, _ = Version(version).release
+    return f"{major}.{number + change}.0"
+
+
+@pytest.mark.parametrize("version", [minor(OLDEST_VLLM, -1), f"{NEWEST_VLLM[:-1]}1", minor(NEWEST_VLLM, 9)])
 def test_a_vllm_outside_trls_range_is_refused(pretend_vllm, version):
     pretend_vllm(version)
     with pytest.raises(ImportError, match=rf"use_vllm=True, but .* from 0\.\S+ to 0\..*version {version}.*: install"):
         check_vllm()
 
 
-@pytest.mark.parametrize("version", ["0.22.0", "0.31.0+cpu"])
+@pytest.mark.parametrize("version", [OLDEST_VLLM, f"{NEWEST_VLLM}+cpu"])
 def test_a_vllm_within_trls_range_is_silent(pretend_vllm, version):
     pretend_vllm(version)
     with warnings.catch_warnings():
@@ -183,6 +197,6 @@ def test_an_import_that_fails_is_blamed_on_vllm_only_if_its_version_is_wrong(pre
     refused = r"trl cannot be imported: .*version 0\.10\.0.*; .* or uninstall vLLM"
     with pytest.raises(ImportError, match=refused), blaming_vllm():
         raise RuntimeError("Failed to import trl.trainer.grpo_trainer")
-    pretend_vllm("0.31.0")
+    pretend_vllm(NEWEST_VLLM)
     with pytest.raises(RuntimeError, match="grpo_trainer"), blaming_vllm():
         raise RuntimeError("Failed to import trl.trainer.grpo_trainer")

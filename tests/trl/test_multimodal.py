@@ -17,7 +17,9 @@ from tests.trl.test_distributed import assert_same, launch
 from tests.trl.test_gradient import closest, keep_batch
 from tests.trl.test_negative_rollouts import Script as Mistakes
 from tests.trl.test_sources import entropies_of
-from tests.trl.tiny import Gradients, all_right, norm, some_right
+from tests.trl.tiny import Gradients, all_right, needs_trl, norm, some_right
+
+pytestmark = needs_trl("1.16")
 
 IMAGES = ("pixel_values", "image_grid_thw", "mm_token_type_ids")
 

@@ -13,7 +13,17 @@ from echorl.trl.batch import COMPLETION_IDS
 from echorl.trl.methods.negative_rollouts import share_of
 from echorl.trl.recording import sampling_settings
 from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
-from tests.trl.tiny import Gradients, all_right, build, make_dataset, make_model, make_tokenizer, run, some_right
+from tests.trl.tiny import (
+    Gradients,
+    all_right,
+    build,
+    make_dataset,
+    make_model,
+    make_tokenizer,
+    needs_trl,
+    run,
+    some_right,
+)
 
 GIVEN = {"m": (1.0, 0.0, 1.0, 0.0), "+": (1.0,) * 4, "-": (0.0,) * 4}
 
@@ -80,7 +90,7 @@ def test_wrong_attempts_replace_the_last_rollouts_of_groups_that_are_all_right(t
     }
 
 
-@pytest.mark.parametrize("share_prompts", [False, True])
+@pytest.mark.parametrize("share_prompts", [False, pytest.param(True, marks=needs_trl("1.15"))])
 def test_attempts_are_sampled_from_prompt_and_request_as_the_options_say(tmp_path, share_prompts):
     """Next to temperature 0 each attempt is the greedy continuation of prompt and request."""
     options = {"mistake_suffix": "wrong:", "mistake_temperature": 1e-4, "mistake_top_p": 0.9}

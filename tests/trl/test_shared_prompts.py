@@ -7,7 +7,9 @@ import torch
 from peft import LoraConfig
 from transformers import Qwen2Model
 
-from tests.trl.tiny import Gradients, build, make_model
+from tests.trl.tiny import Gradients, build, make_model, needs_trl
+
+pytestmark = needs_trl("1.15")
 
 RUNS = {
     "GRPO": {"echo_coef": 0.0},

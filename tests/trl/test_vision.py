@@ -8,6 +8,8 @@ from transformers import PrinterCallback
 from echorl.trl import EchoGRPOTrainer
 from tests.trl import tiny, tiny_vision
 
+pytestmark = tiny.needs_trl("1.16")
+
 SOLUTION = "1+1=2\n2+2=4"
 ONE_BATCH = dict(max_steps=1, per_device_train_batch_size=16, gradient_accumulation_steps=1)
 

@@ -7,12 +7,20 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+import pytest
 from datasets import Dataset
+from packaging.version import Version
 from transformers import PrinterCallback, Qwen2ForCausalLM, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
+from echorl.trl.versions import installed_trl
 from tests.tiny import make_tokenizer, random_model
+
+
+def needs_trl(oldest: str) -> pytest.MarkDecorator:
+    """Return the mark of tests of what EchoRL refuses with an older TRL (see test_older_trl.py)."""
+    return pytest.mark.skipif(Version(installed_trl()) < Version(oldest), reason=f"needs TRL {oldest}")
 
 
 def make_model(seed: int = 0, dropout: float = 0.0, hidden: int = 32) -> Qwen2ForCausalLM:

@@ -41,6 +41,11 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "temperature": (1e-6, 10**6),
 }
 """The least and the largest value of options of TRL and transformers, which check few of them before the training."""
+OLDER_NAMES = {
+    "activation_checkpointing": "gradient_checkpointing",
+    "activation_checkpointing_kwargs": "gradient_checkpointing_kwargs",
+}
+"""Option in a recipe -> its name in older versions of transformers, which lack the newer name."""
 OTHER_NUMBERS = (-(10**12), 10**12)
 """The bounds of all other numbers."""
 PATHS = ("output_dir", "train_file", "eval_file", "model_name_or_path", "dataset_name", "task", "row_func")
@@ -162,7 +167,8 @@ def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:
 
     parser, listing = make_parser(command), f"echorl {command.name} --help_all"
     defaults = vars(parser.parse_args([]))
-    options = {name: value for name, value in recipe.options.items() if value is not None}
+    given = {name: value for name, value in recipe.options.items() if value is not None}
+    options = {name if name in defaults else OLDER_NAMES.get(name, name): value for name, value in given.items()}
     if options.get("bf16") == "auto":
         options["bf16"] = bf16_is_fast()
     recipe = replace(recipe, options=options)

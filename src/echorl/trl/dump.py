@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 from transformers import TrainerCallback
-from trl.trainer.utils import strip_images_from_messages
 
 from echorl.core.miner import Mined
 from echorl.core.rollouts import Rollouts
@@ -24,6 +23,7 @@ from echorl.support.visible import visible
 from echorl.tasks.base import completion_text
 from echorl.trl.batch import Capture
 from echorl.trl.context import Context
+from echorl.trl.prompts import without_images
 
 LoggedRow = tuple[str | None, str | None, str | None, float | None]
 LOGGED_COLUMNS = ("echo/kind", "echo/before_step", "echo/step", "echo/entropy")
@@ -53,7 +53,7 @@ class Annotated:
 
     def prompt(self, row: int) -> str:
         """Return the prompt as text; chat messages as JSON, without the images themselves."""
-        messages = strip_images_from_messages(self.capture.texts[0][row])
+        messages = without_images(self.capture.texts[0][row])
         return messages if isinstance(messages, str) else json.dumps(messages, ensure_ascii=False, default=str)
 
 

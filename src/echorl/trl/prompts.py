@@ -8,6 +8,7 @@ from typing import Any
 from trl.data_utils import is_conversational
 
 from echorl.trl.context import Context
+from echorl.trl.versions import installed_trl, trains_on_images
 
 
 def check_chat_template(train: Any, evaluation: Any, context: Context) -> None:
@@ -32,13 +33,31 @@ def check_chat_template(train: Any, evaluation: Any, context: Context) -> None:
 
 
 def check_images(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse rows of which only some have images.
+    """Refuse rows of which only some have images, and images with an older TRL.
 
     Raises:
         ValueError: names the ways out.
     """
-    if len({bool(row.get("images")) or row.get("image") is not None for row in rows}) > 1:
+    has_images = {bool(row.get("images")) or row.get("image") is not None for row in rows}
+    if len(has_images) > 1:
         raise ValueError(
             "a batch has prompts with and without images, which TRL's trainer cannot mix: give every row an image, or "
             "remove the rows without one."
         )
+    if True in has_images and not trains_on_images():
+        raise ValueError(
+            f"the rows have images, but trl {installed_trl()} fails where the model samples an image's token: "
+            "pip install 'trl>=1.16', or remove the images."
+        )
+
+
+def without_images(prompt: Any) -> Any:
+    """Return chat messages with `{"type": "image"}` in the place of each image; a prompt in text as it is."""
+    return [_message_without_images(message) for message in prompt] if isinstance(prompt, list) else prompt
+
+
+def _message_without_images(message: dict[str, Any]) -> dict[str, Any]:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    return {**message, "content": [{"type": "image"} if part.get("type") == "image" else part for part in content]}

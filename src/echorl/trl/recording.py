@@ -15,6 +15,7 @@ from echorl.core.refusals import refuse_if
 from echorl.core.shared_prompts import sharing
 from echorl.trl.batch import Capture
 from echorl.trl.context import Context
+from echorl.trl.versions import installed_trl, scores_in_the_head
 
 
 def should_record(config: GenerationConfig | None, context: Context) -> bool:
@@ -81,6 +82,7 @@ def check_share_prompts(model: Any, context: Context) -> None:
     attention = text._attn_implementation
     refuse_if(
         {
+            f"trl {installed_trl()}: pip install 'trl>=1.15', or remove it": not scores_in_the_head(),
             f"attn_implementation={attention!r}: set attn_implementation='sdpa'": attention != "sdpa",
             "a sliding window in attention": bool(getattr(text, "sliding_window", None)),
             "a model that reads images": text is not model.config,

@@ -1,4 +1,4 @@
-"""The versions of TRL that the hooks support, and of vLLM that TRL supports."""
+"""The versions of TRL that the hooks support, what the older ones lack, and the versions of vLLM that TRL supports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import metadata
 
 from echorl.support.installed import install_command
 
-OLDEST = "1.16"
+OLDEST = "1.14.1"
 NEWEST_TESTED = "1.16.0"
 
 
@@ -17,7 +17,7 @@ def check_trl_version(installed: str | None = None) -> None:
     """Refuse a TRL whose hooks differ; warn of one that was never tested.
 
     Raises:
-        ImportError: TRL is missing or older than 1.16.
+        ImportError: TRL is missing or older than `OLDEST`.
     """
     try:
         installed = installed or metadata.version("trl")
@@ -32,6 +32,30 @@ def check_trl_version(installed: str | None = None) -> None:
         )
     if version.release[:2] > tested.release[:2]:
         warnings.warn(f"echorl was tested with trl {NEWEST_TESTED}; trl {version} is newer and untested.", stacklevel=2)
+
+
+def installed_trl() -> str:
+    """Return the version of the installed TRL."""
+    return metadata.version("trl")
+
+
+def _is_at_least(oldest: str) -> bool:
+    from packaging.version import Version
+
+    return Version(installed_trl()) >= Version(oldest)
+
+
+def scores_in_the_head() -> bool:
+    """Return whether TRL's scoring forward gives the model `labels` and takes its log-probs, which needs TRL 1.15.
+
+    Before, it takes the logits and computes log-probs and entropies from them.
+    """
+    return _is_at_least("1.15")
+
+
+def trains_on_images() -> bool:
+    """Return whether TRL keeps the model from sampling an image's token, which it cannot score; it needs TRL 1.16."""
+    return _is_at_least("1.16")
 
 
 def check_vllm() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from trl.trainer.utils import strip_images_from_messages
 
 from echorl.core.losses import echo_loss
 from echorl.core.steps import StepDelimiters, segment_steps
@@ -17,6 +16,7 @@ from echorl.trl.batch import Capture, Plan
 from echorl.trl.context import Context
 from echorl.trl.methods.base import MethodHooks, Row
 from echorl.trl.micro_batch import MicroBatch
+from echorl.trl.prompts import without_images
 from echorl.trl.sampling.demonstrations import check_demonstrations, opening, tokenize
 from echorl.trl.sampling.prefixes import check_prefixes
 from echorl.trl.verifiers import Verifiers
@@ -50,7 +50,7 @@ class HintHooks(MethodHooks):
         if not ids:
             return []
         steps = segment_steps(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.bool), self.delimiters)[0]
-        prompt = strip_images_from_messages(example["prompt"])  # an image's text is its address
+        prompt = without_images(example["prompt"])  # an image's text is its address
         rng = random.Random(f"{context.args.seed} {context.step} {prompt} {text}")
         kept = self.method.num_hint_steps(int(steps.max()) + 1, context.step, rng)
         return ids[: int((steps < kept).sum())]

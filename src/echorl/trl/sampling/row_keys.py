@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from datasets import IterableDataset
-from trl.trainer.utils import strip_images_from_messages
 
 from echorl.trl.context import Context
+from echorl.trl.prompts import without_images
 
 COLUMNS = ("image", "images")
 """Columns of images; their text form is an address in memory."""
@@ -22,7 +22,7 @@ def row_digest(example: dict[str, Any], *texts: str) -> bytes:
     "Find x." is the prompt of many rows with images, whose answers differ: the other columns tell them apart.
     """
     columns = {name: value for name, value in example.items() if name not in ("prompt", *COLUMNS)}
-    prompt = str(strip_images_from_messages(example["prompt"]))
+    prompt = str(without_images(example["prompt"]))
     text = "\0".join([prompt, str(columns), *texts])
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 

@@ -1,0 +1,152 @@
+"""EchoRL in axolotl: whole runs by its own command, on a CPU, and the gradient by hand."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from axolotl.cli.config import load_cfg
+from axolotl.integrations.base import PluginManager
+from transformers import AutoModelForCausalLM
+
+from echorl import segment_steps
+from echorl.axolotl import EchoPlugin
+from echorl.axolotl.plugin import names
+from echorl.cli import main
+from echorl.models import path
+from echorl.trl import EchoGRPOTrainer
+from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
+from tests.trl.tiny import Gradients
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = yaml.safe_load((ROOT / "examples" / "axolotl.yaml").read_text())
+
+
+@pytest.fixture(autouse=True)
+def in_the_clone(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    monkeypatch.chdir(ROOT)
+
+
+def settings(folder, trl=None, **changes):
+    """The example's settings, with others, in a file; None takes a key out."""
+    folders = {"output_dir": str(folder / "out"), "dataset_prepared_path": str(folder / "prepared")}
+    values = {**EXAMPLE, **folders, "trl": {**EXAMPLE["trl"], **(trl or {})}, **changes}
+    file = folder / "axolotl.yaml"
+    file.write_text(yaml.safe_dump({key: value for key, value in values.items() if value is not None}))
+    return file
+
+
+def train(file):
+    return subprocess.run(
+        [sys.executable, "-m", "axolotl.cli.train", str(file)], capture_output=True, text=True, timeout=900
+    )
+
+
+def trainer_of(file):
+    """The trainer that axolotl builds from a file."""
+    PluginManager._instance = None
+    cfg = load_cfg(str(file))
+    from axolotl.common.datasets import (
+        load_preference_datasets,
+    )  # after the plug-in: its arguments are joined on import
+    from axolotl.train import setup_model_and_trainer
+
+    return setup_model_and_trainer(cfg, load_preference_datasets(cfg=cfg))[0]
+
+
+def test_the_example_trains_and_audit_counts_its_groups(tmp_path):
+    done = train(settings(tmp_path, trl={"log_completions": True}))
+    assert done.returncode == 0, done.stderr[-3000:]
+    text = done.stdout + done.stderr
+    table = {
+        kind: int(count) for kind, count in re.findall(r"^(all_success|all_fail|mixed) +(\d+)", text, re.MULTILINE)
+    }
+    assert sum(table.values()) == 8, text[-3000:]  # 2 steps of 32 rollouts
+    assert re.search(r"'echo/entropy_source/recorder': '?1", text)
+    for name in ("rollouts", "completions"):
+        assert main(["audit", str(tmp_path / "out" / name), "--output_dir", str(tmp_path / name)]) == 0
+        whole = json.loads((tmp_path / name / "audit.json").read_text())["losses"]["whole"]
+        shares = {kind: whole["groups"][kind]["value"] for kind in ("all_success", "all_fail", "mixed")}
+        assert {kind: round(share * whole["num_groups"]) for kind, share in shares.items()} == {
+            kind: table.get(kind, 0) for kind in shares
+        }
+        assert whole["num_groups"] == 8
+
+
+def test_the_trainer_is_both(tmp_path):
+    trainer = trainer_of(settings(tmp_path, method="dr_grpo", echo_coef=0.25))
+    from axolotl.core.trainers.grpo.trainer import AxolotlGRPOTrainer
+
+    assert isinstance(trainer, EchoGRPOTrainer)
+    assert isinstance(trainer, AxolotlGRPOTrainer)
+    assert trainer.args.echo_coef == 0.25
+    assert trainer.args.scale_rewards == "none"  # the method's, though axolotl has a default of its own
+    assert trainer.args.loss_type == "dr_grpo"
+
+
+@pytest.mark.parametrize("coef", [0.0, 1.0])
+def test_on_all_success_groups_the_base_has_no_gradient_and_echo_is_the_nll_by_hand(tmp_path, coef):
+    rewards = {"reward_funcs": ["tests.axolotl.rewards.all_right"]}
+    trainer = trainer_of(settings(tmp_path, rewards, echo_coef=coef, max_steps=1, max_grad_norm=0.0))
+    gradients = Gradients()
+    trainer.add_callback(gradients)
+    kept = keep_batch(trainer)
+    trainer.train()
+    if coef == 0:
+        assert all((gradient == 0).all() for gradient in gradients.steps[0].values())
+        return
+    (batch,), model = kept, AutoModelForCausalLM.from_pretrained(path("quickstart"), dtype=torch.float32)
+    logp, entropy = logps_and_entropies(model, batch)
+    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.stations.miner.delimiters)
+    loss = torch.zeros(())
+    for first in range(0, 32, 8):  # written out: the step with the largest mean entropy among the group's rollouts
+        rows = range(first, first + 8)
+        means = {(r, k): entropy[r][steps[r] == k].mean().item() for r in rows for k in range(int(steps[r].max()) + 1)}
+        row, step = max(means, key=means.get)
+        clip = (steps[row] >= 0) & (steps[row] <= step)
+        loss = loss - logp[row][clip].sum() / clip.sum() / 4
+    loss.backward()
+    by_hand = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    assert closest(by_hand, gradients.steps[0]) < 1e-5
+
+
+def test_an_unknown_key_ends_axolotls_command_in_one_sentence(tmp_path):
+    done = train(settings(tmp_path, echo_coeff=0.001))
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last == f"ValueError: unknown key 'echo_coeff': EchoRL's keys are {', '.join(names())}."
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"rl": "dpo"}, "EchoPlugin cannot be combined with rl: dpo; write rl: grpo."),
+        ({"trainer_cls": "mine.T"}, "cannot be combined with trainer_cls: mine.T, which it sets itself; remove that."),
+        ({"trl": {"async_prefetch": True}}, "trl.async_prefetch, which trains with another trainer; remove it."),
+        ({"trl": {"use_data_producer": True}}, "trl.use_data_producer, which trains with another trainer; remove it."),
+        ({"context_parallel_size": 2}, "cannot be combined with context_parallel_size > 1; remove it."),
+    ],
+)
+def test_what_excludes_echorl_is_refused(changes, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        EchoPlugin().register({**EXAMPLE, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"trl": {"reward_funcs": ["tests.axolotl.rewards.all_right", "tests.axolotl.rewards.none_right"]}}, "verif"),
+        ({"echo_success_reward_func": ["nothing"]}, "nothing"),
+        ({"echo_top_k": 0}, "echo_top_k=0"),
+        ({"method": "unknown"}, "unknown"),
+    ],
+)
+def test_a_wrong_setting_of_the_trainer_is_one_sentence(tmp_path, changes, sentence):
+    with pytest.raises(ValueError, match=sentence) as refused:
+        trainer_of(settings(tmp_path, **changes))
+    assert "\n" not in str(refused.value)
