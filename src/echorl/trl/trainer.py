@@ -15,10 +15,10 @@ from trl import GRPOTrainer
 from echorl.core.config import EchoConfig
 from echorl.core.shared_prompts import SharedPrompts
 from echorl.core.statistics import GroupStatistics
+from echorl.support.accelerator import AcceleratorCommunication
 from echorl.trl import checkpoint
 from echorl.trl.batch import Capture, Generated, Plan, Sampled
 from echorl.trl.card import FolderInCard, with_settings
-from echorl.trl.communication import AcceleratorCommunication
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.context import Context, RunLog
 from echorl.trl.dump import NO_CLIP, add_columns
