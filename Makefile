@@ -7,6 +7,8 @@ VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.echorl-installed
 VERL := .venv-verl
 VERL_READY := $(VERL)/.echorl-installed
+SWIFT := .venv-swift
+SWIFT_READY := $(SWIFT)/.echorl-installed
 DOCS_READY := $(VENV)/.sphinx-installed
 LIGHTEVAL := .venv-lighteval
 LIGHTEVAL_READY := $(LIGHTEVAL)/.installed
@@ -14,7 +16,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-vllm test-verl bench graders-lighteval rivals docs lint clean
+.PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-vllm test-verl test-swift bench graders-lighteval rivals docs lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +33,7 @@ quickstart: $(READY)  ## train with GRPO and with GRPO+EchoRL on this CPU, in mi
 
 test: $(READY)  ## run all tests but those of the targets below
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests \
-		--ignore tests/browser --ignore tests/real --ignore tests/vllm --ignore tests/verl
+		--ignore tests/browser --ignore tests/real --ignore tests/vllm --ignore tests/verl --ignore tests/swift
 
 test-browser: $(READY) chromium  ## test the report's page in a headless Chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
@@ -79,6 +81,18 @@ $(VERL_READY): pyproject.toml constraints-verl.txt
 	$(VERL)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
+test-swift: $(SWIFT_READY)  ## test with ms-swift's real `swift rlhf` on this CPU, in an environment of its own (docs/guides/ms-swift.md)
+	OMP_NUM_THREADS=1 $(SWIFT)/bin/python -m pytest tests/swift
+
+# torch first, as for vLLM. ms-swift imports msgspec, and its metadata forget it.
+$(SWIFT_READY): pyproject.toml constraints-swift.txt
+	$(PYTHON) -m venv $(SWIFT)
+	$(SWIFT)/bin/pip install --quiet --disable-pip-version-check -c constraints-swift.txt torch
+	$(SWIFT)/bin/pip install --quiet --disable-pip-version-check -c constraints-swift.txt \
+		ms-swift msgspec pyarrow rich jsonargparse scipy math-verify pytest
+	$(SWIFT)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
 bench: $(READY)  ## run every benchmark; results in benchmarks/results
 	$(BIN)/python -m benchmarks
 
@@ -113,4 +127,4 @@ lint: $(READY)  ## run ruff, mypy over the package, and the tests of its structu
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(STRUCTURE)
 
 clean:  ## remove the environments and caches
-	rm -rf $(VENV) $(VLLM) $(VERL) $(LIGHTEVAL) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VLLM) $(VERL) $(SWIFT) $(LIGHTEVAL) .pytest_cache .mypy_cache .ruff_cache

@@ -12,7 +12,7 @@ import pytest
 import echorl
 
 PACKAGE = Path(echorl.__file__).parent
-HEAVY = ("transformers", "trl", "verl", "datasets", "matplotlib")
+HEAVY = ("transformers", "trl", "verl", "swift", "datasets", "matplotlib")
 # Who may import whom; `axolotl` will stand on `trl`, no other adapter on another.
 ROOMS = {
     "core": set(),
@@ -22,6 +22,7 @@ ROOMS = {
     "models": {"support"},
     "trl": {"core", "support", "methods", "tasks"},
     "verl": {"core", "support", "methods", "tasks"},
+    "swift": {"core", "support"},
     "train": {"core", "support", "methods", "tasks", "models", "trl"},
     "lab": {"core", "support", "methods", "tasks", "models", "trl", "train"},
     "cli": {"core", "support", "methods", "tasks", "models", "trl", "train", "lab"},
@@ -117,7 +118,7 @@ def test_core_imports_torch_and_itself_only() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("library", ["trl", "verl"])
+@pytest.mark.parametrize("library", ["trl", "verl", "swift"])
 def test_only_its_adapter_imports_a_training_library(library: str) -> None:
     assert [(file, name) for part, file, name in ALL if top(name) == library and part != library] == []
 
