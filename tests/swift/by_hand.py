@@ -22,13 +22,13 @@ def plain(batches: list[dict[str, Any]]) -> list[tuple[torch.Tensor, ...]]:
 
 
 def gradient(
-    model: Any, micro_batches: list[tuple[torch.Tensor, ...]], size: int, delimiters: StepDelimiters
+    model: Any, micro_batches: list[tuple[torch.Tensor, ...]], size: int, delimiters: StepDelimiters, temperature: float
 ) -> dict[str, torch.Tensor]:
     """The gradient of the clips' mean negative log-likelihood, each group of `size` rollouts an all-success group."""
     rollouts = []  # (log-probs, entropies, steps) of each
     for ids, attention, mask in micro_batches:
         width = mask.shape[1]
-        logits = model(input_ids=ids, attention_mask=attention).logits[:, -width - 1 : -1]
+        logits = model(input_ids=ids, attention_mask=attention).logits[:, -width - 1 : -1] / temperature
         logp = logits.log_softmax(-1)
         chosen = logp.gather(-1, ids[:, -width:].unsqueeze(-1)).squeeze(-1)
         entropy = -(logp.exp() * logp).sum(-1).detach()

@@ -17,13 +17,14 @@ from echorl.models import path
 from echorl.swift import use_echo
 from echorl.swift.trainer import EchoTrainer
 
+TEMPERATURE = 0.8
 FLAGS = dict(
     rlhf_type="grpo", model_type="llama", template="plain_lines", use_hf="true", torch_dtype="float32",
     tuner_type="full", bf16="false", fp16="false", attn_impl="sdpa", use_vllm="false", beta=0,
     dataset_num_proc=1, dataloader_num_workers=0, split_dataset_ratio=0, gradient_checkpointing="false",
     num_generations=4, per_device_train_batch_size=4, gradient_accumulation_steps=2, max_completion_length=16,
-    max_steps=1, logging_steps=1, max_grad_norm=1e9, save_strategy="no", report_to="none", use_cpu="true",
-    log_completions="true", add_version="false",
+    temperature=TEMPERATURE, max_steps=1, logging_steps=1, max_grad_norm=1e9, save_strategy="no", report_to="none",
+    use_cpu="true", log_completions="true", add_version="false", check_model="false",
 )  # fmt: skip
 
 
@@ -33,10 +34,10 @@ class AllRight(ORM):
 
 
 class SomeRight(ORM):
-    """1.0 for a completion of an even number of characters: some groups have both."""
+    """Of every two groups of four rollouts the first is all right, and of the second every other rollout."""
 
     def __call__(self, completions, **columns):
-        return [float(len(completion) % 2 == 0) for completion in completions]
+        return [float(row % 8 < 4 or row % 2) for row in range(len(completions))]
 
 
 orms.update(all_right=AllRight, some_right=SomeRight)

@@ -17,7 +17,7 @@ from echorl.lab.audit.read import read_log
 from echorl.lab.logs.columns import Columns
 from echorl.models import path
 from tests.swift.by_hand import gradient, plain
-from tests.swift.runs import norm, run, weights
+from tests.swift.runs import TEMPERATURE, norm, run, weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +52,7 @@ def test_all_success_base_gradient_is_zero_and_echo_is_the_nll_by_hand(tmp_path,
     base = run(tmp_path / "base", "all_right", None)
     assert norm(base.gradients[0]) == 0
     trainer = run(tmp_path / "echo", "all_right", dict(success_reward_func="all_right", coef=0.5))
-    by_hand = gradient(fresh_model(), plain(trainer.batches[0]), 4, trainer.echo_miner.delimiters)
+    by_hand = gradient(fresh_model(), plain(trainer.batches[0]), 4, trainer.echo_miner.delimiters, TEMPERATURE)
     assert difference(trainer.gradients[0], {name: 0.5 * g for name, g in by_hand.items()}) < 1e-5
     (line,) = logged(trainer)
     assert line["echo/clips/all_success"] == 2
@@ -118,7 +118,7 @@ def test_two_processes(tmp_path):
     )
     assert (tmp_path / "gradient.pt").exists(), done.stdout[-3000:] + done.stderr[-3000:]
     saved = torch.load(tmp_path / "gradient.pt", weights_only=False)
-    by_hand = gradient(fresh_model(), saved["micro_batches"], 4, saved["delimiters"])
+    by_hand = gradient(fresh_model(), saved["micro_batches"], 4, saved["delimiters"], TEMPERATURE)
     assert difference(saved["gradient"], {name: 0.5 * g for name, g in by_hand.items()}) < 1e-5
     assert saved["groups"]["all_success"] == 3
     assert saved["line"]["echo/clips/all_success"] == 3
