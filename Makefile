@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.echorl-installed
+QUICKSTART_READY := $(VENV)/.quickstart-installed
 VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.echorl-installed
 VERL := .venv-verl
@@ -12,8 +13,17 @@ SWIFT_READY := $(SWIFT)/.echorl-installed
 DOCS_READY := $(VENV)/.sphinx-installed
 LIGHTEVAL := .venv-lighteval
 LIGHTEVAL_READY := $(LIGHTEVAL)/.installed
+comma := ,
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
+
+# $(call install,HEADLINE,PACKAGES): pip, with a line every 15 seconds, since it is silent for minutes while it unpacks.
+define install
+@echo "Installing $(1)"
+@( s=0; while sleep 15 > /dev/null 2>&1; do s=$$((s + 15)); echo "  pip has worked for $$s s"; done ) & alive=$$!; \
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(2); \
+	status=$$?; kill $$alive; exit $$status
+endef
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-vllm test-verl test-swift bench graders-lighteval rivals docs lint clean
@@ -25,11 +35,19 @@ install: $(READY)  ## create .venv with everything that development needs
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@
+	$(call install,everything that development needs,-e '.[dev]')
+	@touch $@ $(QUICKSTART_READY)
 
-quickstart: $(READY)  ## train with GRPO and with GRPO+EchoRL on this CPU, in minutes: a table and a page
-	$(BIN)/echorl quickstart
+quickstart: $(QUICKSTART_READY)  ## train with GRPO and with GRPO+EchoRL on this CPU, in minutes: a table and a page
+	$(BIN)/echorl quickstart $(ARGS)
+
+# Only what the quickstart needs; `make install` adds the rest to the same .venv.
+$(QUICKSTART_READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(call install,1 of 3: torch (0.2 GB; 3 GB where pip takes the build for CUDA),torch)
+	$(call install,2 of 3: TRL and transformers,-e '.[trl]')
+	$(call install,3 of 3: verifiers$(comma) tables and figures,-e '.[trl$(comma)lab]')
+	@touch $@
 
 test: $(READY)  ## run all tests but those of the targets below
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests \

@@ -31,6 +31,8 @@ STORED = Path("benchmarks/studies")
 NOTES = Path("recipes/cpu/rivals/notes.yaml")
 FORMER = STORED / "former-notes.yaml"
 """The notes of arms that are stored, and that no study can run again since their methods have left echorl."""
+ADVICE = STORED / "advice.yaml"
+"""Further notes of the two main studies, which a study of the same arms on other prompts does not have."""
 OUTPUT = Path("runs/rivals")
 TABLES = Path("docs/studies/rivals-tables.md")
 MEASURED = Path("src/echorl/lab/audit/measured.json")
@@ -89,9 +91,9 @@ def open_study(name: str) -> PackedStudy:
 
 
 def read_notes() -> dict[str, Any]:
-    """The notes of the main studies, with those of all stored arms."""
-    notes, former = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in (NOTES, FORMER))
-    return {**notes, "arms": {**notes["arms"], **former}}
+    """The notes of the main studies, with those of all stored arms and our advice."""
+    notes, former, advice = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in (NOTES, FORMER, ADVICE))
+    return {**notes, "arms": {**notes["arms"], **former}, **advice}
 
 
 def measured(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from echorl.cli import main
 from echorl.lab.compare.run import scores_path
 from echorl.lab.jobs import JobsFailed
 from echorl.support.files import write_json
+from echorl.support.installed import install_command
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_arms_with_equal_options_are_refused(write_study, fails):
 
 def test_a_task_without_its_package(write_study, fails, monkeypatch):
     monkeypatch.setitem(sys.modules, "reasoning_gym", None)
-    fails(["compare", write_study(), "--dry_run"], "needs reasoning_gym: pip install 'echorl[tasks]'.")
+    fails(["compare", write_study(), "--dry_run"], f"needs reasoning_gym: {install_command('tasks')}.")
 
 
 def test_the_place_of_an_arm_s_option_is_the_study(write_study, fails):

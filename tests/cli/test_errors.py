@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from echorl.cli import main
+from echorl.support.installed import install_command
 from tests import tiny
 from tests.cli.conftest import REWARDS, save_model
 
@@ -270,7 +271,7 @@ def test_a_vllm_that_trl_cannot_even_import(tmp_path, recipe):
 
 @pytest.mark.parametrize(
     ("version", "words"),
-    [("0.40.0", ["version 0.40.0", "install one of those"]), (None, ["not installed", "echorl[vllm]"])],
+    [("0.40.0", ["version 0.40.0", "install one of those"]), (None, ["not installed: pip install", "[vllm]"])],
 )
 def test_vllm_that_cannot_be_used(recipe, fails, pretend_vllm, version, words):
     pretend_vllm(version)
@@ -281,12 +282,12 @@ def test_vllm_that_cannot_be_used(recipe, fails, pretend_vllm, version, words):
 def test_a_task_without_its_package(recipe, fails, monkeypatch, command):
     monkeypatch.setitem(sys.modules, "reasoning_gym", None)
     path = recipe(task="quickstart", train_file=None, **({} if command == "train" else SFT))
-    fails([command, "--config", path], "needs reasoning_gym: pip install 'echorl[tasks]'.")
+    fails([command, "--config", path], f"needs reasoning_gym: {install_command('tasks')}.")
 
 
 def test_a_grader_without_its_package(recipe, fails):
     path = recipe(reward_funcs=[f"{REWARDS}:without_package"])
-    fails(train(path), "echorl: error: grading needs nix: pip install 'echorl[tasks]'.")
+    fails(train(path), f"echorl: error: grading needs nix: {install_command('tasks')}.")
 
 
 def test_traceback_on_request(capsys, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 from filelock import FileLock
 
 from echorl.cli import main
+from echorl.lab.probe.verdict import headline
 
 
 def call(*words):
@@ -19,8 +20,9 @@ def test_table_and_file_and_more_prompts(tmp_path, capsys):
     assert main(call("--prompts", "5", "--batch_size", "30", "--projection", "1024")) == 0
     lines = capsys.readouterr().out.splitlines()
     result = json.loads((tmp_path / "out/probe.json").read_text())
-    assert lines[0].startswith("20 rollouts of 5 prompts: ")
-    assert f"pass@1 {result['pass_at_1']['value']:.3f} +- " in lines[0]
+    assert lines[0] == headline(result)
+    assert lines[2].startswith("20 rollouts of 5 prompts: ")
+    assert f"pass@1 {result['pass_at_1']['value']:.3f} +- " in lines[2]
     rules = [(row["label"], row["groups"].replace("_", "-")) for row in result["rules"]]
     assert len(rules) == len(set(rules)) == 20
     for label, groups in rules:

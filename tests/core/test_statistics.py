@@ -53,6 +53,20 @@ def test_an_all_success_group_with_different_rewards_is_not_degenerate() -> None
     assert (KINDS[kinds.kind], kinds.degenerate.tolist()) == ("all_success", [False])
 
 
+def test_a_threshold_that_no_reward_reaches_is_told() -> None:
+    statistics, fail = GroupStatistics(), KINDS.index("all_fail")
+    statistics.record([fail] * 7, [False] * 7, [1] * 7)
+    assert statistics.unreached(0.0, 0.5, 1.0, "success_reward") is None  # few groups
+    statistics.record([fail], [False], [1])
+    assert statistics.unreached(0.0, 0.5, 1.0, "success_reward") == (
+        "no rollout of 8 groups has succeeded: the largest reward was 0.5, and success_reward is 1. "
+        "If 0.5 is a success, set success_reward=0.5."
+    )
+    assert statistics.unreached(0.5, 0.5, 1.0, "success_reward") is None  # rewards do not differ
+    statistics.record([KINDS.index("mixed")], [False], [1])
+    assert statistics.unreached(0.0, 0.5, 1.0, "success_reward") is None  # there was a success
+
+
 def test_rewards_that_differ_by_rounding_are_equal() -> None:
     rewards = torch.full((8,), 0.9) + torch.tensor([0, 1] * 4) * 6e-8
     assert rewards.unique().numel() == 2

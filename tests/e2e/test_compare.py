@@ -85,7 +85,7 @@ def test_tables(finished):
         "entropy, nats",
         "updates",
         "rollout tokens",
-        "| less |",
+        "| reference |",
         "**Summary**",
     ):
         assert words in text
@@ -97,7 +97,7 @@ def test_a_second_run_computes_nothing(finished, monkeypatch, capsys):
 
     monkeypatch.setattr("echorl.lab.jobs._start", refuse)
     assert main(["compare", str(finished / "study.yaml")]) == 0
-    assert "| less |" in capsys.readouterr().out
+    assert "| reference |" in capsys.readouterr().out
 
 
 def test_dry_run(finished, capsys):

@@ -79,7 +79,7 @@ def test_the_other_jobs_finish_and_all_failures_are_named(tmp_path):
 
 def test_an_exception_ends_what_runs(tmp_path):
     class Interrupting:
-        def begin(self, text, total):
+        def begin(self, text, total, done, note):
             def bar(done):
                 wait_for(tmp_path / "sleep.pid")
                 raise KeyboardInterrupt

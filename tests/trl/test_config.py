@@ -60,6 +60,12 @@ def test_wrong_values_are_named(tmp_path, changes, message):
         settings(tmp_path, **changes)
 
 
+def test_a_cpu_without_bf16_gets_a_hint(tmp_path, monkeypatch):
+    monkeypatch.setattr("transformers.training_args.is_torch_bf16_gpu_available", lambda: False)
+    with pytest.raises(ValueError, match=r"doesn't support bf16/gpu.* On a CPU: use_cpu=True, bf16=False"):
+        EchoGRPOConfig(str(tmp_path), bf16=True, use_cpu=False)
+
+
 def test_yaml_and_command_line(tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import warnings
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from transformers import GenerationMixin, Trainer
 from trl import GRPOTrainer
 
 import echorl.trl
+from echorl.support.installed import install_command
 from echorl.trl import EchoGRPOTrainer
 from echorl.trl.versions import blaming_vllm, check_trl_version, check_vllm
 
 PACKAGE = Path(echorl.trl.__file__).parent
-HOOKS = ("trainer.py", "recording.py", "versions.py")
+HOOKS = ("trainer.py", "recording.py", "tied_weights.py", "versions.py")
 """The files that may touch private names of TRL and transformers."""
 
 METHODS = {
@@ -32,6 +34,7 @@ METHODS = {
     "_load_optimizer_and_scheduler": (GRPOTrainer, ["checkpoint"]),
     "_save_checkpoint": (Trainer, ["model", "trial"]),
     "_load_from_checkpoint": (Trainer, ["resume_from_checkpoint", "model"]),
+    "_issue_warnings_after_load": (Trainer, ["load_result"]),
     "_get_output_dir": (Trainer, ["trial"]),
     "_get_logits_processor": (GenerationMixin, ["generation_config"]),
 }
@@ -170,7 +173,8 @@ def test_without_vllm_use_vllm_is_refused_before_the_model_is_loaded(pretend_vll
     from tests.trl.tiny import build
 
     pretend_vllm(None)
-    with pytest.raises(ImportError, match=r"use_vllm=True, but vLLM is not installed: pip install 'echorl\[vllm\]'"):
+    refused = re.escape(f"use_vllm=True, but vLLM is not installed: {install_command('vllm')}")
+    with pytest.raises(ImportError, match=refused):
         build(tmp_path, model="no/model", use_vllm=True)
 
 

@@ -38,6 +38,12 @@ def test_the_coefficient_rises_over_optimiser_steps(store, epochs):
     assert [update.info["echo_coef"] for update in workers.updates[::MINIS]] == pytest.approx(wanted)
 
 
+def test_a_success_that_no_reward_reaches_is_warned_of_once(store, capsys):
+    trainer, _, groups = make_trainer(store, [(0.0, 0.5, 0.0, 0.5)] * PROMPTS * 3)
+    steps(trainer, store, groups, 3)
+    assert capsys.readouterr().out.count("the largest reward was 0.5, and +echo.success_reward is 1.") == 1
+
+
 @pytest.mark.parametrize(("over", "count"), [("prompt", 4), ("clip", 3)])
 def test_what_the_mean_runs_over(store, over, count):
     trainer, workers, groups = make_trainer(store, REWARDS, f"+echo.average_over={over}")

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from echorl.support.installed import install_command
+
 # Hides verl, installed or not, from `importlib.metadata` and from imports.
 WITHOUT_VERL = """
 from importlib import metadata
@@ -27,7 +29,7 @@ def test_without_verl_one_sentence_says_how_to_install_it():
     command = [sys.executable, "-c", WITHOUT_VERL, "trainer.v1.trainer_mode=echo_sync"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.stderr == "echorl: error: verl is not installed: pip install 'echorl[verl]'.\n"
+    assert done.stderr == f"echorl: error: verl is not installed: {install_command('verl')}.\n"
     assert done.returncode == 2
 
 

@@ -28,6 +28,7 @@ from echorl.lab.report.plots import draw
 from echorl.support.errors import UserError, as_user_error
 from echorl.support.files import write_bytes
 from echorl.support.folder import ResultFolder
+from echorl.support.installed import install_command
 
 if TYPE_CHECKING:
     from echorl.lab.analyze.run import Loaders, Plan
@@ -64,7 +65,8 @@ class AnalyzeOptions(SampledRollouts, Deletion, Scoring, Prompts, RolloutColumns
     prompts: int = option(100, "The first prompts that have a demonstration.", **COUNT)
     rollouts: tuple[Path, ...] | None = option(
         None,
-        "Stored rollouts instead of sampling them, in any layout of docs/guides/mine.md; others' prompts are excluded.",
+        "Stored rollouts instead of sampling them, in any layout of docs/reference/files.md; those of other prompts "
+        "are excluded.",
     )
     samples: int = option(4, "Rollouts of each prompt.", **COUNT)
     temperature: float = option(
@@ -109,7 +111,7 @@ def _source(args: AnalyzeOptions) -> Source:
         raise UserError(f"--{unused} has no effect with {place}: leave it out.")
     if args.analysis == "entropy" and args.given & {"traces", "finishes"}:
         raise UserError("--traces and --finishes are options of `echorl analyze deletion`: leave them out.")
-    with as_user_error(ImportError, doing="a task needs a package (pip install 'echorl[tasks]')"):
+    with as_user_error(ImportError, doing=f"a task needs a package ({install_command('tasks')})"):
         source = from_file(args.file, args.grader or "") if args.file else from_task(args.benchmark or "", args.data)
     return limit(source, args.prompts, chat=args.chat)
 

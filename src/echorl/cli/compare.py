@@ -69,9 +69,15 @@ def run(args: CompareOptions) -> None:
     from echorl.lab.compare.conduct import run_study, write_results
 
     methods = {arm: {name: options.get(name) for name in SHOWN} for arm, options in arms.items()}
+    if args.pack:
+        with working_in(ResultFolder(output, "compare")):
+            text = _pack(study, methods)
+        print(text)
+        return
     with working_in(ResultFolder(output, "compare")) as bars:
-        text = _pack(study, methods) if args.pack else write_results(study, run_study(study, methods, bars), output)
-    print(text)  # when the bars are gone, which take what is printed beside them
+        results = run_study(study, methods, bars)
+        write_results(study, results, output)
+    _show(study.comparison, results)  # when the bars are gone, which take what is printed beside them
 
 
 def _read(args: CompareOptions) -> Study:
@@ -90,7 +96,7 @@ def _read(args: CompareOptions) -> Study:
 def _show_packed(args: CompareOptions) -> None:
     """Print the tables of a packed study; with an --output_dir write them there, too."""
     from echorl.lab.compare.conduct import write_results
-    from echorl.lab.compare.results import make_results, results_markdown
+    from echorl.lab.compare.results import make_results
 
     if args.pack or args.parallel is not None:
         raise UserError(
@@ -105,11 +111,35 @@ def _show_packed(args: CompareOptions) -> None:
     assert study.pack is not None, "just read"
     results = make_results(study, study.pack.methods)
     if args.output_dir is None:
-        print(results_markdown(study.comparison, results))
+        _show(study.comparison, results)
         return
     check_study(args.output_dir)
     ResultFolder(args.output_dir, "compare").check_writable()
-    print(write_results(study, results, args.output_dir))
+    write_results(study, results, args.output_dir)
+    _show(study.comparison, results)
+
+
+def _show(comparison: Comparison, results: Mapping[str, Any]) -> None:
+    """Print the results: tables in a terminal, elsewhere the Markdown of results.md."""
+    from echorl.cli.tables import in_terminal, print_paragraph, print_table
+    from echorl.lab.compare.results import first_sentences, results_markdown, results_tables
+
+    if not in_terminal():
+        print(results_markdown(comparison, results))
+        return
+    for sentence in first_sentences(results):
+        print_paragraph(sentence)
+    for table in results_tables(comparison, results):
+        print()
+        print_table(table.title, table.head, _without_repeats(table.rows))
+        if table.note:
+            print_paragraph(table.note)
+
+
+def _without_repeats(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the rows, whose first cell is empty where it is that of the row above."""
+    above = [None, *(row[0] for row in rows)]
+    return [["" if row[0] == before else row[0], *row[1:]] for before, row in zip(above, rows, strict=False)]
 
 
 def _pack(study: Study, methods: Mapping[str, Any]) -> str:

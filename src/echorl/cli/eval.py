@@ -9,11 +9,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from echorl.cli.models import DEVICE, MODEL, base_name, default_device, find_checkpoint, start_engine
+from echorl.cli.models import (
+    BENCHMARK,
+    DEVICE,
+    MODEL,
+    base_name,
+    check_benchmarks,
+    default_device,
+    find_checkpoint,
+    start_engine,
+)
 from echorl.cli.parser import CommandOptions, part_of
 from echorl.core.options import option
 from echorl.lab.options import COUNT, Sampling
-from echorl.support.errors import UserError, as_user_error
+from echorl.support.errors import UserError
 
 NEEDED = {"trl,tasks": ("transformers", "pyarrow", "filelock", "rich")}
 SAMPLING = tuple(each.name for each in fields(Sampling))
@@ -32,9 +41,7 @@ class EvalOptions(Sampling, CommandOptions):
     """
 
     model: str | None = option(None, MODEL)
-    benchmarks: tuple[str, ...] | None = option(
-        None, "aime24, math500 and others (docs/guides/eval.md), or TASK[:SPLIT]."
-    )
+    benchmarks: tuple[str, ...] | None = option(None, BENCHMARK)
     data: str | None = option(None, "The benchmarks' files, instead of the hub's data sets.")
     batch_size: int | None = option(  # type: ignore[assignment]  # in `Sampling` it is chosen
         None, "Completions that are sampled and stored at once; default: 32, with vLLM 256.", **COUNT
@@ -74,7 +81,9 @@ def _check(args: EvalOptions) -> None:
     if unused := [name for name in WITHOUT_EFFECT[actions[0]] if name in args.given]:
         raise UserError(f"--{unused[0]} has no effect with --{actions[0]}: leave it out.")
     if args.model and not args.benchmarks:
-        raise UserError("--benchmarks is missing: name one or more, such as math500 (docs/guides/eval.md lists them).")
+        raise UserError(
+            "--benchmarks is missing: name one or more, such as math500 (docs/reference/benchmarks.md lists them)."
+        )
     if args.device and args.backend == "vllm":
         raise UserError(
             f"--device {args.device} is for the backend 'transformers': vLLM chooses its own; leave it out."
@@ -82,19 +91,20 @@ def _check(args: EvalOptions) -> None:
 
 
 def _evaluate(args: EvalOptions) -> None:
+    assert args.model is not None
+    assert args.benchmarks is not None, "checked"
+    check_benchmarks(args.benchmarks)
+
     from echorl.cli.bars import working_in
     from echorl.lab.evaluate.engines import BATCH_SIZES, check_vllm
     from echorl.lab.evaluate.run import evaluate, prepare, settings_of
     from echorl.lab.evaluate.store import Store
 
-    assert args.model is not None
-    assert args.benchmarks is not None, "checked"
     sampling = part_of(replace(args, batch_size=args.batch_size or BATCH_SIZES[args.backend]), Sampling)
     if args.backend == "vllm":
         check_vllm()
     checkpoint, device = find_checkpoint(args.model), args.device or default_device()
-    with as_user_error(ImportError, doing="a benchmark needs a package (pip install 'echorl[tasks]')"):
-        works = prepare(args.benchmarks, checkpoint, sampling, args.data)
+    works = prepare(args.benchmarks, checkpoint, sampling, args.data)
     store = Store(args.output_dir or Path("runs/eval", base_name(args.model)))
     start = partial(start_engine, args.backend, checkpoint, sampling, works, device)
     with working_in(store) as bars:

@@ -13,6 +13,7 @@ from echorl.core.config import ClipConfig, EchoConfig
 from echorl.core.options import option
 from echorl.core.statistics import MEANING
 from echorl.lab.logs.files import find_files
+from echorl.lab.logs.layouts import check_columns
 from echorl.lab.options import COUNT, Columns, Mining, Prompts
 from echorl.support.folder import ResultFolder
 
@@ -29,7 +30,11 @@ class MineOptions(Mining, ClipConfig, Prompts, Columns, ModelOptions):
     is kept; the same command goes on. See docs/guides/mine.md.
     """
 
-    rollouts: tuple[Path, ...] = required("Files of rollouts, JSONL or Parquet, or folders of them.", positional=True)
+    rollouts: tuple[Path, ...] = required(
+        "Files of rollouts, JSONL or Parquet, or folders of them: logs of TRL or verl, or a prompt, a response and a "
+        "reward in every row (docs/reference/files.md).",
+        positional=True,
+    )
     no_end: bool = option(False, "Put no end token behind the responses.")
     max_length: int | None = option(
         None,
@@ -47,10 +52,13 @@ def run(args: MineOptions) -> None:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
+    files = find_files(args.rollouts)
+    check_columns(files[0], part_of(args, Columns))
+
     from echorl.cli.bars import working_in
     from echorl.lab.mine.run import mine
 
-    files, checkpoint = find_files(args.rollouts), find_checkpoint(args.model)
+    checkpoint = find_checkpoint(args.model)
     plan = _plan(args, files, checkpoint)
     folder = args.output_dir or Path("runs/mine", Path(base_name(args.rollouts[0])).stem)
     with working_in(ResultFolder(folder, "mine")) as bars:

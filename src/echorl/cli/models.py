@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from echorl.cli.parser import CommandOptions, required
 from echorl.core.options import option
 from echorl.support.errors import as_user_error
+from echorl.support.installed import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from echorl.lab.options import Sampling
 
 MODEL = "A Hugging Face folder, an adapter's folder, a model of the hub, 'quickstart' or 'smollm2'."
+BENCHMARK = (
+    "math500, gsm8k and others (docs/reference/benchmarks.md), TASK[:SPLIT], or your own FILE.jsonl (.parquet, .csv) "
+    "with a 'prompt' and an 'answer' in every row."
+)
 DEVICE = "Device of the model: cpu, cuda, cuda:1 or mps; default: cuda if there is one, else cpu."
 
 
@@ -47,6 +52,19 @@ def find_checkpoint(name: str) -> Checkpoint:
     with as_user_error(OSError, ValueError, doing=f"--model {name!r} {place} cannot be loaded"):
         _ = checkpoint.config, checkpoint.processing_class
     return checkpoint
+
+
+def check_benchmarks(names: Sequence[str]) -> None:
+    """Refuse an unknown benchmark, or a file that cannot be one, before torch is imported.
+
+    Raises:
+        UserError, ValueError: a name is unknown, a file cannot be used, or a package is missing.
+    """
+    from echorl.lab.evaluate.benchmarks import load_benchmark
+
+    with as_user_error(ImportError, doing=f"a benchmark needs a package ({install_command('tasks')})"):
+        for name in names:
+            load_benchmark(name)
 
 
 def base_name(path: str | Path) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.models import ModelOptions, base_name, find_checkpoint, load_model
+from echorl.cli.models import BENCHMARK, ModelOptions, base_name, check_benchmarks, find_checkpoint, load_model
 from echorl.cli.parser import part_of, required
 from echorl.core.options import option
 from echorl.lab.options import COUNT, Sampling
 from echorl.lab.probe.plan import Plan
-from echorl.support.errors import as_user_error
 from echorl.support.folder import ResultFolder
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from echorl.lab.evaluate.plan import Work
 
 NEEDED = {"trl,tasks": ("transformers", "pyarrow", "filelock", "rich")}
-HEAD = ["rule", "groups", "acts on", "signal", "z", "pass@1", "z", "length", "z", "entropy", "z"]
-HEAD += ["coef 10 %", "saves", "z"]
+SIZE_HEAD = ["rule", "groups", "acts on", "signal", "z", "coef 10 %", "saves", "z"]
+COSINES = {"pass_at_1": "pass@1", "length": "length", "entropy": "entropy"}
+COSINE_HEAD = ["rule", "groups", *(text for name in COSINES.values() for text in (name, "z"))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class ProbeOptions(Plan, ModelOptions):
     prompts, too. See docs/guides/probe.md.
     """
 
-    benchmark: str = required("math500, gsm8k and others (docs/guides/eval.md lists them), or TASK[:SPLIT].")
+    benchmark: str = required(BENCHMARK)
     data: str | None = option(None, "The benchmark's file, instead of the hub's data set.")
     prompts: int = option(128, "Prompts, drawn by the seed.", **COUNT)
     samples: int = option(8, "Rollouts of each prompt.", **COUNT)
@@ -49,6 +50,8 @@ def run(args: ProbeOptions) -> None:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
+    check_benchmarks([args.benchmark])
+
     from echorl.cli.bars import working_in
     from echorl.lab.probe.run import probe
 
@@ -66,38 +69,46 @@ def _work(args: ProbeOptions, plan: Plan, checkpoint: Checkpoint) -> Work:
     from echorl.lab.probe.run import draw_items
 
     sampling = Sampling(samples=args.samples, max_new_tokens=args.max_new_tokens, temperature=plan.temperature)
-    with as_user_error(ImportError, doing="a benchmark needs a package (pip install 'echorl[tasks]')"):
-        [work] = prepare([args.benchmark], checkpoint, sampling, args.data)
+    [work] = prepare([args.benchmark], checkpoint, sampling, args.data)
     return draw_items(work, args.prompts, plan.seed)
 
 
 def _show(result: Mapping[str, Any], folder: Path) -> None:
-    """Print the sizes, a table with a row for each rule, and the verdict."""
-    from echorl.cli.tables import print_table
+    """Print the verdict in a sentence, the sizes, tables with a row for each rule, and the verdict on each."""
+    from echorl.cli.tables import print_paragraph, print_table
     from echorl.lab.probe.run import RESULT
+    from echorl.lab.probe.verdict import cosine_note, headline
 
     sizes, solved = result["sizes"], result["pass_at_1"]
+    print(f"{headline(result)}\n")
     shares = ", ".join(f"{share:.0%} {kind.replace('_', '-')}" for kind, share in result["groups"].items())
     print(f"{sizes['rollouts']} rollouts of {sizes['prompts']} prompts: {shares}; ", end="")
     print(f"pass@1 {solved['value']:.3f} +- {solved['se']:.3f}, {result['length']['value']:.1f} tokens a rollout")
-    title = (
-        f"{result['model']}: share of a batch's gradient that is signal ({sizes['prompts_per_batch']} prompts), cosines"
-    )
-    print_table(title, HEAD, [_line(row) for row in (result["policy_gradient"], *result["rules"])])
+    rows = (result["policy_gradient"], *result["rules"])
+    title = f"\n{result['model']}: share of the gradient of {sizes['prompts_per_batch']} prompts that is signal"
+    print_table(title, SIZE_HEAD, [_size_cells(row) for row in rows])
+    print_table("\nCosines of the mean gradient with those of", COSINE_HEAD, [_cosine_cells(row) for row in rows])
+    print_paragraph(cosine_note(result))
     for sentence in result["verdict"]:
         print(f"- {sentence}")
     print(f"numbers: {folder / RESULT}")
 
 
-def _line(row: Mapping[str, Any]) -> list[str]:
-    cosines = [row["cosine"][name] for name in ("pass_at_1", "length", "entropy")]
-    cells = [row["label"], row["groups"].replace("_", "-"), f"{row['acts_on']:.0%}"]
-    cells += [_cell(row["signal_share"], ".1%"), _cell(row["signal_share"], ".1f", "z")]
-    for cosine in cosines:
-        cells += [_cell(cosine, "+.2f"), _cell(cosine, "+.1f", "z")]
-    coefficient = row["coef_at"]["0.1"]
+def _size_cells(row: Mapping[str, Any]) -> list[str]:
+    share, coefficient, saves = row["signal_share"], row["coef_at"]["0.1"], row["saves"]
+    cells = [*_rule_cells(row), f"{row['acts_on']:.0%}", _cell(share, ".1%"), _cell(share, ".1f", "z")]
     cells.append("" if coefficient is None else f"{coefficient:.2g}")
-    return [*cells, _cell(row["saves"], ".1%"), _cell(row["saves"], "+.1f", "z")]
+    return [*cells, _cell(saves, ".1%"), _cell(saves, "+.1f", "z")]
+
+
+def _cosine_cells(row: Mapping[str, Any]) -> list[str]:
+    cosines = [row["cosine"][name] for name in COSINES]
+    cells = [(_cell(cosine, "+.2f"), _cell(cosine, "+.1f", "z")) for cosine in cosines]
+    return [*_rule_cells(row), *itertools.chain(*cells)]
+
+
+def _rule_cells(row: Mapping[str, Any]) -> list[str]:
+    return [row["label"], row["groups"].replace("_", "-")]
 
 
 def _cell(measure: Mapping[str, Any], form: str, name: str = "value") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import warnings
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ def run(args: QuickstartOptions) -> None:
     from echorl.cli.bars import working_in
     from echorl.lab.quickstart import quickstart
 
+    if not args.tiny:
+        print("Some minutes on two cores; `echorl quickstart --tiny` shows the page in half a minute.", file=sys.stderr)
     start = time.monotonic()
     with working_in(ResultFolder(args.output_dir, "quickstart")) as bars:
         quickstart(args.output_dir, seed=args.seed, tiny=args.tiny, view=bars)
@@ -50,14 +53,17 @@ def run(args: QuickstartOptions) -> None:
 
 
 def _show(folder: Path, seconds: float) -> None:
-    """Print the table of the arms, how the groups changed, the findings, and the places of page and picture."""
-    from echorl.cli.tables import print_table
+    """Print what the study can tell, its tables, how the groups changed, the findings, and the places of the files."""
+    from echorl.cli.tables import print_paragraph, print_table
     from echorl.lab.quickstart import PAGE, PICTURE
     from echorl.lab.report.compared import read_comparison
     from echorl.lab.report.curves import groups_table
     from echorl.lab.report.training import group_by_seed
 
     source = read_comparison(folder)
+    for text in source.lead:
+        print_paragraph(text)
+        print()
     for table in (*source.tables[:2], *groups_table(group_by_seed(source.runs))):
         print_table(table.title, table.head, table.rows)
         print(f"{table.note}\n" if table.note else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ from rich.text import Text
 
 WIDE = 100
 """Characters that a terminal needs for a table with room between its columns; 80 are enough for one without."""
+LEAST_WIDTH = 8
+"""Characters that a column of broken cells must have."""
 
 
 def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -20,9 +23,14 @@ def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) 
     head, rows = [head[i] for i in filled], [[row[i] for i in filled] for row in rows]
     console = Console()
     if console.is_terminal:
-        console.print(_drawn(title, head, rows, wide=console.width > WIDE))
+        console.print(_drawn(title, head, rows, console.width))
     else:
         print(_plain(title, head, rows))
+
+
+def in_terminal() -> bool:
+    """Return whether `print_table` draws."""
+    return Console().is_terminal
 
 
 def print_paragraph(text: str) -> None:
@@ -32,13 +40,21 @@ def print_paragraph(text: str) -> None:
     print("\n".join(lines).replace("\u00a0%", " %"))
 
 
-def _drawn(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, wide: bool) -> Table:
-    padding = (0, 1) if wide else (0, 0)
+def _drawn(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Table:
+    """Return the table; where it is too wide heads are broken into lines, and if need be cells with spaces, too."""
+    padding = (0, 1) if width > WIDE else (0, 0)
     table = Table(
         title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=padding
     )
+    columns = [[row[i] for row in rows] for i in range(len(head))]
+    widths = [max(map(len, [*name.split(), *cells]), default=0) for name, cells in zip(head, columns, strict=True)]
+    room = width - sum(widths) - len(widths) * (1 + 2 * padding[1])
+    breakable = [room < 0 and any(" " in cell for cell in cells) for cells in columns]
+    room += sum(itertools.compress(widths, breakable))
+    is_narrow = room < LEAST_WIDTH * sum(breakable)  # then rich breaks words
     for i, name in enumerate(head):
-        table.add_column(name, justify="right" if i else "left", min_width=max(map(len, [row[i] for row in rows])))
+        is_free = is_narrow or breakable[i]
+        table.add_column(name, justify="right" if i else "left", width=None if is_free else widths[i])
     for row in rows:
         table.add_row(*map(Text, row))
     return table

@@ -19,6 +19,8 @@ MEANING = {
     "unscored": "no verifier gave a verdict",
     "truncated": "every rollout masked as truncated",
 }
+ENOUGH_GROUPS = 8
+"""Groups without a success after which the threshold of success is in doubt."""
 GROUPS_WITH_GRADIENT = "echo/groups_with_gradient"
 """The metric that is a count: a batch of several rounds of sampling has their sum."""
 
@@ -140,6 +142,21 @@ class GroupStatistics:
                     for name, groups, degenerate, tokens, meaning in rows
                 ),
             ]
+        )
+
+    def unreached(self, least: float, largest: float, success_reward: float, option: str) -> str | None:
+        """Return a warning where no rollout has succeeded in some groups, though rewards differ; else None.
+
+        Args:
+            least, largest: of the verifier's rewards in the last batch.
+            option: what the trainer calls `success_reward`.
+        """
+        successes = sum(self.groups[kind] for kind in ("mixed", "all_success", "uniform_reward"))
+        if successes or self.num_groups < ENOUGH_GROUPS or are_equal(least, largest) or largest >= success_reward:
+            return None
+        return (
+            f"no rollout of {self.num_groups} groups has succeeded: the largest reward was {largest:g}, and "
+            f"{option} is {success_reward:g}. If {largest:g} is a success, set {option}={largest:g}."
         )
 
     @property

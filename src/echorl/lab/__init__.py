@@ -1,1 +1,1 @@
-"""The lab: what measures and shows. The library never imports it; `pip install 'echorl[lab]'` brings what it needs."""
+"""The lab: what measures and shows. The library never imports it; the extra `lab` brings what it needs."""

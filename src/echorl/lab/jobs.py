@@ -22,15 +22,30 @@ QUIET = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1", "TR
 class View(Protocol):
     """Shows the progress of work."""
 
-    def begin(self, text: str, total: int | None) -> Callable[[int], None]:
-        """Begin a piece of work of `total` parts (None: unknown); the result takes the number of parts done."""
+    def begin(
+        self, text: str, total: int | None, done: int = 0, note: Callable[[], str] = lambda: ""
+    ) -> Callable[[int], None]:
+        """Begin a piece of work of `total` parts (None: unknown); the result takes the number of parts done.
+
+        Args:
+            done: parts that an earlier session has done.
+            note: returns a few words on how the work stands, to be shown beside its progress.
+        """
+
+    def say(self, text: str) -> None:
+        """Show a sentence."""
 
 
 class Silent:
     """Shows nothing."""
 
-    def begin(self, text: str, total: int | None) -> Callable[[int], None]:
+    def begin(
+        self, text: str, total: int | None, done: int = 0, note: Callable[[], str] = lambda: ""
+    ) -> Callable[[int], None]:
         return lambda done: None
+
+    def say(self, text: str) -> None:
+        pass
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,8 @@ class Job:
         name: its name in the message if it fails.
         log: the file of its output; removed when it succeeds.
         total, done: the parts of its work, and a function that returns how many are done.
+        resumed: the parts that an earlier session has done.
+        note: a function that returns a few words on how its work stands.
     """
 
     text: str
@@ -51,6 +68,8 @@ class Job:
     log: Path
     total: int = 1
     done: Callable[[], int] = lambda: 0
+    resumed: int = 0
+    note: Callable[[], str] = lambda: ""
 
 
 class JobsFailed(UserError):
@@ -84,7 +103,8 @@ def run_jobs(
         while waiting or running:
             while waiting and len(running) < parallel:
                 job, gpu = waiting.popleft(), least_busy(gpus, [each.gpu for each in running])
-                running.append(_Running(job, _start(job, threads, gpu), view.begin(job.text, job.total), gpu))
+                advance = view.begin(job.text, job.total, job.resumed, job.note)
+                running.append(_Running(job, _start(job, threads, gpu), advance, gpu))
             time.sleep(POLL_SECONDS)
             running = [each for each in running if not _is_over(each, failures)]
     finally:

@@ -54,9 +54,11 @@ class Sampling(SampledRollouts):
 class RolloutColumns:
     """Columns of stored rollouts; None leaves a column to the layout."""
 
-    prompt: str | None = option(None, "Column of the prompt; default: by the layout.")
-    response: str | None = option(None, "Column of the response; default: by the layout.")
-    reward: str | None = option(None, "Column of the reward; default: by the layout.")
+    prompt: str | None = option(None, "Column of the prompt; default: by the layout (prompt, question, input, ...).")
+    response: str | None = option(
+        None, "Column of the response; default: by the layout (response, completion, output, ...)."
+    )
+    reward: str | None = option(None, "Column of the reward; default: by the layout (reward, score, correct, ...).")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from echorl.support.installed import install_command
+
 
 def load_policy(folder: str | Path, device: str = "cpu") -> tuple[Any, Any]:
     """The model and its processing class: the processor of a model that reads images, else the tokenizer.
@@ -49,7 +51,7 @@ def load_processor(folder: str | Path) -> Any:
     except (ImportError, OSError, ValueError) as error:  # the missing package has various errors in transformers
         if is_torchvision_available():
             raise
-        raise ValueError(f"the processor of {folder} needs torchvision: pip install torchvision.") from error
+        raise ValueError(f"the processor of {folder} needs torchvision: {install_command('images')}.") from error
 
 
 def tokenizer_of(processing_class: Any) -> Any:

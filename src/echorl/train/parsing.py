@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from echorl.support.errors import UserError, bad_argument, nearest, one_line, unknown_word
+from echorl.support.errors import NO_BF16, ON_A_CPU, UserError, bad_argument, nearest, one_line, unknown_word
 from echorl.support.texts import problem_of_name, problem_of_text
 from echorl.train.options import DataArguments
 from echorl.train.recipe import Recipe
@@ -65,6 +65,7 @@ class Command:
         make_trainer: makes the trainer from the settings and the model's name as transformers knows it.
         about: the source of the trainer's options, for the help.
         first: a recipe for a first run, for a user who gives none.
+        own: the trainer's options that are echorl's.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Command:
     make_trainer: Callable[[Settings, str], Trainer]
     about: str
     first: str
+    own: tuple[str, ...] = ()
 
     def dataclasses(self) -> list[Any]:
         """Return the dataclasses whose fields are the options."""
@@ -228,7 +230,9 @@ def _check_value(name: str, value: Any) -> None:
 
 
 def _hint(message: str) -> str:
-    """Return the options that a batch size of TRL's message is computed from; empty for any other message."""
+    """Return what TRL's message on a batch size or on bf16 does not say; empty for any other message."""
+    if NO_BF16 in message and ON_A_CPU not in message:  # of `SFTConfig`
+        return ON_A_CPU
     if "generation_batch_size" in message and "num_generations" in message:
         return (
             " It is per_device_train_batch_size x processes x steps_per_generation (by default the gradient "

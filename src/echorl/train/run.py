@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from echorl.support.errors import Interrupted, UserError, as_user_error, where
 from echorl.support.folder import ResultFolder
+from echorl.support.installed import check_installed
 from echorl.train import earlier_run, run_folder
 from echorl.train.data import make_dataset, make_task, reward_functions
+from echorl.train.early import check_early
 from echorl.train.offload import offload_warning
-from echorl.train.options import TrainArguments
+from echorl.train.options import ECHO_OPTIONS, TrainArguments
 from echorl.train.parsing import Command, make_parser, parse, read_first, short_help
 from echorl.train.recipe import read_recipes
 
@@ -47,6 +49,7 @@ def launch(command: Command, argv: Sequence[str]) -> None:
     if options.help:
         short_help(command).print_help()
         return
+    check_installed(f"`echorl {command.name}`", ("trl",), "trl")
     recipe = read_recipes(options.config)
     os.environ.update(recipe.env)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL's ping, unless the user turned it on
@@ -54,6 +57,7 @@ def launch(command: Command, argv: Sequence[str]) -> None:
     if options.help_all:
         make_parser(command).print_help()
         return
+    check_early(command, recipe, rest)
     settings = parse(command, recipe, rest)
     try:
         _train(command, settings, list(recipe.env))
@@ -266,4 +270,5 @@ TRAIN = Command(
     make_trainer=_make_trainer,
     about="EchoGRPOConfig (TRL's GRPOConfig plus echo_*)",
     first="recipes/cpu/quickstart.yaml",
+    own=ECHO_OPTIONS,
 )

@@ -10,6 +10,7 @@ from trl import GRPOConfig
 from echorl.core.config import EchoConfig
 from echorl.core.options import argument, options_of
 from echorl.methods import METHODS, SET_BY_METHODS, Method, load_method, method_settings
+from echorl.support.errors import NO_BF16, ON_A_CPU
 from echorl.support.texts import parse_mapping
 
 _OPTIONS = {each.name: each for each in options_of(EchoConfig)}
@@ -114,7 +115,12 @@ class EchoGRPOConfig(GRPOConfig):
 
     def __post_init__(self) -> None:
         apply_method(self)
-        super().__post_init__()
+        try:
+            super().__post_init__()
+        except ValueError as error:
+            if NO_BF16 in str(error):  # TRL's default is bf16
+                raise ValueError(f"{error}{ON_A_CPU}") from None
+            raise
         check_fixed(self)
         if self.echo_entropy_from not in ENTROPY_FROM:
             allowed = ", ".join(map(repr, ENTROPY_FROM))

@@ -111,13 +111,29 @@ def process(out: dict[str, Any], capture: Capture, stations: Stations, context: 
 def count_groups(
     out: dict[str, Any], rollouts: Rollouts, capture: Capture, stations: Stations, context: Context
 ) -> None:
-    """Add the groups to the statistics; warn of a batch without a verdict, or refuse it."""
+    """Add the groups to the statistics; warn of a batch without a verdict, or refuse it, and of no success so far."""
     if stations.miner.config.mines and not bool(rollouts.has_verdict.any()):
         _warn_of_no_verdict(rollouts.rewards, stations, context)
     if stations.verifiers.columns is None:  # no verifier is named and none is needed: the statistics stay empty
         context.log.update({"echo/frac_degenerate": float(rollouts.groups.degenerate.float().mean())})
         return
     record(stations.statistics, rollouts, stations.hooks.filtered_groups(rollouts), out, capture, context)
+    if stations.miner.config.mines or stations.hooks.method.needs_verdicts:
+        _warn_of_no_success(capture.rewards, stations, context)
+
+
+def _warn_of_no_success(rewards: Tensor, stations: Stations, context: Context) -> None:
+    """Warn once where the verifiers' rewards [N, F] differ and none has been a success: nothing can be learned."""
+    verifiers = stations.verifiers
+    values = rewards[:, verifiers.columns].nan_to_num(torch.inf).amin(1)  # a rollout needs every verdict that it has
+    values = values[values.isfinite()]
+    if len(values):
+        least, largest = values.aminmax()
+        text = stations.statistics.unreached(
+            float(least), float(largest), verifiers.success_reward, "echo_success_reward"
+        )
+        if text is not None:
+            context.log.warn_once("unreached", text)
 
 
 def _warn_of_no_verdict(rewards: Tensor, stations: Stations, context: Context) -> None:

@@ -17,6 +17,7 @@ from echorl.core.shared_prompts import SharedPrompts
 from echorl.core.statistics import GroupStatistics
 from echorl.support.accelerator import AcceleratorCommunication
 from echorl.trl import checkpoint
+from echorl.trl.arguments import check_arguments, loading
 from echorl.trl.batch import Capture, Generated, Plan, Sampled
 from echorl.trl.card import FolderInCard, with_settings
 from echorl.trl.config import EchoGRPOConfig
@@ -35,11 +36,12 @@ from echorl.trl.recording import (
     sharing_prompts,
 )
 from echorl.trl.sampling.round_metrics import RoundMetrics
+from echorl.trl.tied_weights import QuietOnTiedWeights
 from echorl.trl.verifiers import make_verifiers
 from echorl.trl.versions import check_vllm
 
 
-class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
+class EchoGRPOTrainer(FolderInCard, QuietOnTiedWeights, GRPOTrainer):
     """TRL's `GRPOTrainer` with J = J_RLVR + lambda J_echo (arXiv 2605.31228).
 
     Takes the arguments of `GRPOTrainer`, with an `EchoGRPOConfig` as `args`. With `echo_coef=0` it is the base trainer,
@@ -50,7 +52,8 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         stations: the objects that process a generation batch, and their state.
 
     Raises:
-        ValueError: a setting that cannot be combined with EchoRL; the message names it and the way out.
+        ValueError: an argument of the wrong form, or a setting that cannot be combined with EchoRL; the message names
+            it and the way out.
         ImportError: `use_vllm` without vLLM, or with a version that TRL does not support.
     """
 
@@ -72,6 +75,7 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
     ) -> None:
         if args is not None and not isinstance(args, EchoGRPOConfig):
             raise ValueError(f"args is a {type(args).__name__}: EchoGRPOTrainer needs an EchoGRPOConfig.")
+        check_arguments(model, reward_funcs, train_dataset, eval_dataset)
         args = args or EchoGRPOConfig("echo-grpo")
         if args.use_vllm:
             check_vllm()
@@ -79,7 +83,10 @@ class EchoGRPOTrainer(FolderInCard, GRPOTrainer):
         self._echo_capture: Any = None  # a `Capture` while a batch is made
         self._echo_logps: Tensor | None = None
         method, data = args.load_method(), (train_dataset, eval_dataset, processing_class)
-        with punishing(args, method, reward_funcs, reward_processing_classes) as (functions, classes, punishment):
+        with (
+            loading(model, reward_funcs),
+            punishing(args, method, reward_funcs, reward_processing_classes) as (functions, classes, punishment),
+        ):
             super().__init__(model, functions, args, *data, classes, *rest, **kwargs)
         self._echo_context = self._make_context()
         check_chat_template(self.train_dataset, self.eval_dataset, self._echo_context)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 
-from packaging.version import Version
+from echorl.support.installed import install_command
 
-OLDEST = Version("1.16")
-NEWEST_TESTED = Version("1.16.0")
+OLDEST = "1.16"
+NEWEST_TESTED = "1.16.0"
 
 
 def check_trl_version(installed: str | None = None) -> None:
@@ -20,14 +20,17 @@ def check_trl_version(installed: str | None = None) -> None:
         ImportError: TRL is missing or older than 1.16.
     """
     try:
-        version = Version(installed or metadata.version("trl"))
+        installed = installed or metadata.version("trl")
     except metadata.PackageNotFoundError:
-        raise ImportError("echorl.trl needs TRL: pip install 'echorl[trl]'.") from None
-    if version < OLDEST:
+        raise ImportError(f"echorl.trl needs TRL: {install_command('trl')}.") from None
+    from packaging.version import Version  # comes with TRL
+
+    version, tested = Version(installed), Version(NEWEST_TESTED)
+    if version < Version(OLDEST):
         raise ImportError(
             f"trl {version} is too old for echorl, whose hooks need {OLDEST} or newer: pip install -U trl."
         )
-    if version.release[:2] > NEWEST_TESTED.release[:2]:
+    if version.release[:2] > tested.release[:2]:
         warnings.warn(f"echorl was tested with trl {NEWEST_TESTED}; trl {version} is newer and untested.", stacklevel=2)
 
 
@@ -40,7 +43,7 @@ def check_vllm() -> None:
     installed, problem = _ask_trl()
     if not installed:
         raise ImportError(
-            "use_vllm=True, but vLLM is not installed: pip install 'echorl[vllm]', or leave use_vllm out."
+            f"use_vllm=True, but vLLM is not installed: {install_command('vllm')}, or leave use_vllm out."
         )
     if problem:
         raise ImportError(f"use_vllm=True, but {problem}: install one of those, or leave use_vllm out.")

@@ -24,12 +24,14 @@ class Batch:
 
     Attributes:
         rollouts: all N; the driver holds those of every rank.
+        verdicts: float [N], the rewards that decide on success; NaN where there is none.
         scored_entropy: [N, T] token entropies in nats at the sampling temperature; None where no pass gave them.
         rows: int64 [N], their rows in verl's batch of `num_rows`.
         offsets: int64 [num_rows + 1], where each response of verl's batch starts in its flat values.
     """
 
     rollouts: Rollouts
+    verdicts: Tensor
     scored_entropy: Tensor | None
     rows: Tensor
     offsets: Tensor
@@ -80,7 +82,13 @@ def read_batch(data: TensorDict, tags: Sequence[Mapping[str, Any]], settings: Ec
         in_loss=_padded(data, "response_mask", rows).bool(),
     )
     entropy = _padded(data, "entropy", rows) if "entropy" in data else None
-    return Batch(rollouts=rollouts, scored_entropy=entropy, rows=rows, offsets=data["responses"].offsets())
+    return Batch(
+        rollouts=rollouts,
+        verdicts=verdicts,
+        scored_entropy=entropy,
+        rows=rows,
+        offsets=data["responses"].offsets(),
+    )
 
 
 def _padded(data: TensorDict, name: str, rows: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
 from tensordict import TensorDict
+from torch import Tensor
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
@@ -63,6 +64,7 @@ class EchoTrainer(Base):
         self.statistics = GroupStatistics()
         self.miner = EchoMiner(self.echo, None)
         self.mined_mass = 0.0
+        self.warned = False
         self.dumped: dict[str, dict[str, Any]] = {}
         self.filtered = FilteredGroups()
         self.keeps_filtered = self.echo.mines and filters_groups(config)
@@ -121,6 +123,17 @@ class EchoTrainer(Base):
         if self.keeps_filtered:
             metrics["echo/filtered"] = float(filtered.sum())
             metrics["echo/missing"] = float(self.filtered.missing)
+        self._warn_of_no_success(scored.verdicts[~scored.verdicts.isnan()])
+
+    def _warn_of_no_success(self, rewards: Tensor) -> None:
+        """Print once that the verifier's rewards differ and none has been a success: nothing can be learned."""
+        if self.warned or not self.echo.mines or not len(rewards):
+            return
+        least, largest = rewards.aminmax()
+        text = self.statistics.unreached(float(least), float(largest), self.echo.success_reward, "+echo.success_reward")
+        if text is not None:
+            self.warned = True
+            print(f"WARNING: {text}", flush=True)
 
     def _mine(self, batch: KVBatchMeta, scored: Batch, metrics: dict[str, Any]) -> KVBatchMeta:
         mined = self.miner(scored.rollouts, scored.entropy, draw=self._updates_before)

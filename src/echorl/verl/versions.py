@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib import metadata
 
+from echorl.support.installed import install_command
+
 
 def check_verl_version(installed: str | None = None) -> None:
     """Refuse every verl but 0.9: 0.8 has other trainers and hooks, and newer versions were not checked.
@@ -14,7 +16,7 @@ def check_verl_version(installed: str | None = None) -> None:
     try:
         version = installed or metadata.version("verl")
     except metadata.PackageNotFoundError:
-        raise ImportError("verl is not installed: pip install 'echorl[verl]'.") from None
+        raise ImportError(f"verl is not installed: {install_command('verl')}.") from None
     numbers = version.split(".")
     if numbers[:2] != ["0", "9"] or numbers[2:3] == ["0"]:
         raise ImportError(

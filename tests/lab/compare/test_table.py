@@ -75,11 +75,11 @@ def test_rollout_tokens_are_compared(comparison, results):
     results[Run("echorl", 1e-5, 1)]["training"]["rollout_tokens"] = 140
     compared = table.compare(comparison, RATES, results)
     assert compared["training"]["rollout tokens"]["echorl"]["mean"] == 120.0
-    assert "| rollout tokens | echorl | 1e-05 | 120 | grpo |" in table.markdown(RATES, compared)
+    assert "| rollout tokens | echorl | 1e-05 | 120 | grpo |" in table.markdown(table.tables_of_tests(RATES, compared))
 
 
 def test_markdown_has_every_number(comparison, results):
-    text = table.markdown(RATES, table.compare(comparison, RATES, results))
+    text = table.markdown(table.tables_of_tests(RATES, table.compare(comparison, RATES, results)))
     assert "| pass@1, % | echorl | 1e-05 | 62.5 | grpo | +25 [-293, +343] | 0.5 |" in text
     assert "**test**" in text
     assert "**training**" in text
@@ -116,18 +116,20 @@ def test_an_arm_that_is_not_trained_has_no_cost(results):
 def test_the_grid(comparison):
     three = Comparison(**{**vars(comparison), "learning_rates": (1e-6, 1e-5, 1e-4)})
     values = {run: {1e-6: 0.25, 1e-5: 0.5, 1e-4: None}[run.rate] for run in three.grid()}
-    text = table.grid_markdown(three, values, {"grpo": 1e-5, "echorl": 1e-5})
-    assert "| 1e-05 | **50.0** | **50.0** |" in text
-    assert "| 1e-06 | 25.0 | 25.0 |" in text
-    assert "| 0.0001 | diverged | diverged |" in text
-    assert "extend the grid" not in text
+    grid = table.grid_table(three, values, {"grpo": 1e-5, "echorl": 1e-5})
+    assert grid.rows == [
+        ["1e-06", "25.0", "25.0"],
+        ["1e-05", "**50.0**", "**50.0**"],
+        ["0.0001", "diverged", "diverged"],
+    ]
+    assert grid.note == ""
 
 
 def test_the_best_rate_at_the_edge_of_the_grid_is_told(comparison):
     three = Comparison(**{**vars(comparison), "learning_rates": (1e-6, 1e-5, 1e-4), "grid_arm": "echorl"})
     values = {run: run.rate for run in three.grid()}
-    text = table.grid_markdown(three, values, three.chosen(values))
-    assert text.endswith("\nThe best rate of echorl, 0.0001, is the highest of the grid: extend the grid.\n")
+    grid = table.grid_table(three, values, three.chosen(values))
+    assert grid.note == "The best rate of echorl, 0.0001, is the highest of the grid: extend the grid."
 
 
 def test_the_bootstrap_draws_runs_and_items():

@@ -41,6 +41,8 @@ def parquet(path, *rows):
         ({"input": "1+1", "output": "2", "gts": "2", "score": 0.1, "step": 5, "acc": True}, {"reward": "acc"}),
         ({"prompt": "1+1", "response": "2", "reward": 1}, {}),
         ({"prompt": "1+1", "completion": "2", "label": True}, {}),
+        ({"problem": "1+1", "generated_text": "2", "answer": "3", "is_correct": True}, {}),
+        ({"query": "1+1", "answer": "2", "ground_truth": "3", "score": 1.0}, {}),
         ({"p": "1+1", "r": "2", "ok": 1, "n": 4}, dict(prompt="p", response="r", reward="ok", group="n")),
     ],
 )

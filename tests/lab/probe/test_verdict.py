@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from echorl.lab.probe.verdict import category_of, verdict
+from echorl.lab.probe.verdict import category_of, cosine_note, headline, verdict
 
 NONE = {"value": None, "se": None, "z": None}
 
@@ -72,6 +72,35 @@ def test_every_category_and_its_numbers(changes, category, words):
     sentence = verdict(found)[1]
     assert sentence.startswith("EchoClip on all-success groups: ")
     assert words in sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (dict(saves=HELPS), "EchoRL would help here, on {}: mixed with the policy gradient it saves 6 % +- 1 % of"),
+        (dict(cosine=HARMS), "EchoRL would not help here, on {}: its mean points against the gradient of pass@1"),
+        ({}, "EchoRL would bring no measurable gain here, on {}: it saves at most 1 % of the rollouts."),
+        (dict(saves=UNSETTLED), "Whether EchoRL would help here, on {}, cannot be told from so few prompts: it saves"),
+        (dict(acts_on=9 / 400), "EchoRL has too few {} here: it acted on 9 of 400 prompts."),
+    ],
+)
+def test_the_headline_is_of_both_kinds_together_where_they_were_measured(changes, sentence):
+    alone, both = row(**changes), row("echo", "verified", **changes)
+    assert headline(result(alone)).startswith(sentence.format("all-success groups"))
+    assert headline(result(row(), both)).startswith(sentence.format("all-success and mixed groups"))
+
+
+def test_the_headline_without_a_signal_and_with_a_random_prefix_that_does_as_well():
+    nothing = result(row(saves=HELPS), policy_gradient=row("policy_gradient", "all", signal_per_noise=NONE))
+    assert headline(nothing) == "Whether EchoRL would help here cannot be told from 400 prompts."
+    both = result(row(saves=HELPS), row("random", "all_success", saves=HELPS))
+    assert headline(both).endswith("; so does a random prefix (6 %): it is not the choice by entropy.")
+
+
+def test_a_cosine_beyond_1_is_explained():
+    beyond = {**HARMS, "pass_at_1": measure(-1.04, 0.1)}
+    assert cosine_note(result(row(), row(cosine=HARMS))) == ""
+    assert cosine_note(result(row(), row(cosine=beyond))).startswith("A cosine beyond 1 (the largest is -1.04) is ")
 
 
 def test_the_critical_z_decides_not_2():

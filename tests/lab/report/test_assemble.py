@@ -11,6 +11,7 @@ import pytest
 from echorl.lab.report.assemble import make_report, slug
 from echorl.lab.report.charts import HEADROOM, Chart, Line
 from echorl.lab.report.curves import METRICS, band, group_areas, groups_table, make_charts, series, statistics_tables
+from echorl.lab.report.limits import ONE_SEED, UNTUNED
 from echorl.lab.report.page import render
 from echorl.lab.report.sources import read_source, read_sources
 from echorl.lab.report.training import group_by_seed, read_metrics, read_run
@@ -175,7 +176,7 @@ def test_a_study_of_one_seed_has_an_arm_a_column(tmp_path):
     assert report.page.title == "Sums"
     assert report.page.lead == []  # the model before training lacks no metrics
     comparison = section(report, "Comparison")
-    assert comparison.lead == ["A policy adds numbers."]
+    assert comparison.lead == [f"{ONE_SEED} {UNTUNED}", "A policy adds numbers."]
     tables = {table.title: table for table in comparison.tables}
     assert list(tables) == ["Accuracy", "How the answers look", "What training took"]
     accuracy = tables["Accuracy"]

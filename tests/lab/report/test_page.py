@@ -69,6 +69,14 @@ def test_html_in_every_text_is_inert():
     assert elements.tags.count("style") == 1
 
 
+def test_backticks_are_code_in_prose_and_themselves_in_data():
+    tables = [Table("", ["a"], [["`<b>`"]], "as `c` has it", prose=prose) for prose in (True, False)]
+    html = render(Page(title="t", lead=["`echorl <x>` ` alone"], sections=[Section(findings=["`y`"], tables=tables)]))
+    assert re.findall("<code>(.*?)</code>", html) == ["echorl &lt;x&gt;", "y", "&lt;b&gt;", "c", "c"]
+    assert "`&lt;b&gt;`" in html
+    assert "</code> ` alone" in html
+
+
 def test_a_demonstration_without_entropies_is_told_apart():
     unknown = row(written_by_policy=False, entropy=[float("nan")] * 5)
     mistake = row(written_by_policy=False, success=False)

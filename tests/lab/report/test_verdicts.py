@@ -25,7 +25,7 @@ def results(**changes) -> dict:
 
 def test_a_row_an_arm():
     table = verdict_table(results())
-    assert table.head == ["arm", "less", "updates", "minutes", "test", "far"]
+    assert table.head == ["arm", "reference", "updates", "minutes", "test", "far"]
     assert table.rows[0] == ["grpo", "", "65.2", "", "50.0 %", "50.0 %"]
     assert table.rows[1][4] == "+1.5 [+0.5, +2.5]*"
     assert table.rows[2][1] == "grpo"
@@ -40,10 +40,10 @@ def test_the_study_s_words_are_cells_of_the_summary_and_tables_of_their_own():
         "tables": [table],
     }
     summary = verdict_table(results(notes=notes))
-    assert summary.head[:5] == ["arm", "less", "costs", "claimed", "updates"]
+    assert summary.head[:5] == ["arm", "reference", "costs", "claimed", "updates"]
     assert [row[2:4] for row in summary.rows] == [["", ""], ["two numbers a prompt", ""], ["none", "5 points"]]
     assert summary.note == f"{verdict_table(results()).note} Claims are the sources' own."
-    assert [vars(each) for each in note_tables(results(notes=notes))] == [{**table, "note": ""}]
+    assert [vars(each) for each in note_tables(results(notes=notes))] == [{**table, "note": "", "prose": True}]
     assert note_tables(results()) == []
 
 
@@ -69,7 +69,7 @@ def test_tables_of_fewer_seeds_say_so(tmp_path):
     folder = make_comparison(tmp_path / "study")
     write_json(folder / "results.json", {**read_json(folder / "results.json"), "seeds": [0]})
     source = read_source(folder)
-    assert source.lead == ["Seeds in the tables: 1. Runs of further seeds, which are not shown: 2."]
+    assert source.lead[1:] == ["Seeds in the tables: 1. Runs of further seeds, which are not shown: 2."]
     assert len(source.runs) == 2
 
 

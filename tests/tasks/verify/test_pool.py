@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import site
 import subprocess
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from echorl.support.installed import install_command
 from echorl.tasks.verify import process, start, watch, worker, worker_gym
 from echorl.tasks.verify.pool import Pool, shared_pool
 from echorl.tasks.verify.process import Outcome, Worker
@@ -447,7 +449,7 @@ def test_a_worker_whose_scorer_changed_is_not_used_again(fake_pool: Pool, functi
 
 
 def test_a_missing_package_is_a_clear_error() -> None:
-    with pytest.raises(ImportError, match=r"grading needs nix: pip install 'echorl\[tasks\]'"):
+    with pytest.raises(ImportError, match=re.escape(f"grading needs nix: {install_command('tasks')}.")):
         Pool("nix").call_each("latex_value", [("1",)], timeout=5)
     with pytest.raises(ValueError, match="num_workers 0 leaves no worker to grade; give 1 or more"):
         Pool("math_verify", num_workers=0)

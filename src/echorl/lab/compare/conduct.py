@@ -10,14 +10,15 @@ from typing import Any
 from echorl.lab.compare.plan import Run
 from echorl.lab.compare.plan_checks import RESULTS
 from echorl.lab.compare.results import make_results, results_markdown
-from echorl.lab.compare.run import scores_key
+from echorl.lab.compare.run import MARK, scores_key
 from echorl.lab.compare.study import Study
 from echorl.lab.jobs import Job, JobsFailed, View, run_jobs, visible_gpus
 from echorl.support.errors import UserError
-from echorl.support.files import last_value, write_json, write_text
+from echorl.support.files import last_value, read_json, write_json, write_text
+from echorl.train.run_folder import checkpoints, is_complete, progress
 
-COUNTED = {"rollout_tokens": "echo/rollout_tokens", "steps": "step"}
-"""Budget of a run -> the metric that counts towards it."""
+COUNTED = {"rollout_tokens": ("echo/rollout_tokens", "rollout_tokens"), "steps": ("step", "updates")}
+"""Budget of a run -> the metric that counts towards it, and its name in the progress of a checkpoint."""
 
 
 def run_study(study: Study, methods: Mapping[str, Any], view: View | None = None) -> dict[str, Any]:
@@ -38,12 +39,10 @@ def run_study(study: Study, methods: Mapping[str, Any], view: View | None = None
     return make_results(study, methods)
 
 
-def write_results(study: Study, results: Mapping[str, Any], folder: Path) -> str:
-    """Write results.json and results.md to the folder, and return the text of results.md."""
-    text = results_markdown(study.comparison, results)
+def write_results(study: Study, results: Mapping[str, Any], folder: Path) -> None:
+    """Write results.json and results.md to the folder."""
     write_json(folder / RESULTS[0], results)
-    write_text(folder / RESULTS[1], text)
-    return text
+    write_text(folder / RESULTS[1], results_markdown(study.comparison, results))
 
 
 def _work(study: Study, runs: Sequence[Run], tests: Sequence[str], view: View | None) -> None:
@@ -53,6 +52,8 @@ def _work(study: Study, runs: Sequence[Run], tests: Sequence[str], view: View | 
         return
     for run in missing:
         study.claim(run)
+    if view and len(missing) < len(runs):
+        view.say(f"{len(runs) - len(missing)} of {len(runs)} runs are finished already.")
     jobs, gpus = [_job(study, run, tests) for run in missing], visible_gpus()
     try:
         run_jobs(jobs, parallel=comparison.parallel, threads=comparison.threads, gpus=gpus, view=view)
@@ -66,6 +67,8 @@ def _job(study: Study, run: Run, tests: Sequence[str]) -> Job:
     keys_of_scores = {test: scores_key(key, comparison, test) for test in tests}
     work = {"options": study.options(run), "key": key, "tests": keys_of_scores}
     budget, total = comparison.budget
+    metric, progress_name = COUNTED[budget]
+    policy = folder / "policy"
     return Job(
         text=run.name,
         name=run.name,
@@ -73,5 +76,21 @@ def _job(study: Study, run: Run, tests: Sequence[str]) -> Job:
         arguments=(str(folder), json.dumps(work)),
         log=folder / "log",
         total=total if comparison.is_trained(run.arm) else 1,
-        done=lambda: int(last_value(folder / "policy" / "metrics.jsonl", COUNTED[budget]) or 0),
+        done=lambda: int(last_value(policy / "metrics.jsonl", metric) or 0),
+        resumed=total if study.training(run) else _reached(policy, progress_name),
+        note=lambda: _note(folder),
     )
+
+
+def _reached(policy: Path, name: str) -> int:
+    """Return how far the checkpoint is that the training will go on from; 0 without one."""
+    complete = filter(is_complete, checkpoints(policy))
+    return next((progress(checkpoint)[name] for checkpoint in complete), 0)
+
+
+def _note(folder: Path) -> str:
+    """Return the mean reward of a run's last step that was logged, such as "reward 0.61"; then "scoring"."""
+    if (read_json(folder / MARK) or {}).get("value"):
+        return "scoring"
+    reward = last_value(folder / "policy" / "metrics.jsonl", "reward")
+    return "" if reward is None else f"reward {reward:.2f}"

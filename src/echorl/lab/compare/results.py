@@ -8,10 +8,11 @@ from typing import Any
 from echorl.lab.compare import table
 from echorl.lab.compare.plan import Comparison
 from echorl.lab.compare.study import Study
+from echorl.lab.report.page import Table
 
 DIVERGED = (
     "{} diverged (numbers that are not finite), so its arm has no result: lower the learning rate, or try the rates "
-    "with more grid_seeds.\n"
+    "with more grid_seeds."
 )
 
 
@@ -58,14 +59,26 @@ def make_results(study: Study, methods: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def results_markdown(comparison: Comparison, results: Mapping[str, Any]) -> str:
-    """Return the results as Markdown: the diverged runs, the summary, the grid, and a table a test."""
+    """Return the results as Markdown: what they can tell, the diverged runs and the tables."""
+    sentences = [f"{sentence}\n\n" for sentence in first_sentences(results)]
+    return "".join([*sentences, table.markdown(results_tables(comparison, results))])
+
+
+def first_sentences(results: Mapping[str, Any]) -> list[str]:
+    """Return what the results can and cannot tell, and which runs diverged, if any did."""
+    from echorl.lab.report.limits import limits
+
+    diverged = [DIVERGED.format(", ".join(results["diverged"]))] if results["diverged"] else []
+    return [limits(results), *diverged]
+
+
+def results_tables(comparison: Comparison, results: Mapping[str, Any]) -> list[Table]:
+    """Return the summary, the grid, a table a test with a row a measure and arm, and a last one for the training."""
     from echorl.lab.report.verdicts import verdict_table
 
-    rates = results["learning_rates"]
-    parts = [DIVERGED.format(", ".join(results["diverged"]))] if results["diverged"] else []
-    if summary := verdict_table(results):
-        rows = table.markdown_rows([summary.head, *summary.rows])
-        parts.append(f"**{summary.title}**\n\n{rows}\n\n{summary.note}\n")
-    if grid := comparison.grid():
-        parts.append(table.grid_markdown(comparison, {run: results["validation"][run.name] for run in grid}, rates))
-    return "\n".join([*parts, table.markdown(rates, results["tests"])])
+    rates, grid = results["learning_rates"], comparison.grid()
+    summary = verdict_table(results)
+    tables = [summary] if summary else []
+    if grid:
+        tables.append(table.grid_table(comparison, {run: results["validation"][run.name] for run in grid}, rates))
+    return tables + table.tables_of_tests(rates, results["tests"])

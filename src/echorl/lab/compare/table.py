@@ -18,6 +18,7 @@ from echorl.lab.evaluate import (
     paired_average,
     paired_runs,
 )
+from echorl.lab.report.page import Table
 
 Results = Mapping[Run, Mapping[str, Any]]
 """Run -> {"training": {"updates", ...}, test: result of `Policy.score`, ...}."""
@@ -40,7 +41,7 @@ SPENT: Measures = {
     "largest gradient norm in these": ("norm_without_gradient", 1),
 }
 """Cost of a training; a run that logged nothing has the first two alone."""
-HEAD = ["", "arm", "learning rate", "mean", "less", "difference, 95 % over seeds", "p, Holm", "bootstrap"]
+HEAD = ["", "arm", "learning rate", "mean", "reference", "difference, 95 % over seeds", "p, Holm", "bootstrap"]
 
 
 def compare(comparison: Comparison, rates: Mapping[str, float | None], results: Results) -> dict[str, Any]:
@@ -155,12 +156,15 @@ def _bootstrap(
     return vars(paired_average([(first[0][part], second[0][part]) for part in parts]))
 
 
-def markdown(rates: Mapping[str, float | None], table: Mapping[str, Any]) -> str:
-    """Return one table a split, a row a measure and arm, and a last one for the training."""
-    parts = [
-        f"**{split}**\n\n{markdown_rows([HEAD, *table_rows(rates, measures)])}" for split, measures in table.items()
-    ]
-    return "\n\n".join(parts) + "\n"
+def tables_of_tests(rates: Mapping[str, float | None], tests: Mapping[str, Any]) -> list[Table]:
+    """Return a table a test with a row a measure and arm, and a last one for the training."""
+    return [Table(test, HEAD, table_rows(rates, measures)) for test, measures in tests.items()]
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """Return tables with their titles and notes."""
+    parts = [[f"**{table.title}**", markdown_rows([table.head, *table.rows]), table.note] for table in tables]
+    return "\n\n".join("\n\n".join(filter(None, part)) for part in parts) + "\n"
 
 
 def markdown_rows(rows: Sequence[Sequence[str]]) -> str:
@@ -205,13 +209,13 @@ def number(value: float, form: str) -> str:
     return format(value, form) if abs(value) < 1000 else format(value, form.split(".")[0] + ",.0f")
 
 
-def grid_markdown(comparison: Comparison, validation: Validation, rates: Mapping[str, float | None]) -> str:
+def grid_table(comparison: Comparison, validation: Validation, rates: Mapping[str, float | None]) -> Table:
     """Return the learning-rate grid: pass@1 on validation, mean over the grid's seeds; the chosen rate in bold.
 
     Below it stands a sentence for each arm whose best rate lies at the edge of the grid.
     """
     arms = comparison.grid_arms
-    rows = [["learning rate", *arms]]
+    rows = []
     for rate in comparison.learning_rates:
         means = {arm: comparison.grid_mean(arm, rate, validation) for arm in arms}
         rows.append([f"{rate:g}", *(_grid_cell(mean, rates[arm] == rate) for arm, mean in means.items())])
@@ -219,7 +223,8 @@ def grid_markdown(comparison: Comparison, validation: Validation, rates: Mapping
         f"The best rate of {arm}, {rates[arm]:g}, is the {end} of the grid: extend the grid."
         for arm, end in comparison.edges(rates).items()
     ]
-    return "\n".join([markdown_rows(rows), *(["", *edges] if edges else [])]) + "\n"
+    title = "Learning rates: pass@1 in % on the validation split; bold: chosen"
+    return Table(title, ["learning rate", *arms], rows, "\n".join(edges))
 
 
 def _grid_cell(mean: float | None, chosen: bool) -> str:

@@ -12,7 +12,11 @@ from echorl.lab.options import Columns
 from echorl.support.texts import finite_number
 
 PROMPTS = ("prompt", "question", "input", "problem", "query", "instruction")
-RESPONSES = ("response", "completion", "output", "solution", "generation")
+RESPONSES = (
+    "response completion output solution generation generated_text model_output model_response".split()
+)  # fmt: skip
+ANSWER = "answer"
+"""A reference answer, unless a response is needed and no other column has the name of one."""
 TOTALS = ("reward", "score", "total_reward")
 VERDICTS = ("label", "correct", "is_correct", "accuracy", "acc", "success", "solved", "verified", "passed")
 REWARDS = ("reward", "score", *VERDICTS, "total_reward")

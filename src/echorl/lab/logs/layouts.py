@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from echorl.lab.logs.columns import PROMPTS, RESPONSES, REWARDS, first_of, list_names
+from echorl.lab.logs.columns import ANSWER, PROMPTS, RESPONSES, REWARDS, first_of, list_names
 from echorl.lab.logs.files import ROWS_AT_ONCE, first_values, located, open_rows
 from echorl.lab.options import Columns
 from echorl.support.texts import finite_number, is_text
@@ -17,8 +17,9 @@ from echorl.support.texts import finite_number, is_text
 TRL_OWN = ("step", "prompt", "completion", "advantage")
 KNOWN = (
     "known are TRL's completion logs (prompt, completion, a reward function's column, advantage), verl's rollout dumps "
-    "(input, output, score), id + question + solution + correct, and prompt + response or completion + reward, label "
-    "or correct; name others with --prompt, --response, --reward and --group"
+    "(input, output, score), id + question + solution + correct, and a column of each of prompt "
+    f"({', '.join(PROMPTS)}), response ({', '.join((*RESPONSES, ANSWER))}) and reward ({', '.join(REWARDS)}); name "
+    "others with --prompt, --response, --reward and --group"
 )
 Row = Mapping[str, Any]
 
@@ -86,7 +87,7 @@ def _layout_of(row: Row, columns: Columns) -> Layout:
     if {"input", "output", "score"} <= row.keys():
         return Layout(prompt="input", response="output", reward="score", group=(*step, "input"))
     prompt = columns.prompt or first_of(PROMPTS, row)
-    response = columns.response or first_of(RESPONSES, row)
+    response = columns.response or first_of((*RESPONSES, ANSWER), row)
     reward = columns.reward or first_of(REWARDS, row)
     if not prompt or not response:
         raise ValueError(f"the columns {list_names(row)} are no layout that is known: {KNOWN}.")
@@ -116,15 +117,16 @@ def to_rollout(row: Row, layout: Layout, place: tuple[str, int]) -> Rollout:
         ValueError: a value is missing, or of another type.
     """
     return Rollout(
-        prompt=_prompt(_value(row, layout.prompt, "prompt"), layout.prompt),
-        response=_response(_value(row, layout.response, "response"), layout.response),
+        prompt=read_prompt(row, layout.prompt),
+        response=_response(read_value(row, layout.response, "response"), layout.response),
         reward=_reward(row, layout.reward),
         group=_group(row, layout),
         place=place,
     )
 
 
-def _value(row: Row, column: str, name: str) -> Any:
+def read_value(row: Row, column: str, name: str) -> Any:
+    """Return a row's value; ValueError where it is missing, or holds half of a character."""
     value = row.get(column)
     if value is None:
         raise ValueError(f"there is no {name} (column {column!r}): give one, or leave the row out.")
@@ -135,7 +137,9 @@ def _value(row: Row, column: str, name: str) -> Any:
     return value
 
 
-def _prompt(value: Any, column: str) -> str | list[dict[str, Any]]:
+def read_prompt(row: Row, column: str) -> str | list[dict[str, Any]]:
+    """Return a row's prompt, text or chat messages; ValueError for anything else."""
+    value = read_value(row, column, "prompt")
     if isinstance(value, str):
         return value
     messages = _messages(value, column)
@@ -191,8 +195,15 @@ def _reward(row: Row, column: str) -> float | None:
 
 
 def _group(row: Row, layout: Layout) -> str:
-    names = [str(_value(row, column, "group")) for column in layout.group]
+    names = [str(read_value(row, column, "group")) for column in layout.group]
     return (names[0].rpartition("-")[0] or names[0]) if layout.numbered else "\n".join(names)
+
+
+def check_columns(path: Path, columns: Columns) -> None:
+    """Refuse a file whose columns are no layout, before a model is loaded; a pipe, which is read once, is not read."""
+    if path.is_file():
+        with open_rows(path) as file, located(path, file.first_line):
+            find_layout(first_values(row for _, row in file.first_rows), columns)
 
 
 def read_rollouts(files: Sequence[Path], columns: Columns, advance: Callable[[int], None]) -> Iterator[Rollout]:

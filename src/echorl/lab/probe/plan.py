@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from echorl.core.options import check_options, option
 from echorl.lab.options import COUNT, SEED, TEMPERATURE
+from echorl.support.method_names import check_method_name
 
 if TYPE_CHECKING:
     from echorl.lab.probe.rules import Rule
@@ -62,7 +63,10 @@ class Plan:
             raise ValueError(
                 f"parameters={self.parameters!r} is no regular expression ({error}): write one, such as 'lm_head'."
             ) from None
-        self.rules()
+        if self.method is not None:
+            check_method_name(self.method, "method")
+        if self.method is not None or self.method_options:  # else torch is not needed yet
+            self.rules()
 
     def rules(self) -> dict[str, Rule]:
         """Return the rules to measure; there is no tracked baseline without `baseline_samples`.

@@ -17,6 +17,14 @@ KINDS = {
     "verified": "both together",
     "all": "all groups",
 }
+PLACES = {**KINDS, "verified": "all-success and mixed groups"}
+HEADLINES = {
+    "helps": "EchoRL would help here, on {}",
+    "harms": "EchoRL would not help here, on {}",
+    "nothing": "EchoRL would bring no measurable gain here, on {}",
+    "too_small": "Whether EchoRL would help here, on {}, cannot be told from so few prompts",
+    "idle": "EchoRL has too few {} here",
+}
 PAPER = ("echo", 0.001)
 """The paper's rule and coefficient."""
 CONTROL = "null"
@@ -51,6 +59,30 @@ def verdict(result: Mapping[str, Any]) -> list[str]:
             "tokens and count with the verdict that they have: probe at the length of your training."
         )
     return sentences
+
+
+def headline(result: Mapping[str, Any]) -> str:
+    """Return the verdict in one sentence: whether EchoRL, as the paper has it, would help here."""
+    rows = {row["groups"]: row for row in result["rules"] if row["rule"] == PAPER[0]}
+    if not rows or not _has_signal(result):
+        return f"Whether EchoRL would help here cannot be told from {result['sizes']['prompts']} prompts."
+    row = rows.get("verified") or next(iter(rows.values()))
+    category = category_of(row, result)
+    control = _control(row, result) if category == "helps" else ""
+    return f"{HEADLINES[category].format(PLACES[row['groups']])}: {WORDS[category].tell(row, result)}{control}."
+
+
+def cosine_note(result: Mapping[str, Any]) -> str:
+    """Return a sentence on cosines beyond 1, with the largest; "" where there are none."""
+    rows = [result.get("policy_gradient"), *result["rules"]]
+    cosines = [measure["value"] for row in rows if row for measure in row["cosine"].values()]
+    largest = max((value for value in cosines if value is not None), key=abs, default=0.0)
+    if abs(largest) <= 1:
+        return ""
+    return (
+        f"A cosine beyond 1 (the largest is {largest:+.2f}) is noise of the estimate: the product of two mean "
+        "gradients is divided by their lengths, from which the estimated noise was subtracted."
+    )
 
 
 def category_of(row: Row, result: Mapping[str, Any]) -> str:

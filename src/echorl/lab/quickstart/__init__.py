@@ -45,6 +45,8 @@ def quickstart(output: Path, *, seed: int = 0, tiny: bool = False, view: View | 
     study = make_study(output, seed=seed, tiny=tiny)
     comparison, samples = study.comparison, study.recipe["num_generations"]
     finding = solved_finding(output, prompts=comparison.prompts // 4, samples=samples, view=view)
+    if view:
+        view.say(finding)  # a first result, long before the others
     study = replace(study, comparison=replace(comparison, notes={**comparison.notes, "findings": [finding]}))
     methods = {arm: {"echo_coef": options.get("echo_coef")} for arm, options in comparison.arms.items()}
     results = run_study(study, methods, view)

@@ -12,6 +12,7 @@ from echorl.lab.checked import Each, Maybe, is_drawable, read_object
 from echorl.lab.compare.notes import check_notes
 from echorl.lab.compare.plan import TRAINING
 from echorl.lab.report.charts import Drawn, Intervals
+from echorl.lab.report.limits import limits
 from echorl.lab.report.page import Table
 from echorl.lab.report.panels import MOST_ARMS, Accuracies
 from echorl.lab.report.sources import Source, name_of
@@ -113,7 +114,7 @@ def of_results(path: Path, results: Mapping[str, Any]) -> Source:
         folder=path,
         name=notes.get("title", ""),
         title=f"Comparison: {name_of(path)}",
-        lead=[notes["about"]] if "about" in notes else [],
+        lead=[limits(results), *([notes["about"]] if "about" in notes else [])],
         findings=findings(results),
         tables=_tables(results),
         charts=_charts(results),

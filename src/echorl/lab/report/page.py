@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from echorl.lab.report import charts
 from echorl.lab.report.gallery import EDGES, Exhibit
 from echorl.lab.report.plots import COLOUR_NAMES, DASHES
 from echorl.support.files import write_bytes
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 KIND_TITLES = {
     "all_success": "from an all-success group: GRPO has no gradient here",
@@ -22,12 +27,13 @@ KIND_TITLES = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts; the first column names the row."""
+    """A table of texts; the first column names the row. `prose`: backticks in its cells stand for code."""
 
     title: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    prose: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +71,7 @@ def render(page: Page) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["code"] = _with_code
     script = (files("echorl.lab.report") / "templates" / "gallery.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html.j2").render(
@@ -78,6 +85,13 @@ def render(page: Page) -> str:
         num_looks=max([len(section.legend) for section in page.sections], default=0),
         policy=f"script-src 'sha256-{digest}'" if page.gallery else "script-src 'none'",
     )
+
+
+def _with_code(text: str) -> Markup:
+    """Return a text as HTML, escaped, in which `backticks` stand for code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def write(page: Page, path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.lab.checked import Each, Maybe, read_object
+from echorl.lab.probe.verdict import cosine_note
 from echorl.lab.report.charts import Chart, Intervals
 from echorl.lab.report.page import Table
 from echorl.lab.report.sources import ANALYSES, Source, name_of
@@ -58,8 +59,8 @@ def read_probe(folder: Path) -> Source:
     note = (
         f"In brackets: standard errors (jack-knife over prompts). Signal's share: of the gradient of a batch of "
         f"{sizes['prompts_per_batch']} prompts. A rule that recovers the gradient of pass@1 which groups withhold can "
-        f"save at most {probe['bound']:.1%} of the rollouts."
-    )
+        f"save at most {probe['bound']:.1%} of the rollouts. {cosine_note(probe)}"
+    ).rstrip()
     table = Table("Every rule's gradient", HEAD, [_probe_row(row) for row in rows], note)
     labels = [f"{row['label']}, {row['groups'].replace('_', '-')}" for row in rows]
     charts = [

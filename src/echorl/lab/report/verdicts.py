@@ -15,8 +15,8 @@ PASS = "pass@1, %"
 SIGNIFICANT = 0.05
 """A p-value, after Holm's correction, below which a difference is reported as one."""
 NOTE = (
-    "Points of pass@1 with 95 % intervals over seeds, paired with the arm under 'less'. A star: p < 0.05 after Holm's "
-    "correction over the arms of the column."
+    "Points of pass@1 with 95 % intervals over seeds, paired with the arm under 'reference'. A star: p < 0.05 after "
+    "Holm's correction over the arms of the column."
 )
 WITHOUT_GRADIENT, NORM_WITHOUT = "updates without policy gradient", "largest gradient norm in these"
 """Measures of the training."""
@@ -41,7 +41,9 @@ def verdict_table(results: Mapping[str, Any]) -> Table | None:
         gains = [_gain(tests[part][PASS][arm]) for part in parts]
         rows.append([arm, row.get("reference") or "", *cells(notes, arm), *cost, *gains])
     note = " ".join([NOTE, notes["note"]] if "note" in notes else [NOTE])
-    return Table("Summary", ["arm", "less", *headings(notes), "updates", "minutes", *parts], rows, note)
+    return Table(
+        "Summary", ["arm", "reference", *headings(notes), "updates", "minutes", *parts], rows, note, prose=True
+    )
 
 
 def arms_tables(results: Mapping[str, Any]) -> list[Table]:
@@ -173,7 +175,7 @@ def difference_finding(arm: str, part: str, row: Mapping[str, Any], seeds: int) 
 def note_tables(results: Mapping[str, Any]) -> list[Table]:
     """Return the tables of the study's notes."""
     tables = (results.get("notes") or {}).get("tables", [])
-    return [Table(table["title"], table["head"], table["rows"], table.get("note", "")) for table in tables]
+    return [Table(table["title"], table["head"], table["rows"], table.get("note", ""), prose=True) for table in tables]
 
 
 def parts_of(results: Mapping[str, Any]) -> list[str]:

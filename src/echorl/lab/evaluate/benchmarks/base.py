@@ -120,7 +120,8 @@ def _entries(rows: Sequence[Row], layout: Layout, place: str) -> Iterable[Entry]
         if not (isinstance(entry.question, str) and entry.question.strip() and entry.reference_answer.strip()):
             columns = ", ".join(layout.columns)
             raise ValueError(
-                f"{place}, row {number}: no question or no answer in the columns ({columns}); correct the row"
+                f"{place}, row {number}: no question or no answer in the columns ({columns}); correct the row, or name "
+                "a file of your own in place of the benchmark"
             )
         yield entry
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.lab.evaluate.benchmarks.base import Benchmark
+from echorl.lab.evaluate.benchmarks.of_files import FORMAT, SUFFIXES, from_file
 from echorl.lab.evaluate.benchmarks.of_tasks import TaskBenchmark
 from echorl.lab.evaluate.benchmarks.registry import BENCHMARKS
 from echorl.support.texts import parse_yaml
@@ -18,20 +19,27 @@ from echorl.tasks.reasoning_gym import generators
 
 
 def load_benchmark(name: str) -> Benchmark:
-    """Return the benchmark of this name in `BENCHMARKS`, or of a task: "TASK" (its split "test") or "TASK:SPLIT".
+    """Return the benchmark of this name in `BENCHMARKS`, of a task or of a file.
+
+    A task is "TASK" (its split "test") or "TASK:SPLIT"; a file is "FILE.jsonl", or "FILE.jsonl:GRADER".
 
     TASK is "quickstart", a name in `echorl.tasks.TASKS` (with default options), a dataset of reasoning-gym, or the path
     of a training recipe, "FILE.yaml", whose task and `task_options` are used. The task draws its rows with seed 0.
 
     Raises:
-        ValueError: the benchmark (the message suggests close names) or the split is unknown, or a recipe has no task.
+        ValueError: the benchmark (the message suggests close names) or the split is unknown, a recipe has no task, or a
+            file cannot be used.
 
     >>> load_benchmark("aime24").samples, load_benchmark("word_problems:harder").split
     (32, 'harder')
     """
     if name in BENCHMARKS:
         return BENCHMARKS[name]
+    if name.endswith(SUFFIXES):
+        return from_file(name)
     kind, _, split = name.rpartition(":") if ":" in name else (name, "", "")
+    if kind.endswith(SUFFIXES):
+        return from_file(kind, split)
     options = _options_in(Path(kind)) if kind.endswith((".yaml", ".yml")) else _task_options(kind)
     if options is None:
         raise ValueError(f"unknown benchmark {name!r}{_suggest(kind)}")
@@ -74,6 +82,6 @@ def _suggest(kind: str) -> str:
     question = f" (did you mean {' or '.join(close)}?)" if close else ""
     return (
         f"{question}; choose one of {', '.join(BENCHMARKS)}, or a task as TASK or TASK:SPLIT: "
-        f"quickstart, {', '.join(TASKS)}, any dataset of reasoning-gym, or "
-        "the task of a training recipe as FILE.yaml:SPLIT"
+        f"quickstart, {', '.join(TASKS)}, any dataset of reasoning-gym, the task of "
+        f"a training recipe as FILE.yaml:SPLIT, or {FORMAT}"
     )
