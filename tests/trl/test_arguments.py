@@ -7,6 +7,8 @@ import re
 import pytest
 from datasets import Dataset
 
+from echorl import models
+from echorl.trl import arguments
 from tests.trl.tiny import all_right, build, make_dataset
 
 QUESTIONS = Dataset.from_dict({"question": ["1+1=?"] * 8})
@@ -33,3 +35,7 @@ def test_a_wrong_argument(tmp_path, monkeypatch, changes, message):
         build(tmp_path, **changes)
     assert str(caught.value).endswith((".", ")."))
     assert "\n" not in str(caught.value)
+
+
+def test_the_models_of_echorl_are_known():
+    assert arguments.NAMES == models.NAMES

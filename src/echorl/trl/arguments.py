@@ -11,7 +11,8 @@ from typing import Any
 from datasets import Dataset, IterableDataset
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-from echorl.models import NAMES
+NAMES = ("quickstart", "smollm2")
+"""The models of `echorl.models.path`, which a trainer does not know by their names."""
 
 
 def check_arguments(model: Any, reward_funcs: Any, train: Any, evaluation: Any) -> None:
