@@ -14,6 +14,8 @@ SHARDED := .venv-sharded
 SHARDED_READY := $(SHARDED)/.installed
 AXOLOTL := .venv-axolotl
 AXOLOTL_READY := $(AXOLOTL)/.installed
+SWIFT := .venv-swift
+SWIFT_READY := $(SWIFT)/.echorl-installed
 DOCS_READY := $(VENV)/.sphinx-installed
 LIGHTEVAL := .venv-lighteval
 LIGHTEVAL_READY := $(LIGHTEVAL)/.installed
@@ -30,7 +32,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-trl-oldest test-sharded test-axolotl test-vllm test-verl bench graders-lighteval rivals docs lint clean
+.PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-trl-oldest test-sharded test-axolotl test-vllm test-verl test-swift bench graders-lighteval rivals docs lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,7 +57,7 @@ $(QUICKSTART_READY): pyproject.toml constraints.txt
 
 test: $(READY)  ## run all tests but those of the targets below
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests \
-		--ignore tests/axolotl --ignore tests/browser --ignore tests/real --ignore tests/sharded --ignore tests/vllm --ignore tests/verl
+		--ignore tests/axolotl --ignore tests/browser --ignore tests/real --ignore tests/sharded --ignore tests/vllm --ignore tests/verl --ignore tests/swift
 
 test-browser: $(READY) chromium  ## test the report's page in a headless Chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
@@ -140,6 +142,18 @@ $(VERL_READY): pyproject.toml constraints-verl.txt
 	$(VERL)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
+test-swift: $(SWIFT_READY)  ## test with ms-swift's real `swift rlhf` on this CPU, in an environment of its own (docs/guides/ms-swift.md)
+	OMP_NUM_THREADS=1 $(SWIFT)/bin/python -m pytest tests/swift
+
+# torch first, as for vLLM. ms-swift imports msgspec, and its metadata forget it.
+$(SWIFT_READY): pyproject.toml constraints-swift.txt
+	$(PYTHON) -m venv $(SWIFT)
+	$(SWIFT)/bin/pip install --quiet --disable-pip-version-check -c constraints-swift.txt torch
+	$(SWIFT)/bin/pip install --quiet --disable-pip-version-check -c constraints-swift.txt \
+		ms-swift msgspec pyarrow rich jsonargparse scipy math-verify pytest
+	$(SWIFT)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
 bench: $(READY)  ## run every benchmark; results in benchmarks/results
 	$(BIN)/python -m benchmarks
 
@@ -174,4 +188,4 @@ lint: $(READY)  ## run ruff, mypy over the package, and the tests of its structu
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(STRUCTURE)
 
 clean:  ## remove the environments and caches
-	rm -rf $(VENV) $(OLDEST) $(SHARDED) $(AXOLOTL) $(VLLM) $(VERL) $(LIGHTEVAL) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(SHARDED) $(AXOLOTL) $(VLLM) $(VERL) $(SWIFT) $(LIGHTEVAL) .pytest_cache .mypy_cache .ruff_cache

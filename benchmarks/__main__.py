@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-HELPERS = {"__main__", "failure_prefixes", "measure", "predicted", "results", "rivals", "scatter"}
-"""Modules that measure nothing; `make rivals` runs `rivals`, which draws stored runs."""
+HELPERS = {"__main__", "failure_prefixes", "measure", "predicted", "results", "rivals", "scatter", "top_logprobs"}
+"""Modules that measure nothing; `rivals`, which draws stored runs (`make rivals`); `top_logprobs`, which needs vLLM."""
 
 
 def main() -> None:

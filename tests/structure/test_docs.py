@@ -25,6 +25,7 @@ API = [
     "echorl.models.path",
     "echorl.trl.EchoGRPOConfig",
     "echorl.trl.EchoGRPOTrainer",
+    "echorl.swift.use_echo",
 ]
 
 

@@ -12,7 +12,7 @@ import pytest
 import echorl
 
 PACKAGE = Path(echorl.__file__).parent
-HEAVY = ("transformers", "trl", "axolotl", "verl", "datasets", "matplotlib")
+HEAVY = ("transformers", "trl", "axolotl", "verl", "swift", "datasets", "matplotlib")
 # Who may import whom; `axolotl` stands on `trl`, no other adapter on another.
 ROOMS = {
     "core": set(),
@@ -23,6 +23,7 @@ ROOMS = {
     "trl": {"core", "support", "methods", "tasks"},
     "axolotl": {"core", "trl"},
     "verl": {"core", "support", "methods", "tasks"},
+    "swift": {"core", "support"},
     "train": {"core", "support", "methods", "tasks", "models", "trl"},
     "lab": {"core", "support", "methods", "tasks", "models", "trl", "train"},
     "cli": {"core", "support", "methods", "tasks", "models", "trl", "train", "lab"},

@@ -50,7 +50,7 @@ def test_no_flat_field_is_without_an_option_or_a_help():
         (dict(echo_rollouts_every=-1), r"echo_rollouts_every=-1"),
         (
             dict(echo_entropy_from="tokens"),
-            r"echo_entropy_from='tokens' is not allowed: it must be one of 'logits', 'surprisal'\.",
+            r"echo_entropy_from='tokens' is not allowed: it must be one of 'logits', 'top_logprobs', 'surprisal'\.",
         ),
         (dict(num_generations=1), r"at least 2"),
     ],

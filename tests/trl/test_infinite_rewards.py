@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 
-from echorl.trl.verifiers import check_finite
+from echorl.core.verdicts import check_finite
 from tests.trl import tiny
 
 

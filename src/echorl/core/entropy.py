@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -41,6 +42,29 @@ def logp_and_entropy(logits: Tensor, targets: Tensor, *, temperature: float = 1.
     if logits.shape[:-1] != targets.shape:
         raise ValueError(f"targets of shape {tuple(targets.shape)} do not fit logits of shape {tuple(logits.shape)}.")
     return _LogpAndEntropy.apply(logits, targets.long().clamp(0, logits.shape[-1] - 1), temperature)
+
+
+def top_entropy(logp: Tensor, vocab_size: int) -> tuple[Tensor, Tensor]:
+    """Bounds of the entropy of a distribution whose k most likely tokens are known.
+
+    Each of the other tokens has at most the probability of the least likely known one, and together they have the
+    mass that is left. The entropy is least if they are as few as this allows, and largest if all are alike.
+
+    Args:
+        logp: float [..., k], the log-probs of the k most likely tokens; -inf for a token that cannot be sampled.
+        vocab_size: all tokens, V.
+
+    Returns:
+        float32 [...] twice, the lower and the upper bound in nats; NaN where a log-prob is.
+    """
+    check_tensors(logp=logp)
+    p = logp.to(wide_dtype(logp.device)).exp()
+    num_rest, least = vocab_size - logp.shape[-1], p.amin(-1)
+    rest = (1 - p.sum(-1)).clamp(min=0).masked_fill((least == 0) | (num_rest <= 0), 0.0)
+    known = torch.special.entr(p).sum(-1)
+    lower = known - torch.special.xlogy(rest, torch.minimum(least, rest))
+    upper = known + torch.special.entr(rest) + rest * math.log(max(1, num_rest))
+    return lower.float(), torch.maximum(lower, upper).float()
 
 
 def check_temperature(temperature: float) -> None:

@@ -213,7 +213,7 @@ def _make_trainer(settings: Settings, name: str) -> EchoGRPOTrainer:
 
 def _name_verifier(training: Any, verifier: str | None, names: list[str]) -> None:
     """Let the task's verifier verify beside other functions, unless one is named; refuse names without a function."""
-    from echorl.trl.verifiers import resolve_verifiers
+    from echorl.core.verdicts import resolve_verifiers
 
     if verifier is not None and len(names) > 1 and not training.success_reward_func_names():
         training.echo_success_reward_func = [verifier]

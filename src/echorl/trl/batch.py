@@ -120,6 +120,8 @@ class Capture:
         first_row: rollouts of all processes in earlier rounds of this batch.
         recorder: filled while sampling; None if this batch was not recorded.
         turns: recorded calls of the generator.
+        top_logps: for each token of each row the log-probs of the most likely tokens, as the engine returned them; None
+            if it was not asked for them.
         passes: (log-probs, entropies) of the passes without gradient through the policy, in order.
         num_sampled: tokens that the policy sampled for each row, also for one that a demonstration replaced.
         num_extra: tokens that it sampled beside these, counted in the last row of their group; empty: none.
@@ -132,6 +134,7 @@ class Capture:
     first_row: int = 0
     recorder: EntropyRecorder | None = None
     turns: int = 0
+    top_logps: list[list[list[float | None]]] | None = None
     passes: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     num_sampled: list[int] = field(default_factory=list)
     num_extra: list[int] = field(default_factory=list)

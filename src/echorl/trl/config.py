@@ -15,7 +15,7 @@ from echorl.support.texts import parse_mapping
 
 _OPTIONS = {each.name: each for each in options_of(EchoConfig)}
 
-ENTROPY_FROM = ("logits", "surprisal")
+ENTROPY_FROM = ("logits", "top_logprobs", "surprisal")
 """The values of `echo_entropy_from`."""
 
 
@@ -74,10 +74,11 @@ class EchoGRPOConfig(GRPOConfig):
     echo_rollouts_every: int = argument(
         0, "Optimiser steps between dumps of a generation batch to output_dir/rollouts; 0: none."
     )
-    echo_entropy_from: Literal["logits", "surprisal"] = argument(
+    echo_entropy_from: Literal["logits", "top_logprobs", "surprisal"] = argument(
         "logits",
         "Source of entropies where no pass and no recorder has the logits of a batch: 'logits' makes an extra forward "
-        "for them; 'surprisal' takes -log pi of the sampled tokens, where the engine returns it: no forward, but a "
+        "for them; 'top_logprobs' takes the log-probs of the 20 most likely tokens from vLLM: no forward, and nearly "
+        "the entropy; 'surprisal' takes -log pi of the sampled tokens, where the engine returns it: no forward, but a "
         "noisy estimate that often picks another clip (docs/guides/trl.md).",
     )
     share_prompts: bool = argument(

@@ -17,6 +17,50 @@ from echorl.trl.batch import Capture
 from echorl.trl.context import Context
 from echorl.trl.versions import installed_trl, scores_in_the_head
 
+TOP = 20
+"""The most likely tokens whose log-probs are asked for: what vLLM returns by default at most."""
+
+
+def makes_old_pass(args: Any) -> bool:
+    """Return whether TRL computes the old log-probs, and with them all logits, after sampling."""
+    off_policy = args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) != 0
+    return off_policy or (args.use_vllm and args.vllm_importance_sampling_correction)
+
+
+@contextmanager
+def recording_top(engine: Any, capture: Capture, context: Context) -> Iterator[None]:
+    """Record in `capture` the log-probs of the most likely tokens, if vLLM samples and `echo_entropy_from` asks.
+
+    `engine` is TRL's `VLLMGeneration`. TRL takes the first of a token's log-probs for the sampled one's; it gets that
+    one alone, picked by its id, as without EchoRL.
+    """
+    args = context.args
+    if args.echo_entropy_from != "top_logprobs" or not args.use_vllm or makes_old_pass(args):
+        yield
+        return
+    generate, asked = engine.generate, engine.logprobs
+
+    def generate_more(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        prompt_ids, completion_ids, logps, token_ids = generate(*args, **kwargs)
+        capture.turns += 1
+        capture.top_logps = [[values[:TOP] for values in row] for row in logps]
+        places = [
+            [ids.index(token) for token, ids in zip(*row, strict=True)]
+            for row in zip(completion_ids, token_ids, strict=True)
+        ]
+        logps, token_ids = (
+            [[[values[at]] for at, values in zip(*row, strict=True)] for row in zip(places, columns, strict=True)]
+            for columns in (logps, token_ids)
+        )
+        return prompt_ids, completion_ids, logps, token_ids
+
+    engine.logprobs, engine.generate = TOP, generate_more
+    try:
+        yield
+    finally:
+        engine.logprobs = asked
+        del engine.generate  # the method of its class again
+
 
 def should_record(config: GenerationConfig | None, context: Context) -> bool:
     """Return whether to record: if one plain `generate` samples the batch and no later pass computes its logits.
@@ -24,8 +68,7 @@ def should_record(config: GenerationConfig | None, context: Context) -> bool:
     `config` is `generate`'s; None where another engine samples.
     """
     args = context.args
-    off_policy = args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) != 0
-    if off_policy or args.use_vllm or args.use_transformers_continuous_batching or config is None:
+    if makes_old_pass(args) or args.use_vllm or args.use_transformers_continuous_batching or config is None:
         return False
     beams = (config.num_beams or 1) > 1
     assisted = bool(getattr(config, "prompt_lookup_num_tokens", None) or getattr(config, "assistant_early_exit", None))

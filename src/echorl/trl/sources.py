@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from echorl.core.entropy import top_entropy
 from echorl.trl.batch import Capture
 from echorl.trl.context import Context
 from echorl.trl.images import image_inputs
@@ -64,6 +65,39 @@ def _covers(recorded: Tensor, num_sampled: list[int], from_policy: Tensor, rows:
     pairs = zip(num_sampled, from_policy.tolist(), strict=True)
     longest = max((length for length, is_rollout in pairs if is_rollout), default=0)
     return recorded.shape[1] >= longest and not bool((rows & ~from_policy).any())
+
+
+class TopLogprobs:
+    """The entropy by the log-probs of the most likely tokens, as the engine returned them: it costs no forward.
+
+    The rest of the distribution is bounded (`top_entropy`), and the middle between the bounds is taken.
+    """
+
+    name = "top_logprobs"
+
+    def read(self, out: dict[str, Any], capture: Capture, rows: Tensor, context: Context) -> Tensor | None:
+        """Return float32 [B, T], NaN where a log-prob is not known; None unless one call of the engine sampled all."""
+        ids, recorded = out["completion_ids"], capture.top_logps
+        size = ids.shape[0]
+        if recorded is None or capture.turns != 1 or len(recorded) != size:
+            return None
+        lower, upper = torch.full((2, *ids.shape), torch.nan, dtype=torch.float32, device=ids.device)
+        for row, (first, values) in enumerate(zip(capture.plan.prefix_lengths(size), recorded, strict=True)):
+            place = slice(first, first + len(values))
+            bounds = top_entropy(as_table(values), len(context.tokenizer))
+            lower[row, place], upper[row, place] = (bound[: ids.shape[1] - first].to(ids.device) for bound in bounds)
+        gap = (upper - lower)[rows] / 2
+        sums = context.comm.sum(torch.stack([gap.nansum(), gap.isfinite().sum()]))
+        context.log.update({"echo/entropy_bound": float(sums[0] / sums[1].clamp(min=1))})
+        from_policy = capture.plan.from_policy(size, ids.device)
+        return ((lower + upper) / 2).masked_fill(~from_policy.unsqueeze(1), torch.nan)
+
+
+def as_table(values: list[list[float | None]]) -> Tensor:
+    """Return the log-probs of each token as [T, k], -inf where a token has fewer; None becomes NaN."""
+    width = max(map(len, values), default=1)
+    rows = [[*(torch.nan if v is None else v for v in row), *[-torch.inf] * (width - len(row))] for row in values]
+    return torch.tensor(rows, dtype=torch.float32).reshape(len(rows), width)
 
 
 class ExtraForward:
@@ -151,6 +185,7 @@ class Surprisal:
 
 SOURCES: dict[str, tuple[Source, ...]] = {
     "logits": (OldPass(), Recorder(), ExtraForward()),
+    "top_logprobs": (OldPass(), Recorder(), TopLogprobs()),
     "surprisal": (OldPass(), Recorder(), Surprisal()),
 }
 """`echo_entropy_from` -> its sources, in the order in which they are tried. The first two cost nothing."""
@@ -165,7 +200,7 @@ def read_entropies(
     `needed`, those that exist are returned, else NaN.
 
     Raises:
-        ValueError: `echo_entropy_from="surprisal"`, and the engine returned no log-probs.
+        ValueError: `echo_entropy_from` is not "logits", and the engine returned no log-probs.
     """
     sources = SOURCES[context.args.echo_entropy_from]
     for source in sources if needed else sources[:2]:
@@ -176,6 +211,11 @@ def read_entropies(
     if not needed:
         ids = out["completion_ids"]
         return torch.full(ids.shape, torch.nan, dtype=torch.float32, device=ids.device), "none"
+    if context.args.echo_entropy_from == "top_logprobs":
+        raise ValueError(
+            "echo_entropy_from='top_logprobs' finds no log-probs of the most likely tokens: sample with vLLM, without "
+            "tools and without rollout_func, or set echo_entropy_from='logits', which makes one extra forward."
+        )
     raise ValueError(
         "echo_entropy_from='surprisal' finds no log-probs of the sampled tokens: sample with vLLM, let rollout_func "
         "return its own as 'logprobs', or set echo_entropy_from='logits', which makes one extra forward."

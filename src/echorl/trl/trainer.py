@@ -15,11 +15,11 @@ from trl import GRPOTrainer
 from echorl.core.config import EchoConfig
 from echorl.core.shared_prompts import SharedPrompts
 from echorl.core.statistics import GroupStatistics
+from echorl.support.accelerator import AcceleratorCommunication
 from echorl.trl import checkpoint
 from echorl.trl.arguments import check_arguments, loading
 from echorl.trl.batch import Capture, Generated, Plan, Sampled
 from echorl.trl.card import FolderInCard, with_settings
-from echorl.trl.communication import AcceleratorCommunication
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.context import Context, RunLog
 from echorl.trl.dump import NO_CLIP, add_columns
@@ -27,7 +27,14 @@ from echorl.trl.micro_batch import MicroBatch
 from echorl.trl.overlong import punishing
 from echorl.trl.pipeline import make_callbacks, make_stations, process
 from echorl.trl.prompts import check_chat_template, check_images
-from echorl.trl.recording import check_share_prompts, processing, recording, sampling_settings, sharing_prompts
+from echorl.trl.recording import (
+    check_share_prompts,
+    processing,
+    recording,
+    recording_top,
+    sampling_settings,
+    sharing_prompts,
+)
 from echorl.trl.sampling.round_metrics import RoundMetrics
 from echorl.trl.tied_weights import QuietOnTiedWeights
 from echorl.trl.verifiers import make_verifiers
@@ -206,7 +213,9 @@ class EchoGRPOTrainer(FolderInCard, QuietOnTiedWeights, GRPOTrainer):
             config = getattr(self, "generation_config", None)  # vLLM's has another name
             record = recording(model, config, capture, self.context)
             process_last = processing(model, last=capture.plan.processors)
-            with record if self.stations.need_entropy and capture.plan.records else nullcontext(), process_last:
+            record_top = recording_top(getattr(self, "vllm_generation", None), capture, self.context)
+            records = self.stations.need_entropy and capture.plan.records
+            with record if records else nullcontext(), record_top if records else nullcontext(), process_last:
                 return capture.plan.sample(generate, prompt_ids, images, multimodal_fields, *args, **kwargs)
 
     # -- _get_per_token_logps_and_entropies: keep the results of passes that TRL makes anyway.
