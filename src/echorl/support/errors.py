@@ -104,18 +104,21 @@ def unknown_word(word: str, names: Iterable[str], listing: str) -> UserError:
     if not word.startswith("-"):
         return UserError(f"unexpected {word!r} on the command line: options are written --name value.")
     option = word.partition("=")[0]
-    advice = nearest(option.lstrip("-").replace("-", "_"), names, listing)
+    advice = nearest(option.lstrip("-").replace("-", "_"), names, listing, "--")
     return UserError(f"unknown option {option!r} on the command line{advice}")
 
 
-def nearest(name: str, names: Iterable[str], listing: str) -> str:
+def nearest(name: str, names: Iterable[str], listing: str, prefix: str = "") -> str:
     """Return the end of a sentence on an unknown option: the option of the most similar name, or where all are listed.
+
+    Args:
+        prefix: text that the user writes before a name.
 
     >>> nearest("echo_cof", ["seed", "echo_coef"], "echorl train --help_all")
     "; did you mean 'echo_coef'?"
     """
     similar = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; did you mean {similar[0]!r}?" if similar else f"; `{listing}` lists them all."
+    return f"; did you mean {prefix + similar[0]!r}?" if similar else f"; `{listing}` lists them all."
 
 
 @contextmanager
