@@ -35,8 +35,8 @@ def sample(prompts: list[list[int]], tokens: int) -> list[tuple[list[int], list[
     from trl.generation.vllm_generation import extract_logprobs
     from vllm import LLM, SamplingParams
 
-    engine = LLM(fetch(), max_model_len=512, logprobs_mode="processed_logprobs", enforce_eager=True, seed=0)
-    settings = SamplingParams(n=GROUP_SIZE, temperature=1.0, max_tokens=tokens, logprobs=TOP, seed=0)
+    engine = LLM(str(fetch()), max_model_len=512, logprobs_mode="processed_logprobs", enforce_eager=True, seed=0)
+    settings = SamplingParams(n=GROUP_SIZE, temperature=1.0, max_tokens=tokens, logprobs=TOP)
     outputs = engine.generate([{"prompt_token_ids": ids} for ids in prompts], settings)
     logps, _ = extract_logprobs(outputs)
     responses = [(output.prompt_token_ids, list(each.token_ids)) for output in outputs for each in output.outputs]
@@ -63,12 +63,10 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     model, tokenizer = load_policy(fetch())
-    chats = [
-        [{"role": "user", "content": row["prompt"]}]
-        for row in load_task("word_problems").dataset("train", size=args.prompts)
-    ]
-    prompts = [tokenizer(tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True)) for c in chats]
-    rollouts = sample([each["input_ids"] for each in prompts], args.tokens)
+    rows = load_task("word_problems").dataset("train", size=args.prompts)
+    texts = [tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True) for row in rows]
+    prompts = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    rollouts = sample(prompts, args.tokens)
     scored = [score(model.float(), *ids) for *ids, _ in rollouts]
     token_ids, exact = pad([torch.tensor(ids) for _, ids, _ in rollouts]), pad([entropy for _, entropy in scored])
     mask = pad([torch.ones(len(ids), dtype=torch.bool) for _, ids, _ in rollouts])
@@ -78,7 +76,7 @@ def main() -> None:
         bounds = [top_entropy(table[:, :k], model.config.vocab_size) for *_, table in rollouts]
         lower, upper = (pad([bound[at] for bound in bounds]) for at in (0, 1))
         sources[f"top {k}"] = ((lower + upper) / 2, (upper - lower) / 2)
-    rows = []
+    results = []
     for name, (entropy, bound) in sources.items():
         for size in (1, 4, GROUP_SIZE):
             sets = torch.arange(len(rollouts)) // size
@@ -88,9 +86,9 @@ def main() -> None:
             row = {"source": name, "rollouts_in_v": size, "sets": len(expected), "same_clip": round(share, 4)}
             row |= {"same_clip_error": round(error, 4), "mean_entropy": round(float(exact[mask].mean()), 4)}
             row |= {"bound": round(float(bound[mask].mean()), 4)}
-            rows.append(row | {"error": round(float((entropy - exact)[mask].abs().mean()), 4)})
-            print(rows[-1], flush=True)
-    print(write_csv("top_logprobs", rows, sources="src/echorl/core"))
+            results.append(row | {"error": round(float((entropy - exact)[mask].abs().mean()), 4)})
+            print(results[-1], flush=True)
+    print(write_csv("top_logprobs", results, sources="src/echorl/core"))
 
 
 if __name__ == "__main__":
