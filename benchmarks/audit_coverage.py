@@ -104,6 +104,7 @@ def table(prompt: npt.NDArray[np.int64], successes: npt.NDArray[np.int64], size:
         num_texts=missing,
         file=np.zeros(number, dtype=np.int64),
         line=np.arange(number),
+        last_line=np.arange(number),
         unit="tokens",
     )
 

@@ -77,7 +77,7 @@ def test_json_is_all_of_the_output(log, drawn, capsys):
 def test_a_bound_that_no_reward_reaches_is_told(log, drawn, capsys):
     assert main(["audit", "log.jsonl", "--success_reward", "2"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "No rollout has a reward of 2 or more, so that none counts as right" in text
+    assert text.count("--success_reward") == text.count("No reward in 'accuracy' reaches 2: the largest is 1.") == 1
     assert "In another 50 % the verifier says the same of all rollouts" in text
 
 
@@ -177,11 +177,46 @@ def test_an_audit_imports_no_torch(log):
         ("runs/my-run/completions", "my-run-completions"),
         ("runs/my-run/completions.jsonl", "my-run-completions"),
         ("dumps/", "dumps"),
-        ("data/rows.jsonl", "rows"),
-        ("dumps/v1.5", "v1.5"),
+        ("a/dumps", "a-dumps"),
+        ("b/c/../dumps", "b-dumps"),
+        ("data/rows.jsonl", "data-rows"),
+        ("dumps/v1.5", "dumps-v1.5"),
+        ("\x1b[31m\udcff.jsonl", "_[31m_"),
+        (f"{'a' * 200}/{'b' * 200}", f"{'a' * 54}-{'b' * 200}"),
     ],
 )
 def test_the_name_of_the_results(tmp_path, place, name):
     path = Path(place)
-    (path.parent if path.suffix == ".jsonl" else path).mkdir(parents=True)
-    assert command._name(path, ("completions", "rollouts")) == name
+    (path.parent if path.suffix == ".jsonl" else path).mkdir(parents=True, exist_ok=True)
+    assert command._name(path) == name
+
+
+def test_a_link_is_audited_twice(drawn, tmp_path):
+    """As /dev/stdin, which is a link to another pipe in each process."""
+    for number in (1, 2):
+        Path("stdin.jsonl").unlink(missing_ok=True)
+        Path("stdin.jsonl").symlink_to(write(tmp_path / f"pipe-{number}", log_rows()))
+        assert main(["audit", "stdin.jsonl"]) == 0
+
+
+def test_a_refused_log_leaves_no_folder(fails, tmp_path):
+    write(tmp_path / "log.jsonl", [{"prompt": "a", "reward": "good"}])
+    fails(["audit", "log.jsonl"], "log.jsonl, line 1: ")
+    assert not Path("runs").exists()
+
+
+def test_a_number_with_too_many_digits_is_told_in_our_words(fails, tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"prompt": "a", "reward": ' + "1" * 5000 + "}\n")
+    fails(["audit", "log.jsonl"], "(a number has more than 4,300 digits)")
+
+
+@pytest.mark.parametrize("name", ["\x1b[31m.jsonl", "\udcff.jsonl"])
+def test_names_of_files_are_visible_in_the_terminal(drawn, capsys, tmp_path, name):
+    folder = tmp_path / "run\x1b[31m"
+    folder.mkdir()
+    write(folder / name, log_rows())
+    assert main(["audit", str(folder), "--output_dir", "out\x1b[31m"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    write(folder / name, [{"prompt": "a"}])
+    assert main(["audit", str(folder)]) == 2
+    assert "\x1b" not in capsys.readouterr().err

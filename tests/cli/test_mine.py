@@ -35,12 +35,17 @@ def test_table_and_files(tmp_path, scorer, capsys):
     for kind in ("mixed", "all_success", "all_fail"):
         assert any(line.split()[:1] == [str(summary[kind]["groups"])] and f" {kind}: " in line for line in lines)
     assert "  1 groups have one rollout, so that they are degenerate whatever it earned" in lines
-    assert lines[-1].endswith("clips: out/clips.jsonl  numbers: out/summary.json")
+    assert lines[-2].endswith("clips: out/clips.jsonl  numbers: out/summary.json")
+    assert lines[-1] == "page: echorl report out"
     assert [line for line in captured.err.splitlines() if "Loading" not in line] == [
         "reading rollouts", "mining rollouts"
     ]  # fmt: skip
     clips = (tmp_path / "out/clips.jsonl").read_text().splitlines()
-    assert lines[-1].split()[0] == str(len(clips)) == str(summary["all"]["clips"]["count"])
+    assert lines[-2].split()[0] == str(len(clips)) == str(summary["all"]["clips"]["count"])
+    assert main(call(scorer)) == 0
+    again = capsys.readouterr()
+    assert again.out == captured.out
+    assert again.err.endswith("All rollouts were scored by an earlier call: nothing was scored again.\n")
 
 
 @pytest.mark.parametrize("echo", [False, True])
@@ -57,7 +62,7 @@ def test_completions_that_trl_logs(tmp_path, scorer, echo):
 def test_no_success_gives_no_clip_and_says_so(tmp_path, scorer, capsys):
     write(tmp_path / "rows.jsonl", [{**row, "reward": 0} for row in rows(8)])
     assert main(call(scorer)) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("0 clips: ")
+    assert capsys.readouterr().out.splitlines()[-2].startswith("0 clips: ")
     assert (tmp_path / "out/clips.jsonl").read_text() == ""
 
 

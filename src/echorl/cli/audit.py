@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from echorl.cli.parser import CommandOptions, part_of, required
 from echorl.core.options import option
 from echorl.lab.options import Columns
 from echorl.support.errors import Interrupted
-from echorl.support.folder import ResultFolder
+from echorl.support.texts import LONGEST
+from echorl.support.visible import visible
 
 NEEDED = {"lab": ("scipy", "pyarrow", "filelock", "rich", "matplotlib", "jinja2")}
 
@@ -50,16 +51,13 @@ def run(args: AuditOptions) -> int:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
-    from echorl.lab.logs.places import COMPLETIONS, ROLLOUTS, find_log_files
-
-    find_log_files(args.log)  # before a folder is made, and before anything heavy is imported
     from echorl.cli.bars import working_in
     from echorl.lab.audit.run import AuditPlan, audit
 
     plan = AuditPlan(places=args.log, columns=part_of(args, Columns), success_reward=args.success_reward)
-    folder = args.output_dir or Path("runs/audit", _name(args.log[0], (COMPLETIONS, ROLLOUTS)))
+    folder = args.output_dir or Path("runs/audit", _name(args.log[0]))
     try:
-        with working_in(ResultFolder(folder, "audit")) as bars:
+        with working_in(None) as bars:
             results = audit(folder, plan, bars)
     except Interrupted:
         raise Interrupted("stopped; the same command starts from the beginning.") from None
@@ -71,15 +69,15 @@ def run(args: AuditOptions) -> int:
     return int(args.fail_above is not None and share > args.fail_above)
 
 
-def _name(place: Path, common: Sequence[str]) -> str:
+def _name(place: Path) -> str:
     """Return the name of a log's results: rows for rows.jsonl, my-run-completions for runs/my-run/completions.
 
-    Args:
-        common: names that logs of several runs have, so that the folder's name is put in front.
+    The folder's name is in front where it was given, since logs of several runs have one name.
     """
     path = Path(os.path.abspath(place))
-    name = path.name if place.is_dir() else path.stem
-    return f"{path.parent.name}-{name}" if name in common else name
+    names = [path.parent.name if len(place.parts) > 1 else "", path.name if place.is_dir() else path.stem]
+    name = "".join(each if each.isprintable() else "_" for each in "-".join(filter(None, names)))
+    return name.encode()[-LONGEST:].decode(errors="ignore")
 
 
 def _show(results: Mapping[str, Any], folder: Path) -> None:
@@ -97,5 +95,5 @@ def _show(results: Mapping[str, Any], folder: Path) -> None:
     for advice in results["advice"]:
         print_paragraph(advice["sentence"])
     if results["suspects"]["listed"]:
-        print(f"suspects: {folder / SUSPECTS}")
-    print(f"page: {folder / PAGE}")
+        print(f"suspects: {visible(str(folder / SUSPECTS))}")
+    print(f"page: {visible(str(folder / PAGE))}")

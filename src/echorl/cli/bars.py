@@ -79,8 +79,8 @@ class Bars:
 def _line(task: Task) -> str:
     """Return how a piece of work stands, such as `GRPO: 120 of 240, reward 0.61, about 3 min left`."""
     total = "" if task.total is None else f" of {task.total:,.0f}"
-    left = task.time_remaining
-    time_left = "" if left is None else f"about {max(1, round(left / 60))} min left"
+    left = task.time_remaining  # None: not yet known; 0: all parts are done
+    time_left = f"about {max(1, round(left / 60))} min left" if left else ""
     return ", ".join(
         filter(None, [f"{task.description}: {task.completed:,.0f}{total}", task.fields["note"], time_left])
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,10 +107,12 @@ def _evaluate(args: EvalOptions) -> None:
     checkpoint, device = find_checkpoint(args.model), args.device or default_device()
     works = prepare(args.benchmarks, checkpoint, sampling, args.data)
     store = Store(args.output_dir or Path("runs/eval", base_name(args.model)))
-    start = partial(start_engine, args.backend, checkpoint, sampling, works, device)
+    start = cache(partial(start_engine, args.backend, checkpoint, sampling, works, device))
     with working_in(store) as bars:
         settings = settings_of(checkpoint, sampling, args.backend, device)
         results = evaluate(store, args.model, works, settings, start, bars)
+    if not start.cache_info().misses:
+        print("All samples were drawn by an earlier call: nothing was sampled again.", file=sys.stderr)
     _show(results, store.path)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +64,11 @@ def run(args: MineOptions) -> None:
     checkpoint = find_checkpoint(args.model)
     plan = _plan(args, files, checkpoint)
     folder = args.output_dir or Path("runs/mine", Path(base_name(args.rollouts[0])).stem)
+    start = cache(lambda: load_model(checkpoint, args.device)[0])
     with working_in(ResultFolder(folder, "mine")) as bars:
-        summary = mine(folder, plan, checkpoint, lambda: load_model(checkpoint, args.device)[0], bars)
+        summary = mine(folder, plan, checkpoint, start, bars)
+    if not start.cache_info().misses:
+        print("All rollouts were scored by an earlier call: nothing was scored again.", file=sys.stderr)
     _show(summary, folder, args.format)
 
 
@@ -82,7 +88,7 @@ def _plan(args: MineOptions, files: list[Path], checkpoint: Checkpoint) -> Plan:
 def _show(summary: Mapping[str, Any], folder: Path, format: str) -> None:
     """Print the groups by kind, and a column of numbers for each kind whose groups gave clips."""
     from echorl.cli.tables import print_table
-    from echorl.lab.mine.summary import table_rows
+    from echorl.lab.mine.summary import FEW_NOTE, has_few, table_rows
 
     total = summary["all"]
     print(f"{total['rollouts']} rollouts in {total['groups']} groups, {total['degenerate']:.1%} of them degenerate")
@@ -95,4 +101,7 @@ def _show(summary: Mapping[str, Any], folder: Path, format: str) -> None:
         print(f"  {total['too_long']} rollouts were too long for the model: they were not scored and gave no clip")
     if names := [name for name, row in summary.items() if row["clips"]["count"]]:
         print_table("EchoClips by kind of group", ["", *names], table_rows(summary))
+        if has_few(summary):
+            print(FEW_NOTE)
     print(f"{total['clips']['count']} clips: {folder / f'clips.{format}'}  numbers: {folder / 'summary.json'}")
+    print(f"page: echorl report {shlex.quote(str(folder))}")

@@ -42,12 +42,13 @@ def find_checkpoint(name: str) -> Checkpoint:
     """Return the model, whose configuration and tokenizer can be read.
 
     Raises:
-        UserError: one of them cannot be read.
+        UserError, ValueError: one of them cannot be read, or the name is nearly that of a shipped model.
     """
-    from echorl.lab.evaluate.checkpoint import Checkpoint
     from echorl.models import find_model
 
-    path, place = find_model(name)
+    path, place = find_model(name)  # a wrong name is refused before torch is imported
+    from echorl.lab.evaluate.checkpoint import Checkpoint
+
     checkpoint = Checkpoint(name, path)
     with as_user_error(OSError, ValueError, doing=f"--model {name!r} {place} cannot be loaded"):
         _ = checkpoint.config, checkpoint.processing_class

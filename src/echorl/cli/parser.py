@@ -86,9 +86,10 @@ def make_parser(command: str, kind: type[CommandOptions]) -> _Parser:
     parser.words = {}
     for each in fields(kind):
         if (option := parser.options.get(each.name)) is not None:
-            parser.words[each.name] = each.name if each.metadata.get("positional") else f"--{each.name}"
+            positional = each.metadata.get("positional")
+            parser.words[each.name] = each.name.upper() if positional else f"--{each.name}"
             help = describe(option).replace("%", "%%")
-            parser.add_argument(parser.words[each.name], help=help, **_reading(each, option))
+            parser.add_argument(each.name if positional else f"--{each.name}", help=help, **_reading(each, option))
     return parser
 
 
@@ -140,7 +141,7 @@ class _Parser(ArgumentParser):
 
     Attributes:
         options: name -> the option.
-        words: name -> the word that stands for it on the command line; of a positional one the name.
+        words: name -> the word that stands for it in the help; of a positional one the name in capitals.
     """
 
     options: dict[str, Option]
@@ -154,7 +155,8 @@ class _Parser(ArgumentParser):
             raise UserError(f"{self.words[option.name]}={value[2]!r} is not allowed: it must be {allowed}.")
         kind, _, rest = message.partition(": ")
         if kind == "unrecognized arguments":
-            raise unknown_word(rest.split()[0], self.options, f"{self.prog} --help")
+            names = [name for name, word in self.words.items() if word.startswith("--")]
+            raise unknown_word(rest.split()[0], names, f"{self.prog} --help")
         if kind == "the following arguments are required":
             name = rest.split(", ")[0]
             help = self.options[name].help

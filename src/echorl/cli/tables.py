@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from echorl.support.visible import visible
+
 WIDE = 100
 """Characters that a terminal needs for a table with room between its columns; 80 are enough for one without."""
 LEAST_WIDTH = 8
@@ -36,7 +38,7 @@ def in_terminal() -> bool:
 def print_paragraph(text: str) -> None:
     """Print a text in lines of at most 80 characters, or of the terminal's width; a number stays beside its `%`."""
     width = min(80, Console().width)
-    lines = textwrap.wrap(text.replace(" %", "\u00a0%"), width, break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(visible(text).replace(" %", "\u00a0%"), width, break_long_words=False, break_on_hyphens=False)
     print("\n".join(lines).replace("\u00a0%", " %"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
@@ -40,10 +41,13 @@ def find_model(name: str) -> tuple[str, str]:
     Commands know the models of `path` by their names, beside folders and names on the hub.
 
     Raises:
-        ValueError: "smollm2" cannot be downloaded; the message says what to do.
+        ValueError: the name is nearly one of `NAMES`, or "smollm2" cannot be downloaded; the message says what to do.
     """
     from echorl.models.smollm2 import HUB_NAME
 
+    similar = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.75)
+    if similar and name not in NAMES and not os.path.exists(name):
+        raise ValueError(f"there is no model {name!r}; did you mean {similar[0]!r}?")
     folder = path(name) if name in NAMES else name
     hint = "; 'smollm2' is this model without the hub" if name == HUB_NAME else ""
     return folder, "(a folder)" if os.path.isdir(folder) else f"(no folder here, so a model of the hub{hint})"

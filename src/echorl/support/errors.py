@@ -12,6 +12,8 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from echorl.support.visible import visible
+
 USER, BUG, INTERRUPTED, UNREAD = 2, 1, 130, 141
 """Exit codes: the user can fix it, a bug or a crash, Ctrl-C, nobody reads the output (as in `echorl ... | head -1`)."""
 STDOUT = 1
@@ -102,18 +104,21 @@ def unknown_word(word: str, names: Iterable[str], listing: str) -> UserError:
     if not word.startswith("-"):
         return UserError(f"unexpected {word!r} on the command line: options are written --name value.")
     option = word.partition("=")[0]
-    advice = nearest(option.lstrip("-").replace("-", "_"), names, listing)
+    advice = nearest(option.lstrip("-").replace("-", "_"), names, listing, "--")
     return UserError(f"unknown option {option!r} on the command line{advice}")
 
 
-def nearest(name: str, names: Iterable[str], listing: str) -> str:
+def nearest(name: str, names: Iterable[str], listing: str, prefix: str = "") -> str:
     """Return the end of a sentence on an unknown option: the option of the most similar name, or where all are listed.
+
+    Args:
+        prefix: text that the user writes before a name.
 
     >>> nearest("echo_cof", ["seed", "echo_coef"], "echorl train --help_all")
     "; did you mean 'echo_coef'?"
     """
     similar = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; did you mean {similar[0]!r}?" if similar else f"; `{listing}` lists them all."
+    return f"; did you mean {prefix + similar[0]!r}?" if similar else f"; `{listing}` lists them all."
 
 
 @contextmanager
@@ -141,4 +146,8 @@ def _raised_in(error: BaseException) -> str:
 
 def _say(text: str) -> None:
     many = os.environ.get("WORLD_SIZE", "1") not in ("", "1")
-    print(f"echorl: {'[rank ' + os.environ.get('RANK', '0') + '] ' if many else ''}{text}", file=sys.stderr, flush=True)
+    print(
+        f"echorl: {'[rank ' + os.environ.get('RANK', '0') + '] ' if many else ''}{visible(text)}",
+        file=sys.stderr,
+        flush=True,
+    )

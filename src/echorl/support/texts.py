@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -24,11 +25,20 @@ def parse_json(text: str | bytes) -> Any:
     >>> parse_json('{"a": [1]}')
     {'a': [1]}
     """
-    value = _parse(text, json.loads)
+    value = _parse(text, _load_json)
     brackets = ("[", "{") if isinstance(text, str) else (b"[", b"{")
     if sum(map(text.count, brackets)) > MOST_NESTED and _is_deep(value):  # type: ignore[arg-type]
         raise ValueError(TOO_DEEP)
     return value
+
+
+def _load_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # Python's advice is to its programmers
+        raise ValueError(f"a number has more than {sys.get_int_max_str_digits():,} digits") from None
 
 
 def parse_yaml(text: str | bytes) -> Any:

@@ -26,6 +26,7 @@ def group_table(successes: Sequence[int], size: int = 8, **columns: Any) -> Grou
         "num_texts": np.full(n, -1),
         "file": np.zeros(n, dtype=np.int64),
         "line": np.arange(n) * size + 1,
+        "last_line": (np.arange(n) + 1) * size,
         "unit": "tokens",
     }
     return GroupTable(**{**defaults, **columns})

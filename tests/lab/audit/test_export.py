@@ -41,6 +41,12 @@ def test_a_suspect_with_its_rollouts(tmp_path: Path) -> None:
     }
 
 
+def test_a_rollout_of_a_line_of_several(tmp_path: Path) -> None:
+    suspect = Suspect("mislabelled", 3, "Why.", 0.8, (Place(0, 7),))
+    (row,) = exported(tmp_path / "suspects.jsonl", [suspect], [rollout("a", 0.0, 7)._replace(batch=2, position=1)])
+    assert (row["rollouts"][0]["line"], row["rollouts"][0]["index"]) == (2, 1)
+
+
 def test_a_finding_about_the_log_has_a_prompt_for_each_rollout(tmp_path: Path) -> None:
     suspect = Suspect("reward_values", None, "Why.", 1.0, (Place(0, 1),))
     (row,) = exported(tmp_path / "suspects.jsonl", [suspect], [rollout("a", 0.5)])

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from echorl.core.groups import classify_groups
-from echorl.lab.audit.read import overlap, read_log
+from echorl.lab.audit.evidence import Place
+from echorl.lab.audit.export import rollouts_at
+from echorl.lab.audit.read import read_log
+from echorl.lab.audit.repeats import overlap
 from echorl.lab.options import Columns
 from tests.lab.logs.written import episode, jsonl, parquet, trl, verl
 
@@ -38,7 +44,7 @@ REWARDS = st.one_of(st.none(), st.sampled_from([0.0, 0.5, 0.9, 1.0]), st.floats(
 @st.composite
 def batches(draw):
     """Groups of one size, in any order of rows: (group of each row, verifier's rewards, a second function's)."""
-    size, num = draw(st.integers(1, 5)), draw(st.integers(1, 4))
+    size, num = draw(st.integers(2, 5)), draw(st.integers(1, 4))
     groups = draw(st.permutations([group for group in range(num) for _ in range(size)]))
     rewards = [draw(st.lists(REWARDS, min_size=len(groups), max_size=len(groups))) for _ in range(2)]
     return groups, *rewards
@@ -85,6 +91,7 @@ def test_trl(tmp_path):
     assert column(log, "prompt") == list(range(6))
     assert column(log, "size") == [4] * 6
     assert column(log, "line") == [1, 5] * 3
+    assert column(log, "last_line") == [4, 8] * 3
     assert column(log, "file") == [0, 0, 1, 1, 2, 2]
     assert log.columns.rewards == ("accuracy_reward", "format_reward")
     assert log.columns.reference_answer == "solution"
@@ -159,6 +166,55 @@ def test_a_missing_reward_is_no_verdict(tmp_path):
     assert noted(log, "Rollouts without a verdict of the verifier: 4.")
 
 
+@pytest.mark.parametrize(
+    ("rewards", "advantages", "degenerate"),
+    [
+        ([1.0, 1.0, 1.0, None], [0.5, 0.5, 0.5, -1.5], False),  # TRL adds 0 for a missing reward
+        ([1.0, 1.0, 1.0, None], [None] * 4, False),
+        ([1.0, 1.0, 1.0, 1.0], [0.1] * 4, False),  # a method that gives solved groups an advantage
+        ([1.0, 1.0, 1.0, 1.0], [6e-4] * 4, True),  # rounding
+        ([1.0, 0.0, 1.0, 1.0], [0.0] * 4, True),  # a weight of 0
+        ([1.0, 1.0, 1.0, 1.0], [None] * 4, True),
+        ([1.0, 0.0, 1.0, 1.0], [0.0, None, 0.0, 0.0], False),
+    ],
+)
+def test_advantages_tell_whether_a_group_has_a_gradient(tmp_path, rewards, advantages, degenerate):
+    trl(tmp_path / "log", 1, list("aaaabb"), list("123456"), {"accuracy": [*rewards, 1.0, 0.0]}, [*advantages, 1, -1])
+    assert column(read(tmp_path / "log"), "degenerate") == [degenerate, False]
+
+
+def test_rewards_of_32_bits_reach_their_threshold(tmp_path):
+    rewards = [float(np.float32(0.9)), 0.89]
+    path = jsonl(tmp_path / "log.jsonl", *({"prompt": "p", "reward": each} for each in rewards))
+    log = read_log([path], Columns(), 0.9)
+    assert column(log, "successes") == [1]
+    assert not noted(log, "No reward")
+
+
+def test_groups_of_one_rollout_are_left_out(tmp_path):
+    log = read(jsonl(tmp_path / "log.jsonl", *({"prompt": each, "reward": 1.0} for each in "aabcc")))
+    assert column(log, "prompt") == [0, 2]
+    assert noted(log, "Groups of one rollout, which were left out: 1.")
+    with pytest.raises(ValueError, match="no prompt has two rollouts in one step, so there are no groups to compare"):
+        read(jsonl(tmp_path / "log.jsonl", *({"prompt": each, "reward": 1.0} for each in "abc")))
+
+
+def test_a_last_group_that_is_not_whole(tmp_path):
+    rows = [{"step": i // 8, "prompt": f"p{i // 4}", "reward": i % 2} for i in range(82)]
+    log = read(jsonl(tmp_path / "log.jsonl", *rows))
+    assert column(log, "size") == [4] * 20
+    assert noted(log, "The log ends within a group, which was left out.")
+
+
+def test_lengths_that_are_missing(tmp_path):
+    rows = [{"prompt": f"p{i // 4}", "response": "text", "reward": 1, "num_tokens": 3 if i else None} for i in range(8)]
+    log = read(jsonl(tmp_path / "log.jsonl", *rows))
+    assert (column(log, "length"), log.groups.unit) == ([12, 12], "tokens")
+    assert noted(log, "Rollouts without a number of response tokens: 1.")
+    log = read(jsonl(tmp_path / "log.jsonl", *({**row, "num_tokens": None} for row in rows[:7]), rows[7]))
+    assert (column(log, "length"), log.groups.unit) == ([16, 16], "characters")
+
+
 def test_verl_with_echorl_has_its_verdict(tmp_path):
     rows = [("p", "r", "42", 0.9 * right, {"uid": f"a_{i}_0", "echo_success": right}) for i, right in enumerate((1, 0))]
     log = read(verl(tmp_path, 1, rows))
@@ -218,7 +274,7 @@ def test_verl_names_the_groups_of_a_prompt_that_comes_twice(tmp_path):
         ("abcabcabcabcaaaa", [8, 4, 4], "Groups with a multiple of the usual size: 1."),
         ("aabbaabb", [4, 4], None),  # two prompts that alternate, or each twice: not told
         ("aabb" * 8, [16, 16], None),
-        ("aaab", [3, 1], None),
+        ("aaab", [3], "Groups of one rollout, which were left out: 1."),
     ],
 )
 def test_a_prompt_that_comes_twice_in_a_step(tmp_path, rows, sizes, words):
@@ -229,13 +285,41 @@ def test_a_prompt_that_comes_twice_in_a_step(tmp_path, rows, sizes, words):
     assert words or not any(note.startswith("Groups") for note in log.notes)
 
 
+@pytest.mark.parametrize(
+    ("rows", "open_steps"), [("aaaa", 1), ("aabbaabb", 1), ("aabb", 0), ("abab", 0), ("aabbaa", 0)]
+)
+def test_prompts_that_may_all_come_several_times(tmp_path, rows, open_steps):
+    path = tmp_path / "log.jsonl"
+    log = read(jsonl(path, *({"step": 1, "prompt": each, "uid": "u", "reward": 1.0} for each in rows)))
+    assert noted(log, "Steps with a single prompt, or whose prompts all come in several runs of rows: 1.") == open_steps
+    assert not noted(read(path, group="uid"), "Steps with a single prompt")
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1])
+def test_trl_groups_of_a_single_prompt_are_told_by_their_advantages(tmp_path, shift):
+    rng = np.random.default_rng(0)
+    correct = (rng.random((10, 4, 4)) < 0.5).astype(float)
+    advantages = correct - correct.mean(2, keepdims=True) + shift
+    for step in range(10):
+        responses = [f"r{step}-{i}" for i in range(16)]
+        rewards = {"correct": correct[step].ravel().tolist()}
+        trl(tmp_path / "log", step, ["p"] * 16, responses, rewards, advantages[step].ravel().tolist())
+    log = read(tmp_path / "log")
+    if shift:
+        assert column(log, "size") == [16] * 10
+        assert noted(log, "Steps with a single prompt")
+    else:
+        assert column(log, "successes") == correct.sum(2).ravel().tolist()
+        assert not noted(log, "Steps with a single prompt")
+
+
 @pytest.mark.parametrize(("times", "sizes"), [(8, [2] * 16), (7, [14, 14])])
 def test_visits_of_a_log_without_steps(tmp_path, times, sizes):
     path = jsonl(tmp_path / "log.jsonl", *({"prompt": each, "reward": 1.0} for each in "aabb" * times))
     assert column(read(path), "size") == sizes  # so many runs of equal length are no coincidence
 
 
-@given(st.integers(1, 5), st.integers(1, 4), st.randoms())
+@given(st.integers(2, 5), st.integers(1, 4), st.randoms())
 def test_the_order_of_rows_within_a_step_does_not_matter(tmp_path_factory, size, num, rng):
     path = tmp_path_factory.mktemp("log") / "log.jsonl"
     rows = [{"step": step, "prompt": f"p{p}", "response": f"r{rng.random():.0f}", "score": rng.random() < 0.5}
@@ -280,6 +364,13 @@ def test_ms_swift(tmp_path):
     assert column(log, "degenerate") == [False, True] * 3
     assert column(log, "line") == [1, 3, 9, 11, 17, 19]  # the rollouts of the file are counted
     assert log.columns.reward == "MathAccuracy"
+    (rollout,) = rollouts_at([Place(0, 11)], log.files, Columns())
+    assert (rollout.batch, rollout.position) == (3, 2)
+
+
+def test_a_batch_with_one_step_for_all(tmp_path):
+    log = read(jsonl(tmp_path / "log.jsonl", *({**swift_row(step), "step": step} for step in (4, 5))))
+    assert column(log, "step") == [4, 4, 5, 5]
 
 
 def test_a_run_that_was_resumed_samples_steps_again(tmp_path):
@@ -316,13 +407,14 @@ def test_prime_rl(tmp_path):
     cut = {"calls": [{"finish_reason": "length", "usage": {"prompt_tokens": 9, "completion_tokens": 7}}]}
     jsonl(path, episode("pa", "0", {"correct": 1.0}, "x", **cut), {**episode("pa", "1", {}, "x")})
     log = read(tmp_path / "run")
-    assert column(log, "step") == [9, 9, 10]
-    assert column(log, "prompt") == [0, 1, 0]
-    assert column(log, "successes") == [1, 0, 1]
-    assert column(log, "verdicts") == [2, 1, 1]
-    assert column(log, "degenerate") == [True, True, True]  # the totals are equal, or single
-    assert column(log, "length") == [10, 5, 12]
-    assert column(log, "truncated") == [0, 0, 1]
+    assert column(log, "step") == [9, 10]
+    assert column(log, "prompt") == [0, 0]
+    assert column(log, "successes") == [1, 1]
+    assert column(log, "verdicts") == [2, 1]
+    assert column(log, "degenerate") == [True, True]  # the totals are equal, or single
+    assert column(log, "length") == [10, 12]
+    assert column(log, "truncated") == [0, 1]
+    assert noted(log, "Groups of one rollout, which were left out: 1.")
     assert log.groups.unit == "tokens"
 
 
@@ -365,11 +457,12 @@ def test_rewards_beside_the_verdicts_of_echorl(tmp_path):
     log = read(tmp_path)
     assert column(log, "successes") == [2, 2, 1]
     assert column(log, "degenerate") == [False, True, True]  # one reward alone differs from no other
+    assert not noted(log, "no rewards")
 
 
 def test_a_run_with_two_logs(tmp_path):
     write_trl(tmp_path / "completions")
-    dump(tmp_path, 1, 0, [(0, "mixed", True, True)])
+    dump(tmp_path, 1, 0, [(0, "mixed", True, True)] * 2)
     assert len(read(tmp_path).files) == 3
     assert noted(read(tmp_path), f"{tmp_path / 'rollouts'} too has rollouts")
     assert len(read(tmp_path / "rollouts").files) == 1
@@ -396,10 +489,9 @@ def test_steps_may_alternate(tmp_path):
     log = read(jsonl(tmp_path / "log.jsonl", *rows))
     assert column(log, "step") == [1, 2, 3]
     assert column(log, "size") == [4, 4, 4]
-    late = [{"step": step, "prompt": "p", "reward": 1.0} for step in [*range(20), 0]]
+    late = [{"step": step, "prompt": "p", "reward": 1.0} for step in [*range(20), *range(20)]]
     log = read(jsonl(tmp_path / "log.jsonl", *late))
-    assert column(log, "size") == [1] * 21
-    assert noted(log, "Steps that came again after others, and count as batches of their own: 1.")
+    assert column(log, "size") == [2] * 20
 
 
 def test_files_of_other_columns(tmp_path):
@@ -475,6 +567,8 @@ def test_rows_of_json_that_cannot_be_used(tmp_path, row, words):
         ),
         ({"prompt": "p", "correct": True, "accuracy": 1.0, "reward": 1.0}, "each of the columns 'correct', 'accuracy'"),
         ({"prompt": "p", "completion": "r", "format": "x", "advantage": 0.1}, "there is no reward among"),
+        ({"prompt": "p", "format_reward": 1.0}, "the only reward, 'format_reward', has no verifier's name"),
+        ({"prompt": "p", "format_reward": 1.0, "length_reward": 1.0}, "'format_reward', 'length_reward' may be"),
     ],
 )
 def test_a_log_that_leaves_something_open(tmp_path, row, words):
@@ -485,8 +579,75 @@ def test_a_log_that_leaves_something_open(tmp_path, row, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("names", "reward"),
+    [
+        (("math_accuracy", "format_reward"), "math_accuracy"),
+        (("exact_match", "length_reward"), "exact_match"),
+        (("reward", "math_accuracy"), "math_accuracy"),
+        (("reward", "success_rate", "correct_answer", "math_level"), "reward"),
+        (("score", "num_correct", "format_reward"), "score"),
+    ],
+)
+def test_the_verifiers_column_of_a_table(tmp_path, names, reward):
+    log = read(jsonl(tmp_path / "log.jsonl", *[{"prompt": "p", **dict.fromkeys(names, 1.0)}] * 2))
+    assert log.columns.reward == reward
+
+
+def test_group_numbers_that_begin_again_at_steps_that_are_not_logged(tmp_path):
+    rows = [{"group_id": i // 2 % 3, "prompt": f"p{i // 2}", "reward": i % 2} for i in range(12)]
+    path = jsonl(tmp_path / "log.jsonl", *rows)
+    assert column(read(path), "size") == [2] * 6
+    assert column(read(path, group="group_id"), "size") == [4] * 3
+    jsonl(path, *({**row, "step": i // 6} for i, row in enumerate(rows)))
+    assert column(read(path), "size") == [2] * 6
+
+
+def test_epochs_tell_visits_apart(tmp_path):
+    rows = [{"epoch": i // 6, "prompt": f"p{i // 2 % 3}", "reward": i % 2} for i in range(18)]
+    log = read(jsonl(tmp_path / "log.jsonl", *rows))
+    assert column(log, "prompt") == [0, 1, 2] * 3
+    assert column(log, "size") == [2] * 9
+    assert "epoch 'epoch'" in str(log.columns)
+
+
+@pytest.mark.parametrize("write", [jsonl, parquet])
+@pytest.mark.parametrize("differ", [True, False])
+def test_a_solution_is_a_response_only_if_it_differs_within_a_group(tmp_path, write, differ):
+    rows = [{"problem": f"p{i // 2}", "solution": f"s{i if differ else i // 2}", "correct": i % 2} for i in range(4)]
+    columns = read(write(tmp_path / "log", *rows)).columns
+    assert (columns.response, columns.reference_answer) == (("solution", None) if differ else (None, "solution"))
+
+
+def test_columns_of_parquet(tmp_path):
+    rows = [{"step": 1, "prompt": "p", "completion": f"r{i}", "accuracy": i % 2, "advantage": i - 0.5,
+             "__index_level_0__": i} for i in range(2)]  # fmt: skip
+    assert read(parquet(tmp_path / "index.parquet", *rows)).columns.rewards == ("accuracy",)
+    tokens = pa.array([[("a", 1)], [("b", 1), ("c", 2)]], type=pa.map_(pa.string(), pa.int64()))
+    table = pa.table({"prompt": ["p", "p"], "reward": [0.0, 1.0], "completion_ids": tokens})
+    pq.write_table(table, tmp_path / "map.parquet")
+    assert column(read(tmp_path / "map.parquet"), "length") == [3]
+    pq.write_table(pa.table([["p"], [1.0], [0.0]], names=["prompt", "reward", "reward"]), tmp_path / "twice.parquet")
+    with pytest.raises(ValueError, match="two columns are named 'reward'"):
+        read(tmp_path / "twice.parquet")
+
+
+@pytest.mark.parametrize("content", [b"", b'{"prompt": "p", "re', b"PAR1 and no end"])
+def test_the_newest_file_may_be_one_that_a_run_is_writing(tmp_path, content):
+    path = jsonl(tmp_path / "1.jsonl", GOOD, GOOD)
+    newest = tmp_path / "2.jsonl"
+    newest.write_bytes(content)
+    os.utime(path, (1, 1))
+    log = read(tmp_path)
+    assert log.files == [path]
+    assert noted(log, f"{newest} is empty or not whole and was left out")
+    os.utime(newest, (0, 0))
+    with pytest.raises(ValueError, match=r"2\.jsonl"):
+        read(tmp_path)
+
+
 def test_columns_that_the_user_names(tmp_path):
-    path = jsonl(tmp_path / "log.jsonl", {"q": "p", "completion": "r", "a": 1.0, "b": 0.5, "n": 7})
+    path = jsonl(tmp_path / "log.jsonl", *[{"q": "p", "completion": "r", "a": 1.0, "b": 0.5, "n": 7}] * 2)
     assert read(path, prompt="q", reward="b", group="n").columns.rewards == ("b",)
     with pytest.raises(ValueError, match="there is no column 'c' among 'q', 'completion', 'a', 'b', 'n'"):
         read(path, prompt="q", reward="c")
@@ -516,19 +677,63 @@ def test_episodes_that_cannot_be_used(tmp_path, damage):
         read(path)
 
 
-def test_overlap_needs_different_rows():
-    assert overlap([1, 2, 2], [2, 2, 3]) == 0  # equal responses to one prompt may be new
-    assert overlap([2, 2], [2, 2]) == 2
+@pytest.mark.parametrize(
+    ("previous", "rows", "size"),
+    [
+        ("a1 a2 b1 b2", "b1 b2 c1 c2", 2),
+        ("a1 a2 a3 a4", "a4 a5 a6 a7", 0),  # a part of a group
+        ("a1 a2 b1 b1", "b1 c1 c2 c3", 0),
+        ("a1 a2 b1 b2", "b1 b2 c1 c2 d1 d2", 0),  # one group of three
+        ("a1 a2 b1 b2", "a1 a2 b1 b2 c1 c2 d1 d2 e1 e2", 4),  # two prompts
+        ("a1 a2", "a1 a2", 2),
+    ],
+)
+def test_overlaps_are_of_whole_groups(previous, rows, size):
+    previous, rows = ([(each[0], each) for each in text.split()] for text in (previous, rows))
+    assert overlap(previous, rows) == size
+
+
+def write_trl_texts(folder, batches):
+    """A log of prompts a and b with groups of two, in this order; two digits are one group's responses."""
+    for step, batch in enumerate(batches, 1):
+        rewards = {"correct": [float(each == "1") for each in batch]}
+        trl(folder, step, list("aabb"), list(batch), rewards, [0.7 if len(set(batch)) > 1 else 0.0] * 4)
+
+
+@pytest.mark.parametrize(
+    ("batches", "num_groups", "words"),
+    [
+        (["1234", "5678", "1122", "1122", "1122"], 10, None),  # a collapsed policy; each batch was shown once
+        (["1234", "1234", "5678", "5678", "1122", "1122", "1122", "1122"], 8, "Rows that were left out: 16"),
+        (["1122", "1122", "1234"], 6, "count as new ones: 4."),
+        (["1234", "1234", "5678", "1122", "1122"], 8, "count as new ones: 4."),  # no constant pattern
+    ],
+)
+def test_equal_batches_are_repeats_only_if_that_is_proven(tmp_path, batches, num_groups, words):
+    write_trl_texts(tmp_path / "log", batches)
+    log = read(tmp_path / "log")
+    assert len(log.groups) == num_groups
+    assert noted(log, words) if words else not noted(log, "left out") and not noted(log, "count as new")
+
+
+def test_two_runs_are_not_merged(tmp_path):
+    for run in "ab":
+        for step in (1, 2):
+            verl(tmp_path / run, step, [("p", f"{run}{i}", "4", float(i), {}) for i in range(2)])
+        rows = [{"step": step, "prompt": "p", "reward": i % 2} for step in (1, 2) for i in range(2)]
+        jsonl(tmp_path / "together" / f"{run}.jsonl", *rows)
+    assert column(read(tmp_path / "a", tmp_path / "b"), "size") == [2] * 4
+    assert column(read(tmp_path / "together"), "size") == [2] * 4
 
 
 def test_a_line_that_a_run_is_writing(tmp_path):
-    path = jsonl(tmp_path / "log.jsonl", GOOD, GOOD)
+    path = jsonl(tmp_path / "log.jsonl", GOOD, GOOD, GOOD)
     path.write_bytes(path.read_bytes()[:-5])
     log = read(path)
-    assert column(log, "size") == [1]
+    assert column(log, "size") == [2]
     assert noted(log, f"The last line of {path} is not whole and was left out")
     path.write_bytes(path.read_bytes() + b"\n")
-    with pytest.raises(ValueError, match="line 2: this is no JSON"):
+    with pytest.raises(ValueError, match="line 3: this is no JSON"):
         read(path)
 
 
@@ -536,6 +741,9 @@ def test_places_that_hold_no_log(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"holds no \*\.jsonl and no \*\.parquet"):
         read(tmp_path / "empty")
+    verl(tmp_path / "runs" / "first" / "dumps", 1, [("p", "r", "42", 1.0, {})] * 2)
+    with pytest.raises(ValueError, match=r"such as .*runs/first, or files"):
+        read(tmp_path / "runs")
     with pytest.raises(ValueError, match="there is no such file or folder"):
         read(tmp_path / "none")
     (tmp_path / "empty.jsonl").touch()

@@ -49,6 +49,17 @@ def test_groups_of_different_sizes_count_by_their_own_size():
     assert (measure_sizes(few).num_groups, measure_sizes(few).num_skipped) == (9, 1)
 
 
+@pytest.mark.parametrize("size", [65, 2500])
+def test_large_groups_have_exact_shares_and_no_extrapolation(size):
+    right = [0, size, size // 2, size - 1, 3]
+    curve = measure_sizes(group_table(right, size=size))
+    assert (curve.misfit, curve.shares[-1].size) == (None, size)
+    for share in curve.shares:
+        expected = [(comb(c, share.size) + comb(size - c, share.size)) / comb(size, share.size) for c in right]
+        assert share.same.value == pytest.approx(np.mean(expected), rel=1e-8)
+        assert not share.extrapolated
+
+
 def test_nothing_without_verdicts():
     assert measure_sizes(group_table([0, 0], verdicts=np.zeros(2, dtype=int))) is None
     assert measure_sizes(group_table([1, 0], size=1)) is None

@@ -56,6 +56,11 @@ def test_a_gradient_of_another_reward_alone_is_told():
     assert any("would say the same of all, as it now does in 100 %, in " in text for text in summary)
 
 
+def test_groups_that_are_too_large_for_other_sizes_are_told():
+    summary = results_of(group_table([0, 100] * 10, size=100))["summary"]
+    assert "Shares with more than the logged 100 rollouts a group are not extrapolated." in summary
+
+
 def test_no_suspects_are_not_told_of_a_log_without_texts():
     with_texts = group_table([4] * 20, num_texts=np.full(20, 8))
     assert results_of(with_texts)["summary"][-1] == "No prompt looks mislabelled, and no reward unusual."

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from echorl.lab.audit.answers import read_reference
 from echorl.lab.audit.evidence import MAX_ANSWERS, MAX_PLACES, MAX_VALUES, Place, PromptEvidence
 from echorl.lab.audit.findings import SUSPECT_KINDS, Suspects, quoted
 from echorl.lab.audit.groups import GroupTable
@@ -131,6 +132,28 @@ def test_the_reference_answer_itself_rejected() -> None:
     assert suspects.listed[1].places == (Place(0, 8),)
 
 
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "Janet has 0 eggs.\n#### 0",
+        "x" * 400 + "\n#### 0",
+        "so \\boxed{0}.",
+        '["0"]',
+        "[0]",
+        '{"target": 0}',
+        '{"ground_truth": ["0"]}',
+    ],
+)
+def test_the_reference_answer_in_a_solution_a_list_or_a_mapping(reference: str) -> None:
+    suspects = suspects_of([rollout("#### 0", reference_answer=reference)] * 8)
+    assert (suspects.counts["rejected_match"], suspects.counts["mislabelled"]) == (1, 0)
+
+
+@pytest.mark.parametrize("reference", ["[0, 1]", "{x}", '{"other": 0}', "[null]", "[" * 10**6])
+def test_other_brackets_are_the_reference_answer_themselves(reference: str) -> None:
+    assert read_reference(reference) == reference
+
+
 def test_an_answer_of_most_rollouts_is_counted_among_many_others() -> None:
     rest = [str(number) for number in range(100, 120)]
     (suspect,) = suspects_of(answers(*rest[:10], *["8"] * 90, *rest[10:])).listed
@@ -234,7 +257,14 @@ def test_equal_texts() -> None:
         "In 1 group all responses are the same text, e.g. 8 of 1 tokens; the verifier accepts 3 of them.",
         "In 2 groups all responses are the same text, e.g. 8 of 50 tokens.",
     ]
-    assert [suspect.places for suspect in suspects.listed] == [(Place(0, 25),), (Place(0, 9), Place(0, 1))]
+    accepted_in_part, accepted = (suspect.places for suspect in suspects.listed)
+    assert accepted_in_part == tuple(Place(0, line) for line in range(25, 33))
+    assert accepted == (Place(0, 9), Place(0, 1))
+
+
+def test_equal_texts_that_do_not_stand_together_are_one_place() -> None:
+    groups = table([3], num_texts=[1], last_line=[20])
+    assert find_suspects(groups, PromptEvidence()).listed[0].places == (Place(0, 1),)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from echorl import StepDelimiters, mine_echo_clips, segment_steps
 from echorl.core.config import EchoConfig
 from echorl.core.entropy import logp_and_entropy
 from echorl.lab.mine import run as module
-from echorl.lab.mine.summary import table_rows
+from echorl.lab.mine.summary import _cell, _spread, table_rows
 from echorl.models.loading import load_policy
 from tests.lab.conftest import rows, run, write
 
@@ -252,6 +252,16 @@ def test_clips_that_have_no_other_step(tmp_path, model):
     cells = {text: values for text, *values in table_rows(summary)}
     assert cells["entropy of the other steps (mean, nats)"] == ["-", "-"]
     assert cells["clips"] == ["1", "1"]
+    assert summary["all"]["steps"]["values"] == [1.0]
+    assert cells["steps a rollout (10 50 90 %)"] == ["1", "1"]
+
+
+def test_few_values_are_shown_and_many_as_quantiles():
+    few, many = _spread([3, 1, 3]), _spread(range(5))
+    assert few["values"] == [1.0, 3.0, 3.0]
+    assert "values" not in many
+    assert _cell({"steps": few}, "steps") == "1, 3, 3"
+    assert _cell({"steps": many}, "steps") == "0 2 4"
 
 
 def test_rollouts_without_a_verdict_are_neither_right_nor_wrong(tmp_path, model):

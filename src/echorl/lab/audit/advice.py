@@ -21,10 +21,10 @@ KINDS = {
 }
 """Kinds of loss, in words; no method addresses the last two."""
 ECHORL = "learns one clip of a right rollout by its NLL"
-"""What EchoRL does on an all-right group; `echo_coef` switches it on beside any method."""
+"""The action of EchoRL on an all-right group; `echo_coef` switches it on beside any method."""
 STUDIES = {"chain_sum": "sums", "products": "products"}
-PARTS = {"in-distribution": "in", "out-of-distribution": "out"}
-PLACES = {(study, part): f"{STUDIES[study]}, {PARTS[part]}" for study in STUDIES for part in PARTS}
+TESTS = {"in-distribution": "in", "out-of-distribution": "out"}
+PLACES = {(study, part): f"{STUDIES[study]}, {TESTS[part]}" for study in STUDIES for part in TESTS}
 """The study and the tests of a gain, in words."""
 SOURCE = (
     "Measured: points of pass@1 over plain GRPO with 95 % intervals, at equal rollout tokens, groups of 8, each with "
@@ -81,8 +81,8 @@ class Advice:
         measured = [each for each in self.treatments if each.gains]
         stars = [gain for each in measured for gain in each.gains if gain.is_significant]
         better, worse = (
-            ", ".join(dict.fromkeys(gain.treatment for gain in stars if (gain.value > 0) is wanted)) or "none"
-            for wanted in (True, False)
+            ", ".join(dict.fromkeys(gain.treatment for gain in stars if (gain.value > 0) is positive)) or "none"
+            for positive in (True, False)
         )
         number = "1 method acts" if len(self.treatments) == 1 else f"{len(self.treatments)} methods act"
         return (

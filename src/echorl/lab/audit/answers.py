@@ -3,8 +3,11 @@ r"""Final answers of responses, in a form in which equal answers of one prompt a
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import lru_cache
+from typing import Any
 
+from echorl.support.texts import parse_json
 from echorl.tasks.verify import GRADERS
 from echorl.tasks.verify.base import refusal
 from echorl.tasks.verify.choice import leading_label, read_label
@@ -16,6 +19,10 @@ MAX_ANSWER_CHARS = 300
 TAIL_CHARS = 2_000
 """The last box is looked for in this end of a response first, and in the last `WINDOW_CHARS` if it is not there."""
 WINDOW_CHARS = 50_000
+ANSWER_KEYS = ("target", "ground_truth")
+"""Keys of a reference answer that is a mapping, as in verl's `reward_model`."""
+ANSWER_MARKS = re.compile(r"####|\\boxed|<answer>")
+"""Marks of the answer at the end of a worked solution."""
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -38,6 +45,30 @@ def read_answer(response: str, *, truncated: bool = False) -> str:
         return normal_answer(boxed or "")
     number = GRADERS["number"].answer(text)
     return normal_answer(number or read_label(text) or last_tag(text) or "")
+
+
+@lru_cache(maxsize=16)  # of long texts, which are those of a group's rollouts in a row
+def read_reference(text: str) -> str:
+    r"""Return the answer in a log's reference answer: in a worked solution, in a list of one, or under a key.
+
+    >>> read_reference("2 + 2 = 4\n#### 4"), read_reference('["4"]'), read_reference('{"ground_truth": 4}')
+    ('4', '4', '4')
+    >>> read_reference("4 eggs"), read_reference("[1, 2]")
+    ('4 eggs', '[1, 2]')
+    """
+    if text[:1] in ("[", "{"):
+        with suppress(ValueError):  # [0, 1) and {x} are answers of mathematics
+            text = _only_answer(parse_json(text), text)
+    return (ANSWER_MARKS.search(text) and read_answer(text)) or text
+
+
+def _only_answer(value: Any, text: str) -> str:
+    """Return the answer that a value of JSON holds, else `text`."""
+    if isinstance(value, dict):
+        value = [value[key] for key in ANSWER_KEYS if key in value]
+    if isinstance(value, list):
+        return _only_answer(value[0], text) if len(value) == 1 else text
+    return text if value is None else str(value)
 
 
 def is_same(answer: str, reference: str) -> bool:

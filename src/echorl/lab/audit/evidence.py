@@ -7,7 +7,7 @@ import math
 import struct
 from typing import NamedTuple
 
-from echorl.lab.audit.answers import MAX_ANSWER_CHARS, is_same, read_answer
+from echorl.lab.audit.answers import MAX_ANSWER_CHARS, is_same, read_answer, read_reference
 from echorl.lab.logs.rows import LoggedRollout
 
 MAX_PLACES = 8
@@ -137,7 +137,7 @@ class PromptEvidence:
             self.rejected[prompt].add(rollout)
 
     def _add_reference(self, rollout: LoggedRollout, prompt: int, text: str) -> None:
-        text = short_reference(text)
+        text = short_reference(read_reference(text))
         first = self.references.get(prompt)
         if first is None:
             self.references[prompt] = (text, Place(rollout.file, rollout.line))

@@ -28,8 +28,8 @@ def export(suspects: Suspects, rollouts: Iterable[LoggedRollout], files: Sequenc
             pipe that cannot be read twice, is exported as its place alone.
         files: the log's files, in the order in which the places count them.
     """
-    wanted = suspects.places()
-    texts = {place: _texts_of(each) for each in rollouts if (place := Place(each.file, each.line)) in wanted}
+    places = suspects.places()
+    texts = {place: _texts_of(each) for each in rollouts if (place := Place(each.file, each.line)) in places}
     with replacing(path) as scratch, scratch.open("w", encoding="ascii", newline="\n") as file:
         for suspect in suspects.listed:
             file.write(json.dumps(_as_json(suspect, texts, files)) + "\n")
@@ -44,18 +44,20 @@ def rollouts_at(places: Collection[Place], files: Sequence[Path], columns: Colum
     lines: dict[int, set[int]] = {}
     for place in places:
         lines.setdefault(place.file, set()).add(place.line)
-    for number, wanted in sorted(lines.items()):
-        path, last = files[number], max(wanted)
+    for number, lines_of_file in sorted(lines.items()):
+        path, last = files[number], max(lines_of_file)
         for log_file in read_logs([path] if path.is_file() else [], columns):
             for rollout in log_file.rollouts:
-                if rollout.line in wanted:
+                if rollout.line in lines_of_file:
                     yield rollout._replace(file=number)
                 if rollout.line >= last:
                     break
 
 
 def _texts_of(rollout: LoggedRollout) -> dict[str, Any]:
+    place = {"line": rollout.batch, "index": rollout.position} if rollout.batch else {}
     return {
+        **place,
         "prompt": cut(rollout.prompt),
         "reference_answer": None if rollout.reference_answer is None else cut(rollout.reference_answer),
         "step": rollout.step,

@@ -29,6 +29,7 @@ class GroupTable:
         truncated: int64 [N], rollouts that ended at the limit of length; -1 where the log does not tell.
         num_texts: int64 [N], different responses; -1 where the log has no text.
         file, line: int64 [N], the group's first rollout: the file's place among those read, and the line from 1.
+        last_line: int64 [N], the line of the group's last rollout; -1 where that is in another file.
         unit: of `length`: tokens, or characters where the log has no number of tokens.
     """
 
@@ -43,6 +44,7 @@ class GroupTable:
     num_texts: npt.NDArray[np.int64]
     file: npt.NDArray[np.int64]
     line: npt.NDArray[np.int64]
+    last_line: npt.NDArray[np.int64]
     unit: Unit
 
     def __len__(self) -> int:

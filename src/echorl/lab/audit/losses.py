@@ -20,22 +20,24 @@ GROUPS_A_POINT = 30
 RECENT = 0.2
 """Share of the steps that counts as the end of a run."""
 
-PARTS = {
-    "no_gradient": "all rewards are equal: no gradient",
-    "all_success": "the verifier accepts all",
-    "all_fail": "the verifier accepts none",
-    "mixed": "the verifier accepts some",
-    "uniform_reward": "verdicts differ, rewards do not",
-    "unscored": "the verifier gave no verdict",
-    "all_success_no_gradient": "all right, and no gradient",
-    "all_fail_no_gradient": "all wrong, and no gradient",
-    "unscored_no_gradient": "no verdict, and no gradient",
-    "other_reward": "the verifier says the same of all; the only gradient is another reward's",
-    "all_success_other_reward": "all right; the only gradient is another reward's",
-    "all_fail_other_reward": "all wrong; the only gradient is another reward's",
-}
-"""The parts of a log whose shares are told. no_gradient = all_success_no_gradient + all_fail_no_gradient +
-uniform_reward + unscored_no_gradient; all_success = all_success_no_gradient + all_success_other_reward."""
+PARTS = (
+    "no_gradient",
+    "all_success",
+    "all_fail",
+    "mixed",
+    "uniform_reward",
+    "unscored",
+    "all_success_no_gradient",
+    "all_fail_no_gradient",
+    "unscored_no_gradient",
+    "other_reward",
+    "all_success_other_reward",
+    "all_fail_other_reward",
+)
+"""The parts of a log whose shares are told; in those of "other_reward" the only gradient is another reward's.
+
+no_gradient = all_success_no_gradient + all_fail_no_gradient + uniform_reward + unscored_no_gradient; all_success =
+all_success_no_gradient + all_success_other_reward."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class EffectiveBatch:
 
 @dataclass(frozen=True)
 class Losses:
-    """What a run loses on groups without a gradient.
+    """Losses of a run on groups without a gradient.
 
     Attributes:
         whole, recent: the shares in the whole log and in its last fifth.

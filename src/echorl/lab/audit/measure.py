@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from echorl.lab.audit.advice import advise
+from echorl.lab.audit.advice import KINDS, advise
 from echorl.lab.audit.evidence import Place
 from echorl.lab.audit.findings import Suspect, Suspects
 from echorl.lab.audit.groups import GroupTable
@@ -15,14 +15,6 @@ from echorl.lab.audit.rates import count_successes, usual_size
 from echorl.lab.audit.savings import DynamicSampling, dynamic_sampling, replay_skipping
 from echorl.lab.audit.sizes import measure_sizes
 from echorl.lab.audit.summary import sentences
-
-ADVISED = {
-    "all_success": "all_success_no_gradient",
-    "all_fail": "all_fail_no_gradient",
-    "uniform_reward": "uniform_reward",
-    "other_reward": "other_reward",
-}
-"""Kind of loss -> the part of the log."""
 
 
 def measure(
@@ -39,7 +31,8 @@ def measure(
     """
     losses, recent = measure_losses(groups), recent_groups(groups)
     sizes, sampling, size = measure_sizes(recent), _sampling(losses), usual_size(groups)
-    shares = {kind: losses.recent.groups[part].value for kind, part in ADVISED.items()}
+    parts = losses.recent.groups
+    shares = {kind: parts.get(f"{kind}_no_gradient", parts[kind]).value for kind in KINDS if kind in parts}
     shares["mislabelled"] = suspects.counts["mislabelled"] / losses.whole.num_prompts
     results = {
         "echorl": "audit",

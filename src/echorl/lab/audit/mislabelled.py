@@ -17,24 +17,22 @@ AGREEMENTS = (0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of a prompt's rollouts that must give one answer: the first at which the log has few rejected answers."""
 
 
-def needed_agreement(
-    groups: GroupTable, agreeing: Sequence[Rejected], agreements: Sequence[float]
-) -> tuple[float, float]:
+def needed_agreement(groups: GroupTable, agreeing: Sequence[Rejected]) -> tuple[float, float]:
     """Return the share of a prompt's rollouts that must agree, and the share of rejected answers where so many do.
 
     A prompt's accepted rollouts agree on the reference answer.
     """
     verdicts, successes = np.bincount(groups.prompt, groups.verdicts), np.bincount(groups.prompt, groups.successes)
     accepted = successes / np.maximum(verdicts, 1)
-    rejected = np.array([each.agreeing / each.count for each in agreeing])
+    rejected = np.array([answers.agreeing / answers.count for answers in agreeing])
     shares = []
-    for agreement in agreements:
+    for agreement in AGREEMENTS:
         number = (rejected >= agreement).sum()
         shares.append(float(number / max(1, number + (accepted >= agreement).sum())))
         if shares[-1] <= MAX_REJECTED:
             break
     best = shares.index(min(shares))
-    return agreements[best], shares[best]
+    return AGREEMENTS[best], shares[best]
 
 
 def mislabelled(

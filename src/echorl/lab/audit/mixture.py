@@ -16,12 +16,12 @@ ENDS = 0.05
 """Mass of each of the rates 0 and 1 in the distribution that a fit starts from; the other rates share the rest."""
 SLACK = 1e-7
 """Added to every limit, since the solver keeps limits no better."""
-SOLVER = {"presolve": False}
-"""Options of the linear program: its presolve takes longer than the program."""
+SOLVER = {"presolve": False, "time_limit": 5.0}
+"""Options of the linear program: its presolve takes longer than the program, which Ctrl-C cannot stop."""
 CUTS = 40
 """The most planes that are put round the region for one bound."""
 TOLERANCE = 0.1
-"""How far beyond its limit the divergence at a bound may lie, relatively: bounds are wider by little."""
+"""Relative excess over its limit that the divergence at a bound may have: bounds are wider by little."""
 
 
 def chances(size: int) -> Floats:
@@ -93,9 +93,9 @@ class Region:
         self.inside = self.chances @ fit
         low, high = _allowed(shares, limit)
         self.rows = [*self.chances, *-self.chances, *-functions]
-        self.ends = [*high, *-low, *-least]
+        self.bounds = [*high, *-low, *-least]
         if self._solve(np.zeros(len(RATES))) is None:  # two statements at 95 % may exclude each other
-            del self.rows[2 * len(shares) :], self.ends[2 * len(shares) :]
+            del self.rows[2 * len(shares) :], self.bounds[2 * len(shares) :]
 
     def range_of(self, function: Floats) -> tuple[float, float]:
         """Return the smallest and the largest mean of a function [rates] over the distributions of the region."""
@@ -114,22 +114,22 @@ class Region:
         return bound
 
     def _solve(self, function: Floats) -> Floats | None:
-        """Return the weights within all planes that make the mean of a function smallest; None if there are none."""
-        rows, ends, ones = np.array(self.rows), np.array(self.ends) + SLACK, np.ones((1, len(RATES)))
-        weights: Floats | None = linprog(function, rows, ends, ones, [1.0], method="highs-ds", options=SOLVER).x
-        return weights
+        """Return the weights within all planes that make a function's mean smallest; None where the solver has none."""
+        rows, bounds, ones = np.array(self.rows), np.array(self.bounds) + SLACK, np.ones((1, len(RATES)))
+        result = linprog(function, rows, bounds, ones, [1.0], method="highs-ds", options=SOLVER)
+        return result.x if result.success else None
 
     def _cut(self, outside: Floats) -> None:
         """Add the plane that touches the region where the line from the best fit to a mixture leaves it."""
-        near, far = 0.0, 1.0
+        inner, outer = 0.0, 1.0
         for _ in range(40):
-            middle = (near + far) / 2
+            middle = (inner + outer) / 2
             leaves = divergence(self.shares, self.inside + middle * (outside - self.inside)) > self.limit
-            near, far = (near, middle) if leaves else (middle, far)
-        edge = self.inside + far * (outside - self.inside)
+            inner, outer = (inner, middle) if leaves else (middle, outer)
+        edge = self.inside + outer * (outside - self.inside)
         slope = -self.shares / np.maximum(edge, 1e-300)
         self.rows.append(slope @ self.chances)
-        self.ends.append(self.limit - divergence(self.shares, edge) + float(slope @ edge))
+        self.bounds.append(self.limit - divergence(self.shares, edge) + float(slope @ edge))
 
 
 def divergence(shares: Floats, mixture: Floats) -> float:
@@ -139,12 +139,12 @@ def divergence(shares: Floats, mixture: Floats) -> float:
 
 def _allowed(shares: Floats, limit: float) -> tuple[Floats, Floats]:
     """Return the smallest and largest chance of each count that a divergence allows, by bisection."""
-    ends = []
-    for far in (np.zeros(len(shares)), np.ones(len(shares))):
-        inner, outer = shares.copy(), far
+    bounds = []
+    for outer in (np.zeros(len(shares)), np.ones(len(shares))):
+        inner = shares.copy()
         for _ in range(50):
             middle = (inner + outer) / 2
             allowed = rel_entr(shares, middle) + rel_entr(1 - shares, 1 - middle) <= limit
             inner, outer = np.where(allowed, middle, inner), np.where(allowed, outer, middle)
-        ends.append(outer)
-    return ends[0], ends[1]
+        bounds.append(outer)
+    return bounds[0], bounds[1]

@@ -9,7 +9,7 @@ from typing import Any
 import echorl
 from echorl.lab.audit.advice import KINDS, PLACES, Treatment, source, treatments
 from echorl.lab.audit.findings import SUSPECT_KINDS, TITLES
-from echorl.lab.audit.summary import Results, batch_texts, interval, share_rows
+from echorl.lab.audit.summary import ROWS, Results, batch_texts, interval, share_rows
 from echorl.lab.report.charts import Chart, Drawn, Line
 from echorl.lab.report.page import Page, Section, Table
 from echorl.lab.report.panels import Bars
@@ -17,13 +17,8 @@ from echorl.support.visible import visible
 
 SHOWN = 25
 """Suspects of a kind that the page lists; the file has more."""
-CURVES = {
-    "no_gradient": "no gradient",
-    "all_success_no_gradient": "all right",
-    "all_fail_no_gradient": "all wrong",
-    "other_reward": "one verdict, unequal rewards",
-}
-"""The lines of a curve: the part of the log, and its name; the last one only where the log has such groups."""
+CURVES = ("no_gradient", "all_success_no_gradient", "all_fail_no_gradient", "other_reward")
+"""The parts of the log that a picture has lines of; the last one only where the log has such groups."""
 EXTRAPOLATED = 21
 """The look of a line in the first colour, dashed."""
 
@@ -60,7 +55,13 @@ def sections(results: Results) -> Iterator[Section]:
     yield Section(
         title="How the log was read",
         findings=[visible(text) for text in results["log"]["notes"]],
-        tables=[Table("", ["read as", "column"], [[a, visible(b)] for a, b in results["log"]["columns"].items()])],
+        tables=[
+            Table(
+                "",
+                ["read as", "column"],
+                [[name, visible(column)] for name, column in results["log"]["columns"].items()],
+            )
+        ],
     )
 
 
@@ -108,16 +109,18 @@ def charts(results: Results) -> Iterator[Drawn]:
 
 
 def _curve(results: Results, weight: str, title: str) -> Chart:
-    curve, of = results["losses"]["curve"], results["log"]["unit"] if weight == "lengths" else weight
+    curve, unit = results["losses"]["curve"], results["log"]["unit"] if weight == "lengths" else weight
     lines = []
     whole = results["losses"]["whole"][weight]
-    parts = {part: name for part, name in CURVES.items() if part != "other_reward" or whole[part]["value"]}
-    for look, (part, name) in enumerate(parts.items()):
+    parts = [part for part in CURVES if part != "other_reward" or whole[part]["value"]]
+    for look, part in enumerate(parts):
         points = [(_middle(each), each[weight][part]) for each in curve if each[weight]]
         x, shares = [x for x, _ in points], [share for _, share in points]
-        lines.append(Line(name, look, x, *([share[side] for share in shares] for side in ("value", "low", "high"))))
+        lines.append(
+            Line(ROWS[part].strip(), look, x, *([share[side] for share in shares] for side in ("value", "low", "high")))
+        )
     caption = (
-        f"Where the line 'no gradient' is at 40 %, two fifths of the {of} were sampled and taught nothing; bands are "
+        f"Where the line 'no gradient' is at 40 %, two fifths of the {unit} were sampled and taught nothing; bands are "
         "95 % intervals."
     )
     return Chart(
@@ -150,14 +153,14 @@ def _successes(results: Results) -> Bars:
 
 def _sizes(sizes: Mapping[str, Any]) -> Chart:
     exact = [each for each in sizes["shares"] if not each["extrapolated"]]
-    beyond = [*exact[-1:], *(each for each in sizes["shares"] if each["extrapolated"])]
+    extrapolated = [each for each in sizes["shares"] if each["extrapolated"]]
     lines = [_size_line("from the log", 0, exact)]
-    if len(beyond) > 1:
-        lines.append(_size_line("extrapolated", EXTRAPOLATED, beyond))
-    caption = (
-        f"Up to {sizes['logged_size']} rollouts a group the share is that of parts of the logged groups; beyond, the "
-        "dashed line is a model's, and the band is the range that the log allows."
-    )
+    caption = f"Up to {sizes['logged_size']:,} rollouts a group the share is that of parts of the logged groups"
+    if extrapolated:
+        lines.append(_size_line("extrapolated", EXTRAPOLATED, [exact[-1], *extrapolated]))
+        caption += "; beyond, the dashed line is a model's, and the band is the range that the log allows."
+    else:
+        caption += "; larger groups are not extrapolated from groups as large as these."
     return Chart(
         "Groups with one verdict, by group size", "rollouts a group", lines, percent=True, named=True,
         powers=True, caption=caption,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from echorl.core.statistics import are_equal
 from echorl.lab.audit.batches import Groups
 from echorl.lab.audit.evidence import PromptEvidence
 from echorl.lab.audit.groups import GroupTable
 from echorl.lab.audit.notes import describe
+from echorl.lab.audit.repeats import Repeats
 from echorl.lab.logs.columns import LogColumns
 from echorl.lab.logs.files import ROWS_AT_ONCE
 from echorl.lab.logs.places import find_log_files
@@ -57,8 +58,7 @@ def read_log(
     reading = Reading(success_reward)
     for log_file in read_logs(files, columns):
         reading.begin(log_file)
-        rollouts = reading.without_repeats(log_file.rollouts) if log_file.columns.rolling else log_file.rollouts
-        for rollout in rollouts:
+        for rollout in reading.new_rollouts(log_file):
             reading.add(rollout)
             if reading.num_rows % ROWS_AT_ONCE == 0:
                 advance(reading.num_rows)
@@ -69,7 +69,13 @@ def read_log(
     advance(reading.num_rows)
     groups = reading.groups.table()
     if not len(groups):
-        raise ValueError(f"{files[0]}: no row of the log is a rollout that was sampled for training: give another log.")
+        problem = (
+            "no prompt has two rollouts in one step, so there are no groups to compare: name the column of the group "
+            "with --group, or that of the prompt with --prompt."
+            if reading.groups.counts["single"]
+            else "no row of the log is a rollout that was sampled for training: give another log."
+        )
+        raise ValueError(f"{files[0]}: {problem}")
     notes += describe(reading, groups, files)
     return Log(groups, reading.evidence, files, reading.layouts[0][0], notes)
 
@@ -81,34 +87,40 @@ class Reading:
         self.success_reward = success_reward
         self.groups, self.evidence = Groups(), PromptEvidence()
         self.layouts: list[tuple[LogColumns, Path]] = []
-        self.num_rows = self.num_repeated = self.num_not_for_training = self.num_without_verdict = 0
+        self.repeats = Repeats()
+        self.num_rows = self.num_not_for_training = self.num_without_verdict = 0
         self.largest_reward = -math.inf
-        self.shown_steps: set[int] = set()
         self._prompts: dict[bytes, int] = {}
         self._compared: dict[str, int] = {}
         self._places: list[tuple[int, int]] = []
-        self._previous: list[int] = []
+        self._folder: Path | None = None
 
     def begin(self, log_file: LogFile) -> None:
         """Take the columns of the next file."""
-        layout = self.layout = log_file.columns
+        layout, path = log_file.columns, log_file.source.path
+        if path.parent != self._folder:  # of another run, or prime-rl's next step
+            self.repeats.forget()
+        if path.parent != self._folder or layout.rolling:
+            self.groups.close()
+        self.layout, self._folder = layout, path.parent
         if layout not in (each for each, _ in self.layouts):
-            self.layouts.append((layout, log_file.source.path))
+            self.layouts.append((layout, path))
         places = [self._compared.setdefault(name, len(self._compared)) for name in layout.compared]
         self._places = list(zip(places, map(layout.rewards.index, layout.compared), strict=True))
 
-    def without_repeats(self, rollouts: Iterator[LoggedRollout]) -> Iterator[LoggedRollout]:
-        """Yield the rollouts that are new: a rolling log shows its last rows again until newer ones replace them."""
-        for (step, _), rows in itertools.groupby(rollouts, key=lambda rollout: (rollout.step, rollout.batch)):
-            if step is not None and step < max(self.shown_steps, default=step):
-                self.groups.close()  # a run that was resumed samples the steps after its checkpoint again
-            self.shown_steps.add(step or 0)
-            batch = list(rows)
-            marks = [hash((each.prompt, each.response, each.rewards, each.advantage)) for each in batch]
-            repeated = overlap(self._previous, marks)
-            self._previous = marks
-            self.num_repeated += repeated
-            yield from batch[repeated:]
+    def new_rollouts(self, log_file: LogFile) -> Iterator[LoggedRollout]:
+        """Yield the rollouts of a file but for those that a rolling log shows again."""
+        if not log_file.columns.rolling:
+            yield from log_file.rollouts
+            return
+        last_step = 0
+        for batch in self.repeats.batches(log_file.rollouts):
+            for rollout in batch[:1]:
+                step = rollout.step or 0
+                if rollout.batch and step < last_step:
+                    self.groups.close()  # a run that was resumed samples the steps after its checkpoint again
+                last_step = step
+            yield from batch
 
     def add(self, rollout: LoggedRollout) -> None:
         """Take the next rollout in."""
@@ -118,9 +130,9 @@ class Reading:
             return
         self.num_without_verdict += rollout.reward is None
         self.largest_reward = max(self.largest_reward, -math.inf if rollout.reward is None else rollout.reward)
-        success = None if rollout.reward is None else rollout.reward >= self.success_reward
+        success = None if rollout.reward is None else self.succeeds(rollout.reward)
         prompt = self._number(rollout)
-        compared = [math.nan] * len(self._compared)
+        compared = [0.0 if self.layout.rolling else math.nan] * len(self._compared)  # TRL adds 0 for a missing one
         for place, index in self._places:
             reward = rollout.rewards[index]
             if reward is not None:
@@ -129,23 +141,12 @@ class Reading:
         self.groups.add(rollout, key, prompt, success, compared)
         self.evidence.add(rollout, prompt, success)
 
+    def succeeds(self, reward: float) -> bool:
+        """Return whether the verifier accepts, up to rounding: 0.9 in float32 is a little less than 0.9."""
+        return reward >= self.success_reward or bool(are_equal(reward, self.success_reward))
+
     def _number(self, rollout: LoggedRollout) -> int:
         """Return the number of the rollout's prompt; without prompts each group of a step has its own."""
         text = rollout.prompt if self.layout.prompt else f"{rollout.step}\n{rollout.group}"
         digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
         return self._prompts.setdefault(digest, len(self._prompts))
-
-
-def overlap(previous: Sequence[int], rows: Sequence[int]) -> int:
-    """Return how many rows at the beginning repeat the last ones of the previous batch.
-
-    Some equal rows, of equal responses to one prompt, may be new: only different ones show an overlap, or all.
-
-    >>> overlap([1, 2, 3, 4], [3, 4, 5, 6]), overlap([1, 2], [1, 2]), overlap([1, 2], [2, 3]), overlap([], [1])
-    (2, 2, 0, 0)
-    """
-    for start, mark in enumerate(previous):
-        size = len(previous) - start
-        if mark == rows[0] and size <= len(rows) and list(previous[start:]) == list(rows[:size]):
-            return size if size == len(rows) or len(set(rows[:size])) > 1 else 0
-    return 0

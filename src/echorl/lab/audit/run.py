@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -38,16 +39,22 @@ class AuditPlan:
 def audit(folder: Path, plan: AuditPlan, view: View) -> dict[str, Any]:
     """Audit a log into `folder`, in place of what an earlier audit of this log left there. Returns the results.
 
-    Every file is written in one move, the numbers last.
+    The folder is made once the log is read. Every file is written in one move, the numbers last.
 
     Raises:
+        UserError: another process works in the folder, or it cannot be written to.
         ValueError: the log cannot be used, or the folder holds something else, such as the audit of another log.
     """
     results_folder = ResultFolder(folder, "audit", holds="an audit")
     results_folder.check_owner()
     log = read_log(plan.places, plan.columns, plan.success_reward, view.begin("reading the log", None))
-    _check(log)
-    results_folder.claim({"log": [str(place.resolve()) for place in plan.places]})
+    with results_folder.locked():
+        results_folder.claim({"log": [os.path.abspath(place) for place in plan.places]})
+        return _write(folder, plan, log, view)
+
+
+def _write(folder: Path, plan: AuditPlan, log: Log, view: View) -> dict[str, Any]:
+    """Measure a log and write the files. Returns the results."""
     measured = view.begin("measuring groups", 1)
     from echorl.lab.audit.measure import measure  # with scipy, which takes longer than to find a wrong row
     from echorl.lab.audit.suspects import find_suspects
@@ -63,19 +70,6 @@ def audit(folder: Path, plan: AuditPlan, view: View) -> dict[str, Any]:
     write_json(folder / RESULTS, results)
     drawn(1)
     return results
-
-
-def _check(log: Log) -> None:
-    """Check that rollouts can be compared.
-
-    Raises:
-        ValueError: there is no group of several rollouts.
-    """
-    if (log.groups.size < 2).all():
-        raise ValueError(
-            f"{log.files[0]}: no prompt has two rollouts in one step, so there are no groups to compare: name the "
-            "column of the group with --group, or that of the prompt with --prompt."
-        )
 
 
 def _draw(results: dict[str, Any], path: Path) -> None:
@@ -117,30 +111,9 @@ def _question(prompt: str) -> str:
 
 def _describe(log: Log, plan: AuditPlan) -> dict[str, Any]:
     """Return where the log lies, and which column was read as what."""
-    columns = log.columns
-    read_as = {
-        "prompt": columns.prompt,
-        "response": columns.response,
-        "verifier's reward": columns.reward,
-        "all rewards": ", ".join(columns.rewards) if len(columns.rewards) > 1 else None,
-        "advantage": columns.advantage,
-        "group": columns.group,
-        "step": columns.step,
-        "length": columns.length,
-        "ended at the limit": columns.truncated or columns.stop_reason,
-        "reference answer": columns.reference_answer,
-    }
     return {
         "places": [str(place) for place in plan.places],
         "files": [str(path) for path in log.files],
-        "columns": {name: column for name, column in read_as.items() if column is not None},
-        "notes": [*log.notes, *_notes(log, plan)],
+        "columns": log.columns.read_as,
+        "notes": log.notes,
     }
-
-
-def _notes(log: Log, plan: AuditPlan) -> Iterator[str]:
-    if log.groups.verdicts.any() and not log.groups.successes.any():
-        yield (
-            f"No rollout has a reward of {plan.success_reward:g} or more, so that none counts as right; "
-            "--success_reward names another bound."
-        )

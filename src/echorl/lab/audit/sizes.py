@@ -32,11 +32,10 @@ constraint.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtri, comb, stdtrit
+from scipy.special import betaln, chdtri, stdtrit
 
 from echorl.lab.audit.groups import GroupTable
 from echorl.lab.audit.intervals import Estimate, Sample, limits, ratio, sample
@@ -46,6 +45,8 @@ from echorl.lab.statistics import Z_95
 SMALLER = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 LARGER = (4, 8, 16, 32, 64)
 """Sizes below the logged one, and those above it, which take long."""
+LARGEST_EXTRAPOLATED = 64
+"""Logged size above which larger sizes are left out: the linear programs would take minutes."""
 REACHED = 0.8
 """Share of the groups with verdicts that have at least as many verdicts as the logged size."""
 RATIO = chdtri(1, 0.05) / 2
@@ -57,7 +58,8 @@ MOST_TRIALS = 20_000
 ALPHA_POOLED = 0.01
 """Level of all lower bounds from recurring prompts together."""
 
-PARTS = ("same", "all_success", "all_fail")
+VERDICTS = ("same", "all_success", "all_fail")
+"""What the verifier says of a group, of which the shares are told."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -92,7 +94,7 @@ class SizeCurve:
         shares: by size.
         misfit: how much less likely the counts are under the best fit than they are by themselves: a logarithm. Above
             about `logged_size` the rollouts of a group depend on each other, so that larger sizes cannot be told. None
-            with one prompt.
+            with one prompt, and where there are no larger sizes.
     """
 
     logged_size: int
@@ -106,6 +108,8 @@ class SizeCurve:
 def measure_sizes(groups: GroupTable) -> SizeCurve | None:
     """Return the share of groups on which the verifier says the same of all, at sizes up to 64 or twice the logged one.
 
+    Above a logged size of `LARGEST_EXTRAPOLATED` larger ones are left out.
+
     It is about verdicts: where another reward differs within such a group, the group has a gradient all the same
     (`losses` tells how many do). Give the last fifth of the log for what a change of the size would do now. None where
     no group has two verdicts.
@@ -115,15 +119,14 @@ def measure_sizes(groups: GroupTable) -> SizeCurve | None:
     if size < 2:
         return None
     counted = scored[scored.verdicts >= size]
-    larger = sorted({2 * size, *(each for each in LARGER if each > size)})
-    exact = [exact_share(counted, each) for each in (*(each for each in SMALLER if each < size), size)]
-    region, misfit = _region(counted, size, larger) or (None, None)
+    exact = [exact_share(counted, smaller) for smaller in (*filter(size.__gt__, SMALLER), size)]
+    extrapolated, misfit = _extrapolated(counted, exact[-1]) if size <= LARGEST_EXTRAPOLATED else ([], None)
     return SizeCurve(
         logged_size=size,
         num_groups=len(counted),
         num_prompts=len(np.unique(counted.prompt)),
         num_skipped=len(scored) - len(counted),
-        shares=exact + _extrapolated(counted, exact[-1], region, larger),
+        shares=exact + extrapolated,
         misfit=misfit,
     )
 
@@ -136,8 +139,16 @@ def draws(groups: GroupTable, size: int) -> Floats:
     pairs, index = np.unique(np.stack([groups.verdicts, groups.successes]), axis=1, return_inverse=True)
     verdicts, successes = pairs[:, :, None]
     drawn = np.arange(size + 1)
-    table: Floats = comb(successes, drawn) * comb(verdicts - successes, size - drawn) / comb(verdicts, size)
+    failures, missing = verdicts - successes, size - drawn
+    table: Floats = np.exp(_log_comb(successes, drawn) + _log_comb(failures, missing) - _log_comb(verdicts, size))
     return table[index.ravel()]
+
+
+def _log_comb(number: npt.NDArray[np.int64], drawn: npt.NDArray[np.int64] | int) -> Floats:
+    """Return the logarithm of C(number, drawn), which overflows from a number of about 1,030 on."""
+    enough = np.maximum(number, drawn)
+    result: Floats = np.where(number >= drawn, -betaln(enough - drawn + 1, drawn + 1) - np.log(enough + 1), -np.inf)
+    return result
 
 
 def exact_share(groups: GroupTable, size: int) -> SizeShare:
@@ -166,9 +177,9 @@ def _region(groups: GroupTable, size: int, sizes: list[int]) -> tuple[Region, fl
     fit = fit_weights(shares, SHARPER * trials)
     misfit = divergence(shares, chances(size) @ fit)
     functions, least = [], []
-    for each in sizes:
-        for name, part in pooled_shares(groups, size, each).items():
-            functions.append(_functions(each)[name])
+    for larger in sizes:
+        for name, part in pooled_shares(groups, size, larger).items():
+            functions.append(_functions(larger)[name])
             least.append(sample(part, ones, groups.prompt))
     low = [limits(each, 2 * ALPHA_POOLED / len(least))[0] for each in least]
     region = Region(shares, fit, misfit + RATIO / trials, np.array(functions), np.array(low))
@@ -186,42 +197,40 @@ def _trials(samples: list[Sample], number: int) -> float | None:
     seen = [each for each in samples if each.share > 0]
     effects = np.array([number / each.trials for each in seen])
     mean = np.average(effects, weights=[max(1e-9, 1 - each.share) for each in seen])
-    ends = [number / each.trials for each in (samples[0], samples[-1]) if each.share > 0]
+    same = [number / each.trials for each in (samples[0], samples[-1]) if each.share > 0]
     student = float(stdtrit(samples[0].clusters - 1, 0.975))
-    return min(MOST_TRIALS, number / float(max([mean, *ends])) * (Z_95 / student) ** 2)
+    return min(MOST_TRIALS, number / float(max([mean, *same])) * (Z_95 / student) ** 2)
 
 
 def pooled_shares(groups: GroupTable, logged: int, size: int) -> dict[str, Floats]:
-    """Return each group's chance that `size` of all rollouts of its prompt, drawn over its visits, are all right: [N].
+    """Return each group's chances that `size` of all rollouts of its prompt, drawn over its visits, are the same: [N].
 
-    And the same of all wrong. It is 0 where the prompt has fewer rollouts, one visit, or visits of several sizes, so
-    that its mean is a lower bound of the share at that size whether the policy changed or not.
+    These are the chances of all right and of all wrong. They are 0 where the prompt has fewer rollouts, one visit, or
+    visits of several sizes, so that their means are lower bounds of the shares at that size whether the policy changed
+    or not.
     """
     _, prompt = np.unique(groups.prompt, return_inverse=True)
-    visits, right = np.bincount(prompt), np.bincount(prompt, groups.successes)
-    whole = np.bincount(prompt, groups.verdicts != logged) == 0
+    visits, right = np.bincount(prompt), np.bincount(prompt, groups.successes).astype(np.int64)
+    equal_visits = np.bincount(prompt, groups.verdicts != logged) == 0
     rollouts = visits * logged
-    can = whole & (visits > 1) & (rollouts >= size)
+    is_pooled = equal_visits & (visits > 1) & (rollouts >= size)
     names = {"all_success": right, "all_fail": rollouts - right}
-    return {name: np.where(can, _chance_of_all(part, rollouts, size), 0.0)[prompt] for name, part in names.items()}
+    all_ways = _log_comb(np.maximum(rollouts, size), size)  # not -inf where none is drawn
+    return {
+        name: np.where(is_pooled, np.exp(_log_comb(part, size) - all_ways), 0.0)[prompt] for name, part in names.items()
+    }
 
 
-def _chance_of_all(part: npt.NDArray[Any], rollouts: npt.NDArray[Any], size: int) -> Floats:
-    """Return C(part, size) / C(rollouts, size) as a product, which large numbers do not overflow."""
-    steps = np.arange(size)
-    left, total = part[:, None] - steps, np.maximum(rollouts[:, None] - steps, 1)
-    result: Floats = np.prod(np.maximum(left, 0) / total, axis=1)
-    return result
-
-
-def _extrapolated(groups: GroupTable, logged: SizeShare, region: Region | None, sizes: list[int]) -> list[SizeShare]:
-    """Return the shares above the logged size.
+def _extrapolated(groups: GroupTable, logged: SizeShare) -> tuple[list[SizeShare], float | None]:
+    """Return the shares above the logged size, and the misfit of the counts.
 
     Values are moved into the range, which rests on more than the fit where prompts recur, and not above those at the
     logged size, since a group that is the same at a larger size is so at a smaller one.
     """
+    sizes = sorted({2 * logged.size, *(size for size in LARGER if size > logged.size)})
+    region, misfit = _region(groups, logged.size, sizes) or (None, None)
     weights = fit_weights(draws(groups, logged.size).mean(0), len(np.unique(groups.prompt)))
-    ranges = {name: _ranges(region, name, sizes, getattr(logged, name).value) for name in PARTS}
+    ranges = {name: _ranges(region, name, sizes, getattr(logged, name).value) for name in VERDICTS}
     shares = []
     for place, size in enumerate(sizes):
         parts = {
@@ -230,7 +239,7 @@ def _extrapolated(groups: GroupTable, logged: SizeShare, region: Region | None, 
         }
         same = _inside(sum(part.value for part in parts.values()), ranges["same"][place])
         shares.append(SizeShare(size, same, **parts, extrapolated=True))
-    return shares
+    return shares, misfit
 
 
 def _ranges(region: Region | None, name: str, sizes: list[int], most: float) -> list[tuple[float, float] | None]:
@@ -245,5 +254,5 @@ def _ranges(region: Region | None, name: str, sizes: list[int], most: float) -> 
     return list(zip(low.tolist(), np.maximum(low, high).tolist(), strict=True))
 
 
-def _inside(value: float, ends: tuple[float, float] | None) -> Estimate:
-    return Estimate(value) if ends is None else Estimate(min(max(value, ends[0]), ends[1]), *ends)
+def _inside(value: float, interval: tuple[float, float] | None) -> Estimate:
+    return Estimate(value) if interval is None else Estimate(min(max(value, interval[0]), interval[1]), *interval)

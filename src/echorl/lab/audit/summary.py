@@ -81,10 +81,13 @@ def _counts(shares: Mapping[str, Any], part: str) -> bool:
 def _other_size(results: Results) -> Iterator[str]:
     """Yield the share at twice the logged group size, or the next larger size that was computed."""
     sizes = results["sizes"]
-    larger = [each for each in sizes["shares"] if each["size"] >= 2 * sizes["logged_size"]] if sizes else []
-    if not larger:
+    if not sizes:
         return
-    size, same = larger[0]["size"], larger[0]["same"]
+    double = next((share for share in sizes["shares"] if share["size"] >= 2 * sizes["logged_size"]), None)
+    if not double:
+        yield f"Shares with more than the logged {sizes['logged_size']:,} rollouts a group are not extrapolated."
+        return
+    size, same = double["size"], double["same"]
     lost = results["losses"]["recent"]["groups"]["no_gradient"]["value"]
     now = next(each["same"]["value"] for each in sizes["shares"] if each["size"] == sizes["logged_size"])
     subject = (
@@ -100,10 +103,11 @@ def _other_size(results: Results) -> Iterator[str]:
             "than those of one prompt would."
         )
         return
+    bounds = _bounds(same, " to ")
     if same["high"] - same["low"] > WIDE:
-        yield f"With {size} rollouts a group {subject} {_ends(same, ' to ')} %: the log has too few groups to say more."
+        yield f"With {size} rollouts a group {subject} {bounds} %: the log has too few groups to say more."
     else:
-        yield f"With {size} rollouts a group {subject} about {percent(same['value'])} ({_ends(same, ' to ')} %)."
+        yield f"With {size} rollouts a group {subject} about {percent(same['value'])} ({bounds} %)."
 
 
 def batch_texts(results: Results) -> Iterator[str]:
@@ -198,8 +202,8 @@ def interval(estimate: Mapping[str, float | None]) -> str:
     assert value is not None
     if low is None or high is None:
         return percent(value)
-    return f"{percent(value)} [{_ends(estimate, ', ')}]"
+    return f"{percent(value)} [{_bounds(estimate, ', ')}]"
 
 
-def _ends(estimate: Mapping[str, Any], between: str) -> str:
-    return between.join(percent(estimate[end]).removesuffix(" %") for end in ("low", "high"))
+def _bounds(estimate: Mapping[str, Any], between: str) -> str:
+    return between.join(percent(estimate[side]).removesuffix(" %") for side in ("low", "high"))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from echorl.lab.audit.evidence import MAX_ANSWERS, MAX_PLACES, Place, PromptEvidence, Rejected
 from echorl.lab.audit.findings import SUSPECT_KINDS, Suspect, Suspects, quoted
 from echorl.lab.audit.groups import GroupTable
-from echorl.lab.audit.mislabelled import AGREEMENTS, MIN_AGREEING, mislabelled, needed_agreement, rejected_matches
+from echorl.lab.audit.mislabelled import MIN_AGREEING, mislabelled, needed_agreement, rejected_matches
 
 MIN_VISITS = 3
 """Visits without a success after which a prompt is listed as never solved."""
@@ -22,27 +22,16 @@ MAX_LISTED = 100
 """Suspects of a kind that are listed, the most convincing ones."""
 
 
-def find_suspects(
-    groups: GroupTable,
-    evidence: PromptEvidence,
-    *,
-    min_agreeing: int = MIN_AGREEING,
-    agreements: Sequence[float] = AGREEMENTS,
-    min_visits: int = MIN_VISITS,
-    max_listed: int = MAX_LISTED,
-) -> Suspects:
+def find_suspects(groups: GroupTable, evidence: PromptEvidence, *, max_listed: int = MAX_LISTED) -> Suspects:
     """Return what looks wrong in the data or the verifier.
 
     A prompt looks mislabelled if its rollouts agree on an answer and the verifier accepts none of them. How many must
     agree depends on the log: a policy that is often wrong in one way agrees on wrong answers, too. So the share is the
-    first of `agreements` at which at most `MAX_REJECTED` of the answers that rollouts agree on are rejected. If there
+    first of `AGREEMENTS` at which at most `MAX_REJECTED` of the answers that rollouts agree on are rejected. If there
     is none, it is that with the fewest. Rollouts without a readable answer count as if they disagreed. The table of
     `python -m benchmarks.audit_mislabelled` led to these defaults.
 
     Args:
-        min_agreeing: the least number of rollouts that agree.
-        agreements: shares of a prompt's rollouts, ascending.
-        min_visits: visits without a success after which a prompt is listed as never solved.
         max_listed: suspects of a kind that are listed.
     """
     matches = list(rejected_matches(evidence))
@@ -50,36 +39,36 @@ def find_suspects(
     agreeing = [
         (prompt, rejected)
         for prompt, rejected in evidence.rejected.items()
-        if rejected.agreeing >= min_agreeing and prompt not in matching
+        if rejected.agreeing >= MIN_AGREEING and prompt not in matching
     ]
-    agreement, rejected_share = needed_agreement(groups, [rejected for _, rejected in agreeing], agreements)
+    agreement, rejected_share = needed_agreement(groups, [rejected for _, rejected in agreeing])
     agreed = [*mislabelled(evidence, agreeing, agreement), *matches]
     suspects = [
         *agreed,
         *_several_references(evidence),
         *_reward_values(evidence),
         *_truncated_successes(evidence),
-        *_never_solved(groups, evidence, {suspect.prompt for suspect in agreed}, min_visits),
+        *_never_solved(groups, evidence, {suspect.prompt for suspect in agreed}),
         *_equal_texts(groups),
         *_group_sizes(groups),
     ]
     listed: list[Suspect] = []
     counts = dict.fromkeys(SUSPECT_KINDS, 0)
     for kind in SUSPECT_KINDS:
-        of_kind = sorted((each for each in suspects if each.kind == kind), key=lambda each: -each.score)
+        of_kind = sorted((suspect for suspect in suspects if suspect.kind == kind), key=lambda suspect: -suspect.score)
         counts[kind] = len(of_kind)
         listed += of_kind[:max_listed]
     return Suspects(tuple(listed), counts, agreement, rejected_share)
 
 
 def _several_references(evidence: PromptEvidence) -> Iterator[Suspect]:
-    for prompt, others in evidence.other_references.items():
-        first, place = evidence.references[prompt]
-        texts = " and ".join(quoted(text) for text in (first, *others))
-        number = f"{'at least ' if len(others) == MAX_ANSWERS else ''}{len(others) + 1}"
-        places = [place, *(place for tally in others.values() for place in tally.places[:2])]
+    for prompt, tallies in evidence.other_references.items():
+        reference, place = evidence.references[prompt]
+        texts = " and ".join(quoted(text) for text in (reference, *tallies))
+        number = f"{'at least ' if len(tallies) == MAX_ANSWERS else ''}{len(tallies) + 1}"
+        places = [place, *(place for tally in tallies.values() for place in tally.places[:2])]
         why = f"The prompt comes with {number} different reference answers: {texts}."
-        yield Suspect("several_references", prompt, why, len(others), tuple(places[:MAX_PLACES]))
+        yield Suspect("several_references", prompt, why, len(tallies), tuple(places[:MAX_PLACES]))
 
 
 def _reward_values(evidence: PromptEvidence) -> Iterator[Suspect]:
@@ -116,13 +105,11 @@ def _share(rejected: int, accepted: int) -> str:
     return f"{accepted / (rejected + accepted):.0%}" if rejected + accepted else "none"
 
 
-def _never_solved(
-    groups: GroupTable, evidence: PromptEvidence, agreeing: set[int | None], min_visits: int
-) -> Iterator[Suspect]:
+def _never_solved(groups: GroupTable, evidence: PromptEvidence, agreeing: set[int | None]) -> Iterator[Suspect]:
     """Yield the prompts without a success in many visits, besides those whose rollouts agree on an answer."""
     groups = groups[groups.verdicts > 0]
     visits, successes = np.bincount(groups.prompt), np.bincount(groups.prompt, groups.successes)
-    for prompt in np.flatnonzero((visits >= min_visits) & (successes == 0)).tolist():
+    for prompt in np.flatnonzero((visits >= MIN_VISITS) & (successes == 0)).tolist():
         if prompt not in agreeing:
             rejected = evidence.rejected[prompt]
             why = f"None of {rejected.count} rollouts in {visits[prompt]} visits was accepted{_answers_of(rejected)}."
@@ -147,13 +134,15 @@ def _equal_texts(groups: GroupTable) -> Iterator[Suspect]:
     for row in np.flatnonzero((groups.num_texts == 1) & (groups.size > 1) & (is_long | unequal_verdicts)).tolist():
         rows_of.setdefault(int(groups.prompt[row]), []).append(row)
     for prompt, rows in rows_of.items():
-        row = max(rows, key=lambda each: (unequal_verdicts[each], groups.length[each] / groups.size[each]))
+        row = max(rows, key=lambda row: (unequal_verdicts[row], groups.length[row] / groups.size[row]))
         length = groups.length[row] / groups.size[row]
         verdicts = f"; the verifier accepts {groups.successes[row]} of them" if unequal_verdicts[row] else ""
         responses = f"all responses are the same text, e.g. {groups.size[row]} of {length:.0f} {groups.unit}{verdicts}"
         why = f"In {len(rows)} group{'s' if len(rows) > 1 else ''} {responses}."
         score = len(rows) + 1e9 * bool(unequal_verdicts[row])
-        yield Suspect("equal_texts", prompt, why, score, _places_of(groups, [row, *(r for r in rows if r != row)]))
+        places = _rollouts_of(groups, row) if unequal_verdicts[row] else _places_of(groups, [row])
+        places += _places_of(groups, [other for other in rows if other != row])
+        yield Suspect("equal_texts", prompt, why, score, places[:MAX_PLACES])
 
 
 def _group_sizes(groups: GroupTable) -> Iterator[Suspect]:
@@ -179,5 +168,13 @@ def _group_sizes(groups: GroupTable) -> Iterator[Suspect]:
             )
 
 
+def _rollouts_of(groups: GroupTable, row: int) -> tuple[Place, ...]:
+    """Return the rollouts of a group, or its first one where other rows of the log stand between them."""
+    file, first, last = int(groups.file[row]), int(groups.line[row]), int(groups.last_line[row])
+    number = min(MAX_PLACES, last - first + 1) if last - first + 1 == groups.size[row] else 1
+    return tuple(Place(file, first + index) for index in range(number))
+
+
 def _places_of(groups: GroupTable, rows: list[int]) -> tuple[Place, ...]:
+    """Return the first rollouts of groups."""
     return tuple(Place(int(groups.file[row]), int(groups.line[row])) for row in rows[:MAX_PLACES])

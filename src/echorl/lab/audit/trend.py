@@ -36,7 +36,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Trend:
-    """How the share of groups without gradient goes on, if it goes on as it did on average over the log.
+    """The further course of the share of groups without gradient, if it goes on as it did on average over the log.
 
     Attributes:
         per_100_steps: the change of the share in 100 steps at the end of the log (0.05 is 5 points more), by its slope.

@@ -15,6 +15,8 @@ PROMPTS = ("prompt", "question", "input", "problem", "query", "instruction")
 RESPONSES = (
     "response completion output solution generation generated_text model_output model_response".split()
 )  # fmt: skip
+SOLUTION = "solution"
+"""Of a training log a response only if it differs within a group; else a reference answer."""
 ANSWER = "answer"
 """A reference answer, unless a response is needed and no other column has the name of one."""
 TOTALS = ("reward", "score", "total_reward")
@@ -23,6 +25,7 @@ REWARDS = ("reward", "score", *VERDICTS, "total_reward")
 ADVANTAGES = ("advantage", "advantages")
 GROUPS = ("group", "group_id")
 PROMPT_IDS = ("prompt_id", "problem_id", "question_id", "example_id")
+EPOCH = "epoch"
 STEPS = ("step", "global_step", "gen_step", "training_step", "train_step")
 LENGTHS = (
     "completion_length response_length num_tokens completion_tokens response_tokens num_output_tokens "
@@ -41,10 +44,12 @@ KIND, ECHO_SUCCESS = "echo/kind", "echo_success"
 """Of EchoRL in TRL's log, and in verl's."""
 NOT_REWARDS = {
     *PROMPTS, *RESPONSES, *ADVANTAGES, *GROUPS, *PROMPT_IDS, *STEPS, *LENGTHS[:-1], *TRUNCATED, *STOP_REASONS,
-    *REFERENCE_ANSWERS, *FROM_POLICY, "epoch", "id", "index", "seed", "kind", "num_turns", "turns", "entropy",
+    *REFERENCE_ANSWERS, *FROM_POLICY, EPOCH, "id", "index", "seed", "kind", "num_turns", "turns", "entropy",
     "temperature", "clip_end", "clip_step", "clip_entropy",
 }  # fmt: skip
 OF_A_VERIFIER = re.compile("accuracy|correct|math|verif|solved|success|exact_?match|(^|_)(acc|em|passed)(_|$)", re.I)
+NO_VERDICT = re.compile("rate$|answer|level|(^|_)(num|count|mean|avg|id|idx|index|time|tokens)(_|$)", re.I)
+"""Of columns that describe the prompt, or more than one rollout."""
 VERL_KEY = re.compile(r"_\d+_\d+$")
 """Session and turn, at the end of what verl writes as a rollout's `uid`; the rest names the group."""
 NOT_OF_A_VERIFIER = re.compile("format|length|overlong|repetition|cosine|language|tag", re.I)
@@ -72,6 +77,7 @@ class LogColumns:
         group_is_sure: rollouts of a step with the same value are one group, not several of one prompt.
         from_policy: false for a text in the place of a rollout that the policy did not sample.
         kind: of EchoRL's logs, the kind of the rollout's group; null in an evaluation.
+        epoch: tells visits of a prompt apart; only where there is no step.
         rolling: the log holds the last generation batch at each of its steps, as TRL's does, so that one may repeat.
         guess: how the verifier's column was chosen, where another could be meant.
     """
@@ -91,24 +97,29 @@ class LogColumns:
     reference_answer: str | None
     from_policy: str | None
     kind: str | None
+    epoch: str | None
     rolling: bool
     guess: str | None = None
 
-    def __str__(self) -> str:
+    @property
+    def read_as(self) -> dict[str, str]:
+        """Names of the columns, by what they were read as, in words."""
         named = {
             "prompt": self.prompt, "response": self.response, "verifier's reward": self.reward, "group": self.group,
-            "step": self.step, "advantage": self.advantage, "length": self.length, "truncation": self.truncated
-            or self.stop_reason, "reference answer": self.reference_answer,
+            "step": self.step, "epoch": self.epoch, "advantage": self.advantage, "length": self.length,
+            "truncation": self.truncated or self.stop_reason, "reference answer": self.reference_answer,
         }  # fmt: skip
-        others = list_names(name for name in self.rewards if name != self.reward)
-        text = ", ".join(f"{name} {column!r}" for name, column in named.items() if column)
-        return text + (f", other rewards {others}" if len(self.rewards) > 1 else "")
+        others = ", ".join(name for name in self.rewards if name != self.reward)
+        return {name: column for name, column in {**named, "other rewards": others}.items() if column}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {column!r}" for name, column in self.read_as.items())
 
     @property
     def names(self) -> list[str]:
         """All columns that are read, each once."""
         single = (self.prompt, self.response, self.reward, self.advantage, self.group, self.step, self.length)
-        rest = (self.truncated, self.stop_reason, self.reference_answer, self.from_policy, self.kind)
+        rest = (self.truncated, self.stop_reason, self.reference_answer, self.from_policy, self.kind, self.epoch)
         return list(dict.fromkeys(name for name in (*single, *rest, *self.rewards) if name))
 
 
@@ -122,7 +133,7 @@ def find_log_columns(row: Mapping[str, Any], columns: Columns) -> LogColumns:
         if name not in row:
             raise ValueError(f"there is no column {name!r} among {list_names(row)}: name another one.")
     prompt = columns.prompt or first_of(PROMPTS, row)
-    response = columns.response or first_of((name for name in RESPONSES if name != prompt), row)
+    response = columns.response or first_of((name for name in RESPONSES if name not in (prompt, SOLUTION)), row)
     group = columns.group or _group(row)
     if not (prompt or group):
         raise ValueError(
@@ -141,7 +152,7 @@ def find_log_columns(row: Mapping[str, Any], columns: Columns) -> LogColumns:
         compared=compared,
         advantage=advantage,
         group=group,
-        group_is_sure=group is not None and group not in PROMPT_IDS,
+        group_is_sure=_is_sure(group, columns, has_step=step is not None),
         step=step,
         length=next((name for name in LENGTHS if name not in rewards and _is_length(row.get(name))), None),
         truncated=first_of(TRUNCATED, row),
@@ -149,6 +160,7 @@ def find_log_columns(row: Mapping[str, Any], columns: Columns) -> LogColumns:
         reference_answer=first_of((name for name in REFERENCE_ANSWERS if name not in (prompt, response, reward)), row),
         from_policy=first_of(FROM_POLICY, row),
         kind=first_of(("kind", KIND) if first_of(FROM_POLICY, row) else (KIND,), row),
+        epoch=EPOCH if step is None and EPOCH in row else None,
         rolling=as_trl and step is not None,
         guess=guess,
     )
@@ -158,6 +170,12 @@ def _group(row: Mapping[str, Any]) -> str | None:
     if {"input", "output", "score", "uid"} <= row.keys() and VERL_KEY.search(str(row["uid"])):
         return "uid"
     return first_of((*GROUPS, *PROMPT_IDS), row)
+
+
+def _is_sure(group: str | None, columns: Columns, has_step: bool) -> bool:
+    """Return whether rollouts with one value are one group: numbers may begin again at each step."""
+    unique = has_step or group in ("uid", columns.group)
+    return group is not None and group not in PROMPT_IDS and unique
 
 
 def _rewards(
@@ -174,7 +192,7 @@ def _rewards(
 
 def _rewards_of_functions(row: Mapping[str, Any]) -> list[str]:
     """Return the columns that may be rewards, named after their functions; text only where no column has numbers."""
-    functions = [name for name in row if name not in NOT_REWARDS and not name.startswith("echo/")]
+    functions = [name for name in row if name not in NOT_REWARDS and not name.startswith(("echo/", "__"))]
     numbers = [name for name in functions if row[name] is None or isinstance(row[name], (int, float))]
     if all(row[name] is None for name in numbers):
         numbers += [name for name in functions if row[name] is not None and finite_number(row[name]) is not None]
@@ -183,10 +201,20 @@ def _rewards_of_functions(row: Mapping[str, Any]) -> list[str]:
 
 def _rewards_by_name(row: Mapping[str, Any]) -> list[str]:
     """Return the columns of numbers with a reward's name; where none has numbers, the first with a known name."""
-    named = [name for name in row if name in REWARDS or re.search("reward|score", name, re.I)]
+    named = [name for name in row if name in REWARDS or re.search("reward|score", name, re.I) or _is_verdict(name)]
     numbers = [name for name in named if _may_be_number(row[name])]
     first = first_of(REWARDS, row)
     return numbers or ([first] if first else [])
+
+
+def _is_of_a_verifier(name: str) -> bool:
+    return bool(OF_A_VERIFIER.search(name)) and not NOT_OF_A_VERIFIER.search(name)
+
+
+def _is_verdict(name: str) -> bool:
+    """Return whether a column that is not called a reward is one by a verifier's name; "math" may name a subject."""
+    is_another = name in NOT_REWARDS or NO_VERDICT.search(name)
+    return not is_another and _is_of_a_verifier(re.sub("math", "", name, flags=re.I))
 
 
 def _is_length(value: Any) -> bool:
@@ -200,14 +228,16 @@ def _may_be_number(value: Any) -> bool:
 def _verifier(row: Mapping[str, Any], rewards: list[str], total: str | None) -> tuple[str, str | None]:
     if not rewards:
         raise ValueError(f"there is no reward among the columns {list_names(row)}: name it with --reward.")
-    if len(rewards) == 1:
+    if len(rewards) == 1 and not NOT_OF_A_VERIFIER.search(rewards[0]):
         return rewards[0], None
-    fitting = [name for name in rewards if OF_A_VERIFIER.search(name) and not NOT_OF_A_VERIFIER.search(name)]
+    fitting = [name for name in rewards if _is_of_a_verifier(name)]
     if len(fitting) == 1:
         others = list_names(name for name in rewards if name != fitting[0])
         return fitting[0], f"{fitting[0]!r} is read as the verifier's reward, by its name, beside {others}"
     if not fitting and total:
         return total, f"{total!r} is read as the verifier's reward, since no other column has a verifier's name"
+    if len(rewards) == 1:
+        raise ValueError(f"the only reward, {rewards[0]!r}, has no verifier's name: name the verifier's with --reward.")
     raise ValueError(
         f"each of the columns {list_names(fitting or rewards)} may be the verifier's reward: name it with --reward."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,8 +48,12 @@ def find_files(places: Sequence[Path]) -> list[Path]:
 
 
 def _folders_in(place: Path) -> str:
-    """Return the first folders in this one that have files of rollouts, as a part of a sentence; "" without any."""
-    names = [path for path in sorted(place.glob("*")) if path.is_dir() and _files_in(path)]
+    """Return the first folders in this one that have files of rollouts, as a part of a sentence; "" without any.
+
+    A run's folder has them in a folder of its own.
+    """
+    folders = [path for path in sorted(place.glob("*")) if path.is_dir()]
+    names = [path for path in folders if any(map(_files_in, (path, *filter(Path.is_dir, path.glob("*")))))]
     return f"such as {' or '.join(map(str, names[:3]))}, " if names else ""
 
 
@@ -111,6 +116,12 @@ class RowFile:
         """
         return self._lines or _read_parquet(self.path, list(columns), counted)
 
+    def sample(self, columns: Iterable[str]) -> list[Row]:
+        """Return these columns of the first rows."""
+        if self._lines is not None:
+            return [row for _, row in self.first_rows]
+        return [row for _, row in itertools.islice(_read_parquet(self.path, list(columns), None), ROWS_AT_ONCE)]
+
     def _read_jsonl(self, lines: Iterable[bytes]) -> NumberedRows:
         for line, text in enumerate(lines, 1):  # bytes: a text file's lines would end at other characters, too
             if not text.strip():
@@ -165,6 +176,9 @@ def _first_values(path: Path) -> list[Row]:
     """Return a row with each column's first value that is not null; none of a file without rows."""
     with _readable(path) as file:
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, use_threads=False):
+            twice = [name for name, count in Counter(batch.schema.names).items() if count > 1]
+            if twice:
+                raise ValueError(f"two columns are named {twice[0]!r}")
             columns = {name: column.drop_null() for name, column in zip(batch.schema.names, batch.columns, strict=True)}
             return [{name: column[0].as_py() if len(column) else None for name, column in columns.items()}]
     return []
@@ -177,9 +191,10 @@ def _read_parquet(path: Path, columns: list[str], counted: str | None) -> Number
 
 
 def _to_rows(batch: pa.RecordBatch, counted: str | None) -> list[Row]:
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    if counted is not None:
+    if counted is not None and not pa.types.is_map(batch.schema.field(counted).type):
         lengths = pc.list_value_length(batch.column(counted))
         batch = batch.set_column(batch.schema.get_field_index(counted), counted, lengths)
     return batch.to_pylist()

@@ -25,7 +25,7 @@ def find_form(row: Row, path: Path) -> Form | None:
 
 
 def split_batch(row: Row) -> Iterator[Row]:
-    """Yield the rollouts of a batch that has a list in each column, of columns that have one of the prompts' length.
+    """Yield the rollouts of a batch that has a list in each column; a value that is no list is that of all rollouts.
 
     Raises:
         ValueError: a list that is as long as no other.
@@ -35,7 +35,7 @@ def split_batch(row: Row) -> Iterator[Row]:
     if size < 0 or any(len(values) != size for values in lists.values()):
         raise ValueError("its columns are not lists of one length: give each rollout a value in every column.")
     for index in range(size):
-        yield {name: values[index] for name, values in lists.items()}
+        yield row | {name: values[index] for name, values in lists.items()}
 
 
 def split_episode(row: Row, step: int | None) -> Iterator[Row]:

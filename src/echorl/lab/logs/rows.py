@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from echorl.lab.logs.columns import CUT_OFF, VERL_KEY, LogColumns, find_log_columns, is_missing
+from echorl.lab.logs.columns import CUT_OFF, SOLUTION, VERL_KEY, LogColumns, find_log_columns, is_missing
 from echorl.lab.logs.files import Row, RowFile, first_values, located, open_rows
 from echorl.lab.logs.forms import Form, find_form
 from echorl.lab.options import Columns
@@ -21,7 +21,7 @@ class LoggedRollout(NamedTuple):
 
     Attributes:
         prompt: text; of chat messages their JSON. "" where the log has none.
-        group: the value of the group's column as text; "" where the log has none.
+        group: the value of the group's column as text, of a log without steps with the epoch; "" where it has neither.
         step: None where the log has none.
         reward: the verifier's; None where there is no verdict.
         rewards: all rewards, in the order of the file's columns.
@@ -32,8 +32,9 @@ class LoggedRollout(NamedTuple):
         reference_answer: None where the log has none.
         for_training: false for a text that the policy did not sample, and for a rollout of an evaluation.
         file: the place of the file among those read.
-        line: from 1; of parquet the row, of a file with several rollouts in a line the rollout.
+        line: from 1; of parquet the row, of a file with several rollouts in a line the number of the rollout.
         batch: of a file with several rollouts in a line the line; else 0.
+        position: of such a file the rollout's place in its line, from 0.
     """
 
     prompt: str
@@ -50,6 +51,7 @@ class LoggedRollout(NamedTuple):
     file: int
     line: int
     batch: int = 0
+    position: int = 0
 
 
 Reader = Callable[[Row, int, int], LoggedRollout]
@@ -77,9 +79,18 @@ def read_logs(files: Sequence[Path], columns: Columns) -> Iterator[LogFile]:
             values = first_values(row for _, row in _split(file.first_rows, form, path))
             with located(path, file.first_line):
                 layout = find_log_columns(values, columns)
+                if layout.response is None and SOLUTION in values and _solutions_differ(file, layout):
+                    layout = find_log_columns(values, replace(columns, response=SOLUTION))
             counted = layout.length if isinstance(values.get(layout.length or ""), list) else None
             rows = _split(file.rows(layout.names, counted), form, path)
             yield LogFile(file, layout, _read(rows, form, layout, number, path))
+
+
+def _solutions_differ(file: RowFile, layout: LogColumns) -> bool:
+    """Return whether a column `solution` holds responses: reference answers are equal within a group."""
+    name = layout.prompt or layout.group or ""
+    solutions = {(str(row.get(name)), str(row.get(SOLUTION))) for row in file.sample((name, SOLUTION))}
+    return len(solutions) > len({group for group, _ in solutions})
 
 
 def _split(rows: Iterable[tuple[int, Row]], form: Form | None, path: Path) -> Iterator[tuple[int, Row]]:
@@ -97,10 +108,12 @@ def _read(
     rows: Iterable[tuple[int, Row]], form: Form | None, layout: LogColumns, file: int, path: Path
 ) -> Iterator[LoggedRollout]:
     read = reader(layout, may_lack_reward=form is not None)
+    last_line = position = 0
     for number, (line, row) in enumerate(rows, 1):
         with located(path, line):
             rollout = read(row, file, line)
-        yield rollout if form is None else rollout._replace(line=number, batch=line)
+        position, last_line = (position + 1 if line == last_line else 0), line
+        yield rollout if form is None else rollout._replace(line=number, batch=line, position=position)
 
 
 def reader(layout: LogColumns, may_lack_reward: bool) -> Reader:
@@ -118,7 +131,7 @@ def reader(layout: LogColumns, may_lack_reward: bool) -> Reader:
             raise ValueError(f"there is no {layout.reward!r}: give a reward, or null where there is no verdict.")
         return LoggedRollout(
             prompt=_text(row, layout.prompt, "prompt") if layout.prompt else "",
-            group=_group(row, layout.group) if layout.group else "",
+            group=_group(row, layout),
             step=_step(row.get(layout.step), layout.step) if layout.step else None,
             reward=None if kind == "unscored" else _number(row, layout.reward, layout),
             rewards=tuple([_number(row, name, layout) for name in layout.rewards]),
@@ -151,9 +164,11 @@ def _response(row: Row, column: str) -> str:
     return _text(row, column, "response")
 
 
-def _group(row: Row, column: str) -> str:
-    text = _text(row, column, "group")
-    return VERL_KEY.sub("", text) if column == "uid" else text
+def _group(row: Row, layout: LogColumns) -> str:
+    text = _text(row, layout.group, "group") if layout.group else ""
+    if layout.epoch:
+        text = f"{row.get(layout.epoch)}\n{text}"
+    return VERL_KEY.sub("", text) if layout.group == "uid" else text
 
 
 def _whole(text: str, column: str) -> str:
@@ -183,8 +198,8 @@ def _number(row: Row, column: str, layout: LogColumns) -> float | None:
     number = finite_number(value)
     if number is None and value is not None and not (layout.rolling and is_missing(value)):
         raise ValueError(
-            f"the reward {reprlib.repr(value)} (column {column!r}) is neither a finite number nor true or false: "
-            "write one, or null where there is no verdict."
+            f"the reward {reprlib.repr(value)} (column {column!r}) is neither a finite number nor true or false "
+            "without quotes: write one, or null where there is no verdict."
         )
     return number
 
@@ -209,7 +224,7 @@ def _step(value: Any, column: str) -> int:
 
 
 def _length(value: Any, column: str) -> int | None:
-    if value is None:
+    if is_missing(value):
         return None
     number = len(value) if isinstance(value, list) else finite_number(value)
     if number is None or not 0 <= number < 2**31:

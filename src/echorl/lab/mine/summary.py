@@ -13,6 +13,9 @@ import numpy as np
 from echorl.core.statistics import KINDS
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+FEW = 5
+"""Values below which a table shows all of them in place of quantiles."""
+FEW_NOTE = f"Fewer than {FEW} values are all shown, in place of the quantiles."
 ALL = "all"
 COUNTS = ("groups", "groups_of_one", "rollouts", "too_long", "tokens")
 ROWS = (
@@ -96,12 +99,14 @@ def _describe_clips(clips: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _spread(values: Sequence[float] | np.ndarray) -> dict[str, float] | None:
-    """Return the mean and the quantiles; None without values."""
+def _spread(values: Sequence[float] | np.ndarray) -> dict[str, Any] | None:
+    """Return the mean, the quantiles and, where they are few, the values; None without values."""
     if not len(values):
         return None
     quantiles = np.quantile(values, QUANTILES, method="nearest").tolist()
-    return {"mean": float(np.mean(values)), **{f"q{100 * q:.0f}": x for q, x in zip(QUANTILES, quantiles, strict=True)}}
+    few = {"values": sorted(map(float, values))} if len(values) < FEW else {}
+    names = [f"q{100 * q:.0f}" for q in QUANTILES]
+    return {"mean": float(np.mean(values)), **dict(zip(names, quantiles, strict=True)), **few}
 
 
 def table_rows(summary: Mapping[str, Any]) -> list[list[str]]:
@@ -110,11 +115,18 @@ def table_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     return [[text, *(_cell(numbers, path) for numbers in columns)] for text, path in ROWS]
 
 
+def has_few(summary: Mapping[str, Any]) -> bool:
+    """Return whether a cell of the table has values in place of quantiles."""
+    return any(0 < numbers["clips"]["count"] < FEW for numbers in summary.values())
+
+
 def _cell(numbers: Mapping[str, Any], path: str) -> str:
-    """Return a number by its place in the summary, or three quantiles; a dash where there is none."""
+    """Return a number by its place in the summary, three quantiles or few values; a dash where there is none."""
     value: Any = reduce(lambda inner, name: inner and inner[name], path.split("."), numbers)
     if value is None:
         return "-"
     if isinstance(value, dict):
+        if "values" in value:
+            return ", ".join(f"{each:.3g}" for each in value["values"])
         return " ".join(f"{value[name]:.3g}" for name in ("q10", "q50", "q90"))
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -9,7 +9,7 @@ from echorl.lab.checked import Each, Maybe, read_object
 from echorl.lab.report.page import Table
 from echorl.lab.report.sources import Source, name_of
 
-_SPREAD = Maybe(dict.fromkeys(("mean", "q10", "q50", "q90"), float))
+_SPREAD = Maybe({**dict.fromkeys(("mean", "q10", "q50", "q90"), float), "values?": [float]})
 _CLIPS = {
     "relative_end": _SPREAD, "ends_in_first_step": float, "ends_in_last_step": float, "step_entropy": _SPREAD,
     "other_steps_entropy": _SPREAD, "length": _SPREAD,
@@ -35,7 +35,7 @@ def read_mined(folder: Path) -> Source:
         ValueError: the summary is not `echorl mine`'s.
     """
     from echorl.core.statistics import KINDS, MEANING
-    from echorl.lab.mine.summary import table_rows
+    from echorl.lab.mine.summary import FEW_NOTE, has_few, table_rows
 
     kinds = {"all": MINED, **{f"{kind}?": MINED for kind in KINDS}}
     summary = _read(folder / "summary.json", {"value": kinds}, "mine")["value"]
@@ -51,7 +51,8 @@ def read_mined(folder: Path) -> Source:
     ]
     tables = [Table("Groups", ["kind", "groups", "share"], groups)]
     if with_clips:
-        tables.append(Table("Clips", ["", *(name.replace("_", "-") for name in with_clips)], table_rows(by_kind)))
+        head = ["", *(name.replace("_", "-") for name in with_clips)]
+        tables.append(Table("Clips", head, table_rows(by_kind), FEW_NOTE if has_few(by_kind) else ""))
     clips = next((path for path in (folder / "clips.jsonl", folder / "clips.parquet") if path.is_file()), None)
     return Source(folder=folder, title=f"Mined: {name_of(folder)}", lead=[lead], tables=tables, clips=clips)
 

@@ -70,7 +70,7 @@ def test_the_task_of_a_recipe_is_a_benchmark(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, r"^recipe \S+mine.yaml cannot be read: .*No such file"),
+        (None, r"^recipe \S+mine.yaml cannot be read \(No such file or directory\); give a recipe of"),
         ("a: [", r"^recipe \S+mine.yaml cannot be read: while parsing"),
         (
             "learning_rate: 1.0",

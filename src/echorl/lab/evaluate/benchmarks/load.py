@@ -55,7 +55,11 @@ def _options_in(recipe: Path) -> Mapping[str, Any]:
     """Return the options of `load_task` for the task in a recipe of `echorl train`."""
     try:
         settings = parse_yaml(recipe.read_bytes())
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ValueError(
+            f"recipe {recipe} cannot be read ({error.strerror}); give a recipe of `echorl train` with `task: NAME`"
+        ) from None
+    except ValueError as error:
         raise ValueError(f"recipe {recipe} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(settings, dict) or not isinstance(settings.get("task"), str):
         raise ValueError(f"recipe {recipe} names no task; give a recipe of `echorl train` with `task: NAME`")
