@@ -295,6 +295,24 @@ def test_prompts_that_may_all_come_several_times(tmp_path, rows, open_steps):
     assert not noted(read(path, group="uid"), "Steps with a single prompt")
 
 
+@pytest.mark.parametrize("shift", [0.0, 0.1])
+def test_trl_groups_of_a_single_prompt_are_told_by_their_advantages(tmp_path, shift):
+    rng = np.random.default_rng(0)
+    correct = (rng.random((10, 4, 4)) < 0.5).astype(float)
+    advantages = correct - correct.mean(2, keepdims=True) + shift
+    for step in range(10):
+        responses = [f"r{step}-{i}" for i in range(16)]
+        rewards = {"correct": correct[step].ravel().tolist()}
+        trl(tmp_path / "log", step, ["p"] * 16, responses, rewards, advantages[step].ravel().tolist())
+    log = read(tmp_path / "log")
+    if shift:
+        assert column(log, "size") == [16] * 10
+        assert noted(log, "Steps with a single prompt")
+    else:
+        assert column(log, "successes") == correct.sum(2).ravel().tolist()
+        assert not noted(log, "Steps with a single prompt")
+
+
 @pytest.mark.parametrize(("times", "sizes"), [(8, [2] * 16), (7, [14, 14])])
 def test_visits_of_a_log_without_steps(tmp_path, times, sizes):
     path = jsonl(tmp_path / "log.jsonl", *({"prompt": each, "reward": 1.0} for each in "aabb" * times))

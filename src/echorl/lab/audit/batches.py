@@ -12,10 +12,9 @@ import numpy.typing as npt
 
 from echorl.core.statistics import are_equal
 from echorl.lab.audit.groups import GroupTable, Unit
+from echorl.lab.audit.visits import MIN_RUNS, Ints, block_size, in_order, may_all_come_several_times, split_visits
 from echorl.lab.logs.rows import LoggedRollout
 
-MIN_RUNS = 16
-"""Runs of equal length that are no coincidence even where prompts come in several."""
 MAX_ZERO = 0.01
 """Advantages below it are 0 up to rounding, if those of the group are equal."""
 NO_STEP = -1
@@ -24,7 +23,6 @@ ROW = {
     "file": "i", "line": "q",
 }  # fmt: skip
 """Integers that are kept of a rollout until its step is closed, and their types."""
-Ints = npt.NDArray[np.int64]
 LENGTHS = ("tokens", "with_tokens", "characters")
 COLUMNS = (*(each.name for each in fields(GroupTable) if each.name not in ("length", "unit")), *LENGTHS)
 
@@ -45,6 +43,7 @@ class Groups:
         self._open: dict[int, Batch] = {}
         self._file = -1
         self._closed: set[int] = set()
+        self._undecided: list[tuple[int, Batch]] = []
         self._columns = {name: array("q") for name in COLUMNS}
 
     def add(self, rollout: LoggedRollout, key: Any, prompt: int, success: bool | None, compared: list[float]) -> None:
@@ -80,7 +79,14 @@ class Groups:
 
     def _close(self, step: int) -> None:
         self._closed.add(step)
-        columns = self._open.pop(step).close(step != NO_STEP, self.counts)
+        batch = self._open.pop(step)
+        if step != NO_STEP and batch.is_open():
+            self._undecided.append((step, batch))
+        else:
+            self._take(step, batch, None)
+
+    def _take(self, step: int, batch: Batch, block: int | None) -> None:
+        columns = batch.close(step != NO_STEP, block, self.counts)
         columns["step"] = np.full(len(columns["size"]), step)
         for name, values in columns.items():
             self._columns[name].frombytes(values.astype(np.int64).tobytes())
@@ -96,6 +102,9 @@ class Groups:
         Groups of one rollout, and the last one where a run is writing it, are left out.
         """
         self.close()
+        block = block_size([(batch.group, batch.advantage) for _, batch in self._undecided])
+        for step, batch in self._undecided:
+            self._take(step, batch, block)
         columns = {name: np.array(values, dtype=np.int64) for name, values in self._columns.items()}
         lengths, unit = self._lengths(columns["size"], *(columns.pop(name) for name in LENGTHS))
         degenerate = columns.pop("degenerate") != 0
@@ -157,11 +166,34 @@ class Batch:
         rows["file"].append(rollout.file)
         rows["line"].append(rollout.line)
 
-    def close(self, has_step: bool, counts: Counter[str]) -> dict[str, Ints]:
-        """Return the columns of the groups in order of their first rollouts, but for the step."""
+    @property
+    def group(self) -> Ints:
+        """int64 [N], the key of each rollout."""
+        return np.frombuffer(self._rows["group"], dtype=self._rows["group"].typecode)
+
+    @property
+    def advantage(self) -> npt.NDArray[np.float64]:
+        """float64 [N], NaN where there is none."""
+        return np.frombuffer(self._advantage, dtype=np.float64)
+
+    def is_open(self) -> bool:
+        """Return whether only advantages can tell the size of its groups."""
+        sure = any(isinstance(key, str) for key in self._keys)
+        return not (sure or np.isnan(self.advantage).any()) and may_all_come_several_times(self.group)
+
+    def close(self, has_step: bool, block: int | None, counts: Counter[str]) -> dict[str, Ints]:
+        """Return the columns of the groups in order of their first rollouts, but for the step.
+
+        Args:
+            block: the size of groups that stand one after the other, where that is known.
+        """
         rows = {name: np.frombuffer(values, dtype=values.typecode) for name, values in self._rows.items()}
-        sure = np.array([isinstance(key, str) for key in self._keys])
-        group = in_order(split_visits(rows["group"], sure, has_step, counts))
+        if block:
+            group = np.arange(len(self.group)) // block
+            counts["split"] += int(group[-1]) + 1 - len(self._keys)
+        else:
+            sure = np.array([isinstance(key, str) for key in self._keys])
+            group = in_order(split_visits(self.group, sure, has_step, counts))
         order = np.argsort(group, kind="stable")
         starts = np.flatnonzero(np.diff(group[order], prepend=-1))
         first, last, prompt = order[starts], order[np.append(starts[1:], len(order)) - 1], rows["prompt"][order]
@@ -175,7 +207,7 @@ class Batch:
             "with_tokens": rows["tokens"] >= 0,
         }.items()}  # fmt: skip
         rewards = [np.frombuffer(values, dtype=np.float64)[order] for values in self._rewards]
-        advantage = np.frombuffer(self._advantage, dtype=np.float64)[order]
+        advantage = self.advantage[order]
         return {
             **{name: rows[name][first] for name in ("prompt", "file", "line")},
             "last_line": np.where(rows["file"][last] == rows["file"][first], rows["line"][last], -1),
@@ -188,53 +220,6 @@ class Batch:
 
 
 NO_TEXT = -(2**63)
-
-
-def in_order(group: Ints) -> Ints:
-    """Number groups from 0 in order of their first rollouts."""
-    _, first, index = np.unique(group, return_index=True, return_inverse=True)
-    place = np.empty_like(first)
-    place[np.argsort(first)] = np.arange(len(first))
-    return place[index]
-
-
-def split_visits(group: Ints, sure: npt.NDArray[np.bool_], has_step: bool, counts: Counter[str]) -> Ints:
-    """Tell apart the groups of a prompt that comes more than once in a batch, by the order of the rows.
-
-    The rows of a group must stand together: the shortest run of a prompt's rows is then the size of a group, and all
-    runs are multiples of it. In a step most prompts must come once, with that size. A log without steps may visit every
-    prompt several times: there most runs must have that size, and be many.
-
-    Args:
-        group: int64 [N], the key of each rollout.
-        sure: bool [K], keys that are one group.
-        counts: gets the keys "split", "unsplit" and "open_steps".
-    """
-    sizes, starts = np.bincount(group), np.flatnonzero(np.diff(group, prepend=-1))
-    if has_step and not sure.any():
-        counts["open_steps"] += _may_all_come_several_times(group, starts)
-    if sure.all() or (len(starts) == len(sizes) and (sizes == sizes[0]).all()):
-        return group
-    lengths = np.diff(starts, append=len(group))
-    size = lengths.min()
-    comes_once = (np.bincount(group[starts]) == 1) & (sizes == size)
-    many_runs = not has_step and len(starts) >= MIN_RUNS and (lengths == size).mean() > 0.5
-    if size > 1 and (lengths % size == 0).all() and (comes_once.mean() > 0.5 or many_runs):
-        run, place = np.repeat(np.arange(len(starts)), lengths), np.arange(len(group)) - np.repeat(starts, lengths)
-        parts = np.where(sure[group], group, len(sizes) + run * len(group) + place // size)
-        counts["split"] += len(np.unique(parts)) - len(sizes)
-        return parts
-    usual = Counter(sizes.tolist()).most_common(1)[0][0]
-    if (sizes == usual).mean() > 0.5:
-        counts["unsplit"] += int(((sizes > usual) & (sizes % usual == 0) & ~sure).sum())
-    return group
-
-
-def _may_all_come_several_times(group: Ints, starts: Ints) -> bool:
-    """Return whether a batch has one prompt, or all of its prompts in several runs of one length."""
-    lengths = np.diff(starts, append=len(group))
-    several_runs = (np.bincount(group[starts]) > 1).all() and lengths[0] > 1 and (lengths == lengths[0]).all()
-    return len(starts) == 1 or bool(several_runs)
 
 
 def _without_gradient(

@@ -62,8 +62,8 @@ def _decided(counts: Counter[str]) -> Iterator[str]:
         )
     if counts["split"]:
         yield (
-            "Groups that were told apart from another group of their prompt, by the order of the rows: "
-            f"{counts['split']:,}."
+            "Groups that were told apart from another group of their prompt, by the order of the rows or by advantages "
+            f"that sum to 0: {counts['split']:,}."
         )
     if counts["unsplit"]:
         yield (

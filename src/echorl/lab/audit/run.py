@@ -51,7 +51,6 @@ def audit(folder: Path, plan: AuditPlan, view: View) -> dict[str, Any]:
     results_folder = ResultFolder(folder, "audit", holds="an audit")
     results_folder.check_owner()
     log = read_log(plan.places, plan.columns, plan.success_reward, view.begin("reading the log", None))
-    _check(log)
     with results_folder.locked():
         results_folder.claim({"log": [os.path.abspath(place) for place in plan.places]})
         return _write(folder, plan, log, view)
@@ -74,19 +73,6 @@ def _write(folder: Path, plan: AuditPlan, log: Log, view: View) -> dict[str, Any
     write_json(folder / RESULTS, results)
     drawn(1)
     return results
-
-
-def _check(log: Log) -> None:
-    """Check that rollouts can be compared.
-
-    Raises:
-        ValueError: there is no group of several rollouts.
-    """
-    if (log.groups.size < 2).all():
-        raise ValueError(
-            f"{log.files[0]}: no prompt has two rollouts in one step, so there are no groups to compare: name the "
-            "column of the group with --group, or that of the prompt with --prompt."
-        )
 
 
 def _draw(results: dict[str, Any], path: Path) -> None:
