@@ -14,7 +14,14 @@ from trl import GRPOTrainer
 import echorl.trl
 from echorl.support.installed import install_command
 from echorl.trl import EchoGRPOTrainer
-from echorl.trl.versions import blaming_vllm, check_trl_version, check_vllm, installed_trl, scores_in_the_head
+from echorl.trl.versions import (
+    blaming_vllm,
+    check_base,
+    check_trl_version,
+    check_vllm,
+    installed_trl,
+    scores_in_the_head,
+)
 
 PACKAGE = Path(echorl.trl.__file__).parent
 HOOKS = ("trainer.py", "recording.py", "tied_weights.py", "versions.py")
@@ -155,6 +162,14 @@ def test_tested_is_silent(version):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_trl_version(version)
+
+
+def test_trls_trainer_as_unsloth_replaces_it_is_refused():
+    """unsloth binds `trl.GRPOTrainer` to a class of these names, a copy of TRL's with another loss."""
+    check_base(GRPOTrainer)
+    rewritten = type("_UnslothGRPOTrainer", (Trainer,), {})
+    with pytest.raises(ImportError, match=r"unsloth has replaced .* UnslothGRPOTrainer, .* before `import unsloth`"):
+        check_base(type("UnslothGRPOTrainer", (rewritten,), {}))
 
 
 VLLM = {(1, 14): ("0.20.0", "0.30.0"), (1, 15): ("0.21.0", "0.31.0"), (1, 16): ("0.22.0", "0.31.0")}

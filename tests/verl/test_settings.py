@@ -9,7 +9,6 @@ pytest.importorskip("verl", reason="verl is not installed: run `make test-verl`"
 from echorl import EchoConfig
 from echorl.verl.__main__ import check_plugins
 from echorl.verl.settings import check_launch, check_run, read_settings
-from echorl.verl.versions import check_verl_version
 from tests.verl.batches import make_config
 
 
@@ -114,11 +113,3 @@ def test_plug_ins_that_keep_echorl_out_are_refused():
     for policy in ("none", "other"):
         with pytest.raises(ValueError, match=f"VERL_USE_EXTERNAL_PLUGINS={policy} keeps EchoRL out"):
             check_plugins(policy)
-
-
-def test_versions():
-    check_verl_version()
-    check_verl_version("0.9.7")
-    for version in ("0.8.0", "0.9.0", "0.10.0", "1.0"):
-        with pytest.raises(ImportError, match=f"verl {version} is not supported"):
-            check_verl_version(version)

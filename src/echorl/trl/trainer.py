@@ -38,7 +38,9 @@ from echorl.trl.recording import (
 from echorl.trl.sampling.round_metrics import RoundMetrics
 from echorl.trl.tied_weights import QuietOnTiedWeights
 from echorl.trl.verifiers import make_verifiers
-from echorl.trl.versions import check_vllm
+from echorl.trl.versions import check_base, check_vllm
+
+check_base(GRPOTrainer)
 
 
 class EchoGRPOTrainer(FolderInCard, QuietOnTiedWeights, GRPOTrainer):

@@ -58,6 +58,19 @@ def trains_on_images() -> bool:
     return _is_at_least("1.16")
 
 
+def check_base(base: type) -> None:
+    """Refuse TRL's trainer as unsloth rewrites it: its loss is computed elsewhere and never reaches EchoRL's hook.
+
+    Raises:
+        ImportError: unsloth was imported before EchoRL's trainer.
+    """
+    if any(each.__name__.lstrip("_").startswith("Unsloth") for each in base.__mro__):
+        raise ImportError(
+            f"unsloth has replaced TRL's GRPOTrainer by its {base.__name__}, whose loss EchoRL cannot extend: "
+            "write `from echorl.trl import EchoGRPOTrainer` before `import unsloth`."
+        )
+
+
 def check_vllm() -> None:
     """Refuse `use_vllm` without vLLM, or with a version that TRL does not support; TRL itself is late or only warns.
 
