@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 
 import pytest
 import torch
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's package is imported: no test waits for the network
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -81,10 +81,37 @@ def test_a_bound_that_no_reward_reaches_is_told(log, drawn, capsys):
     assert "In another 50 % the verifier says the same of all rollouts" in text
 
 
-@pytest.mark.parametrize(("limit", "code"), [("0.5", 0), ("0.49", 1)])
-def test_fail_above(log, drawn, capsys, limit, code):
+@pytest.mark.parametrize(("limit", "code", "relation"), [("0.5", 0, "not more than"), ("0.49", 1, "more than")])
+def test_fail_above(log, drawn, capsys, limit, code, relation):
     assert main(["audit", "log.jsonl", "--fail-above", limit]) == code
-    assert "page: " in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert "page: " in captured.out
+    assert captured.err.endswith(
+        "50 % of groups in the last fifth of the run (step 4) gave no gradient, "
+        f"{relation} --fail_above {limit}: exit code {code}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"), [(1, "The log has one step: there is no"), (5, "The log has 20 groups: there is no"), (20, "")]
+)
+def test_a_log_that_is_too_short_for_a_curve_is_told(log, drawn, capsys, steps, words):
+    write(log, log_rows(steps))
+    assert main(["audit", "log.jsonl"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"Note: {words}" in text
+    assert ("no curve over the run" in text) is bool(words)
+
+
+def test_what_no_study_measured_is_not_in_the_terminal(tmp_path, drawn, capsys):
+    rows = [{**row, "completion": "\\boxed{8}"} for row in log_rows() if row["prompt"][-1] in "03"]
+    write(tmp_path / "log.jsonl", [{**row, "accuracy": float(row["prompt"][-1] == "0")} for row in rows])
+    assert main(["audit", "log.jsonl"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "look mislabelled" in text
+    assert "No study of ours" not in text
+    advice = json.loads(Path("runs/audit/log/audit.json").read_text())["advice"]
+    assert any(each["sentence"].startswith("No study of ours") for each in advice)
 
 
 def test_a_log_that_grew_is_audited_again(log, drawn, capsys):

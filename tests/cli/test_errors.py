@@ -74,9 +74,9 @@ def test_recipe(recipe, fails, changes, words):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--echo_cof", "1"], ["'--echo_cof' on the command line", "did you mean 'echo_coef'?"]),
-        (["--echo-coeff=1"], ["'--echo-coeff'", "'echo_coef'"]),
-        (["--echo_co", "1"], ["'--echo_co'", "'echo_coef'"]),
+        (["--echo_cof", "1"], ["'--echo_cof' on the command line", "did you mean '--echo_coef'?"]),
+        (["--echo-coeff=1"], ["'--echo-coeff'", "'--echo_coef'"]),
+        (["--echo_co", "1"], ["'--echo_co'", "'--echo_coef'"]),
         (["--max_steps", "two"], ["--max_steps", "'two'"]),
         (["--seed", "1", "stray"], ["unexpected 'stray'"]),
         (["stray"], ["--config stray: there is no such file"]),

@@ -67,6 +67,24 @@ def test_what_mine_leaves(here, capsys):
     ResultFolder(here / "mined", "mine").check_owner()  # the page is not among mine's files
 
 
+@pytest.mark.parametrize("name", ["completions/1.parquet", "trainer_state.json"])
+def test_a_run_of_trl_alone_is_sent_to_audit(here, fails, name):
+    (here / "plain" / name).parent.mkdir(parents=True)
+    (here / "plain" / name).touch()
+    fails(["report", "plain"], "plain is a run of TRL's own trainer, without metrics.jsonl: `echorl audit plain` reads")
+
+
+def test_a_run_with_completions_and_no_dumps_says_what_reads_them(here, capsys):
+    made.make_run(here / "a", num_steps=2)
+    (here / "a/completions").mkdir()
+    assert main(["report", "a"]) == 0
+    note, page = capsys.readouterr().out.splitlines()
+    assert note == (
+        "a has no rollouts/ for a gallery: `echo_rollouts_every` keeps them; `echorl audit a` reads the completions."
+    )
+    assert "`echorl audit a`" in Path(page).read_text(encoding="utf-8").replace("<code>", "`").replace("</code>", "`")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

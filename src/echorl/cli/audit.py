@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +66,24 @@ def run(args: AuditOptions) -> int:
         print(json.dumps(results))
     else:
         _show(results, folder)
-    share = results["losses"]["recent"]["groups"]["no_gradient"]["value"]
-    return int(args.fail_above is not None and share > args.fail_above)
+    if args.fail_above is None:
+        return 0
+    print(_verdict(results, args.fail_above), file=sys.stderr)
+    return int(_share(results) > args.fail_above)
+
+
+def _share(results: Mapping[str, Any]) -> float:
+    """Return the share of groups without gradient in the last fifth."""
+    return results["losses"]["recent"]["groups"]["no_gradient"]["value"]
+
+
+def _verdict(results: Mapping[str, Any], limit: float) -> str:
+    """Return the share of groups without gradient beside `--fail_above`, and the exit code, in a sentence."""
+    from echorl.lab.audit.summary import stretch
+
+    code = int(_share(results) > limit)
+    share, relation = f"{100 * _share(results):.4g} %", "more than" if code else "not more than"
+    return f"{share} of groups {stretch(results)} gave no gradient, {relation} --fail_above {limit:g}: exit code {code}"
 
 
 def _name(place: Path) -> str:
@@ -93,7 +110,8 @@ def _show(results: Mapping[str, Any], folder: Path) -> None:
     for text in results["log"]["notes"]:
         print_paragraph(f"Note: {text}")
     for advice in results["advice"]:
-        print_paragraph(advice["sentence"])
+        if advice["treatments"]:
+            print_paragraph(advice["sentence"])
     if results["suspects"]["listed"]:
         print(f"suspects: {visible(str(folder / SUSPECTS))}")
     print(f"page: {visible(str(folder / PAGE))}")

@@ -167,8 +167,11 @@ def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:
 
     parser, listing = make_parser(command), f"echorl {command.name} --help_all"
     defaults = vars(parser.parse_args([]))
-    given = {name: value for name, value in recipe.options.items() if value is not None}
-    options = {name if name in defaults else OLDER_NAMES.get(name, name): value for name, value in given.items()}
+    options = {
+        name if name in defaults else OLDER_NAMES.get(name, name): value
+        for name, value in recipe.options.items()
+        if value is not None
+    }
     if options.get("bf16") == "auto":
         options["bf16"] = bf16_is_fast()
     recipe = replace(recipe, options=options)

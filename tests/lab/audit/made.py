@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from echorl.lab.audit.evidence import Place
+from echorl.lab.audit.export import Excerpt
 from echorl.lab.audit.findings import SUSPECT_KINDS, Suspect, Suspects
 from echorl.lab.audit.groups import GroupTable
 from echorl.lab.audit.measure import measure
@@ -25,11 +26,14 @@ def suspects_of(*whys: str) -> Suspects:
     return Suspects(tuple(listed), {kind: len(listed) * (kind == "mislabelled") for kind in SUSPECT_KINDS})
 
 
-def results_of(groups: GroupTable, *whys: str, prompt: str = "1+1?", **log: Any) -> dict[str, Any]:
-    """The results of an audit of these groups, and suspects with these reasons and this prompt."""
+def results_of(
+    groups: GroupTable, *whys: str, prompt: str = "1+1?", response: str = "It is 3.", **log: Any
+) -> dict[str, Any]:
+    """The results of an audit of these groups, and suspects with these reasons and these texts."""
     suspects = suspects_of(*whys)
     described = {
         "places": ["runs/a/completions"], "files": ["runs/a/completions/1.parquet"], "columns": {"prompt": "prompt"},
         "notes": [], **log,
     }  # fmt: skip
-    return measure(groups, suspects, {place: prompt for each in suspects.listed for place in each.places}, described)
+    excerpts = {place: Excerpt(prompt, response) for each in suspects.listed for place in each.places}
+    return measure(groups, suspects, excerpts, described)

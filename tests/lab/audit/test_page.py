@@ -7,9 +7,9 @@ import json
 import pytest
 
 from echorl.lab.audit.page import make_page
-from echorl.lab.audit.run import headline
+from echorl.lab.audit.run import headline, shortened
 from echorl.lab.report.assemble import make_report
-from echorl.lab.report.charts import Chart
+from echorl.lab.report.charts import Chart, Line
 from echorl.lab.report.page import render
 from echorl.lab.report.panels import Bars
 from tests.lab.audit.made import long_log, results_of
@@ -77,6 +77,30 @@ def test_a_damaged_result_is_refused(tmp_path, results):
     (tmp_path / "audit.json").write_text(json.dumps({**results, "losses": {}}))
     with pytest.raises(ValueError, match=r"not written by `echorl audit`, or is damaged \(losses.whole is missing\)"):
         make_report([tmp_path])
+
+
+def test_a_rollout_of_a_suspect_folds_out(results, elements):
+    hostile = results_of(long_log(), "why", response=HOSTILE)
+    page = Elements(render(make_page(hostile)))
+    assert page.tags.count("details") == elements.tags.count("details") == 1
+    assert "It is 3." in elements.text
+    assert HOSTILE in page.text
+    assert "script" not in page.tags
+
+
+def test_a_share_that_reaches_100_percent_has_no_tick_above():
+    from matplotlib.figure import Figure
+
+    chart = Chart("", "", [Line("a", 0, [2, 4], [0.5, 1.0])], percent=True, named=True)
+    ax = Figure().subplots()
+    chart.draw(ax, legend=True)
+    assert max(tick for tick in ax.get_yticks() if tick <= ax.get_ylim()[1]) <= 1
+
+
+def test_a_text_is_cut_between_words():
+    text = shortened("word " * 100, 22, 18)
+    assert text == "word word word word ... word word word "
+    assert shortened("a" * 60, 20, 20) == "a" * 20 + " ... " + "a" * 20
 
 
 def test_a_long_prompt_has_its_beginning_and_its_end():

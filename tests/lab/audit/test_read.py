@@ -60,7 +60,7 @@ def test_groups_are_those_of_classify_groups(tmp_path_factory, batch):
     as_tensor = [torch.tensor([math.nan if each is None else each for each in each_reward], dtype=torch.float64)
                  for each_reward in (verifier, second)]  # fmt: skip
     expected = classify_groups(
-        as_tensor[0] >= 1, ~as_tensor[0].isnan(), torch.stack(as_tensor, 1), torch.tensor(groups)
+        as_tensor[0].float() >= 1, ~as_tensor[0].isnan(), torch.stack(as_tensor, 1), torch.tensor(groups)
     )
     order = list(dict.fromkeys(groups))
     assert table.kind.tolist() == expected.kind[order].tolist()

@@ -59,6 +59,11 @@ class Treatment:
     gains: Sequence[Gain]
 
     @property
+    def method(self) -> str:
+        """The method's name; that of EchoRL without the coefficient."""
+        return self.name.partition(" ")[0]
+
+    @property
     def gain_texts(self) -> list[str]:
         """The gain at each of `PLACES`."""
         texts = {(gain.study, gain.part): gain.text for gain in self.gains}
@@ -84,10 +89,12 @@ class Advice:
             ", ".join(dict.fromkeys(gain.treatment for gain in stars if (gain.value > 0) is positive)) or "none"
             for positive in (True, False)
         )
-        number = "1 method acts" if len(self.treatments) == 1 else f"{len(self.treatments)} methods act"
+        methods = {each.method for each in self.treatments}
+        num_measured = len({each.method for each in measured})
+        number = "1 method acts" if len(methods) == 1 else f"{len(methods)} methods act"
         return (
-            f"{number} on {KINDS[self.kind]}; {len(measured)} of them measured on two small tasks. Better "
-            f"than plain GRPO: {better}. Worse: {worse}."
+            f"{number} on {KINDS[self.kind]}; {num_measured} of them measured on two small tasks. Better than plain "
+            f"GRPO: {better}. Worse: {worse}."
         )
 
 

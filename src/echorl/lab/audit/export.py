@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from echorl.lab.audit.evidence import Place
 from echorl.lab.audit.findings import Suspect, Suspects
@@ -15,6 +15,13 @@ from echorl.support.files import replacing
 
 MAX_CHARS = 4_000
 """Characters of a prompt or a response that are exported: a quarter from its beginning, the rest from its end."""
+
+
+class Excerpt(NamedTuple):
+    """The shortened texts of a rollout; no response where the log has none."""
+
+    prompt: str
+    response: str | None
 
 
 def export(suspects: Suspects, rollouts: Iterable[LoggedRollout], files: Sequence[Path], path: Path) -> None:

@@ -8,22 +8,23 @@ from typing import Any
 
 from echorl.lab.audit.advice import KINDS, advise
 from echorl.lab.audit.evidence import Place
+from echorl.lab.audit.export import Excerpt
 from echorl.lab.audit.findings import Suspect, Suspects
 from echorl.lab.audit.groups import GroupTable
 from echorl.lab.audit.losses import Losses, measure_losses, recent_groups
 from echorl.lab.audit.rates import count_successes, usual_size
 from echorl.lab.audit.savings import DynamicSampling, dynamic_sampling, replay_skipping
 from echorl.lab.audit.sizes import measure_sizes
-from echorl.lab.audit.summary import sentences
+from echorl.lab.audit.summary import no_curve, sentences
 
 
 def measure(
-    groups: GroupTable, suspects: Suspects, prompts: Mapping[Place, str], log: Mapping[str, Any]
+    groups: GroupTable, suspects: Suspects, excerpts: Mapping[Place, Excerpt], log: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return everything that an audit tells, ready for JSON.
 
     Args:
-        prompts: place of a suspect's rollout -> the prompt, shortened; a place that could not be read is missing.
+        excerpts: place of a suspect's rollout -> its texts; a place that could not be read is missing.
         log: the places, files, columns and notes of the log.
 
     Raises:
@@ -34,10 +35,16 @@ def measure(
     parts = losses.recent.groups
     shares = {kind: parts.get(f"{kind}_no_gradient", parts[kind]).value for kind in KINDS if kind in parts}
     shares["mislabelled"] = suspects.counts["mislabelled"] / losses.whole.num_prompts
+    shown = asdict(losses)
     results = {
         "echorl": "audit",
-        "log": {**log, "unit": groups.unit, "has_texts": bool((groups.num_texts >= 0).any())},
-        "losses": asdict(losses),
+        "log": {
+            **log,
+            "notes": [*log["notes"], *no_curve(shown)],
+            "unit": groups.unit,
+            "has_texts": bool((groups.num_texts >= 0).any()),
+        },
+        "losses": shown,
         "successes": {"whole": count_successes(groups, size), "recent": count_successes(recent, size)},
         "sizes": None if sizes is None else asdict(sizes),
         "sampling": None if sampling is None else asdict(sampling),
@@ -48,7 +55,7 @@ def measure(
             "agreement": suspects.agreement,
             "rejected_share": suspects.rejected_share,
             "doubt": suspects.doubt,
-            "listed": [{**asdict(each), "text": _text(each, prompts)} for each in suspects.listed],
+            "listed": [{**asdict(each), **_texts(each, excerpts)} for each in suspects.listed],
         },
         "advice": [{**asdict(each), "sentence": each.sentence} for each in advise(shares)],
     }
@@ -62,8 +69,9 @@ def _sampling(losses: Losses) -> DynamicSampling | None:
     return dynamic_sampling(losses.recent.groups["no_gradient"], max(1, round(losses.recent_batch.groups)))
 
 
-def _text(suspect: Suspect, prompts: Mapping[Place, str]) -> str | None:
-    """Return the prompt of a suspect; None where it is about the whole log, or the prompt could not be read."""
-    if suspect.prompt is None:
-        return None
-    return next((prompts[place] for place in suspect.places if place in prompts), None)
+def _texts(suspect: Suspect, excerpts: Mapping[Place, Excerpt]) -> dict[str, str | None]:
+    """Return the prompt of a suspect, None where it is about the whole log, and the response of one of its rollouts."""
+    texts = [excerpts[place] for place in suspect.places if place in excerpts]
+    prompt = next((each.prompt for each in texts), None)
+    response = next((each.response for each in texts if each.response), None)
+    return {"text": None if suspect.prompt is None else prompt, "response": response}

@@ -80,6 +80,10 @@ SKIPPING = (
     "'Saved' counts its later visits, 'had a gradient' those of them that taught something. A run that skips would "
     "have learned otherwise."
 )
+HOLM = (
+    "'Better' and 'worse' are said only with a star. Of so many comparisons some have an interval on one side of 0 by "
+    "chance, which Holm's correction takes into account."
+)
 
 
 def skipping_table(skipping: Mapping[str, Any]) -> Table:
@@ -199,7 +203,8 @@ def suspect_tables(results: Results) -> Iterator[Table]:
             note = f"{note} {suspects['doubt'][0].upper()}{suspects['doubt'][1:]}.".strip()
         if rows:
             title = f"{count:,} {TITLES[kind][count != 1]}"
-            yield Table(title, ["prompt", "why", "rows to look at"], rows, note)
+            details = [visible(each["response"] or "") for each in listed[:SHOWN]]
+            yield Table(title, ["prompt", "why", "rows to look at"], rows, note, details=details)
 
 
 def _places(files: Sequence[str], places: Sequence[Sequence[int]]) -> str:
@@ -224,7 +229,8 @@ def advice_table(kinds: Sequence[str]) -> Table:
         for each in ranked
         if each.gains
     ]
-    note = f"Not measured: {', '.join(each.name for each in ranked if not each.gains)} (see docs/reference/methods.md)."
+    unmeasured = ", ".join(each.name for each in ranked if not each.gains)
+    note = f"{HOLM} Not measured: {unmeasured} (see docs/reference/methods.md)."
     return Table("", ["method", *(f"on {KINDS[kind]}" for kind in kinds), *PLACES.values()], rows, note)
 
 

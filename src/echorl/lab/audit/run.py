@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.lab.audit.evidence import Place
-from echorl.lab.audit.export import export, rollouts_at
+from echorl.lab.audit.export import Excerpt, export, rollouts_at
 from echorl.lab.audit.read import Log, read_log
 from echorl.lab.jobs import View
 from echorl.lab.logs.rows import LoggedRollout
@@ -23,8 +23,11 @@ RESULTS, SUSPECTS, PAGE = "audit.json", "suspects.jsonl", "page.html"
 """The files of an audit."""
 SPECIAL = re.compile(r"<\|\w+\|>")
 """Special tokens of chat templates, such as <|im_start|>."""
-PROMPT = 160
-"""Characters of a prompt that the page shows, about."""
+PROMPT = (110, 50)
+RESPONSE = (100, 200)
+"""Characters from the beginning and from the end of a text that the page shows, about."""
+WORD = 30
+"""Characters that a text can lose, so that it is not cut within a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +63,10 @@ def _write(folder: Path, plan: AuditPlan, log: Log, view: View) -> dict[str, Any
     from echorl.lab.audit.suspects import find_suspects
 
     suspects = find_suspects(log.groups, log.evidence)
-    prompts: dict[Place, str] = {}
+    excerpts: dict[Place, Excerpt] = {}
     rollouts = rollouts_at(suspects.places(), log.files, plan.columns)
-    export(suspects, _noting_prompts(rollouts, prompts), log.files, folder / SUSPECTS)
-    results = measure(log.groups, suspects, prompts, _describe(log, plan))
+    export(suspects, _noting_texts(rollouts, excerpts), log.files, folder / SUSPECTS)
+    results = measure(log.groups, suspects, excerpts, _describe(log, plan))
     measured(1)
     drawn = view.begin("drawing the page", 1)
     _draw(results, folder / PAGE)
@@ -79,10 +82,11 @@ def _draw(results: dict[str, Any], path: Path) -> None:
     write(make_page(results), path)
 
 
-def _noting_prompts(rollouts: Iterator[LoggedRollout], prompts: dict[Place, str]) -> Iterator[LoggedRollout]:
-    """Yield the rollouts, and put the beginnings of their prompts into `prompts`."""
+def _noting_texts(rollouts: Iterator[LoggedRollout], excerpts: dict[Place, Excerpt]) -> Iterator[LoggedRollout]:
+    """Yield the rollouts, and put their shortened texts into `excerpts`."""
     for rollout in rollouts:
-        prompts[Place(rollout.file, rollout.line)] = headline(rollout.prompt)
+        response = None if rollout.response is None else shortened(rollout.response.strip(), *RESPONSE)
+        excerpts[Place(rollout.file, rollout.line)] = Excerpt(headline(rollout.prompt), response)
         yield rollout
 
 
@@ -95,7 +99,22 @@ def headline(prompt: str) -> str:
     'user 1 + 1?'
     """
     text = " ".join(SPECIAL.sub(" ", _question(prompt)).split())
-    return text if len(text) <= PROMPT else f"{text[: 2 * PROMPT // 3]} ... {text[-PROMPT // 3 :]}"
+    return shortened(text, *PROMPT)
+
+
+def shortened(text: str, first: int, last: int) -> str:
+    """Return a text, a long one without its middle, cut between words where these are short.
+
+    >>> shortened("one two three four five six", 9, 9)
+    'one two ... five six'
+    """
+    if len(text) <= first + last:
+        return text
+    start, end = text[: first + 1], text[-last - 1 :]
+    words = re.match(r"(?s)(.*\S)\s", start), re.match(r"(?s)\S*\s+(\S.*)", end)
+    start = words[0][1] if words[0] and first - len(words[0][1]) <= WORD else start[:-1]
+    end = words[1][1] if words[1] and last - len(words[1][1]) <= WORD else end[1:]
+    return f"{start} ... {end}"
 
 
 def _question(prompt: str) -> str:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from echorl.lab.audit.losses import GROUPS_A_POINT
+
 Results = Mapping[str, Any]
 """The content of audit.json (`run.measure`)."""
 LEAST = 0.005
 """Share below which a part is not named in a sentence."""
 WIDE = 0.5
 """Width of an interval from which on its value is not named."""
+TENTH = 10
+"""Steps from which on a sentence speaks of a tenth of them."""
 LOST = {
     "all_success_no_gradient": "all right",
     "all_fail_no_gradient": "all wrong",
@@ -49,7 +53,7 @@ def sentences(results: Results) -> list[str]:
 
 def _loss(results: Results) -> Iterator[str]:
     recent, unit = results["losses"]["recent"], results["log"]["unit"]
-    groups, place = recent["groups"], _stretch(results)
+    groups, place = recent["groups"], f"I{stretch(results)[1:]}"
     lost = groups["no_gradient"]["value"]
     if not lost:
         yield f"{place} every group gave a gradient."
@@ -66,12 +70,13 @@ def _loss(results: Results) -> Iterator[str]:
         )
 
 
-def _stretch(results: Results) -> str:
+def stretch(results: Results) -> str:
+    """Return the place of the recent groups in words: the last fifth with its steps, or the log."""
     recent = results["losses"]["recent"]
     if recent["num_groups"] == results["losses"]["whole"]["num_groups"]:
-        return "In this log"
+        return "in this log"
     first, last = recent["first_step"], recent["last_step"]
-    return f"In the last fifth of the run ({f'steps {first} to {last}' if last > first else f'step {last}'})"
+    return f"in the last fifth of the run ({f'steps {first} to {last}' if last > first else f'step {last}'})"
 
 
 def _counts(shares: Mapping[str, Any], part: str) -> bool:
@@ -114,11 +119,7 @@ def batch_texts(results: Results) -> Iterator[str]:
     """Yield sentences on the groups of a step: those with a gradient, the cost of a full batch, and the trend."""
     batch, sampling, trend = results["losses"]["recent_batch"], results["sampling"], results["losses"]["trend"]
     if batch:
-        empty = f"{batch['empty_steps']:,} of {batch['num_steps']:,} steps" if batch["empty_steps"] else "no step"
-        yield (
-            f"A step of the last fifth had {batch['groups']:.0f} groups, {number(batch['with_gradient'])} of them with "
-            f"a gradient; one step in ten had at most {batch['low_decile']}, and {empty} had none."
-        )
+        yield " ".join(_batch(batch))
     if sampling and sampling["groups"] and sampling["groups"]["value"] > sampling["batch"]:
         rounds = f", in {number(sampling['rounds'], '.1f')} rounds" if sampling["rounds"] else ""
         yield (
@@ -130,6 +131,32 @@ def batch_texts(results: Results) -> Iterator[str]:
         reaches = [f"{percent(each['share'])} at about step {each['step']['value']:.0f}" for each in trend["reaches"]]
         goal = f" If it went on like this, it would reach {', '.join(reaches)}." if reaches else ""
         yield f"The share of groups without gradient changes by {number(slope, '+.1f')} points in 100 steps.{goal}"
+
+
+def _batch(batch: Mapping[str, Any]) -> Iterator[str]:
+    """Yield sentences on the groups with a gradient in a step: their mean, the worst tenth, and steps without one."""
+    yield (
+        f"A step of the last fifth had {batch['groups']:.0f} groups on average, and "
+        f"{number(batch['with_gradient'], '.1f')} of them gave a gradient."
+    )
+    if batch["num_steps"] >= TENTH and batch["low_decile"]:
+        yield f"In the tenth of the steps with the fewest it was at most {batch['low_decile']}."
+    if batch["empty_steps"]:
+        yield f"In {batch['empty_steps']:,} of {batch['num_steps']:,} steps no group gave a gradient."
+
+
+def no_curve(losses: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a note where the log has steps and is too short for a curve over them."""
+    whole = losses["whole"]
+    if whole["first_step"] is None or len(losses["curve"]) > 1:
+        return
+    if whole["first_step"] == whole["last_step"]:
+        yield "The log has one step: there is no curve over the run."
+    else:
+        yield (
+            f"The log has {whole['num_groups']:,} groups: there is no curve over the run, which has a point for every "
+            f"{GROUPS_A_POINT} groups or more."
+        )
 
 
 def number(estimate: Mapping[str, float | None], form: str = ".0f") -> str:
@@ -159,7 +186,7 @@ def recent_title(results: Results) -> str:
     """Return the title of the table for a terminal: the stretch and its groups."""
     recent = results["losses"]["recent"]
     groups = f"{recent['num_groups']:,} group{'s' if recent['num_groups'] != 1 else ''}"
-    return f"{_stretch(results).removeprefix('In ').capitalize()}: {groups}"
+    return f"{stretch(results).removeprefix('in ').capitalize()}: {groups}"
 
 
 def recent_rows(results: Results) -> tuple[list[str], list[list[str]]]:
@@ -171,15 +198,15 @@ def recent_rows(results: Results) -> tuple[list[str], list[list[str]]]:
     return head, _rows(columns)
 
 
-def share_rows(results: Results, stretch: str) -> tuple[list[str], list[list[str]]]:
-    """Return head and rows of the shares of a stretch, "whole" or "recent": of groups, rollouts and tokens."""
-    head, columns = _columns(results, stretch)
+def share_rows(results: Results, part: str) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows of the shares of a part, "whole" or "recent": of groups, rollouts and tokens."""
+    head, columns = _columns(results, part)
     return head, _rows(columns)
 
 
-def _columns(results: Results, stretch: str) -> tuple[list[str], list[Mapping[str, Any]]]:
-    """Return the head of a stretch's columns, and their shares; those of rollouts only where they differ."""
-    shares, unit = results["losses"][stretch], results["log"]["unit"]
+def _columns(results: Results, part: str) -> tuple[list[str], list[Mapping[str, Any]]]:
+    """Return the head of a part's columns, and their shares; those of rollouts only where they differ."""
+    shares, unit = results["losses"][part], results["log"]["unit"]
     names = {"groups": "groups", "rollouts": "rollouts", "lengths": unit}
     weights = [weight for weight in names if shares[weight]]
     if shares["rollouts"] == shares["groups"]:

@@ -23,7 +23,7 @@ _TREND = {"per_100_steps": _ESTIMATE, "reaches": [{"share": float, "step": _ESTI
 _RULE = {
     "streak": int, "num_groups": int, "groups": _ESTIMATE, "length": Maybe(_ESTIMATE), "with_gradient": Maybe(_ESTIMATE)
 }  # fmt: skip
-_SUSPECT = {"kind": str, "why": str, "text": Maybe(str), "places": [[int]]}
+_SUSPECT = {"kind": str, "why": str, "text": Maybe(str), "response": Maybe(str), "places": [[int]]}
 AUDIT = {
     "summary": [str],
     "log": {"unit": str, "files": [str], "columns": Each(str), "notes": [str]},

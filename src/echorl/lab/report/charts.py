@@ -32,6 +32,8 @@ MARKED = 12
 """The most points of a line that has a marker at each."""
 HEADROOM = 1.08
 """Height of a chart of shares, which begins at 0, in largest values, so that the curve lies within it."""
+WHOLE = 1.02
+"""Height of a chart of shares up to 100 %: it has no tick above."""
 NAMED = 8
 """Lines that the legend of a chart can name."""
 
@@ -92,7 +94,8 @@ class Chart:
             ax.set_yscale("log")
         elif self.percent:
             room = 0.07 * len(self.lines) if legend and self.named else 0  # above the lines, for their names
-            ax.set_ylim(0, max(0.01, (HEADROOM + room) * ax.dataLim.y1))
+            top = (HEADROOM + room) * ax.dataLim.y1
+            ax.set_ylim(0, max(0.01, top if ax.dataLim.y1 > 1 else min(top, WHOLE)))
             ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))  # as many as the ticks need
         if self.powers:
             ax.set_xscale("log", base=2)

@@ -27,13 +27,17 @@ KIND_TITLES = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts; the first column names the row. `prose`: backticks in its cells stand for code."""
+    """A table of texts; the first column names the row. `prose`: backticks in its cells stand for code.
+
+    `details`: for each row a text that folds out below its name, or "".
+    """
 
     title: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
     prose: bool = False
+    details: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,11 @@ from echorl.lab.report.training import CONFIG, METRICS, TrainingRun, read_run
 ANALYSES = ("entropy.json", "deletion.json")
 """Files of `echorl analyze`."""
 
+COMPLETIONS = "completions"
+"""Folder of TRL's `log_completions`."""
+TRL_FILES = (COMPLETIONS, "trainer_state.json")
+"""Files of a run of TRL's own trainer."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source(Section):
@@ -74,6 +79,11 @@ def read_source(folder: Path) -> Source:
             return kind.read(folder)
     for name in ("probe.json", "audit.json", *ANALYSES, "results.json"):
         read_object(folder / name)  # raises where a damaged file is the reason
+    if any((folder / name).exists() for name in TRL_FILES):
+        raise ValueError(
+            f"{folder} is a run of TRL's own trainer, without metrics.jsonl: `echorl audit {folder}` reads its "
+            "completions."
+        )
     marks = "; ".join(kind.text for kind in KINDS)
     raise ValueError(f"{folder} is not the folder of an echorl command: it has no {marks}.")
 
@@ -99,6 +109,11 @@ def _is_comparison(folder: Path) -> bool:
 
 def _read_run(folder: Path) -> Source:
     run, notes = read_run(folder)
+    if (folder / COMPLETIONS).is_dir() and not run.rollouts.is_dir():
+        notes.append(
+            f"{folder} has no rollouts/ for a gallery: `echo_rollouts_every` keeps them; `echorl audit {folder}` reads "
+            "the completions."
+        )
     return Source(folder=folder, runs=[run], notes=notes)
 
 
