@@ -127,7 +127,7 @@ def imported_names():
                         modules[alias.asname or alias.name] = dotted
                     else:
                         yield dotted
-            elif isinstance(node, ast.AnnAssign) and ast.unparse(node.value or node.target).startswith("import_module("):
+            elif isinstance(node, ast.AnnAssign) and ast.unparse(node).split("(")[0].endswith(" = import_module"):
                 modules[node.target.id] = node.value.args[0].value
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
