@@ -43,7 +43,9 @@ def test_the_study_s_words_are_cells_of_the_summary_and_tables_of_their_own():
     assert summary.head[:5] == ["arm", "reference", "costs", "claimed", "updates"]
     assert [row[2:4] for row in summary.rows] == [["", ""], ["two numbers a prompt", ""], ["none", "5 points"]]
     assert summary.note == f"{verdict_table(results()).note} Claims are the sources' own."
-    assert [vars(each) for each in note_tables(results(notes=notes))] == [{**table, "note": "", "prose": True}]
+    assert [vars(each) for each in note_tables(results(notes=notes))] == [
+        {**table, "note": "", "prose": True, "details": ()}
+    ]
     assert note_tables(results()) == []
 
 
