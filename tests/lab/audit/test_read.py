@@ -457,6 +457,7 @@ def test_rewards_beside_the_verdicts_of_echorl(tmp_path):
     log = read(tmp_path)
     assert column(log, "successes") == [2, 2, 1]
     assert column(log, "degenerate") == [False, True, True]  # one reward alone differs from no other
+    assert not noted(log, "is read as the verifier's reward")
     assert not noted(log, "no rewards")
 
 

@@ -184,7 +184,8 @@ def _rewards(
     """Return the verifier's column, all rewards, those that are compared, and how the verifier's was chosen."""
     rewards = _rewards_of_functions(row) if named_by_function else _rewards_by_name(row)
     total = None if named_by_function else first_of(TOTALS, dict.fromkeys(rewards))
-    named = named or first_of((ECHO_SUCCESS,), row)
+    of_echorl = ("success", ECHO_SUCCESS) if first_of(FROM_POLICY, row) else (ECHO_SUCCESS,)
+    named = named or first_of(of_echorl, row)
     reward, guess = (named, None) if named else _verifier(row, rewards, total)
     rewards = list(dict.fromkeys([*rewards, reward]))
     return reward, tuple(rewards), (total,) if total else tuple(rewards), guess
