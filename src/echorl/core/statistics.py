@@ -124,7 +124,7 @@ class GroupStatistics:
         total_groups, total_tokens = self.num_groups, self.num_tokens
         if not total_groups:
             return "group statistics: no group was recorded"
-        head = f"{'group kind':<15}{'groups':>8}{'share':>8}{'no policy gradient':>20}{'tokens':>12}{'share':>8}"
+        head = f"{'group kind':<15}{'groups':>8}{'share':>8}{'equal rewards':>20}{'tokens':>12}{'share':>8}"
         rows = [
             (name, self.groups[name], self.degenerate[name], self.tokens[name], MEANING[name])
             for name in KINDS
