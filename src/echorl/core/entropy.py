@@ -61,9 +61,9 @@ def top_entropy(logp: Tensor, vocab_size: int) -> tuple[Tensor, Tensor]:
     p = logp.to(wide_dtype(logp.device)).exp()
     num_rest, least = vocab_size - logp.shape[-1], p.amin(-1)
     rest = (1 - p.sum(-1)).clamp(min=0).masked_fill((least == 0) | (num_rest <= 0), 0.0)
-    known = torch.special.entr(p).sum(-1)
-    lower = known - torch.special.xlogy(rest, torch.minimum(least, rest))
-    upper = known + torch.special.entr(rest) + rest * math.log(max(1, num_rest))
+    top_part = torch.special.entr(p).sum(-1)
+    lower = top_part - torch.special.xlogy(rest, torch.minimum(least, rest))
+    upper = top_part + torch.special.entr(rest) + rest * math.log(max(1, num_rest))
     return lower.float(), torch.maximum(lower, upper).float()
 
 

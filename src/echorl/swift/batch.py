@@ -68,10 +68,10 @@ class Batch:
         Raises:
             RuntimeError: no pass gave a micro-batch's old log-probs.
         """
-        found = [[entropy for logps, entropy in passes if logps is part.old_per_token_logps] for part in self.parts]
-        if not all(found):
+        entropies = [[entropy for logps, entropy in passes if logps is part.old_per_token_logps] for part in self.parts]
+        if not all(entropies):
             raise RuntimeError("ms-swift made no pass for the old log-probs, which gives EchoRL its entropies.")
-        return join(entropies[0] for entropies in found)
+        return join(candidates[0] for candidates in entropies)
 
     def put(self, weights: Tensor, has_gradient: Tensor) -> None:
         """Let the micro-batches carry their rows of `weights` [B, T] and of `has_gradient` [B]."""

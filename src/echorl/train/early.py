@@ -65,8 +65,8 @@ def is_misspelt(name: str, names: Sequence[str], command: Command) -> bool:
         return False
     if command.own and name.startswith("echo_"):
         return True
-    others = [each for each in names if not each.startswith("echo_")]  # TRL has a top_entropy_quantile
-    return bool(difflib.get_close_matches(name, others, n=1, cutoff=CLOSE))
+    other_names = [each for each in names if not each.startswith("echo_")]  # TRL has a top_entropy_quantile
+    return bool(difflib.get_close_matches(name, other_names, n=1, cutoff=CLOSE))
 
 
 def _check_values(given: Mapping[str, Any], command: Command) -> None:

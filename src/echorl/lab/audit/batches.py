@@ -150,6 +150,7 @@ class Batch:
         return self._rows["file"][-1]
 
     def add(self, rollout: LoggedRollout, key: Any, prompt: int, success: bool | None, compared: list[float]) -> None:
+        """Add a row; the arguments are those of `Groups.add`."""
         rows, response = self._rows, rollout.response
         while len(self._rewards) < len(compared):  # a reward that earlier files of the step lack
             self._rewards.append(array("d", [np.nan]) * len(self._advantage))

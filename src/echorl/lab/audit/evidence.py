@@ -15,7 +15,7 @@ MAX_PLACES = 8
 MAX_ANSWERS = 4
 """Different rejected answers, and different reference answers, that are counted for a prompt at a time."""
 MAX_VALUES = 100
-"""Different rewards that are counted one by one; all others are counted together, as the value nan."""
+"""Different rewards that are counted one by one; all answers_seen are counted together, as the value nan."""
 _PLACE = struct.Struct("=iq")
 
 
@@ -142,10 +142,10 @@ class PromptEvidence:
         if first is None:
             self.references[prompt] = (text, Place(rollout.file, rollout.line))
         elif text != first[0] and not is_same(text, first[0]):
-            others = self.other_references.setdefault(prompt, {})
-            text = next((each for each in others if is_same(text, each)), text)
-            if text in others or len(others) < MAX_ANSWERS:
-                others.setdefault(text, Tally()).add(rollout)
+            answers_seen = self.other_references.setdefault(prompt, {})
+            text = next((each for each in answers_seen if is_same(text, each)), text)
+            if text in answers_seen or len(answers_seen) < MAX_ANSWERS:
+                answers_seen.setdefault(text, Tally()).add(rollout)
 
     def _add_reward(self, rollout: LoggedRollout, reward: float) -> None:
         tally = self.rewards.get(reward)

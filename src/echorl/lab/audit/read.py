@@ -81,7 +81,7 @@ def read_log(
 
 
 class Reading:
-    """What is kept while a log is read."""
+    """The groups, prompts and evidence that are kept while a log is read."""
 
     def __init__(self, success_reward: float) -> None:
         self.success_reward = success_reward

@@ -109,8 +109,8 @@ class LogColumns:
             "step": self.step, "epoch": self.epoch, "advantage": self.advantage, "length": self.length,
             "truncation": self.truncated or self.stop_reason, "reference answer": self.reference_answer,
         }  # fmt: skip
-        others = ", ".join(name for name in self.rewards if name != self.reward)
-        return {name: column for name, column in {**named, "other rewards": others}.items() if column}
+        other_rewards = ", ".join(name for name in self.rewards if name != self.reward)
+        return {name: column for name, column in {**named, "other rewards": other_rewards}.items() if column}
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {column!r}" for name, column in self.read_as.items())
@@ -233,8 +233,8 @@ def _verifier(row: Mapping[str, Any], rewards: list[str], total: str | None) -> 
         return rewards[0], None
     fitting = [name for name in rewards if _is_of_a_verifier(name)]
     if len(fitting) == 1:
-        others = list_names(name for name in rewards if name != fitting[0])
-        return fitting[0], f"{fitting[0]!r} is read as the verifier's reward, by its name, beside {others}"
+        other_rewards = list_names(name for name in rewards if name != fitting[0])
+        return fitting[0], f"{fitting[0]!r} is read as the verifier's reward, by its name, beside {other_rewards}"
     if not fitting and total:
         return total, f"{total!r} is read as the verifier's reward, since no other column has a verifier's name"
     if len(rewards) == 1:

@@ -1,4 +1,4 @@
-"""What a comparison can tell and what not, in plain words: the first line of its text and of its page."""
+"""The sentence on what a comparison can and cannot tell: the first line of its text and of its page."""
 
 from __future__ import annotations
 
