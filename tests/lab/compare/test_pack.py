@@ -81,7 +81,7 @@ def test_a_pack_gives_the_results_of_its_study_without_recipe_or_options(study):
     results = make_results(study, METHODS)
     pack_study(study, METHODS).write()
     packed = open_pack(pack_path(study.comparison.output_dir))
-    assert make_results(packed, packed.pack.methods) == results
+    assert make_results(packed, packed.methods) == results
     assert results["notes"] == NOTES
     assert results["learning_rates"] == {"grpo": 1e-5, "clips": 1e-4}
     assert results["validation"]["grpo/rate-0.0001/seed-1000"] is None

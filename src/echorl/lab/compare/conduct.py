@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from echorl.lab.compare.add import Addition
+from echorl.lab.compare.added_rows import added_results, compare_repeat, repeat_sentence
 from echorl.lab.compare.plan import Run
 from echorl.lab.compare.plan_checks import RESULTS
 from echorl.lab.compare.results import make_results, results_markdown
@@ -37,6 +39,23 @@ def run_study(study: Study, methods: Mapping[str, Any], view: View | None = None
     assert validation is not None, "the grid is done"
     _work(study, comparison.final(comparison.chosen(validation)), list(comparison.tests), view)
     return make_results(study, methods)
+
+
+def run_addition(addition: Addition, methods: Mapping[str, Any], view: View | None = None) -> dict[str, Any]:
+    """Repeat one stored run, train and score every run of the added arm that is not finished, and return the results.
+
+    Args:
+        methods: the added arm -> the options of its method.
+        view: shows progress.
+
+    Raises:
+        ValueError: a run failed or diverged, or its folder holds something else.
+    """
+    _work(addition.repeated, [addition.repeat], list(addition.repeated.comparison.tests), view)
+    repeat = compare_repeat(addition)
+    if view:
+        view.say(repeat_sentence(repeat))
+    return added_results(addition, run_study(addition.added, methods, view), repeat)
 
 
 def write_results(study: Study, results: Mapping[str, Any], folder: Path) -> None:
