@@ -82,7 +82,7 @@ def run(args: CompareOptions) -> None:
         return
     with working_in(ResultFolder(output, "compare")) as bars:
         results = run_study(study, methods, bars)
-        write_results(study, results, output)
+        write_results(study.comparison, results, output)
     _show(study.comparison, results)  # when the bars are gone, which take what is printed beside them
 
 
@@ -132,8 +132,8 @@ def _add(args: CompareOptions, method: str) -> None:
         return
     with working_in(ResultFolder(output, "compare")) as bars:
         results = run_addition(addition, methods, bars)
-        write_results(stored, results, output)
-    _show(stored.comparison, results)
+        write_results(addition.comparison, results, output)
+    _show(addition.comparison, results)
 
 
 def _methods(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -169,7 +169,7 @@ def _show_packed(args: CompareOptions) -> None:
         return
     check_study(args.output_dir)
     ResultFolder(args.output_dir, "compare").check_writable()
-    write_results(study, results, args.output_dir)
+    write_results(study.comparison, results, args.output_dir)
     _show(study.comparison, results)
 
 

@@ -12,11 +12,11 @@ import pytest
 
 from echorl.lab.compare.pack import Pack, pack_path, read_lines, read_pack
 from echorl.lab.compare.packed import open_pack, pack_study
-from echorl.lab.compare.plan import Comparison, Run
+from echorl.lab.compare.plan import Comparison
 from echorl.lab.compare.results import make_results
-from echorl.lab.compare.run import MARK, scores_key, scores_path
+from echorl.lab.compare.run import scores_path
 from echorl.lab.compare.study import Study
-from echorl.support.files import write_json
+from tests.lab.compare.made import finish
 
 METHODS = {"grpo": {"method": "grpo"}, "clips": {"method": "a rule that is no more"}}
 NOTES = {"arms": {"clips": {"costs": "nothing | much"}}, "note": "Small policies."}
@@ -42,18 +42,6 @@ def study(tmp_path) -> Study:
         diverged = "inf" if run.rate == 1e-4 and run.arm == "grpo" else None
         finish(study, run, ["validation" if run.seed == 1000 else "test"], numbers, diverged)
     return study
-
-
-def finish(study: Study, run: Run, tests: list[str], numbers: random.Random, diverged: str | None = None) -> None:
-    folder, key = study.folder(run), study.key(run)
-    folder.mkdir(parents=True)
-    right = 1 if (run.arm, run.rate) == ("clips", 1e-5) else 3  # so that the higher rate is chosen
-    value = {"updates": numbers.randint(1, 9), "rollout_tokens": 100, "minutes": numbers.random(), "diverged": diverged}
-    write_json(folder / MARK, {"key": key, "value": value})
-    for test in tests if diverged is None else ():
-        scores = {"right": [right, numbers.randint(0, 4)], "samples": 4}
-        scores |= {name: numbers.random() for name in ("length", "entropy", "blank_share", "truncated")}
-        write_json(scores_path(folder, test), {"key": scores_key(key, study.comparison, test), "value": scores})
 
 
 def with_pack(study: Study) -> Study:

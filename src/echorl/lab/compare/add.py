@@ -9,7 +9,7 @@ from typing import Any
 
 from echorl.lab.compare.pack import ENDING, Pack, pack_path, read_pack
 from echorl.lab.compare.packed import PackedStudy, pack_study
-from echorl.lab.compare.plan import Run
+from echorl.lab.compare.plan import Comparison, Run
 from echorl.lab.compare.run import MARK, run_key
 from echorl.lab.compare.study import Study
 from echorl.models.fingerprint import hash_file
@@ -37,6 +37,13 @@ class Addition:
     def arm(self) -> str:
         """The method's name in the tables."""
         return next(iter(self.added.comparison.arms))
+
+    @property
+    def comparison(self) -> Comparison:
+        """The stored study's plan with the added arm, for the tables."""
+        plan = self.stored.comparison
+        references = {**plan.references, self.arm: self.repeat.arm}
+        return replace(plan, arms={**plan.arms, **self.added.comparison.arms}, references=references)
 
     @property
     def repeat(self) -> Run:

@@ -16,8 +16,8 @@ from echorl.lab.compare.run import pass_at_1
 from echorl.lab.compare.study import Study
 
 ADDED = (
-    "{arm} is {method}{options}, added to the stored study: {seeds} of {stored} seeds, paired with the stored runs of "
-    "{reference}."
+    "The stored study gets one more arm, {arm} (method {method}{options}), with {seeds} of {stored} seeds, paired with "
+    "the stored runs of {reference}."
 )
 FAMILY = (
     "{arm} was added later: its p-values are a family of their own, of one comparison a column, and exploratory, "
@@ -49,7 +49,7 @@ def added_results(addition: Addition, added: Mapping[str, Any], repeat: Mapping[
         results[name] = {**results[name], **added[name]}
     options = addition.added.comparison.arms[arm]
     settings = ", ".join(f"{name} {value!r}" for name, value in options.get("method_options", {}).items())
-    words = {"arm": arm, "method": options["method"], "options": settings and f" with {settings}"}
+    words = {"arm": arm, "method": options["method"], "options": settings and f", {settings}"}
     words |= {"seeds": len(seeds), "stored": len(stored.comparison.seeds), "reference": run.arm}
     notes = stored.comparison.notes
     results["notes"] = {**notes, "note": " ".join(filter(None, [notes.get("note"), FAMILY.format(**words)]))}
@@ -59,15 +59,15 @@ def added_results(addition: Addition, added: Mapping[str, Any], repeat: Mapping[
 
 def _pairs(addition: Addition, rate: float | None) -> dict[str, Any]:
     """Return the rows of the reference and of the added arm, on the added arm's seeds."""
-    comparison, reference, arm = addition.added.comparison, addition.repeat, addition.arm
-    arms = {**addition.repeated.comparison.arms, **comparison.arms}
+    reference, arm = addition.repeat, addition.arm
+    comparison = replace(addition.comparison, seeds=addition.added.comparison.seeds)
     runs: dict[Run, Study] = {replace(reference, seed=seed): addition.stored for seed in comparison.seeds}
     runs |= {Run(arm, rate, seed): addition.added for seed in comparison.seeds}
     results = {
         run: {"training": study.training(run), **{test: study.scores(run, test) for test in comparison.tests}}
         for run, study in runs.items()
     }
-    return table.compare(replace(comparison, arms=arms), {reference.arm: reference.rate, arm: rate}, results)
+    return table.compare(comparison, {reference.arm: reference.rate, arm: rate}, results)
 
 
 def compare_repeat(addition: Addition) -> dict[str, Any]:
