@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from echorl.lab.compare.pack import Pack, pack_path, read_lines, read_pack
+from echorl.lab.compare.pack import Pack, pack_path, read_pack
 from echorl.lab.compare.packed import open_pack, pack_study
 from echorl.lab.compare.plan import Comparison
 from echorl.lab.compare.results import make_results
@@ -87,19 +87,6 @@ def test_the_same_runs_give_the_same_bytes_in_any_order(study):
     assert pack_study(packed, METHODS).runs == pack.runs
     pack_study(packed, METHODS).write()
     assert pack.path.read_bytes() == first
-
-
-def test_runs_are_read_one_at_a_time(study):
-    """The end of a file is not looked at before it is asked for."""
-    pack = pack_study(study, METHODS)
-    pack.write()
-    lines = gzip.decompress(pack.path.read_bytes()).splitlines(keepends=True)
-    pack.path.write_bytes(gzip.compress(b"".join(lines[:3])) + gzip.compress(lines[3])[:-6])
-    packed_lines = read_lines(pack.path)
-    assert next(packed_lines)["runs"] == len(pack.runs)
-    assert [next(packed_lines)["run"] for _ in range(2)] == sorted(pack.runs)[:2]
-    with pytest.raises(ValueError, match="is damaged"):
-        list(packed_lines)
 
 
 def test_packed_runs_are_finished_by_their_keys(study):
