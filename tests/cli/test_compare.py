@@ -306,7 +306,7 @@ def test_a_method_is_added_to_a_packed_study(write_study, jobs, fails, tmp_path,
     add = ["compare", "study.jsonl.gz", "--add", "agpo", "--parallel", "2"]
     capsys.readouterr()
     assert main([*add, "--dry_run"]) == 0
-    assert "run    grpo/rate-0.0001/seed-0\n" in capsys.readouterr().out
+    assert "repeat grpo/rate-0.0001/seed-0\n" in capsys.readouterr().out
     jobs["fail"] = ["agpo/rate-0.0001/seed-1"]
     fails(add, "agpo/rate-0.0001/seed-1 failed")
     runs = ["grpo/rate-0.0001/seed-0", *(f"agpo/rate-{rate}/seed-1000" for rate in ("1e-05", "0.0001", "0.001"))]

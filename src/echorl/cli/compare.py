@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from echorl.lab.compare.plan import Comparison, Run
 from echorl.lab.compare.read import read_comparison
 from echorl.lab.compare.run import check_study
 from echorl.lab.compare.study import Study
+from echorl.lab.jobs import View
 from echorl.lab.options import COUNT
 from echorl.support.errors import UserError
 from echorl.support.folder import ResultFolder
@@ -71,19 +72,13 @@ def run(args: CompareOptions) -> None:
     if args.dry_run:
         _list(study)
         return
-    from echorl.cli.bars import working_in
-    from echorl.lab.compare.conduct import run_study, write_results
+    from echorl.lab.compare.conduct import run_study
 
-    methods = _methods(arms)
+    methods, comparison = _methods(arms), study.comparison
     if args.pack:
-        with working_in(ResultFolder(output, "compare")):
-            text = _write_pack(pack_study(study, methods), output)
-        print(text)
-        return
-    with working_in(ResultFolder(output, "compare")) as bars:
-        results = run_study(study, methods, bars)
-        write_results(study.comparison, results, output)
-    _show(study.comparison, results)  # when the bars are gone, which take what is printed beside them
+        _pack(lambda: pack_study(study, methods), output)
+    else:
+        _run(lambda bars: run_study(study, methods, bars), comparison, output)
 
 
 def _check_combination(args: CompareOptions) -> None:
@@ -119,21 +114,42 @@ def _add(args: CompareOptions, method: str) -> None:
     try_rule(method, args.method_options)
     methods = _methods(check_arms(addition.added, args.study))
     if args.dry_run:
-        _list(addition.repeated)
+        print(f"repeat {addition.repeat.name}{_state(addition.repeated, addition.repeat, list(comparison.tests))}")
         _list(addition.added)
         return
-    from echorl.cli.bars import working_in
-    from echorl.lab.compare.conduct import run_addition, write_results
+    from echorl.lab.compare.conduct import run_addition
 
     if args.pack:
-        with working_in(ResultFolder(output, "compare")):
-            text = _write_pack(pack_addition(addition, methods), output)
-        print(text)
-        return
+        _pack(lambda: pack_addition(addition, methods), output)
+    else:
+        _run(lambda bars: run_addition(addition, methods, bars), addition.comparison, output)
+
+
+def _run(make_results: Callable[[View], dict[str, Any]], comparison: Comparison, output: Path) -> None:
+    """Make the results, write them to the folder and print them."""
+    from echorl.cli.bars import working_in
+    from echorl.lab.compare.conduct import write_results
+
     with working_in(ResultFolder(output, "compare")) as bars:
-        results = run_addition(addition, methods, bars)
-        write_results(addition.comparison, results, output)
-    _show(addition.comparison, results)
+        results = make_results(bars)
+        write_results(comparison, results, output)
+    _show(comparison, results)  # when the bars are gone, which take what is printed beside them
+
+
+def _pack(make_pack: Callable[[], Pack], output: Path) -> None:
+    """Write the finished runs of the folder to its pack, and print a sentence about it.
+
+    Raises:
+        UserError: no run is finished.
+    """
+    from echorl.cli.bars import working_in
+
+    with working_in(ResultFolder(output, "compare")):
+        pack = make_pack()
+        if not pack.runs:
+            raise UserError(f"{output} has no finished run to pack: run the study first.")
+        pack.write()
+    print(f"{pack.path} holds {len(pack.runs)} finished runs; their policies stay in {output}.")
 
 
 def _methods(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -194,18 +210,6 @@ def _without_repeats(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     """Return the rows, whose first cell is empty where it is that of the row above."""
     above = [None, *(row[0] for row in rows)]
     return [["" if row[0] == before else row[0], *row[1:]] for before, row in zip(above, rows, strict=False)]
-
-
-def _write_pack(pack: Pack, folder: Path) -> str:
-    """Write finished runs to a pack, and return a sentence about it.
-
-    Raises:
-        UserError: no run is finished.
-    """
-    if not pack.runs:
-        raise UserError(f"{folder} has no finished run to pack: run the study first.")
-    pack.write()
-    return f"{pack.path} holds {len(pack.runs)} finished runs; their policies stay in {folder}."
 
 
 def _with_seeds(comparison: Comparison, number: int | None) -> Comparison:
