@@ -64,6 +64,17 @@ def test_all_success_base_gradient_is_zero_and_echo_is_the_nll_by_hand(tmp_path,
     assert "What it lost on groups without a gradient: echorl audit " in printed
 
 
+def test_lora_all_success_base_gradient_is_zero_and_echo_is_the_nll_by_hand(tmp_path):
+    lora = dict(tuner_type="lora", lora_rank=4, lora_dropout=0, target_modules="all-linear")
+    assert norm(run(tmp_path / "base", "all_right", None, **lora).gradients[0]) == 0
+    trainer = run(tmp_path / "echo", "all_right", dict(coef=0.5), **lora)
+    delimiters = trainer.echo_miner.delimiters
+    by_hand = gradient(trainer.first_model.train(), plain(trainer.batches[0]), 4, delimiters, TEMPERATURE)
+    assert all("lora" in name for name in by_hand)
+    assert by_hand.keys() == trainer.gradients[0].keys()
+    assert difference(trainer.gradients[0], {name: 0.5 * g for name, g in by_hand.items()}) < 1e-5
+
+
 def test_several_passes_over_a_generation_batch(tmp_path):
     """Each delivers the weights once, and the first step's gradient is half of the batch's clips."""
     flags = dict(
