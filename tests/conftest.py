@@ -33,6 +33,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     installed = {each.metadata["Name"].lower(): each.version for each in reversed(list(metadata.distributions()))}
     versions = {name: installed[name] for name in PACKAGES if name in installed}
     found = {"date": f"{date.today()}", "versions": {"python": platform.python_version(), **versions}}
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps({**found, "outcomes": outcomes}, indent=1))
 
 

@@ -12,6 +12,7 @@ import torch
 import yaml
 from axolotl.cli.config import load_cfg
 from axolotl.integrations.base import PluginManager
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from echorl import segment_steps
@@ -90,17 +91,44 @@ def test_the_trainer_is_both(tmp_path):
     assert trainer.args.loss_type == "dr_grpo"
 
 
+def weights_after_three_steps(folder, **changes):
+    """Of axolotl's command; without `seed` axolotl shuffles the rows anew in each process."""
+    changes = dict(seed=1, max_steps=3, save_steps=1, save_strategy="steps", learning_rate=1e-3) | changes
+    done = train(settings(folder, {"num_iterations": 2}, **changes))
+    assert done.returncode == 0, done.stderr[-3000:]
+    return load_file(folder / "out" / "checkpoint-3" / "model.safetensors")
+
+
+def equal(weights, others):
+    return all(torch.equal(weights[name], others[name]) for name in weights | others)
+
+
+def test_coef_0_is_plain_axolotl_bit_for_bit(tmp_path):
+    without = dict.fromkeys(("plugins", "echo_coef", "echo_rollouts_every"))
+    assert equal(weights_after_three_steps(tmp_path, **without), weights_after_three_steps(tmp_path, echo_coef=0.0))
+
+
+def test_a_run_resumed_within_a_generation_batch_is_the_undisturbed_one_bit_for_bit(tmp_path):
+    whole = weights_after_three_steps(tmp_path, echo_coef=0.5)
+    resumed = weights_after_three_steps(
+        tmp_path, echo_coef=0.5, resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-1")
+    )
+    assert equal(whole, resumed)
+    assert not equal(whole, load_file(tmp_path / "out" / "checkpoint-1" / "model.safetensors"))
+
+
 ALL_RIGHT = {"reward_funcs": ["tests.axolotl.rewards.all_right"]}
 
 
 def train_one_step(folder, **changes):
-    """The trainer of a step on all-success groups, its model before, the batch and the gradient."""
+    """The trainer of a step on all-success groups, its model before, the batch, forwards and the gradient."""
     trainer = trainer_of(settings(folder, ALL_RIGHT, max_steps=1, max_grad_norm=0.0, **changes))
     gradients = Gradients()
     trainer.add_callback(gradients)
-    kept, model = keep_batch(trainer), deepcopy(trainer.model)
+    kept, model, forwards = keep_batch(trainer), deepcopy(trainer.model), []
+    trainer.model.register_forward_pre_hook(lambda *_: forwards.append(1))
     trainer.train()
-    return trainer, model, kept[0], gradients.steps[0]
+    return trainer, model, kept[0], len(forwards), gradients.steps[0]
 
 
 def gradient_by_hand(trainer, model, batch):
@@ -123,9 +151,10 @@ LORA = dict(adapter="lora", lora_r=4, lora_alpha=8, lora_target_modules=["q_proj
 
 @pytest.mark.parametrize("adapter", [{}, LORA], ids=["full", "lora"])
 def test_on_all_success_groups_the_base_has_no_gradient_and_echo_is_the_nll_by_hand(tmp_path, adapter):
-    *_, without = train_one_step(tmp_path, echo_coef=0.0, **adapter)
+    *_, forwards, without = train_one_step(tmp_path, echo_coef=0.0, **adapter)
     assert all((gradient == 0).all() for gradient in without.values())
-    trainer, model, batch, gradient = train_one_step(tmp_path, echo_coef=1.0, **adapter)
+    trainer, model, batch, forwards_with, gradient = train_one_step(tmp_path, echo_coef=1.0, **adapter)
+    assert forwards_with == forwards > 0
     if not adapter:  # as on disk
         model = AutoModelForCausalLM.from_pretrained(path("quickstart"), dtype=torch.float32)
     assert any("lora" in name for name in gradient) == bool(adapter)

@@ -48,11 +48,13 @@ register_template(
 
 
 class Watch:
-    """Keeps the trainer of a run, its first model, its generation batches, and the gradients of its optimiser steps."""
+    """Keeps the trainer of a run, its first model, generation batches, forwards, and the gradients of its steps."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.first_model = deepcopy(self.model)
+        self.forwards: list[int] = []
+        self.model.register_forward_pre_hook(lambda *_: self.forwards.append(1))
         self.batches: list[list[dict[str, Any]]] = []
         self.gradients: list[dict[str, torch.Tensor]] = []
         Watch.trainer = self

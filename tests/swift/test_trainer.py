@@ -52,6 +52,7 @@ def test_all_success_base_gradient_is_zero_and_echo_is_the_nll_by_hand(tmp_path,
     base = run(tmp_path / "base", "all_right", None)
     assert norm(base.gradients[0]) == 0
     trainer = run(tmp_path / "echo", "all_right", dict(success_reward_func="all_right", coef=0.5))
+    assert len(trainer.forwards) == len(base.forwards) > 0
     by_hand = gradient(fresh_model(), plain(trainer.batches[0]), 4, trainer.echo_miner.delimiters, TEMPERATURE)
     assert difference(trainer.gradients[0], {name: 0.5 * g for name, g in by_hand.items()}) < 1e-5
     (line,) = logged(trainer)
