@@ -103,7 +103,7 @@ def _version(stored: dict[str, Any], suite: str, package: str) -> str:
 
 
 def _versions(versions: dict[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
+    return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
 
 
 def _table(head: list[str], rows: Iterable[list[str]]) -> str:
