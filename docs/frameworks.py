@@ -48,8 +48,8 @@ tested, is refused, or does not exist in that framework; its page says which:
 {versions}
 
 The page is written from stored results of these targets: run some of them, then
-`python -m docs.frameworks build/suites/*.json`. [frameworks.yaml](../frameworks.yaml) names the
-tests of each cell.
+`python -m docs.frameworks build/suites/*.json`. The tests of each cell stand in
+`docs/frameworks.yaml`.
 """
 
 
