@@ -31,6 +31,7 @@ CPU_SIZES = {
     "qwen-vocabulary": Size(hidden=256, layers=2, vocab=151936, rollouts=16, tokens=32),
 }
 VLLM_SIZES = {name: CPU_SIZES[name] for name in ("smollm2", "qwen-vocabulary")}
+REHEARSAL_SIZES = {"tiny": Size(hidden=64, layers=1, vocab=32, rollouts=16, tokens=16)}
 CUDA_SIZES = {
     "qwen2.5-0.5b": Size(hidden=896, layers=24, vocab=151936, rollouts=32, tokens=2048, intermediate=4864),
     "qwen2.5-1.5b": Size(hidden=1536, layers=28, vocab=151936, rollouts=32, tokens=2048, heads=12, intermediate=8960),

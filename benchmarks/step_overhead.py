@@ -33,7 +33,7 @@ import torch
 from transformers import LogitsProcessorList, TrainerCallback
 
 from benchmarks.results import write_csv
-from benchmarks.sizes import CPU_SIZES, CUDA_SIZES, VLLM_SIZES, Size, make_model
+from benchmarks.sizes import CPU_SIZES, CUDA_SIZES, REHEARSAL_SIZES, VLLM_SIZES, Size, make_model
 from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
 
 
@@ -49,7 +49,7 @@ class Place:
         """Configurations by name."""
         if self.device != "cpu":
             return CUDA_SIZES
-        return VLLM_SIZES if self.engine == "vllm" else CPU_SIZES
+        return {"generate": CPU_SIZES, "vllm": VLLM_SIZES, "none": REHEARSAL_SIZES}[self.engine]
 
 
 def make_trainer(size: Size, echo: bool, steps: int, place: Place, folder: str):

@@ -1,6 +1,6 @@
 """Run the stages one after another, each within its seconds; what is measured already is not measured again.
 
-python -m benchmarks.gpu [--minutes 9] [--seconds tests=90 step=180 ...] [--parallel 9] [--rehearse]
+python -m benchmarks.gpu [--minutes 9] [--seconds tests=60 step=200 ...] [--parallel 9] [--rehearse]
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from benchmarks.gpu.stages import STAGES, Settings, rows_of
 from benchmarks.results import FOLDER, ROOT
 from echorl.models import POLICY
 from echorl.support.errors import UserError, guard
+from echorl.support.files import replacing_folder
 
-SECONDS = {"tests": 90, "kernels": 60, "step": 180, "study": 600}
+SECONDS = {"tests": 60, "kernels": 60, "step": 200, "study": 600}
 LEAST = 45
 """Seconds without which no stage begins."""
 RESERVE = 10
@@ -41,9 +42,10 @@ def prepare(carried: Path, rehearse: bool) -> Path:
     site, model = carried / "site", carried / "start"
     wheels = sorted(map(str, (carried / "wheels").glob("*.whl")))
     if importlib.util.find_spec("trl") is None and wheels and not site.exists():
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--target", str(site)]
-        if subprocess.run([*command, *wheels], check=False).returncode:
-            raise UserError(f"the wheels in {carried / 'wheels'} could not be installed (pip's message is above).")
+        with replacing_folder(site) as scratch:
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--target"]
+            if subprocess.run([*command, str(scratch), *wheels], check=False).returncode:
+                raise UserError(f"the wheels in {carried / 'wheels'} could not be installed (pip's message is above).")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT), str(site)])
     if rehearse:
         os.environ.update(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")

@@ -19,11 +19,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
 import yaml
 
 from benchmarks.gpu import kernels
 from benchmarks.results import ROOT, provenance, read_rows, write_rows
-from benchmarks.sizes import CPU_SIZES, CUDA_SIZES
+from benchmarks.sizes import CUDA_SIZES, REHEARSAL_SIZES
 from echorl.support.files import read_json, write_text
 
 GPU_TESTS = ("tests/core", "tests/properties")
@@ -97,7 +98,11 @@ def run_kernels(settings: Settings) -> None:
 
 
 def run_step(settings: Settings) -> None:
-    """Measure step time and memory with EchoRL on and off; without TRL by a loop over the core's functions."""
+    """Measure step time and memory with EchoRL on and off; without TRL in a loop of the core's functions.
+
+    Raises:
+        SystemExit: at the end, with the errors of the sizes that failed.
+    """
     try:
         from benchmarks.step_overhead import Place, measure
     except ImportError as error:
@@ -105,12 +110,17 @@ def run_step(settings: Settings) -> None:
         place = None
     else:
         place = Place(settings.device, "none")
-    sizes = {"small": CPU_SIZES["small"]} if settings.rehearse else CUDA_SIZES
-    pairs = 1 if settings.rehearse else 8
-    for name, size in sizes.items():
-        if name not in settings.measured("step"):
-            row = measure(name, size, pairs, place) if place else kernels.loop(size, pairs, settings.device)
+    sizes = REHEARSAL_SIZES if settings.rehearse else CUDA_SIZES
+    pairs, failed = 1 if settings.rehearse else 3, []
+    for name in [name for name in sizes if name not in settings.measured("step")]:
+        try:
+            row = (
+                measure(name, sizes[name], pairs, place) if place else kernels.loop(sizes[name], pairs, settings.device)
+            )
             settings.add("step", name, row)
+        except (subprocess.CalledProcessError, torch.OutOfMemoryError) as error:
+            failed.append(f"{name}: {error}")
+    raise SystemExit("\n".join(failed) or 0)
 
 
 def run_study(settings: Settings) -> None:
@@ -122,7 +132,7 @@ def run_study(settings: Settings) -> None:
         time.sleep(0.5)
         add_runs(settings, path)
     if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # its workers end with it; what they have finished is kept
     code = process.wait()
     add_runs(settings, path)
     if settings.measured("study"):
@@ -138,9 +148,10 @@ def spawn(*words: str) -> Any:
 def write_study(settings: Settings, output: Path) -> Path:
     """Write the study for this machine, and return its path: the stored study at one rate, from the carried policy."""
     study = yaml.safe_load(STUDY.read_text())
-    recipe = {"model_name_or_path": str(settings.model), "use_cpu": settings.rehearse, "save_steps": 100}
+    model = os.path.relpath(settings.model, ROOT)  # a part of the runs' keys: alike on every machine
+    recipe = {"model_name_or_path": model, "use_cpu": settings.rehearse, "save_steps": 100}
     changes = {"output_dir": str(output), "parallel": settings.parallel, "learning_rates": [chosen_rate()]}
-    changes |= {"batch_size": 4096, "recipe": [str(STUDY.with_name("grpo.yaml")), "gpu-recipe.yaml"]}
+    changes |= {"batch_size": 1024, "recipe": [str(STUDY.with_name("grpo.yaml")), "gpu-recipe.yaml"]}
     if settings.rehearse:
         recipe |= {"max_completion_length": 8, "train_size": 32, "bf16": False}
         changes |= {"rollout_tokens": 300, "seeds": [0], "prompts": 4, "samples": 8, "bf16": False}
@@ -200,7 +211,7 @@ def rows_of(stage: str, rehearse: bool) -> set[str]:
     return {
         "tests": {"gpu"},
         "kernels": set(kernels.NAMES),
-        "step": {"small"} if rehearse else set(CUDA_SIZES),
+        "step": set(REHEARSAL_SIZES if rehearse else CUDA_SIZES),
         "study": {f"{arm}/seed-{seed}" for arm in study["arms"] for seed in seeds},
     }[stage]
 

@@ -20,9 +20,10 @@ from safetensors.torch import load_file
 
 from benchmarks import step_overhead
 from benchmarks.gpu import __main__ as gpu
-from benchmarks.gpu import stages
+from benchmarks.gpu import kernels, stages
 from benchmarks.gpu.carry import WEIGHTS, join_model, split_model
 from benchmarks.results import read_rows
+from benchmarks.sizes import REHEARSAL_SIZES
 from echorl.lab import jobs
 from echorl.models import POLICY
 from echorl.support.errors import USER, UserError, guard
@@ -40,6 +41,11 @@ def test_the_carried_model_has_its_matrices_in_bf16_and_the_rest_as_it_was(tmp_p
     (tmp_path / "parts" / "part-2").unlink()
     with pytest.raises(UserError, match="has no part-2"):
         join_model(tmp_path / "parts", tmp_path / "other")
+
+
+def test_the_loop_without_trl_measures_both():
+    row = kernels.loop(REHEARSAL_SIZES["tiny"], 1, "cpu")
+    assert row["batch_s_off"] > 0 < row["batch_s_on"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is for machines without a GPU")
@@ -96,8 +102,8 @@ class Forked:
         self.process.join()
         return self.process.exitcode
 
-    def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+    def terminate(self) -> None:
+        self.process.terminate()
 
 
 def _run(module: str, words: tuple[str, ...], log: Path | None) -> None:
