@@ -33,7 +33,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-trl-oldest test-sharded test-axolotl test-vllm test-verl test-swift bench graders-lighteval rivals docs lint clean
+.PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-trl-oldest test-sharded test-axolotl test-vllm test-verl test-swift bench gpu gpu-carry graders-lighteval rivals docs lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -157,6 +157,13 @@ $(SWIFT_READY): pyproject.toml constraints-swift.txt
 
 bench: $(READY)  ## run every benchmark; results in benchmarks/results
 	$(BIN)/python -m benchmarks
+
+# With the machine's own Python where there is no .venv: its torch is built for CUDA.
+gpu:  ## test and measure on a GPU within 9 minutes, without a network (benchmarks/README.md); ARGS=--rehearse on a CPU
+	PYTHONPATH=src $(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu $(ARGS)
+
+gpu-carry: $(READY)  ## collect what make gpu needs on a machine without a network, in build/
+	$(BIN)/python -m benchmarks.gpu.carry $(ARGS)
 
 graders-lighteval: $(LIGHTEVAL_READY)  ## install lighteval in an environment of its own, for python -m benchmarks.graders
 
