@@ -57,12 +57,12 @@ def test_a_wrong_block_fails_with_its_page_and_line(tmp_path):
 
 def test_what_a_page_shows_is_what_is_printed(tmp_path):
     page, log = tmp_path / "page.md", tmp_path / "log"
-    shown = "<!-- prints -->\n```text\n{}\n```\n"
+    shown = "<!-- prints{} -->\n```text\n{}\n```\n"
     page.write_text(
         "<!-- runs -->\n```python\nprint('a   7')\nprint('b')\n```\n"
-        + shown.format("a ...\nb")
+        + shown.format("; numbers vary", "a -1.5e-05\n...")
         + "<!-- printed by: echo 8 -->\n```text\n8\n```\n<!-- runs -->\n```sh\necho 9\n```\n"
-        + shown.format("7")
+        + shown.format("", "7")
     )
     process = processes.start(run_page, page, tmp_path, log)
     process.join()
