@@ -23,6 +23,9 @@ what, folder, parent = sys.argv[1:]
 end_with_parent(int(parent))
 Path(folder, f"{what}.pid").write_text(str(os.getpid()))
 Path(folder, f"{what}.gpu").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+if what == "killed":
+    print("Loading weights: 100%")
+    os.kill(os.getpid(), 9)
 if what == "fail":
     raise SystemExit("no memory left")
 time.sleep(3600 if what == "sleep" else 0)
@@ -66,6 +69,11 @@ def test_all_are_run_and_leave_no_log(tmp_path):
 def test_a_job_that_fails_is_named_with_its_last_words(tmp_path):
     with pytest.raises(JobsFailed, match=r"^GRPO failed \(exit code 1\): no memory left \(all of it: .*fail.log\)$"):
         run_jobs([job("fail", tmp_path)], parallel=1)
+
+
+def test_a_job_that_is_killed_is_named_with_its_signal(tmp_path):
+    with pytest.raises(JobsFailed, match=r"^GRPO was ended by signal 9 \(Killed; its output: .*killed.log\)$"):
+        run_jobs([job("killed", tmp_path)], parallel=1)
 
 
 def test_the_other_jobs_finish_and_all_failures_are_named(tmp_path):
