@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from echorl.lab import jobs
-from echorl.lab.jobs import Job, JobsFailed, least_busy, run_jobs, visible_gpus
+from echorl.lab.jobs import Job, JobsFailed, Silent, least_busy, run_jobs, visible_gpus
 
 STANDIN = """
 import os, sys, time
@@ -76,11 +77,16 @@ def test_a_job_that_is_killed_is_named_with_its_signal(tmp_path):
         run_jobs([job("killed", tmp_path)], parallel=1)
 
 
-def test_the_other_jobs_finish_and_all_failures_are_named(tmp_path):
+def test_the_other_jobs_finish_and_all_failures_are_named(tmp_path, monkeypatch):
     (tmp_path / "b").mkdir()
+    said: list[str] = []
+    monkeypatch.setattr(Silent, "say", lambda self, text: said.append(text))
     jobs = [job("fail", tmp_path, "a"), job("one", tmp_path), job("fail", tmp_path / "b", "b"), job("two", tmp_path)]
     with pytest.raises(JobsFailed, match=r"^2 of 4 failed: a failed .*/fail.log\); b failed .*/b/fail.log\)$"):
         run_jobs(jobs, parallel=1)
+    assert [re.sub("/.*/", "", text) for text in said] == [
+        f"{name} failed (exit code 1): no memory left (all of it: fail.log); the others go on." for name in "ab"
+    ]
     assert (tmp_path / "one.pid").exists()
     assert (tmp_path / "two.pid").exists()
 

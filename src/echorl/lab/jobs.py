@@ -107,7 +107,11 @@ def run_jobs(
                 advance = view.begin(job.text, job.total, job.resumed, job.note)
                 running.append(_Running(job, _start(job, threads, gpu), advance, gpu))
             time.sleep(POLL_SECONDS)
+            num_failures = len(failures)
             running = [each for each in running if not _is_over(each, failures)]
+            if running or waiting:
+                for failure in failures[num_failures:]:
+                    view.say(f"{failure}; the others go on.")
     finally:
         for each in running:
             each.process.terminate()

@@ -13,11 +13,11 @@ from echorl.support.files import write_text
 class MetricsFile(TrainerCallback):
     """Appends every log of the main process, with the run's seed, to `path`, but for the Trainer's summary.
 
-    A line is flushed at once. The summary comes after the last checkpoint and tells times alone: a run that is killed between the two is complete,
-    and nobody would write it. The last step is therefore logged whatever `logging_steps` is, or the means since the
-    last log would stand in the summary; add this callback after those that end a run. The file is of one run and begins
-    with its training, or with an evaluation just before that. A resumed run first removes the lines after its
-    checkpoint's step, so that no line stands twice.
+    A line is flushed at once. The summary comes after the last checkpoint and tells times alone: a run that is killed
+    between the two is complete, and nobody would write it. The last step is therefore logged whatever `logging_steps`
+    is, or the means since the last log would stand in the summary; add this callback after those that end a run. The
+    file is of one run and begins with its training, or with an evaluation just before that. A resumed run first removes
+    the lines after its checkpoint's step, so that no line stands twice.
     """
 
     def __init__(self, path: str | Path) -> None:
