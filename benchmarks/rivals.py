@@ -34,7 +34,7 @@ FORMER = STORED / "former-notes.yaml"
 ADVICE = STORED / "advice.yaml"
 """Further notes of the two main studies, which a study of the same arms on other prompts does not have."""
 OUTPUT = Path("runs/rivals")
-TABLES = Path("docs/studies/rivals-tables.md")
+TABLES = OUTPUT / "tables.md"
 MEASURED = Path("src/echorl/lab/audit/measured.json")
 """The methods and their measured gains, for `echorl audit`, which imports no torch and reads no study."""
 DEGENERATE = "degenerate groups, %"
@@ -47,12 +47,11 @@ FIGURES = {
 """Picture in docs/images -> chart of the report."""
 LEAD = """# The rivals' study: all numbers
 
-Written by `make rivals` from `benchmarks/studies`; read in [rivals.md](rivals.md). The first row of
-a table has means, the others paired differences (the reference stands behind the arm) with
+Written by `make rivals` from `benchmarks/studies`; docs/studies/rivals.md reads them. The first row
+of a table has means, the others paired differences (the reference stands behind the arm) with
 Student's 95 % intervals over the seeds; a star: p < 0.05 after Holm's correction over the column.
 Only pass@1 was named as primary beforehand. Intervals by bootstrap over seeds and prompts, single
-levels, and p-values: `runs/rivals/*/results.md`. The methods `skip_solved`, `hold_step` and
-`clip_prefix` are no longer in the package; commit cd0548b has them.
+levels, and p-values: `*/results.md` beside this file.
 """
 
 
@@ -72,7 +71,7 @@ def main() -> None:
 def keep(name: str) -> dict[str, Any]:
     """Results of a packed study, which are also written to `OUTPUT`."""
     study = open_study(name)
-    results = make_results(study, study.pack.methods)
+    results = make_results(study, study.methods)
     (OUTPUT / name).mkdir(parents=True, exist_ok=True)
     (OUTPUT / name / "results.json").write_text(json.dumps(results) + "\n", encoding="utf-8")
     (OUTPUT / name / "results.md").write_text(results_markdown(study.comparison, results), encoding="utf-8")

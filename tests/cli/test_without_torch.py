@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,7 @@ FILES = {
     "rollouts.jsonl": '{"text": "a", "reward": 1}\n',
 }
 LAB = ["--model", "quickstart"]
+STORED = str(Path(__file__).parents[2] / "benchmarks" / "studies" / "chain_sum.jsonl.gz")
 MISTAKES = [
     (["train", "--config", "echo.yaml"], "echo.yaml: unknown option 'echo_cof'; did you mean 'echo_coef'?"),
     (["train", "--task", "quickstart", "--echo-cof=1"], "unknown option '--echo-cof'"),
@@ -42,7 +44,11 @@ MISTAKES = [
     (["train", "--task", "quickstart", "--reward_funcs", "own.py:g"], "'own.py:g' does not exist; own has: f"),
     (["train", "--train_file", "rows.jsonl", "--row_func", "none.py:f"], "'none.py:f' cannot be imported"),
     (["compare", "broken.yaml"], "is not valid YAML"),
+    (["train", "--task", "quickstart", "--method", "none.py:Rule"], "there is no file"),
     (["compare", "echo.yaml"], "unknown option 'task'"),
+    (["compare", "study.yaml", "--add", "rule.py:Rule"], "--add needs stored runs, and study.yaml is no packed study"),
+    (["compare", STORED, "--add", "none.py:Rule"], "--add='none.py:Rule': there is no file"),
+    (["compare", STORED, "--add", "dpao"], "--add='dpao' does not exist; did you mean 'dapo'?"),
     (["eval", *LAB, "--benchmarks", "math501"], "did you mean math500?"),
     (["eval", *LAB, "--benchmarks", "rows.jsonl"], "rows.jsonl has no column of the answer"),
     (["probe", *LAB, "--benchmark", "rows.jsonl"], "rows.jsonl has no column of the answer"),

@@ -1,5 +1,9 @@
-"""The fenced blocks of docs/start and docs/guides, each with the comment before it that says whether the tests run it.
+"""The fenced blocks of docs/start, guides and reference, each with the comment before it that says what the tests do.
 
+`<!-- runs -->`: they run it. `<!-- writes FILE -->`: they write it to a file. `<!-- not run: REASON -->`: nothing.
+`<!-- prints -->`: it is all that the block before it prints; `<!-- printed by: COMMAND -->`: all that a command prints.
+In a printed block `...` stands for any text and any white space for any other; where the mark ends with
+`; numbers vary` (by machine or time), a number stands for any number.
 `python -m tests.docs.blocks` lists the blocks that are not run, with the reasons.
 """
 
@@ -13,10 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted(path for folder in ("start", "guides") for path in (ROOT / "docs" / folder).glob("*.md"))
+PAGES = sorted(path for folder in ("start", "guides", "reference") for path in (ROOT / "docs" / folder).glob("*.md"))
 CODE = ("python", "console", "bash", "sh")
-MARK = re.compile(r"<!-- (runs|not run: (?P<reason>\S.*)|writes (?P<file>\S+)) -->")
-FENCE = re.compile(r"^(`{3,})([\w.+-]*)$")
+MARK = re.compile(
+    r"<!-- (runs|not run: (?P<reason>\S.*)|writes (?P<file>\S+)"
+    r"|(?P<prints>prints|printed by: (?P<command>\S.*?))(?P<varies>; numbers vary)?) -->"
+)
+FENCE = re.compile(r"^(`{3,})([\w.+{}-]*)$")
 
 
 @dataclass(frozen=True)

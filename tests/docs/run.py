@@ -1,25 +1,31 @@
-"""Run the blocks of a page as a reader who pastes one after another, in a folder with recipes/ and examples/."""
+"""Run the blocks of a page as a reader who pastes one after another, in a folder with recipes/, examples/, benchmarks/."""
 
 from __future__ import annotations
 
+import doctest
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 from tests.docs.blocks import ROOT, Block, blocks
 
+SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)*(?:e[-+]\d+)?")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "ECHORL_TRACEBACK": "1"}
 
 
 def run_page(page: Path, folder: Path, log: Path) -> None:
-    """Run the marked blocks of a page in a process that is clean and may be changed; the output goes to a file."""
-    _write_to(log)
+    """Run the marked blocks of a page in a process that is clean and may be changed; messages go to the file `log`."""
+    log.touch()
+    printed = log.with_suffix(".stdout")
+    sys.stdout, sys.stderr = _stream(1, printed), _stream(2, log)
     os.chdir(folder)
-    for name in ("recipes", "examples"):
+    for name in ("recipes", "examples", "benchmarks"):
         if (ROOT / name).exists():
             (folder / name).symlink_to(ROOT / name)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -27,10 +33,25 @@ def run_page(page: Path, folder: Path, log: Path) -> None:
     torch.set_num_threads(1)
     sys.path.insert(0, str(folder))
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    for block in blocks(page):
-        if block.runs:
-            print(f"--- {block}", flush=True)
+    for block in (block for block in blocks(page) if block.runs):
+        print(f"--- {block}", file=sys.stderr)
+        assert block.mark is not None
+        if block.mark["prints"]:
+            compare(block, printed)
+        else:
+            printed.write_text("")
             run_block(block, namespace)
+
+
+def compare(block: Block, printed: Path) -> None:
+    """Fail unless the block is what was printed, or what its command prints."""
+    assert block.mark is not None
+    if command := block.mark["command"]:
+        printed.write_text("")
+        subprocess.run(["bash", "-euo", "pipefail", "-c", command], check=True)
+    got = printed.read_text(encoding="utf-8")
+    both = [NUMBER.sub("7", text) if block.mark["varies"] else text for text in (block.text, got)]
+    assert doctest.OutputChecker().check_output(*both, SAME), f"{block} shows\n{block.text}\nand not\n{got}"
 
 
 def run_block(block: Block, namespace: dict[str, Any]) -> None:
@@ -55,7 +76,7 @@ def commands(text: str) -> str:
     return "\n".join(lines)
 
 
-def _write_to(log: Path) -> None:
-    sys.stdout = sys.stderr = log.open("w", buffering=1, encoding="utf-8")
-    for stream in (1, 2):
-        os.dup2(sys.stdout.fileno(), stream)
+def _stream(number: int, path: Path) -> IO[str]:
+    stream = path.open("a", buffering=1, encoding="utf-8")  # appends: the file is emptied between blocks
+    os.dup2(stream.fileno(), number)
+    return stream

@@ -1,4 +1,4 @@
-"""Code in docs/start and docs/guides runs as it is pasted, or says why the tests do not run it."""
+"""Code in docs/ runs as it is pasted and prints what is shown, or says why the tests do not run it."""
 
 from __future__ import annotations
 
@@ -53,3 +53,18 @@ def test_a_wrong_block_fails_with_its_page_and_line(tmp_path):
     process.join()
     assert process.exitcode == 1
     assert 'page.md", line 7' in log.read_text()
+
+
+def test_what_a_page_shows_is_what_is_printed(tmp_path):
+    page, log = tmp_path / "page.md", tmp_path / "log"
+    shown = "<!-- prints{} -->\n```text\n{}\n```\n"
+    page.write_text(
+        "<!-- runs -->\n```python\nprint('a   7')\nprint('b')\n```\n"
+        + shown.format("; numbers vary", "a -1.5e-05\n...")
+        + "<!-- printed by: echo 8 -->\n```text\n8\n```\n<!-- runs -->\n```sh\necho 9\n```\n"
+        + shown.format("", "7")
+    )
+    process = processes.start(run_page, page, tmp_path, log)
+    process.join()
+    assert process.exitcode == 1
+    assert "page.md:20 shows\n7\n\nand not\n9\n" in log.read_text()
