@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from echorl.cli import main
+from echorl.methods import METHODS
 from tests import processes
 from tests.docs.blocks import PAGES, ROOT, blocks
 from tests.docs.run import commands, run_page
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def named(page: Path) -> str:
@@ -68,3 +73,14 @@ def test_what_a_page_shows_is_what_is_printed(tmp_path):
     process.join()
     assert process.exitcode == 1
     assert "page.md:20 shows\n7\n\nand not\n9\n" in log.read_text()
+
+
+def test_the_readme_shows_what_audit_prints(shared_data, tmp_path, monkeypatch, capsys):
+    shown = re.search(r"```text\n(.*?)```", README, re.DOTALL)[1]
+    monkeypatch.chdir(tmp_path)
+    assert main(["audit", str(shared_data / "math_rollouts" / "qwen25_math_100x8.jsonl")]) == 0
+    assert capsys.readouterr().out.startswith(shown)
+
+
+def test_the_readme_counts_the_methods():
+    assert f"{len(METHODS)} methods" in README
