@@ -11,7 +11,7 @@ from echorl.cli import main
 from echorl.methods import METHODS
 from tests import processes
 from tests.docs.blocks import PAGES, ROOT, blocks
-from tests.docs.run import commands, run_page
+from tests.docs.run import commands, is_same, run_page
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -58,6 +58,21 @@ def test_a_wrong_block_fails_with_its_page_and_line(tmp_path):
     process.join()
     assert process.exitcode == 1
     assert 'page.md", line 7' in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("shown", "same"),
+    [
+        ("a\nb. c 1", True),
+        ("a ...\nc   1\n", True),
+        ("...\na\nb.\n...\nc 1", True),
+        ("a\nb.", False),
+        ("a\nc 1", False),
+        ("... b c 1", False),
+    ],
+)
+def test_dots_stand_for_any_text(shown, same):
+    assert is_same(shown, "a\nb.  c 1\n") == same
 
 
 def test_what_a_page_shows_is_what_is_printed(tmp_path):
