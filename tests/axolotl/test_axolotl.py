@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 import yaml
 from axolotl.cli.config import load_cfg
 from axolotl.integrations.base import PluginManager
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from echorl import segment_steps
@@ -89,30 +91,74 @@ def test_the_trainer_is_both(tmp_path):
     assert trainer.args.loss_type == "dr_grpo"
 
 
-@pytest.mark.parametrize("coef", [0.0, 1.0])
-def test_on_all_success_groups_the_base_has_no_gradient_and_echo_is_the_nll_by_hand(tmp_path, coef):
-    rewards = {"reward_funcs": ["tests.axolotl.rewards.all_right"]}
-    trainer = trainer_of(settings(tmp_path, rewards, echo_coef=coef, max_steps=1, max_grad_norm=0.0))
+def weights_after_three_steps(folder, **changes):
+    """Of axolotl's command; without `seed` axolotl shuffles the rows anew in each process."""
+    changes = dict(seed=1, max_steps=3, save_steps=1, save_strategy="steps", learning_rate=1e-3) | changes
+    done = train(settings(folder, {"num_iterations": 2}, **changes))
+    assert done.returncode == 0, done.stderr[-3000:]
+    return load_file(folder / "out" / "checkpoint-3" / "model.safetensors")
+
+
+def equal(weights, others):
+    return all(torch.equal(weights[name], others[name]) for name in weights | others)
+
+
+def test_coef_0_is_plain_axolotl_bit_for_bit(tmp_path):
+    without = dict.fromkeys(("plugins", "echo_coef", "echo_rollouts_every"))
+    assert equal(weights_after_three_steps(tmp_path, **without), weights_after_three_steps(tmp_path, echo_coef=0.0))
+
+
+def test_a_run_resumed_within_a_generation_batch_is_the_undisturbed_one_bit_for_bit(tmp_path):
+    whole = weights_after_three_steps(tmp_path, echo_coef=0.5)
+    resumed = weights_after_three_steps(
+        tmp_path, echo_coef=0.5, resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-1")
+    )
+    assert equal(whole, resumed)
+    assert not equal(whole, load_file(tmp_path / "out" / "checkpoint-1" / "model.safetensors"))
+
+
+ALL_RIGHT = {"reward_funcs": ["tests.axolotl.rewards.all_right"]}
+
+
+def train_one_step(folder, **changes):
+    """The trainer of a step on all-success groups, its model before, the batch, forwards and the gradient."""
+    trainer = trainer_of(settings(folder, ALL_RIGHT, max_steps=1, max_grad_norm=0.0, **changes))
     gradients = Gradients()
     trainer.add_callback(gradients)
-    kept = keep_batch(trainer)
+    kept, model, forwards = keep_batch(trainer), deepcopy(trainer.model), []
+    trainer.model.register_forward_pre_hook(lambda *_: forwards.append(1))
     trainer.train()
-    if coef == 0:
-        assert all((gradient == 0).all() for gradient in gradients.steps[0].values())
-        return
-    (batch,), model = kept, AutoModelForCausalLM.from_pretrained(path("quickstart"), dtype=torch.float32)
+    return trainer, model, kept[0], len(forwards), gradients.steps[0]
+
+
+def gradient_by_hand(trainer, model, batch):
+    """The gradient of the mean NLL of the clips of four groups of eight, written out."""
     logp, entropy = logps_and_entropies(model, batch)
     steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.stations.miner.delimiters)
     loss = torch.zeros(())
-    for first in range(0, 32, 8):  # written out: the step with the largest mean entropy among the group's rollouts
+    for first in range(0, 32, 8):  # the step with the largest mean entropy among the group's rollouts
         rows = range(first, first + 8)
         means = {(r, k): entropy[r][steps[r] == k].mean().item() for r in rows for k in range(int(steps[r].max()) + 1)}
         row, step = max(means, key=means.get)
         clip = (steps[row] >= 0) & (steps[row] <= step)
         loss = loss - logp[row][clip].sum() / clip.sum() / 4
     loss.backward()
-    by_hand = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    assert closest(by_hand, gradients.steps[0]) < 1e-5
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+LORA = dict(adapter="lora", lora_r=4, lora_alpha=8, lora_target_modules=["q_proj", "v_proj"])
+
+
+@pytest.mark.parametrize("adapter", [{}, LORA], ids=["full", "lora"])
+def test_on_all_success_groups_the_base_has_no_gradient_and_echo_is_the_nll_by_hand(tmp_path, adapter):
+    *_, forwards, without = train_one_step(tmp_path, echo_coef=0.0, **adapter)
+    assert all((gradient == 0).all() for gradient in without.values())
+    trainer, model, batch, forwards_with, gradient = train_one_step(tmp_path, echo_coef=1.0, **adapter)
+    assert forwards_with == forwards > 0
+    if not adapter:  # as on disk
+        model = AutoModelForCausalLM.from_pretrained(path("quickstart"), dtype=torch.float32)
+    assert any("lora" in name for name in gradient) == bool(adapter)
+    assert closest(gradient_by_hand(trainer, model, batch), gradient) < 1e-5
 
 
 def test_an_unknown_key_ends_axolotls_command_in_one_sentence(tmp_path):

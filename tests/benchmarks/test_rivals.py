@@ -36,7 +36,7 @@ def test_every_run_of_every_plan_is_there(studies):
 def results(studies):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("echorl.lab.compare.table.paired_runs", lambda *_: NO_BOOTSTRAP)
-        return {name: make_results(studies[name], studies[name].pack.methods) for name in MAIN}
+        return {name: make_results(studies[name], studies[name].methods) for name in MAIN}
 
 
 def test_the_packs_and_the_registry_give_what_audit_says_of_the_methods(results):

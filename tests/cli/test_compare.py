@@ -296,6 +296,49 @@ def test_what_is_packed_with_other_settings_is_refused(write_study, jobs, fails)
     fails(["compare", "study.jsonl.gz"], "echorl: error: study.jsonl.gz is damaged (after 0 lines: ")
 
 
+def test_a_method_is_added_to_a_packed_study(write_study, jobs, fails, tmp_path, capsys):
+    arms = {"grpo": {"method": "grpo", "echo_coef": 0.0}, "echorl": {"echo_coef": 0.001}}
+    path = write_study(arms=arms)
+    assert main(["compare", path]) == main(["compare", path, "--pack"]) == 0
+    shutil.rmtree(tmp_path / "study")
+    (tmp_path / "recipe.yaml").unlink()
+    stored, jobs["done"] = Path("study.jsonl.gz").read_bytes(), []
+    add = ["compare", "study.jsonl.gz", "--add", "agpo", "--parallel", "2"]
+    capsys.readouterr()
+    assert main([*add, "--dry_run"]) == 0
+    assert "repeat grpo/rate-0.0001/seed-0\n" in capsys.readouterr().out
+    jobs["fail"] = ["agpo/rate-0.0001/seed-1"]
+    fails(add, "agpo/rate-0.0001/seed-1 failed")
+    runs = ["grpo/rate-0.0001/seed-0", *(f"agpo/rate-{rate}/seed-1000" for rate in ("1e-05", "0.0001", "0.001"))]
+    assert jobs["done"] == [*runs, "agpo/rate-0.0001/seed-0", "agpo/rate-0.0001/seed-1"]
+    jobs["fail"], jobs["done"] = [], []
+    capsys.readouterr()
+    for _ in range(2):
+        assert main(add) == 0
+    assert jobs["done"] == ["agpo/rate-0.0001/seed-1"]
+    shown = capsys.readouterr().out
+    assert "one more arm, agpo (method agpo), with 2 of 2 seeds, paired with the stored runs of grpo" in shown
+    assert "This machine repeats the stored run grpo/rate-0.0001/seed-0 to the last digit." in shown
+    assert "| learning rate | grpo | echorl | agpo |" in shown
+    assert "| pass@1, % | agpo | 0.0001 | 100 | grpo |" in shown
+    assert "| pass@1, % | echorl | 0.0001 | 100 | grpo |" in shown
+    assert main([*add, "--pack"]) == 0
+    assert "study-agpo.jsonl.gz holds 6 finished runs" in capsys.readouterr().out
+    shutil.rmtree("runs/study-agpo")
+    jobs["done"] = []
+    assert main(add) == main(["report", "runs/study-agpo", "--output", "page.html"]) == 0
+    assert not jobs["done"]
+    assert Path("study.jsonl.gz").read_bytes() == stored
+    other = ["--method_options", '{"loss_type": "grpo"}']
+    fails([*add, *other], "runs/study-agpo.jsonl.gz holds the run", "with other settings")
+
+
+def test_options_that_an_added_arm_needs(write_study, fails):
+    fails(["compare", write_study(), "--add", "agpo"], "--add needs stored runs, and", "is no packed study: give NAME")
+    fails(["compare", "x.jsonl.gz", "--method_options", "{}"], "--method_options are those of a method that --add")
+    fails(["compare", "x.jsonl.gz", "--add", "agpo"], "x.jsonl.gz: there is no such file")
+
+
 def test_options_that_a_pack_does_not_take(write_study, fails):
     fails(
         ["compare", write_study(), "--pack", "--num_seeds", "1"],

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +20,11 @@ FILES = {
     "task.yaml": "task: quikstart\n",
     "options.yaml": "task: quickstart\ntask_options: {genertor: x}\n",
     "rows.jsonl": '{"question": "a"}\n',
+    "own.py": "def f(completions, **columns):\n    return [1.0] * len(completions)\n",
     "rollouts.jsonl": '{"text": "a", "reward": 1}\n',
 }
 LAB = ["--model", "quickstart"]
+STORED = str(Path(__file__).parents[2] / "benchmarks" / "studies" / "chain_sum.jsonl.gz")
 MISTAKES = [
     (["train", "--config", "echo.yaml"], "echo.yaml: unknown option 'echo_cof'; did you mean 'echo_coef'?"),
     (["train", "--task", "quickstart", "--echo-cof=1"], "unknown option '--echo-cof'"),
@@ -33,14 +36,30 @@ MISTAKES = [
     (["train", "--task", "quickstart", "--method", "dpao"], "did you mean 'dapo'?"),
     (["train", "--train_file", "rows.jsonl"], "rows.jsonl: no column 'prompt' among question"),
     (["train", "--train_file", "none.jsonl"], "no file none.jsonl"),
+    (["train", "--task", "quickstart", "--model_name_or_path", "runs/none"], "model_name_or_path='runs/none' does not"),
+    (["sft", "--task", "quickstart", "--model_name_or_path", "./none"], "model_name_or_path='./none' does not exist"),
+    (["train", "--dataset_name", "runs/none", "--reward_funcs", "rows.py:f"], "dataset_name='runs/none' does not"),
+    (["train", "--task", "quickstart", "--reward_funcs", "none.py:f"], "'none.py:f' cannot be imported"),
+    (["train", "--task", "quickstart", "--reward_funcs", "no_module.f"], "'no_module.f' cannot be imported"),
+    (["train", "--task", "quickstart", "--reward_funcs", "own.py:g"], "'own.py:g' does not exist; own has: f"),
+    (["train", "--train_file", "rows.jsonl", "--row_func", "none.py:f"], "'none.py:f' cannot be imported"),
     (["compare", "broken.yaml"], "is not valid YAML"),
+    (["train", "--task", "quickstart", "--method", "none.py:Rule"], "there is no file"),
     (["compare", "echo.yaml"], "unknown option 'task'"),
+    (["compare", "study.yaml", "--add", "rule.py:Rule"], "--add needs stored runs, and study.yaml is no packed study"),
+    (["compare", STORED, "--add", "none.py:Rule"], "--add='none.py:Rule': there is no file"),
+    (["compare", STORED, "--add", "dpao"], "--add='dpao' does not exist; did you mean 'dapo'?"),
     (["eval", *LAB, "--benchmarks", "math501"], "did you mean math500?"),
     (["eval", *LAB, "--benchmarks", "rows.jsonl"], "rows.jsonl has no column of the answer"),
     (["probe", *LAB, "--benchmark", "rows.jsonl"], "rows.jsonl has no column of the answer"),
     (["probe", *LAB, "--benchmark", "quickstart", "--method", "dpao"], "did you mean 'dapo'?"),
     (["mine", *LAB, "rollouts.jsonl"], "no layout that is known"),
     (["audit", "rollouts.jsonl"], "neither a prompt nor a group"),
+    (["mine", "rollouts.jsonl", "--model", "runs/none"], "--model='runs/none' does not exist"),
+    (["eval", "--model", "~/none", "--benchmarks", "quickstart"], "--model='~/none' does not exist"),
+    (["probe", "--model", "a/b/none", "--benchmark", "quickstart"], "--model='a/b/none' does not exist"),
+    (["analyze", "entropy", "--model", ".", "--benchmark", "quickstart"], "--model='.' is a folder without a config"),
+    (["mine", "rollouts.jsonl", "--model", "rows.jsonl"], "--model='rows.jsonl' is a file"),
     (["probe", "--help"], ""),
     (["env"], ""),
 ]
@@ -84,6 +103,16 @@ def test_torch_stays_away(outcomes, index):
     assert code == (2 if MISTAKES[index][1] else 0)
 
 
+def test_a_class_that_no_file_has_is_refused_before_trl(tmp_path):
+    """Its file is imported by `find_method`, which brings torch."""
+    code = "import sys; from echorl.cli import main; code = main(sys.argv[1:]); print(code, 'trl' in sys.modules)"
+    words = ["train", "--task", "quickstart", "--method", "none.py:Rule"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.stdout == "2 False\n"
+    assert "method='none.py:Rule': there is no file" in done.stderr
+
+
 def test_the_options_of_echorl_are_those_that_the_config_adds():
     from trl import GRPOConfig
 
@@ -101,7 +130,7 @@ def test_no_option_of_trl_is_taken_for_one_of_echorl_misspelt():
     from echorl.train.sft import SFT
 
     for command, config in ((TRAIN, GRPOConfig), (SFT, SFTConfig)):
-        names = [*command.own, *(each.name for each in fields(command.data))]
+        names = [*command.echo_options, *(each.name for each in fields(command.data))]
         options = {each.name for each in (*fields(config), *fields(ModelConfig))}
         assert not [name for name in options if is_misspelt(name, names, command)]
 

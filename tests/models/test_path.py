@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from echorl.models import POLICY, find_model, path
+from echorl.models import POLICY, find_model, path, problem_of_model
 
 
 def test_a_model_of_echorl_is_a_folder():
@@ -22,9 +22,31 @@ def test_other_names_are_not_for_path():
     ("name", "meant"), [("quickstrat", "quickstart"), ("quick-start", "quickstart"), ("smollm", "smollm2")]
 )
 def test_a_name_that_is_nearly_a_shipped_one_is_asked_for(name, meant, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match=f"there is no model '{name}'; did you mean '{meant}'?"):
+    with pytest.raises(ValueError, match=f"'{name}' is no model; '{meant}' is one"):
         find_model(name)
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).mkdir()
+    (tmp_path / name / "config.json").write_text("{}")
     assert find_model(name) == (name, "(a folder)")
     assert find_model("gpt2")[0] == "gpt2"
+
+
+@pytest.mark.parametrize("name", ["./none", "/none/at/all", "~/none", "a/b/none", "runs/none", "here/none"])
+def test_a_path_to_nothing_is_not_asked_of_the_hub(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    with pytest.raises(ValueError, match=f"'{name}' does not exist in {tmp_path}: correct the path"):
+        find_model(name)
+
+
+def test_a_name_that_the_hub_can_have_stays_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert not any(map(problem_of_model, ["gpt2", "there/none", "Qwen/Qwen3-0.6B"]))
+
+
+def test_a_folder_or_a_file_without_a_model_is_refused(tmp_path):
+    (tmp_path / "weights.safetensors").write_text("")
+    with pytest.raises(ValueError, match="is a folder without a config"):
+        find_model(str(tmp_path))
+    with pytest.raises(ValueError, match="is a file: give the folder"):
+        find_model(str(tmp_path / "weights.safetensors"))

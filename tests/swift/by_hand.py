@@ -38,7 +38,7 @@ def gradient(
     loss = sum(clip_nll(group) for group in groups) / len(groups)
     model.zero_grad()
     loss.backward()
-    return {name: p.grad.clone() for name, p in model.named_parameters()}
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
 def clip_nll(group: list[tuple[torch.Tensor, ...]]) -> torch.Tensor:

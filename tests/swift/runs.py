@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,13 @@ register_template(
 
 
 class Watch:
-    """Keeps the trainer of a run, its generation batches, and the gradients of its optimiser steps."""
+    """Keeps the trainer of a run, its first model, generation batches, forwards, and the gradients of its steps."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.first_model = deepcopy(self.model)
+        self.forwards: list[int] = []
+        self.model.register_forward_pre_hook(lambda *_: self.forwards.append(1))
         self.batches: list[list[dict[str, Any]]] = []
         self.gradients: list[dict[str, torch.Tensor]] = []
         Watch.trainer = self
@@ -63,7 +67,8 @@ class Watch:
         loss = super().training_step(model, *args, **kwargs)
         if self.accelerator.sync_gradients:
             unwrapped = self.accelerator.unwrap_model(model)
-            self.gradients.append({name: p.grad.clone() for name, p in unwrapped.named_parameters()})
+            named = unwrapped.named_parameters()
+            self.gradients.append({name: p.grad.clone() for name, p in named if p.grad is not None})
         return loss
 
 

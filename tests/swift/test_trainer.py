@@ -52,6 +52,7 @@ def test_all_success_base_gradient_is_zero_and_echo_is_the_nll_by_hand(tmp_path,
     base = run(tmp_path / "base", "all_right", None)
     assert norm(base.gradients[0]) == 0
     trainer = run(tmp_path / "echo", "all_right", dict(success_reward_func="all_right", coef=0.5))
+    assert len(trainer.forwards) == len(base.forwards) > 0
     by_hand = gradient(fresh_model(), plain(trainer.batches[0]), 4, trainer.echo_miner.delimiters, TEMPERATURE)
     assert difference(trainer.gradients[0], {name: 0.5 * g for name, g in by_hand.items()}) < 1e-5
     (line,) = logged(trainer)
@@ -62,6 +63,17 @@ def test_all_success_base_gradient_is_zero_and_echo_is_the_nll_by_hand(tmp_path,
     printed = capfd.readouterr().out
     assert "EchoRL is active: scope='verified'" in printed
     assert "What it lost on groups without a gradient: echorl audit " in printed
+
+
+def test_lora_all_success_base_gradient_is_zero_and_echo_is_the_nll_by_hand(tmp_path):
+    lora = dict(tuner_type="lora", lora_rank=4, lora_dropout=0, target_modules="all-linear")
+    assert norm(run(tmp_path / "base", "all_right", None, **lora).gradients[0]) == 0
+    trainer = run(tmp_path / "echo", "all_right", dict(coef=0.5), **lora)
+    delimiters = trainer.echo_miner.delimiters
+    by_hand = gradient(trainer.first_model.train(), plain(trainer.batches[0]), 4, delimiters, TEMPERATURE)
+    assert all("lora" in name for name in by_hand)
+    assert by_hand.keys() == trainer.gradients[0].keys()
+    assert difference(trainer.gradients[0], {name: 0.5 * g for name, g in by_hand.items()}) < 1e-5
 
 
 def test_several_passes_over_a_generation_batch(tmp_path):

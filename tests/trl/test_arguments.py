@@ -18,6 +18,7 @@ QUESTIONS = Dataset.from_dict({"question": ["1+1=?"] * 8})
     ("changes", "message"),
     [
         ({"model": "no/such/folder"}, "model='no/such/folder' is no folder here, and no name on the hub"),
+        ({"model": "runs/none"}, "model='runs/none' is no folder here, and no name on the hub, but a path"),
         ({"model": "/no/such"}, "model='/no/such' is no folder here"),
         ({"model": "quickstart"}, "give echorl.models.path('quickstart')"),
         ({"model": "no/such"}, "'no/such' is no folder here, and the hub does not give it ("),

@@ -76,6 +76,16 @@ def test_yaml_and_command_line(tmp_path):
     assert config.success_reward_func_names() == ["accuracy", "exact"]
 
 
+def test_an_unknown_key_is_named(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("output_dir: out\nuse_cpu: true\nbf16: false\necho_coeff: 0.01\n")
+    with pytest.raises(ValueError, match="'--echo_coeff'") as refused:
+        TrlParser(EchoGRPOConfig).parse_args_and_config(["--config", str(recipe)])
+    assert "\n" not in str(refused.value)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'echo_coeff'"):
+        settings(tmp_path, echo_coeff=0.01)
+
+
 def test_names_can_be_given_as_one_string(tmp_path):
     assert settings(tmp_path, echo_success_reward_func="a, b").success_reward_func_names() == ["a", "b"]
 

@@ -1,13 +1,15 @@
-"""Options that act over steps, through verl's real driver; and that no step makes a forward more than plain verl's."""
+"""All-success groups by hand, and options that act over steps, through verl's real driver; no forward is added."""
 
 from __future__ import annotations
 
 import pytest
+import torch
 
 pytest.importorskip("verl", reason="verl is not installed: run `make test-verl`")
 
+from echorl import segment_steps
 from echorl.core.mining import running_quantile
-from tests.verl.batches import make_config
+from tests.verl.batches import DELIMITERS, make_config
 from tests.verl.driver import MINI, PROMPTS, make_trainer, one_step
 
 MIXED, RIGHT, WRONG = (1.0, 0.0, 0.0, 1.0), (1.0,) * 4, (0.0,) * 4
@@ -24,6 +26,32 @@ def steps(trainer, store, groups, num):
         batch = one_step(trainer, groups, found[-1])
         store.kv_clear(batch.keys, "train")
     return found
+
+
+def clip_nll(workers, responses):
+    """The mean negative log-likelihood up to the end of the step with the largest mean entropy, by hand."""
+    means = {}
+    for row, response in enumerate(responses):
+        ids = segment_steps(response[None], torch.ones(1, len(response)), DELIMITERS)[0]
+        for step in range(int(ids.max()) + 1):
+            means[row, step] = float(workers.entropies[response[ids == step]].mean()), ids
+    (row, step), (_, ids) = max(means.items(), key=lambda item: item[1][0])
+    return -workers.table.log_softmax(-1)[responses[row][(ids >= 0) & (ids <= step)]].mean()
+
+
+def test_all_success_groups_have_no_gradient_in_verl_and_with_echorl_that_of_the_nll_by_hand(store):
+    for coef in (0, 0.5):
+        trainer, workers, groups = make_trainer(store, [RIGHT] * PROMPTS, f"echo.coef={coef}")
+        batch = one_step(trainer, groups, {})
+        fields = store.kv_batch_get(batch.keys, "train", ["uid", "responses", "advantages"])
+        assert not any(row.any() for row in fields["advantages"].unbind())
+        rows = list(zip(fields["uid"], fields["responses"].unbind(), strict=True))
+        nll = sum(clip_nll(workers, [row for uid, row in rows if uid == f"p{i}"]) for i in range(PROMPTS))
+        (by_hand,) = torch.autograd.grad(coef * nll / (PROMPTS / MINIS), workers.table)
+        gradient = sum(update.grad for update in workers.updates)
+        assert gradient.any() == (coef > 0)
+        torch.testing.assert_close(gradient, by_hand, atol=1e-6, rtol=1e-5)
+        store.kv_clear(batch.keys, "train")
 
 
 @pytest.mark.parametrize("epochs", [1, 2])

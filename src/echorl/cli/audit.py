@@ -12,6 +12,7 @@ from typing import Any
 
 from echorl.cli.parser import CommandOptions, part_of, required
 from echorl.core.options import option
+from echorl.lab.logs.places import log_place
 from echorl.lab.options import Columns
 from echorl.support.errors import Interrupted
 from echorl.support.texts import LONGEST
@@ -89,10 +90,12 @@ def _verdict(results: Mapping[str, Any], limit: float) -> str:
 def _name(place: Path) -> str:
     """Return the name of a log's results: rows for rows.jsonl, my-run-completions for runs/my-run/completions.
 
-    The folder's name is in front where it was given, since logs of several runs have one name.
+    The folder's name is in front where it was given, since logs of several runs have one name. A run's folder has the
+    name of its log.
     """
-    path = Path(os.path.abspath(place))
-    names = [path.parent.name if len(place.parts) > 1 else "", path.name if place.is_dir() else path.stem]
+    log = log_place(place)
+    path, is_named = Path(os.path.abspath(log)), log != place or len(place.parts) > 1
+    names = [path.parent.name if is_named else "", path.name if log.is_dir() else path.stem]
     name = "".join(each if each.isprintable() else "_" for each in "-".join(filter(None, names)))
     return name.encode()[-LONGEST:].decode(errors="ignore")
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from echorl.cli.parser import CommandOptions, required
 from echorl.core.options import option
+from echorl.lab.compare.add import add_method, pack_addition, try_rule
 from echorl.lab.compare.checks import check_arms
-from echorl.lab.compare.pack import is_pack, pack_path, read_pack
+from echorl.lab.compare.pack import Pack, is_pack, pack_path, read_pack
 from echorl.lab.compare.packed import open_pack, pack_study
 from echorl.lab.compare.plan import Comparison, Run
 from echorl.lab.compare.read import read_comparison
 from echorl.lab.compare.run import check_study
 from echorl.lab.compare.study import Study
+from echorl.lab.jobs import View
 from echorl.lab.options import COUNT
 from echorl.support.errors import UserError
 from echorl.support.folder import ResultFolder
@@ -30,7 +32,8 @@ SHOWN = ("method", "echo_coef", "echo_select")
 class CompareOptions(CommandOptions):
     """Train every arm of a study with every seed on equal rollout tokens, choose learning rates on a validation split,
     and print paired differences. What is finished is kept; the same command goes on. Of a packed study
-    (NAME.jsonl.gz) the tables are printed; nothing is trained. See docs/guides/compare.md.
+    (NAME.jsonl.gz) the tables are printed; nothing is trained, except a method that `--add` names. See
+    docs/guides/compare.md.
     """
 
     study: Path = required(
@@ -40,6 +43,10 @@ class CompareOptions(CommandOptions):
     output_dir: Path | None = option(None, "Folder of the runs and results, instead of the study's.")
     parallel: int | None = option(None, "Runs at a time, instead of the study's.", ge=1, le=10**4)
     num_seeds: int | None = option(None, "Only the first seeds of the study; the rest may follow.", **COUNT)
+    add: str | None = option(
+        None, "Train this method, FILE.py:CLASS, as one more arm of a packed study, and show it in the study's tables."
+    )
+    method_options: dict | None = option(None, "Options of the added method, '{\"bonus\": 0.2}'.")
     dry_run: bool = option(False, "Check the study, list its runs and stop.")
     pack: bool = option(False, "Write the finished runs to one file, OUTPUT_DIR.jsonl.gz, and stop.")
 
@@ -51,13 +58,13 @@ def run(args: CompareOptions) -> None:
         UserError: the study or a run's recipe has something wrong, a run failed, or another process is at the study.
         Interrupted: Ctrl-C.
     """
+    _check_combination(args)
+    if args.add is not None:
+        _add(args, args.add)
+        return
     if is_pack(args.study):
         _show_packed(args)
         return
-    if args.pack and (args.dry_run or args.num_seeds is not None):
-        raise UserError(
-            "--pack cannot be combined with --dry_run or --num_seeds: it packs every finished run of the study."
-        )
     study = _read(args)
     output = Path(study.comparison.output_dir)
     check_study(output)
@@ -65,19 +72,88 @@ def run(args: CompareOptions) -> None:
     if args.dry_run:
         _list(study)
         return
-    from echorl.cli.bars import working_in
-    from echorl.lab.compare.conduct import run_study, write_results
+    from echorl.lab.compare.conduct import run_study
 
-    methods = {arm: {name: options.get(name) for name in SHOWN} for arm, options in arms.items()}
+    methods, comparison = _methods(arms), study.comparison
     if args.pack:
-        with working_in(ResultFolder(output, "compare")):
-            text = _pack(study, methods)
-        print(text)
+        _pack(lambda: pack_study(study, methods), output)
+    else:
+        _run(lambda bars: run_study(study, methods, bars), comparison, output)
+
+
+def _check_combination(args: CompareOptions) -> None:
+    """Check that the options can stand beside each other."""
+    packed = is_pack(args.study)
+    if args.add is None and args.method_options is not None:
+        raise UserError("--method_options are those of a method that --add names: give --add FILE.py:CLASS, too.")
+    if args.add is not None and not packed:
+        raise UserError(
+            f"--add needs stored runs, and {args.study} is no packed study: give NAME.jsonl.gz, which `echorl compare "
+            "STUDY.yaml --pack` writes."
+        )
+    if args.add is None and packed and (args.pack or args.parallel is not None):
+        raise UserError(
+            f"--pack and --parallel cannot be used with the packed study {args.study}, which runs nothing: give the "
+            "study's YAML."
+        )
+    if args.pack and (args.dry_run or (args.num_seeds is not None and args.add is None)):
+        raise UserError(
+            "--pack cannot be combined with --dry_run or --num_seeds: it packs every finished run of the study."
+        )
+
+
+def _add(args: CompareOptions, method: str) -> None:
+    """Run a method as one more arm of a packed study, and show it in the study's tables."""
+    stored = open_pack(args.study)
+    addition = add_method(stored, method, args.method_options, args.output_dir)
+    comparison = _with_seeds(addition.added.comparison, args.num_seeds)
+    comparison = replace(comparison, parallel=args.parallel or comparison.parallel)
+    addition = replace(addition, added=replace(addition.added, comparison=comparison))
+    output = Path(comparison.output_dir)
+    check_study(output)
+    try_rule(method, args.method_options)
+    methods = _methods(check_arms(addition.added, args.study))
+    if args.dry_run:
+        print(f"repeat {addition.repeat.name}{_state(addition.repeated, addition.repeat, list(comparison.tests))}")
+        _list(addition.added)
         return
+    from echorl.lab.compare.conduct import run_addition
+
+    if args.pack:
+        _pack(lambda: pack_addition(addition, methods), output)
+    else:
+        _run(lambda bars: run_addition(addition, methods, bars), addition.comparison, output)
+
+
+def _run(make_results: Callable[[View], dict[str, Any]], comparison: Comparison, output: Path) -> None:
+    """Make the results, write them to the folder and print them."""
+    from echorl.cli.bars import working_in
+    from echorl.lab.compare.conduct import write_results
+
     with working_in(ResultFolder(output, "compare")) as bars:
-        results = run_study(study, methods, bars)
-        write_results(study, results, output)
-    _show(study.comparison, results)  # when the bars are gone, which take what is printed beside them
+        results = make_results(bars)
+        write_results(comparison, results, output)
+    _show(comparison, results)  # when the bars are gone, which take what is printed beside them
+
+
+def _pack(make_pack: Callable[[], Pack], output: Path) -> None:
+    """Write the finished runs of the folder to its pack, and print a sentence about it.
+
+    Raises:
+        UserError: no run is finished.
+    """
+    from echorl.cli.bars import working_in
+
+    with working_in(ResultFolder(output, "compare")):
+        pack = make_pack()
+        if not pack.runs:
+            raise UserError(f"{output} has no finished run to pack: run the study first.")
+        pack.write()
+    print(f"{pack.path} holds {len(pack.runs)} finished runs; their policies stay in {output}.")
+
+
+def _methods(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {arm: {name: options.get(name) for name in SHOWN} for arm, options in arms.items()}
 
 
 def _read(args: CompareOptions) -> Study:
@@ -98,24 +174,18 @@ def _show_packed(args: CompareOptions) -> None:
     from echorl.lab.compare.conduct import write_results
     from echorl.lab.compare.results import make_results
 
-    if args.pack or args.parallel is not None:
-        raise UserError(
-            f"--pack and --parallel cannot be used with the packed study {args.study}, which runs nothing: give the "
-            "study's YAML."
-        )
     study = open_pack(args.study)
     study = replace(study, comparison=_with_seeds(study.comparison, args.num_seeds))
     if args.dry_run:
         _list(study)
         return
-    assert study.pack is not None, "just read"
-    results = make_results(study, study.pack.methods)
+    results = make_results(study, study.methods)
     if args.output_dir is None:
         _show(study.comparison, results)
         return
     check_study(args.output_dir)
     ResultFolder(args.output_dir, "compare").check_writable()
-    write_results(study, results, args.output_dir)
+    write_results(study.comparison, results, args.output_dir)
     _show(study.comparison, results)
 
 
@@ -140,19 +210,6 @@ def _without_repeats(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     """Return the rows, whose first cell is empty where it is that of the row above."""
     above = [None, *(row[0] for row in rows)]
     return [["" if row[0] == before else row[0], *row[1:]] for before, row in zip(above, rows, strict=False)]
-
-
-def _pack(study: Study, methods: Mapping[str, Any]) -> str:
-    """Write the finished runs to the study's pack, and return a sentence about it.
-
-    Raises:
-        UserError: no run is finished.
-    """
-    pack = pack_study(study, methods)
-    if not pack.runs:
-        raise UserError(f"{study.comparison.output_dir} has no finished run to pack: run the study first.")
-    pack.write()
-    return f"{pack.path} holds {len(pack.runs)} finished runs; their policies stay in {study.comparison.output_dir}."
 
 
 def _with_seeds(comparison: Comparison, number: int | None) -> Comparison:

@@ -13,6 +13,7 @@ from typing import Any, Literal, NoReturn, TypeVar, get_args
 from jsonargparse import ArgumentParser
 
 from echorl.core.options import Option, check_options, options_of
+from echorl.models import problem_of_model
 from echorl.support.errors import UserError, bad_argument, unknown_word
 from echorl.support.texts import problem_of_name, problem_of_text
 
@@ -120,7 +121,7 @@ def _value(option: Option, given: Any) -> Any:
     """Return a parsed value in the option's type: paths in place of texts, and a tuple in place of a list.
 
     Raises:
-        ValueError: a text is blank, or could not be the name of anything.
+        ValueError: a text is blank, could not be the name of anything, or stands for no model or device.
     """
     if given == option.default or not isinstance(given, (str, list)):
         return given
@@ -129,6 +130,8 @@ def _value(option: Option, given: Any) -> Any:
         problem = problem_of_text(text) if option.name in NO_NAMES else problem_of_name(text)
         if option.name == "device" and not DEVICE.fullmatch(text):
             problem = "is no device that a model runs on: give cpu, cuda, cuda:1 or mps"
+        if option.name == "model":
+            problem = problem or problem_of_model(text)
         if problem:
             raise ValueError(f"{option.name}={text[:60]!r} {problem}.")
     kinds = get_args(option.kind) or (option.kind,)

@@ -6,13 +6,17 @@ import difflib
 import os
 from pathlib import Path
 
-__all__ = ["POLICY", "find_model", "path"]
+from echorl.support.files import is_missing_path
+
+__all__ = ["POLICY", "find_model", "path", "problem_of_model"]
 
 POLICY = Path(__file__).parent / "policy"
 """Folder of the quickstart's policy and its tokenizer, which `benchmarks/quickstart/policy.py` made."""
 
 NAMES = ("quickstart", "smollm2")
 """The names that `path` takes."""
+CONFIGS = ("config.json", "adapter_config.json")
+"""Files of which a model's folder has one."""
 
 
 def path(name: str) -> str:
@@ -35,19 +39,40 @@ def path(name: str) -> str:
     )
 
 
+def problem_of_model(name: str) -> str | None:
+    """Return advice on a name that stands for no model, without asking the hub; None on any other.
+
+    >>> problem_of_model("quickstrat")
+    "is no model; 'quickstart' is one"
+    """
+    if name in NAMES:
+        return None
+    if os.path.isdir(name):
+        has_model = any(os.path.exists(os.path.join(name, file)) for file in CONFIGS)
+        return None if has_model else "is a folder without a config.json: give the folder of a model or of a checkpoint"
+    if os.path.exists(name):
+        return "is a file: give the folder of a model"
+    if is_missing_path(name):
+        return (
+            f"does not exist in {os.getcwd()}: correct the path, or give a model of the hub as 'owner/name', where "
+            "no folder is named as the owner"
+        )
+    similar = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.75)
+    return f"is no model; {similar[0]!r} is one" if similar else None
+
+
 def find_model(name: str) -> tuple[str, str]:
     """Return the folder or name that transformers takes, and the kind of place in words for an error message.
 
     Commands know the models of `path` by their names, beside folders and names on the hub.
 
     Raises:
-        ValueError: the name is nearly one of `NAMES`, or "smollm2" cannot be downloaded; the message says what to do.
+        ValueError: the name stands for no model, or "smollm2" cannot be downloaded; the message says what to do.
     """
     from echorl.models.smollm2 import HUB_NAME
 
-    similar = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.75)
-    if similar and name not in NAMES and not os.path.exists(name):
-        raise ValueError(f"there is no model {name!r}; did you mean {similar[0]!r}?")
+    if problem := problem_of_model(name):
+        raise ValueError(f"{name!r} {problem}.")
     folder = path(name) if name in NAMES else name
     hint = "; 'smollm2' is this model without the hub" if name == HUB_NAME else ""
     return folder, "(a folder)" if os.path.isdir(folder) else f"(no folder here, so a model of the hub{hint})"

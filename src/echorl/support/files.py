@@ -17,8 +17,21 @@ from echorl.support.texts import parse_json
 
 SCRATCH = re.compile(r"\.echorl-[0-9a-f]{16}\.tmp")
 """Names of scratch files; no other program and no user gives such a name to a file."""
+RUNS = "runs"
+"""The folder in which commands write by default."""
 TAIL_BYTES = 1 << 18
 """Bytes that are read from the end of a metrics file; a line has some kilobytes."""
+
+
+def is_missing_path(name: str) -> bool:
+    """Return whether a name is by its form a path, not one on the hub (`name` or `owner/name`), and nothing is there.
+
+    >>> is_missing_path("./no-model"), is_missing_path("runs/no-model"), is_missing_path("owner/no-model")
+    (True, True, False)
+    """
+    folder, slash, _ = name.partition("/")
+    starts_as_path = name.startswith((".", "/", "~")) or (slash and (folder == RUNS or os.path.isdir(folder)))
+    return bool(starts_as_path or name.count("/") > 1) and not os.path.exists(name)
 
 
 def read_bytes(path: Path) -> bytes | None:

@@ -19,15 +19,20 @@ def method_names() -> list[str]:
 
 
 def check_method_name(name: str, option: str) -> None:
-    """Refuse a name that is no method's, before torch is imported; once methods are imported, `find_method` does it.
+    """Refuse a name or a file that is not there, before torch is imported; `find_method` checks the rest.
 
     Args:
         option: what names the method, for the message.
 
     Raises:
-        UserError: there is no such method.
+        UserError: there is no such method or file.
     """
-    is_class = ":" in name or name.endswith(".py")
+    path, colon, _ = name.rpartition(":")
+    if colon and not Path(path).is_file():
+        raise UserError(
+            f"{option}={name!r}: there is no file {Path(path).absolute()}; a path is relative to the working directory."
+        )
+    is_class = colon or name.endswith(".py")
     if not is_class and "echorl.methods" not in sys.modules and name not in method_names():
         similar = difflib.get_close_matches(name, method_names(), n=1)
         question = f"did you mean {similar[0]!r}? There" if similar else "there"

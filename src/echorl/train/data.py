@@ -232,8 +232,13 @@ def _module(place: str) -> Any:
         return importlib.import_module(place)
     if not Path(place).is_file():
         raise FileNotFoundError(f"no file {place}")
-    spec = importlib.util.spec_from_file_location(Path(place).stem, place)
-    assert spec is not None  # as of every path to a .py file
+    return _module_of(Path(place).resolve())
+
+
+@functools.cache  # the early check and the run share the module, so that its code runs once
+def _module_of(file: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None  # since the name ends in .py
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

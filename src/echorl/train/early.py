@@ -1,8 +1,9 @@
-"""Mistakes in a recipe or on the command line that are refused before torch and TRL are imported."""
+"""Mistakes in a recipe or on the command line that are refused before TRL is imported, most of them before torch."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 from echorl.support.errors import UserError, nearest, unknown_word
 from echorl.support.method_names import check_method_name
 from echorl.support.texts import parse_mapping, problem_of_name
-from echorl.train.data import check_first_row, find_task
-from echorl.train.parsing import Command
+from echorl.train.data import check_first_row, find_function, find_task
+from echorl.train.parsing import Command, check_value
 from echorl.train.recipe import Recipe
 
 CLOSE = 0.85
@@ -19,7 +20,7 @@ CLOSE = 0.85
 
 
 def check_early(command: Command, recipe: Recipe, words: Sequence[str]) -> None:
-    """Check what needs no torch: echorl's own options, the names of method and task, and the first row.
+    """Check what needs no TRL: echorl's own options, the names of model, method and task, code, and the first row.
 
     All else is checked by `parsing.parse` and when the trainer is made.
 
@@ -27,7 +28,7 @@ def check_early(command: Command, recipe: Recipe, words: Sequence[str]) -> None:
         UserError, ValueError: as the later checks raise it.
     """
     listing = f"echorl {command.name} --help_all"
-    names = [*command.own, *(each.name for each in fields(command.data))]
+    names = [*command.echo_options, *(each.name for each in fields(command.data))]
     for name in recipe.options:
         if is_misspelt(str(name), names, command):
             place = recipe.origin.get(name, "the recipe")
@@ -63,17 +64,34 @@ def is_misspelt(name: str, names: Sequence[str], command: Command) -> bool:
     """Return whether an option is none of echorl's and was meant to be one."""
     if name in names:
         return False
-    if command.own and name.startswith("echo_"):
+    if command.echo_options and name.startswith("echo_"):
         return True
     other_names = [each for each in names if not each.startswith("echo_")]  # TRL has a top_entropy_quantile
     return bool(difflib.get_close_matches(name, other_names, n=1, cutoff=CLOSE))
 
 
 def _check_values(given: Mapping[str, Any], command: Command) -> None:
-    method, task, file = given.get("method"), given.get("task"), given.get("train_file")
-    if isinstance(method, str) and "method" in command.own:
-        check_method_name(method, "method")
+    for name in ("model_name_or_path", "dataset_name"):
+        check_value(name, given.get(name))
+    _check_code(given, command)
+    task, file = given.get("task"), given.get("train_file")
     if isinstance(task, str) and not problem_of_name(task):
         find_task(task, parse_mapping("task_options", given.get("task_options"), '{"chat": true}'))
     if isinstance(file, str) and not problem_of_name(file):
         check_first_row(file, given.get("row_func"))
+
+
+def _check_code(given: Mapping[str, Any], command: Command) -> None:
+    """Check the names of a method and of functions; the user's own files are imported, of a method torch, too."""
+    method, functions = given.get("method"), given.get("reward_funcs") or []
+    if isinstance(method, str) and "method" in command.echo_options:
+        check_method_name(method, "method")
+        if ":" in method:
+            from echorl.methods import find_method
+
+            find_method(method)
+    for name in [functions] if isinstance(functions, str) else functions:
+        if isinstance(name, str) and re.search("[.:]", name):  # the others are TRL's
+            find_function(name, "reward_funcs", home="trl.rewards")
+    if isinstance(row_func := given.get("row_func"), str) and not given.get("task"):
+        find_function(row_func, "row_func", home="builtins")

@@ -42,8 +42,8 @@ def launch(command: Command, argv: Sequence[str]) -> None:
     """Run a command that trains."""
     if not argv:
         raise UserError(
-            f"`echorl {command.name}` got no recipe and no option: name a recipe, such as --config {command.first} "
-            f"of echorl's repository (`echorl {command.name} --help` tells more)."
+            f"`echorl {command.name}` got no recipe and no option: name a recipe, such as --config "
+            f"{command.first_recipe} of echorl's repository (`echorl {command.name} --help` tells more)."
         )
     options, rest = read_first(argv)
     if options.help:
@@ -269,6 +269,6 @@ TRAIN = Command(
     config="echorl.trl:EchoGRPOConfig",
     make_trainer=_make_trainer,
     about="EchoGRPOConfig (TRL's GRPOConfig plus echo_*)",
-    first="recipes/cpu/quickstart.yaml",
-    own=ECHO_OPTIONS,
+    first_recipe="recipes/cpu/quickstart.yaml",
+    echo_options=ECHO_OPTIONS,
 )

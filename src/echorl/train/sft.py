@@ -44,5 +44,5 @@ SFT = Command(
     config="echorl.trl.recipe:SFTConfig",
     make_trainer=_make_trainer,
     about="TRL's SFTConfig",
-    first="recipes/cpu/smollm2/warm-start.yaml",
+    first_recipe="recipes/cpu/smollm2/warm-start.yaml",
 )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, IterableDataset
 from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+from echorl.support.files import is_missing_path
 
 NAMES = ("quickstart", "smollm2")
 """The models of `echorl.models.path`, which a trainer does not know by their names."""
@@ -42,13 +44,14 @@ def _check_model(argument: str, model: Any) -> None:
         raise ValueError(
             f"{argument}={model!r} is no folder here: give echorl.models.path({model!r}), the folder of this model."
         )
-    try:
+    with suppress(HFValidationError):
         validate_repo_id(model)
-    except HFValidationError:
-        raise ValueError(
-            f"{argument}={model!r} is no folder here, and no name on the hub has this form: correct the path "
-            f"(relative to {os.getcwd()}), or give a name such as 'Qwen/Qwen2.5-0.5B-Instruct'."
-        ) from None
+        if not is_missing_path(model):
+            return
+    raise ValueError(
+        f"{argument}={model!r} is no folder here, and no name on the hub, but a path: correct it (it is relative to "
+        f"{os.getcwd()}), or give a name such as 'Qwen/Qwen2.5-0.5B-Instruct'."
+    )
 
 
 def _check_reward_funcs(functions: Sequence[Any]) -> None:

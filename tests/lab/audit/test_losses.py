@@ -11,7 +11,15 @@ import pytest
 from scipy.stats import beta
 
 from echorl.lab.audit.intervals import Estimate, ratio
-from echorl.lab.audit.losses import PARTS, POINTS, measure_batch, measure_losses, measure_shares, recent_groups
+from echorl.lab.audit.losses import (
+    GROUPS_A_POINT,
+    PARTS,
+    POINTS,
+    measure_batch,
+    measure_losses,
+    measure_shares,
+    recent_groups,
+)
 from echorl.lab.audit.trend import fit_trend
 from echorl.lab.statistics import Z_95, wilson
 from tests.lab.audit.simulated import group_table, simulate
@@ -98,9 +106,21 @@ def _numbers(tree):
     return [float("-inf") if tree is None else tree]
 
 
-def test_the_last_fifth_is_of_steps_and_all_of_a_log_without_steps():
-    table = group_table([0] * 40)  # 10 steps of 4 groups
-    assert recent_groups(table).step.tolist() == [8] * 4 + [9] * 4
+def test_the_last_fifth_is_of_steps_and_needs_as_many_groups_as_a_point_of_the_curve():
+    table = group_table([0] * 5 * GROUPS_A_POINT, step=np.arange(5 * GROUPS_A_POINT) // (GROUPS_A_POINT // 2))
+    assert recent_groups(table).step.tolist() == [8] * (GROUPS_A_POINT // 2) + [9] * (GROUPS_A_POINT // 2)
+    assert len(recent_groups(table[:-1])) == 5 * GROUPS_A_POINT - 1
+
+
+def test_few_groups_over_many_steps_have_no_trend():
+    rng = np.random.default_rng(0)
+    table = group_table(rng.choice([0, 4], 59), step=np.arange(59))
+    assert measure_losses(table).trend is None
+    assert measure_losses(group_table(rng.choice([0, 4], 60), step=np.arange(60))).trend is not None
+
+
+def test_a_log_without_steps_has_no_last_fifth():
+    table = group_table([0] * 40)
     without = replace(table, step=np.full(40, -1))
     assert len(recent_groups(without)) == 40
     losses = measure_losses(without)

@@ -25,8 +25,10 @@ def test_the_results_are_json_without_nan(results):
 
 
 def test_the_sentences_name_the_parts_of_the_last_fifth():
-    """Five steps of four groups; in the last one two are all right and one is all wrong."""
-    table = group_table([4] * 16 + [8, 8, 0, 3], length=np.array([80] * 16 + [80, 10, 10, 100]))
+    """Five steps of 40 groups; in the last one 20 are all right and 10 are all wrong."""
+    length = np.array([80] * 160 + [80, 10, 10, 100] * 10)
+    last = [count for number in range(10) for count in (8, 8, 0, 1 + number % 7)]
+    table = group_table([4] * 160 + last, length=length, step=np.arange(200) // 40)
     first, second, *rest = results_of(table, "why", "why")["summary"]
     assert first == (
         "In the last fifth of the run (step 4) 75 % of groups, 50 % of tokens, gave no gradient: 50 % all right, 25 % "
@@ -42,9 +44,19 @@ def test_a_log_without_steps_is_told_as_a_whole():
 
 
 def test_a_log_in_which_every_group_has_a_gradient():
-    assert results_of(group_table([4] * 20))["summary"][0] == (
-        "In the last fifth of the run (step 4) every group gave a gradient."
-    )
+    table = group_table([4] * 200, step=np.arange(200) // 40)
+    assert results_of(table)["summary"][0] == "In the last fifth of the run (step 4) every group gave a gradient."
+
+
+def test_a_log_of_few_groups_has_no_last_fifth():
+    """16 groups in four steps, as of a first try: a fifth would be one step of four groups."""
+    results = results_of(group_table([4, 8, 0, 8] * 4))
+    assert results["summary"][0].startswith("In this log 75 % of groups, 75 % of tokens, gave no gradient: 50 % all")
+    assert recent_title(results) == "This log: 16 groups"
+    texts = " ".join(batch_texts(results))
+    assert texts.startswith("A step had 4 groups on average, and ")
+    assert "fifth" not in texts
+    assert "100 steps" not in texts
 
 
 def test_a_gradient_of_another_reward_alone_is_told():

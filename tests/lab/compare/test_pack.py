@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from echorl.lab.compare.pack import Pack, pack_path, read_lines, read_pack
+from echorl.lab.compare.pack import Pack, pack_path, read_pack
 from echorl.lab.compare.packed import open_pack, pack_study
-from echorl.lab.compare.plan import Comparison, Run
+from echorl.lab.compare.plan import Comparison
 from echorl.lab.compare.results import make_results
-from echorl.lab.compare.run import MARK, scores_key, scores_path
+from echorl.lab.compare.run import scores_path
 from echorl.lab.compare.study import Study
-from echorl.support.files import write_json
+from tests.lab.compare.made import finish
 
 METHODS = {"grpo": {"method": "grpo"}, "clips": {"method": "a rule that is no more"}}
 NOTES = {"arms": {"clips": {"costs": "nothing | much"}}, "note": "Small policies."}
@@ -44,18 +44,6 @@ def study(tmp_path) -> Study:
     return study
 
 
-def finish(study: Study, run: Run, tests: list[str], numbers: random.Random, diverged: str | None = None) -> None:
-    folder, key = study.folder(run), study.key(run)
-    folder.mkdir(parents=True)
-    right = 1 if (run.arm, run.rate) == ("clips", 1e-5) else 3  # so that the higher rate is chosen
-    value = {"updates": numbers.randint(1, 9), "rollout_tokens": 100, "minutes": numbers.random(), "diverged": diverged}
-    write_json(folder / MARK, {"key": key, "value": value})
-    for test in tests if diverged is None else ():
-        scores = {"right": [right, numbers.randint(0, 4)], "samples": 4}
-        scores |= {name: numbers.random() for name in ("length", "entropy", "blank_share", "truncated")}
-        write_json(scores_path(folder, test), {"key": scores_key(key, study.comparison, test), "value": scores})
-
-
 def with_pack(study: Study) -> Study:
     """The study, its pack written, its folders gone."""
     pack = pack_study(study, METHODS)
@@ -81,7 +69,7 @@ def test_a_pack_gives_the_results_of_its_study_without_recipe_or_options(study):
     results = make_results(study, METHODS)
     pack_study(study, METHODS).write()
     packed = open_pack(pack_path(study.comparison.output_dir))
-    assert make_results(packed, packed.pack.methods) == results
+    assert make_results(packed, packed.methods) == results
     assert results["notes"] == NOTES
     assert results["learning_rates"] == {"grpo": 1e-5, "clips": 1e-4}
     assert results["validation"]["grpo/rate-0.0001/seed-1000"] is None
@@ -99,19 +87,6 @@ def test_the_same_runs_give_the_same_bytes_in_any_order(study):
     assert pack_study(packed, METHODS).runs == pack.runs
     pack_study(packed, METHODS).write()
     assert pack.path.read_bytes() == first
-
-
-def test_runs_are_read_one_at_a_time(study):
-    """The end of a file is not looked at before it is asked for."""
-    pack = pack_study(study, METHODS)
-    pack.write()
-    lines = gzip.decompress(pack.path.read_bytes()).splitlines(keepends=True)
-    pack.path.write_bytes(gzip.compress(b"".join(lines[:3])) + gzip.compress(lines[3])[:-6])
-    packed_lines = read_lines(pack.path)
-    assert next(packed_lines)["runs"] == len(pack.runs)
-    assert [next(packed_lines)["run"] for _ in range(2)] == sorted(pack.runs)[:2]
-    with pytest.raises(ValueError, match="is damaged"):
-        list(packed_lines)
 
 
 def test_packed_runs_are_finished_by_their_keys(study):

@@ -18,7 +18,7 @@ POINTS = 30
 GROUPS_A_POINT = 30
 """The fewest groups that a point of a curve has on average; below it steps are joined."""
 RECENT = 0.2
-"""Share of the steps that counts as the end of a run."""
+"""Share of the steps that counts as the end of a run, if it has `GROUPS_A_POINT` groups or more."""
 
 PARTS = (
     "no_gradient",
@@ -87,10 +87,11 @@ class Losses:
     """Losses of a run on groups without a gradient.
 
     Attributes:
-        whole, recent: the shares in the whole log and in its last fifth.
+        whole, recent: the shares in the whole log and in its last fifth (`recent_groups`).
         curve: the shares in up to 30 stretches of equally many steps, from first to last.
         batch, recent_batch: the effective batch in the whole log and in its last fifth; None where it has no steps.
-        trend: how the share of groups without gradient goes on; None where the log has too little for a trend.
+        trend: how the share of groups without gradient goes on; None where the log has too little for a trend or
+            for a curve.
     """
 
     whole: Shares
@@ -104,23 +105,23 @@ class Losses:
 def measure_losses(groups: GroupTable) -> Losses:
     """Return the shares of all parts over the whole log, its last fifth and in a curve, the batch and the trend.
 
-    The last fifth is that of the steps that the log has (`recent_groups`). All intervals are 95 % ones, clustered by
-    prompt (`intervals.ratio`): they tell how far the share could lie off because other prompts, and other rollouts of
-    them, could have come up.
+    The last fifth is that of the steps that the log has, or the whole log where it is short (`recent_groups`). All
+    intervals are 95 % ones, clustered by prompt (`intervals.ratio`): they tell how far the share could lie off because
+    other prompts, and other rollouts of them, could have come up.
 
     Raises:
         ValueError: the table has no group.
     """
     if not len(groups):
         raise ValueError("the log has no group of two or more rollouts: nothing can be said about groups.")
-    recent = recent_groups(groups)
+    recent, curve = recent_groups(groups), [measure_shares(stretch) for stretch in _stretches(groups)]
     return Losses(
         whole=measure_shares(groups),
         recent=measure_shares(recent),
-        curve=[measure_shares(stretch) for stretch in _stretches(groups)],
+        curve=curve,
         batch=measure_batch(groups),
         recent_batch=measure_batch(recent),
-        trend=fit_trend(groups) if has_steps(groups) else None,
+        trend=fit_trend(groups) if has_steps(groups) and len(curve) > 1 else None,
     )
 
 
@@ -130,11 +131,16 @@ def has_steps(groups: GroupTable) -> bool:
 
 
 def recent_groups(groups: GroupTable) -> GroupTable:
-    """Return the groups of the last fifth of the log's steps; all groups where one has no step: its time is unknown."""
+    """Return the groups of the last fifth of the log's steps.
+
+    All groups where one has no step, since its time is unknown, or where the fifth has fewer than `GROUPS_A_POINT`,
+    which tell nothing about the end of a run.
+    """
     if not has_steps(groups):
         return groups
     time, place = _timeline(groups)
-    return groups[place >= len(time) - max(1, round(RECENT * len(time)))]
+    recent = groups[place >= len(time) - max(1, round(RECENT * len(time)))]
+    return recent if len(recent) >= GROUPS_A_POINT else groups
 
 
 def part_masks(groups: GroupTable) -> dict[str, npt.NDArray[np.bool_]]:

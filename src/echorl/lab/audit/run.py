@@ -13,6 +13,7 @@ from echorl.lab.audit.evidence import Place
 from echorl.lab.audit.export import Excerpt, export, rollouts_at
 from echorl.lab.audit.read import Log, read_log
 from echorl.lab.jobs import View
+from echorl.lab.logs.places import log_place
 from echorl.lab.logs.rows import LoggedRollout
 from echorl.lab.options import Columns
 from echorl.support.files import write_json
@@ -52,7 +53,7 @@ def audit(folder: Path, plan: AuditPlan, view: View) -> dict[str, Any]:
     results_folder.check_owner()
     log = read_log(plan.places, plan.columns, plan.success_reward, view.begin("reading the log", None))
     with results_folder.locked():
-        results_folder.claim({"log": [os.path.abspath(place) for place in plan.places]})
+        results_folder.claim({"log": [os.path.abspath(log_place(place)) for place in plan.places]})
         return _write(folder, plan, log, view)
 
 

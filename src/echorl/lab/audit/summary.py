@@ -13,6 +13,8 @@ LEAST = 0.005
 """Share below which a part is not named in a sentence."""
 WIDE = 0.5
 """Width of an interval from which on its value is not named."""
+LOG = "in this log"
+"""The place of the recent groups in words, where they are all groups."""
 TENTH = 10
 """Steps from which on a sentence speaks of a tenth of them."""
 LOST = {
@@ -71,10 +73,10 @@ def _loss(results: Results) -> Iterator[str]:
 
 
 def stretch(results: Results) -> str:
-    """Return the place of the recent groups in words: the last fifth with its steps, or the log."""
+    """Return the place of the recent groups in words: the last fifth with its steps, or `LOG`."""
     recent = results["losses"]["recent"]
     if recent["num_groups"] == results["losses"]["whole"]["num_groups"]:
-        return "in this log"
+        return LOG
     first, last = recent["first_step"], recent["last_step"]
     return f"in the last fifth of the run ({f'steps {first} to {last}' if last > first else f'step {last}'})"
 
@@ -119,7 +121,7 @@ def batch_texts(results: Results) -> Iterator[str]:
     """Yield sentences on the groups of a step: those with a gradient, the cost of a full batch, and the trend."""
     batch, sampling, trend = results["losses"]["recent_batch"], results["sampling"], results["losses"]["trend"]
     if batch:
-        yield " ".join(_batch(batch))
+        yield " ".join(_batch(batch, "" if stretch(results) == LOG else " of the last fifth"))
     if sampling and sampling["groups"] and sampling["groups"]["value"] > sampling["batch"]:
         rounds = f", in {number(sampling['rounds'], '.1f')} rounds" if sampling["rounds"] else ""
         yield (
@@ -133,10 +135,10 @@ def batch_texts(results: Results) -> Iterator[str]:
         yield f"The share of groups without gradient changes by {number(slope, '+.1f')} points in 100 steps.{goal}"
 
 
-def _batch(batch: Mapping[str, Any]) -> Iterator[str]:
+def _batch(batch: Mapping[str, Any], stretch: str) -> Iterator[str]:
     """Yield sentences on the groups with a gradient in a step: their mean, the worst tenth, and steps without one."""
     yield (
-        f"A step of the last fifth had {batch['groups']:.0f} groups on average, and "
+        f"A step{stretch} had {batch['groups']:.0f} groups on average, and "
         f"{number(batch['with_gradient'], '.1f')} of them gave a gradient."
     )
     if batch["num_steps"] >= TENTH and batch["low_decile"]:

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from echorl.lab.compare.plan import Run
+from echorl.lab.compare.add import Addition
+from echorl.lab.compare.added_rows import added_results, compare_repeat, repeat_sentence
+from echorl.lab.compare.plan import Comparison, Run
 from echorl.lab.compare.plan_checks import RESULTS
 from echorl.lab.compare.results import make_results, results_markdown
 from echorl.lab.compare.run import MARK, scores_key
@@ -39,10 +41,27 @@ def run_study(study: Study, methods: Mapping[str, Any], view: View | None = None
     return make_results(study, methods)
 
 
-def write_results(study: Study, results: Mapping[str, Any], folder: Path) -> None:
+def run_addition(addition: Addition, methods: Mapping[str, Any], view: View | None = None) -> dict[str, Any]:
+    """Repeat one stored run, train and score every run of the added arm that is not finished, and return the results.
+
+    Args:
+        methods: the added arm -> the options of its method.
+        view: shows progress.
+
+    Raises:
+        ValueError: a run failed or diverged, or its folder holds something else.
+    """
+    _work(addition.repeated, [addition.repeat], list(addition.repeated.comparison.tests), view)
+    repeat = compare_repeat(addition)
+    if view:
+        view.say(repeat_sentence(repeat))
+    return added_results(addition, run_study(addition.added, methods, view), repeat)
+
+
+def write_results(comparison: Comparison, results: Mapping[str, Any], folder: Path) -> None:
     """Write results.json and results.md to the folder."""
     write_json(folder / RESULTS[0], results)
-    write_text(folder / RESULTS[1], results_markdown(study.comparison, results))
+    write_text(folder / RESULTS[1], results_markdown(comparison, results))
 
 
 def _work(study: Study, runs: Sequence[Run], tests: Sequence[str], view: View | None) -> None:

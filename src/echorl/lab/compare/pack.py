@@ -83,7 +83,7 @@ def read_pack(path: Path) -> Pack:
     Raises:
         ValueError: the file does not exist, is damaged, or is not a packed study.
     """
-    lines = read_lines(path)
+    lines = _lines(path)
     header = next(lines)
     runs: dict[str, Files] = {}
     for line in lines:
@@ -93,12 +93,8 @@ def read_pack(path: Path) -> Pack:
     return Pack(path, header["plan"], header["methods"], runs)
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the header, then the runs, and read each line only when it is needed.
-
-    Raises:
-        ValueError: the file does not exist, is not a packed study, or is damaged in the part read so far.
-    """
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the header, then the runs; the errors are those of `read_pack`."""
     expected = number = 0
     try:
         with gzip.open(path, "rb") as file:

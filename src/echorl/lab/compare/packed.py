@@ -21,6 +21,21 @@ MACHINE_OPTIONS = ("output_dir", "parallel", "threads")
 class PackedStudy(Study):
     """Study whose runs are used as its pack records them, also if echorl's options have changed since."""
 
+    @property
+    def path(self) -> Path:
+        """The pack's file."""
+        return self._pack.path
+
+    @property
+    def methods(self) -> Mapping[str, Mapping[str, Any]]:
+        """Arm -> the options of its method, as `Pack` has them."""
+        return self._pack.methods
+
+    @property
+    def _pack(self) -> Pack:
+        assert self.pack is not None, "made by open_pack"
+        return self.pack
+
     def training(self, run: Run) -> Any:
         return (self.file(run, MARK) or {}).get("value")
 
@@ -28,8 +43,7 @@ class PackedStudy(Study):
         return (self.file(run, scores_path(Path(), split).name) or {}).get("value")
 
     def file(self, run: Run, name: str) -> Mapping[str, Any] | None:
-        assert self.pack is not None, "made by open_pack"
-        return self.pack.runs.get(run.name, {}).get(name)
+        return self._pack.runs.get(run.name, {}).get(name)
 
 
 def open_pack(path: Path) -> PackedStudy:

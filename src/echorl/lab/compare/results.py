@@ -25,18 +25,9 @@ def make_results(study: Study, methods: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: a run is missing, or every arm has one that diverged.
     """
-    comparison, validation = study.comparison, study.validation()
-    if validation is None:
-        raise ValueError(
-            f"{comparison.output_dir}: runs of the grid are missing: `echorl compare STUDY.yaml` makes them."
-        )
+    comparison, validation = study.comparison, study.finished_grid()
     rates = comparison.chosen(validation)
-    states = {run: study.state(run, list(comparison.tests)) for run in comparison.final(rates)}
-    if missing := [run.name for run, state in states.items() if not state]:
-        raise ValueError(
-            f"{comparison.output_dir}: {len(missing)} of {len(states)} runs are missing ({missing[0]}): "
-            "`echorl compare STUDY.yaml` makes them."
-        )
+    states = study.final_states(rates)
     diverged = [run for run, state in states.items() if state == "diverged"]
     excluded = {run.arm for run in diverged}
     results = {
@@ -65,11 +56,11 @@ def results_markdown(comparison: Comparison, results: Mapping[str, Any]) -> str:
 
 
 def first_sentences(results: Mapping[str, Any]) -> list[str]:
-    """Return what the results can and cannot tell, and which runs diverged, if any did."""
+    """Return what the results can and cannot tell, which runs diverged, and what is said of an added arm."""
     from echorl.lab.report.limits import limits
 
     diverged = [DIVERGED.format(", ".join(results["diverged"]))] if results["diverged"] else []
-    return [limits(results), *diverged]
+    return [limits(results), *diverged, *results.get("added", {}).get("sentences", [])]
 
 
 def results_tables(comparison: Comparison, results: Mapping[str, Any]) -> list[Table]:

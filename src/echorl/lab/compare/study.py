@@ -82,3 +82,31 @@ class Study:
             run: None if state == "diverged" else pass_at_1(self.scores(run, "validation"))
             for run, state in states.items()
         }
+
+    def finished_grid(self) -> Validation:
+        """Return the grid's scores.
+
+        Raises:
+            ValueError: a run is missing.
+        """
+        validation = self.validation()
+        if validation is None:
+            raise ValueError(
+                f"{self.comparison.output_dir}: runs of the grid are missing: `echorl compare STUDY.yaml` makes them."
+            )
+        return validation
+
+    def final_states(self, rates: Mapping[str, float | None]) -> dict[Run, str]:
+        """Return "done" or "diverged" for each run that is compared.
+
+        Raises:
+            ValueError: a run is missing.
+        """
+        comparison = self.comparison
+        states = {run: self.state(run, list(comparison.tests)) for run in comparison.final(rates)}
+        if missing := [run.name for run, state in states.items() if not state]:
+            raise ValueError(
+                f"{comparison.output_dir}: {len(missing)} of {len(states)} runs are missing ({missing[0]}): "
+                "`echorl compare STUDY.yaml` makes them."
+            )
+        return states

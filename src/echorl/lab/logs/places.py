@@ -36,15 +36,21 @@ def _is_readable(path: Path) -> bool:
         return False
 
 
+def log_place(place: Path) -> Path:
+    """Return the log that a place stands for: of a run's folder its log, else the place itself."""
+    return next(iter(_logs_in(place)), place)
+
+
+def _logs_in(folder: Path) -> list[Path]:
+    candidates = (folder / COMPLETIONS, folder / f"{COMPLETIONS}.jsonl", folder / ROLLOUTS)
+    return [path for path in candidates if path.exists() and (path.is_file() or any(path.glob("*")))]
+
+
 def _of_run(place: Path, notes: list[str]) -> list[Path]:
-    candidates = (place / COMPLETIONS, place / f"{COMPLETIONS}.jsonl", place / ROLLOUTS)
-    existing = [path for path in candidates if path.exists() and (path.is_file() or any(path.glob("*")))]
-    if len(existing) > 1:
-        notes.append(
-            f"{existing[0]} is read; {', '.join(map(str, existing[1:]))} too has rollouts: name it to read it."
-        )
-    chosen = existing[0] if existing else place
-    return _of_steps(chosen) or [chosen]
+    log, *others = [*_logs_in(place), place]
+    if others[:-1]:
+        notes.append(f"{log} is read; {', '.join(map(str, others[:-1]))} too has rollouts: name it to read it.")
+    return _of_steps(log) or [log]
 
 
 def _of_steps(folder: Path) -> list[Path]:

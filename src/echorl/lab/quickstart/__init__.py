@@ -52,7 +52,7 @@ def quickstart(output: Path, *, seed: int = 0, tiny: bool = False, view: View | 
     results = run_study(study, methods, view)
     if read_json(output / RESULTS[0]) != results or not all((output / name).exists() for name in (PAGE, PICTURE)):
         (output / PAGE).unlink(missing_ok=True)  # so that a kill leaves no page of other results
-        write_results(study, results, output)
+        write_results(study.comparison, results, output)
         _draw(output)
 
 

@@ -131,8 +131,7 @@ def read_packed(path: Path) -> Source:
     from echorl.lab.compare.results import make_results
 
     study = open_pack(path)
-    assert study.pack is not None, "just read"
-    return of_results(path, make_results(study, study.pack.methods))
+    return of_results(path, make_results(study, study.methods))
 
 
 def _read_unfinished(folder: Path, names: Sequence[str]) -> Source:

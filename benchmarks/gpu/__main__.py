@@ -1,0 +1,125 @@
+"""Run the stages one after another, each within its seconds; what is measured already is not measured again.
+
+python -m benchmarks.gpu [--minutes 9] [--seconds tests=60 step=200 ...] [--parallel 9] [--rehearse]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.gpu.carry import join_model
+from benchmarks.gpu.stages import STAGES, Settings, rows_of
+from benchmarks.results import FOLDER, ROOT
+from echorl.models import POLICY
+from echorl.support.errors import UserError, guard
+from echorl.support.files import replacing_folder
+
+SECONDS = {"tests": 60, "kernels": 60, "step": 200, "study": 600}
+LEAST = 45
+"""Seconds without which no stage begins."""
+RESERVE = 10
+"""Seconds of the whole time that are kept for ending."""
+
+
+def prepare(carried: Path, rehearse: bool) -> Path:
+    """Install the carried wheels if TRL is missing, join the carried model, and return the model's folder.
+
+    Raises:
+        UserError: the model was not carried, or pip failed.
+    """
+    site, model = carried / "site", carried / "start"
+    wheels = sorted(map(str, (carried / "wheels").glob("*.whl")))
+    if importlib.util.find_spec("trl") is None and wheels and not site.exists():
+        with replacing_folder(site) as scratch:
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--target"]
+            if subprocess.run([*command, str(scratch), *wheels], check=False).returncode:
+                raise UserError(f"the wheels in {carried / 'wheels'} could not be installed (pip's message is above).")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT), str(site)])
+    if rehearse:
+        os.environ.update(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
+    if rehearse and not (carried / "model").exists():
+        return POLICY
+    if not model.exists():
+        join_model(carried / "model", model)
+    return model
+
+
+def run_stage(stage: str, settings: Settings, log: Path) -> str:
+    """Run a stage up to its time limit, and return how it stands."""
+    began = time.time()
+    process = start([stage, json.dumps(asdict(settings), default=str), str(os.getpid())], log)
+    try:
+        while (code := process.poll()) is None and time.time() < settings.until:
+            time.sleep(0.2)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # with its children, at once, so that the time limit is kept
+    seconds = f"{time.time() - began:.0f} s"
+    if rows_of(stage, settings.rehearse) <= settings.measured(stage):
+        return f"finished in {seconds}"
+    if code is None or time.time() >= settings.until - LEAST:
+        return f"stopped at its time limit after {seconds}; the same command goes on"
+    return f"failed after {seconds}, see {log}"
+
+
+def start(arguments: list[str], log: Path) -> Any:
+    """Start a stage in a process group of its own."""
+    with log.open("wb") as file:
+        command = [sys.executable, "-m", "benchmarks.gpu.stages", *arguments]
+        return subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, start_new_session=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return 1 if a stage failed."""
+    parser = argparse.ArgumentParser(prog="make gpu", description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=9, help="the whole time (9)")
+    parser.add_argument(
+        "--seconds", nargs="*", default=[], metavar="STAGE=N", help=f"longest time of a stage {SECONDS}"
+    )
+    parser.add_argument("--parallel", type=int, default=9, help="runs of the study at a time (9: three seeds)")
+    parser.add_argument(
+        "--output", type=Path, help="folder of the rows (benchmarks/results; rehearsal: build/rehearsal)"
+    )
+    parser.add_argument("--carried", type=Path, default=ROOT / "build", help="folder with wheels/ and model/ (build)")
+    parser.add_argument("--rehearse", action="store_true", help="tiny sizes on a CPU")
+    words, began = sys.argv[1:] if argv is None else argv, time.time()
+    args = parser.parse_args(words)
+    if not (args.rehearse or torch.cuda.is_available()):
+        raise UserError(
+            "torch sees no GPU here: run it on a machine with one, or try it with `make gpu ARGS=--rehearse`."
+        )
+    seconds = {**SECONDS, **{name: float(number) for name, number in (text.split("=") for text in args.seconds)}}
+    output = (args.output or (ROOT / "build/rehearsal" if args.rehearse else FOLDER)).resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    model = prepare(args.carried.resolve(), args.rehearse)
+    command = " ".join(["python -m benchmarks.gpu", *words])
+    end, failed = began + 60 * args.minutes - RESERVE, False
+    for stage in STAGES:
+        until = min(end, time.time() + seconds[stage])
+        settings = Settings(output, model, until, 1 if args.rehearse else args.parallel, args.rehearse, command)
+        if rows_of(stage, args.rehearse) <= settings.measured(stage):
+            state = "finished before"
+        elif until - time.time() < LEAST:
+            state = "not begun, since the time is over; the same command goes on"
+        else:
+            state = run_stage(stage, settings, output / f"gpu-{stage}.log")
+        failed |= state.startswith("failed")
+        print(f"{stage:8} {state}", flush=True)
+    print(f"rows in {output}/gpu-*.csv, after {time.time() - began:.0f} s")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(guard(main))

@@ -1,0 +1,174 @@
+"""One more arm in a stored study: a method is run under the study's protocol, and its rows join the stored tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from echorl.lab.compare.pack import ENDING, Pack, pack_path, read_pack
+from echorl.lab.compare.packed import PackedStudy, pack_study
+from echorl.lab.compare.plan import Comparison, Run
+from echorl.lab.compare.run import MARK, run_key
+from echorl.lab.compare.study import Study
+from echorl.models.fingerprint import hash_file
+from echorl.support.method_names import check_method_name
+
+LOGGING = {"logging_steps": 1, "save_steps": 20, "save_total_limit": 1, "report_to": "none"}
+"""Options of new runs that change no number, so that a pack does not hold them."""
+
+
+@dataclass(frozen=True)
+class Addition:
+    """A method that is added to a packed study.
+
+    Attributes:
+        stored: the study, of whose runs none is made again for the tables.
+        added: the method as the only arm, with the study's rates, seeds, budget and tests.
+        repeated: one stored run of the reference, which shows how exactly this machine repeats the study.
+    """
+
+    stored: PackedStudy
+    added: Study
+    repeated: Study
+
+    @property
+    def arm(self) -> str:
+        """The method's name in the tables."""
+        return next(iter(self.added.comparison.arms))
+
+    @property
+    def comparison(self) -> Comparison:
+        """The stored study's plan with the added arm, for the tables."""
+        plan = self.stored.comparison
+        references = {**plan.references, self.arm: self.repeat.arm}
+        return replace(plan, arms={**plan.arms, **self.added.comparison.arms}, references=references)
+
+    @property
+    def repeat(self) -> Run:
+        """The run of the reference that is repeated."""
+        comparison = self.repeated.comparison
+        return comparison.final(comparison.chosen({}))[0]
+
+
+def add_method(
+    stored: PackedStudy, method: str, options: Mapping[str, Any] | None, output_dir: Path | None
+) -> Addition:
+    """Return the addition of a method to a packed study.
+
+    The new runs have the options of a stored run of plain GRPO, the reference, except the method's. `echo_coef` is 0,
+    unless the method's own settings have another.
+
+    Args:
+        output_dir: folder of the new runs; by default `runs/STUDY-METHOD`.
+
+    Raises:
+        ValueError: there is no such method, the study is not finished or has no arm of plain GRPO, or it was made with
+            a model or data that are not here.
+    """
+    check_method_name(method, "--add")
+    arm, run = _arm_name(stored, method), _cheapest_run(stored)
+    record = stored.file(run, MARK)
+    assert record is not None, "the study is finished"
+    _check_files(stored, record["key"])
+    recipe = {**record["key"]["options"], **LOGGING}
+    study = stored.path.name.removesuffix(ENDING)
+    folder = str(output_dir or Path("runs", f"{study}-{method.rpartition(':')[2]}"))
+    pack = read_pack(pack_path(folder)) if pack_path(folder).exists() else None
+    plan = replace(stored.comparison, references={}, notes={}, output_dir=folder)
+    at_rate: dict[str, Any] = {"grid_arm": None, "learning_rates": () if run.rate is None else (run.rate,)}
+    repeated = replace(plan, arms={run.arm: plan.arms[run.arm]}, seeds=(run.seed,), **at_rate)
+    arms = {arm: _arm_options(method, options or {})}
+    added = replace(plan, arms=arms, **(at_rate if plan.grid_arm else {}))
+    shared = {name: value for name, value in recipe.items() if name not in ("method_options", "echo_coef")}
+    return Addition(stored, Study(added, shared, pack), Study(repeated, recipe, pack))
+
+
+def pack_addition(addition: Addition, methods: Mapping[str, Mapping[str, Any]]) -> Pack:
+    """Return a pack of the finished new runs and the repeated one, without writing it."""
+    pack = pack_study(addition.added, methods)
+    return replace(pack, runs={**pack.runs, **pack_study(addition.repeated, methods).runs})
+
+
+def try_rule(method: str, options: Mapping[str, Any] | None) -> None:
+    """Apply a method's rule to a batch with a group of each kind, so that its errors come before any training.
+
+    Raises:
+        ValueError: there is no such method or option, or the rule fails or returns what cannot be an advantage.
+    """
+    import torch
+
+    from echorl.core.rollouts import Rollouts
+    from echorl.methods import load_method
+    from echorl.methods.rules import apply_advantages, apply_token_advantages, excluded_rows
+
+    rule = load_method(method, options)
+    rewards = torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0, 0.0])
+    rollouts = Rollouts.build(
+        rewards=rewards,
+        success=rewards > 0,
+        has_verdict=torch.ones(6, dtype=torch.bool),
+        group_ids=torch.tensor([0, 0, 1, 1, 2, 2]),
+        token_ids=torch.zeros(6, 4, dtype=torch.int64),
+        in_loss=torch.ones(6, 4, dtype=torch.bool),
+    )
+    try:
+        advantages = apply_advantages(rule, torch.tensor([0.7, -0.7, 0.0, 0.0, 0.0, 0.0]), rollouts)
+        excluded_rows(rule, rollouts)
+        if rule.changes_tokens:
+            apply_token_advantages(rule, advantages, torch.ones(6, 4), rollouts)
+    except ValueError:
+        raise
+    except Exception as error:  # whatever the user's code raises
+        raise ValueError(f"--add={method!r} fails on a small batch ({type(error).__name__}: {error}).") from error
+
+
+def _arm_name(stored: PackedStudy, method: str) -> str:
+    """Return the method's name; of a class in a file the class's with the beginning of the file's SHA-256.
+
+    So an edited rule is another arm.
+    """
+    path, colon, name = method.rpartition(":")
+    arm = f"{name}-{hash_file(Path(path))[:8]}" if colon else name
+    if arm in stored.comparison.arms:
+        raise ValueError(
+            f"--add={method!r} is an arm of {stored.path} already: derive a class of another name from it."
+        )
+    return arm
+
+
+def _arm_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    from echorl.methods import method_settings
+
+    coefficient = {} if "echo_coef" in method_settings(method, options) else {"echo_coef": 0.0}
+    return {"method": method, **({"method_options": dict(options)} if options else {}), **coefficient}
+
+
+def _cheapest_run(stored: PackedStudy) -> Run:
+    """Return the run of plain GRPO, of those that are compared, that took the least time."""
+    states = stored.final_states(stored.comparison.chosen(stored.finished_grid()))
+    plain = [
+        arm
+        for arm, method in stored.methods.items()
+        if method.get("method") in (None, "grpo")
+        and method.get("echo_coef") == 0
+        and stored.comparison.is_trained(arm)
+        and all(state == "done" for run, state in states.items() if run.arm == arm)
+    ]
+    if not plain:
+        raise ValueError(
+            f"{stored.path} has no arm of plain GRPO (method grpo, echo_coef 0) with results, with which an added arm "
+            "is compared: give another study."
+        )
+    return min((run for run in states if run.arm == plain[0]), key=lambda run: stored.training(run).get("minutes", 0.0))
+
+
+def _check_files(stored: PackedStudy, key: Mapping[str, Any]) -> None:
+    """Check that the model and the data of the stored runs are here."""
+    here, model = run_key(key["options"]), key["options"].get("model_name_or_path")
+    if here["model"] != key["model"] or here["files"] != key["files"]:
+        raise ValueError(
+            f"{stored.path} was made with another model {str(model)!r} or other data files than there are in this "
+            "working directory: go to the folder in which the study was made."
+        )
