@@ -33,7 +33,10 @@ class PrintsWithoutClips:
             self.num_completions_to_print = number
         if self.accelerator.is_main_process:
             print_prompt_completions_sample(
-                *(self._logs[name] for name in ("prompt", "completion", "rewards", "advantages")),
+                self._logs["prompt"],
+                self._logs["completion"],
+                self._logs["rewards"],
+                self._logs["advantages"],
                 self.state.global_step,
                 number,
                 extra={name: values for name, values in columns.items() if name not in LOGGED_COLUMNS},
