@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
@@ -17,29 +17,41 @@ HEAD = ["| option | default | meaning |", "|---|---|---|"]
 
 
 def page_with_tables(text: str) -> str:
-    """Return a page with its tables as the declarations have them."""
-    return TABLE.sub(lambda match: f"<!-- options: {match[1]} -->\n{table(match[1])}\n<!-- end of options -->", text)
+    """Return a page with its tables as the declarations have them; a long meaning stands once, then by reference."""
+    meanings: dict[str, str] = {}
+    return TABLE.sub(
+        lambda match: f"<!-- options: {match[1]} -->\n{table(match[1], meanings)}\n<!-- end of options -->", text
+    )
 
 
-def table(name: str) -> str:
-    """Return the table of a command, of `train.data` or of `EchoGRPOConfig`."""
+def table(name: str, meanings: dict[str, str]) -> str:
+    """Return the table of a command, of `train.data` or of `EchoGRPOConfig`; `meanings` has those of earlier tables."""
+    lines = [*HEAD]
+    for option, shown in _options(name):
+        meaning = _meaning(option)
+        section = {"train.data": "train-what-to-train-on", "EchoGRPOConfig": "train-echorl"}.get(name, name)
+        reference = f"As [`{shown}`](#{section})."
+        lines.append(f"| `{shown}` | {_default(option)} | {meanings.get(meaning, meaning)} |")
+        if len(meaning) > len(reference) + 20:
+            meanings.setdefault(meaning, reference)
+    return "\n".join(lines)
+
+
+def _options(name: str) -> Iterator[tuple[Option, str]]:
+    """Yield the options of a table and the names under which they are given."""
     if name == "EchoGRPOConfig":
         from echorl.trl import EchoGRPOConfig
 
-        return rows((each, each.name) for each in options_of(EchoGRPOConfig) if each.name.startswith("echo_"))
-    if name == "train.data":
+        yield from ((each, each.name) for each in options_of(EchoGRPOConfig) if each.name.startswith("echo_"))
+    elif name == "train.data":
         from echorl.train.options import TrainArguments
 
-        return rows((each, each.name) for each in options_of(TrainArguments))
-    settings = getattr(import_module(f"echorl.cli.{name}"), f"{name.capitalize()}Options")
-    positional = {each.name for each in fields(settings) if each.metadata.get("positional")}
-    ordered = sorted(options_of(settings), key=lambda each: each.name not in positional)
-    return rows((each, each.name.upper() if each.name in positional else f"--{each.name}") for each in ordered)
-
-
-def rows(options: Iterable[tuple[Option, str]]) -> str:
-    """Return the rows of options and the names under which they are given."""
-    return "\n".join(HEAD + [f"| `{name}` | {_default(each)} | {_meaning(each)} |" for each, name in options])
+        yield from ((each, each.name) for each in options_of(TrainArguments))
+    else:
+        settings = getattr(import_module(f"echorl.cli.{name}"), f"{name.capitalize()}Options")
+        positional = {each.name for each in fields(settings) if each.metadata.get("positional")}
+        for each in sorted(options_of(settings), key=lambda each: each.name not in positional):
+            yield each, each.name.upper() if each.name in positional else f"--{each.name}"
 
 
 def _default(option: Option) -> str:
@@ -49,10 +61,14 @@ def _default(option: Option) -> str:
 
 
 def _meaning(option: Option) -> str:
-    """Return the help and the allowed values, without bounds that only keep absurd values out."""
+    """Return the help, and the allowed values where it does not name them and they are not what one expects."""
     shown = {name: getattr(option, name) for name in BOUNDS}
     shown = {name: None if value is None or abs(value) >= ABSURD else value for name, value in shown.items()}
-    if not option.choices and all(value is None for value in shown.values()):
+    if option.choices:
+        expected = all(f"'{choice}'" in option.help for choice in option.choices)
+    else:
+        expected = {name: value for name, value in shown.items() if value is not None} in ({}, {"ge": 0}, {"ge": 1})
+    if expected:
         return option.help
     return f"{option.help} {replace(option, optional=False, **shown).allowed.capitalize()}."
 

@@ -340,6 +340,9 @@ def test_a_method_is_added_to_a_packed_study(write_study, jobs, fails, tmp_path,
     jobs["done"] = []
     assert main(add) == main(["report", "runs/study-agpo", "--output", "page.html"]) == 0
     assert not jobs["done"]
+    assert "repeats the stored run grpo/rate-0.0001/seed-0 to the last digit" in Path("page.html").read_text()
+    fewer = ["--num_seeds", "1", "--output_dir", "fewer"]
+    assert main([*add, *fewer]) == main(["report", "fewer", "--output", "page.html"]) == 0
     assert Path("study.jsonl.gz").read_bytes() == stored
     other = ["--method_options", '{"loss_type": "grpo"}']
     fails([*add, *other], "runs/study-agpo.jsonl.gz holds the run", "with other settings")

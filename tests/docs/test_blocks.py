@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from echorl.cli import main
+from echorl.methods import METHODS
 from tests import processes
 from tests.docs.blocks import PAGES, ROOT, blocks
-from tests.docs.run import commands, run_page
+from tests.docs.run import commands, is_same, run_page
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def named(page: Path) -> str:
@@ -55,6 +60,21 @@ def test_a_wrong_block_fails_with_its_page_and_line(tmp_path):
     assert 'page.md", line 7' in log.read_text()
 
 
+@pytest.mark.parametrize(
+    ("shown", "same"),
+    [
+        ("a\nb. c 1", True),
+        ("a ...\nc   1\n", True),
+        ("...\na\nb.\n...\nc 1", True),
+        ("a\nb.", False),
+        ("a\nc 1", False),
+        ("... b c 1", False),
+    ],
+)
+def test_dots_stand_for_any_text(shown, same):
+    assert is_same(shown, "a\nb.  c 1\n") == same
+
+
 def test_what_a_page_shows_is_what_is_printed(tmp_path):
     page, log = tmp_path / "page.md", tmp_path / "log"
     shown = "<!-- prints{} -->\n```text\n{}\n```\n"
@@ -68,3 +88,14 @@ def test_what_a_page_shows_is_what_is_printed(tmp_path):
     process.join()
     assert process.exitcode == 1
     assert "page.md:20 shows\n7\n\nand not\n9\n" in log.read_text()
+
+
+def test_the_readme_shows_what_audit_prints(shared_data, tmp_path, monkeypatch, capsys):
+    shown = re.search(r"```text\n(.*?)```", README, re.DOTALL)[1]
+    monkeypatch.chdir(tmp_path)
+    assert main(["audit", str(shared_data / "math_rollouts" / "qwen25_math_100x8.jsonl")]) == 0
+    assert capsys.readouterr().out.startswith(shown)
+
+
+def test_the_readme_counts_the_methods():
+    assert f"{len(METHODS)} methods" in README
