@@ -39,7 +39,7 @@ TEXT = """# Which framework, which version, what works
 A "yes" stands where the tests passed on a CPU with the versions below. An empty cell was not
 tested, is refused, or does not exist in that framework; its page says which:
 [TRL](../guides/trl.md), [vLLM](../guides/vllm.md), [axolotl](../guides/axolotl.md),
-[ms-swift](../guides/ms-swift.md), [verl](../guides/verl.md). No test ran on a GPU.
+[ms-swift](../guides/ms-swift.md), [verl](../guides/verl.md). None of these tests ran on a GPU.
 
 {table}
 

@@ -25,11 +25,12 @@ class SolvedBonus(Method):
 
 
 def main():
-    from trl_cpu import make_rows, right_sum
+    from trl_cpu import make_rows, print_less, right_sum
 
     from echorl.models import path
     from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
 
+    torch.set_num_threads(1)  # faster for a policy this small
     args = EchoGRPOConfig(
         "runs/my-method",
         method=f"{__file__}:SolvedBonus",
@@ -43,11 +44,11 @@ def main():
         logging_steps=1,
         save_strategy="no",
         report_to="none",
-        disable_tqdm=True,
         use_cpu=True,
         bf16=False,
     )
     trainer = EchoGRPOTrainer(path("quickstart"), right_sum, args, train_dataset=make_rows())
+    print_less(trainer)
     trainer.train()
     print(f"{trainer.statistics.groups['all_success']} all-success groups had an advantage of {args.method_options}.")
 

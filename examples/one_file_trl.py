@@ -134,10 +134,11 @@ def echo_weights(entropy: Tensor, steps: Tensor, success: list[bool], num_genera
 
 
 if __name__ == "__main__":
-    from trl_cpu import make_rows, right_sum
+    from trl_cpu import ProgressCallback, make_rows, right_sum
 
     from echorl.models import path
 
+    torch.set_num_threads(1)  # faster for a policy this small
     settings = GRPOConfig(
         "runs/one-file-trl",
         num_generations=8,
@@ -151,4 +152,10 @@ if __name__ == "__main__":
         use_cpu=True,
         bf16=False,
     )
-    OneFileEchoTrainer(path("quickstart"), right_sum, settings, train_dataset=make_rows(), echo_coef=0.001).train()
+    model, rows = path("quickstart"), make_rows()
+    trainer = OneFileEchoTrainer(model, right_sum, settings, train_dataset=rows, echo_coef=0.001)
+    trainer.remove_callback(ProgressCallback)  # which prints all metrics
+    trainer.train()
+    for log in trainer.state.log_history[:-1]:  # the last one sums up
+        loss, reward, clips = (log[name] for name in ("loss", "reward", "echo/clips"))
+        print(f"step {log['step']}: loss {loss:.4f}, reward {reward:.2f}, {clips:.0f} clips")

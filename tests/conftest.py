@@ -30,7 +30,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for outcome in ("passed", "skipped", "failed", "error")  # a test can pass and fail in its teardown
         for report in terminalreporter.stats.get(outcome, [])
     }
-    installed = {each.metadata["Name"].lower(): each.version for each in reversed(list(metadata.distributions()))}
+    distributions = reversed(list(metadata.distributions()))  # of a name that is there twice, the first is imported
+    installed = {each.metadata["Name"].lower().replace("_", "-"): each.version for each in distributions}
     versions = {name: installed[name] for name in PACKAGES if name in installed}
     found = {"date": f"{date.today()}", "versions": {"python": platform.python_version(), **versions}}
     Path(path).parent.mkdir(parents=True, exist_ok=True)

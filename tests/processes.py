@@ -102,8 +102,9 @@ class Forked:
     def terminate(self) -> None:
         self.process.terminate()
 
-    def wait(self) -> None:
+    def wait(self) -> int | None:
         self.process.join()
+        return self.process.exitcode
 
 
 def run_ranks(target: Callable[..., None], num_processes: int, *args: Any, log: Path) -> None:

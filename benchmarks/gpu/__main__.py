@@ -81,26 +81,28 @@ def start(arguments: list[str], log: Path) -> Any:
         return subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, start_new_session=True)
 
 
+def stage_limit(text: str) -> tuple[str, float]:
+    """Return stage and seconds of an argument such as "step=250"."""
+    stage, _, number = text.partition("=")
+    if stage not in SECONDS or not number.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(SECONDS)} with seconds, such as step=250")
+    return stage, float(number)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return 1 if a stage failed."""
     parser = argparse.ArgumentParser(prog="make gpu", description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=9, help="the whole time (9)")
-    parser.add_argument(
-        "--seconds", nargs="*", default=[], metavar="STAGE=N", help=f"longest time of a stage {SECONDS}"
-    )
+    parser.add_argument("--seconds", nargs="*", default=[], type=stage_limit, help=f"limits of stages {SECONDS}")
     parser.add_argument("--parallel", type=int, default=9, help="runs of the study at a time (9: three seeds)")
-    parser.add_argument(
-        "--output", type=Path, help="folder of the rows (benchmarks/results; rehearsal: build/rehearsal)"
-    )
+    parser.add_argument("--output", type=Path, help="folder of the rows (benchmarks/results, or build/rehearsal)")
     parser.add_argument("--carried", type=Path, default=ROOT / "build", help="folder with wheels/ and model/ (build)")
     parser.add_argument("--rehearse", action="store_true", help="tiny sizes on a CPU")
     words, began = sys.argv[1:] if argv is None else argv, time.time()
     args = parser.parse_args(words)
     if not (args.rehearse or torch.cuda.is_available()):
-        raise UserError(
-            "torch sees no GPU here: run it on a machine with one, or try it with `make gpu ARGS=--rehearse`."
-        )
-    seconds = {**SECONDS, **{name: float(number) for name, number in (text.split("=") for text in args.seconds)}}
+        raise UserError("torch sees no GPU here: use a machine with one, or try it with `make gpu ARGS=--rehearse`.")
+    seconds = {**SECONDS, **dict(args.seconds)}
     output = (args.output or (ROOT / "build/rehearsal" if args.rehearse else FOLDER)).resolve()
     output.mkdir(parents=True, exist_ok=True)
     model = prepare(args.carried.resolve(), args.rehearse)

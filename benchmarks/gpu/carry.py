@@ -47,7 +47,9 @@ def split_model(folder: Path, output: Path) -> None:
     weights = load_file(folder / WEIGHTS)
     exact = {name: value for name, value in weights.items() if value.dim() < 2 or "embed" in name}
     rounded = {name: value.bfloat16() for name, value in weights.items() if name not in exact}
-    bits = torch.cat([value.flatten() for value in rounded.values()]).view(torch.int16).numpy().view(np.uint16)
+    bits: np.ndarray = (
+        torch.cat([value.flatten() for value in rounded.values()]).view(torch.int16).numpy().view(np.uint16)
+    )
     bits = (bits << 1) | (bits >> 15)  # the exponent in the upper byte; mantissa and sign, which do not compress, below
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -167,9 +167,8 @@ def chosen_rate() -> float:
 
     study = open_pack(STORED)
     validation = study.validation()
-    if validation is None:
-        return yaml.safe_load(STUDY.with_name("grpo.yaml").read_text())["learning_rate"]
-    return study.comparison.chosen(validation)["grpo"]
+    rate = study.comparison.chosen(validation)["grpo"] if validation else None
+    return rate or yaml.safe_load(STUDY.with_name("grpo.yaml").read_text())["learning_rate"]
 
 
 def add_runs(settings: Settings, folder: Path) -> None:
@@ -178,25 +177,26 @@ def add_runs(settings: Settings, folder: Path) -> None:
     for mark in sorted(folder.glob("*/rate-*/seed-*/run.json")):
         arm, rate, seed = mark.parent.relative_to(folder).parts
         cost = (read_json(mark) or {}).get("value")
-        scores = {test: read_json(mark.with_name(f"scores-{test}.json")) for test in ("test", "harder")}
-        if (name := f"{arm}/{seed}") not in measured and cost and all(scores.values()):
-            row = {"arm": arm, "rate": rate.removeprefix("rate-"), "seed": seed.removeprefix("seed-")}
-            row |= {key: cost.get(key) for key in ("updates", "rollout_tokens", "minutes", "degenerate")}
-            for test, record in scores.items():
-                row |= {f"{test}_{key}": value for key, value in summary(record["value"]).items()}
+        tests = {test: read_json(mark.with_name(f"scores-{test}.json")) or {} for test in ("test", "harder")}
+        if (name := f"{arm}/{seed}") not in measured and cost and (all(tests.values()) or cost["diverged"]):
+            row: dict[str, object] = {
+                "arm": arm,
+                "rate": rate.removeprefix("rate-"),
+                "seed": seed.removeprefix("seed-"),
+            }
+            row |= {key: cost.get(key) for key in ("updates", "rollout_tokens", "minutes", "degenerate", "diverged")}
+            for test, scores in tests.items():
+                row |= {f"{test}_{key}": value for key, value in summary(scores.get("value")).items()}
             settings.add("study", name, row)
 
 
-def summary(scores: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers of a test."""
-    right, samples = scores["right"], scores["samples"]
-    return {
-        "pass_at_1": fmean(count / samples for count in right),
-        f"pass_at_{samples}": fmean(count > 0 for count in right),
-        "greedy": fmean(scores["greedy"]),
-        "length": scores["length"],
-        "entropy": scores["entropy"],
-    }
+def summary(scores: Mapping[str, Any] | None) -> dict[str, object]:
+    """Return the numbers of a test, all "" for a run that diverged; tests have 8 samples."""
+    if scores is None:
+        return dict.fromkeys(("pass_at_1", "pass_at_8", "greedy", "length", "entropy"), "")
+    shares = [count / scores["samples"] for count in scores["right"]]
+    means = {"pass_at_1": fmean(shares), "pass_at_8": fmean(share > 0 for share in shares)}
+    return {**means, "greedy": fmean(scores["greedy"]), "length": scores["length"], "entropy": scores["entropy"]}
 
 
 STAGES: dict[str, Callable[[Settings], None]] = {

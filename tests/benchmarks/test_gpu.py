@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import redirect_stdout
 from functools import partial
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,10 @@ def test_without_a_gpu_it_says_so(capsys, tmp_path):
 def test_a_killed_rehearsal_goes_on(tmp_path):
     split_model(POLICY, tmp_path / "carried" / "model")
     words = ["--rehearse", "--output", str(tmp_path / "rows"), "--carried", str(tmp_path / "carried")]
-    process = processes.start(rehearse, words, tmp_path / "log")
-    runs = tmp_path / "rows" / "gpu-study"
-    while not list(runs.glob("*/*/*/run.json")):  # the study's first run is in training
+    words += ["--minutes", "999", "--seconds", *(f"{stage}=9999" for stage in stages.STAGES)]
+    of_a_run = f"{tmp_path}/rows/gpu-study/*/*/*/run.json"
+    process = processes.start(rehearse, words, tmp_path / "log", of_a_run)
+    while not glob(of_a_run):
         assert process.is_alive(), (tmp_path / "log").read_text()
         time.sleep(0.05)
     process.kill()
@@ -77,33 +79,26 @@ def test_a_killed_rehearsal_goes_on(tmp_path):
     assert (tmp_path / "rows" / "gpu-study.jsonl.gz").exists()
 
 
-def rehearse(words: list[str], log: Path) -> None:
-    """Run the command; its processes are forked, since new ones would take seconds for their imports."""
+def rehearse(words: list[str], log: Path, stop_at: str | None = None) -> None:
+    """Run the command; its processes are forked, since new ones would take seconds for their imports.
+
+    A run of the study stops for ever once there is a file of the pattern `stop_at`.
+    """
     processes._write_to(log)
     gpu.start = lambda arguments, log: Forked("stages", *arguments, log=log)
     stages.spawn = Forked
     step_overhead.in_process = in_this_process
-    jobs._start = partial(processes._fork, None)
+    jobs._start = partial(processes._fork, stop_at)
     os._exit(gpu.main(words))
 
 
-class Forked:
-    """A process that runs a module, as `subprocess.Popen`."""
+class Forked(processes.Forked):
+    """A process that runs a module, in place of `subprocess.Popen`."""
 
     def __init__(self, module: str, *words: str, log: Path | None = None) -> None:
-        self.process = multiprocessing.get_context("fork").Process(target=_run, args=(module, words, log))
+        super().__init__(multiprocessing.get_context("fork").Process(target=_run, args=(module, words, log)))
         self.process.start()
         self.pid = self.process.pid
-
-    def poll(self) -> int | None:
-        return self.process.exitcode
-
-    def wait(self) -> int:
-        self.process.join()
-        return self.process.exitcode
-
-    def terminate(self) -> None:
-        self.process.terminate()
 
 
 def _run(module: str, words: tuple[str, ...], log: Path | None) -> None:

@@ -22,12 +22,13 @@ from echorl.support.installed import install_command
 @pytest.fixture
 def jobs(monkeypatch):
     """Jobs are done at once, with scores that rise with the rate; names in `diverge` diverge, those in `fail` fail."""
-    seen = {"diverge": [], "fail": [], "done": []}
+    seen = {"diverge": [], "fail": [], "done": [], "counted": []}
 
     def run_jobs(jobs, **_):
         jobs = list(jobs)
         for job in jobs:
             seen["done"].append(job.name)
+            seen["counted"].append((job.resumed, job.total))
             if job.name not in seen["fail"]:
                 finish(job, job.name in seen["diverge"])
         if failed := [job.name for job in jobs if job.name in seen["fail"]]:
@@ -41,7 +42,7 @@ def finish(job, diverged: bool) -> None:
     folder, work = Path(job.arguments[0]), json.loads(job.arguments[1])
     value = {"updates": 3, "rollout_tokens": 210, "diverged": "RuntimeError: inf" if diverged else None}
     write_json(folder / "run.json", {"key": work["key"], "value": value})
-    right = work["options"]["learning_rate"] > 1e-5
+    right = work["options"].get("learning_rate", 0) > 1e-5
     scores = {
         "right": [1 + right] * 2,
         "samples": 2,
@@ -188,6 +189,17 @@ def test_failures_are_one_sentence_and_the_rest_is_kept(write_study, jobs, fails
     assert len(jobs["done"]) == 2 + 4
 
 
+def test_an_arm_without_training_is_one_part_also_when_its_scores_are_missing(write_study, jobs, tmp_path):
+    arms = {"before": {"max_steps": 0}, "grpo": {"echo_coef": 0}}
+    path = write_study(arms=arms, learning_rates=[1e-4], rollout_tokens=None, steps=3, seeds=[0])
+    assert main(["compare", path]) == 0
+    for scores in (tmp_path / "study").rglob("scores-*.json"):
+        scores.unlink()
+    jobs["counted"] = []
+    assert main(["compare", path]) == 0
+    assert jobs["counted"] == [(1, 1), (3, 3)]
+
+
 def test_a_rate_that_diverges_is_the_worst_and_the_study_goes_on(write_study, jobs, tmp_path):
     jobs["diverge"] = ["grpo/rate-0.001/seed-1000", "grpo/rate-0.0001/seed-1000"]
     assert main(["compare", write_study()]) == 0
@@ -328,6 +340,9 @@ def test_a_method_is_added_to_a_packed_study(write_study, jobs, fails, tmp_path,
     jobs["done"] = []
     assert main(add) == main(["report", "runs/study-agpo", "--output", "page.html"]) == 0
     assert not jobs["done"]
+    assert "repeats the stored run grpo/rate-0.0001/seed-0 to the last digit" in Path("page.html").read_text()
+    fewer = ["--num_seeds", "1", "--output_dir", "fewer"]
+    assert main([*add, *fewer]) == main(["report", "fewer", "--output", "page.html"]) == 0
     assert Path("study.jsonl.gz").read_bytes() == stored
     other = ["--method_options", '{"loss_type": "grpo"}']
     fails([*add, *other], "runs/study-agpo.jsonl.gz holds the run", "with other settings")

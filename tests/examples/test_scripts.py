@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import os
 import re
@@ -12,8 +13,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from echorl import StepDelimiters
 from echorl.lab.report.assemble import make_report
+from echorl.models import POLICY
 from echorl.trl.metrics_file import read_metrics
 from tests.processes import start
 
@@ -52,6 +57,9 @@ def test_a_trl_script_as_pasted_and_its_report(tmp_path):
     script = [sys.executable, str(EXAMPLES / "trl_cpu.py")]
     done = subprocess.run(script, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     text, run = done.stdout, tmp_path / "runs" / "trl-cpu"
+    assert re.findall(r"^step (\d)/4  reward \d", text, re.MULTILINE) == list("1234")
+    assert "Warning" not in done.stderr
+    assert "{" not in text + done.stderr
     assert "Where the rollouts went:" in text
     assert re.search(r"^mixed +\d+", text, re.MULTILINE)
     assert "The run as a page: echorl report runs/trl-cpu" in text
@@ -71,7 +79,9 @@ def test_a_trl_script_as_pasted_and_its_report(tmp_path):
 
 def test_one_file(tmp_path):
     text = output_of("one_file_trl.py", tmp_path)
-    assert len(re.findall(r"'echo/clips': '[1-4]'", text)) == 4
+    assert re.findall(r"^step (\d): loss -?\d\.\d+, reward \d\.\d\d, [1-4] clips$", text, re.MULTILINE) == list("1234")
+    assert "Warning" not in text
+    assert "{" not in text
 
 
 def test_a_loop_in_plain_pytorch(tmp_path):
@@ -80,8 +90,26 @@ def test_a_loop_in_plain_pytorch(tmp_path):
     assert re.search(r"an EchoClip, whose last step has \d\.\d\d nats a token:\n\S+=\d", text)
 
 
+def test_a_micro_batch_that_the_loop_loses_is_refused(monkeypatch):
+    """Without the receipt the clips of the rows that are lost would be missing from the loss, and nobody would know."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    loop = importlib.import_module("own_loop")
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(POLICY)
+    tokenizer = AutoTokenizer.from_pretrained(POLICY, padding_side="left")
+    parts = model, tokenizer, StepDelimiters.from_tokenizer(tokenizer), torch.optim.SGD(model.parameters(), lr=1e-4)
+    rows = loop.make_rows(loop.PROMPTS)
+    _, clips, _ = loop.update(*parts, rows)
+    assert len(clips)
+    monkeypatch.setattr(torch, "randperm", lambda number: torch.arange(number - loop.MICRO_BATCH, number))
+    monkeypatch.setattr(loop, "right_sum", lambda texts, answers: [float(n < 8) for n in range(len(texts))])
+    with pytest.raises(RuntimeError, match="was mined"):
+        loop.update(*parts, rows)
+
+
 def test_a_method_of_one_s_own(tmp_path):
     text = output_of("my_method.py", tmp_path)
+    assert "{'loss'" not in text
     count = re.search(r"^(\d+) all-success groups had an advantage of \{'bonus': 0.2\}", text, re.MULTILINE)
     assert count is not None
     lines = read_metrics(tmp_path / "runs" / "my-method" / "metrics.jsonl")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from echorl.lab import jobs
-from echorl.lab.jobs import Job, JobsFailed, least_busy, run_jobs, visible_gpus
+from echorl.lab.jobs import Job, JobsFailed, Silent, least_busy, run_jobs, visible_gpus
 
 STANDIN = """
 import os, sys, time
@@ -23,6 +24,9 @@ what, folder, parent = sys.argv[1:]
 end_with_parent(int(parent))
 Path(folder, f"{what}.pid").write_text(str(os.getpid()))
 Path(folder, f"{what}.gpu").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+if what == "killed":
+    print("Loading weights: 100%")
+    os.kill(os.getpid(), 9)
 if what == "fail":
     raise SystemExit("no memory left")
 time.sleep(3600 if what == "sleep" else 0)
@@ -68,11 +72,21 @@ def test_a_job_that_fails_is_named_with_its_last_words(tmp_path):
         run_jobs([job("fail", tmp_path)], parallel=1)
 
 
-def test_the_other_jobs_finish_and_all_failures_are_named(tmp_path):
+def test_a_job_that_is_killed_is_named_with_its_signal(tmp_path):
+    with pytest.raises(JobsFailed, match=r"^GRPO was ended by signal 9 \(Killed; its output: .*killed.log\)$"):
+        run_jobs([job("killed", tmp_path)], parallel=1)
+
+
+def test_the_other_jobs_finish_and_all_failures_are_named(tmp_path, monkeypatch):
     (tmp_path / "b").mkdir()
+    said: list[str] = []
+    monkeypatch.setattr(Silent, "say", lambda self, text: said.append(text))
     jobs = [job("fail", tmp_path, "a"), job("one", tmp_path), job("fail", tmp_path / "b", "b"), job("two", tmp_path)]
     with pytest.raises(JobsFailed, match=r"^2 of 4 failed: a failed .*/fail.log\); b failed .*/b/fail.log\)$"):
         run_jobs(jobs, parallel=1)
+    assert [re.sub("/.*/", "", text) for text in said] == [
+        f"{name} failed (exit code 1): no memory left (all of it: fail.log); the others go on." for name in "ab"
+    ]
     assert (tmp_path / "one.pid").exists()
     assert (tmp_path / "two.pid").exists()
 

@@ -7,7 +7,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from transformers import TrainerControl, TrainerState
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from echorl.lab.report.sources import read_sources
 from echorl.trl.metrics_file import MetricsFile, read_metrics
@@ -16,12 +16,13 @@ from tests.trl.tiny import build, run
 
 
 def test_the_run_of_a_script_can_be_reported(tmp_path, capsys):
-    trainer, *_ = run(tmp_path, max_steps=3, logging_steps=2)
+    trainer, *_ = run(tmp_path, max_steps=3, logging_steps=2, seed=7)
     assert capsys.readouterr().out.splitlines()[-1] == f"The run as a page: echorl report {tmp_path}"
     [source] = read_sources([tmp_path])
     assert [row["step"] for row in source.runs[0].rows] == [2, 3]  # the last step is logged, and stands for itself
     logged = [entry for entry in trainer.state.log_history if "train_loss" not in entry]
-    assert source.runs[0].rows == json.loads(json.dumps(logged))
+    assert source.runs[0].rows == [{"seed": 7, **json.loads(json.dumps(entry))} for entry in logged]
+    assert source.runs[0].seed == "7"  # there is no config.yaml
 
 
 @pytest.mark.parametrize(
@@ -42,12 +43,13 @@ def test_a_page_is_made_of_the_rollouts_that_were_kept(tmp_path, folders, audits
 
 
 def test_an_evaluation_before_training_begins_the_file_with_it(tmp_path):
-    metrics, state, control = MetricsFile(tmp_path / "new" / "metrics.jsonl"), TrainerState(), TrainerControl()
-    metrics.on_log(None, state, control, {"eval_loss": 1.0})
+    metrics, args = MetricsFile(tmp_path / "new" / "metrics.jsonl"), TrainingArguments(seed=3)
+    state, control = TrainerState(), TrainerControl()
+    metrics.on_log(args, state, control, {"eval_loss": 1.0})
     assert not metrics.path.parent.exists()
-    metrics.on_train_begin(None, state, control)
-    metrics.on_log(None, state, control, {"eval_loss": 2.0})
-    assert read_metrics(metrics.path) == [{"step": 0, "eval_loss": 1.0}, {"step": 0, "eval_loss": 2.0}]
+    metrics.on_train_begin(args, state, control)
+    metrics.on_log(args, state, control, {"eval_loss": 2.0})
+    assert read_metrics(metrics.path) == [{"step": 0, "seed": 3, "eval_loss": loss} for loss in (1.0, 2.0)]
 
 
 def test_a_folder_holds_the_dumps_of_one_run(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -106,7 +107,11 @@ def run_jobs(
                 advance = view.begin(job.text, job.total, job.resumed, job.note)
                 running.append(_Running(job, _start(job, threads, gpu), advance, gpu))
             time.sleep(POLL_SECONDS)
+            num_failures = len(failures)
             running = [each for each in running if not _is_over(each, failures)]
+            if running or waiting:
+                for failure in failures[num_failures:]:
+                    view.say(f"{failure}; the others go on.")
     finally:
         for each in running:
             each.process.terminate()
@@ -158,9 +163,16 @@ def _is_over(running: _Running, failures: list[str]) -> bool:
     if code == 0:
         job.log.unlink()
     elif code is not None:
-        lines = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no output"]
-        failures.append(f"{job.name} failed (exit code {code}): {lines[-1]} (all of it: {job.log})")
+        failures.append(_failure(job, code))
     return code is not None
+
+
+def _failure(job: Job, code: int) -> str:
+    """Return the end of a job in words: the signal that ended it, or the last line that it wrote."""
+    if code < 0:  # its last line is no reason
+        return f"{job.name} was ended by signal {-code} ({signal.strsignal(-code)}; its output: {job.log})"
+    lines = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no output"]
+    return f"{job.name} failed (exit code {code}): {lines[-1]} (all of it: {job.log})"
 
 
 def end_with_parent(parent: int) -> None:

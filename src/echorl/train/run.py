@@ -129,7 +129,7 @@ def _train_to_the_end(
     if training.push_to_hub:
         trainer.push_to_hub()
     _say(f"the model is in {training.output_dir}, its curves in {Path(training.output_dir) / 'metrics.jsonl'}")
-    trainer.end()
+    trainer.accelerator.end_training()  # as `trainer.end()`, which older versions of transformers lack
 
 
 def _call_train(trainer: Trainer, checkpoint: Path | None) -> None:

@@ -11,13 +11,13 @@ from echorl.support.files import write_text
 
 
 class MetricsFile(TrainerCallback):
-    """Appends every log of the main process to `path`, flushed line by line, without the Trainer's summary.
+    """Appends every log of the main process, with the run's seed, to `path`, but for the Trainer's summary.
 
-    The summary comes after the last checkpoint and tells times alone: a run that is killed between the two is complete,
-    and nobody would write it. The last step is therefore logged whatever `logging_steps` is, or the means since the
-    last log would stand in the summary; add this callback after those that end a run. The file is of one run and begins
-    with its training, or with an evaluation just before that. A resumed run first removes the lines after its
-    checkpoint's step, so that no line stands twice.
+    A line is flushed at once. The summary comes after the last checkpoint and tells times alone: a run that is killed
+    between the two is complete, and nobody would write it. The last step is therefore logged whatever `logging_steps`
+    is, or the means since the last log would stand in the summary; add this callback after those that end a run. The
+    file is of one run and begins with its training, or with an evaluation just before that. A resumed run first removes
+    the lines after its checkpoint's step, so that no line stands twice.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -40,7 +40,7 @@ class MetricsFile(TrainerCallback):
 
     def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
         if state.is_world_process_zero and logs and "train_loss" not in logs:
-            line = {"step": state.global_step, **logs}
+            line = {"step": state.global_step, "seed": args.seed, **logs}
             if not self.has_begun:
                 self.before.append(line)
                 return

@@ -100,6 +100,8 @@ def test_the_stored_rows_stay_and_the_new_one_is_paired_with_them(stored):
     differences = [b - a for a, b in zip(grpo["values"], row["values"], strict=True)]
     assert row["difference"] == vars(mean_of_runs(differences))
     assert row["holm"] == row["p"] is not None
+    assert results["tests"]["training"]["updates"][arm]["reference"] == "grpo"
+    assert results["tests"]["training"]["minutes"][arm]["reference"] is None  # another machine's
     assert "a family of their own" in results["notes"]["note"]
     assert "(method rule.py:Rule), with 3 of 3 seeds" in first_sentences(results)[1]
 

@@ -156,7 +156,9 @@ def test_every_kind_of_folder_on_one_page(tmp_path):
     html = Elements(render(report.page))
     assert "script" not in html.tags  # no rollouts, no gallery
     assert "400 prompts would settle it" in html.text
-    assert html.text.count(made.HOSTILE) == 2
+    assert html.text.count(made.HOSTILE) == 1
+    assert html.text.count("<script>alert(1)</script></script><!--<img") == 2  # a chart's title has several lines
+    assert ("aria-label", made.HOSTILE) in html.attributes
     assert "nan" not in html.text.lower().split()
 
 

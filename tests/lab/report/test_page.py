@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from matplotlib.figure import Figure
 
 from echorl.lab.report.charts import Chart, Drawn, Line, svg, write_png
 from echorl.lab.report.gallery import make_exhibit
@@ -119,6 +121,45 @@ def test_panels_take_the_pages_colours(panels):
         assert "#1f2328" not in drawn
         assert "xmlns" not in drawn
     assert svg(panels[0]) == svg(panels[0])
+
+
+def axes_of(chart):
+    ax = Figure(figsize=chart.size, layout="constrained").subplots()
+    chart.draw(ax, legend=True)
+    ax.figure.draw_without_rendering()
+    return ax
+
+
+def test_the_name_of_an_area_is_inside_of_the_chart():
+    """Of a run of few steps, whose area is tallest right after its beginning."""
+    shares = {"all_success": [0.2, 0.9, *[0.5] * 9], "mixed": [0.8, 0.1, *[0.5] * 9]}
+    ax = axes_of(GroupAreas("Groups", "training step", range(1, 12), shares))
+    box = ax.get_window_extent()
+    assert [text.get_text().split(":")[0] for text in ax.texts] == ["all succeed", "mixed"]
+    assert all(box.x0 <= text.get_window_extent().x0 and text.get_window_extent().x1 <= box.x1 for text in ax.texts)
+
+
+def test_a_long_title_is_inside_of_the_picture(panels):
+    title = "Groups of rollouts, runs/a-long-name-of-a-run (method saturated_learning, echo_coef 0.001)"
+    for panel in panels:
+        ax = axes_of(replace(panel, title=title))
+        shown = ax.get_title() or ax.get_title("left")
+        assert shown.replace("\n", " ") == title
+        assert max(map(len, shown.split("\n"))) <= 10 * panel.size[0]
+
+
+def test_a_log_axis_of_less_than_a_decade_has_plain_numbers():
+    ax = axes_of(Chart("Gradient norm", "step", [Line("a", 0, [1, 2], [0.2, 0.55])], log=True))
+    low, high = ax.get_ylim()
+    labels = [label.get_text() for label in ax.get_yticklabels() if low <= label.get_position()[1] <= high]
+    assert labels == ["0.2", "0.3", "0.5"]
+
+
+def test_a_folded_table_stands_behind_its_line():
+    table = Table("", ["method"], [["agpo"]], "a note", folded="The methods")
+    html = render(Page(title="t", lead=[], sections=[Section(tables=[table])]))
+    assert re.search(r"<details><summary>The methods</summary>.*agpo.*a note.*</details>", html, re.DOTALL)
+    assert "<details" not in render(Page(title="t", lead=[], sections=[Section(tables=[replace(table, folded="")])]))
 
 
 def test_png(panels, tmp_path):

@@ -21,6 +21,8 @@ CURVES = ("no_gradient", "all_success_no_gradient", "all_fail_no_gradient", "oth
 """The parts of the log that a picture has lines of; the last one only where the log has such groups."""
 EXTRAPOLATED = 21
 """The look of a line in the first colour, dashed."""
+METHODS = "The methods and their measured gains"
+"""The line in whose place the table of methods folds out."""
 
 
 def make_page(results: Results) -> Page:
@@ -231,7 +233,7 @@ def advice_table(kinds: Sequence[str]) -> Table:
     ]
     unmeasured = ", ".join(each.name for each in ranked if not each.gains)
     note = f"{HOLM} Not measured: {unmeasured} (see docs/reference/methods.md)."
-    return Table("", ["method", *(f"on {KINDS[kind]}" for kind in kinds), *PLACES.values()], rows, note)
+    return Table("", ["method", *(f"on {KINDS[kind]}" for kind in kinds), *PLACES.values()], rows, note, folded=METHODS)
 
 
 def unbroken(text: str) -> str:

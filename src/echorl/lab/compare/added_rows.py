@@ -29,6 +29,8 @@ DIFFERENT = (
     "too. In points of pass@1 it is {differences}."
 )
 
+NOT_COMPARED = {"reference": None, "difference": None, "p": None, "holm": None}
+
 
 def added_results(addition: Addition, added: Mapping[str, Any], repeat: Mapping[str, Any]) -> dict[str, Any]:
     """Return the results of the stored study with the rows of the added arm.
@@ -44,7 +46,8 @@ def added_results(addition: Addition, added: Mapping[str, Any], repeat: Mapping[
     seeds = addition.added.comparison.seeds
     for test, measures in _pairs(addition, added["learning_rates"][arm]).items():
         for measure in measures.keys() & results["tests"][test].keys():
-            results["tests"][test][measure][arm] = measures[measure][arm]
+            other_machine = NOT_COMPARED if measure == "minutes" else {}
+            results["tests"][test][measure][arm] = {**measures[measure][arm], **other_machine}
     for name in ("learning_rates", "validation", "methods"):
         results[name] = {**results[name], **added[name]}
     options = addition.added.comparison.arms[arm]

@@ -86,6 +86,8 @@ def _job(study: Study, run: Run, tests: Sequence[str]) -> Job:
     keys_of_scores = {test: scores_key(key, comparison, test) for test in tests}
     work = {"options": study.options(run), "key": key, "tests": keys_of_scores}
     budget, total = comparison.budget
+    if not comparison.is_trained(run.arm):
+        total = 1
     metric, progress_name = COUNTED[budget]
     policy = folder / "policy"
     return Job(
@@ -94,7 +96,7 @@ def _job(study: Study, run: Run, tests: Sequence[str]) -> Job:
         module="echorl.lab.compare.worker",
         arguments=(str(folder), json.dumps(work)),
         log=folder / "log",
-        total=total if comparison.is_trained(run.arm) else 1,
+        total=total,
         done=lambda: int(last_value(policy / "metrics.jsonl", metric) or 0),
         resumed=total if study.training(run) else _reached(policy, progress_name),
         note=lambda: _note(folder),

@@ -22,6 +22,7 @@ from echorl.lab.report.plots import (
     draw,
     plain_text,
     whole_numbers,
+    wrapped,
 )
 from echorl.support.files import write_bytes
 
@@ -89,9 +90,10 @@ class Chart:
 
         for line in self.lines:
             _draw_line(ax, line, log=self.log)
-        ax.set(title=plain_text(self.title), xlabel=plain_text(self.x_label), ylabel=plain_text(self.y_label))
+        ax.set(title=wrapped(self.title, self.size), xlabel=plain_text(self.x_label), ylabel=plain_text(self.y_label))
         if self.log:
             ax.set_yscale("log")
+            _plain_log_ticks(ax)
         elif self.percent:
             room = 0.07 * len(self.lines) if legend and self.named else 0  # above the lines, for their names
             top = (HEADROOM + room) * ax.dataLim.y1
@@ -127,7 +129,7 @@ class Intervals:
             if low is not None and high is not None:
                 ax.plot((low, high), (y, y), color=BLUE, linewidth=2)
             ax.plot((value,), (y,), color=BLUE, marker="o", markersize=5)
-        ax.set(title=plain_text(self.title), xlabel=plain_text(self.x_label), ylim=(len(self.rows) - 0.5, -0.5))
+        ax.set(title=wrapped(self.title, self.size), xlabel=plain_text(self.x_label), ylim=(len(self.rows) - 0.5, -0.5))
         ax.set_yticks(range(len(self.rows)), [plain_text(label) for label, *_ in self.rows])
 
 
@@ -154,6 +156,17 @@ def write_png(charts: Sequence[Drawn], path: Path, size: tuple[float, float] | N
     """Write charts of one size side by side, each with its legend, on white, in one move."""
     panels = [partial(chart.draw, legend=True) for chart in charts]
     write_bytes(path, draw(panels, size=size or charts[0].size, suffix="png"))
+
+
+def _plain_log_ticks(ax: Axes) -> None:
+    """Write 0.3 in place of 3 x 10^-1 where the axis has less than a decade or two, and name several of its ticks."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = ax.dataLim.intervaly
+    if low > 0 and high < 50 * low:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if high < 10 * low else (1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_line(ax: Axes, line: Line, *, log: bool) -> None:

@@ -39,6 +39,7 @@ RESULTS = {
     "averages?": Maybe([str]),
     "seeds?": [int],
     "diverged?": [str],
+    "added?": {"arm": str, "sentences": [str]},
 }
 """The part of a comparison's results.json that a report reads: `tests` by test, measure and arm."""
 
@@ -59,11 +60,13 @@ def _disagreement(results: Mapping[str, Any]) -> str | None:
     """Return in words which parts of the results contradict each other; None where none do."""
     tests = results["tests"]
     arms = set(results["learning_rates"]) - {run.partition("/")[0] for run in results.get("diverged", [])}
+    added = results.get("added", {}).get("arm")  # it may have the first seeds alone
     trained = arms & set(tests.get(TRAINING, {}).get("updates", arms))
     for test, measures in tests.items():
         for measure, rows in measures.items():
             expected = trained if test == TRAINING else arms
-            if set(rows) != expected or len({len(row["values"]) for row in rows.values()}) > 1:
+            lengths = {len(row["values"]) for arm, row in rows.items() if arm != added}
+            if set(rows) != expected or len(lengths) > 1:
                 return f"tests.{test}.{measure} does not have every arm that did not diverge, with as many seeds"
             if any(_reference_is_bad(rows, arm) for arm in rows):
                 return f"tests.{test}.{measure} has a reference that is no other arm"
@@ -114,7 +117,7 @@ def of_results(path: Path, results: Mapping[str, Any]) -> Source:
         folder=path,
         name=notes.get("title", ""),
         title=f"Comparison: {name_of(path)}",
-        lead=[limits(results), *([notes["about"]] if "about" in notes else [])],
+        lead=[limits(results), *results.get("added", {}).get("sentences", []), *filter(None, [notes.get("about")])],
         findings=findings(results),
         tables=_tables(results),
         charts=_charts(results),

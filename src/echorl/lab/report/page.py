@@ -29,7 +29,8 @@ KIND_TITLES = {
 class Table:
     """A table of texts; the first column names the row. `prose`: backticks in its cells stand for code.
 
-    `details`: for each row a text that folds out below its name, or "".
+    `details`: for each row a text that folds out below its name, or "". `folded`: the line in whose place the table
+    folds out, or "".
     """
 
     title: str
@@ -38,6 +39,7 @@ class Table:
     note: str = ""
     prose: bool = False
     details: Sequence[str] = ()
+    folded: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from echorl.lab.report.plots import (
     colour_of,
     plain_text,
     whole_numbers,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ AREAS = {
 """Kind of group -> (name, colour, hatch), from the lowest area to the highest."""
 LEAST_NAMED = 0.08
 """Share of the groups below which an area has no room for its name."""
+ROOM = 0.2
+"""Share of the width at either end in which no name is centred, since half of it would be outside."""
 MARKERS = ("o", "D", "^", "v")
 MOST_ARMS = len(MARKERS)
 """Trained arms that the accuracies have room for."""
@@ -65,20 +68,19 @@ class GroupAreas:
             self._name_area(ax, name, below, above)
             below = above
         end = self.x[-1] if self.x[-1] > self.x[0] else self.x[0] + 1
-        ax.set(xlim=(self.x[0], end), ylim=(0, 1), title=plain_text(self.title), xlabel=self.x_label)
+        ax.set(xlim=(self.x[0], end), ylim=(0, 1), title=wrapped(self.title, self.size), xlabel=self.x_label)
         whole_numbers(ax)
         ax.yaxis.set_major_formatter("{x:.0%}")
 
     def _name_area(self, ax: Axes, name: str, below: Sequence[float], above: Sequence[float]) -> None:
         """Write the name where the area is tallest, away from the ends, unless it is too thin there."""
-        last = len(below) - 1
-        margin = max(1, len(below) // 6) if last > 1 else 0
-        inner = range(margin, last - margin + 1)
-        at = max(inner, key=lambda i: above[i] - below[i])
+        start, margin = self.x[0], ROOM * (self.x[-1] - self.x[0])
+        inner = [i for i, x in enumerate(self.x) if start + margin <= x <= self.x[-1] - margin] if margin else []
+        at = max(inner or range(len(below)), key=lambda i: above[i] - below[i])
         if above[at] - below[at] > LEAST_NAMED:
             box = {"boxstyle": "round,pad=0.2", "facecolor": PAPER, "alpha": 0.85, "linewidth": 0}
             place = (self.x[at], (above[at] + below[at]) / 2)
-            side = "center" if margin else "left" if at == 0 else "right"
+            side = "center" if inner else "left" if at == 0 else "right"
             ax.text(*place, name, ha=side, va="center", color=INK, bbox=box)
 
 
@@ -103,7 +105,7 @@ class Bars:
             ax.bar(xs, shares, width, label=plain_text(name), color=colours[number])
         step = 1 + (len(self.places) - 1) // 16
         ax.set_xticks(range(0, len(self.places), step), [plain_text(place) for place in self.places[::step]])
-        ax.set(title=plain_text(self.title), xlabel=plain_text(self.x_label))
+        ax.set(title=wrapped(self.title, self.size), xlabel=plain_text(self.x_label))
         ax.yaxis.set_major_formatter("{x:.0%}")
         if len(self.series) > 1:
             ax.legend(loc="best")
@@ -146,7 +148,7 @@ class Accuracies:
             "xticklabels": [plain_text(test) for test in self.tests],
             "yticks": [0, 0.2, 0.4, 0.6, 0.8, 1],
         }
-        ax.set(**ticks, xlim=(-0.6, len(self.tests) - 0.4), title=plain_text(self.title))
+        ax.set(**ticks, xlim=(-0.6, len(self.tests) - 0.4), title=wrapped(self.title, self.size))
         top = max(high for estimates in self.tests.values() for _, _, high in estimates.values())
         ax.set_ylim(0, min(1.25, max(0.05, top * 1.5)))
         ax.legend(loc="upper right", borderaxespad=0.3, title=self.note, title_fontsize=8.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ PURPLE, SKY, AMBER = "#cc79a7", "#56b4e9", "#e69f00"
 """Okabe and Ito's colours, which differ under every common colour blindness, and a grey."""
 INK, PAPER = "#1f2328", "#fefefe"
 """Colours of text and of the area under it; an SVG has those of the page."""
+LETTERS_AN_INCH = 10
+"""Letters of a chart's title that surely fit, with the axis beside it."""
 
 
 def colour_of(look: int) -> str:
@@ -44,6 +47,11 @@ def whole_numbers(ax: Axes) -> None:
 def plain_text(text: str) -> str:
     """Return the text, not read as mathematics; a leading underscore would hide a label from the legend."""
     return re.sub(r"^_", "\u2009_", text.replace("$", r"\$"))
+
+
+def wrapped(title: str, size: tuple[float, float]) -> str:
+    """Return the title of a chart of this size in inches, on as many lines as its width needs."""
+    return plain_text(textwrap.fill(title, int(LETTERS_AN_INCH * size[0]), break_on_hyphens=False))
 
 
 STYLE: dict[Any, Any] = {  # matplotlib's type of the keys is a list of all its settings

@@ -37,7 +37,7 @@ class TrainingRun:
 
     @property
     def seed(self) -> str:
-        return str(self.options.get("seed", "?"))
+        return str(self.options.get("seed", self.rows[0].get("seed", "?")))
 
     @property
     def rollouts(self) -> Path:
