@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 import pandas as pd
@@ -59,6 +60,22 @@ def test_each_rollout_has_its_clip_in_the_table(tmp_path):
             assert completion.startswith(re.sub("<pad>|<eos>|<unk>", "", clip))  # TRL leaves special tokens out
     counts = trainer.statistics.groups, sum(trainer.statistics.degenerate.values())
     assert audited(tmp_path / "completions") == audited(tmp_path / "rollouts") == counts
+
+
+@pytest.mark.parametrize("number", [None, 2])
+def test_the_printed_table_is_that_of_trl(tmp_path, capsys, number):
+    """EchoRL's columns, texts as long as a completion, would leave the others a few letters each."""
+    printed = []
+    for coef in (0.001, 0.0):
+        settings = dict(log_completions=True, max_steps=1, num_completions_to_print=number, echo_mine_only=coef > 0)
+        random.seed(0)
+        run(tmp_path / str(coef), some_right, echo_coef=coef, **settings)
+        text = capsys.readouterr().out
+        printed.append(text[text.index("Step 1") : text.rindex("┘")])
+    assert printed[0] == printed[1]
+    assert "some_right" in printed[0]
+    assert "echo" not in printed[0]
+    assert read(tmp_path / "0.001", 1)["echo/step"].notna().any()
 
 
 def test_rollouts_of_an_evaluation_have_none(tmp_path):

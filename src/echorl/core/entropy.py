@@ -59,11 +59,11 @@ def top_entropy(logp: Tensor, vocab_size: int) -> tuple[Tensor, Tensor]:
     """
     check_tensors(logp=logp)
     p = logp.to(wide_dtype(logp.device)).exp()
-    num_rest, least = vocab_size - logp.shape[-1], p.amin(-1)
-    rest = (1 - p.sum(-1)).clamp(min=0).masked_fill((least == 0) | (num_rest <= 0), 0.0)
+    num_unknown, least = vocab_size - logp.shape[-1], p.amin(-1)
+    unknown_mass = (1 - p.sum(-1)).clamp(min=0).masked_fill((least == 0) | (num_unknown <= 0), 0.0)
     top_part = torch.special.entr(p).sum(-1)
-    lower = top_part - torch.special.xlogy(rest, torch.minimum(least, rest))
-    upper = top_part + torch.special.entr(rest) + rest * math.log(max(1, num_rest))
+    lower = top_part - torch.special.xlogy(unknown_mass, torch.minimum(least, unknown_mass))
+    upper = top_part + torch.special.entr(unknown_mass) + unknown_mass * math.log(max(1, num_unknown))
     return lower.float(), torch.maximum(lower, upper).float()
 
 

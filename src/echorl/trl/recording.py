@@ -41,6 +41,7 @@ def recording_top(engine: Any, capture: Capture, context: Context) -> Iterator[N
     generate, asked = engine.generate, engine.logprobs
 
     def generate_more(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Call `generate`, keep the log-probs of the most likely tokens, and return those of the sampled ones."""
         prompt_ids, completion_ids, logps, token_ids = generate(*args, **kwargs)
         capture.turns += 1
         capture.top_logps = [[values[:TOP] for values in row] for row in logps]

@@ -26,6 +26,7 @@ from echorl.trl.dump import NO_CLIP, add_columns
 from echorl.trl.micro_batch import MicroBatch
 from echorl.trl.overlong import punishing
 from echorl.trl.pipeline import make_callbacks, make_stations, process
+from echorl.trl.printed_table import PrintsWithoutClips
 from echorl.trl.prompts import check_chat_template, check_images
 from echorl.trl.recording import (
     check_share_prompts,
@@ -43,7 +44,7 @@ from echorl.trl.versions import check_base, check_vllm
 check_base(GRPOTrainer)
 
 
-class EchoGRPOTrainer(FolderInCard, QuietOnTiedWeights, GRPOTrainer):
+class EchoGRPOTrainer(FolderInCard, QuietOnTiedWeights, PrintsWithoutClips, GRPOTrainer):
     """TRL's `GRPOTrainer` with J = J_RLVR + lambda J_echo (arXiv 2605.31228).
 
     Takes the arguments of `GRPOTrainer`, with an `EchoGRPOConfig` as `args`. With `echo_coef=0` it is the base trainer,

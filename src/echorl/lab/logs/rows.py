@@ -126,6 +126,7 @@ def reader(layout: LogColumns, may_lack_reward: bool) -> Reader:
     """
 
     def read(row: Row, file: int, line: int) -> LoggedRollout:
+        """Return the rollout in a row; ValueError with the advice alone."""
         kind = row.get(layout.kind) if layout.kind else None
         if layout.reward not in row and not may_lack_reward:
             raise ValueError(f"there is no {layout.reward!r}: give a reward, or null where there is no verdict.")

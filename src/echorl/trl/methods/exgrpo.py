@@ -93,10 +93,10 @@ class ReplayHooks(TracesHooks):
     def collect(self, rows: list[Row], sample: Sample, context: Context) -> dict[str, Any]:
         """Return the batch of these rows, of which some are replaced by rows of the buffer."""
         replaced = self._replaced(group_keys(rows, context), context)
-        first, size = context.comm.rank * len(rows), context.args.num_generations
+        first_row, size = context.comm.rank * len(rows), context.args.num_generations
         rows = list(rows)
         for place, row in enumerate(rows):
-            if (number := replaced.get((first + place) // size)) is not None:
+            if (number := replaced.get((first_row + place) // size)) is not None:
                 rows[place] = {key: value for key, value in context.rows[number].items() if key in row}
         return sample(rows).batch
 
@@ -126,9 +126,9 @@ class ReplayHooks(TracesHooks):
         """Return the plan with the stored rollouts that replace the last ones of their groups."""
         plan = ReplayPlan(keys=group_keys(rows, context))
         rollouts = self._least_entropies(context)
-        first, size = context.comm.rank * len(rows), context.args.num_generations
+        first_row, size = context.comm.rank * len(rows), context.args.num_generations
         for row in range(len(rows)):
-            group, place = divmod(first + row, size)
+            group, place = divmod(first_row + row, size)
             if group in self.replays and place == size - 1:
                 tokens, plan.logps[row] = rollouts[self.replays[group]]
                 ids = tokens.tolist()
@@ -162,8 +162,8 @@ class ReplayHooks(TracesHooks):
                 self.stored.pop(key, None)
         if self.started:
             is_open = ~torch.tensor([key in self.retired for key in plan.keys], device=rollouts.success.device)
-            wanted = rollouts.success & rollouts.from_policy & is_open[rollouts.groups.index]
-            plan.storing = (wanted[rollouts.local] & rollouts.in_loss.any(1)).nonzero().flatten().tolist()
+            is_stored = rollouts.success & rollouts.from_policy & is_open[rollouts.groups.index]
+            plan.storing = (is_stored[rollouts.local] & rollouts.in_loss.any(1)).nonzero().flatten().tolist()
         share = float(rollouts.success.sum() / rollouts.has_verdict.sum().clamp(min=1))
         self.started = self.started or share > self.method.start
         return advantages
@@ -185,8 +185,8 @@ class ReplayHooks(TracesHooks):
             texts = [_text(out, row) for row in plan.storing]
             sampled = sampled_logps(out, marked, context)[marked].tolist()
             logps = [values[: len(text.ids)] for values, text in zip(sampled, texts, strict=True)]
-            first, size = out["completion_ids"].shape[0] * context.comm.rank, context.args.num_generations
-            keys = [plan.keys[(first + row) // size] for row in plan.storing]
+            first_row, size = out["completion_ids"].shape[0] * context.comm.rank, context.args.num_generations
+            keys = [plan.keys[(first_row + row) // size] for row in plan.storing]
             entries = list(zip(keys, texts, logps, strict=True))
             for key, text, values in context.comm.gather_objects(entries):
                 self.stored.setdefault(key, Stored(text.prompt)).add(text.ids, values)

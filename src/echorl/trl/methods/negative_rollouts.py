@@ -27,8 +27,8 @@ class RequestPlan(Plan):
     def sample(self, generate: Callable[..., Any], *inputs: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Return the completions, prefixes included and requests not, and no log-probs."""
         requests = Plan(prefixes=[[*prefix, *self.request] for prefix in self.prefixes or []])
-        prompt_ids, images, fields, _, *rest = inputs  # the fourth: the rollouts of a prompt, next to each other
-        completion_ids, _ = requests.sample(generate, prompt_ids, images, fields, 1, *rest, **kwargs)
+        prompt_ids, images, fields, _, *more_inputs = inputs  # the fourth: the rollouts of a prompt, next to each other
+        completion_ids, _ = requests.sample(generate, prompt_ids, images, fields, 1, *more_inputs, **kwargs)
         places = [(len(prefix), len(prefix) + len(self.request)) for prefix in self.prefixes or []]
         parts = zip(places, completion_ids, strict=True)
         return [ids[:start] + ids[end:] for (start, end), ids in parts], None  # its log-probs would be of no use
@@ -120,10 +120,10 @@ class NegativeRolloutsHooks(MethodHooks):
     ) -> list[Task]:
         """Return the attempts to make, of all processes: one for each of the last rollouts of these groups."""
         comm, size = context.comm, context.args.num_generations
-        first, wanted = comm.rank * len(prompts), set(groups)
-        tasks = []
-        for place, (prompt, row, ids) in enumerate(zip(prompts, rows, generated[COMPLETION_IDS], strict=True), first):
-            if place // size in wanted and place % size >= size - self.method.num_mistakes:
+        first_row, tasks = comm.rank * len(prompts), []
+        responses = zip(prompts, rows, generated[COMPLETION_IDS], strict=True)
+        for place, (prompt, row, ids) in enumerate(responses, first_row):
+            if place // size in groups and place % size >= size - self.method.num_mistakes:
                 # A rollout ends with EOS, or in the middle: its last token is not to be continued.
                 tasks.append(Task(place // size, prompt, row, ids[: int(self.method.mistake_prefix * (len(ids) - 1))]))
         return comm.gather_objects(tasks)
@@ -166,15 +166,15 @@ class MistakePlan(Plan):
     def replace(self, prompts: list[Any], generated: Generated, again: SampleAgain) -> list[int]:
         """Put wrong attempts into the places of rollouts; return the tokens sampled besides, one number a row."""
         attempts = self.hooks.attempts(self.rows, prompts, generated, again, self.context)
-        size, first = self.context.args.num_generations, self.context.comm.rank * len(prompts)
+        size, first_row = self.context.args.num_generations, self.context.comm.rank * len(prompts)
         groups, wrong = [attempt.group for attempt in attempts], [attempt.wrong for attempt in attempts]
         places = replaced_rows(groups, wrong, size, self.hooks.method.num_mistakes)
         self.context.log.update({"method/mistakes": len(places)})
-        here = {row: places[first + row] for row in range(len(prompts)) if first + row in places}
-        self.demonstrations = {row: attempts[number].demonstration for row, number in here.items()}
+        attempt_of_row = {row: places[first_row + row] for row in range(len(prompts)) if first_row + row in places}
+        self.demonstrations = {row: attempts[number].demonstration for row, number in attempt_of_row.items()}
         num_extra = [0] * len(prompts)
         for attempt in attempts:
-            last = (attempt.group + 1) * size - 1 - first
+            last = (attempt.group + 1) * size - 1 - first_row
             if 0 <= last < len(prompts):
                 num_extra[last] += attempt.num_sampled
         return num_extra
