@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -275,7 +276,16 @@ STUDIES = [path for path in sorted({*RECIPES.rglob("*.yaml")} - {*ARMS}) if "\na
 PARTS = RECIPES.glob("paper/**/*.yaml")  # run together: test_paper_recipes.py
 
 
+@pytest.fixture
+def starting_policies(tmp_path):
+    """Make the folders of the policies that other recipes train, or that lie in a clone."""
+    for path in RECIPES.rglob("*.yaml"):
+        for folder in re.findall(r"^model_name_or_path: ((?:runs|recipes)/\S+)", path.read_text(), re.MULTILINE):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+
+
 @pytest.mark.parametrize("path", sorted({*RECIPES.rglob("*.yaml")} - {*STUDIES, *PARTS, *ARMS}), ids=lambda p: p.stem)
+@pytest.mark.usefixtures("starting_policies")
 def test_recipes_parse(path):
     command = SFT if "echorl sft" in path.read_text() else TRAIN
     settings = parse(command, read_recipes([path]), ["--use_cpu", "true", "--bf16", "false"])
@@ -284,6 +294,7 @@ def test_recipes_parse(path):
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
+@pytest.mark.usefixtures("starting_policies")
 def test_studies_parse(path, capsys):
     assert main(["compare", str(path), "--dry_run"]) == 0
     assert "rollout tokens each" in capsys.readouterr().out

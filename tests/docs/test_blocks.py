@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from echorl.cli import main
+from echorl.lab.audit.advice import treatments
 from echorl.methods import METHODS
 from tests import processes
 from tests.docs.blocks import PAGES, ROOT, blocks
@@ -98,4 +99,8 @@ def test_the_readme_shows_what_audit_prints(shared_data, tmp_path, monkeypatch, 
 
 
 def test_the_readme_counts_the_methods():
-    assert f"{len(METHODS)} methods" in README
+    acting = treatments("all_success")
+    names, measured = ({each.name.split()[0] for each in some} for some in (acting, [t for t in acting if t.gains]))
+    text = " ".join(README.split())
+    assert f"{len(METHODS)} methods" in text
+    assert f"{len(names)} act on groups that are all right, {len(measured)} of them measured" in text

@@ -79,7 +79,7 @@ class EchoGRPOConfig(GRPOConfig):
         "Source of entropies where no pass and no recorder has the logits of a batch: 'logits' makes an extra forward "
         "for them; 'top_logprobs' takes the log-probs of the 20 most likely tokens from vLLM: no forward, and nearly "
         "the entropy; 'surprisal' takes -log pi of the sampled tokens, where the engine returns it: no forward, but a "
-        "noisy estimate that often picks another clip (docs/guides/trl.md).",
+        "noisy estimate that often picks another clip (docs/reference/trl.md).",
     )
     share_prompts: bool = argument(
         False,
