@@ -38,6 +38,7 @@ MISTAKES = [
     (["train", "--train_file", "none.jsonl"], "no file none.jsonl"),
     (["train", "--task", "quickstart", "--model_name_or_path", "runs/none"], "model_name_or_path='runs/none' does not"),
     (["sft", "--task", "quickstart", "--model_name_or_path", "./none"], "model_name_or_path='./none' does not exist"),
+    (["train", "--task", "quickstart", "--model", "x"], "'--model' on the command line; did you mean '--model_name_or"),
     (["train", "--dataset_name", "runs/none", "--reward_funcs", "rows.py:f"], "dataset_name='runs/none' does not"),
     (["train", "--task", "quickstart", "--reward_funcs", "none.py:f"], "'none.py:f' cannot be imported"),
     (["train", "--task", "quickstart", "--reward_funcs", "no_module.f"], "'no_module.f' cannot be imported"),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from echorl.models import problem_of_model
 from echorl.support.errors import UserError, nearest, unknown_word
+from echorl.support.files import is_missing_path
 from echorl.support.method_names import check_method_name
 from echorl.support.texts import parse_mapping, problem_of_name
 from echorl.train.data import check_first_row, find_function, find_task
-from echorl.train.parsing import Command, check_value
+from echorl.train.parsing import Command
 from echorl.train.recipe import Recipe
 
 CLOSE = 0.85
@@ -34,6 +37,8 @@ def check_early(command: Command, recipe: Recipe, words: Sequence[str]) -> None:
             place = recipe.origin.get(name, "the recipe")
             raise UserError(f"{place}: unknown option {name!r}{nearest(str(name), names, listing)}")
     for word in words:
+        if word.startswith("--") and _name_in(word) == "model":  # as the other commands have it
+            raise UserError("unknown option '--model' on the command line; did you mean '--model_name_or_path'?")
         if word.startswith("--") and is_misspelt(_name_in(word), names, command):
             raise unknown_word(word, names, listing)
     _check_values({**recipe.options, **read_words(words)}, command)
@@ -71,14 +76,27 @@ def is_misspelt(name: str, names: Sequence[str], command: Command) -> bool:
 
 
 def _check_values(given: Mapping[str, Any], command: Command) -> None:
-    for name in ("model_name_or_path", "dataset_name"):
-        check_value(name, given.get(name))
+    _check_places(given)
     _check_code(given, command)
     task, file = given.get("task"), given.get("train_file")
     if isinstance(task, str) and not problem_of_name(task):
         find_task(task, parse_mapping("task_options", given.get("task_options"), '{"chat": true}'))
     if isinstance(file, str) and not problem_of_name(file):
         check_first_row(file, given.get("row_func"))
+
+
+def _check_places(given: Mapping[str, Any]) -> None:
+    """Check the places of the model and of the rows, which the hub would be asked for."""
+    for name, problem_of in (("model_name_or_path", problem_of_model), ("dataset_name", _problem_of_dataset)):
+        text = given.get(name)
+        if isinstance(text, str) and not problem_of_name(text) and (problem := problem_of(text)):
+            raise UserError(f"{name}={text!r} {problem}.")
+
+
+def _problem_of_dataset(name: str) -> str | None:
+    if not is_missing_path(name):
+        return None
+    return f"does not exist in {os.getcwd()}: give a data set of the hub, a folder of one, or your rows in train_file"
 
 
 def _check_code(given: Mapping[str, Any], command: Command) -> None:

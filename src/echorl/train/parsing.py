@@ -8,9 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from echorl.models import problem_of_model
 from echorl.support.errors import NO_BF16, ON_A_CPU, UserError, bad_argument, nearest, one_line, unknown_word
-from echorl.support.files import is_missing_path
 from echorl.support.texts import problem_of_name, problem_of_text
 from echorl.train.options import DataArguments
 from echorl.train.recipe import Recipe
@@ -193,7 +191,7 @@ def parse(command: Command, recipe: Recipe, argv: Sequence[str]) -> Settings:
         values["output_dir"] = f"runs/{recipe.name}"
     given = {name: value for name, value in values.items() if value != defaults[name] or name in recipe.options}
     for name in sorted(written):
-        check_value(name, values[name])
+        _check_value(name, values[name])
     if (size := values.get("num_generations")) is not None and size < 2:
         raise UserError(f"num_generations={size}: a group needs at least 2 rollouts to compare; set 2 or more.")
     try:
@@ -224,30 +222,20 @@ def _check_type(parser: TrlParser, name: str, value: Any, place: str) -> None:
             raise UserError(f"{place}: {name}={value!r} is a list: give a single value.")
 
 
-def check_value(name: str, value: Any) -> None:
+def _check_value(name: str, value: Any) -> None:
     """Refuse numbers that no training could use, and names that no file could have.
 
     Raises:
         UserError: names the option and the value.
     """
     for each in value if isinstance(value, list) else [value]:
-        if isinstance(each, str) and (problem := _problem_of(name, each)):
+        problem_of = problem_of_name if name in PATHS else problem_of_text
+        if isinstance(each, str) and (name in PATHS or each.strip()) and (problem := problem_of(each)):
             raise UserError(f"{name}={each[:60]!r} {problem}.")
         if isinstance(each, (int, float)) and not isinstance(each, bool):
             least, most = BOUNDS.get(name, OTHER_NUMBERS)
             if not least <= each <= most:
                 raise UserError(f"{name}={each} is not allowed: it must be a finite number from {least} to {most}.")
-
-
-def _problem_of(name: str, text: str) -> str | None:
-    """Return advice on an option's text that cannot be used; None on any other. A blank text may be a default."""
-    if name not in PATHS:
-        return problem_of_text(text) if text.strip() else None
-    if problem := problem_of_name(text):
-        return problem
-    if name == "dataset_name" and is_missing_path(text):
-        return "does not exist: give a data set of the hub, a folder of one, or rows of your own in train_file"
-    return problem_of_model(text) if name == "model_name_or_path" else None
 
 
 def _hint(message: str) -> str:

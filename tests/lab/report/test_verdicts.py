@@ -44,7 +44,7 @@ def test_the_study_s_words_are_cells_of_the_summary_and_tables_of_their_own():
     assert [row[2:4] for row in summary.rows] == [["", ""], ["two numbers a prompt", ""], ["none", "5 points"]]
     assert summary.note == f"{verdict_table(results()).note} Claims are the sources' own."
     assert [vars(each) for each in note_tables(results(notes=notes))] == [
-        {**table, "note": "", "prose": True, "details": ()}
+        {**table, "note": "", "prose": True, "details": (), "folded": ""}
     ]
     assert note_tables(results()) == []
 
