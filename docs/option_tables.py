@@ -14,6 +14,7 @@ from echorl.core.options import BOUNDS, Option, options_of
 DOCS = Path(__file__).parent
 TABLE = re.compile(r"<!-- options: (\S+) -->\n.*?<!-- end of options -->", re.DOTALL)
 ABSURD = 10**4
+BY_METHODS = " Not written: the method's value, or "
 LONG = 40
 """Characters of a meaning from which on it is not repeated."""
 HEAD = ["| option | default | meaning |", "|---|---|---|"]
@@ -56,7 +57,7 @@ def table(name: str, earlier: dict[str, Row]) -> str:
     lines, references = [*HEAD], defaultdict[str, list[str]](list)
     section = {"train.data": "train-what-to-train-on", "EchoGRPOConfig": "train-echorl"}.get(name, name)
     for option, shown in _options(name):
-        default, meaning = _default(option), option.help.partition(" Not written:")[0]
+        default, meaning = _default(option), option.help.partition(BY_METHODS)[0]
         if row := earlier.get(meaning):
             references[row.reference(shown)].append(row.mention(shown, default))
         else:
@@ -84,6 +85,9 @@ def _options(name: str) -> Iterator[tuple[Option, str]]:
 
 
 def _default(option: Option) -> str:
+    """Return the cell of the default, which may be another one in each method."""
+    if by_methods := option.help.partition(BY_METHODS)[2]:
+        return f"`{by_methods.strip(chr(39) + '.')}`, or the method's"
     if option.kind is bool:
         return "on" if option.default else "off"
     return "" if option.default in (None, "") else f"`{option.default}`"
@@ -97,9 +101,10 @@ def _meaning(option: Option) -> str:
         expected = all(f"'{choice}'" in option.help for choice in option.choices)
     else:
         expected = {name: value for name, value in shown.items() if value is not None} in ({}, {"ge": 0}, {"ge": 1})
+    text = option.help.partition(BY_METHODS)[0]
     if expected:
-        return option.help
-    return f"{option.help} {replace(option, optional=False, **shown).allowed.capitalize()}."
+        return text
+    return f"{text} {replace(option, optional=False, **shown).allowed.capitalize()}."
 
 
 def main() -> None:
