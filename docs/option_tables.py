@@ -41,12 +41,12 @@ class Row:
         if name == self.name:
             return f"As in [{self.section}](#{self.section})."
         if self.name == name.replace("--", "echo_"):
-            return f"As `echo_...` in [{self.section}](#{self.section})."
+            return f"As the options `echo_...` of [training](#{self.section})."
         return f"As [`{self.name}`](#{self.section})."
 
     def mention(self, name: str, default: str) -> str:
         """Return an option `name` that means the same, with its default where that is another one."""
-        return f"`{name}`" if default == self.default else f"`{name}` ({default})"
+        return f"`{name}`" if default == self.default else f"`{name}` ({default or 'none'})"
 
 
 def table(name: str, earlier: dict[str, Row]) -> str:
