@@ -94,3 +94,10 @@ def test_it_is_an_arm_of_a_comparison(rule, write_study, fails, capsys):
     assert "run    bonus/rate-1e-05/seed-0" in capsys.readouterr().out
     wrong = write_study(arms={**arms, "wrong": {"method": METHOD, "method_options": {"bonus": -1}}})
     fails(["compare", wrong, "--dry_run"], "arm 'wrong': bonus=-1 is not allowed")
+
+
+def test_an_error_in_the_rule_while_training_is_named(rule, recipe, fails):
+    rule.write_text(EXAMPLE.replace("rollouts.all_success", "rollouts.all_right"))
+    assert "rollouts.all_right" in rule.read_text()
+    words = ("SolvedBonus.advantages raised AttributeError", "my_rule.py, line", "mend the method")
+    fails(["train", "--config", recipe(method=METHOD)], *words)

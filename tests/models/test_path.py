@@ -50,3 +50,14 @@ def test_a_folder_or_a_file_without_a_model_is_refused(tmp_path):
         find_model(str(tmp_path))
     with pytest.raises(ValueError, match="is a file: give the folder"):
         find_model(str(tmp_path / "weights.safetensors"))
+
+
+def test_the_folder_of_a_run_names_its_latest_checkpoint(tmp_path):
+    advice = "is a folder without a config.json: give "
+    assert problem_of_model(str(tmp_path)) == f"{advice}the folder of a model or of a checkpoint"
+    for step in (9, 10, 11):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    assert problem_of_model(str(tmp_path)) == f"{advice}the folder of a model or of a checkpoint"
+    for step in (9, 10):
+        (tmp_path / f"checkpoint-{step}" / "config.json").write_text("{}")
+    assert problem_of_model(str(tmp_path)) == f"{advice}its latest checkpoint, {tmp_path / 'checkpoint-10'}"

@@ -24,7 +24,7 @@ from echorl.trl.versions import (
 )
 
 PACKAGE = Path(echorl.trl.__file__).parent
-HOOKS = ("trainer.py", "recording.py", "tied_weights.py", "versions.py")
+HOOKS = ("printed_table.py", "trainer.py", "recording.py", "tied_weights.py", "versions.py")
 """The files that may touch private names of TRL and transformers."""
 
 METHODS = {

@@ -26,19 +26,20 @@ def test_the_run_of_a_script_can_be_reported(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("folders", "audits"),
+    ("folders", "every", "audits"),
     [
-        (["completions", "rollouts"], ["echorl audit '{}/completions'"]),
-        (["rollouts"], ["echorl audit '{}/rollouts'"]),
-        ([], []),
+        (["completions", "rollouts"], 2, ["echorl audit '{}/completions'"]),
+        (["completions", "rollouts"], 1, ["echorl audit '{}/rollouts'"]),
+        (["rollouts"], 2, ["echorl audit '{}/rollouts'"]),
+        ([], 0, []),
     ],
 )
-def test_a_page_is_made_of_the_rollouts_that_were_kept(tmp_path, folders, audits):
+def test_a_page_is_made_of_the_rollouts_that_were_kept(tmp_path, folders, every, audits):
     run_dir = tmp_path / "my run"
     for name in folders:
         (run_dir / name).mkdir(parents=True)
         pq.write_table(pa.table({"prompt": ["1+1=?"]}), run_dir / name / "0.parquet")
-    commands = [line.rpartition(": ")[2] for line in page_commands(str(run_dir))]
+    commands = [line.rpartition(": ")[2] for line in page_commands(str(run_dir), every)]
     assert commands == [command.format(run_dir) for command in ["echorl report '{}'", *audits]]
 
 

@@ -149,3 +149,11 @@ def test_what_stations_remember_survives_a_checkpoint(context):
         getattr(resumed, name).load_state_dict(getattr(stations, name).state_dict())
     assert resumed.statistics == stations.statistics
     assert (resumed.dump.last, resumed.miner.threshold) == (1, None)
+
+
+def test_dumps_without_echorl_are_announced_as_none(tmp_path, caplog):
+    stations_of(make_context(tmp_path, echo_rollouts_every=3))
+    assert not caplog.records
+    stations_of(make_context(tmp_path, echo_rollouts_every=3, echo_coef=0.0))
+    (record,) = caplog.records
+    assert record.getMessage().startswith("echo_rollouts_every=3 stores nothing with echo_coef=0")

@@ -9,7 +9,7 @@ from typing import Any
 
 from echorl.cli.parser import CommandOptions, required
 from echorl.core.options import option
-from echorl.lab.compare.add import add_method, pack_addition, try_rule
+from echorl.lab.compare.add import add_method, pack_addition
 from echorl.lab.compare.checks import check_arms
 from echorl.lab.compare.pack import Pack, is_pack, pack_path, read_pack
 from echorl.lab.compare.packed import open_pack, pack_study
@@ -111,7 +111,7 @@ def _add(args: CompareOptions, method: str) -> None:
     addition = replace(addition, added=replace(addition.added, comparison=comparison))
     output = Path(comparison.output_dir)
     check_study(output)
-    try_rule(method, args.method_options)
+    _try_method(method, args.method_options)
     methods = _methods(check_arms(addition.added, args.study))
     if args.dry_run:
         print(f"repeat {addition.repeat.name}{_state(addition.repeated, addition.repeat, list(comparison.tests))}")
@@ -123,6 +123,13 @@ def _add(args: CompareOptions, method: str) -> None:
         _pack(lambda: pack_addition(addition, methods), output)
     else:
         _run(lambda bars: run_addition(addition, methods, bars), addition.comparison, output)
+
+
+def _try_method(method: str, options: Mapping[str, Any] | None) -> None:
+    from echorl.methods import load_method
+    from echorl.methods.rules import try_rules
+
+    try_rules(load_method(method, options))
 
 
 def _run(make_results: Callable[[View], dict[str, Any]], comparison: Comparison, output: Path) -> None:

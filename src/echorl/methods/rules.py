@@ -9,15 +9,16 @@ from torch import Tensor
 
 from echorl.core.rollouts import Rollouts
 from echorl.methods.base import Method
+from echorl.support.errors import where
 
 
 def apply_advantages(method: Method, advantages: Tensor, rollouts: Rollouts) -> Tensor:
     """Return the method's advantages [N], given the trainer's.
 
     Raises:
-        ValueError: the rule returned no tensor of this shape, or a number that is not finite.
+        ValueError: the rule raised an error, or returned no tensor of this shape or a number that is not finite.
     """
-    changed = method.advantages(advantages, rollouts)
+    changed = _call(method, "advantages", advantages, rollouts)
     if changed is advantages:
         return advantages
     return _checked(method, "advantages", changed, advantages, advantages.shape)
@@ -29,7 +30,7 @@ def apply_token_advantages(method: Method, advantages: Tensor, entropy: Tensor, 
     Raises:
         ValueError: as `apply_advantages`.
     """
-    changed = method.token_advantages(advantages, entropy, rollouts)
+    changed = _call(method, "token_advantages", advantages, entropy, rollouts)
     return _checked(method, "token_advantages", changed, advantages, entropy.shape)
 
 
@@ -37,9 +38,30 @@ def excluded_rows(method: Method, rollouts: Rollouts) -> Tensor:
     """Return bool [N], the rollouts that the method excludes from the loss.
 
     Raises:
-        ValueError: the rule returned no tensor of this shape.
+        ValueError: the rule raised an error, or returned no tensor of this shape.
     """
-    return _checked(method, "excluded", method.excluded(rollouts), rollouts.success, rollouts.success.shape)
+    return _checked(method, "excluded", _call(method, "excluded", rollouts), rollouts.success, rollouts.success.shape)
+
+
+def try_rules(method: Method) -> None:
+    """Apply a method's rules to a batch with a group of each kind, so that their errors come before any training.
+
+    Raises:
+        ValueError: a rule fails, or returns what cannot be an advantage.
+    """
+    rewards = torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0, 0.0])
+    rollouts = Rollouts.build(
+        rewards=rewards,
+        success=rewards > 0,
+        has_verdict=torch.ones(6, dtype=torch.bool),
+        group_ids=torch.tensor([0, 0, 1, 1, 2, 2]),
+        token_ids=torch.zeros(6, 4, dtype=torch.int64),
+        in_loss=torch.ones(6, 4, dtype=torch.bool),
+    )
+    advantages = apply_advantages(method, torch.tensor([0.7, -0.7, 0.0, 0.0, 0.0, 0.0]), rollouts)
+    excluded_rows(method, rollouts)
+    if method.changes_tokens:
+        apply_token_advantages(method, advantages, torch.ones(6, 4), rollouts)
 
 
 def rows_with_gradient(method: Method, advantages: Tensor, rollouts: Rollouts) -> Tensor:
@@ -47,7 +69,19 @@ def rows_with_gradient(method: Method, advantages: Tensor, rollouts: Rollouts) -
 
     In a group of equal rewards the trainer's advantages can differ from 0 by rounding: here they are exactly 0.
     """
-    return method.advantages(advantages.masked_fill(rollouts.degenerate, 0.0), rollouts) != 0
+    return _call(method, "advantages", advantages.masked_fill(rollouts.degenerate, 0.0), rollouts) != 0
+
+
+def _call(method: Method, rule: str, *arguments: Any) -> Any:
+    """Return what a rule returns; an error in a rule that is not of echorl names the rule and the place."""
+    try:
+        return getattr(method, rule)(*arguments)
+    except Exception as error:
+        if type(method).__module__.partition(".")[0] == "echorl":
+            raise
+        raise ValueError(
+            f"{type(method).__name__}.{rule} raised {type(error).__name__}: {error} {where(error)}: mend the method."
+        ) from error
 
 
 def _checked(method: Method, rule: str, value: Any, like: Tensor, shape: torch.Size) -> Tensor:

@@ -48,8 +48,7 @@ def problem_of_model(name: str) -> str | None:
     if name in NAMES:
         return None
     if os.path.isdir(name):
-        has_model = any(os.path.exists(os.path.join(name, file)) for file in CONFIGS)
-        return None if has_model else "is a folder without a config.json: give the folder of a model or of a checkpoint"
+        return None if _has_model(name) else _problem_of_folder(name)
     if os.path.exists(name):
         return "is a file: give the folder of a model"
     if is_missing_path(name):
@@ -59,6 +58,19 @@ def problem_of_model(name: str) -> str | None:
         )
     similar = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.75)
     return f"is no model; {similar[0]!r} is one" if similar else None
+
+
+def _has_model(folder: str) -> bool:
+    return any(os.path.exists(os.path.join(folder, file)) for file in CONFIGS)
+
+
+def _problem_of_folder(folder: str) -> str:
+    """Return advice on a folder without a model, which may be that of a script's run with checkpoints."""
+    checkpoints = [name for name in os.listdir(folder) if name.startswith("checkpoint-") and name[11:].isdigit()]
+    models = [path for name in checkpoints if _has_model(path := os.path.join(folder, name))]
+    latest = max(models, key=lambda path: int(path.rpartition("-")[2]), default=None)
+    advice = f"its latest checkpoint, {latest}" if latest else "the folder of a model or of a checkpoint"
+    return f"is a folder without a config.json: give {advice}"
 
 
 def find_model(name: str) -> tuple[str, str]:

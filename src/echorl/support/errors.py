@@ -133,9 +133,9 @@ def as_user_error(*kinds: type[Exception], doing: str, by: tuple[str, ...] = ())
 
 
 def where(error: BaseException) -> str:
-    """Return the innermost place outside all libraries, in brackets."""
+    """Return the innermost place outside all libraries, in brackets; inside them where there is no other."""
     frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    file, line = [place for place in frames if "site-packages" not in place[0]][-1]
+    file, line = ([place for place in frames if "site-packages" not in place[0]] or frames)[-1]
     return f"({file}, line {line})"
 
 

@@ -66,6 +66,12 @@ def make_stations(method: Method, verifiers: Verifiers, context: Context) -> Sta
                 "of the most likely token, not of the sampled one): take it out."
             )
         delimiters = StepDelimiters.from_tokenizer(context.tokenizer).to(context.comm.device)
+    elif args.echo_rollouts_every:
+        context.log.warn_once(
+            "no_dumps",
+            f"echo_rollouts_every={args.echo_rollouts_every} stores nothing with echo_coef=0, which mines no clips: "
+            "log_completions=True keeps TRL's table of the rollouts, which `echorl audit` reads.",
+        )
     return Stations(
         verifiers=verifiers,
         statistics=GroupStatistics(),

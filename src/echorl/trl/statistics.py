@@ -49,14 +49,15 @@ class StatisticsTable(TrainerCallback):
             return
         if self.statistics.num_groups:
             print(f"\nWhere the rollouts went:\n{self.statistics.table()}")
-        for line in page_commands(args.output_dir):
+        for line in page_commands(args.output_dir, args.echo_rollouts_every):
             print(line, flush=True)
 
 
-def page_commands(output_dir: str) -> list[str]:
-    """Return lines with the commands that draw a run: its curves, and the rollouts that it has kept."""
+def page_commands(output_dir: str, rollouts_every: int) -> list[str]:
+    """Return lines with the commands that draw a run: its curves, and the most complete log that it has kept."""
     lines = [f"The run as a page: echorl report {shlex.quote(output_dir)}"]
-    folders = [Path(output_dir, name) for name in ("completions", "rollouts")]
+    logs = ("rollouts", "completions") if rollouts_every == 1 else ("completions", "rollouts")
+    folders = [Path(output_dir, name) for name in logs]
     kept = [folder for folder in folders if any(folder.glob("*.parquet"))]
     audit = [f"What it lost on groups without a gradient: echorl audit {shlex.quote(str(each))}" for each in kept[:1]]
     return lines + audit

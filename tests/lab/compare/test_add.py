@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from echorl.lab.compare.add import Addition, add_method, pack_addition, try_rule
+from echorl.lab.compare.add import Addition, add_method, pack_addition
 from echorl.lab.compare.added_rows import added_results, compare_repeat, repeat_sentence
 from echorl.lab.compare.packed import PackedStudy, open_pack, pack_study
 from echorl.lab.compare.plan import Comparison, Run
 from echorl.lab.compare.results import first_sentences, make_results
 from echorl.lab.compare.study import Study
 from echorl.lab.evaluate import mean_of_runs
-from echorl.methods import METHODS
+from echorl.methods import METHODS, load_method
+from echorl.methods.rules import try_rules
 from echorl.support.errors import UserError
 from tests.lab.compare.made import finish
 
@@ -208,15 +209,15 @@ def test_a_study_that_takes_no_arm(stored, tmp_path):
     [
         ("advantages[:2]", r"Rule.advantages returned a tensor of shape \[2\]"),
         ("advantages / 0", "every number must be finite"),
-        ("rollouts.all_right", r"--add='rule.py:Rule' fails on a small batch \(AttributeError: "),
+        ("rollouts.all_right", r"Rule.advantages raised AttributeError: .*rule.py, line \d+\): mend the method"),
     ],
 )
 def test_a_wrong_rule_fails_before_any_training(stored, body, words):
     write_rule(body)
     with pytest.raises(ValueError, match=words):
-        try_rule("rule.py:Rule", None)
+        try_rules(load_method("rule.py:Rule"))
 
 
 def test_echorl_s_rules_pass_the_trial():
     for name in METHODS:
-        try_rule(name, None)
+        try_rules(load_method(name))

@@ -91,39 +91,6 @@ def pack_addition(addition: Addition, methods: Mapping[str, Mapping[str, Any]]) 
     return replace(pack, runs={**pack.runs, **pack_study(addition.repeated, methods).runs})
 
 
-def try_rule(method: str, options: Mapping[str, Any] | None) -> None:
-    """Apply a method's rule to a batch with a group of each kind, so that its errors come before any training.
-
-    Raises:
-        ValueError: there is no such method or option, or the rule fails or returns what cannot be an advantage.
-    """
-    import torch
-
-    from echorl.core.rollouts import Rollouts
-    from echorl.methods import load_method
-    from echorl.methods.rules import apply_advantages, apply_token_advantages, excluded_rows
-
-    rule = load_method(method, options)
-    rewards = torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0, 0.0])
-    rollouts = Rollouts.build(
-        rewards=rewards,
-        success=rewards > 0,
-        has_verdict=torch.ones(6, dtype=torch.bool),
-        group_ids=torch.tensor([0, 0, 1, 1, 2, 2]),
-        token_ids=torch.zeros(6, 4, dtype=torch.int64),
-        in_loss=torch.ones(6, 4, dtype=torch.bool),
-    )
-    try:
-        advantages = apply_advantages(rule, torch.tensor([0.7, -0.7, 0.0, 0.0, 0.0, 0.0]), rollouts)
-        excluded_rows(rule, rollouts)
-        if rule.changes_tokens:
-            apply_token_advantages(rule, advantages, torch.ones(6, 4), rollouts)
-    except ValueError:
-        raise
-    except Exception as error:  # whatever the user's code raises
-        raise ValueError(f"--add={method!r} fails on a small batch ({type(error).__name__}: {error}).") from error
-
-
 def _arm_name(stored: PackedStudy, method: str) -> str:
     """Return the method's name; of a class in a file the class's with the beginning of the file's SHA-256.
 
