@@ -63,7 +63,7 @@ def test_policy_gradient_comes_first():
         (dict(cosine=HARMS), "harms", "harms: its mean points against the gradient of pass@1, cosine -0.40, z -4.0."),
         ({}, "nothing", "no measurable gain: it saves at most 1 % of the rollouts."),
         (dict(saves=UNSETTLED), "too_small", "it saves up to 9 %, z 1.0, about 1300 prompts would settle it."),
-        (dict(acts_on=9 / 400), "idle", "it acted on 9 of 400 prompts."),
+        (dict(acts_on=9 / 400), "idle", "it acted on 9 of 400 prompts, and a verdict takes 10."),
     ],
 )
 def test_every_category_and_its_numbers(changes, category, words):
@@ -81,7 +81,7 @@ def test_every_category_and_its_numbers(changes, category, words):
         (dict(cosine=HARMS), "EchoRL would not help here, on {}: its mean points against the gradient of pass@1"),
         ({}, "EchoRL would bring no measurable gain here, on {}: it saves at most 1 % of the rollouts."),
         (dict(saves=UNSETTLED), "Whether EchoRL would help here, on {}, cannot be told from so few prompts: it saves"),
-        (dict(acts_on=9 / 400), "EchoRL has too few {} here: it acted on 9 of 400 prompts."),
+        (dict(acts_on=9 / 400), "EchoRL has too few {} here: it acted on 9 of 400 prompts, and a verdict takes 10."),
     ],
 )
 def test_the_headline_is_of_both_kinds_together_where_they_were_measured(changes, sentence):

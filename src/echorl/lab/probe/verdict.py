@@ -175,7 +175,8 @@ def _needed(row: Row, result: Mapping[str, Any]) -> str:
 
 
 def _idle(row: Row, result: Mapping[str, Any]) -> str:
-    return f"it acted on {_num_prompts(row, result)} of {result['sizes']['prompts']} prompts"
+    acted = f"it acted on {_num_prompts(row, result)} of {result['sizes']['prompts']} prompts"
+    return f"{acted}, and a verdict takes {LEAST_PROMPTS}"
 
 
 class _Words(NamedTuple):
@@ -191,7 +192,7 @@ WORDS: Mapping[str, _Words] = {
     "harms": _Words("harms", "Also harms", _against),
     "nothing": _Words("no measurable gain", "No measurable gain", _limit),
     "too_small": _Words("the sample is too small", "Sample too small", _needed),
-    "idle": _Words("nothing to measure", "Nothing to measure", _idle),
+    "idle": _Words("too few prompts", "Too few prompts", _idle),
 }
 
 
