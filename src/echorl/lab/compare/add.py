@@ -151,8 +151,8 @@ def _cheapest_run(stored: PackedStudy) -> Run:
     ]
     if not plain:
         raise ValueError(
-            f"{stored.path} has no arm of plain GRPO (method grpo, echo_coef 0, no more) with results, with which an added "
-            "arm is compared: give another study."
+            f"{stored.path} has no arm of plain GRPO (method grpo, echo_coef 0, no more) with results, with which an "
+            "added arm is compared: give another study."
         )
     return min((run for run in states if run.arm == plain[0]), key=lambda run: stored.training(run).get("minutes", 0.0))
 
