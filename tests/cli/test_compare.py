@@ -330,6 +330,7 @@ def test_a_method_is_added_to_a_packed_study(write_study, jobs, fails, tmp_path,
     assert jobs["done"] == ["agpo/rate-0.0001/seed-1"]
     shown = capsys.readouterr().out
     assert "one more arm, agpo (method agpo), with 2 of 2 seeds, paired with the stored runs of grpo" in shown
+    assert shown.endswith("results: runs/study-agpo/results.md  page: echorl report runs/study-agpo\n")
     assert "This machine repeats the stored run grpo/rate-0.0001/seed-0 to the last digit." in shown
     assert "| learning rate | grpo | echorl | agpo |" in shown
     assert "| pass@1, % | agpo | 0.0001 | 100 | grpo |" in shown
