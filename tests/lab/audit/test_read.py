@@ -291,8 +291,11 @@ def test_a_prompt_that_comes_twice_in_a_step(tmp_path, rows, sizes, words):
 def test_prompts_that_may_all_come_several_times(tmp_path, rows, open_steps):
     path = tmp_path / "log.jsonl"
     log = read(jsonl(path, *({"step": 1, "prompt": each, "uid": "u", "reward": 1.0} for each in rows)))
-    assert noted(log, "Steps with a single prompt, or whose prompts all come in several runs of rows: 1.") == open_steps
-    assert not noted(read(path, group="uid"), "Steps with a single prompt")
+    assert (
+        noted(log, "Steps in which the log does not tell whether a prompt's rollouts are one group or several: 1.")
+        == open_steps
+    )
+    assert not noted(read(path, group="uid"), "Steps in which the log does not tell")
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.1])
@@ -307,10 +310,10 @@ def test_trl_groups_of_a_single_prompt_are_told_by_their_advantages(tmp_path, sh
     log = read(tmp_path / "log")
     if shift:
         assert column(log, "size") == [16] * 10
-        assert noted(log, "Steps with a single prompt")
+        assert noted(log, "Steps in which the log does not tell")
     else:
         assert column(log, "successes") == correct.sum(2).ravel().tolist()
-        assert not noted(log, "Steps with a single prompt")
+        assert not noted(log, "Steps in which the log does not tell")
 
 
 @pytest.mark.parametrize(("times", "sizes"), [(8, [2] * 16), (7, [14, 14])])

@@ -72,9 +72,8 @@ def _decided(counts: Counter[str]) -> Iterator[str]:
         )
     if counts["open_steps"]:
         yield (
-            f"Steps with a single prompt, or whose prompts all come in several runs of rows: {counts['open_steps']:,}. "
-            "All rollouts of a prompt count as one group there; if they were several, --group names a column that "
-            "tells them apart."
+            "Steps in which the log does not tell whether a prompt's rollouts are one group or several: "
+            f"{counts['open_steps']:,}. They count as one; --group names a column that tells them apart."
         )
     if counts["several_prompts"]:
         yield (
