@@ -36,7 +36,8 @@ def run_study(study: Study, methods: Mapping[str, Any], view: View | None = None
     comparison = study.comparison
     _work(study, comparison.grid(), ["validation"], view)
     validation = study.validation()
-    assert validation is not None, "the grid is done"
+    if validation is None:
+        raise UserError("a file that the runs read was edited while they ran: the same command goes on with it.")
     _work(study, comparison.final(comparison.chosen(validation)), list(comparison.tests), view)
     return make_results(study, methods)
 
