@@ -104,11 +104,11 @@ def page(stored: dict[str, Any]) -> str:
 
 
 def _cells(stored: dict[str, Any], cells: dict[str, list[str]]) -> Iterator[str]:
-    for column, (own, package) in COLUMNS.items():
+    for column, (head_suite, package) in COLUMNS.items():
         oldest = column == "oldest TRL"
         names = cells.get("TRL" if oldest else column, [])
-        pairs = [(own if oldest else name.partition("/")[0], name) for name in names]
-        version = _version(stored, own, package)
+        pairs = [(head_suite if oldest else name.partition("/")[0], name) for name in names]
+        version = _version(stored, head_suite, package)
         works = all(
             name in stored.get(suite, {}).get("passed", []) and _version(stored, suite, package) == version
             for suite, name in pairs

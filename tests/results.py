@@ -45,7 +45,7 @@ class Results:
         if hasattr(session.config, "workeroutput"):
             session.config.workeroutput["deselected"] = self.deselected
             return
-        found = {
+        results = {
             "date": f"{date.today()}",
             "commit": self.commit,
             "versions": {"python": platform.python_version(), **versions()},
@@ -56,7 +56,7 @@ class Results:
             "outcomes": outcomes(session.config),
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps(found, indent=1))
+        self.path.write_text(json.dumps(results, indent=1))
 
 
 def outcomes(config: pytest.Config) -> dict[str, str]:
