@@ -16,7 +16,7 @@ from echorl.methods import Method, option
 
 @dataclass(frozen=True, kw_only=True)
 class SolvedBonus(Method):
-    settings = {"loss_type": "dapo", "beta": 0.0}
+    settings = {"loss_type": "grpo"}
 
     bonus: float = option(0.1, "Advantage of a rollout in an all-success group.", ge=0)
 

@@ -147,6 +147,7 @@ def test_malformed_line_of_a_task(tmp_path, recipe, fails):
         ("infinite", ["reward function 'infinite' returned inf", "finite number, or None"]),
         ("minus_infinite", ["reward function 'minus_infinite' returned -inf"]),
         ("too_large", ["reward function 'too_large' returned inf (or a number too large for float32)"]),
+        ("of_another_column", ["raised TypeError: ", "it is called with prompts, completions, ", "or **kwargs"]),
         ("exits", ["'exits' raised SystemExit: 0", "rewards.py, line"]),
         ("exits_later", ["'exits_later' raised SystemExit: 0", "rewards.py, line"]),
     ],

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from echorl.support.errors import where
+from echorl.support.errors import PACKAGE, where
 
 
-def test_an_error_inside_the_libraries_alone_has_a_place(tmp_path):
-    """As where echorl itself lies in site-packages."""
-    place = tmp_path / "site-packages" / "rule.py"
+@pytest.mark.parametrize("folder", ["site-packages/echorl/", PACKAGE])
+def test_the_place_is_the_user_s_and_there_may_be_none(folder):
+    """As where echorl itself lies in site-packages, and where it does not."""
     with pytest.raises(ZeroDivisionError) as caught:
-        exec(compile("\n1 / 0", str(place), "exec"))
-    assert where(caught.value).startswith(f"({__file__}, line ")
-    in_libraries = caught.value.with_traceback(caught.tb.tb_next)
-    assert where(in_libraries) == f"({place}, line 2)"
+        exec(compile("\n1 / 0", f"{folder}rule.py", "exec"))
+    assert where(caught.value).startswith(f" ({__file__}, line ")
+    assert where(caught.value.with_traceback(caught.tb.tb_next)) == ""

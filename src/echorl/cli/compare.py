@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from echorl.lab.compare.checks import check_arms
 from echorl.lab.compare.pack import Pack, is_pack, pack_path, read_pack
 from echorl.lab.compare.packed import open_pack, pack_study
 from echorl.lab.compare.plan import Comparison, Run
+from echorl.lab.compare.plan_checks import RESULTS
 from echorl.lab.compare.read import read_comparison
 from echorl.lab.compare.run import check_study
 from echorl.lab.compare.study import Study
@@ -141,6 +143,7 @@ def _run(make_results: Callable[[View], dict[str, Any]], comparison: Comparison,
         results = make_results(bars)
         write_results(comparison, results, output)
     _show(comparison, results)  # when the bars are gone, which take what is printed beside them
+    print(f"results: {output / RESULTS[1]}  page: echorl report {shlex.quote(str(output))}")
 
 
 def _pack(make_pack: Callable[[], Pack], output: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import torch
@@ -9,7 +10,6 @@ from torch import Tensor
 
 from echorl.core.rollouts import Rollouts
 from echorl.methods.base import Method
-from echorl.support.errors import where
 
 
 def apply_advantages(method: Method, advantages: Tensor, rollouts: Rollouts) -> Tensor:
@@ -80,8 +80,15 @@ def _call(method: Method, rule: str, *arguments: Any) -> Any:
         if type(method).__module__.partition(".")[0] == "echorl":
             raise
         raise ValueError(
-            f"{type(method).__name__}.{rule} raised {type(error).__name__}: {error} {where(error)}: mend the method."
+            f"{type(method).__name__}.{rule} raised {type(error).__name__}: {error}{_place(error)}: mend the method."
         ) from error
+
+
+def _place(error: Exception) -> str:
+    """Return the innermost place in the file of the rule that was called, in brackets; "" where it was not entered."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # without the call
+    lines = [frame.lineno for frame in frames if frame.filename == frames[0].filename]
+    return f" ({frames[0].filename}, line {lines[-1]})" if lines else ""
 
 
 def _checked(method: Method, rule: str, value: Any, like: Tensor, shape: torch.Size) -> Tensor:

@@ -20,6 +20,7 @@ STDOUT = 1
 ON_A_CPU = " On a CPU: use_cpu=True, bf16=False (in a recipe use_cpu: true, bf16: auto)."
 """The end of transformers' sentence that the machine has no bf16."""
 NO_BF16 = "doesn't support bf16/gpu"
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 FREE_SPACE = ": free some space, and run the same command again."
 
 
@@ -133,10 +134,10 @@ def as_user_error(*kinds: type[Exception], doing: str, by: tuple[str, ...] = ())
 
 
 def where(error: BaseException) -> str:
-    """Return the innermost place outside all libraries, in brackets; inside them where there is no other."""
+    """Return " (FILE, line N)", the innermost place outside echorl and all libraries; "" where there is none."""
     frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    file, line = ([place for place in frames if "site-packages" not in place[0]] or frames)[-1]
-    return f"({file}, line {line})"
+    places = [place for place in frames if "site-packages" not in place[0] and not place[0].startswith(PACKAGE)]
+    return " ({}, line {})".format(*places[-1]) if places else ""
 
 
 def _raised_in(error: BaseException) -> str:

@@ -9,8 +9,8 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -256,23 +256,26 @@ def _user_code(function: str, advice: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if isinstance(error, ImportError) and is_for_the_user(error):
             raise
-        raise UserError(f"{function} raised {type(error).__name__}: {error} {where(error)}: {advice}.") from error
+        raise UserError(f"{function} raised {type(error).__name__}: {error}{where(error)}: {advice}.") from error
 
 
 def _guarded(function: Callable) -> Callable:
     """Return the reward function with a `UserError` where it raises, or does not return a number a completion."""
     name = getattr(function, "__name__", type(function).__name__)
-    guard = functools.partial(_user_code, f"reward function {name!r}", "make it return a number or None for every text")
+
+    def guard(columns: Iterable[str]) -> AbstractContextManager[None]:
+        taken = f"it is called with {', '.join(columns)}: take them or **kwargs"
+        return _user_code(f"reward function {name!r}", f"{taken}, and return a number or None for every text")
 
     @functools.wraps(function)
     def call(*args: Any, **columns: Any) -> list[float | None]:
-        with guard():
+        with guard(columns):
             rewards = function(*args, **columns)
         return _numbers(name, rewards, len(columns["completions"]))
 
     @functools.wraps(function)
     async def call_coroutine(*args: Any, **columns: Any) -> list[float | None]:
-        with guard():
+        with guard(columns):
             rewards = await function(*args, **columns)
         return _numbers(name, rewards, len(columns["completions"]))
 

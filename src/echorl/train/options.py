@@ -40,8 +40,8 @@ class DataArguments:
     train_file: str | None = argument(
         None,
         "Instead of a task: a JSONL file, one object with a 'prompt' (text or chat messages) a line. All columns reach "
-        "the reward functions, so no column may have the name of something that TRL itself gives them ('prompts', "
-        "'completions', 'trainer_state'). Images: docs/guides/multimodal.md.",
+        "the reward functions; none may be called 'prompts', 'completions' or 'trainer_state', which TRL gives them. "
+        "Images: docs/guides/multimodal.md.",
     )
     eval_file: str | None = argument(None, "A file like train_file, to evaluate on.")
     dataset_name: str | None = argument(None, "Instead of a task: a data set of the Hugging Face hub, with a 'prompt'.")
@@ -74,8 +74,8 @@ class TrainArguments(DataArguments):
     reward_funcs: list[str] | None = argument(
         None,
         "Reward functions besides the task's verifier: module.function, file.py:function, or the name of one in "
-        "trl.rewards. They get completions and the columns and return a list of numbers or None. An infinite reward, "
-        "an exception and SystemExit end the training with an error message and exit code 2; NaN counts as None.",
+        "trl.rewards. They get completions and the columns and return a list of numbers or None. An infinite reward "
+        "or an exception ends the training; NaN counts as None.",
     )
 
     def __post_init__(self) -> None:

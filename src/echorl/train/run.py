@@ -65,7 +65,7 @@ def launch(command: Command, argv: Sequence[str]) -> None:
         raise Interrupted(_how_to_resume(command, settings.training.output_dir)) from None
     except SystemExit as error:  # of a reward function, whose exit status could be 0
         raise UserError(
-            f"training was ended by SystemExit({error.code!r}) {where(error)}: let the code that is called there "
+            f"training was ended by SystemExit({error.code!r}){where(error)}: let the code that is called there "
             "return or raise an error."
         ) from error
 

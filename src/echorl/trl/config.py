@@ -69,17 +69,16 @@ class EchoGRPOConfig(GRPOConfig):
     echo_success_reward_func: list[str] | None = argument(
         None,
         "Name(s) of the reward function(s) that verify, as a list or comma-separated; not needed with one function. "
-        "With several named (one a task), a rollout succeeds if every one that returns a number for it accepts it.",
+        "With several named, a rollout succeeds if every one that returns a number for it accepts it.",
     )
     echo_rollouts_every: int = argument(
         0, "Optimiser steps between dumps of a generation batch to output_dir/rollouts; 0: none."
     )
     echo_entropy_from: Literal["logits", "top_logprobs", "surprisal"] = argument(
         "logits",
-        "Source of entropies where no pass and no recorder has the logits of a batch: 'logits' makes an extra forward "
-        "for them; 'top_logprobs' takes the log-probs of the 20 most likely tokens from vLLM: no forward, and nearly "
-        "the entropy; 'surprisal' takes -log pi of the sampled tokens, where the engine returns it: no forward, but a "
-        "noisy estimate that often picks another clip (docs/reference/trl.md).",
+        "Source of entropies where nothing else has the logits of a batch: 'logits' makes an extra forward; "
+        "'top_logprobs' takes those of vLLM's 20 most likely tokens, which is nearly exact; 'surprisal' takes -log pi "
+        "of the sampled tokens, which often picks another clip (docs/reference/trl.md).",
     )
     share_prompts: bool = argument(
         False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -81,7 +82,8 @@ def test_the_new_arm_has_the_study_s_protocol_and_the_hash_of_its_file(stored):
     run = Run(addition.arm, RATE, 2)
     options = addition.added.options(run)
     stored_options = stored.file(Run("grpo", RATE, 2), "run.json")["key"]["options"]
-    assert addition.added.key(run)["options"] == {**stored_options, "method": "rule.py:Rule"}
+    as_grpo = METHODS["grpo"].settings  # the rule has no settings: without these the trainer's defaults would hold
+    assert addition.added.key(run)["options"] == {**as_grpo, **stored_options, "method": "rule.py:Rule"}
     assert options["output_dir"] == f"runs/study-Rule/{run.name}/policy"
     assert "rule.py" in addition.added.key(run)["files"]
     assert [(run.rate, run.seed) for run in addition.added.comparison.grid()] == [(1e-5, 1000), (RATE, 1000)]
@@ -173,7 +175,34 @@ def test_one_arm_chose_the_rate_for_all(tmp_path, monkeypatch):
 
 def test_a_method_of_echorl_keeps_the_weight_of_its_own(stored):
     arms = add_method(stored, "positive_nll", {"echo_select": "random"}, None).added.comparison.arms
-    assert arms == {"positive_nll": {"method": "positive_nll", "method_options": {"echo_select": "random"}}}
+    options = {"method": "positive_nll", "method_options": {"echo_select": "random"}}
+    (arm,) = arms
+    assert arms == {arm: options}
+    assert re.fullmatch(r"positive_nll-[0-9a-f]{4}", arm)  # other options are another arm
+
+
+def test_a_rule_s_own_settings_are_kept_and_said(stored):
+    Path("rule.py").write_text(RULE.replace("BODY", "advantages") + "    settings = {'loss_type': 'dapo'}\n")
+    addition = add_method(stored, "rule.py:Rule", None, None)
+    options = addition.added.key(Run(addition.arm, RATE, 0))["options"]
+    assert "loss_type" not in options  # the rule sets it
+    assert (options["scale_rewards"], options["epsilon"]) == ("group", 0.2)
+    assert "Beside its rule it sets loss_type='dapo', unlike grpo." in first_sentences(run_all(addition))[1]
+
+
+def test_an_arm_of_grpo_with_more_than_its_defaults_is_no_reference(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_rule()
+    arms = {"grpo-entropy": {**PLAIN, "entropy_coef": 0.001}, "grpo": PLAIN}
+    addition = add_method(
+        store(Study(make_plan(arms=arms), {"model_name_or_path": "no-model"})), "rule.py:Rule", None, None
+    )
+    assert addition.repeat.arm == "grpo"
+
+
+def test_the_study_s_own_folder_is_no_place_for_new_runs(stored):
+    with pytest.raises(ValueError, match="--output_dir study is the folder of the study"):
+        add_method(stored, "rule.py:Rule", None, Path("study"))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +223,7 @@ def test_a_method_that_is_not_there(stored, method, words):
 
 def test_a_study_that_takes_no_arm(stored, tmp_path):
     without = replace(stored, pack=replace(stored.pack, methods={"grpo": {**PLAIN, "method": "dapo"}}))
-    with pytest.raises(ValueError, match=r"study.jsonl.gz has no arm of plain GRPO \(method grpo, echo_coef 0\)"):
+    with pytest.raises(ValueError, match=r"has no arm of plain GRPO \(method grpo, echo_coef 0, no more\)"):
         add_method(without, "rule.py:Rule", None, None)
     empty = replace(stored, pack=replace(stored.pack, runs={}))
     with pytest.raises(ValueError, match="runs of the grid are missing"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,32 +59,53 @@ def add_method(
 ) -> Addition:
     """Return the addition of a method to a packed study.
 
-    The new runs have the options of a stored run of plain GRPO, the reference, except the method's. `echo_coef` is 0,
-    unless the method's own settings have another.
+    The new runs have the options of a stored run of plain GRPO, the reference, and its settings of the trainer, except
+    those that the method sets itself. `echo_coef` is 0, unless the method sets another.
 
     Args:
-        output_dir: folder of the new runs; by default `runs/STUDY-METHOD`.
+        output_dir: folder of the new runs; by default `runs/STUDY-METHOD`. The repeated run is in `repeat` in it.
 
     Raises:
-        ValueError: there is no such method, the study is not finished or has no arm of plain GRPO, or it was made with
-            a model or data that are not here.
+        ValueError: there is no such method, the study is not finished or has no arm of plain GRPO, it was made with a
+            model or data that are not here, or `output_dir` is its own.
     """
     check_method_name(method, "--add")
-    arm, run = _arm_name(stored, method), _cheapest_run(stored)
+    arm, run = _arm_name(stored, method, options or {}), _cheapest_run(stored)
     record = stored.file(run, MARK)
     assert record is not None, "the study is finished"
     _check_files(stored, record["key"])
     recipe = {**record["key"]["options"], **LOGGING}
     study = stored.path.name.removesuffix(ENDING)
     folder = str(output_dir or Path("runs", f"{study}-{method.rpartition(':')[2]}"))
+    if pack_path(folder).resolve() == stored.path.resolve():
+        raise ValueError(f"--output_dir {folder} is the folder of the study {stored.path} itself: name another one.")
     pack = read_pack(pack_path(folder)) if pack_path(folder).exists() else None
     plan = replace(stored.comparison, references={}, notes={}, output_dir=folder)
     at_rate: dict[str, Any] = {"grid_arm": None, "learning_rates": () if run.rate is None else (run.rate,)}
-    repeated = replace(plan, arms={run.arm: plan.arms[run.arm]}, seeds=(run.seed,), **at_rate)
+    repeated_arms = {run.arm: plan.arms[run.arm]}
+    repeated = replace(plan, arms=repeated_arms, seeds=(run.seed,), output_dir=str(Path(folder, "repeat")), **at_rate)
     arms = {arm: _arm_options(method, options or {})}
     added = replace(plan, arms=arms, **(at_rate if plan.grid_arm else {}))
     shared = {name: value for name, value in recipe.items() if name not in ("method_options", "echo_coef")}
-    return Addition(stored, Study(added, shared, pack), Study(repeated, recipe, pack))
+    from_reference = _settings_of_reference(method, options)
+    return Addition(stored, Study(added, {**from_reference, **shared}, pack), Study(repeated, recipe, pack))
+
+
+def _settings_of_reference(method: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return plain GRPO's settings of the trainer that the method does not set: without them TRL's defaults would."""
+    from echorl.methods import method_settings
+
+    own = method_settings(method, options)
+    return {name: value for name, value in method_settings("grpo").items() if name not in own}
+
+
+def settings_that_differ(method: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the trainer's fields that the method sets, and sets otherwise than plain GRPO."""
+    from echorl.methods import method_settings
+
+    reference = method_settings("grpo")
+    own = method_settings(method, options)
+    return {name: value for name, value in own.items() if name not in reference or reference[name] != value}
 
 
 def pack_addition(addition: Addition, methods: Mapping[str, Mapping[str, Any]]) -> Pack:
@@ -91,13 +114,15 @@ def pack_addition(addition: Addition, methods: Mapping[str, Mapping[str, Any]]) 
     return replace(pack, runs={**pack.runs, **pack_study(addition.repeated, methods).runs})
 
 
-def _arm_name(stored: PackedStudy, method: str) -> str:
+def _arm_name(stored: PackedStudy, method: str, options: Mapping[str, Any]) -> str:
     """Return the method's name; of a class in a file the class's with the beginning of the file's SHA-256.
 
-    So an edited rule is another arm.
+    Options add the beginning of a hash of theirs. So an edited rule is another arm, and one with other options, too.
     """
     path, colon, name = method.rpartition(":")
     arm = f"{name}-{hash_file(Path(path))[:8]}" if colon else name
+    if options:
+        arm += f"-{hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:4]}"
     if arm in stored.comparison.arms:
         raise ValueError(
             f"--add={method!r} is an arm of {stored.path} already: derive a class of another name from it."
@@ -120,13 +145,14 @@ def _cheapest_run(stored: PackedStudy) -> Run:
         for arm, method in stored.methods.items()
         if method.get("method") in (None, "grpo")
         and method.get("echo_coef") == 0
+        and stored.comparison.arms[arm].keys() <= {"method", "echo_coef"}
         and stored.comparison.is_trained(arm)
         and all(state == "done" for run, state in states.items() if run.arm == arm)
     ]
     if not plain:
         raise ValueError(
-            f"{stored.path} has no arm of plain GRPO (method grpo, echo_coef 0) with results, with which an added arm "
-            "is compared: give another study."
+            f"{stored.path} has no arm of plain GRPO (method grpo, echo_coef 0, no more) with results, with which an "
+            "added arm is compared: give another study."
         )
     return min((run for run in states if run.arm == plain[0]), key=lambda run: stored.training(run).get("minutes", 0.0))
 

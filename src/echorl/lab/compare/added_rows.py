@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from echorl.lab.compare import table
-from echorl.lab.compare.add import Addition
+from echorl.lab.compare.add import Addition, settings_that_differ
 from echorl.lab.compare.plan import Run
 from echorl.lab.compare.results import make_results
 from echorl.lab.compare.run import pass_at_1
@@ -17,8 +17,9 @@ from echorl.lab.compare.study import Study
 
 ADDED = (
     "The stored study gets one more arm, {arm} (method {method}{options}), with {seeds} of {stored} seeds, paired with "
-    "the stored runs of {reference}."
+    "the stored runs of {reference}.{differs}"
 )
+DIFFERS = " Beside its rule it sets {}, unlike {}."
 FAMILY = (
     "{arm} was added later: its p-values are a family of their own, of one comparison a column, and exploratory, "
     "unless whoever added it wrote down the arm and its primary test before its runs."
@@ -54,6 +55,9 @@ def added_results(addition: Addition, added: Mapping[str, Any], repeat: Mapping[
     settings = ", ".join(f"{name} {value!r}" for name, value in options.get("method_options", {}).items())
     words = {"arm": arm, "method": options["method"], "options": settings and f", {settings}"}
     words |= {"seeds": len(seeds), "stored": len(stored.comparison.seeds), "reference": run.arm}
+    differing = settings_that_differ(options["method"], options.get("method_options"))
+    named = ", ".join(f"{name}={value!r}" for name, value in differing.items())
+    words["differs"] = DIFFERS.format(named, run.arm) if named else ""
     notes = stored.comparison.notes
     results["notes"] = {**notes, "note": " ".join(filter(None, [notes.get("note"), FAMILY.format(**words)]))}
     results["added"] = {"arm": arm, "repeat": repeat, "sentences": [ADDED.format(**words), repeat_sentence(repeat)]}

@@ -36,7 +36,8 @@ def run_study(study: Study, methods: Mapping[str, Any], view: View | None = None
     comparison = study.comparison
     _work(study, comparison.grid(), ["validation"], view)
     validation = study.validation()
-    assert validation is not None, "the grid is done"
+    if validation is None:
+        raise UserError("a file that the runs read was edited while they ran: the same command goes on with it.")
     _work(study, comparison.final(comparison.chosen(validation)), list(comparison.tests), view)
     return make_results(study, methods)
 
@@ -64,13 +65,23 @@ def write_results(comparison: Comparison, results: Mapping[str, Any], folder: Pa
     write_text(folder / RESULTS[1], results_markdown(comparison, results))
 
 
-def _work(study: Study, runs: Sequence[Run], tests: Sequence[str], view: View | None) -> None:
-    comparison = study.comparison
+def claim_missing(study: Study, runs: Sequence[Run], tests: Sequence[str]) -> list[Run]:
+    """Make the folders of the runs that are not finished, and return these runs.
+
+    Raises:
+        ValueError: a folder holds something else.
+    """
     missing = [run for run in runs if not study.state(run, tests)]
-    if not missing:
-        return
     for run in missing:
         study.claim(run)
+    return missing
+
+
+def _work(study: Study, runs: Sequence[Run], tests: Sequence[str], view: View | None) -> None:
+    comparison = study.comparison
+    missing = claim_missing(study, runs, tests)
+    if not missing:
+        return
     if view and len(missing) < len(runs):
         view.say(f"{len(runs) - len(missing)} of {len(runs)} runs are finished already.")
     jobs, gpus = [_job(study, run, tests) for run in missing], visible_gpus()

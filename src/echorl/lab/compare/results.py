@@ -36,7 +36,8 @@ def make_results(study: Study, methods: Mapping[str, Any]) -> dict[str, Any]:
         if run.arm not in excluded
     }
     if not results:
-        raise ValueError("every arm has a run that diverged (numbers that are not finite): lower the learning rates.")
+        names = ", ".join(run.name for run in diverged)
+        raise ValueError(f"every arm has a run that diverged (numbers that are not finite; {names}): lower the rates.")
     return {
         "learning_rates": rates,
         "validation": {run.name: value for run, value in validation.items()},

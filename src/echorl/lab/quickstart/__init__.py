@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from echorl.lab.compare.conduct import run_study, write_results
+from echorl.lab.compare.conduct import claim_missing, run_study, write_results
 from echorl.lab.compare.plan_checks import RESULTS
 from echorl.lab.compare.read import read_comparison
 from echorl.lab.compare.run import check_study
@@ -44,6 +44,7 @@ def quickstart(output: Path, *, seed: int = 0, tiny: bool = False, view: View | 
     check_study(output, (*RESULTS, PAGE, PICTURE))
     study = make_study(output, seed=seed, tiny=tiny)
     comparison, samples = study.comparison, study.recipe["num_generations"]
+    claim_missing(study, comparison.final(comparison.chosen({})), list(comparison.tests))  # before anything is written
     finding = solved_finding(output, prompts=comparison.prompts // 4, samples=samples, view=view)
     if view:
         view.say(finding)  # a first result, long before the others
