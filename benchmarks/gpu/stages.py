@@ -23,8 +23,10 @@ import torch
 import yaml
 
 from benchmarks.gpu import kernels
+from benchmarks.gpu.carry import join_model
 from benchmarks.results import ROOT, provenance, read_rows, write_rows
 from benchmarks.sizes import CUDA_SIZES, REHEARSAL_SIZES
+from echorl.support.errors import guard
 from echorl.support.files import read_json, write_text
 
 GPU_TESTS = ("tests/core", "tests/properties")
@@ -40,7 +42,7 @@ class Settings:
 
     Attributes:
         output: the folder of the rows.
-        model: the folder of the policy that the study begins from.
+        model: the folder of the policy that the study begins from, which the study joins from its parts.
         until: the time (of `time.time`) at which the stage has to be over.
         parallel: runs of the study at a time.
         command: the command that the rows name.
@@ -100,6 +102,8 @@ def run_kernels(settings: Settings) -> None:
 def run_step(settings: Settings) -> None:
     """Measure step time and memory with EchoRL on and off; without TRL in a loop of the core's functions.
 
+    A call measures one size more, so that the study has time, too.
+
     Raises:
         SystemExit: at the end, with the errors of the sizes that failed.
     """
@@ -118,26 +122,35 @@ def run_step(settings: Settings) -> None:
                 measure(name, sizes[name], pairs, place) if place else kernels.loop(sizes[name], pairs, settings.device)
             )
             settings.add("step", name, row)
+            break
         except (subprocess.CalledProcessError, torch.OutOfMemoryError) as error:
             failed.append(f"{name}: {error}")
     raise SystemExit("\n".join(failed) or 0)
 
 
 def run_study(settings: Settings) -> None:
-    """Run seeds of the study by `echorl compare`, and add the row of each run as soon as it is scored."""
+    """Run seeds of the study by `echorl compare`, and add the row of each run as soon as it is scored.
+
+    Raises:
+        UserError: the model's parts are incomplete.
+        SystemExit: with the exit code of `echorl compare`, 0 if it was ended for want of time.
+    """
+    if not settings.model.exists():
+        join_model(settings.model.with_name("model"), settings.model)
     path = settings.output / "gpu-study"
     compare = "echorl", "compare", str(write_study(settings, path))
     process = spawn(*compare)
     while process.poll() is None and time.time() < settings.until - SECONDS_TO_PACK:
         time.sleep(0.5)
         add_runs(settings, path)
-    if process.poll() is None:
+    code = process.poll()
+    if code is None:
         process.terminate()  # its workers end with it; what they have finished is kept
-    code = process.wait()
+        process.wait()
     add_runs(settings, path)
     if settings.measured("study"):
         code = spawn(*compare, "--pack").wait() or code
-    raise SystemExit(code)
+    raise SystemExit(code or 0)
 
 
 def spawn(*words: str) -> Any:
@@ -149,9 +162,9 @@ def write_study(settings: Settings, output: Path) -> Path:
     """Write the study for this machine, and return its path: the stored study at one rate, from the carried policy."""
     study = yaml.safe_load(STUDY.read_text())
     model = os.path.relpath(settings.model, ROOT)  # a part of the runs' keys: alike on every machine
-    recipe = {"model_name_or_path": model, "use_cpu": settings.rehearse, "save_steps": 100}
+    recipe = {"model_name_or_path": model, "use_cpu": settings.rehearse, "save_steps": 50}
     changes = {"output_dir": str(output), "parallel": settings.parallel, "learning_rates": [chosen_rate()]}
-    changes |= {"batch_size": 1024, "recipe": [str(STUDY.with_name("grpo.yaml")), "gpu-recipe.yaml"]}
+    changes |= {"batch_size": 2304, "recipe": [str(STUDY.with_name("grpo.yaml")), "gpu-recipe.yaml"]}
     if settings.rehearse:
         recipe |= {"max_completion_length": 8, "train_size": 32, "bf16": False}
         changes |= {"rollout_tokens": 300, "seeds": [0], "prompts": 4, "samples": 8, "bf16": False}
@@ -223,7 +236,7 @@ def main() -> None:
     values = json.loads(text)
     settings = Settings(**{**values, "output": Path(values["output"]), "model": Path(values["model"])})
     os.environ["HF_HUB_OFFLINE"] = "1"
-    STAGES[stage](settings)
+    raise SystemExit(guard(lambda: STAGES[stage](settings)))
 
 
 def end_group_with(parent: int) -> None:
