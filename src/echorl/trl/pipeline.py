@@ -69,8 +69,8 @@ def make_stations(method: Method, verifiers: Verifiers, context: Context) -> Sta
     elif args.echo_rollouts_every:
         context.log.warn_once(
             "no_dumps",
-            f"echo_rollouts_every={args.echo_rollouts_every} stores nothing with echo_coef=0, which mines no clips: "
-            "log_completions=True keeps TRL's table of the rollouts, which `echorl audit` reads.",
+            f"echo_rollouts_every={args.echo_rollouts_every} stores nothing with echo_coef=0: echo_mine_only=True "
+            "mines clips and stores rollouts without changing the training.",
         )
     return Stations(
         verifiers=verifiers,
