@@ -124,7 +124,7 @@ def test_a_folder_of_another_log_is_left_alone(log, drawn, fails, tmp_path):
     assert main(["audit", "log.jsonl", "--output_dir", "out"]) == 0
     before = Path("out/audit.json").read_bytes()
     write(tmp_path / "other.jsonl", log_rows(1))
-    fails(["audit", "other.jsonl", "--output_dir", "out"], "out holds an audit with other settings (log [")
+    fails(["audit", "other.jsonl", "--output_dir", "out"], "out holds results with other settings (log [")
     assert Path("out/audit.json").read_bytes() == before
     Path("mine").mkdir()
     Path("mine/thesis.txt").touch()

@@ -102,6 +102,22 @@ def test_errors_are_one_sentence(here, capsys, words, message):
     assert line.startswith(f"echorl: error: {message}")
 
 
+def test_pages_of_one_name_in_two_folders_stand_beside_each_other(here, capsys):
+    for folder in ("runs/a", "runs/eval/a"):
+        made.make_run(here / folder, num_steps=2)
+        assert main(["report", folder]) == 0
+    assert capsys.readouterr().out.split() == ["runs/report/a.html", "runs/report/eval-a.html"]
+
+
+def test_a_folder_of_runs_and_a_file_that_is_no_result(here, fails):
+    made.make_run(here / "some" / "b", num_steps=2)
+    made.make_run(here / "some" / "a", num_steps=2)
+    fails(["report", "some"], "some is a folder of others: name one or several of them, such as some/a.")
+    (here / "lone").mkdir()
+    (here / "lone" / "own.py").touch()
+    fails(["report", "lone/own.py"], f"{here / 'lone'} is not the folder of an echorl command")
+
+
 def test_a_page_destroys_no_file_beside_it(tmp_path):
     run = made.make_run(tmp_path / "run")
     page, kept = tmp_path / "mypage.html", tmp_path / "mypage.tmp"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,7 +22,7 @@ class ReportOptions(CommandOptions):
     """
 
     runs: tuple[Path, ...] = required("Folders that echorl commands wrote, or packed studies.", positional=True)
-    output: Path | None = option(None, "File of the page; default: runs/report/NAME.html, NAME the first run's.")
+    output: Path | None = option(None, "File of the page; default: runs/report/NAME.html (NAME of the first).")
     png: bool = option(
         False,
         "Write each chart as FILE-TITLE.png, too (the second of a title as FILE-TITLE-2.png), and three EchoClips of "
@@ -50,7 +51,7 @@ def run(args: ReportOptions) -> None:
 
     output = args.output
     if output is None:
-        output = Path("runs/report", f"{name_of(args.runs[0])}{'-and-others' if len(args.runs) > 1 else ''}.html")
+        output = Path("runs/report", f"{_page_name(args.runs[0])}{'-and-others' if len(args.runs) > 1 else ''}.html")
     elif output.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--output {output} is not the name of a page: let it end in .html.")
     report = make_report(args.runs, over=args.over, limit=args.rollouts)
@@ -62,3 +63,12 @@ def run(args: ReportOptions) -> None:
         raise UserError(f"--output {output} cannot be written ({error.strerror}): give another.") from None
     for line in (*report.page.lead, output, *pictures):
         print(line)
+
+
+def _page_name(place: Path) -> str:
+    """Return the name of a page: that of the folder, with its parent's in front unless that is `runs`.
+
+    So pages of `runs/quickstart` and `runs/eval/quickstart` do not replace each other.
+    """
+    parent = Path(os.path.abspath(place)).parent.name if len(place.parts) > 1 else ""
+    return f"{parent}-{name_of(place)}" if parent not in ("", "runs") else name_of(place)

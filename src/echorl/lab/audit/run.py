@@ -49,7 +49,7 @@ def audit(folder: Path, plan: AuditPlan, view: View) -> dict[str, Any]:
         UserError: another process works in the folder, or it cannot be written to.
         ValueError: the log cannot be used, or the folder holds something else, such as the audit of another log.
     """
-    results_folder = ResultFolder(folder, "audit", holds="an audit")
+    results_folder = ResultFolder(folder, "audit", holds="results")
     results_folder.check_owner()
     log = read_log(plan.places, plan.columns, plan.success_reward, view.begin("reading the log", None))
     with results_folder.locked():

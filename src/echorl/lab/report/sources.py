@@ -74,9 +74,8 @@ def read_source(folder: Path) -> Source:
         return _reader("compared", "read_packed")(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder; give one that an echorl command wrote.")
-    for kind in KINDS:
-        if kind.fits(folder):
-            return kind.read(folder)
+    if kind := _kind_of(folder):
+        return kind.read(folder)
     for name in ("probe.json", "audit.json", *ANALYSES, "results.json"):
         read_object(folder / name)  # raises where a damaged file is the reason
     if any((folder / name).exists() for name in TRL_FILES):
@@ -84,8 +83,14 @@ def read_source(folder: Path) -> Source:
             f"{folder} is a run of TRL's own trainer, without metrics.jsonl: `echorl audit {folder}` reads its "
             "completions."
         )
+    if inside := [str(each) for each in sorted(folder.iterdir()) if each.is_dir() and _kind_of(each)]:
+        raise ValueError(f"{folder} is a folder of others: name one or several of them, such as {inside[0]}.")
     marks = "; ".join(kind.text for kind in KINDS)
-    raise ValueError(f"{folder} is not the folder of an echorl command: it has no {marks}.")
+    raise ValueError(f"{folder.resolve()} is not the folder of an echorl command: it has no {marks}.")
+
+
+def _kind_of(folder: Path) -> Kind | None:
+    return next((kind for kind in KINDS if kind.fits(folder)), None)
 
 
 def name_of(folder: Path) -> str:
