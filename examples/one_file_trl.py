@@ -134,7 +134,7 @@ def echo_weights(entropy: Tensor, steps: Tensor, success: list[bool], num_genera
 
 
 if __name__ == "__main__":
-    from trl_cpu import ProgressCallback, make_rows, right_sum
+    from trl_cpu import PrinterCallback, ProgressCallback, make_rows, right_sum
 
     from echorl.models import path
 
@@ -154,7 +154,8 @@ if __name__ == "__main__":
     )
     model, rows = path("quickstart"), make_rows()
     trainer = OneFileEchoTrainer(model, right_sum, settings, train_dataset=rows, echo_coef=0.001)
-    trainer.remove_callback(ProgressCallback)  # which prints all metrics
+    for prints_all in (ProgressCallback, PrinterCallback):  # transformers takes one or the other
+        trainer.remove_callback(prints_all)
     trainer.train()
     for log in trainer.state.log_history[:-1]:  # the last one sums up
         loss, reward, clips = (log[name] for name in ("loss", "reward", "echo/clips"))

@@ -12,7 +12,7 @@ import warnings
 
 import torch
 from datasets import Dataset
-from transformers import ProgressCallback
+from transformers import PrinterCallback, ProgressCallback
 
 from echorl.models import path
 from echorl.train.progress import ShortProgress
@@ -38,7 +38,8 @@ def right_sum(completions, answer, **columns):
 
 def print_less(trainer):
     """Let the trainer print a short line a step in place of all metrics, which are in metrics.jsonl."""
-    trainer.remove_callback(ProgressCallback)
+    for prints_all in (ProgressCallback, PrinterCallback):  # transformers takes one or the other
+        trainer.remove_callback(prints_all)
     trainer.add_callback(ShortProgress)
 
 

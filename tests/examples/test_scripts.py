@@ -54,6 +54,7 @@ def output_of(name: str, folder: Path) -> str:
 
 def test_a_trl_script_as_pasted_and_its_report(tmp_path):
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    env["TRANSFORMERS_VERBOSITY"] = "error"  # then transformers prints the metrics without its bar
     script = [sys.executable, str(EXAMPLES / "trl_cpu.py")]
     done = subprocess.run(script, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     text, run = done.stdout, tmp_path / "runs" / "trl-cpu"
