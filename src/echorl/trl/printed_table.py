@@ -22,6 +22,7 @@ class PrintsWithoutClips:
     _logs: Any
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log as TRL does, and print its table without EchoRL's columns."""
         columns = self._logs["extra"]
         if not columns.keys() & set(LOGGED_COLUMNS) or not is_rich_available():
             super().log(logs, *args, **kwargs)  # type: ignore[misc]

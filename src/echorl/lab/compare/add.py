@@ -95,8 +95,8 @@ def _settings_of_reference(method: str, options: Mapping[str, Any] | None) -> di
     """Return plain GRPO's settings of the trainer that the method does not set: without them TRL's defaults would."""
     from echorl.methods import method_settings
 
-    own = method_settings(method, options)
-    return {name: value for name, value in method_settings("grpo").items() if name not in own}
+    settings = method_settings(method, options)
+    return {name: value for name, value in method_settings("grpo").items() if name not in settings}
 
 
 def settings_that_differ(method: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -104,8 +104,8 @@ def settings_that_differ(method: str, options: Mapping[str, Any] | None) -> dict
     from echorl.methods import method_settings
 
     reference = method_settings("grpo")
-    own = method_settings(method, options)
-    return {name: value for name, value in own.items() if name not in reference or reference[name] != value}
+    settings = method_settings(method, options)
+    return {name: value for name, value in settings.items() if name not in reference or reference[name] != value}
 
 
 def pack_addition(addition: Addition, methods: Mapping[str, Mapping[str, Any]]) -> Pack:

@@ -47,9 +47,9 @@ def _logs_in(folder: Path) -> list[Path]:
 
 
 def _of_run(place: Path, notes: list[str]) -> list[Path]:
-    log, *others = [*_logs_in(place), place]
-    if others[:-1]:
-        notes.append(f"{log} is read; {', '.join(map(str, others[:-1]))} too has rollouts: name it to read it.")
+    log, *unread = [*_logs_in(place), place]
+    if unread[:-1]:
+        notes.append(f"{log} is read; {', '.join(map(str, unread[:-1]))} too has rollouts: name it to read it.")
     return _of_steps(log) or [log]
 
 
