@@ -171,8 +171,9 @@ def test_a_files_options(tmp_path):
     assert read.output_dir == "runs/study"
     assert read.seeds == (3,)
     assert read.parallel == 2
-    with pytest.raises(ValueError, match="unknown option 'seed'"):
-        read_comparison(path, {**mapping, "seed": 1}, {})
+    for name, advice in (("seds", "did you mean 'seeds'"), ("zzz", "`docs/reference/files.md` lists them all")):
+        with pytest.raises(ValueError, match=f"unknown option '{name}'; {advice}"):
+            read_comparison(path, {**mapping, name: [1]}, {})
     with pytest.raises(ValueError, match="'arms' is missing"):
         read_comparison(path, {"recipe": "x", "rollout_tokens": 1}, {})
     for name in ("seeds", "grid_seeds"):

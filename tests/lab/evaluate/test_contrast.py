@@ -98,6 +98,12 @@ def test_a_benchmark_that_is_missing(places, tmp_path):
         contrast([places[0], tmp_path / "less"])
 
 
+def test_no_benchmark_in_common(places, tmp_path):
+    run(tmp_path / "other", work(name="third", distribution="in", size=3))
+    with pytest.raises(ValueError, match=r"both folders \(.*a has first, second and .*other has third\)"):
+        contrast([places[0], tmp_path / "other"])
+
+
 def test_no_evaluation(places, tmp_path):
     with pytest.raises(ValueError, match="is no folder of an evaluation"):
         contrast([places[0], tmp_path / "nowhere"])

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from echorl.lab.compare.plan import Comparison
+from echorl.support.errors import nearest
+
+KEYS = "docs/reference/files.md"
+"""The page that lists the options of a comparison."""
 
 
 def read_comparison(path: Path, mapping: Mapping[str, Any], changes: Mapping[str, Any]) -> Comparison:
@@ -22,7 +26,7 @@ def read_comparison(path: Path, mapping: Mapping[str, Any], changes: Mapping[str
     names = [field.name for field in dataclasses.fields(Comparison)]
     values = {"output_dir": f"runs/{path.stem}", **mapping, **{k: v for k, v in changes.items() if v is not None}}
     if unknown := [name for name in values if name not in names]:
-        raise ValueError(f"{path}: unknown option {unknown[0]!r}; a comparison has {', '.join(names)}.")
+        raise ValueError(f"{path}: unknown option {unknown[0]!r}{nearest(str(unknown[0]), names, KEYS)}")
     for name in ("recipe", "arms"):
         if name not in values:
             raise ValueError(

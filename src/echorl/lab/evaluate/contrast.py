@@ -51,6 +51,9 @@ def contrast(places: Sequence[Path], benchmarks: Sequence[str] | None = None) ->
         ValueError: a benchmark is missing on a side, or its items or settings differ; the message names the difference.
     """
     first, second = sides = [read_evaluation(place) for place in places]
+    if not first.keys() & second.keys():
+        each = " and ".join(f"{place} has {', '.join(side)}" for place, side in zip(places, sides, strict=True))
+        raise ValueError(f"no benchmark was scored in both folders ({each}): evaluate both models on the same one.")
     names = list(dict.fromkeys(benchmarks or {**first, **second}))
     for name in names:
         for place, side in zip(places, sides, strict=True):
