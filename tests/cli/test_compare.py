@@ -86,6 +86,18 @@ def test_the_place_of_an_arm_s_option_is_the_study(write_study, fails):
     fails(["compare", write_study({"echo_cof": 0.1})], "arm 'grpo': ", "recipe.yaml: unknown option 'echo_cof'")
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"loss_type": "zzz"}, "loss_type='zzz' is not allowed: it must be one of 'grpo', 'dr_grpo', "),
+        ({"report_to": "wandbb"}, "report_to='wandbb' is not available; install its package, or choose from: none"),
+    ],
+)
+def test_a_dry_run_refuses_values_that_the_training_would(write_study, fails, options, words):
+    arms = {"grpo": {}, "echo": {"echo_coef": 0.1, **options}}
+    fails(["compare", write_study(arms=arms), "--dry_run"], f"arm 'echo': {words}")
+
+
 def test_files_that_are_not_there(write_study, fails):
     fails(["compare", "nope.yaml"], "echorl: error: nope.yaml: there is no such file.")
     path = Path(write_study())
@@ -319,6 +331,8 @@ def test_a_method_is_added_to_a_packed_study(write_study, jobs, fails, tmp_path,
     capsys.readouterr()
     assert main([*add, "--dry_run"]) == 0
     assert "repeat grpo/rate-0.0001/seed-0\n" in capsys.readouterr().out
+    wrong = ["--method_options", '{"loss_type": "zzz"}', "--dry_run"]
+    fails([*add, *wrong], "arm 'agpo-", "loss_type='zzz' is not allowed: it must be one of 'grpo', 'dr_grpo', ")
     jobs["fail"] = ["agpo/rate-0.0001/seed-1"]
     fails(add, "agpo/rate-0.0001/seed-1 failed")
     runs = ["grpo/rate-0.0001/seed-0", *(f"agpo/rate-{rate}/seed-1000" for rate in ("1e-05", "0.0001", "0.001"))]

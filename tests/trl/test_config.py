@@ -1,14 +1,16 @@
 """`EchoGRPOConfig`: the paper's defaults, validation that names the field, YAML and the command line."""
 
+import inspect
 from dataclasses import fields
 from typing import get_type_hints
 
 import pytest
-from trl import TrlParser
+from trl import GRPOConfig, GRPOTrainer, TrlParser
 
 from echorl import EchoConfig
 from echorl.methods import SET_BY_METHODS
 from echorl.trl import EchoGRPOConfig
+from echorl.trl.config import CHOICES
 from tests.trl.tiny import settings
 
 
@@ -52,12 +54,27 @@ def test_no_flat_field_is_without_an_option_or_a_help():
             dict(echo_entropy_from="tokens"),
             r"echo_entropy_from='tokens' is not allowed: it must be one of 'logits', 'top_logprobs', 'surprisal'\.",
         ),
+        (dict(loss_type="zzz"), r"loss_type='zzz' is not allowed: it must be one of 'grpo', 'dr_grpo', 'dapo', "),
+        (dict(method="agpo", method_options={"scale_rewards": "all"}), r"scale_rewards='all' is not allowed"),
+        (dict(vllm_importance_sampling_mode="mask"), r"vllm_importance_sampling_mode='mask' is not allowed"),
         (dict(num_generations=1), r"at least 2"),
     ],
 )
 def test_wrong_values_are_named(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         settings(tmp_path, **changes)
+
+
+@pytest.mark.parametrize("name", CHOICES.keys() - {"echo_entropy_from"})
+def test_the_choices_are_those_of_trl(name):
+    source = inspect.getsource(inspect.getmodule(GRPOTrainer))
+    assert [value for value in CHOICES[name] if f'"{value}"' not in source] == []
+    assert GRPOConfig.__dataclass_fields__[name].default in CHOICES[name]
+
+
+def test_a_value_that_a_newer_trl_names_in_its_help_is_allowed(tmp_path, monkeypatch):
+    monkeypatch.setitem(CHOICES, "loss_type", ("grpo",))
+    assert settings(tmp_path, loss_type="vespo").loss_type == "vespo"
 
 
 def test_a_cpu_without_bf16_gets_a_hint(tmp_path, monkeypatch):

@@ -81,7 +81,7 @@ def _train(command: Command, settings: Settings, variables: Sequence[str]) -> No
     # while Python's lock is held, and a thread that waits for this lock would never end.
     group = torch.distributed.group.WORLD if torch.distributed.is_initialized() else None
     with folder.locked() if training.process_index == 0 else nullcontext():
-        _check_reporting(training.report_to)
+        check_reporting(training.report_to)
         name, config = _model(settings)
         checkpoint = run_folder.choose_checkpoint(training.resume_from_checkpoint, training.output_dir, _say)
         limit = None
@@ -181,7 +181,12 @@ def _model(settings: Settings) -> tuple[str, dict[str, Any]]:
     return path, config.to_dict()
 
 
-def _check_reporting(report_to: list[str] | str) -> None:
+def check_reporting(report_to: list[str] | str) -> None:
+    """Check that the integrations which a run reports to are installed.
+
+    Raises:
+        UserError: one is not, or has no such name; the message lists those that are.
+    """
     from transformers.integrations import get_available_reporting_integrations
 
     available = get_available_reporting_integrations()

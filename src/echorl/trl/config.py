@@ -15,8 +15,16 @@ from echorl.support.texts import parse_mapping
 
 _OPTIONS = {each.name: each for each in options_of(EchoConfig)}
 
-ENTROPY_FROM = ("logits", "top_logprobs", "surprisal")
-"""The values of `echo_entropy_from`."""
+CHOICES = {
+    "echo_entropy_from": ("logits", "top_logprobs", "surprisal"),
+    "loss_type": ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"),
+    "scale_rewards": ("group", "batch", "none"),
+    "importance_sampling_level": ("token", "sequence"),
+    "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
+    "vllm_mode": ("colocate", "server"),
+    "vllm_importance_sampling_mode": ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask"),
+}
+"""Fields with fixed values; TRL refuses another value of its fields only when the training comes to use it."""
 
 
 def _setting(name: str) -> Any:
@@ -120,12 +128,8 @@ class EchoGRPOConfig(GRPOConfig):
             if NO_BF16 in str(error):  # TRL's default is bf16
                 raise ValueError(f"{error}{ON_A_CPU}") from None
             raise
+        check_choices(self)
         check_fixed(self)
-        if self.echo_entropy_from not in ENTROPY_FROM:
-            allowed = ", ".join(map(repr, ENTROPY_FROM))
-            raise ValueError(
-                f"echo_entropy_from={self.echo_entropy_from!r} is not allowed: it must be one of {allowed}."
-            )
         for name in ("echo_rollouts_every", "max_rollout_tokens"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} is not allowed: it must be 0 (never) or positive.")
@@ -169,6 +173,19 @@ def apply_method(config: EchoGRPOConfig) -> None:
             setattr(config, name, value)
         elif name in options and written != value:
             raise ValueError(f"{name}={written!r} and method_options={{{name!r}: {value!r}}} differ: keep one of them.")
+
+
+def check_choices(config: EchoGRPOConfig) -> None:
+    """Check the fields of `CHOICES`. A value of a newer TRL is allowed, too, if the field's help names it.
+
+    Raises:
+        ValueError: one has another value.
+    """
+    for field in fields(config):
+        value, choices = getattr(config, field.name), CHOICES.get(field.name)
+        if choices and value not in choices and repr(value) not in field.metadata["help"]:
+            allowed = ", ".join(map(repr, choices))
+            raise ValueError(f"{field.name}={value!r} is not allowed: it must be one of {allowed}.")
 
 
 def check_fixed(config: EchoGRPOConfig) -> None:

@@ -52,12 +52,13 @@ def _check_arm(
     """Return all options that the policy may depend on, with their defaults; with `rows` also make the tests' rows."""
     from echorl.train.parsing import parse
     from echorl.train.recipe import Recipe, environment
-    from echorl.train.run import TRAIN
+    from echorl.train.run import TRAIN, check_reporting
 
     options = dict(options)
     env = options.pop("env", {})
     with environment(env):
         settings = parse(TRAIN, Recipe(options=options, origin=origin), [])
+        check_reporting(settings.training.report_to)
         _check_training(settings.training, by_tokens=comparison.rollout_tokens is not None)
         _check_tests(settings, recipe, comparison, rows=rows)
     parts = (settings.data, settings.training, settings.model)
