@@ -9,7 +9,6 @@ from benchmarks.rivals import STORED
 from echorl.lab.compare.add import add_method
 from echorl.lab.compare.added_rows import added_results, compare_repeat
 from echorl.lab.compare.packed import open_pack
-from echorl.lab.compare.results import make_results
 from echorl.lab.report.verdicts import verdict_table
 from tests.benchmarks.test_rivals import NO_BOOTSTRAP
 
@@ -26,7 +25,7 @@ def test_the_page_has_the_row_that_the_packed_runs_of_the_guide_s_rule_give(tmp_
     stored = open_pack(ROOT / STORED / "chain_sum.jsonl.gz")
     addition = add_method(stored, "my_rule.py:SolvedBonus", None, ROOT / STORED / "chain_sum-SolvedBonus")
     repeat = compare_repeat(addition)
-    results = added_results(addition, make_results(addition.added, {}), repeat)
+    results = added_results(addition, {}, repeat)
     assert repeat["identical"]
     row = verdict_table(results).rows[-1]
     assert f"| `{row[0]}` − {row[1]} | {row[-2]} | {row[-1]} |" in PAGE

@@ -359,10 +359,15 @@ def test_a_method_is_added_to_a_packed_study(write_study, jobs, fails, tmp_path,
     fewer = ["--num_seeds", "1", "--output_dir", "fewer"]
     assert main([*add, *fewer]) == main(["report", "fewer", "--output", "page.html"]) == 0
     assert Path("study.jsonl.gz").read_bytes() == stored
+    jobs["diverge"] = ["agpo-a129/rate-0.0001/seed-1"]
     other = ["--method_options", '{"loss_type": "grpo"}']
     capsys.readouterr()
     assert main([*add, *other]) == 0  # another arm
-    assert "one more arm, agpo-" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "one more arm, agpo-a129" in shown
+    assert "Of its 2 seeds 1 diverged (numbers that are not finite: agpo-a129/rate-0.0001/seed-1)" in shown
+    assert main(["report", "runs/study-agpo", "--output", "page.html"]) == 0
+    assert "Of its 2 seeds 1 diverged" in Path("page.html").read_text()
 
 
 def test_options_that_an_added_arm_needs(write_study, fails):

@@ -15,9 +15,10 @@ from echorl.lab.compare.add import Addition, add_method, pack_addition
 from echorl.lab.compare.added_rows import added_results, compare_repeat, repeat_sentence
 from echorl.lab.compare.packed import PackedStudy, open_pack, pack_study
 from echorl.lab.compare.plan import Comparison, Run
-from echorl.lab.compare.results import first_sentences, make_results
+from echorl.lab.compare.results import first_sentences, make_results, results_markdown
 from echorl.lab.compare.study import Study
 from echorl.lab.evaluate import mean_of_runs
+from echorl.lab.report.compared import _disagreement
 from echorl.methods import METHODS, load_method
 from echorl.methods.rules import try_rules
 from echorl.support.errors import UserError
@@ -65,15 +66,19 @@ def store(study: Study, methods: dict | None = None) -> PackedStudy:
     return open_pack(pack.path)
 
 
-def run_all(addition: Addition, seed: int = 1) -> dict:
-    """Finish all runs of an addition, the repeated one with random scores; return the results."""
+def run_all(addition: Addition, seed: int = 1, diverged: tuple[int, ...] = ()) -> dict:
+    """Finish all runs of an addition, the repeated one with random scores; return the results.
+
+    Args:
+        diverged: seeds whose runs of the added arm diverge.
+    """
     numbers, comparison = random.Random(seed), addition.added.comparison
     finish(addition.repeated, addition.repeat, ["test"], numbers)
     for run in comparison.grid():
         finish(addition.added, run, ["validation"], numbers, "inf" if run.rate == 1e-5 else None)
     for run in comparison.final({addition.arm: RATE}):
-        finish(addition.added, run, ["test"], numbers)
-    return added_results(addition, make_results(addition.added, {addition.arm: PLAIN}), compare_repeat(addition))
+        finish(addition.added, run, ["test"], numbers, "inf" if run.seed in diverged else None)
+    return added_results(addition, {addition.arm: PLAIN}, compare_repeat(addition))
 
 
 def test_the_new_arm_has_the_study_s_protocol_and_the_hash_of_its_file(stored):
@@ -107,6 +112,20 @@ def test_the_stored_rows_stay_and_the_new_one_is_paired_with_them(stored):
     assert results["tests"]["training"]["minutes"][arm]["reference"] is None  # another machine's
     assert "a family of their own" in results["notes"]["note"]
     assert "(method rule.py:Rule), with 3 of 3 seeds" in first_sentences(results)[1]
+
+
+def test_an_added_arm_of_which_a_run_diverged_has_no_row_and_the_stored_ones_have(stored):
+    before = make_results(stored, stored.methods)
+    addition = add_method(stored, "rule.py:Rule", None, None)
+    results = run_all(addition, diverged=(1,))
+    name = Run(addition.arm, RATE, 1).name
+    sentences = [text for text in first_sentences(results) if "diverged" in text]
+    assert results["tests"] == before["tests"]
+    assert (results["diverged"], results["notes"]) == ([name], before["notes"])
+    assert len(sentences) == 1
+    assert f"Of its 3 seeds 1 diverged (numbers that are not finite: {name}), so the arm has no mean" in sentences[0]
+    assert f"| learning rate | clips | grpo | {addition.arm} |" in results_markdown(addition.comparison, results)
+    assert _disagreement(results) is None  # what a report checks
 
 
 def test_fewer_seeds_are_paired_with_the_first(stored):
@@ -156,7 +175,7 @@ def test_new_runs_are_packed_on_their_own_and_read_from_there(stored):
     shutil.rmtree("runs/study-Rule")
     again = add_method(stored, "rule.py:Rule", None, None)
     assert compare_repeat(again) == results["added"]["repeat"]
-    assert added_results(again, make_results(again.added, {again.arm: PLAIN}), compare_repeat(again)) == results
+    assert added_results(again, {again.arm: PLAIN}, compare_repeat(again)) == results
     assert stored.path.read_bytes() == before
     write_rule("advantages * 3")
     edited = add_method(stored, "rule.py:Rule", None, None)

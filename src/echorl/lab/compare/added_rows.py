@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
@@ -17,7 +17,11 @@ from echorl.lab.compare.study import Study
 
 ADDED = (
     "The stored study gets one more arm, {arm} (method {method}{options}), with {seeds} of {stored} seeds, paired with "
-    "the stored runs of {reference}.{differs}"
+    "the stored runs of {reference}.{differs}{outcome}"
+)
+DIVERGED = (
+    " Of its {seeds} seeds {number} diverged (numbers that are not finite: {names}), so the arm has no mean and no row "
+    "in the tables of the tests."
 )
 DIFFERS = " Beside its rule it sets {}, unlike {}."
 FAMILY = (
@@ -33,35 +37,58 @@ DIFFERENT = (
 NOT_COMPARED = {"reference": None, "difference": None, "p": None, "holm": None}
 
 
-def added_results(addition: Addition, added: Mapping[str, Any], repeat: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the results of the stored study with the rows of the added arm.
+def added_results(addition: Addition, methods: Mapping[str, Any], repeat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the results of the stored study with the rows of the added arm, or without, if one of its runs diverged.
 
     The stored rows do not change. The added arm has a family of its own, one comparison a row.
 
     Args:
-        added: the results of the added arm alone.
+        methods: the added arm -> the options of its method.
         repeat: the result of `compare_repeat`.
+
+    Raises:
+        ValueError: a run of the added arm is missing, or the arm diverged at every learning rate.
     """
-    stored, arm, run = addition.stored, addition.arm, addition.repeat
+    stored, study, arm = addition.stored, addition.added, addition.arm
     results = make_results(stored, stored.methods)
-    seeds = addition.added.comparison.seeds
-    for test, measures in _pairs(addition, added["learning_rates"][arm]).items():
+    validation = study.finished_grid()
+    rates = study.comparison.chosen(validation)
+    diverged = [run.name for run, state in study.final_states(rates).items() if state == "diverged"]
+    for test, measures in ({} if diverged else _pairs(addition, rates[arm])).items():
         for measure in measures.keys() & results["tests"][test].keys():
             other_machine = NOT_COMPARED if measure == "minutes" else {}
             results["tests"][test][measure][arm] = {**measures[measure][arm], **other_machine}
-    for name in ("learning_rates", "validation", "methods"):
-        results[name] = {**results[name], **added[name]}
+    results["learning_rates"] = {**results["learning_rates"], **rates}
+    results["validation"] = {**results["validation"], **{run.name: value for run, value in validation.items()}}
+    results["methods"] = {**results["methods"], **methods}
+    results["diverged"] = [*results["diverged"], *diverged]
+    if not diverged:
+        notes = stored.comparison.notes
+        text = " ".join(filter(None, [notes.get("note"), FAMILY.format(arm=arm)]))
+        results["notes"] = {**notes, "note": text}
+    sentences = [_added_sentence(addition, diverged), repeat_sentence(repeat)]
+    results["added"] = {"arm": arm, "repeat": repeat, "sentences": sentences}
+    return results
+
+
+def _added_sentence(addition: Addition, diverged: Sequence[str]) -> str:
+    """Return what was added, and which of its runs diverged, if any."""
+    arm, reference = addition.arm, addition.repeat.arm
+    seeds, stored = len(addition.added.comparison.seeds), len(addition.stored.comparison.seeds)
     options = addition.added.comparison.arms[arm]
-    settings = ", ".join(f"{name} {value!r}" for name, value in options.get("method_options", {}).items())
-    words = {"arm": arm, "method": options["method"], "options": settings and f", {settings}"}
-    words |= {"seeds": len(seeds), "stored": len(stored.comparison.seeds), "reference": run.arm}
+    settings = "".join(f", {name} {value!r}" for name, value in options.get("method_options", {}).items())
     differing = settings_that_differ(options["method"], options.get("method_options"))
     named = ", ".join(f"{name}={value!r}" for name, value in differing.items())
-    words["differs"] = DIFFERS.format(named, run.arm) if named else ""
-    notes = stored.comparison.notes
-    results["notes"] = {**notes, "note": " ".join(filter(None, [notes.get("note"), FAMILY.format(**words)]))}
-    results["added"] = {"arm": arm, "repeat": repeat, "sentences": [ADDED.format(**words), repeat_sentence(repeat)]}
-    return results
+    return ADDED.format(
+        arm=arm,
+        method=options["method"],
+        options=settings,
+        seeds=seeds,
+        stored=stored,
+        reference=reference,
+        differs=DIFFERS.format(named, reference) if named else "",
+        outcome=DIVERGED.format(seeds=seeds, number=len(diverged), names=", ".join(diverged)) if diverged else "",
+    )
 
 
 def _pairs(addition: Addition, rate: float | None) -> dict[str, Any]:

@@ -33,12 +33,7 @@ def run_study(study: Study, methods: Mapping[str, Any], view: View | None = None
     Raises:
         ValueError: a run failed, or its folder holds something else.
     """
-    comparison = study.comparison
-    _work(study, comparison.grid(), ["validation"], view)
-    validation = study.validation()
-    if validation is None:
-        raise UserError("a file that the runs read was edited while they ran: the same command goes on with it.")
-    _work(study, comparison.final(comparison.chosen(validation)), list(comparison.tests), view)
+    _make_runs(study, view)
     return make_results(study, methods)
 
 
@@ -50,13 +45,14 @@ def run_addition(addition: Addition, methods: Mapping[str, Any], view: View | No
         view: shows progress.
 
     Raises:
-        ValueError: a run failed or diverged, or its folder holds something else.
+        ValueError: a run failed, the repeated one diverged, or a run's folder holds something else.
     """
     _work(addition.repeated, [addition.repeat], list(addition.repeated.comparison.tests), view)
     repeat = compare_repeat(addition)
     if view:
         view.say(repeat_sentence(repeat))
-    return added_results(addition, run_study(addition.added, methods, view), repeat)
+    _make_runs(addition.added, view)
+    return added_results(addition, methods, repeat)
 
 
 def write_results(comparison: Comparison, results: Mapping[str, Any], folder: Path) -> None:
@@ -75,6 +71,16 @@ def claim_missing(study: Study, runs: Sequence[Run], tests: Sequence[str]) -> li
     for run in missing:
         study.claim(run)
     return missing
+
+
+def _make_runs(study: Study, view: View | None) -> None:
+    """Train and score every run of the grid, then every run at the chosen rates, that is not finished."""
+    comparison = study.comparison
+    _work(study, comparison.grid(), ["validation"], view)
+    validation = study.validation()
+    if validation is None:
+        raise UserError("a file that the runs read was edited while they ran: the same command goes on with it.")
+    _work(study, comparison.final(comparison.chosen(validation)), list(comparison.tests), view)
 
 
 def _work(study: Study, runs: Sequence[Run], tests: Sequence[str], view: View | None) -> None:

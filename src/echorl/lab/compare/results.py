@@ -60,8 +60,10 @@ def first_sentences(results: Mapping[str, Any]) -> list[str]:
     """Return what the results can and cannot tell, which runs diverged, and what is said of an added arm."""
     from echorl.lab.report.limits import limits
 
-    diverged = [DIVERGED.format(", ".join(results["diverged"]))] if results["diverged"] else []
-    return [limits(results), *diverged, *results.get("added", {}).get("sentences", [])]
+    added = results.get("added", {"arm": None, "sentences": []})
+    stored = [name for name in results["diverged"] if name.partition("/")[0] != added["arm"]]
+    diverged = [DIVERGED.format(", ".join(stored))] if stored else []
+    return [limits(results), *diverged, *added["sentences"]]
 
 
 def results_tables(comparison: Comparison, results: Mapping[str, Any]) -> list[Table]:
