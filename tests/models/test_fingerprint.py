@@ -65,6 +65,35 @@ def test_files_of_rows_count_by_their_content(model, tmp_path, option):
     assert key(model, **{option: str(rows)}) != before
 
 
+def test_a_rule_counts_by_its_content_and_class_however_its_path_is_written(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    for path, text in (("rule.py", "one"), ("other/rule.py", "two")):
+        (tmp_path / path).write_text(text)
+    before = key(model, method="rule.py:Rule")
+    for path in (tmp_path / "rule.py", "./rule.py", "other/../rule.py"):
+        assert key(model, method=f"{path}:Rule") == before
+    assert before["options"]["method"] == "rule.py:Rule"
+    assert before["files"].keys() == {"rule.py"}
+    assert key(model, method="rule.py:Other") != before
+    assert key(model, method="other/rule.py:Rule") != before
+    monkeypatch.chdir(tmp_path / "other")
+    assert key(model, method="rule.py:Rule") != before
+    assert key(model, method="../rule.py:Rule") == before
+
+
+def test_a_rule_and_a_reward_function_in_files_of_one_name_both_count(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    for path in ("rule.py", "other/rule.py"):
+        (tmp_path / path).write_text(path)
+    keys = [key(model, method="other/rule.py:Rule", reward_funcs=["rule.py:right"])]
+    for path in ("rule.py", "other/rule.py"):
+        (tmp_path / path).write_text("edited")
+        keys.append(key(model, method="other/rule.py:Rule", reward_funcs=["rule.py:right"]))
+    assert len({str(each["files"]) for each in keys}) == 3
+
+
 def test_a_row_function_counts_by_its_content(model, tmp_path):
     code = tmp_path / "rows.py"
     code.write_text("one")

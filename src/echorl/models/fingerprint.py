@@ -27,16 +27,22 @@ def hash_model(name: str) -> str:
 
 
 def hash_files(options: Mapping[str, Any]) -> dict[str, str]:
-    """Path -> hash of the code and the data on this machine that these options of `echorl train` name."""
-    return {str(path): _hash_path(path) for path in _named(options) if path.exists()}
+    """Path -> hash of the code and the data on this machine that these options of `echorl train` name.
+
+    The file of a rule of the user's goes by its name alone, wherever it is, unless another of these files has that.
+    """
+    hashes = {str(path): _hash_path(path) for path in _named(options) if path.exists()}
+    method = str(options.get("method"))
+    if ":" in method and (rule := _code(method)).exists():
+        digest = _hash_path(rule)
+        hashes[rule.name if hashes.get(rule.name, digest) == digest else str(rule)] = digest
+    return hashes
 
 
 def _named(options: Mapping[str, Any]) -> Iterator[Path]:
     functions = options.get("reward_funcs") or []
     functions = [functions] if isinstance(functions, str) else functions
-    method = options.get("method")
-    rule = method if ":" in str(method) else None  # a class in a file of the user's
-    for name in [*functions, options.get("row_func"), rule]:
+    for name in [*functions, options.get("row_func")]:
         if name:
             yield _code(str(name))
     for name in (

@@ -37,8 +37,8 @@ class Rule(Method):
 RATE = 1e-4
 
 
-def write_rule(body: str = "advantages * 2") -> None:
-    Path("rule.py").write_text(RULE.replace("BODY", body))
+def write_rule(body: str = "advantages * 2", path: str = "rule.py") -> None:
+    Path(path).write_text(RULE.replace("BODY", body))
 
 
 @pytest.fixture
@@ -180,6 +180,19 @@ def test_new_runs_are_packed_on_their_own_and_read_from_there(stored):
     write_rule("advantages * 3")
     edited = add_method(stored, "rule.py:Rule", None, None)
     assert edited.added.validation() is None  # an edited rule is another arm, whose runs are still to be made
+
+
+def test_finished_runs_are_found_under_another_spelling_of_the_rule_s_path_and_not_for_another_file(stored, tmp_path):
+    addition = add_method(stored, "rule.py:Rule", None, None)
+    results = run_all(addition)
+    Path("other").mkdir()
+    write_rule("advantages * 3", "other/rule.py")
+    for path in (tmp_path / "rule.py", "./other/../rule.py"):
+        again = add_method(stored, f"{path}:Rule", None, None)
+        assert added_results(again, {again.arm: PLAIN}, compare_repeat(again))["tests"] == results["tests"]
+    different = add_method(stored, "other/rule.py:Rule", None, None)
+    assert different.arm != addition.arm
+    assert different.added.validation() is None
 
 
 def test_one_arm_chose_the_rate_for_all(tmp_path, monkeypatch):

@@ -49,12 +49,16 @@ def run_options(comparison: Comparison, recipe: Mapping[str, Any], run: Run, fol
 
 
 def run_key(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return everything that must be equal for a finished run to be used again."""
+    """Return everything that must be equal for a finished run to be used again.
+
+    A rule of the user's is its class and its file's name and content; the path of the file can be written otherwise.
+    """
+    rule = {"method": Path(options["method"]).name} if ":" in str(options.get("method")) else {}
     return {
         "version": echorl.__version__,
         "model": hash_model(str(options.get("model_name_or_path"))),
         "files": hash_files(options),
-        "options": with_effect(options),
+        "options": with_effect({**options, **rule}),
     }
 
 
