@@ -22,12 +22,13 @@ from echorl.support.installed import install_command
 @pytest.fixture
 def jobs(monkeypatch):
     """Jobs are done at once, with scores that rise with the rate; names in `diverge` diverge, those in `fail` fail."""
-    seen = {"diverge": [], "fail": [], "done": [], "counted": []}
+    seen = {"diverge": [], "fail": [], "done": [], "counted": [], "shown": []}
 
     def run_jobs(jobs, **_):
         jobs = list(jobs)
         for job in jobs:
             seen["done"].append(job.name)
+            seen["shown"].append(job.text)
             seen["counted"].append((job.resumed, job.total))
             if job.name not in seen["fail"]:
                 finish(job, job.name in seen["diverge"])
@@ -191,12 +192,16 @@ def test_two_at_once_are_refused(write_study, jobs, fails, tmp_path):
     assert main(["compare", path]) == 0
 
 
-def test_failures_are_one_sentence_and_the_rest_is_kept(write_study, jobs, fails):
+def test_failures_are_one_sentence_and_the_rest_is_kept(write_study, jobs, fails, capsys):
     path = write_study()
     jobs["fail"] = ["grpo/rate-1e-05/seed-1000", "echorl/rate-0.001/seed-1000"]
     fails(["compare", path], "grpo/rate-1e-05/seed-1000 failed (all of it: ", "echorl/rate-0.001/seed-1000 failed")
-    jobs["fail"], jobs["done"] = [], []
+    assert jobs["shown"][:2] == ["1 of 10: grpo/rate-1e-05/seed-1000", "2 of 10: echorl/rate-1e-05/seed-1000"]
+    jobs["fail"], jobs["done"], jobs["shown"] = [], [], []
     assert main(["compare", path]) == 0
+    assert [text.partition(":")[0] for text in jobs["shown"]] == [f"{number} of 10" for number in range(5, 11)]
+    said = [line for line in capsys.readouterr().err.splitlines() if "finished" in line]
+    assert said == ["4 of 10 runs are finished.", "6 of 10 runs are finished."]
     assert jobs["done"][:2] == ["grpo/rate-1e-05/seed-1000", "echorl/rate-0.001/seed-1000"]
     assert len(jobs["done"]) == 2 + 4
 
@@ -337,6 +342,7 @@ def test_a_method_is_added_to_a_packed_study(write_study, jobs, fails, tmp_path,
     fails(add, "agpo/rate-0.0001/seed-1 failed")
     runs = ["grpo/rate-0.0001/seed-0", *(f"agpo/rate-{rate}/seed-1000" for rate in ("1e-05", "0.0001", "0.001"))]
     assert jobs["done"] == [*runs, "agpo/rate-0.0001/seed-0", "agpo/rate-0.0001/seed-1"]
+    assert [jobs["shown"][i] for i in (-6, -1)] == [f"1 of 6: {runs[0]}", "6 of 6: agpo/rate-0.0001/seed-1"]
     jobs["fail"], jobs["done"] = [], []
     capsys.readouterr()
     for _ in range(2):

@@ -47,11 +47,12 @@ def run_addition(addition: Addition, methods: Mapping[str, Any], view: View | No
     Raises:
         ValueError: a run failed, the repeated one diverged, or a run's folder holds something else.
     """
-    _work(addition.repeated, [addition.repeat], list(addition.repeated.comparison.tests), view)
+    total = 1 + _num_runs(addition.added.comparison)
+    _work(addition.repeated, [addition.repeat], list(addition.repeated.comparison.tests), view, 0, total)
     repeat = compare_repeat(addition)
     if view:
         view.say(repeat_sentence(repeat))
-    _make_runs(addition.added, view)
+    _make_runs(addition.added, view, before=1)
     return added_results(addition, methods, repeat)
 
 
@@ -73,31 +74,44 @@ def claim_missing(study: Study, runs: Sequence[Run], tests: Sequence[str]) -> li
     return missing
 
 
-def _make_runs(study: Study, view: View | None) -> None:
-    """Train and score every run of the grid, then every run at the chosen rates, that is not finished."""
+def _make_runs(study: Study, view: View | None, *, before: int = 0) -> None:
+    """Train and score every run of the grid, then every run at the chosen rates, that is not finished.
+
+    Args:
+        before: runs that the command has made before, which are counted, too.
+    """
     comparison = study.comparison
-    _work(study, comparison.grid(), ["validation"], view)
+    grid, total = comparison.grid(), before + _num_runs(comparison)
+    _work(study, grid, ["validation"], view, before, total)
     validation = study.validation()
     if validation is None:
         raise UserError("a file that the runs read was edited while they ran: the same command goes on with it.")
-    _work(study, comparison.final(comparison.chosen(validation)), list(comparison.tests), view)
+    final = comparison.final(comparison.chosen(validation))
+    _work(study, final, list(comparison.tests), view, before + len(grid), total)
 
 
-def _work(study: Study, runs: Sequence[Run], tests: Sequence[str], view: View | None) -> None:
+def _num_runs(comparison: Comparison) -> int:
+    return len(comparison.grid()) + len(comparison.arms) * len(comparison.seeds)
+
+
+def _work(study: Study, runs: Sequence[Run], tests: Sequence[str], view: View | None, before: int, total: int) -> None:
+    """Train and score the runs that are not finished; `before` runs of `total` were finished before these."""
     comparison = study.comparison
     missing = claim_missing(study, runs, tests)
     if not missing:
         return
-    if view and len(missing) < len(runs):
-        view.say(f"{len(runs) - len(missing)} of {len(runs)} runs are finished already.")
-    jobs, gpus = [_job(study, run, tests) for run in missing], visible_gpus()
+    finished = before + len(runs) - len(missing)
+    if view and finished:
+        view.say(f"{finished} of {total} runs are finished.")
+    gpus = visible_gpus()
+    jobs = [_job(study, run, tests, f"{number} of {total}") for number, run in enumerate(missing, finished + 1)]
     try:
         run_jobs(jobs, parallel=comparison.parallel, threads=comparison.threads, gpus=gpus, view=view)
     except JobsFailed as error:
         raise UserError(f"{error}; finished runs are kept, and the same command tries the others again.") from None
 
 
-def _job(study: Study, run: Run, tests: Sequence[str]) -> Job:
+def _job(study: Study, run: Run, tests: Sequence[str], number: str) -> Job:
     folder, comparison = study.folder(run), study.comparison
     key = study.key(run)
     keys_of_scores = {test: scores_key(key, comparison, test) for test in tests}
@@ -108,7 +122,7 @@ def _job(study: Study, run: Run, tests: Sequence[str]) -> Job:
     metric, progress_name = COUNTED[budget]
     policy = folder / "policy"
     return Job(
-        text=run.name,
+        text=f"{number}: {run.name}",
         name=run.name,
         module="echorl.lab.compare.worker",
         arguments=(str(folder), json.dumps(work)),
