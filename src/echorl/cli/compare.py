@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from echorl.cli.parser import CommandOptions, required
 from echorl.core.options import option
 from echorl.lab.compare.add import add_method, pack_addition
-from echorl.lab.compare.checks import check_arms
+from echorl.lab.compare.checks import check_arms, check_arms_early
 from echorl.lab.compare.pack import Pack, is_pack, pack_path, read_pack
 from echorl.lab.compare.packed import open_pack, pack_study
 from echorl.lab.compare.plan import Comparison, Run
@@ -70,6 +71,8 @@ def run(args: CompareOptions) -> None:
     study = _read(args)
     output = Path(study.comparison.output_dir)
     check_study(output)
+    check_arms_early(study, args.study)
+    _say_loading()
     arms = check_arms(study, args.study)
     if args.dry_run:
         _list(study)
@@ -81,6 +84,10 @@ def run(args: CompareOptions) -> None:
         _pack(lambda: pack_study(study, methods), output)
     else:
         _run(lambda bars: run_study(study, methods, bars), comparison, output)
+
+
+def _say_loading() -> None:
+    print("echorl: loading PyTorch and TRL ...", file=sys.stderr, flush=True)
 
 
 def _check_combination(args: CompareOptions) -> None:
@@ -107,6 +114,7 @@ def _check_combination(args: CompareOptions) -> None:
 def _add(args: CompareOptions, method: str) -> None:
     """Run a method as one more arm of a packed study, and show it in the study's tables."""
     stored = open_pack(args.study)
+    _say_loading()
     addition = add_method(stored, method, args.method_options, args.output_dir)
     comparison = _with_seeds(addition.added.comparison, args.num_seeds)
     comparison = replace(comparison, parallel=args.parallel or comparison.parallel)

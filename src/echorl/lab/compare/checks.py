@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,25 @@ RATIOS = ("warmup_steps", "warmup_ratio", "logging_steps", "save_steps", "eval_s
 """Options that below 1 are a share of all steps."""
 
 
+def check_arms_early(study: Study, path: Path) -> None:
+    """Check of every arm what `check_early` does, before TRL is imported.
+
+    Args:
+        path: as for `check_arms`.
+
+    Raises:
+        UserError: as `check_arms`.
+    """
+    from echorl.train.early import check_early
+    from echorl.train.recipe import Recipe, environment
+    from echorl.train.run import TRAIN
+
+    for arm, options, origin in _arms(study, path):
+        env = options.pop("env", {})
+        with _naming(arm), environment(env):
+            check_early(TRAIN, Recipe(options=options, origin=origin), [])
+
+
 def check_arms(study: Study, path: Path) -> dict[str, Mapping[str, Any]]:
     """Check every arm at one of its runs, and return all of its options, with the defaults and those of its method.
 
@@ -28,22 +48,35 @@ def check_arms(study: Study, path: Path) -> dict[str, Mapping[str, Any]]:
     Raises:
         UserError: an arm cannot be trained or compared; the message names it.
     """
-    comparison = study.comparison
-    rate = comparison.learning_rates[0] if comparison.learning_rates else None
-    recipe = " + ".join(comparison.recipe)
+    recipe = " + ".join(study.comparison.recipe)
     resolved: dict[str, Mapping[str, Any]] = {}
-    for arm in comparison.arms:
-        options = study.options(Run(arm, rate, comparison.seeds[0]))
-        of_recipe = study.recipe.keys() - comparison.arms[arm].keys()
-        origin = {name: recipe if name in of_recipe else str(path) for name in options}
-        try:
-            options = _check_arm(options, origin, recipe, comparison, rows=not resolved)
-        except (UserError, ValueError) as error:
-            raise UserError(f"arm {arm!r}: {error}") from None
+    for arm, options, origin in _arms(study, path):
+        with _naming(arm):
+            options = _check_arm(options, origin, recipe, study.comparison, rows=not resolved)
         if equal := [name for name, earlier in resolved.items() if earlier == options]:
             raise UserError(f"arms {equal[0]!r} and {arm!r} have the same options: change one or drop it.")
         resolved[arm] = options
     return resolved
+
+
+def _arms(study: Study, path: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, str]]]:
+    """Yield every arm with the options of one of its runs, and with the file that each of them is from."""
+    comparison = study.comparison
+    rate = comparison.learning_rates[0] if comparison.learning_rates else None
+    recipe = " + ".join(comparison.recipe)
+    for arm in comparison.arms:
+        options = study.options(Run(arm, rate, comparison.seeds[0]))
+        of_recipe = study.recipe.keys() - comparison.arms[arm].keys()
+        yield arm, options, {name: recipe if name in of_recipe else str(path) for name in options}
+
+
+@contextmanager
+def _naming(arm: str) -> Iterator[None]:
+    """Name the arm in an error of its options."""
+    try:
+        yield
+    except (UserError, ValueError) as error:
+        raise UserError(f"arm {arm!r}: {error}") from None
 
 
 def _check_arm(
@@ -54,7 +87,6 @@ def _check_arm(
     from echorl.train.recipe import Recipe, environment
     from echorl.train.run import TRAIN, check_reporting
 
-    options = dict(options)
     env = options.pop("env", {})
     with environment(env):
         settings = parse(TRAIN, Recipe(options=options, origin=origin), [])
