@@ -183,7 +183,7 @@ def check_choices(config: EchoGRPOConfig) -> None:
     """
     for field in fields(config):
         value, choices = getattr(config, field.name), CHOICES.get(field.name)
-        if choices and value not in choices and repr(value) not in field.metadata["help"]:
+        if choices and value is not None and value not in choices and repr(value) not in field.metadata["help"]:
             allowed = ", ".join(map(repr, choices))
             raise ValueError(f"{field.name}={value!r} is not allowed: it must be one of {allowed}.")
 
