@@ -15,7 +15,7 @@ from echorl.cli.parser import part_of, required
 from echorl.core.config import ClipConfig, EchoConfig
 from echorl.core.options import option
 from echorl.core.statistics import MEANING
-from echorl.lab.logs.files import find_files
+from echorl.lab.logs.files import find_files, notes_on_earlier_runs
 from echorl.lab.logs.layouts import check_columns
 from echorl.lab.options import COUNT, Columns, Mining, Prompts
 from echorl.support.folder import ResultFolder
@@ -66,6 +66,8 @@ def run(args: MineOptions) -> None:
     folder = args.output_dir or Path("runs/mine", Path(base_name(args.rollouts[0])).stem)
     start = cache(lambda: load_model(checkpoint, args.device)[0])
     with working_in(ResultFolder(folder, "mine")) as bars:
+        for note in notes_on_earlier_runs(args.rollouts):
+            bars.say(note)
         summary = mine(folder, plan, checkpoint, start, bars)
     if not start.cache_info().misses:
         print("All rollouts were scored by an earlier call: nothing was scored again.", file=sys.stderr)
