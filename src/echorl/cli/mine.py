@@ -80,11 +80,12 @@ def run(args: MineOptions) -> None:
 
 def _show(summary: Mapping[str, Any], folder: Path, format: str) -> None:
     """Print the groups by kind, and a column of numbers for each kind whose groups gave clips."""
-    from echorl.cli.tables import print_table
-    from echorl.lab.mine.summary import FEW_NOTE, has_few, table_rows
+    from echorl.cli.tables import print_paragraph, print_table
+    from echorl.lab.mine.summary import FEW_NOTE, has_few, headline, table_rows
 
     total = summary["all"]
-    print(f"{total['rollouts']} rollouts in {total['groups']} groups, {total['degenerate']:.1%} of them degenerate")
+    for sentence in headline(summary):
+        print_paragraph(sentence)
     for kind, row in summary.items():
         if kind != "all":
             print(f"  {row['groups']:>7} {row['share_of_groups']:>6.1%}  {kind}: {MEANING[kind]}")

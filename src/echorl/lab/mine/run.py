@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from echorl.core.steps import StepDelimiters
+from echorl.lab.audit.suspects import unusual_rewards
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.jobs import View
 from echorl.lab.logs.layouts import read_rollouts
@@ -16,7 +17,7 @@ from echorl.lab.mine.clips import clip_rows, count, mine_part, write_clips
 from echorl.lab.mine.plan import Plan, results_in
 from echorl.lab.mine.scorer import Scorer, check_prompts, tokenize
 from echorl.lab.mine.spool import Spool
-from echorl.lab.mine.summary import Summary
+from echorl.lab.mine.summary import ALL, Summary
 from echorl.models.loading import tokenizer_of
 from echorl.support.files import scratch_in, stored, write_value
 from echorl.support.folder import json_parts
@@ -58,6 +59,7 @@ def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], A
                 parts.ensure(index, settings, partial(make, index, rows))
                 advance(rows.stop)
             summary = _finish(folder, plan.format, lambda: map(parts.load, range(len(slices))))
+            summary[ALL]["unusual_rewards"] = list(unusual_rewards(spool.rewards))
             write_value(folder / SUMMARY, settings, summary)
     parts.remove()
     return summary
