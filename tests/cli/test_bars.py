@@ -46,7 +46,7 @@ def test_a_resume_is_announced_and_counted_from_where_it_was(lines, monkeypatch)
 def test_a_run_that_is_being_scored_has_no_remaining_time(lines, monkeypatch):
     monkeypatch.setattr(bars, "SECONDS_BETWEEN_LINES", 0)
     Bars().begin("GRPO", 240, 240, lambda: "scoring")(240)
-    assert lines() == ["GRPO goes on at 240 of 240.", "GRPO: 240 of 240, scoring"]
+    assert lines() == ["GRPO", "GRPO: 240 of 240, scoring"]
 
 
 def test_work_of_unknown_length_and_work_that_is_done(lines, monkeypatch):

@@ -56,6 +56,12 @@ def test_help_lists_every_task(capsys, command):
     assert all(name in text for name in ("quickstart", *TASKS))
 
 
+def test_help_says_where_the_pages_are(capsys):
+    with pytest.raises(SystemExit):
+        main(["mine", "--help"])
+    assert capsys.readouterr().out.endswith("The pages docs/... are in echorl's repository.\n")
+
+
 def test_every_option_is_listed(capsys):
     assert main(["train", "--help_all"]) == 0
     text = capsys.readouterr().out

@@ -38,7 +38,7 @@ def test_table_and_files(tmp_path, scorer, capsys):
     assert lines[-2].endswith("clips: out/clips.jsonl  numbers: out/summary.json")
     assert lines[-1] == "page: echorl report out"
     assert [line for line in captured.err.splitlines() if "Loading" not in line] == [
-        "reading rollouts", "mining rollouts"
+        "loading PyTorch and the tokenizer", "reading rollouts", "mining rollouts"
     ]  # fmt: skip
     clips = (tmp_path / "out/clips.jsonl").read_text().splitlines()
     assert lines[-2].split()[0] == str(len(clips)) == str(summary["all"]["clips"]["count"])

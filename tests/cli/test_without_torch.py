@@ -25,6 +25,12 @@ FILES = {
     "rows.jsonl": '{"question": "a"}\n',
     "own.py": "def f(completions, **columns):\n    return [1.0] * len(completions)\n",
     "rollouts.jsonl": '{"text": "a", "reward": 1}\n',
+    "good.jsonl": '{"prompt": "a", "response": "b", "reward": 1}\n',
+    "mined/settings.json": '{"temperature": 0.5}',
+    "evaluated/settings.json": (
+        '{"model": "m", "common": {}, "benchmarks": {"quickstart": {"samples": 8}}, "versions": []}'
+    ),
+    "foreign/thesis.tex": "",
 }
 LAB = ["--model", "quickstart"]
 STORED = str(Path(__file__).parents[2] / "benchmarks" / "studies" / "chain_sum.jsonl.gz")
@@ -66,6 +72,11 @@ MISTAKES = [
     (["probe", "--model", "a/b/none", "--benchmark", "quickstart"], "--model='a/b/none' does not exist"),
     (["analyze", "entropy", "--model", ".", "--benchmark", "quickstart"], "--model='.' is a folder without a config"),
     (["mine", "rollouts.jsonl", "--model", "rows.jsonl"], "--model='rows.jsonl' is a file"),
+    (["mine", *LAB, "good.jsonl", "--output_dir", "mined"], "with other settings (temperature 0.5 then, 1.0 now)"),
+    (["mine", *LAB, "good.jsonl", "--output_dir", "foreign"], "files that `echorl mine` did not write (thesis.tex)"),
+    (["eval", *LAB, "--benchmarks", "quickstart", "--output_dir", "evaluated"], "(quickstart: samples 8 then, 1 now)"),
+    (["eval", *LAB, "--benchmarks", "quickstart", "--output_dir", "foreign"], "did not write (thesis.tex)"),
+    (["eval", "--compare", "evaluated", "foreign"], "foreign is no folder of an evaluation"),
     (["probe", "--help"], ""),
     (["env"], ""),
 ]
@@ -88,6 +99,7 @@ def outcomes(tmp_path_factory):
     """(exit code, whether torch is imported, the message) of each mistake, all made in one process."""
     folder = tmp_path_factory.mktemp("mistakes")
     for name, text in FILES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     words = json.dumps([argv for argv, _ in MISTAKES])
     done = subprocess.run(

@@ -14,8 +14,8 @@ from transformers import LlamaForCausalLM
 from echorl.core.config import EchoConfig
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.jobs import Silent
-from echorl.lab.mine.run import Plan, mine
-from echorl.lab.mine.scorer import Reading
+from echorl.lab.mine.plan import Plan, Reading
+from echorl.lab.mine.run import mine
 from echorl.lab.options import Columns
 from echorl.models.loading import load_policy
 from tests.tiny import make_tokenizer, random_model

@@ -33,6 +33,7 @@ from echorl.support.installed import install_command
 if TYPE_CHECKING:
     from echorl.lab.analyze.run import Loaders, Plan
     from echorl.lab.analyze.source import Source
+    from echorl.lab.evaluate.checkpoint import Checkpoint
     from echorl.lab.evaluate.engines import Engine
     from echorl.lab.evaluate.plan import Work
     from echorl.lab.mine.scorer import Scorer
@@ -88,12 +89,13 @@ def run(args: AnalyzeOptions) -> None:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
+    source = _source(args)
+    plan = _plan(args, source, find_checkpoint(args.model))
+
     from echorl.cli.bars import working_in
     from echorl.lab.analyze.run import analyze_deletion, analyze_entropy
     from echorl.lab.evaluate.store import slug
 
-    source = _source(args)
-    plan = _plan(args, source)
     folder = args.output_dir or Path("runs/analyze", f"{base_name(args.model)}-{slug(source.benchmark.name)}")
     analyze = {"entropy": analyze_entropy, "deletion": analyze_deletion}[args.analysis]
     with working_in(ResultFolder(folder, "analyze")) as bars:
@@ -116,11 +118,11 @@ def _source(args: AnalyzeOptions) -> Source:
     return limit(source, args.prompts, chat=args.chat)
 
 
-def _plan(args: AnalyzeOptions, source: Source) -> Plan:
+def _plan(args: AnalyzeOptions, source: Source, checkpoint: Checkpoint) -> Plan:
     from echorl.lab.analyze.run import Plan
 
     return Plan(
-        checkpoint=find_checkpoint(args.model),
+        checkpoint=checkpoint,
         source=source,
         sampling=Sampling(**vars(part_of(args, SampledRollouts))),
         device=args.device or default_device(),

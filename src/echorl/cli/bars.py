@@ -53,7 +53,7 @@ class Bars:
         self, text: str, total: int | None, done: int = 0, note: Callable[[], str] = lambda: ""
     ) -> Callable[[int], None]:
         """Add the bar of a piece of work of `total` parts; the result takes the number of finished parts."""
-        if done:
+        if done and done != total:
             self.say(f"{text} goes on at {done:,} of {total:,}.")
         elif not self.console.is_terminal:
             self.say(text)

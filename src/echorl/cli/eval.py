@@ -15,8 +15,8 @@ from echorl.cli.models import (
     DEVICE,
     MODEL,
     base_name,
-    check_benchmarks,
     default_device,
+    find_benchmarks,
     find_checkpoint,
     start_engine,
 )
@@ -94,19 +94,24 @@ def _check(args: EvalOptions) -> None:
 def _evaluate(args: EvalOptions) -> None:
     assert args.model is not None
     assert args.benchmarks is not None, "checked"
-    check_benchmarks(args.benchmarks)
+    benchmarks = find_benchmarks(args.benchmarks)
 
-    from echorl.cli.bars import working_in
-    from echorl.lab.evaluate.engines import BATCH_SIZES, check_vllm
-    from echorl.lab.evaluate.run import evaluate, prepare, settings_of
+    from echorl.lab.evaluate.plan import BATCH_SIZES, sampling_settings
     from echorl.lab.evaluate.store import Store
 
     sampling = part_of(replace(args, batch_size=args.batch_size or BATCH_SIZES[args.backend]), Sampling)
+    store = Store(args.output_dir or Path("runs/eval", base_name(args.model)))
+    samples = {each.name: {"samples": sampling.samples or each.samples} for each in benchmarks}
+    store.check_early_for(sampling_settings(sampling, args.backend), samples)
+    checkpoint, device = find_checkpoint(args.model), args.device or default_device()
+
+    from echorl.cli.bars import working_in
+    from echorl.lab.evaluate.engines import check_vllm
+    from echorl.lab.evaluate.run import evaluate, prepare, settings_of
+
     if args.backend == "vllm":
         check_vllm()
-    checkpoint, device = find_checkpoint(args.model), args.device or default_device()
     works = prepare(args.benchmarks, checkpoint, sampling, args.data)
-    store = Store(args.output_dir or Path("runs/eval", base_name(args.model)))
     start = cache(partial(start_engine, args.backend, checkpoint, sampling, works, device))
     with working_in(store) as bars:
         settings = settings_of(checkpoint, sampling, args.backend, device)
@@ -166,6 +171,11 @@ def _show(results: Mapping[str, Any], folder: Path) -> None:
 
 def _compare(places: tuple[Path, Path], benchmarks: Sequence[str] | None) -> None:
     """Print a table with a row for each benchmark and measure, and for the averages."""
+    from echorl.lab.evaluate.store import evaluation_in
+
+    for place in places:
+        evaluation_in(place)  # refused before torch is imported
+
     from echorl.cli.tables import print_table
     from echorl.lab.evaluate.contrast import contrast
     from echorl.lab.evaluate.table import average_name, interval, percent

@@ -8,21 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from echorl.cli.models import ModelOptions, base_name, find_checkpoint, load_model
 from echorl.cli.parser import part_of, required
 from echorl.core.config import ClipConfig, EchoConfig
 from echorl.core.options import option
 from echorl.core.statistics import MEANING
-from echorl.lab.logs.files import find_files
+from echorl.lab.logs.files import find_files, notes_on_earlier_runs
 from echorl.lab.logs.layouts import check_columns
+from echorl.lab.mine.plan import Plan, Reading, results_in
 from echorl.lab.options import COUNT, Columns, Mining, Prompts
-from echorl.support.folder import ResultFolder
-
-if TYPE_CHECKING:
-    from echorl.lab.evaluate.checkpoint import Checkpoint
-    from echorl.lab.mine.run import Plan
 
 NEEDED = {"trl": ("transformers", "pyarrow", "filelock", "rich")}
 
@@ -58,40 +54,38 @@ def run(args: MineOptions) -> None:
     files = find_files(args.rollouts)
     check_columns(files[0], part_of(args, Columns))
 
+    plan = Plan(
+        files=files,
+        columns=part_of(args, Columns),
+        reading=Reading(chat=args.chat, end=not args.no_end, max_length=args.max_length),
+        echo=EchoConfig(**vars(part_of(args, ClipConfig))),
+        **vars(part_of(args, Mining)),
+    )
+    folder = args.output_dir or Path("runs/mine", Path(base_name(args.rollouts[0])).stem)
+    results_in(folder).check_early(plan.settings())
+    checkpoint = find_checkpoint(args.model)
+
     from echorl.cli.bars import working_in
     from echorl.lab.mine.run import mine
 
-    checkpoint = find_checkpoint(args.model)
-    plan = _plan(args, files, checkpoint)
-    folder = args.output_dir or Path("runs/mine", Path(base_name(args.rollouts[0])).stem)
     start = cache(lambda: load_model(checkpoint, args.device)[0])
-    with working_in(ResultFolder(folder, "mine")) as bars:
+    with working_in(results_in(folder)) as bars:
+        for note in notes_on_earlier_runs(args.rollouts):
+            bars.say(note)
         summary = mine(folder, plan, checkpoint, start, bars)
     if not start.cache_info().misses:
         print("All rollouts were scored by an earlier call: nothing was scored again.", file=sys.stderr)
     _show(summary, folder, args.format)
 
 
-def _plan(args: MineOptions, files: list[Path], checkpoint: Checkpoint) -> Plan:
-    from echorl.lab.mine.run import Plan
-    from echorl.lab.mine.scorer import Reading
-
-    return Plan(
-        files=files,
-        columns=part_of(args, Columns),
-        reading=Reading(chat=args.chat, end=not args.no_end, max_length=args.max_length or checkpoint.context),
-        echo=EchoConfig(**vars(part_of(args, ClipConfig))),
-        **vars(part_of(args, Mining)),
-    )
-
-
 def _show(summary: Mapping[str, Any], folder: Path, format: str) -> None:
     """Print the groups by kind, and a column of numbers for each kind whose groups gave clips."""
-    from echorl.cli.tables import print_table
-    from echorl.lab.mine.summary import FEW_NOTE, has_few, table_rows
+    from echorl.cli.tables import print_paragraph, print_table
+    from echorl.lab.mine.summary import FEW_NOTE, has_few, headline, table_rows
 
     total = summary["all"]
-    print(f"{total['rollouts']} rollouts in {total['groups']} groups, {total['degenerate']:.1%} of them degenerate")
+    for sentence in headline(summary):
+        print_paragraph(sentence)
     for kind, row in summary.items():
         if kind != "all":
             print(f"  {row['groups']:>7} {row['share_of_groups']:>6.1%}  {kind}: {MEANING[kind]}")

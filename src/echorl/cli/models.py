@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from echorl.support.installed import install_command
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from echorl.lab.evaluate.benchmarks import Benchmark
     from echorl.lab.evaluate.checkpoint import Checkpoint
     from echorl.lab.evaluate.engines import Engine
     from echorl.lab.evaluate.plan import Work
@@ -39,7 +41,7 @@ class ModelOptions(CommandOptions):
 
 
 def find_checkpoint(name: str) -> Checkpoint:
-    """Return the model, whose configuration and tokenizer can be read.
+    """Return the model, whose configuration and tokenizer can be read, and say that this takes seconds.
 
     Raises:
         UserError, ValueError: one of them cannot be read, or the name is nearly that of a shipped model.
@@ -47,6 +49,7 @@ def find_checkpoint(name: str) -> Checkpoint:
     from echorl.models import find_model
 
     path, place = find_model(name)  # a wrong name is refused before torch is imported
+    print("loading PyTorch and the tokenizer", file=sys.stderr, flush=True)
     from echorl.lab.evaluate.checkpoint import Checkpoint
 
     checkpoint = Checkpoint(name, path)
@@ -55,8 +58,8 @@ def find_checkpoint(name: str) -> Checkpoint:
     return checkpoint
 
 
-def check_benchmarks(names: Sequence[str]) -> None:
-    """Refuse an unknown benchmark, or a file that cannot be one, before torch is imported.
+def find_benchmarks(names: Sequence[str]) -> list[Benchmark]:
+    """Return the benchmarks of these names, without torch.
 
     Raises:
         UserError, ValueError: a name is unknown, a file cannot be used, or a package is missing.
@@ -64,8 +67,7 @@ def check_benchmarks(names: Sequence[str]) -> None:
     from echorl.lab.evaluate.benchmarks import load_benchmark
 
     with as_user_error(ImportError, doing=f"a benchmark needs a package ({install_command('tasks')})"):
-        for name in names:
-            load_benchmark(name)
+        return [load_benchmark(name) for name in names]
 
 
 def base_name(path: str | Path) -> str:

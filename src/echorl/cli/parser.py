@@ -18,6 +18,7 @@ from echorl.support.errors import UserError, bad_argument, unknown_word
 from echorl.support.texts import problem_of_name, problem_of_text
 
 DEVICE = re.compile(r"(cpu|cuda|mps|xpu|npu)(:[0-9]{1,3})?")
+PAGES = "The pages docs/... are in echorl's repository."
 NO_NAMES = ("parameters",)
 """Options whose text is a regular expression, which may be longer than the name of a file."""
 
@@ -80,6 +81,7 @@ def make_parser(command: str, kind: type[CommandOptions]) -> _Parser:
     parser = _Parser(
         prog=f"echorl {command}",
         description=" ".join((inspect.getdoc(kind) or "").split()),
+        epilog=PAGES,
         formatter_class=argparse.HelpFormatter,
         allow_abbrev=False,
     )

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echorl.cli.models import BENCHMARK, ModelOptions, base_name, check_benchmarks, find_checkpoint, load_model
+from echorl.cli.models import BENCHMARK, ModelOptions, base_name, find_benchmarks, find_checkpoint, load_model
 from echorl.cli.parser import part_of, required
 from echorl.core.options import option
 from echorl.lab.options import COUNT, Sampling
@@ -50,13 +50,13 @@ def run(args: ProbeOptions) -> None:
         UserError, ValueError: something that the user can fix.
         Interrupted: Ctrl-C.
     """
-    check_benchmarks([args.benchmark])
+    find_benchmarks([args.benchmark])
+    plan = part_of(args, Plan)
+    checkpoint = find_checkpoint(args.model)
 
     from echorl.cli.bars import working_in
     from echorl.lab.probe.run import probe
 
-    plan = part_of(args, Plan)
-    checkpoint = find_checkpoint(args.model)
     work = _work(args, plan, checkpoint)
     folder = args.output_dir or Path("runs/probe", base_name(args.model))
     with working_in(ResultFolder(folder, "probe")) as bars:

@@ -5,9 +5,11 @@ The rules of a group hold for numbers, numpy arrays and tensors alike: trainers 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import compress
+from pathlib import Path
 from typing import Any
 
 KINDS = ("mixed", "all_success", "all_fail", "uniform_reward", "unscored", "truncated")
@@ -76,6 +78,11 @@ def batch_metrics(
 
 def _zeros() -> dict[str, int]:
     return dict.fromkeys(KINDS, 0)
+
+
+def audit_line(log: str | Path) -> str:
+    """Return the line with the command that reads a run's log, for the end of the run."""
+    return f"What it lost on groups without a gradient: echorl audit {shlex.quote(str(log))}"
 
 
 @dataclass

@@ -110,6 +110,20 @@ class ResultFolder:
         else:
             self.check_settings(before, settings)
 
+    def check_early(self, settings: Mapping[str, Any]) -> None:
+        """Check the owner and those settings that are known before the others, as `claim` will, and change nothing.
+
+        Raises:
+            ValueError: as of `claim`.
+        """
+        self.check_owner()
+        self.check_part(self.settings() or {}, settings)
+
+    def check_part(self, before: Mapping[str, Any], part: Mapping[str, Any], place: str = "") -> None:
+        """Check some of the present settings, as `check_settings`; those that are None are not known yet."""
+        names = [name for name, value in part.items() if value is not None and name in before]
+        self.check_settings({name: before[name] for name in names}, {name: part[name] for name in names}, place)
+
     def check_settings(self, before: Mapping[str, Any], now: Mapping[str, Any], place: str = "") -> None:
         """Check that recorded settings are equal to the present ones.
 

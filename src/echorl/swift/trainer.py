@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from echorl.core.losses import echo_loss
 from echorl.core.miner import EchoMiner
 from echorl.core.receipt import LOST, DeliveryReceipt
 from echorl.core.rollouts import Rollouts
-from echorl.core.statistics import GroupStatistics
+from echorl.core.statistics import GroupStatistics, audit_line
 from echorl.core.steps import StepDelimiters
 from echorl.core.verdicts import check_finite, total_reward, verdicts
 from echorl.support.accelerator import AcceleratorCommunication
@@ -241,5 +240,4 @@ class StatisticsTable(TrainerCallback):
             return
         print(f"\nWhere the rollouts went:\n{self.statistics.table()}", flush=True)
         if Path(args.output_dir, "completions.jsonl").exists():
-            command = f"echorl audit {shlex.quote(args.output_dir)}"
-            print(f"What it lost on groups without a gradient: {command}", flush=True)
+            print(audit_line(args.output_dir), flush=True)

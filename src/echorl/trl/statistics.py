@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from echorl.core.rollouts import Rollouts
-from echorl.core.statistics import GROUPS_WITH_GRADIENT, GroupStatistics
+from echorl.core.statistics import GROUPS_WITH_GRADIENT, GroupStatistics, audit_line
 from echorl.trl.batch import Capture
 from echorl.trl.context import Context
 
@@ -59,8 +59,7 @@ def page_commands(output_dir: str, rollouts_every: int) -> list[str]:
     logs = ("rollouts", "completions") if rollouts_every == 1 else ("completions", "rollouts")
     folders = [Path(output_dir, name) for name in logs]
     kept = [folder for folder in folders if any(folder.glob("*.parquet"))]
-    audit = [f"What it lost on groups without a gradient: echorl audit {shlex.quote(str(each))}" for each in kept[:1]]
-    return lines + audit
+    return [*lines, *map(audit_line, kept[:1])]
 
 
 class TokenBudget(TrainerCallback):

@@ -472,6 +472,22 @@ def test_a_run_with_two_logs(tmp_path):
     assert len(read(tmp_path / "rollouts").files) == 1
 
 
+def test_files_of_an_earlier_run(tmp_path):
+    folder, metrics = tmp_path / "completions", tmp_path / "metrics.jsonl"
+    write_trl(folder, steps=6)
+    metrics.write_text("")  # the next run has begun, and logged nothing
+    assert len(read(tmp_path).files) == 6
+    write_trl(folder, steps=3, seed=1)
+    metrics.write_text('{"step": 2, "seed": 0}\n{"step": 3, "seed": 0}\n')
+    for place in (tmp_path, folder):
+        log = read(place)
+        assert len(log.files) == 3
+        assert noted(log, "left out: 3 from completions_00004.parquet on, of steps after the run's last one")
+    named = read(*sorted(folder.iterdir()))
+    assert len(named.files) == 6
+    assert not noted(named, "earlier run")
+
+
 def test_a_plain_table(tmp_path):
     rows = [
         {"question": f"q{i % 3}", "correct": i < 5, "finish_reason": "length" if i == 1 else "stop"} for i in range(9)

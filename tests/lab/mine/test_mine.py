@@ -15,7 +15,7 @@ from echorl import StepDelimiters, mine_echo_clips, segment_steps
 from echorl.core.config import EchoConfig
 from echorl.core.entropy import logp_and_entropy
 from echorl.lab.mine import run as module
-from echorl.lab.mine.summary import _cell, _spread, table_rows
+from echorl.lab.mine.summary import _cell, _spread, headline, table_rows
 from echorl.models.loading import load_policy
 from tests.lab.conftest import rows, run, write
 
@@ -253,15 +253,21 @@ def test_clips_that_have_no_other_step(tmp_path, model):
     assert cells["entropy of the other steps (mean, nats)"] == ["-", "-"]
     assert cells["clips"] == ["1", "1"]
     assert summary["all"]["steps"]["values"] == [1.0]
-    assert cells["steps a rollout (10 50 90 %)"] == ["1", "1"]
+    assert cells["steps a rollout (10 50 90 %)"] == ["[1]", "[1]"]
 
 
 def test_few_values_are_shown_and_many_as_quantiles():
     few, many = _spread([3, 1, 3]), _spread(range(5))
     assert few["values"] == [1.0, 3.0, 3.0]
     assert "values" not in many
-    assert _cell({"steps": few}, "steps") == "1, 3, 3"
+    assert _cell({"steps": few}, "steps") == "[1, 3, 3]"
     assert _cell({"steps": many}, "steps") == "0 2 4"
+
+
+def test_rewards_that_are_unusual_for_a_verifier(tmp_path, model):
+    values = [{**row, "reward": index % 3 + 1} for index, row in enumerate(rows(12))]
+    summary = run(tmp_path / "out", [write(tmp_path / "a.jsonl", values)], model)
+    assert headline(summary)[1].startswith("The verifier's column has 3 different rewards, and only 67% of them are 1 ")
 
 
 def test_rollouts_without_a_verdict_are_neither_right_nor_wrong(tmp_path, model):

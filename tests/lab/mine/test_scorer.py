@@ -8,7 +8,8 @@ from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from echorl.core.entropy import logp_and_entropy
 from echorl.lab.logs.layouts import Rollout
-from echorl.lab.mine.scorer import Reading, Scorer, Tokens, batches, tokenize
+from echorl.lab.mine.plan import Reading
+from echorl.lab.mine.scorer import Scorer, Tokens, batches, tokenize
 from echorl.models.loading import load_policy
 from tests import tiny
 

@@ -195,8 +195,8 @@ def test_a_study_of_one_seed_has_an_arm_a_column(tmp_path):
         "Updates without any policy gradient: 2 of 6 under GRPO (largest gradient norm in them: 0), 2 of 6 under "
         "GRPO+EchoRL (largest gradient norm in them: 0.001).",
         *(
-            f"No difference in accuracy was measurable, {test}: GRPO+EchoRL − GRPO is 0.0 [0.0, 0.0] percentage points "
-            "of pass@1."
+            f"GRPO+EchoRL − GRPO is 0.0 [0.0, 0.0] percentage points of pass@1, {test}: without any spread the "
+            "interval tells nothing."
             for test in ("test", "harder")
         ),
     ]

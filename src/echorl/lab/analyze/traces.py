@@ -20,7 +20,8 @@ from echorl.lab.evaluate.benchmarks.layouts import short_hash
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.jobs import View
 from echorl.lab.logs.layouts import Rollout
-from echorl.lab.mine.scorer import Reading, Scorer, Tokens, tokenize
+from echorl.lab.mine.plan import Reading
+from echorl.lab.mine.scorer import Scorer, Tokens, tokenize
 from echorl.models.loading import tokenizer_of
 from echorl.support.folder import json_parts
 

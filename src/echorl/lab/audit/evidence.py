@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from collections.abc import Collection
 from typing import NamedTuple
 
 from echorl.lab.audit.answers import MAX_ANSWER_CHARS, is_same, read_answer, read_reference
@@ -15,7 +16,7 @@ MAX_PLACES = 8
 MAX_ANSWERS = 4
 """Different rejected answers, and different reference answers, that are counted for a prompt at a time."""
 MAX_VALUES = 100
-"""Different rewards that are counted one by one; all answers_seen are counted together, as the value nan."""
+"""Different rewards that are counted one by one; further ones are counted together, as the value nan."""
 _PLACE = struct.Struct("=iq")
 
 
@@ -43,6 +44,12 @@ class Tally:
     @property
     def places(self) -> tuple[Place, ...]:
         return tuple(Place(*place) for place in _PLACE.iter_unpack(self._places))
+
+
+def counted_as(reward: float, counted: Collection[float]) -> float:
+    """Return the reward, or nan for a further one where `MAX_VALUES` are counted already."""
+    is_apart = reward in counted or (len(counted) < MAX_VALUES and not math.isnan(reward))
+    return reward if is_apart else math.nan
 
 
 class Rejected:
@@ -148,11 +155,7 @@ class PromptEvidence:
                 answers_seen.setdefault(text, Tally()).add(rollout)
 
     def _add_reward(self, rollout: LoggedRollout, reward: float) -> None:
-        tally = self.rewards.get(reward)
-        if tally is None:
-            key = reward if len(self.rewards) < MAX_VALUES and not math.isnan(reward) else math.nan
-            tally = self.rewards.setdefault(key, Tally())
-        tally.add(rollout)
+        self.rewards.setdefault(counted_as(reward, self.rewards), Tally()).add(rollout)
 
     def reference_answer(self, prompt: int) -> str | None:
         """Return a prompt's first reference answer; None where the log has none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -72,24 +72,39 @@ def _several_references(evidence: PromptEvidence) -> Iterator[Suspect]:
 
 
 def _reward_values(evidence: PromptEvidence) -> Iterator[Suspect]:
-    """Yield the rewards besides the two most frequent ones; one suspect for all where they are no exceptions."""
-    values = sorted(evidence.rewards, key=lambda value: -evidence.rewards[value].count)
-    total = sum(tally.count for tally in evidence.rewards.values())
-    share = sum(evidence.rewards[value].count for value in values[:2]) / max(1, total)
+    counts = {value: tally.count for value, tally in evidence.rewards.items()}
+    for why, values in unusual_rewards(counts).items():
+        tallies = [evidence.rewards[value] for value in values[:MAX_PLACES]]
+        first = MAX_PLACES if len(tallies) == 1 else 1
+        places = tuple(place for tally in tallies for place in tally.places[:first])
+        yield Suspect("reward_values", None, why, 1 / tallies[0].count, places)
+
+
+def unusual_rewards(counts: Mapping[float, int]) -> dict[str, list[float]]:
+    """Return sentence -> rewards, for the rewards besides the two most frequent ones.
+
+    Where these are no exceptions, one sentence is about all rewards.
+
+    Args:
+        counts: the verifier's reward -> rollouts with it; nan stands for several (`counted_as`).
+
+    >>> list(unusual_rewards({0.0: 60, 1.0: 39, 0.5: 1}))
+    ['1 of 100 rewards are 0.5, where the usual ones are 0 or 1.']
+    """
+    values, total = sorted(counts, key=lambda value: -counts[value]), sum(counts.values())
+    share = sum(counts[value] for value in values[:2]) / max(1, total)
     usual = " or ".join(f"{value:g}" for value in sorted(values[:2]))
     if values[2:] and share < MIN_BINARY:
-        places = [place for value in values[:MAX_PLACES] for place in evidence.rewards[value].places[:1]]
         why = (
             f"The verifier's column has {len(values)} different rewards, and only {share:.0%} of them are {usual}: "
             "it gives partial credit, or another column is the verifier's."
         )
-        yield Suspect("reward_values", None, why, 1 - share, tuple(places))
-        return
-    for value in values[2:]:
-        tally = evidence.rewards[value]
-        name = "another value" if math.isnan(value) else f"{value:g}"
-        why = f"{tally.count:,} of {total:,} rewards are {name}, where the usual ones are {usual}."
-        yield Suspect("reward_values", None, why, 1 / tally.count, tally.places)
+        return {why: values}
+    names = {value: "another value" if math.isnan(value) else f"{value:g}" for value in values[2:]}
+    return {
+        f"{counts[value]:,} of {total:,} rewards are {name}, where the usual ones are {usual}.": [value]
+        for value, name in names.items()
+    }
 
 
 def _truncated_successes(evidence: PromptEvidence) -> Iterator[Suspect]:

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from echorl.lab.evaluate.metrics import item_means, paired_average
-from echorl.lab.evaluate.store import RESULTS, Store
+from echorl.lab.evaluate.store import evaluation_in
 from echorl.lab.evaluate.summary import DISTRIBUTIONS, Scored
 from echorl.lab.evaluate.table import measures_of
 
@@ -24,17 +24,13 @@ def read_evaluation(place: Path) -> dict[str, Scored]:
     Raises:
         ValueError: there are no samples, or a file is damaged.
     """
-    folder = place.parent if place.name == RESULTS else place
-    store = Store(folder)
+    store = evaluation_in(place)
     settings = store.settings()
-    if settings is None:
-        raise ValueError(
-            f"{place} is no folder of an evaluation (it has no {store.mark}): give an output_dir of `eval`."
-        )
+    assert settings is not None, "checked"
     paths = {name: store.samples(name) for name in settings["benchmarks"]}
     scored = {name: Scored.read(path) for name, path in paths.items() if path.exists()}
     if not scored:
-        raise ValueError(f"{folder} holds no scored samples yet: run its evaluation to the end first.")
+        raise ValueError(f"{store.path} holds no scored samples yet: run its evaluation to the end first.")
     return scored
 
 

@@ -155,7 +155,3 @@ def start(backend: str, checkpoint: Checkpoint, sampling: Sampling, works: Seque
             raise ValueError(f"{with_images[0]} has images, which vLLM does not read here: choose 'transformers'.")
         return Vllm(checkpoint, sampling, max(work.longest + work.max_new_tokens for work in works))
     return Transformers(checkpoint, sampling, device)
-
-
-BATCH_SIZES = {"transformers": 32, "vllm": 256}
-"""Completions of a chunk: a batch of transformers, and enough for an engine of vLLM to be busy."""

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from echorl.lab.evaluate.benchmarks import Benchmark, Item
+    from echorl.lab.options import Sampling
 
 MAX_NEW_TOKENS = 8192
+BATCH_SIZES = {"transformers": 32, "vllm": 256}
+"""Completions of a chunk: a batch of transformers, and enough for an engine of vLLM to be busy."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,12 @@ class Work:
         ]
         for index, start in enumerate(range(0, len(requests), batch_size)):
             yield Chunk(index, seed_of(seed, name, "chunk", index), tuple(requests[start : start + batch_size]))
+
+
+def sampling_settings(sampling: Sampling, backend: str) -> dict[str, Any]:
+    """Return the settings on which the samples of all benchmarks depend, besides the model and its device."""
+    names = ("temperature", "top_p", "batch_size", "seed")
+    return {"backend": backend, **{name: getattr(sampling, name) for name in names}}
 
 
 def seed_of(*parts: object) -> int:

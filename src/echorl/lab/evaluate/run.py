@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.grading import describe, reference_answers_of, sampled_row, score
-from echorl.lab.evaluate.plan import Chunk, Work, room
+from echorl.lab.evaluate.plan import Chunk, Work, room, sampling_settings
 from echorl.lab.evaluate.store import RESULTS, Rows, Store, write_samples
 from echorl.lab.evaluate.summary import Scored, averages
 from echorl.lab.jobs import Silent, View
@@ -47,8 +47,8 @@ def prepare(names: Sequence[str], checkpoint: Checkpoint, sampling: Sampling, da
 
 def settings_of(checkpoint: Checkpoint, sampling: Sampling, backend: str, device: str) -> dict[str, Any]:
     """Return the settings on which the samples of all benchmarks depend."""
-    settings = {"model": checkpoint.fingerprint(), "backend": backend, "device": device.partition(":")[0]}
-    return settings | {name: getattr(sampling, name) for name in ("temperature", "top_p", "batch_size", "seed")}
+    model = {"model": checkpoint.fingerprint(), "device": device.partition(":")[0]}
+    return model | sampling_settings(sampling, backend)
 
 
 def evaluate(

@@ -51,6 +51,18 @@ class Store(ResultFolder):
         recorded = before["versions"] if versions in before["versions"] else [*before["versions"], versions]
         self.record({**before, "benchmarks": {**before["benchmarks"], **benchmarks}, "versions": recorded})
 
+    def check_early_for(self, common: Mapping[str, Any], benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Check the owner and those settings of `claim_for` that are known before the model is read.
+
+        Raises:
+            ValueError: as of `claim_for`.
+        """
+        self.check_owner()
+        if before := self.settings():
+            self.check_part(before["common"], common)
+            for name, key in benchmarks.items():
+                self.check_part(before["benchmarks"].get(name, {}), key, f"{name}: ")
+
     def settings(self) -> dict[str, Any] | None:
         """Return the record of `claim_for`; None where there is none.
 
@@ -68,6 +80,20 @@ class Store(ResultFolder):
     def samples(self, benchmark: str) -> Path:
         """Return the path of a benchmark's scored samples, which is written when all samples are scored."""
         return self.path / "samples" / f"{slug(benchmark)}.parquet"
+
+
+def evaluation_in(place: Path) -> Store:
+    """Return the folder of an evaluation, which its results.json stands for, too.
+
+    Raises:
+        ValueError: it is none.
+    """
+    store = Store(place.parent if place.name == RESULTS else place)
+    if store.settings() is None:
+        raise ValueError(
+            f"{place} is no folder of an evaluation (it has no {store.mark}): give an output_dir of `eval`."
+        )
+    return store
 
 
 def slug(benchmark: str) -> str:

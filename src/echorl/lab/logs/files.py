@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from echorl.support.files import last_value
 from echorl.support.texts import parse_json
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ NumberedRows = Iterator[tuple[int, Row]]
 def find_files(places: Sequence[Path]) -> list[Path]:
     """Return the files named, and the *.jsonl and *.parquet of the folders named, by number where names have one.
 
-    A file that is named twice, also by another path, by a link or within a folder, is listed once.
+    A file that is named twice, also by another path, by a link or within a folder, is listed once. Of a folder those of
+    an earlier run (`of_earlier_run`) are left out.
 
     Raises:
         ValueError: a file does not exist, or a folder holds none.
@@ -58,7 +60,30 @@ def _folders_in(place: Path) -> str:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.glob("*") if path.suffix in SUFFIXES and path.is_file()), key=_by_number)
+    paths = {path for path in folder.glob("*") if path.suffix in SUFFIXES and path.is_file()}
+    return sorted(paths.difference(of_earlier_run(folder)), key=_by_number)
+
+
+def of_earlier_run(folder: Path) -> list[Path]:
+    """Return the files of TRL's `completions/` that an earlier, longer run in the same output_dir has left there.
+
+    TRL names them by the step. Those of a run lie at most at the last step of its metrics, which are written first. A
+    run that has no file yet has none of these either: all are of one run.
+    """
+    paths = sorted(folder.glob("completions_*.parquet"))
+    last = last_value(folder.resolve().parent / "metrics.jsonl", "step") if paths else None
+    later = [path for path in paths if isinstance(last, int) and _by_number(path)[0] > last]
+    return later if len(later) < len(paths) else []
+
+
+def notes_on_earlier_runs(places: Sequence[Path]) -> list[str]:
+    """Return a sentence for each folder of which `find_files` leaves files out."""
+    return [
+        f"Files of {place} that were left out: {len(paths)} from {paths[0].name} on, of steps after the run's last "
+        "one, which an earlier run has left there. Name files to read them."
+        for place in places
+        if (paths := of_earlier_run(place))
+    ]
 
 
 def _by_number(path: Path) -> tuple[int, str]:

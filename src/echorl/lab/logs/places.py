@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from echorl.lab.logs.files import find_files, open_rows
+from echorl.lab.logs.files import find_files, notes_on_earlier_runs, open_rows
 
 COMPLETIONS, ROLLOUTS = "completions", "rollouts"
 
@@ -20,7 +20,8 @@ def find_log_files(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
         ValueError: a file does not exist, or a folder holds none.
     """
     notes: list[str] = []
-    files = find_files([path for place in places for path in _of_run(place, notes)])
+    logs = [path for place in places for path in _of_run(place, notes)]
+    files, notes = find_files(logs), [*notes, *notes_on_earlier_runs(logs)]
     newest = max(files, key=lambda path: path.stat().st_mtime)
     if len(files) > 1 and newest.is_file() and not _is_readable(newest):
         notes.append(f"{newest} is empty or not whole and was left out: a run may be writing it.")

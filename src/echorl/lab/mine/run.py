@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from echorl.core.config import EchoConfig
-from echorl.core.options import check_options
 from echorl.core.steps import StepDelimiters
+from echorl.lab.audit.suspects import unusual_rewards
 from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.jobs import View
 from echorl.lab.logs.layouts import read_rollouts
 from echorl.lab.mine.clips import clip_rows, count, mine_part, write_clips
-from echorl.lab.mine.scorer import Reading, Scorer, check_prompts, tokenize
+from echorl.lab.mine.plan import Plan, results_in
+from echorl.lab.mine.scorer import Scorer, check_prompts, tokenize
 from echorl.lab.mine.spool import Spool
-from echorl.lab.mine.summary import Summary
-from echorl.lab.options import Columns, Mining
+from echorl.lab.mine.summary import ALL, Summary
 from echorl.models.loading import tokenizer_of
 from echorl.support.files import scratch_in, stored, write_value
-from echorl.support.folder import ResultFolder, json_parts
+from echorl.support.folder import json_parts
 
 SUMMARY = "summary.json"
 Part = dict[str, Any]
 """{"clips": rows, "counts": of `clips.count`}"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan(Mining):
-    """Settings of `echorl mine`.
-
-    Attributes:
-        files: JSONL or parquet, in order.
-        columns: names of their columns.
-        reading: settings of the tokens.
-        echo: settings of the clips.
-    """
-
-    files: Sequence[Path]
-    columns: Columns
-    reading: Reading
-    echo: EchoConfig
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], Any], view: View) -> dict[str, Any]:
@@ -60,14 +39,16 @@ def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], A
     Raises:
         ValueError: a file, a row or the model cannot be used, or the folder holds something else.
     """
-    results, parts = ResultFolder(folder, "mine", holds="clips made"), json_parts(folder / "parts")
+    results, parts = results_in(folder), json_parts(folder / "parts")
     results.check_owner()
+    limit = plan.reading.max_length or checkpoint.context
+    plan = replace(plan, reading=replace(plan.reading, max_length=limit))
     delimiters = StepDelimiters.from_tokenizer(checkpoint.processing_class)
     rollouts = read_rollouts(plan.files, plan.columns, view.begin("reading rollouts", None))
     rollouts = check_prompts(rollouts, checkpoint.processing_class, plan.reading.chat)
     with scratch_in(folder) as path:
         spool = Spool(path, rollouts)
-        settings = _settings(plan, checkpoint, spool)
+        settings = {"model": checkpoint.fingerprint(), "rollouts": spool.digest, **plan.settings()}
         results.claim(settings)
         summary = stored(folder / SUMMARY, settings)
         if summary is None:
@@ -78,20 +59,10 @@ def mine(folder: Path, plan: Plan, checkpoint: Checkpoint, start: Callable[[], A
                 parts.ensure(index, settings, partial(make, index, rows))
                 advance(rows.stop)
             summary = _finish(folder, plan.format, lambda: map(parts.load, range(len(slices))))
+            summary[ALL]["unusual_rewards"] = list(unusual_rewards(spool.rewards))
             write_value(folder / SUMMARY, settings, summary)
     parts.remove()
     return summary
-
-
-def _settings(plan: Plan, checkpoint: Checkpoint, spool: Spool) -> dict[str, Any]:
-    """Return the settings that the clips depend on, which a second call must repeat."""
-    return {
-        "model": checkpoint.fingerprint(),
-        "rollouts": spool.digest,
-        **{field.name: getattr(plan, field.name) for field in fields(Mining)},
-        **asdict(plan.reading),
-        **{f"echo_{name}": value for name, value in vars(plan.echo).items()},
-    }
 
 
 def _make_part(

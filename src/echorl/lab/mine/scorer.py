@@ -12,26 +12,12 @@ from torch import Tensor
 from echorl.core.entropy import logp_and_entropy
 from echorl.lab.evaluate.sampling import Rendered, render
 from echorl.lab.logs.layouts import Rollout
+from echorl.lab.mine.plan import Reading
 from echorl.models.loading import tokenizer_of
 
 LOGITS_AT_ONCE = 1 << 25
 """The most numbers in the logits that exist at once, 128 MB in float32; a whole batch may have more."""
 PROBE_TOKENS = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """Settings of the tokens that rollouts become.
-
-    Attributes:
-        chat: whether a prompt of text is written as a user's message with the chat template.
-        end: whether the token that ends a sequence is put behind a response that lacks it.
-        max_length: the longest prompt with response that is scored, in tokens; None: no limit.
-    """
-
-    chat: bool = False
-    end: bool = True
-    max_length: int | None = None
 
 
 @dataclass(frozen=True)

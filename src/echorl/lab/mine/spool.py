@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from echorl.lab.audit.evidence import counted_as
 from echorl.lab.logs.layouts import Rollout
 
 
@@ -22,11 +24,13 @@ class Spool:
 
     Attributes:
         digest: hash of all rollouts without their places.
+        rewards: reward -> number of rollouts, as `audit` counts them.
     """
 
     def __init__(self, path: Path, rollouts: Iterable[Rollout]) -> None:
         self.path = path
         self._offsets, groups = array("q"), array("q")
+        self.rewards: Counter[float] = Counter()
         numbers: dict[bytes, int] = {}
         digest = hashlib.blake2b(digest_size=16)
         with path.open("wb") as file:
@@ -34,6 +38,8 @@ class Spool:
                 key = hashlib.blake2b(rollout.group.encode(), digest_size=16).digest()
                 groups.append(numbers.setdefault(key, len(numbers)))
                 self._offsets.append(file.tell())
+                if rollout.reward is not None:
+                    self.rewards[counted_as(rollout.reward, self.rewards)] += 1
                 digest.update(json.dumps({**asdict(rollout), "place": None}).encode())
                 file.write(json.dumps(asdict(rollout)).encode() + b"\n")
         self.digest = digest.hexdigest()

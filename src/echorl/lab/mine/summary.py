@@ -15,7 +15,7 @@ from echorl.core.statistics import KINDS
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 FEW = 5
 """Values below which a table shows all of them in place of quantiles."""
-FEW_NOTE = f"Fewer than {FEW} values are all shown, in place of the quantiles."
+FEW_NOTE = f"In brackets all values, where there are fewer than {FEW}."
 ALL = "all"
 COUNTS = ("groups", "groups_of_one", "rollouts", "too_long", "tokens")
 ROWS = (
@@ -109,6 +109,13 @@ def _spread(values: Sequence[float] | np.ndarray) -> dict[str, Any] | None:
     return {"mean": float(np.mean(values)), **dict(zip(names, quantiles, strict=True)), **few}
 
 
+def headline(summary: Mapping[str, Any]) -> list[str]:
+    """Return sentences on the size of the log, and on rewards that are unusual for a verifier."""
+    total = summary[ALL]
+    share = f"{total['degenerate']:.1%} of them degenerate (all rewards are equal)"
+    return [f"{total['rollouts']} rollouts in {total['groups']} groups, {share}.", *total["unusual_rewards"]]
+
+
 def table_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     """Return a summary as a table: the rows `ROWS`, a cell for "all" and for each kind of group that gave clips."""
     columns = [numbers for numbers in summary.values() if numbers["clips"]["count"]]
@@ -127,6 +134,6 @@ def _cell(numbers: Mapping[str, Any], path: str) -> str:
         return "-"
     if isinstance(value, dict):
         if "values" in value:
-            return ", ".join(f"{each:.3g}" for each in value["values"])
+            return f"[{', '.join(f'{each:.3g}' for each in value['values'])}]"
         return " ".join(f"{value[name]:.3g}" for name in ("q10", "q50", "q90"))
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -35,15 +35,13 @@ def read_mined(folder: Path) -> Source:
         ValueError: the summary is not `echorl mine`'s.
     """
     from echorl.core.statistics import KINDS, MEANING
-    from echorl.lab.mine.summary import FEW_NOTE, has_few, table_rows
+    from echorl.lab.mine.summary import ALL, FEW_NOTE, has_few, headline, table_rows
 
-    kinds = {"all": MINED, **{f"{kind}?": MINED for kind in KINDS}}
+    kinds = {ALL: {**MINED, "unusual_rewards": [str]}, **{f"{kind}?": MINED for kind in KINDS}}
     summary = _read(folder / "summary.json", {"value": kinds}, "mine")["value"]
     by_kind = {name: summary[name] for name in ("all", *KINDS) if name in summary}
     with_clips = [name for name, row in by_kind.items() if row["clips"]["count"]]
     _read(folder / "summary.json", {"value": {name: {"clips": _CLIPS} for name in with_clips}}, "mine")
-    total = by_kind["all"]
-    lead = f"{total['rollouts']} rollouts in {total['groups']} groups, {total['degenerate']:.1%} of them degenerate."
     groups = [
         [f"{kind}: {MEANING[kind]}", f"{row['groups']:,}", f"{row['share_of_groups']:.1%}"]
         for kind, row in by_kind.items()
@@ -54,7 +52,7 @@ def read_mined(folder: Path) -> Source:
         head = ["", *(name.replace("_", "-") for name in with_clips)]
         tables.append(Table("Clips", head, table_rows(by_kind), FEW_NOTE if has_few(by_kind) else ""))
     clips = next((path for path in (folder / "clips.jsonl", folder / "clips.parquet") if path.is_file()), None)
-    return Source(folder=folder, title=f"Mined: {name_of(folder)}", lead=[lead], tables=tables, clips=clips)
+    return Source(folder=folder, title=f"Mined: {name_of(folder)}", lead=headline(by_kind), tables=tables, clips=clips)
 
 
 def _read(path: Path, shape: Any, command: str) -> dict[str, Any]:

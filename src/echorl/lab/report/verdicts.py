@@ -160,6 +160,8 @@ def difference_finding(arm: str, part: str, row: Mapping[str, Any], seeds: int) 
     if difference is None:
         return ""
     size = f"{_signed(difference)} percentage points of pass@1"
+    if difference["low"] == difference["high"]:
+        return f"{arm} − {reference} is {size}, {part}: without any spread the interval tells nothing."
     excludes_zero = difference["low"] > 0 or difference["high"] < 0
     if not excludes_zero or (seeds > 1 and not _is_significant(row)):
         return f"No difference in accuracy was measurable, {part}: {arm} − {reference} is {size}."
