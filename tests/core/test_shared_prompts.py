@@ -137,3 +137,7 @@ def test_generate_samples_the_same_tokens(model):
     assert torch.equal(result, expected)
     assert seen[:2] == [3 * (width - 1), 6]  # 3 prompts without their last token; then that of the 6 rollouts
     assert "generate" not in vars(model)
+    patched = model.generate = model.generate  # as by a library that speeds it up
+    with sharing(model):
+        pass
+    assert vars(model).pop("generate") is patched

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from echorl import EchoClips, EchoConfig, mine_echo_clips, segment_steps
 from echorl.core.groups import classify_groups
+from echorl.core.miner import EchoMiner
 from echorl.core.mining import candidate_steps, choose_candidates, cut_clips, eligible_rollouts
+from echorl.core.rollouts import Rollouts
+from echorl.core.steps import StepDelimiters
 from tests.properties.cases import Batch, batches, configs, delimiters
 from tests.properties.test_steps import tensors
 from tests.references import mining as reference
@@ -170,6 +173,29 @@ def test_without_rollouts_tokens_or_steps() -> None:
             clips = mine_echo_clips(torch.rand(shape), step_ids, rows, torch.arange(shape[0]), config)
             assert len(clips) == 0
             assert torch.equal(clips.weights, torch.zeros(shape))
+
+
+def test_the_running_quantile_waits_for_steps_that_can_give_a_clip() -> None:
+    """A batch without a success leaves it as it was, and so does one at the start; the function's own is the first."""
+    miner = EchoMiner(EchoConfig(entropy_quantile=0.75), StepDelimiters.from_ids([9], 10))
+    entropy = torch.tensor([[0.1, 0.1, 0.2, 0.2], [0.1, 0.1, 0.3, 0.3], [2.0, 2.0, 3.0, 3.0], [2.0, 2.0, 3.0, 3.0]])
+    step_ids, group_ids = torch.tensor([[0, 0, 1, 1]] * 4), torch.tensor([0, 0, 0, 0])
+    seen = []
+    for verdicts in ([0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0]):
+        success = torch.tensor(verdicts, dtype=torch.bool)
+        rollouts = Rollouts.build(
+            rewards=success.float(),
+            success=success,
+            has_verdict=torch.ones(4, dtype=torch.bool),
+            group_ids=group_ids,
+            token_ids=torch.tensor([[1, 9, 1, 9]] * 4),
+            in_loss=torch.ones(4, 4, dtype=torch.bool),
+        )
+        clips = miner(rollouts, entropy).clips
+        assert torch.equal(clips.end, mine_echo_clips(entropy, step_ids, success, group_ids, miner.config).end)
+        seen.append((len(clips), miner.threshold))
+    least = pytest.approx(0.2)
+    assert seen == [(0, None), (1, least), (0, least), (1, least)]
 
 
 def test_a_row_set_to_minus_one_gives_no_clip() -> None:

@@ -40,11 +40,17 @@ def mine_echo_clips(
     """The weights [B][T] and the clips, by rollout, then by step."""
     means = step_entropy(entropy, step_ids)
     scored = [True] * len(success) if scored is None else scored
+    eligible = [
+        row
+        for row, group in enumerate(group_ids)
+        if success[row] and (config.scope == "verified" or all_succeed(group, group_ids, success, scored))
+    ]
     if config.entropy_quantile is not None and threshold is None:
-        threshold = quantile([mean for row in means for mean in row if mean > -math.inf], config.entropy_quantile)
+        values = [mean for row in eligible for mean in means[row] if mean > -math.inf]
+        threshold = quantile(values, config.entropy_quantile)
     pools: dict[object, list[Candidate]] = {}
     for row, group in enumerate(group_ids):
-        if success[row] and (config.scope == "verified" or all_succeed(group, group_ids, success, scored)):
+        if row in eligible:
             pool = pools.setdefault(row if config.clip_per == "rollout" else group, [])
             pool += candidates(row, means[row], step_ids[row], config, threshold, draw)
     chosen = []

@@ -32,6 +32,7 @@ OTHERS = {
     "batch": ({}, {"per_device_train_batch_size": 4}),
     "processes": ({"num_processes": 2}, {"num_processes": 1}),
     "method": ({"method": "grpo"}, {"method": "luffy"}),
+    "options": ({"method": "dapo"}, {"method": "dapo", "method_options": {"max_rounds": 2}}),
     "memory": ({"method": "spo", "has_memory": True}, {"method": "grpo"}),
     "same memory": ({"method": "spo", "has_memory": True}, {"method": "spo", "has_memory": True}),
     "penalty": ({}, {"beta": 0.1}),
@@ -170,6 +171,15 @@ def is_faulty(old: ResumeSettings, new: ResumeSettings, updates: int) -> bool:
     except FaultError:
         return True
     return False
+
+
+def test_other_options_of_the_method_begin_a_new_batch_within_one_alone():
+    """The loss may read tensors that the batch was made without, as `saturated_learning` does where its coef was 0."""
+    old = replace(PLAIN, method="saturated_learning", num_iterations=2, method_options={"coef": 0.0})
+    new = replace(old, method_options={"coef": 1.0})
+    within, after = (resume_plan(old, new, step) for step in (2, 4))
+    assert (within.action, after.action) == ("new_batch", "go_on")
+    assert "method_options is {'coef': 1.0} and was {'coef': 0.0}" in within.sentence
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,43 @@ def test_left_out_groups_have_no_kl_no_bonus_and_keep_their_clips(tmp_path, meth
     assert trainer.statistics.groups["all_success"] == trainer.statistics.degenerate["all_success"] == 1
 
 
+SPLITS = ((16, 1, 1), (4, 4, 4), (1, 16, 16), (8, 1, 2))
+"""Rows a micro-batch, accumulation, micro-batches a generation batch."""
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("exclude_degenerate", {}),
+        ("reinforce_rej", {}),
+        ("w_reinforce", {"weight": 0}),
+        ("dapo", {"max_rounds": 2}),  # some places stay empty
+    ],
+)
+def test_the_bonus_of_rollouts_that_stay_does_not_depend_on_the_micro_batch(tmp_path, method, options):
+    """Learning rate 0, so that the sum over the batch's optimiser steps is the batch's gradient times their number."""
+    settings, sums = dict(loss_type="dapo", max_grad_norm=0.0, method_options=options), []
+    for rows, accumulation, steps in SPLITS:
+        split = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": accumulation}
+        trainer, gradients, *_ = train(
+            tmp_path / str(rows), method, Script(KINDS, "-+"), entropy_coef=0.5, learning_rate=0.0,
+            steps_per_generation=steps, max_steps=steps // accumulation, **split, **settings,
+        )  # fmt: skip
+        assert {entry["entropy_coef"] for entry in trainer.state.log_history if "entropy_coef" in entry} == {0.5}
+        num = len(gradients)
+        sums.append({name: sum(step[name] for step in gradients) / num for name in gradients[0]})
+    without = train(tmp_path / "0", method, Script(KINDS, "-+"), **settings)[1]
+    assert closest(sums[0], without[0]) > 0.01  # the bonus is seen
+    assert all(closest(each, sums[0]) < 1e-5 for each in sums[1:])
+
+
+def test_a_bonus_whose_coefficient_moves_is_refused_beside_excluded_rollouts(tmp_path):
+    for method in ("exclude_degenerate", "dapo"):
+        with pytest.raises(ValueError, match=r"use_adaptive_entropy=True: set entropy_coef instead"):
+            build(tmp_path, scripted(), method=method, use_adaptive_entropy=True)
+    build(tmp_path, scripted(), method="grpo", use_adaptive_entropy=True)
+
+
 def test_a_batch_of_degenerate_groups_alone_has_no_gradient_and_no_kl(tmp_path):
     trainer, gradients, losses, _ = train(tmp_path, "exclude_degenerate", Script("+-+-"), entropy_coef=0.1)
     assert losses == [0.0]

@@ -47,7 +47,7 @@ class EchoMiner:
         delimiters: of the tokenizer; None where `config` mines nothing.
 
     Attributes:
-        threshold: the running quantile of `entropy_quantile`; None before the first batch.
+        threshold: the running quantile of `entropy_quantile`; None before the first step that can give a clip.
     """
 
     def __init__(self, config: EchoConfig, delimiters: StepDelimiters | None) -> None:

@@ -90,7 +90,8 @@ def mine_echo_clips(
         group_ids: int [B], equal for the rollouts of one prompt; any values, any group sizes, any order.
         config: the settings; the paper's if not given.
         has_verdict: bool [B], false where no verifier gave a verdict: such rows do not count in their group.
-        threshold: for `entropy_quantile`, the least step entropy (a running one); this batch's quantile if not given.
+        threshold: for `entropy_quantile`, the least step entropy (a running one). If not given, the quantile of all
+            steps of this batch's rollouts that may give a clip.
         draw: mixed into the random choices, so that they differ from batch to batch.
 
     Returns:
@@ -110,6 +111,9 @@ def mine_echo_clips(
     """
     _check_batch(entropy, step_ids, success, group_ids)
     config = config or EchoConfig()
+    if config.entropy_quantile is not None and threshold is None:
+        eligible = eligible_rollouts(success, group_ids, config, has_verdict=has_verdict)
+        threshold = entropy_threshold(step_entropy(entropy[eligible], step_ids[eligible]), config.entropy_quantile)
     candidates = candidate_steps(entropy, step_ids, config, threshold=threshold, draw=draw)
     chosen = choose_candidates(candidates.score, success, group_ids, config, has_verdict=has_verdict)
     return cut_clips(step_ids, candidates, chosen, group_ids, config)
@@ -142,6 +146,7 @@ def candidate_steps(
 
     Args:
         row_ids: int64 [B], the rows' numbers in the batch over all processes; feeds the random choices.
+        threshold: for `entropy_quantile`, the least step entropy; any if not given.
     """
     means = step_entropy(entropy, step_ids)
     if row_ids is None:
@@ -156,8 +161,8 @@ def _allowed(means: Tensor, step_ids: Tensor, config: EchoConfig, threshold: flo
     allowed = means.isfinite() if needs_entropy(config) else torch.ones_like(means, dtype=torch.bool)
     if config.min_step_tokens > 1:
         allowed &= step_lengths(step_ids, means.shape[1]) >= config.min_step_tokens
-    if config.entropy_quantile is not None:
-        allowed &= means >= (entropy_threshold(means, config.entropy_quantile) if threshold is None else threshold)
+    if config.entropy_quantile is not None and threshold is not None:
+        allowed &= means >= threshold
     if config.max_step_entropy is not None:
         allowed &= ~(means > config.max_step_entropy).any(1, keepdim=True)
     if config.select == "full":  # the rollout's last step, allowed or not, so that the clip is all of it
@@ -180,8 +185,10 @@ def entropy_threshold(means: Tensor, quantile: float) -> float:
     return float(values.kthvalue(rank).values) if values.numel() else -torch.inf
 
 
-def running_quantile(previous: float | None, quantile: float) -> float:
-    """Return the next running quantile, given the previous one (None: this is the first batch) and a batch's."""
+def running_quantile(previous: float | None, quantile: float) -> float | None:
+    """Return the next running quantile, given the previous one and a batch's; each may be missing (None, -inf)."""
+    if quantile == -torch.inf:
+        return previous
     return quantile if previous is None else QUANTILE_DECAY * previous + (1 - QUANTILE_DECAY) * quantile
 
 

@@ -123,7 +123,7 @@ def _unpack(values: Tensor | None, packed: Packed) -> Tensor | None:
 @contextmanager
 def sharing(model: Any) -> Iterator[None]:
     """Let `model.generate` compute each distinct prompt of its batch once."""
-    generate = model.generate
+    generate, previous = model.generate, vars(model).get("generate")
 
     def generate_shared(input_ids: Tensor, attention_mask: Tensor, **kwargs: Any) -> Any:
         first, like = distinct_rows(input_ids, attention_mask)
@@ -136,6 +136,8 @@ def sharing(model: Any) -> Iterator[None]:
         yield
     finally:
         del model.generate
+        if previous is not None:
+            model.generate = previous
 
 
 def _prompt_cache(model: Any, ids: Tensor, mask: Tensor, like: Tensor) -> dict[str, Any]:

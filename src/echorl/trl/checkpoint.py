@@ -104,6 +104,7 @@ def resume_settings(context: Context, hooks: MethodHooks) -> ResumeSettings:
         num_processes=context.comm.num_ranks,
         method=args.method,
         method_hash=hooks.method.source_hash,
+        method_options=args.parsed_method_options(),
         has_memory=bool(hooks.state_dict()),
         echo_coef=args.echo_coef,
         echo_mine_only=args.echo_mine_only,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -54,8 +56,39 @@ def exclude(out: dict[str, Any], excluded: Tensor, local: slice, context: Contex
     out["num_items_in_batch"] = count_tokens(out, context.comm)
 
 
+@contextmanager
+def bonus_over_batch(trainer: Any, inputs: dict[str, Any]) -> Iterator[None]:
+    """Make TRL's entropy bonus the mean over the batch's tokens in the loss.
+
+    TRL's is the mean over a micro-batch, in which a micro-batch of excluded rollouts counts as much as any other.
+    """
+    coef, logged = trainer.entropy_coef, trainer._metrics["train"]
+    num_logged = len(logged.get("entropy_coef", ()))
+    num_micro_batches = trainer.accelerator.num_processes * trainer.args.steps_per_generation
+    mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
+    trainer.entropy_coef = coef * float(mask.sum() * num_micro_batches / inputs["num_items_in_batch"].clamp(min=1.0))
+    try:
+        yield
+    finally:
+        trainer.entropy_coef = coef
+    if len(logged.get("entropy_coef", ())) > num_logged:  # TRL logs it once an optimiser step
+        logged["entropy_coef"][-1] = coef
+
+
+def check_adaptive(args: Any, excludes: bool) -> None:
+    """Refuse TRL's adaptive entropy bonus beside excluded rollouts, since it moves the coefficient within the loss.
+
+    Raises:
+        ValueError: names the settings and the way out.
+    """
+    refuse_if(
+        {"use_adaptive_entropy=True: set entropy_coef instead": excludes and args.use_adaptive_entropy},
+        f"method={args.method!r} keeps rollouts out of the loss, which cannot be combined with {{}}.",
+    )
+
+
 def check_excluded(args: Any, method: Method) -> None:
-    """Refuse a loss or a KL term whose denominator would count the excluded rollouts.
+    """Refuse a loss, a bonus or a KL term whose denominator would count the excluded rollouts.
 
     Raises:
         ValueError: names the settings and the way out.

@@ -20,7 +20,7 @@ from echorl.methods.rules import apply_advantages, apply_token_advantages, exclu
 from echorl.trl.batch import Capture, Sampled
 from echorl.trl.context import Context
 from echorl.trl.dump import Annotated, EarlierDumps, RolloutDump, add_columns, logged_row
-from echorl.trl.excluded import check_excluded, exclude
+from echorl.trl.excluded import check_adaptive, check_excluded, exclude
 from echorl.trl.loss import EchoTerm
 from echorl.trl.methods.base import MethodHooks, make_hooks
 from echorl.trl.metrics_file import MetricsFile
@@ -72,10 +72,12 @@ def make_stations(method: Method, verifiers: Verifiers, context: Context) -> Sta
             f"echo_rollouts_every={args.echo_rollouts_every} stores nothing with echo_coef=0: echo_mine_only=True "
             "mines clips and stores rollouts without changing the training.",
         )
+    hooks = make_hooks(method, context, verifiers)
+    check_adaptive(args, hooks.excludes)
     return Stations(
         verifiers=verifiers,
         statistics=GroupStatistics(),
-        hooks=make_hooks(method, context, verifiers),
+        hooks=hooks,
         miner=EchoMiner(config, delimiters),
         dump=RolloutDump(),
         echo=EchoTerm(config),

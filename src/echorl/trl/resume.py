@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from echorl.methods.base import NO_FILE
 
@@ -45,6 +46,7 @@ class ResumeSettings:
     vllm_importance_sampling_correction: bool
     echo_mine_only: bool = False
     method_hash: str = ""
+    method_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def micro_steps(self) -> int:
@@ -97,6 +99,7 @@ def _changes(old: ResumeSettings, new: ResumeSettings, *, within: bool) -> list[
     names = [name for name in BATCHING if getattr(old, name) != getattr(new, name)]
     if within:
         names += ["method"] if old.method != new.method else []
+        names += ["method_options"] if old.method == new.method and old.method_options != new.method_options else []
         names += [name for name in SWITCHES if getattr(new, name) and not getattr(old, name)]
     return [f"{name} is {getattr(new, name)!r} and was {getattr(old, name)!r}" for name in names]
 

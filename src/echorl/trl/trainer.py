@@ -23,6 +23,7 @@ from echorl.trl.card import FolderInCard, with_settings
 from echorl.trl.config import EchoGRPOConfig
 from echorl.trl.context import Context, RunLog
 from echorl.trl.dump import NO_CLIP, add_columns
+from echorl.trl.excluded import bonus_over_batch
 from echorl.trl.micro_batch import MicroBatch
 from echorl.trl.overlong import punishing
 from echorl.trl.pipeline import make_callbacks, make_stations, process
@@ -260,7 +261,9 @@ class EchoGRPOTrainer(FolderInCard, QuietOnTiedWeights, PrintsWithoutClips, GRPO
 
     # -- _compute_loss: add the terms, from the log-probs that the policy loss has computed.
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        loss = super()._compute_loss(model, inputs)
+        has_bonus = self._echo_training and self.entropy_coef != 0.0 and self.stations.hooks.excludes
+        with bonus_over_batch(self, inputs) if has_bonus else nullcontext():
+            loss = super()._compute_loss(model, inputs)
         logps, self._echo_logps = self._echo_logps, None
         if not self._echo_training:
             return loss

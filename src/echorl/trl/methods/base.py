@@ -30,6 +30,7 @@ class MethodHooks:
 
     Attributes:
         needs_logps: whether `loss` adds a term, which needs the training forward's log-probs.
+        excludes: whether rollouts of a batch can be outside its loss.
         filtered_clips: clips of the batch that have no place in it.
     """
 
@@ -38,6 +39,7 @@ class MethodHooks:
 
     def __init__(self, method: Method, context: Context, verifiers: Verifiers) -> None:
         self.method, self.verifiers = method, verifiers
+        self.excludes = method.excludes
         self.filtered_clips = FilteredClips()
 
     def collect(self, rows: list[Row], sample: Sample, context: Context) -> dict[str, Any]:

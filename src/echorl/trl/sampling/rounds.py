@@ -48,6 +48,7 @@ class RoundsHooks(MethodHooks):
 
     def __init__(self, method: Method, context: Context, verifiers: Verifiers) -> None:
         super().__init__(method, context, verifiers)
+        self.excludes = True
         refuse_if(
             self.obstacles(context),
             f"method={context.args.method!r} samples in rounds, which cannot be combined with {{}}; or set "
