@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from echorl.cli.models import say_loading
 from echorl.cli.parser import CommandOptions, required
 from echorl.core.options import option
 from echorl.lab.compare.add import add_method, pack_addition
@@ -72,7 +72,7 @@ def run(args: CompareOptions) -> None:
     output = Path(study.comparison.output_dir)
     check_study(output)
     check_arms_early(study, args.study)
-    _say_loading()
+    say_loading("PyTorch and TRL")
     arms = check_arms(study, args.study)
     if args.dry_run:
         _list(study)
@@ -84,10 +84,6 @@ def run(args: CompareOptions) -> None:
         _pack(lambda: pack_study(study, methods), output)
     else:
         _run(lambda bars: run_study(study, methods, bars), comparison, output)
-
-
-def _say_loading() -> None:
-    print("echorl: loading PyTorch and TRL ...", file=sys.stderr, flush=True)
 
 
 def _check_combination(args: CompareOptions) -> None:
@@ -114,7 +110,7 @@ def _check_combination(args: CompareOptions) -> None:
 def _add(args: CompareOptions, method: str) -> None:
     """Run a method as one more arm of a packed study, and show it in the study's tables."""
     stored = open_pack(args.study)
-    _say_loading()
+    say_loading("PyTorch and TRL")
     addition = add_method(stored, method, args.method_options, args.output_dir)
     comparison = _with_seeds(addition.added.comparison, args.num_seeds)
     comparison = replace(comparison, parallel=args.parallel or comparison.parallel)

@@ -49,13 +49,18 @@ def find_checkpoint(name: str) -> Checkpoint:
     from echorl.models import find_model
 
     path, place = find_model(name)  # a wrong name is refused before torch is imported
-    print("loading PyTorch and the tokenizer", file=sys.stderr, flush=True)
+    say_loading("PyTorch and the tokenizer")
     from echorl.lab.evaluate.checkpoint import Checkpoint
 
     checkpoint = Checkpoint(name, path)
     with as_user_error(OSError, ValueError, doing=f"--model {name!r} {place} cannot be loaded"):
         _ = checkpoint.config, checkpoint.processing_class
     return checkpoint
+
+
+def say_loading(what: str) -> None:
+    """Say what is being loaded, before imports that take seconds."""
+    print(f"loading {what}", file=sys.stderr, flush=True)
 
 
 def find_benchmarks(names: Sequence[str]) -> list[Benchmark]:
