@@ -35,6 +35,7 @@ def check_arms_early(study: Study, path: Path) -> None:
 
     for arm, options, origin in _arms(study, path):
         env = options.pop("env", {})
+        options.pop("model_name_or_path", None)  # a plan may be checked before its policy is made
         with _naming(arm), environment(env):
             check_early(TRAIN, Recipe(options=options, origin=origin), [])
 
