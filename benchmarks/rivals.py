@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,15 @@ from echorl.lab.compare.results import make_results, results_markdown
 from echorl.lab.compare.table import markdown_rows, number
 from echorl.lab.report.assemble import Report, assemble
 from echorl.lab.report.compared import of_results
-from echorl.lab.report.page import write
+from echorl.lab.report.page import Table, write
 from echorl.lab.report.verdicts import PASS, verdict_table
 from echorl.methods import METHODS
 
 MAIN = ("chain_sum", "products")
+SECOND = ("products-second",)
+"""The second family: other arms of the same tasks. Its runs go on."""
+PLACES = ("in distribution", "out of it")
+TASKS = {"chain_sum": "sums", "products": "products"}
 OTHERS = (
     "chain_sum-start",
     "products-start",
@@ -57,7 +62,8 @@ levels, and p-values: `*/results.md` beside this file.
 
 def main() -> None:
     """Write the tables, the report, the figures and what `echorl audit` says of the methods."""
-    results = {name: keep(name) for name in (*MAIN, *OTHERS)}
+    studies = {name: open_study(name) for name in (*MAIN, *SECOND, *OTHERS)}
+    results = {name: keep(name, study) for name, study in studies.items()}
     TABLES.write_text(document(results), encoding="utf-8")
     MEASURED.write_text(json.dumps(measured(results), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     report = make_report(results)
@@ -68,9 +74,8 @@ def main() -> None:
     print(TABLES, MEASURED, OUTPUT / "index.html", sep="\n")
 
 
-def keep(name: str) -> dict[str, Any]:
+def keep(name: str, study: PackedStudy) -> dict[str, Any]:
     """Results of a packed study, which are also written to `OUTPUT`."""
-    study = open_study(name)
     results = make_results(study, study.methods)
     (OUTPUT / name).mkdir(parents=True, exist_ok=True)
     (OUTPUT / name / "results.json").write_text(json.dumps(results) + "\n", encoding="utf-8")
@@ -79,14 +84,25 @@ def keep(name: str) -> dict[str, Any]:
 
 
 def open_study(name: str) -> PackedStudy:
-    """A packed study; a main study is packed again if its notes have changed."""
+    """A packed study; a main study is packed again if its notes have changed; the runs of the second go on."""
     study = open_pack(STORED / f"{name}.jsonl.gz")
+    if name in SECOND:
+        return on_finished_seeds(study)
     notes = read_notes() if name in MAIN else {}
     if notes == study.comparison.notes:
         return study
     pack = dataclasses.replace(study.pack, plan={**study.pack.plan, "notes": notes})
     pack.write()
     return open_pack(pack.path)
+
+
+def on_finished_seeds(study: PackedStudy) -> PackedStudy:
+    """The study on the first seeds that all arms have, as its plan says."""
+    comparison = study.comparison
+    final = comparison.final(comparison.chosen(study.finished_grid()))
+    missing = {run.seed for run in final if not study.state(run, list(comparison.tests))}
+    seeds = tuple(itertools.takewhile(lambda seed: seed not in missing, comparison.seeds))
+    return dataclasses.replace(study, comparison=dataclasses.replace(comparison, seeds=seeds))
 
 
 def read_notes() -> dict[str, Any]:
@@ -99,8 +115,7 @@ def measured(results: Mapping[str, Any]) -> dict[str, Any]:
     """The methods, the kinds of groups that each addresses, and the gains of its arms over plain GRPO."""
     gains, degenerate = [], {}
     for name in MAIN:
-        tests, summary = results[name]["tests"], verdict_table(results[name])
-        assert summary is not None  # a main study has seeds and pass@1
+        tests, summary = results[name]["tests"], _summary(results[name])
         degenerate[name] = round(tests["training"][DEGENERATE]["grpo"]["mean"] / 100, 3)
         for part in results[name]["averages"]:
             texts = {row[0]: row[summary.head.index(part)] for row in summary.rows}
@@ -122,9 +137,9 @@ def _treatment(arm: str, options: Mapping[str, Any]) -> str | None:
 
 def document(results: Mapping[str, Any]) -> str:
     """The text of `TABLES`."""
-    main_results = {name: results[name] for name in MAIN}
-    parts = [LEAD, joined(main_results), *(text for name in MAIN for text in tables(name, results[name]))]
-    return "\n".join([*parts, predictors(main_results)])
+    main, second = ({name: results[name] for name in names} for names in (MAIN, SECOND))
+    parts = [LEAD, joined(main), joined(second, "The second family"), predictors(main)]
+    return "\n".join([*parts, *(text for name in (*main, *second) for text in tables(name, results[name]))])
 
 
 def make_report(results: Mapping[str, Any]) -> Report:
@@ -136,17 +151,35 @@ def make_report(results: Mapping[str, Any]) -> Report:
     return dataclasses.replace(report, page=page)
 
 
-def joined(results: Mapping[str, Any]) -> str:
-    """Table of all arms, with both tasks side by side."""
-    sums, products = (verdict_table(results[study]) for study in MAIN)
-    gains = [sums.head.index(part) for part in results[MAIN[0]]["averages"]]
-    by_arm = {row[0]: row for row in products.rows}
-    places = ("sums, in distribution", "sums, out of it", "products, in distribution", "products, out of it")
-    rows = [["arm", *sums.head[2:4], *places, sums.head[4]]]
-    for row in sums.rows:
-        name = f"`{row[0]}`" + (f" − {row[1]}" if row[1] else "")
-        rows.append([name, *row[2:4], *(side[i] for side in (row, by_arm[row[0]]) for i in gains), row[4]])
-    return f"## pass@1 on both tasks\n\n{markdown_rows(rows)}\n"
+def joined(results: Mapping[str, Any], title: str = "pass@1 on both tasks") -> str:
+    """Table of all arms, with the tasks side by side."""
+    sides = {name: _summary(each) for name, each in results.items()}
+    first = next(iter(sides.values()))
+    notes = slice(2, first.head.index("updates"))
+    rows = [["arm", *(f"{_task(name)}, {place}" for name in sides for place in PLACES), *first.head[notes]]]
+    for row in first.rows:
+        gains = [_cells(side, row[0], results[name]["averages"]) for name, side in sides.items()]
+        rows.append([_arm(row[0], row[1]), *itertools.chain(*gains), *row[notes]])
+    return f"## {title}\n\n{markdown_rows(rows)}\n"
+
+
+def _summary(results: Mapping[str, Any]) -> Table:
+    summary = verdict_table(results)
+    assert summary is not None  # a study of rivals has seeds and pass@1
+    return summary
+
+
+def _task(study: str) -> str:
+    return TASKS[study.removesuffix("-second")]
+
+
+def _cells(table: Table, arm: str, columns: Iterable[str]) -> list[str]:
+    row = next(row for row in table.rows if row[0] == arm)
+    return [row[table.head.index(column)] for column in columns]
+
+
+def _arm(name: str, reference: str) -> str:
+    return f"`{name}`" + (f" − {reference}" if reference else "")
 
 
 def tables(name: str, results: Mapping[str, Any]) -> Iterator[str]:
@@ -172,8 +205,7 @@ def _grid_mean(validation: Mapping[str, Any], arm: str, rate: float) -> str:
 def _table(measures: Mapping[str, Mapping[str, Any]], cell: Any) -> list[list[str]]:
     rows = [["arm", *measures]]
     for arm, first in next(iter(measures.values())).items():
-        name = f"`{arm}`" + (f" − {first['reference']}" if first["reference"] else "")
-        rows.append([name, *(cell(measure[arm]) for measure in measures.values())])
+        rows.append([_arm(arm, first["reference"]), *(cell(measure[arm]) for measure in measures.values())])
     return rows
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.rivals import MAIN, MEASURED, OTHERS, STORED, document, joined, measured, read_notes
+from benchmarks.rivals import MAIN, MEASURED, OTHERS, SECOND, STORED, document, joined, measured, open_study, read_notes
 from echorl.lab.compare.packed import open_pack
 from echorl.lab.compare.results import make_results
 
@@ -36,18 +36,23 @@ def test_every_run_of_every_plan_is_there(studies):
 def results(studies):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("echorl.lab.compare.table.paired_runs", lambda *_: NO_BOOTSTRAP)
-        return {name: make_results(studies[name], studies[name].methods) for name in MAIN}
+        patch.chdir(ROOT)
+        shown = {**{name: studies[name] for name in MAIN}, **{name: open_study(name) for name in SECOND}}
+        return {name: make_results(study, study.methods) for name, study in shown.items()}
 
 
 def test_the_packs_and_the_registry_give_what_audit_says_of_the_methods(results):
     assert json.loads((ROOT / MEASURED).read_text(encoding="utf-8")) == measured(results)
 
 
-def test_the_page_has_all_arms_with_the_numbers_of_the_packs(results):
+@pytest.mark.parametrize(("names", "num_arms"), [(MAIN, 26), (SECOND, 11)])
+def test_the_page_has_all_arms_with_the_numbers_of_the_packs(results, names, num_arms):
     page = (ROOT / PAGE).read_text(encoding="utf-8")
-    rows = [line.strip("|").split(" | ") for line in joined(results).splitlines() if line.startswith("| `")]
-    assert len(rows) == 26
-    for name, _, _, *gains, _ in rows:
+    table = joined({name: results[name] for name in names})
+    rows = [line.strip("|").split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    assert len(rows) == num_arms
+    for name, *cells in rows:
+        gains = [cell.strip() for cell in cells[: 2 * len(names)]]
         assert f"|{name} | {' | '.join(gains)} |" in page
 
 
@@ -55,7 +60,7 @@ def test_the_tables_have_every_arm(results):
     text = document(results)
     for heading in ("chain_sum, out-of-distribution", "products, training", "products, grid", "What goes with"):
         assert f"## {heading}" in text
-    assert text.count("| `grpo` |") == 9
+    assert text.count("| `grpo` |") == 14
 
 
 def test_the_words_are_of_arms_that_there_are_and_the_page_gives_the_same_advice(studies, monkeypatch):
