@@ -207,12 +207,7 @@ def parts_of_prompts(
 
 def stored_counts() -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
     """Yield a policy's name and its successes of 32 rollouts on every test prompt of its study."""
-    for study, arm in (
-        ("chain_sum-start", "start"),
-        ("chain_sum", "grpo"),
-        ("products-start", "start"),
-        ("products", "grpo"),
-    ):
+    for study, arm in POLICIES.items():
         runs = read_pack(STUDIES / f"{study}.jsonl.gz").runs
         run = next(files for name, files in runs.items() if name.startswith(f"{arm}/") and name.endswith("/seed-0"))
         scores = [file["value"] for name, file in run.items() if name.startswith("scores-")]

@@ -7,7 +7,7 @@ from transformers import LlamaForCausalLM, LogitsProcessorList, PreTrainedModel,
 from echorl import EntropyRecorder, logp_and_entropy
 from tests.tiny import random_model
 
-EOS, PAD, VOCAB_SIZE = 1, 0, 37
+EOS, VOCAB_SIZE = 1, 37
 
 
 @pytest.fixture(params=[Qwen2ForCausalLM, LlamaForCausalLM])

@@ -119,7 +119,7 @@ def test_core_imports_torch_and_itself_only() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("library", ["trl", "axolotl", "verl"])
+@pytest.mark.parametrize("library", ["trl", "axolotl", "verl", "swift"])
 def test_only_its_adapter_imports_a_training_library(library: str) -> None:
     assert [(file, name) for part, file, name in ALL if top(name) == library and part != library] == []
 

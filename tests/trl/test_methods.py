@@ -12,7 +12,6 @@ from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
 from tests.trl.tiny import Gradients, build, make_dataset, make_model, make_tokenizer, run, some_right
 
 SOLUTION = "1+1=2\n2+2=4\n3+3=6\n4+4=8\n5"
-WITH_DEMONSTRATIONS = ("luffy", "rl_sft", "uft")
 ALL = sorted(METHODS)
 
 

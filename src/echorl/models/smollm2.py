@@ -65,14 +65,14 @@ def is_complete(folder: Path) -> bool:
         return False
 
 
-def fetch(folder: Path | None = None) -> Path:
+def fetch() -> Path:
     """The model's folder, which is made if it does not exist, by one process at a time and in one move.
 
     Raises:
         ValueError: the index cannot be reached, the file has other content, a package is missing, the disk is full, or
-            `folder` holds other files; the message says what to do.
+            the folder holds other files; the message says what to do.
     """
-    folder = folder or cache_folder()
+    folder = cache_folder()
     missing = [name for name in ("gguf", "transformers") if importlib.util.find_spec(name) is None]
     if "transformers" not in missing and is_complete(folder):
         return folder

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shlex
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
@@ -29,7 +28,7 @@ from echorl.core.config import EchoConfig
 from echorl.core.losses import check_delivered, weight_mass
 from echorl.core.miner import EchoMiner
 from echorl.core.mining import EchoClips
-from echorl.core.statistics import GroupStatistics
+from echorl.core.statistics import GroupStatistics, audit_line
 from echorl.core.steps import StepDelimiters
 from echorl.verl.batch import FIELDS, Batch, read_batch
 from echorl.verl.dynamic_sampling import keep_filtered
@@ -251,7 +250,7 @@ class EchoTrainer(Base):
         print(self.statistics.table(), flush=True)
         dump = self.config.trainer.get("rollout_data_dir")
         if dump and self.statistics.num_groups:  # none in a run that only validates
-            print(f"As a page: echorl audit {shlex.quote(dump)}", flush=True)
+            print(audit_line(dump), flush=True)
         super()._shutdown_dump_executor()
 
 

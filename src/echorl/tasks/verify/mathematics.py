@@ -40,7 +40,6 @@ _LAYOUT: Replacements = (
     (re.compile(r"(?<!\\)\\[,!;: ]|\\(?:left|right|displaystyle)(?![A-Za-z])|[$~]|\\[()\[\]]"), " "),
 )
 _SPACE = re.compile(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9\s])")
-_INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
 _SPACING = r"(?:\s|~|\\[,;:! ])"
 _UNIT = re.compile(
     rf"(?<=[0-9}}).]){_SPACING}*"
