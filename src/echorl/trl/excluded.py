@@ -57,22 +57,27 @@ def exclude(out: dict[str, Any], excluded: Tensor, local: slice, context: Contex
 
 
 @contextmanager
-def bonus_over_batch(trainer: Any, inputs: dict[str, Any]) -> Iterator[None]:
+def bonus_over_batch(
+    grpo: Any, metrics: dict[str, list[Any]], inputs: dict[str, Any], context: Context
+) -> Iterator[None]:
     """Make TRL's entropy bonus the mean over the batch's tokens in the loss.
 
     TRL's is the mean over a micro-batch, in which a micro-batch of excluded rollouts counts as much as any other.
+
+    Args:
+        grpo: holds TRL's coefficient, which the loss reads.
+        metrics: TRL's, to which the loss adds the coefficient once an optimiser step.
     """
-    coef, logged = trainer.entropy_coef, trainer._metrics["train"]
-    num_logged = len(logged.get("entropy_coef", ()))
-    num_micro_batches = trainer.accelerator.num_processes * trainer.args.steps_per_generation
+    coef, num_logged = grpo.entropy_coef, len(metrics.get("entropy_coef", ()))
+    num_micro_batches = context.comm.num_ranks * context.args.steps_per_generation
     mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
-    trainer.entropy_coef = coef * float(mask.sum() * num_micro_batches / inputs["num_items_in_batch"].clamp(min=1.0))
+    grpo.entropy_coef = coef * float(mask.sum() * num_micro_batches / inputs["num_items_in_batch"].clamp(min=1.0))
     try:
         yield
     finally:
-        trainer.entropy_coef = coef
-    if len(logged.get("entropy_coef", ())) > num_logged:  # TRL logs it once an optimiser step
-        logged["entropy_coef"][-1] = coef
+        grpo.entropy_coef = coef
+    if len(metrics.get("entropy_coef", ())) > num_logged:
+        metrics["entropy_coef"][-1] = coef
 
 
 def check_adaptive(args: Any, excludes: bool) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 RATIOS = ("warmup_steps", "warmup_ratio", "logging_steps", "save_steps", "eval_steps")
 """Options that below 1 are a share of all steps."""
+NO_TASK = "{} names no task, on whose splits `echorl compare` scores runs: add `task: NAME`."
 
 
 def check_arms_early(study: Study, path: Path) -> None:
@@ -37,6 +38,8 @@ def check_arms_early(study: Study, path: Path) -> None:
         env = options.pop("env", {})
         options.pop("model_name_or_path", None)  # a plan may be checked before its policy is made
         with _naming(arm), environment(env):
+            if options.get("task") is None:
+                raise UserError(NO_TASK.format(" + ".join(study.comparison.recipe)))
             check_early(TRAIN, Recipe(options=options, origin=origin), [])
 
 
@@ -129,7 +132,7 @@ def _check_tests(settings: Settings, recipe: str, comparison: Comparison, *, row
     for test in [*comparison.tests, *(["validation"] if comparison.grid() else [])]:
         task = make_task(settings.data, **comparison.task_options_of(test))
         if task is None:
-            raise UserError(f"{recipe} names no task, on whose splits `echorl compare` scores runs: add `task: NAME`.")
+            raise UserError(NO_TASK.format(recipe))
         if (split := comparison.split_of(test)) not in task.splits:
             raise UserError(f"{split!r} is no split of the task: choose one of {', '.join(task.splits)}.")
         if rows:
