@@ -262,8 +262,8 @@ class EchoGRPOTrainer(FolderInCard, QuietOnTiedWeights, PrintsWithoutClips, GRPO
     # -- _compute_loss: add the terms, from the log-probs that the policy loss has computed.
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         has_bonus = self._echo_training and self.entropy_coef != 0.0 and self.stations.hooks.excludes
-        own = bonus_over_batch(self, self._metrics["train"], inputs, self.context) if has_bonus else nullcontext()
-        with own:
+        scaling = bonus_over_batch(self, self._metrics["train"], inputs, self.context) if has_bonus else nullcontext()
+        with scaling:
             loss = super()._compute_loss(model, inputs)
         logps, self._echo_logps = self._echo_logps, None
         if not self._echo_training:
