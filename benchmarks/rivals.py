@@ -199,7 +199,8 @@ def tables(name: str, results: Mapping[str, Any]) -> Iterator[str]:
             continue
         cells = [_grid_mean(results["validation"], arm, rate) for rate in rates]
         rows.append([f"`{arm}`", *(f"**{x}**" if rate == chosen else x for rate, x in zip(rates, cells, strict=True))])
-    yield f"## {name}, grid: pass@1 in % on the validation split, mean over its seeds; bold: chosen\n\n{markdown_rows(rows)}\n"
+    title = f"{name}, grid: pass@1 in % on the validation split, mean over its seeds; bold: chosen"
+    yield f"## {title}\n\n{markdown_rows(rows)}\n"
 
 
 def _grid_mean(validation: Mapping[str, Any], arm: str, rate: float) -> str:

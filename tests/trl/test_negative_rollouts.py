@@ -10,8 +10,8 @@ import torch
 from datasets import Dataset
 
 from echorl.trl.batch import COMPLETION_IDS
-from echorl.trl.methods.negative_rollouts import share_of
 from echorl.trl.recording import sampling_settings
+from echorl.trl.sampling.requests import share_of
 from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
 from tests.trl.tiny import (
     Gradients,
