@@ -112,17 +112,18 @@ def read_notes() -> dict[str, Any]:
 
 
 def measured(results: Mapping[str, Any]) -> dict[str, Any]:
-    """The methods, the kinds of groups that each addresses, and the gains of its arms over plain GRPO."""
-    gains, degenerate = [], {}
-    for name in MAIN:
+    """The methods, the kinds of groups that each addresses, and its arms' gains over plain GRPO in complete studies."""
+    gains, num_seeds = [], len(results[MAIN[0]]["seeds"])
+    complete = [name for name in (*MAIN, *SECOND) if len(results[name]["seeds"]) == num_seeds]
+    for name in complete:
         tests, summary = results[name]["tests"], _summary(results[name])
-        degenerate[name] = round(tests["training"][DEGENERATE]["grpo"]["mean"] / 100, 3)
         for part in results[name]["averages"]:
             texts = {row[0]: row[summary.head.index(part)] for row in summary.rows}
             for arm, row in tests[part][PASS].items():
                 if row["reference"] == "grpo" and (treatment := _treatment(arm, results[name]["methods"][arm])):
                     gain = {"value": round(row["difference"]["value"], 3), "text": texts[arm]}
-                    gains.append({"treatment": treatment, "study": name, "part": part, **gain})
+                    gains.append({"treatment": treatment, "study": _without_family(name), "part": part, **gain})
+    degenerate = {name: round(results[name]["tests"]["training"][DEGENERATE]["grpo"]["mean"] / 100, 3) for name in MAIN}
     addresses = {name: dict(method.addresses) for name, method in METHODS.items() if method.addresses}
     return {"addresses": addresses, "degenerate": degenerate, "gains": gains}
 
@@ -172,7 +173,11 @@ def _summary(results: Mapping[str, Any]) -> Table:
 
 
 def _task(study: str) -> str:
-    return TASKS[study.removesuffix("-second")]
+    return TASKS[_without_family(study)]
+
+
+def _without_family(study: str) -> str:
+    return study.removesuffix("-second")
 
 
 def _cells(table: Table, arm: str, columns: Iterable[str]) -> list[str]:

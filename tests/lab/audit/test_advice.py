@@ -19,8 +19,9 @@ def test_every_method_that_addresses_a_kind_is_listed_and_no_other():
 
 
 def test_a_method_without_a_study_is_listed_as_not_measured():
-    cells = {each.name: each.gain_texts for each in treatments("all_success")}
-    assert cells["erpo"] == ["not measured"] * len(PLACES)
+    cells = {each.name: each.gain_texts for each in (*treatments("all_fail"), *treatments("all_success"))}
+    assert cells["rl_sft"] == ["not measured"] * len(PLACES)
+    assert cells["erpo"][:2] == ["not measured"] * 2
     assert cells["reinforce_ada"][0] == "-7.5 [-9.4, -5.6]*"
     assert {"EchoRL 0.001", "EchoRL 0.1"} < cells.keys()
 
@@ -28,8 +29,8 @@ def test_a_method_without_a_study_is_listed_as_not_measured():
 def test_advice_goes_by_share_and_leaves_out_what_hardly_occurs():
     advice = advise({"all_fail": 0.3, "all_success": 0.1, "uniform_reward": 0.001, "mixed": 0.0})
     assert [each.kind for each in advice] == ["all_fail", "all_success"]
-    assert "Better than plain GRPO: none. Worse: w_reinforce, reinforce_ada." in advice[1].sentence
-    assert advice[1].sentence.startswith("19 methods act on all-right groups; 12 of them measured")
+    assert "Better than plain GRPO: none. Worse: exgrpo, w_reinforce, reinforce_ada, saturated_learning." in advice[1].sentence
+    assert advice[1].sentence.startswith("19 methods act on all-right groups; 19 of them measured")
     assert "40% (sums) and 68% (products)" in source()
 
 

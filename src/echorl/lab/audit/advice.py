@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from statistics import fmean
 from typing import Any
 
 from echorl.support.texts import parse_json
@@ -93,7 +94,7 @@ class Advice:
         num_measured = len({each.method for each in measured})
         number = "1 method acts" if len(methods) == 1 else f"{len(methods)} methods act"
         return (
-            f"{number} on {KINDS[self.kind]}; {num_measured} of them measured on two small tasks. Better than plain "
+            f"{number} on {KINDS[self.kind]}; {num_measured} of them measured on small tasks. Better than plain "
             f"GRPO: {better}. Worse: {worse}."
         )
 
@@ -127,7 +128,11 @@ def treatments(kind: str) -> list[Treatment]:
         Treatment(name=name, action=action, gains=[gain for gain in gains if gain.treatment == name])
         for name, action in actions.items()
     ]
-    return sorted(result, key=lambda each: (not each.gains, -sum(gain.value for gain in each.gains), each.name))
+    return sorted(result, key=lambda each: (not each.gains, -_mean_gain(each), each.name))
+
+
+def _mean_gain(treatment: Treatment) -> float:
+    return fmean(gain.value for gain in treatment.gains) if treatment.gains else 0.0
 
 
 def source() -> str:
