@@ -29,7 +29,10 @@ def test_a_method_without_a_study_is_listed_as_not_measured():
 def test_advice_goes_by_share_and_leaves_out_what_hardly_occurs():
     advice = advise({"all_fail": 0.3, "all_success": 0.1, "uniform_reward": 0.001, "mixed": 0.0})
     assert [each.kind for each in advice] == ["all_fail", "all_success"]
-    assert "Better than plain GRPO: none. Worse: exgrpo, w_reinforce, reinforce_ada, saturated_learning." in advice[1].sentence
+    assert (
+        "Better than plain GRPO: none. Worse: exgrpo, w_reinforce, reinforce_ada, saturated_learning."
+        in advice[1].sentence
+    )
     assert advice[1].sentence.startswith("19 methods act on all-right groups; 19 of them measured")
     assert "40% (sums) and 68% (products)" in source()
 
