@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn.functional import logsigmoid
 
+from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
 from tests.trl.scripted import Script, same
-from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
-from tests.trl.tiny import Gradients, build, make_model, run
+from tests.trl.tiny import build, make_model, run
 
 KINDS = "m+-+"
 SOLVED = (slice(4, 8), slice(12, 16))
@@ -20,17 +20,15 @@ def values(options=None, **changes):
 
 def first_batch(tmp_path, reference=None, **changes):
     """The batch as the loss sees it, the gradient and the log of a step; beside a reference model if it is given."""
-    gradients = Gradients()
-    own = values(callbacks=[gradients], **changes)
+    own = values(**changes)
     if reference is not None:
         make_model().save_pretrained(tmp_path / "policy")
         own |= dict(model=type(make_model()).from_pretrained(tmp_path / "policy"), beta=0.1)
     trainer = build(tmp_path, Script(KINDS), **own)
     if reference is not None:
         trainer.ref_model.load_state_dict(reference.state_dict())
-    kept = keep_batch(trainer)
-    trainer.train()
-    return kept[0], gradients.steps[0], trainer.state.log_history[0]
+    (batch,), (gradient,) = train_and_keep(trainer)
+    return batch, gradient, trainer.state.log_history[0]
 
 
 def by_entropy(batch, model):
@@ -60,8 +58,7 @@ def test_rrhfs_gradient_by_hand(tmp_path):
             for worse in order[place + 1 :]:
                 weight = torch.sigmoid(1 / means[better] - 1 / means[worse])
                 loss = loss - 0.1 * weight * (p[better] - p[worse]) / 4
-    loss.backward()
-    assert closest({n: q.grad for n, q in model.named_parameters()}, gradient) < 1e-5
+    assert closest(gradient_of(model, loss), gradient) < 1e-5
     assert log["method/ranked"] == 0.5
     assert not batch["advantages"][SOLVED[0]].any()
 
@@ -76,9 +73,9 @@ def test_dpos_gradient_by_hand(tmp_path, with_reference):
     logp, _, _, orders = by_entropy(batch, model)
     other = (by_entropy(batch, reference or model)[0]).detach()
     ratio = (logp - other).sum(1)
-    (-sum(logsigmoid(0.5 * (ratio[order[0]] - ratio[order[-1]])) for order in orders) / 4).backward()
+    loss = -sum(logsigmoid(0.5 * (ratio[order[0]] - ratio[order[-1]])) for order in orders) / 4
     term = {n: gradient[n] - without[n] for n in gradient}
-    assert closest({n: q.grad for n, q in model.named_parameters()}, term) < 1e-5
+    assert closest(gradient_of(model, loss), term) < 1e-5
 
 
 @pytest.mark.parametrize("loss", ["rrhf", "dpo"])
