@@ -16,7 +16,7 @@ from echorl import StepDelimiters, segment_steps
 from echorl.models.smollm2 import cache_folder
 from echorl.trl import EchoGRPOTrainer
 from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
-from tests.trl.tiny import Gradients, all_right, settings
+from tests.trl.tiny import Gradients, all_right, first, settings
 
 MODEL = cache_folder()
 pytestmark = pytest.mark.skipif(not MODEL.exists(), reason="SmolLM2 is not in the cache: run `make real-model` first")
@@ -45,10 +45,6 @@ def build(folder, reward=all_right, *, echo=True, prompts=CHAT, callbacks=(), **
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def first(trainer, name):
-    return trainer.state.log_history[0][f"echo/{name}"]
 
 
 def test_the_papers_problem_and_its_cure(tmp_path):

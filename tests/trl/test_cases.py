@@ -9,15 +9,11 @@ from transformers import PreTrainedTokenizerFast
 from echorl import mine_echo_clips, segment_steps
 from tests.trl.by_hand import keep_batches, train_and_keep
 from tests.trl.test_sources import entropies_of
-from tests.trl.tiny import all_right, build, make_dataset, make_tokenizer, run, some_right
+from tests.trl.tiny import all_right, build, first, make_dataset, make_tokenizer, run, some_right
 
 
 def warnings_with(text, caplog):
     return sum(text in record.getMessage() for record in caplog.records if record.levelname == "WARNING")
-
-
-def first(trainer, name):
-    return trainer.state.log_history[0][f"echo/{name}"]
 
 
 # -- verdicts

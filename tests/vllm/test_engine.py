@@ -12,14 +12,10 @@ from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_a
 from tests.trl.test_base_identity import CountForwards
 from tests.trl.test_negative_rollouts import Script as Mistakes
 from tests.trl.test_sources import entropies_of
-from tests.trl.tiny import all_right, build, make_dataset, run
+from tests.trl.tiny import all_right, build, first, make_dataset, run
 
 OFF = dict(vllm_importance_sampling_correction=False)
 ENGINE_ERROR = 0.1  # of a log-prob: the engine computes in bfloat16, the trainer in float32
-
-
-def first(trainer, name):
-    return trainer.state.log_history[0][f"echo/{name}"]
 
 
 def load(vllm):

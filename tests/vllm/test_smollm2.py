@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.real.test_smollm2 import MODEL, build, first, half_right
+from tests.real.test_smollm2 import MODEL, build, half_right
 from tests.trl.by_hand import train_and_keep
-from tests.trl.tiny import Gradients, norm
+from tests.trl.tiny import Gradients, first, norm
 
 pytestmark = pytest.mark.skipif(not MODEL.exists(), reason="SmolLM2 is not in the cache: run `make real-model` first")
 VLLM = dict(use_vllm=True, vllm_mode="colocate", vllm_max_model_length=128)
