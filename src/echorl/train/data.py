@@ -73,10 +73,7 @@ def make_dataset(data: DataArguments, task: Task | None, part: Literal["train", 
         rows = _change(rows, data.row_func, place)
     if "prompt" not in rows.column_names:
         raise _no_prompt(place, rows.column_names)
-    for index, prompt in enumerate(rows["prompt"]):
-        if problem := _problem(prompt):
-            row = f"line {list(_lines(file))[index][0]}" if place == file else f"row {index + 1}"
-            raise UserError(f"{place}, {row}: the prompt {problem}; write text, or a list of chat messages.")
+    _check_prompts(rows["prompt"], place, file)
     reserved = [name for name in rows.column_names if name in RESERVED]
     if reserved and isinstance(data, TrainArguments):
         raise UserError(
@@ -84,6 +81,13 @@ def make_dataset(data: DataArguments, task: Task | None, part: Literal["train", 
             "rename it, or leave it out."
         )
     return rows
+
+
+def _check_prompts(prompts: Iterable[Any], place: str, file: str | None) -> None:
+    for index, prompt in enumerate(prompts):
+        if problem := _problem(prompt):
+            row = f"line {list(_lines(file))[index][0]}" if place == file else f"row {index + 1}"
+            raise UserError(f"{place}, {row}: the prompt {problem}; write text, or a list of chat messages.")
 
 
 def _no_prompt(place: str, names: Sequence[str]) -> UserError:
