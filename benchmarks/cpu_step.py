@@ -7,7 +7,9 @@ multiplies bf16 matrices in hardware, prompts computed once for their rollouts (
 the tokens that the task can use (`echorl.models.vocabulary`). A step is 16 rollouts of 2 word problems with answers of
 32 tokens each, EchoRL's term included. `matrix_share` is the model's arithmetic (6 operations a parameter and token in
 the loss, 2 in sampling; every prompt counted once a rollout, whatever was saved) divided by the time that this machine
-needs for as many operations in large float32 matrix products.
+needs for as many operations in large float32 matrix products. The CPU time of a step is also given by phase, and
+`scored_per_s` are the samples a second with which `echorl compare` scores 16 such problems with 8 samples each, 128 at
+a time.
 """
 
 from __future__ import annotations
@@ -25,28 +27,61 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
 
 from benchmarks.results import write_csv
+from echorl.lab.compare.score import Policy
 from echorl.models import find_model
 from echorl.models.vocabulary import keep_vocabulary
 from echorl.tasks.word_problems import WordProblems
 from echorl.train.parsing import bf16_is_fast
 from echorl.trl import EchoGRPOConfig, EchoGRPOTrainer
 
-ROLLOUTS, TOKENS = 16, 32
+ROLLOUTS, TOKENS, SCORED = 16, 32, 16
 SETTINGS = ("float32", "bf16", "share_prompts", "vocabulary")
 """Names of the rows; each has the settings of those before it."""
 
 
 class Times(TrainerCallback):
-    """Callback that notes wall and CPU time at the beginning of each step, and at the end."""
+    """Callback that notes wall and CPU time at the beginning of each step, and at the end, and CPU time by phase.
 
-    def __init__(self) -> None:
+    Attributes:
+        marks: (wall, CPU time) at these moments.
+        phases: name -> CPU seconds of each step.
+    """
+
+    def __init__(self, trainer: EchoGRPOTrainer) -> None:
         self.marks: list[tuple[float, float]] = []
+        self.phases: dict[str, list[float]] = {}
+        self._time(trainer, "_generate", "sampling")
+        self._time(trainer, "compute_loss", "loss")
+        self._time(trainer.accelerator, "backward", "backward")
+
+    def _time(self, owner: Any, method: str, phase: str) -> None:
+        inner = getattr(owner, method)
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = time.process_time()
+            try:
+                return inner(*args, **kwargs)
+            finally:
+                self._add(phase, start)
+
+        setattr(owner, method, timed)
+
+    def _add(self, phase: str, start: float) -> None:
+        self.phases.setdefault(phase, []).append(time.process_time() - start)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Note the times."""
         self.marks.append((time.perf_counter(), time.process_time()))
 
     on_train_end = on_step_begin
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Note when the optimizer begins."""
+        self._start = time.process_time()
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Note the optimizer's time."""
+        self._add("optimizer", self._start)
 
 
 def make_trainer(model_name: str, row: str, steps: int, folder: str) -> EchoGRPOTrainer:
@@ -90,7 +125,7 @@ def print_times(model_name: str, row: str, steps: int, threads: int) -> None:
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(model_name, row, steps + 1, folder)
-        times = Times()
+        times = Times(trainer)
         trainer.add_callback(times)
         trainer.train()
     wall, cpu = (
@@ -100,7 +135,19 @@ def print_times(model_name: str, row: str, steps: int, threads: int) -> None:
         len(trainer.processing_class(text)["input_ids"]) for text in trainer.train_dataset["prompt"]
     )
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    print(json.dumps({"wall": wall, "cpu": cpu, "prompt_tokens": prompt_tokens, "parameters": parameters}))
+    phases = {name: statistics.median(seconds[1:]) for name, seconds in times.phases.items()}
+    measured = {"wall": wall, "cpu": cpu, "prompt_tokens": prompt_tokens, "parameters": parameters}
+    print(json.dumps({**measured, "phases": phases, "scored": scored_per_second(trainer)}))
+
+
+def scored_per_second(trainer: EchoGRPOTrainer) -> float:
+    """Samples that are scored in a second of wall time, with the settings of the trainer's row."""
+    rows = trainer.train_dataset.select(range(SCORED))
+    policy = Policy(model=trainer.model, tokenizer=trainer.processing_class, max_new_tokens=TOKENS)
+    speed = {"share_prompts": trainer.args.share_prompts, "bf16": trainer.args.bf16}
+    start = time.perf_counter()
+    policy.score(rows, WordProblems(chat=False).verifier, samples=8, temperature=1.0, **speed)
+    return 8 * SCORED / (time.perf_counter() - start)
 
 
 def matrix_speed(dtype: torch.dtype, size: int = 1536) -> float:
@@ -137,7 +184,7 @@ def main() -> None:
     print(write_csv("cpu_step", rows))
 
 
-def _row(measured: dict[str, float], speeds: dict[str, float], earlier: list[dict[str, object]]) -> dict[str, object]:
+def _row(measured: dict[str, Any], speeds: dict[str, float], earlier: list[dict[str, object]]) -> dict[str, object]:
     tokens = ROLLOUTS * (measured["prompt_tokens"] + TOKENS)
     parameters = float(str(earlier[0]["parameters"])) if earlier else measured["parameters"]
     share = 8 * parameters * tokens / 1e9 / speeds["matrix_gflops_float32"] / measured["wall"]
@@ -149,8 +196,10 @@ def _row(measured: dict[str, float], speeds: dict[str, float], earlier: list[dic
         "answer_tokens": TOKENS,
         "step_s": round(measured["wall"], 2),
         "step_cpu_s": round(measured["cpu"], 2),
+        **{f"{phase}_cpu_s": round(seconds, 2) for phase, seconds in measured["phases"].items()},
         "times_float32": round(first / measured["wall"], 2),
         "answer_tokens_per_s": round(ROLLOUTS * TOKENS / measured["wall"], 1),
+        "scored_per_s": round(measured["scored"], 1),
         "matrix_share": round(share, 2),
         **{name: round(speed) for name, speed in speeds.items()},
     }

@@ -19,14 +19,14 @@ from echorl.lab.compare.table import markdown_rows, number
 from echorl.lab.report.assemble import Report, assemble
 from echorl.lab.report.compared import of_results
 from echorl.lab.report.page import Table, write
-from echorl.lab.report.verdicts import PASS, verdict_table
+from echorl.lab.report.verdicts import PASS, parts_of, verdict_table
 from echorl.methods import METHODS
 
 MAIN = ("chain_sum", "products")
 SECOND = ("products-second",)
 """The second family: other arms of the same tasks. Its runs go on."""
-PLACES = ("in distribution", "out of it")
-TASKS = {"chain_sum": "sums", "products": "products"}
+PLACES = {"in-distribution": "in distribution", "out-of-distribution": "out of it"}
+TASKS = {"chain_sum": "sums", "products": "products", "solved": "word problems"}
 OTHERS = (
     "chain_sum-start",
     "products-start",
@@ -156,9 +156,11 @@ def joined(results: Mapping[str, Any], title: str = "pass@1 on both tasks") -> s
     sides = {name: _summary(each) for name, each in results.items()}
     first = next(iter(sides.values()))
     notes = slice(2, first.head.index("updates"))
-    rows = [["arm", *(f"{_task(name)}, {place}" for name in sides for place in PLACES), *first.head[notes]]]
+    parts = {name: parts_of(each) for name, each in results.items()}
+    columns = [f"{_task(name)}, {PLACES.get(part, part)}" for name in sides for part in parts[name]]
+    rows = [["arm", *columns, *first.head[notes]]]
     for row in first.rows:
-        gains = [_cells(side, row[0], results[name]["averages"]) for name, side in sides.items()]
+        gains = [_cells(side, row[0], parts[name]) for name, side in sides.items()]
         rows.append([_arm(row[0], row[1]), *itertools.chain(*gains), *row[notes]])
     return f"## {title}\n\n{markdown_rows(rows)}\n"
 
@@ -184,17 +186,21 @@ def _arm(name: str, reference: str) -> str:
 
 def tables(name: str, results: Mapping[str, Any]) -> Iterator[str]:
     """Tables of each average, of the training, and of the grid of rates."""
-    for part in results["averages"]:
+    for part in parts_of(results):
         yield f"## {name}, {part}\n\n{markdown_rows(_table(results['tests'][part], _cell))}\n"
     training = _table(results["tests"]["training"], lambda row: number(row["mean"], ".3g"))
     title = f"{name}, training (means; `hold_step`'s updates count those that it held)"
     yield f"## {title}\n\n{markdown_rows(training)}\n"
     rates = sorted({float(key.split("/rate-")[1].split("/")[0]) for key in results["validation"]})
     rows = [["arm", *(f"{rate:g}" for rate in rates)]]
+    with_grid = {run.split("/")[0] for run in results["validation"]}
     for arm, chosen in results["learning_rates"].items():
+        if arm not in with_grid:
+            continue
         cells = [_grid_mean(results["validation"], arm, rate) for rate in rates]
         rows.append([f"`{arm}`", *(f"**{x}**" if rate == chosen else x for rate, x in zip(rates, cells, strict=True))])
-    yield f"## {name}, grid: pass@1 in % on the validation split, one seed; bold: chosen\n\n{markdown_rows(rows)}\n"
+    title = f"{name}, grid: pass@1 in % on the validation split, mean over its seeds; bold: chosen"
+    yield f"## {title}\n\n{markdown_rows(rows)}\n"
 
 
 def _grid_mean(validation: Mapping[str, Any], arm: str, rate: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
@@ -12,10 +13,11 @@ from echorl.methods import avspo, load_method
 from echorl.methods.added_failures import AddedFailures
 from echorl.methods.exgrpo import bucket_weights, draw_prompts
 from echorl.methods.greso import GRESO
+from echorl.methods.judging import count_wins, read_judgement
 from echorl.methods.mixed_cuts import MixedCUTS, uniform_candidates
 from echorl.methods.negative_rollouts import replaced_rows
 from echorl.methods.reinforce_ada import choose, pool_advantages, unfinished
-from echorl.methods.saturated_learning import SaturatedLearning
+from echorl.methods.saturated_learning import SaturatedLearning, certainty
 from echorl.methods.spo import SPO
 from tests.methods.batches import group_relative, make_batch
 from tests.methods.reference import read_reference
@@ -233,13 +235,35 @@ def test_saturated_learnings_scores_pairs_and_rrhf():
     assert (1 / entropy[batch.all_success]).tolist() == pytest.approx(results["scores"], rel=1e-5)
 
     logp = logits.log_softmax(-1).gather(-1, ids.unsqueeze(-1)).squeeze(-1) * mask
-    weights = SaturatedLearning().rollout_weights(entropy, torch.zeros(16), batch)
+    weights = SaturatedLearning().rollout_weights(certainty(entropy), torch.zeros(16), batch)
     loss = -(weights * logp.sum(1) / lengths).sum() / 2
     loss.backward()
     assert loss.item() == pytest.approx(results["loss"], rel=1e-6)
     assert torch.allclose(logits.grad, torch.tensor(results["gradient"]), atol=1e-6)
 
-    weights = SaturatedLearning(loss="dpo").rollout_weights(entropy, torch.zeros(16), batch)
+    weights = SaturatedLearning(loss="dpo").rollout_weights(certainty(entropy), torch.zeros(16), batch)
     assert (weights == 2.5).nonzero().flatten().tolist() == [best for best, _ in results["pairs"]]
     assert (weights == -2.5).nonzero().flatten().tolist() == [worst for _, worst in results["pairs"]]
     assert (weights != 0).sum() == 4
+
+
+def test_saturated_learnings_wins_by_the_policys_judgement():
+    """Theirs also compares the right rollouts of mixed groups, and gives a single one 1 without a comparison."""
+    reference = read_reference("saturated_learning")["results"]["judgements"]
+    answers = iter(reference["answers"])
+    for kinds, scores in zip(reference["kinds"], reference["scores"], strict=True):
+        pairs = itertools.combinations([row for row, right in enumerate(kinds) if right], 2)
+        wins = count_wins({pair: read_judgement(next(answers)) for pair in pairs})
+        if sum(kinds) != 1:
+            assert scores == [wins.get(row, 0.0) for row in range(4)]
+    assert next(answers, None) is None
+    for text, theirs in zip(reference["texts"], reference["parsed"], strict=True):
+        assert theirs in (None, read_judgement(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("Judgment: [2]", None), ("Judgment: [10]", None), ("Judgement: **1**", 1), ("judgment is hard. 0", None)],
+)
+def test_a_judgement_names_one_of_two(text, expected):
+    assert read_judgement(text) == expected

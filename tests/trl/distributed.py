@@ -11,6 +11,7 @@ from accelerate.utils import gather_object
 from trl import GRPOTrainer
 
 from echorl.trl import EchoGRPOTrainer
+from echorl.trl.batch import COMPLETIONS
 from tests.trl import tiny_vision
 from tests.trl.test_completions_table import table
 from tests.trl.tiny import all_right, build, make_dataset, make_tokenizer, run, some_right
@@ -61,6 +62,15 @@ class SamplingTrainer(GRPOTrainer):
 
 class Sampler(EchoGRPOTrainer, SamplingTrainer):
     """EchoRL's trainer above that one."""
+
+
+class Judge(Sampler):
+    """Its judgements depend on the question alone."""
+
+    def _sample_again(self, prompts, plan, **settings):
+        made = super()._sample_again(prompts, plan, **settings)
+        made[COMPLETIONS] = [f"Judgment: [{zlib.crc32(prompt.encode()) % 2}]" for prompt in prompts]
+        return made
 
 
 def results(
@@ -127,6 +137,15 @@ RIVALS = {
     "left out of a mean over rows": (few_mixed, dict(method="exclude_degenerate", loss_type="grpo")),
     "advantages of tokens": (few_mixed, dict(method="rl_zvp")),
     "ranks": (few_mixed, dict(method="saturated_learning")),
+    "judgements": (
+        mostly_right,
+        dict(
+            method="saturated_learning",
+            method_options={"ranking": "judgement"},
+            cls=Judge,
+            rollout_func=None,
+        ),
+    ),
     "pairs": (few_mixed, dict(method="saturated_learning", method_options={"loss": "dpo"})),
     "pools": (few_mixed, dict(method="reinforce_ada", method_options={"max_rounds": 2})),
     "mistakes": (

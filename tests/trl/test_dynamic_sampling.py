@@ -222,6 +222,7 @@ def test_one_and_two_processes_keep_drop_echo_and_draw_the_same(tmp_path):
         "failures": "prefixed",
         "replays": "replayed",
         "mistakes": "mistakes",
+        "judgements": "judgements_read",
     }
     assert all(single[case, 24, 1][1][f"method/{name}"] > 0 for case, name in acted.items())
 

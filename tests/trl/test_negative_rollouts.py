@@ -10,8 +10,8 @@ import torch
 from datasets import Dataset
 
 from echorl.trl.batch import COMPLETION_IDS
-from echorl.trl.methods.negative_rollouts import share_of
 from echorl.trl.recording import sampling_settings
+from echorl.trl.sampling.requests import share_of
 from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
 from tests.trl.scripted import GIVEN, same, tokens_of
 from tests.trl.tiny import (

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.nn.functional import logsigmoid
 
+from echorl.methods.judging import fill_question
+from echorl.trl.batch import COMPLETION_IDS, COMPLETIONS
+from echorl.trl.sampling.judgements import check_judging
 from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
-from tests.trl.scripted import Script, same
-from tests.trl.tiny import build, make_model, run
+from tests.trl.scripted import GIVEN, Script, same
+from tests.trl.tiny import build, make_dataset, make_model, make_tokenizer, run
 
 KINDS = "m+-+"
 SOLVED = (slice(4, 8), slice(12, 16))
@@ -78,6 +84,127 @@ def test_dpos_gradient_by_hand(tmp_path, with_reference):
     assert closest(gradient_of(model, loss), term) < 1e-5
 
 
+def always(kinds):
+    """A verifier that can be asked about a batch twice."""
+
+    def verifier(completion_ids, **_):
+        assert len(completion_ids) == 4 * len(kinds)
+        return [reward for letter in kinds for reward in GIVEN[letter]]
+
+    return verifier
+
+
+class Judge:
+    """Answers the questions that a trainer asks in the making of a batch, and keeps what it was asked."""
+
+    def __init__(self, trainer, answers):
+        self.asked, self.calls, self.made = [], [], []
+        self.answers, self.again = iter(answers), trainer._sample_again
+        trainer._sample_again = self
+
+    def __call__(self, prompts, plan, **settings):
+        self.made.append(self.again(prompts, plan, **settings))
+        answered = list(self.made[-1])
+        answered[COMPLETIONS] = [next(self.answers, "") for _ in prompts]
+        self.asked += prompts
+        self.calls.append(settings)
+        return answered
+
+
+ANSWERS = [f"Judgment: [{letter}]" if letter in "01" else "Both." for letter in "00101010x111"]
+WINS = (2, 1, 1, 2), (1.5, 1, 1, 2.5)
+"""By hand, of the pairs 01 02 03 12 13 23 of each solved group."""
+
+
+def judged_batch(tmp_path, kinds=KINDS, **changes):
+    """As `first_batch`, with the judge and the trainer."""
+    options = {"ranking": "judgement", **changes.pop("options", {})}
+    trainer = build(tmp_path, always(kinds), **values(options, **changes))
+    judge = Judge(trainer, ANSWERS)
+    (batch,), (gradient,) = train_and_keep(trainer)
+    return SimpleNamespace(batch=batch, gradient=gradient, judge=judge, trainer=trainer)
+
+
+def test_the_policy_is_asked_about_every_pair_of_a_solved_group(tmp_path):
+    """In calls of the batch's size at most, so that memory is bounded; the tokens of its answers are counted."""
+    result = judged_batch(tmp_path, "m+++", options={"judge_prompt": "{problem}|{first}|{second}"})
+    tokenizer, batch, judge = make_tokenizer(), result.batch, result.judge
+    texts = tokenizer.batch_decode(batch["completion_ids"], skip_special_tokens=True)
+    prompts = tokenizer.batch_decode(batch["prompt_ids"], skip_special_tokens=True)
+    pairs = [pair for first in (4, 8, 12) for pair in itertools.combinations(range(first, first + 4), 2)]
+    assert judge.asked == [f"{prompts[i]}|{texts[i]}|{texts[j]}" for i, j in pairs]
+    assert judge.calls == [{"temperature": 1.0, "top_p": 1e-9}] * 2
+    answers = [ids for made in judge.made for ids in made[COMPLETION_IDS]]
+    log = result.trainer.state.log_history[0]
+    assert log["method/judgement_tokens"] == pytest.approx(sum(map(len, answers)) / 18)
+    assert log["method/judgements_read"] == pytest.approx(11 / 18)
+    assert result.trainer.statistics.num_tokens == int(batch["completion_mask"].sum()) + sum(map(len, answers))
+
+
+def test_it_answers_with_the_likeliest_tokens(tmp_path):
+    judge = judged_batch(tmp_path).judge
+    model, tokenizer = make_model().eval(), make_tokenizer()
+    for prompt, ids in zip(judge.asked[:3], judge.made[0][COMPLETION_IDS], strict=False):
+        place = tokenizer(prompt, return_tensors="pt")["input_ids"]
+        greedy = model.generate(place, do_sample=False, max_new_tokens=16)[0, place.shape[1] :].tolist()
+        assert ids == greedy[: len(ids)]
+
+
+@pytest.mark.parametrize("loss", ["rrhf", "dpo"])
+def test_the_gradient_by_judgement_by_hand(tmp_path, loss):
+    result = judged_batch(tmp_path, options={"loss": loss})
+    model = make_model()
+    logp, lengths, _, _ = by_entropy(result.batch, model)
+    p, total = logp.sum(1) / lengths, policy_term(logp, lengths, result.batch).mean()
+    for rows, wins in zip(SOLVED, WINS, strict=True):
+        own, whole = p[rows], logp.sum(1)[rows]
+        best, worst = wins.index(max(wins)), wins.index(min(wins))
+        if loss == "dpo":
+            total = total - 2.5 * (whole[best] - whole[worst]) / 4
+            continue
+        total = total - own[best] / 4
+        for i, j in itertools.permutations(range(4), 2):
+            if wins[i] > wins[j]:
+                total = total - 0.1 * torch.sigmoid(torch.tensor(float(wins[i] - wins[j]))) * (own[i] - own[j]) / 4
+    assert closest(gradient_of(model, total), result.gradient) < 1e-5
+
+
+def test_by_judgement_the_gradient_is_the_same_at_every_micro_batch(tmp_path):
+    sizes = [dict(per_device_train_batch_size=size, gradient_accumulation_steps=16 // size) for size in (16, 1)]
+    one, other = (judged_batch(tmp_path, **changes) for changes in sizes)
+    assert closest(one.gradient, other.gradient) < 1e-5
+
+
+def test_a_solution_that_holds_braces_or_an_answer_is_text(tmp_path):
+    assert fill_question("{problem} {first} {second}", "{first}", "{second}{0}", "%s") == "{first} {second}{0} %s"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(rollout_func=lambda *_: {}), "a rollout_func, which cannot be asked about rollouts"),
+        (
+            dict(dataset=make_dataset().add_column("image", [None] * 32)),
+            "the column 'image': the question is text alone",
+        ),
+        (dict(options={"judge_prompt": "{problem} {first}"}), r"judge_prompt='.*' has no {second}: write it"),
+        (
+            dict(options={"ranking": "length"}),
+            "ranking='length' is not allowed: it must be one of 'entropy', 'judgement'",
+        ),
+    ],
+)
+def test_what_judgements_cannot_be_combined_with(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        judged_batch(tmp_path, **changes)
+
+
+def test_judgements_make_no_tool_calls():
+    context = SimpleNamespace(rows=None, features={"tools"}, args=SimpleNamespace(method="saturated_learning"))
+    with pytest.raises(ValueError, match="'saturated_learning' cannot be combined with tools: a judgement makes no"):
+        check_judging(None, context)
+
+
 @pytest.mark.parametrize("loss", ["rrhf", "dpo"])
 def test_same_gradient_at_every_micro_batch(tmp_path, loss):
     gradients = []
@@ -87,11 +214,20 @@ def test_same_gradient_at_every_micro_batch(tmp_path, loss):
     assert all(closest(gradients[0], other) < 1e-5 for other in gradients[1:])
 
 
-@pytest.mark.parametrize(("kinds", "options"), [("m+-+", {"coef": 0.0}), ("m--m", {}), ("m--m", {"loss": "dpo"})])
+@pytest.mark.parametrize(
+    ("kinds", "options"),
+    [
+        ("m+-+", {"coef": 0.0}),
+        ("m--m", {}),
+        ("m--m", {"loss": "dpo"}),
+        ("m--m", {"ranking": "judgement"}),
+        ("m+-+", {"coef": 0.0, "ranking": "judgement"}),
+    ],
+)
 def test_without_a_weight_or_a_solved_prompt_it_is_grpo_bit_for_bit(tmp_path, kinds, options):
     changes = dict(echo_coef=0.0, max_steps=2)
-    one = run(tmp_path, Script(kinds, kinds), **{**values(options), **changes})
-    assert same(one, run(tmp_path, Script(kinds, kinds), method="grpo", **changes))
+    one = run(tmp_path, always(kinds), **{**values(options), **changes})
+    assert same(one, run(tmp_path, always(kinds), method="grpo", **changes))
 
 
 def test_a_step_of_solved_prompts_has_a_gradient_beside_the_echos(tmp_path):

@@ -1,4 +1,4 @@
-"""Saturated learning: the right rollouts of a solved prompt are ranked by their entropies, and learned by rank."""
+"""Saturated learning: the right rollouts of a solved prompt are ranked, and learned by rank."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ from torch import Tensor
 from echorl.core.options import option
 from echorl.core.rollouts import Rollouts
 from echorl.methods.grpo import GRPO
+from echorl.methods.judging import FIELDS, QUESTION
 from echorl.methods.registry import register_method
 
 
 @register_method("saturated_learning")
 @dataclass(frozen=True, kw_only=True)
 class SaturatedLearning(GRPO):
-    """GRPO; the loss of all-success groups adds a preference for low entropy (arXiv 2606.01436).
+    """GRPO; the loss of all-success groups adds a preference among their rollouts (arXiv 2606.01436).
 
-    A rollout's score s is 1 over the mean entropy of its tokens. `loss` is, with p the mean log-prob of a rollout,
+    A rollout's score s is by `ranking`
+
+    - "entropy": 1 over the mean entropy of its tokens;
+    - "judgement": the number of the group's other rollouts to which the policy prefers it when it is asked, pair by
+      pair. It answers without chance, in at most `max_completion_length` tokens, G (G - 1) / 2 times a group.
+
+    `loss` is, with p the mean log-prob of a rollout,
 
     - "rrhf": `rank_weight` times the sum over pairs, s_i > s_j, of sigmoid(s_i - s_j) (p_j - p_i), less p of the best;
     - "dpo": -log sigmoid(beta d), best against worst; d is the difference of their log(pi / pi_ref), whole rollouts.
@@ -29,10 +36,16 @@ class SaturatedLearning(GRPO):
     where its `beta` is above 0, else the policy that sampled.
     """
 
-    addresses = MappingProxyType({"all_success": "prefers the rollouts of low entropy"})
+    addresses = MappingProxyType({"all_success": "prefers rollouts of low entropy, or those it judges better"})
     trl_hooks = "echorl.trl.methods.saturated_learning:RankHooks"
     needs_verdicts = True
 
+    ranking: Literal["entropy", "judgement"] = option(
+        "entropy", "Score of a rollout: low entropy, or comparisons by the policy itself, which it has to sample."
+    )
+    judge_prompt: str = option(
+        QUESTION, "What the policy is asked about two rollouts; has {problem}, {first} and {second}."
+    )
     coef: float = option(1.0, "Weight of the preference loss; 0: GRPO.", ge=0)
     loss: Literal["rrhf", "dpo"] = option(
         "rrhf", "The authors' RRHF, all pairs of a group without a margin; or DPO, the best against the worst."
@@ -40,33 +53,51 @@ class SaturatedLearning(GRPO):
     rank_weight: float = option(0.1, "RRHF's weight of the pairs beside the best rollout's NLL.", ge=0)
     dpo_beta: float = option(5.0, "DPO's beta.", gt=0)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if missing := [name for name in FIELDS if f"{{{name}}}" not in self.judge_prompt]:
+            raise ValueError(f"judge_prompt={self.judge_prompt!r} has no {{{missing[0]}}}: write it where it belongs.")
+
     @property
     def needs_entropy(self) -> bool:
-        return self.coef > 0
+        return self.coef > 0 and self.ranking == "entropy"
+
+    @property
+    def judges(self) -> bool:
+        """Whether the policy is asked to compare rollouts."""
+        return self.coef > 0 and self.ranking == "judgement"
 
     def entropy_rows(self, rollouts: Rollouts) -> Tensor:
-        """Return the rollouts of all-success groups."""
+        """Return the rollouts of all-success groups, where they are ranked by entropy."""
+        return self.ranked_rows(rollouts) & self.needs_entropy
+
+    def ranked_rows(self, rollouts: Rollouts) -> Tensor:
+        """Return bool [N], the rollouts of all-success groups."""
         return rollouts.all_success & (self.coef > 0)
 
-    def rollout_weights(self, entropy: Tensor, log_ratio: Tensor, rollouts: Rollouts) -> Tensor:
+    def rollout_weights(self, scores: Tensor, log_ratio: Tensor, rollouts: Rollouts) -> Tensor:
         """Return w [N] of the loss -sum_i w_i log pi_i over a batch, log pi_i a rollout's mean (RRHF) or sum (DPO).
 
         DPO's w is that of the gradient where the policy is the one that `log_ratio` is of.
 
         Args:
-            entropy: [N], the mean entropy of each rollout's tokens; NaN where it is unknown.
+            scores: [N], by `ranking`; NaN where a rollout's is unknown, which is then not ranked.
             log_ratio: [N], log(pi / pi_ref) of each rollout.
         """
-        weights = torch.zeros_like(entropy)
-        ranked = self.entropy_rows(rollouts) & entropy.isfinite()
+        weights = torch.zeros_like(scores)
+        ranked = self.ranked_rows(rollouts) & scores.isfinite()
         for group in rollouts.groups.index[ranked].unique():
             rows = (ranked & (rollouts.groups.index == group)).nonzero().flatten()
-            scores = 1 / entropy[rows].clamp(min=1e-8)
             if self.loss == "rrhf":
-                weights[rows] = rrhf_weights(scores, self.rank_weight)
+                weights[rows] = rrhf_weights(scores[rows], self.rank_weight)
             else:
-                weights[rows] = dpo_weights(scores, log_ratio[rows], self.dpo_beta)
+                weights[rows] = dpo_weights(scores[rows], log_ratio[rows], self.dpo_beta)
         return weights
+
+
+def certainty(entropy: Tensor) -> Tensor:
+    """Return the scores [N] of rollouts with these mean entropies in nats [N]; NaN stays NaN."""
+    return 1 / entropy.clamp(min=1e-8)
 
 
 def rrhf_weights(scores: Tensor, rank_weight: float) -> Tensor:

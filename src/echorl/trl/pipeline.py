@@ -173,7 +173,7 @@ def set_advantages(
     if advantages is not base:
         out["advantages"] = advantages[rollouts.local]
     context.log.replace_advantages(advantages.masked_fill(excluded_rows(method, rollouts), 0.0))
-    out.update(hooks.carried(out, capture, context))
+    out.update(hooks.carried(out, rollouts, capture, context))
     has_gradient = rows_with_gradient(method, base, rollouts) if advantages is ruled else advantages != 0
     return has_gradient[rollouts.local]
 

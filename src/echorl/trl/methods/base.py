@@ -62,7 +62,7 @@ class MethodHooks:
         """Return the advantages [N], given those of the method's rule."""
         return advantages
 
-    def carried(self, out: dict[str, Any], capture: Capture, context: Context) -> dict[str, Tensor]:
+    def carried(self, out: dict[str, Any], rollouts: Rollouts, capture: Capture, context: Context) -> dict[str, Tensor]:
         """Return tensors for TRL's batch, which carries them to `loss`: of `CARRIED`, the same every time."""
         return {}
 

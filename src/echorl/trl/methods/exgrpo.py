@@ -168,14 +168,14 @@ class ReplayHooks(TracesHooks):
         self.started = self.started or share > self.method.start
         return advantages
 
-    def carried(self, out: dict[str, Any], capture: Capture, context: Context) -> dict[str, Tensor]:
+    def carried(self, out: dict[str, Any], rollouts: Rollouts, capture: Capture, context: Context) -> dict[str, Tensor]:
         """Return the traces' keys with the log-probs under which they were sampled; store this batch's rollouts."""
         plan: Any = capture.plan
         logps = torch.zeros(out["completion_ids"].shape, device=out["completion_ids"].device)
         for row, values in plan.logps.items():
             logps[row, : len(values)] = values.to(logps.device)
         self._store(out, plan, context)
-        return {**super().carried(out, capture, context), "trace_logps": logps}
+        return {**super().carried(out, rollouts, capture, context), "trace_logps": logps}
 
     def _store(self, out: dict[str, Any], plan: ReplayPlan, context: Context) -> None:
         """Add the rollouts marked on all processes, and count each visited prompt's successes."""

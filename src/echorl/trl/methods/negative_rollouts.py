@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-from echorl.core.communication import Communication
 from echorl.core.refusals import refuse_if
 from echorl.methods.base import Method
 from echorl.methods.negative_rollouts import replaced_rows
 from echorl.trl.batch import COMPLETION_IDS, COMPLETIONS, Demonstration, Generated, Plan, SampleAgain
 from echorl.trl.context import Context
 from echorl.trl.methods.base import MethodHooks, Row
+from echorl.trl.sampling.requests import RequestPlan, extra_tokens, share_of, solved_groups
 from echorl.trl.verifiers import Verifiers
-
-
-@dataclass(kw_only=True)
-class RequestPlan(Plan):
-    """One completion of each prompt, its prefix and a request; the request is no part of the completion."""
-
-    records: ClassVar[bool] = False
-
-    request: list[int]
-
-    def sample(self, generate: Callable[..., Any], *inputs: Any, **kwargs: Any) -> tuple[Any, Any]:
-        """Return the completions, prefixes included and requests not, and no log-probs."""
-        requests = Plan(prefixes=[[*prefix, *self.request] for prefix in self.prefixes or []])
-        prompt_ids, images, fields, _, *more_inputs = inputs  # the fourth: the rollouts of a prompt, next to each other
-        completion_ids, _ = requests.sample(generate, prompt_ids, images, fields, 1, *more_inputs, **kwargs)
-        places = [(len(prefix), len(prefix) + len(self.request)) for prefix in self.prefixes or []]
-        parts = zip(places, completion_ids, strict=True)
-        return [ids[:start] + ids[end:] for (start, end), ids in parts], None  # its log-probs would be of no use
 
 
 @dataclass(frozen=True)
@@ -52,17 +33,6 @@ class Attempt:
     num_sampled: int
     wrong: bool
     demonstration: Demonstration
-
-
-def share_of(tasks: list[Any], comm: Communication) -> list[Any]:
-    """Return this process's tasks: as many on every process, the first ones again where one lacks.
-
-    >>> from echorl.core.communication import SingleProcess
-    >>> share_of([3, 3, 5, 5], SingleProcess())
-    [3, 3, 5, 5]
-    """
-    size = -(-len(tasks) // comm.num_ranks)
-    return [tasks[place % len(tasks)] for place in range(comm.rank * size, (comm.rank + 1) * size)]
 
 
 class NegativeRolloutsHooks(MethodHooks):
@@ -95,7 +65,7 @@ class NegativeRolloutsHooks(MethodHooks):
         self, rows: list[Row], prompts: list[Any], generated: Generated, again: SampleAgain, context: Context
     ) -> list[Attempt]:
         """Return the attempts of all processes at mistakes, for the rollouts generated."""
-        groups, num_groups = self._all_right(rows, generated, context)
+        groups, num_groups = solved_groups(rows, generated, self.verifiers, context)
         context.log.update({"method/all_success_groups": len(groups) / num_groups})
         if not groups:
             return []
@@ -108,12 +78,6 @@ class NegativeRolloutsHooks(MethodHooks):
             }
         )
         return attempts
-
-    def _all_right(self, rows: list[Row], generated: Generated, context: Context) -> tuple[list[int], int]:
-        """Return the groups of all processes in which every rollout succeeded, and the number of groups."""
-        success, _ = self.verifiers.verify(rows, generated[COMPLETIONS], generated[COMPLETION_IDS], context)
-        groups = context.comm.gather(success).view(-1, context.args.num_generations).all(1)
-        return groups.nonzero().flatten().tolist(), len(groups)
 
     def _tasks(
         self, groups: list[int], rows: list[Row], prompts: list[Any], generated: Generated, context: Context
@@ -172,9 +136,5 @@ class MistakePlan(Plan):
         self.context.log.update({"method/mistakes": len(places)})
         attempt_of_row = {row: places[first_row + row] for row in range(len(prompts)) if first_row + row in places}
         self.demonstrations = {row: attempts[number].demonstration for row, number in attempt_of_row.items()}
-        num_extra = [0] * len(prompts)
-        for attempt in attempts:
-            last = (attempt.group + 1) * size - 1 - first_row
-            if 0 <= last < len(prompts):
-                num_extra[last] += attempt.num_sampled
-        return num_extra
+        sampled = ((attempt.group, attempt.num_sampled) for attempt in attempts)
+        return extra_tokens(sampled, len(prompts), self.context)

@@ -10,9 +10,12 @@ from torch import Tensor
 from echorl.core.losses import echo_loss
 from echorl.core.rollouts import Rollouts
 from echorl.methods.base import Method
+from echorl.methods.saturated_learning import certainty
+from echorl.trl.batch import Capture, Plan
 from echorl.trl.context import Context
-from echorl.trl.methods.base import MethodHooks
+from echorl.trl.methods.base import MethodHooks, Row
 from echorl.trl.micro_batch import MicroBatch
+from echorl.trl.sampling.judgements import JudgingPlan, check_judging
 from echorl.trl.sources import sampled_logps
 from echorl.trl.verifiers import Verifiers
 
@@ -37,20 +40,38 @@ class RankHooks(MethodHooks):
                 "in different ones): set gradient_accumulation_steps to steps_per_generation x num_iterations, or "
                 "method_options={'loss': 'rrhf'}."
             )
+        if self.method.judges:
+            check_judging(verifiers, context)
+
+    def plan(self, rows: list[Row], context: Context) -> Plan:
+        if not self.method.judges:
+            return Plan()
+        return JudgingPlan(rows=rows, question=self.method.judge_prompt, verifiers=self.verifiers, context=context)
+
+    def carried(self, out: dict[str, Any], rollouts: Rollouts, capture: Capture, context: Context) -> dict[str, Tensor]:
+        """Return the weights of the rollouts' log-probs by the policy's judgement, if it is asked."""
+        if not isinstance(capture.plan, JudgingPlan):
+            return {}
+        scores = capture.plan.scores.to(rollouts.rewards.device)
+        has_tokens = context.comm.gather(rollouts.in_loss.any(1))
+        return self._weights(out, scores.masked_fill(~has_tokens, torch.nan), rollouts, context)
 
     def carried_by_entropy(
         self, out: dict[str, Any], entropy: Tensor, rollouts: Rollouts, context: Context
     ) -> dict[str, Tensor]:
-        """Return the weights of the rollouts' log-probs in the preference loss."""
+        """Return these weights by the rollouts' entropies."""
         has_entropy = rollouts.in_loss & entropy.isfinite()
-        lengths = has_entropy.sum(1)
-        means = entropy.masked_fill(~has_entropy, 0.0).sum(1) / lengths  # NaN where there is none
+        means = entropy.masked_fill(~has_entropy, 0.0).sum(1) / has_entropy.sum(1)  # NaN where there is none
+        return self._weights(out, context.comm.gather(certainty(means)), rollouts, context)
+
+    def _weights(self, out: dict[str, Any], scores: Tensor, rollouts: Rollouts, context: Context) -> dict[str, Tensor]:
+        """Return what the loss reads, given the scores [N] of all processes' rollouts."""
         log_ratio = self._log_ratio(out, rollouts, context)
-        weights = self.method.rollout_weights(context.comm.gather(means), context.comm.gather(log_ratio), rollouts)
+        weights = self.method.rollout_weights(scores, context.comm.gather(log_ratio), rollouts)
         weights = weights[rollouts.local].unsqueeze(1) * rollouts.in_loss
         if self.method.loss == "rrhf":
             weights = weights / rollouts.in_loss.sum(1, keepdim=True).clamp(min=1)
-        num_ranked = rollouts.groups.sum(self.method.entropy_rows(rollouts)).bool()
+        num_ranked = rollouts.groups.sum(self.method.ranked_rows(rollouts)).bool()
         context.log.update({"method/ranked": float(num_ranked.float().mean())})
         return {"rank_weights": weights, "rank_count": torch.tensor(float(len(num_ranked)), device=weights.device)}
 
@@ -59,7 +80,7 @@ class RankHooks(MethodHooks):
         reference = out.get("ref_per_token_logps")
         if self.method.loss != "dpo" or reference is None:
             return torch.zeros_like(rollouts.rewards[rollouts.local])
-        rows = self.method.entropy_rows(rollouts)[rollouts.local]
+        rows = self.method.ranked_rows(rollouts)[rollouts.local]
         logps = sampled_logps(out, rows, context)
         counted = rollouts.in_loss & rows.unsqueeze(1)
         return (logps - reference).masked_fill(~counted, 0.0).sum(1)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from echorl.core.losses import echo_loss
+from echorl.core.rollouts import Rollouts
 from echorl.core.steps import StepDelimiters, segment_steps
 from echorl.methods.base import Method
 from echorl.tasks.demonstrations import demonstration_text
@@ -55,7 +56,7 @@ class HintHooks(MethodHooks):
         kept = self.method.num_hint_steps(int(steps.max()) + 1, context.step, rng)
         return ids[: int((steps < kept).sum())]
 
-    def carried(self, out: dict[str, Any], capture: Capture, context: Context) -> dict[str, Tensor]:
+    def carried(self, out: dict[str, Any], rollouts: Rollouts, capture: Capture, context: Context) -> dict[str, Tensor]:
         ids = out["completion_ids"]
         lengths = torch.tensor(capture.plan.prefix_lengths(ids.shape[0]), device=ids.device)
         mask = torch.arange(ids.shape[1], device=ids.device) < lengths.unsqueeze(1)

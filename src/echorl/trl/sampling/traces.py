@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from echorl.core.rollouts import Rollouts
 from echorl.trl.batch import Capture
 from echorl.trl.context import Context
 from echorl.trl.methods.base import MethodHooks
@@ -28,7 +29,7 @@ class TracesHooks(MethodHooks):
             context.log.update({"method/policy_reward": float(mean)})
         return rewards if self.method.in_group else policy_rewards
 
-    def carried(self, out: dict[str, Any], capture: Capture, context: Context) -> dict[str, Tensor]:
+    def carried(self, out: dict[str, Any], rollouts: Rollouts, capture: Capture, context: Context) -> dict[str, Tensor]:
         """Return the traces' advantages under a separate key: TRL's loss would need their sampled log-probs."""
         ids = out["completion_ids"]
         trace = ~capture.plan.from_policy(ids.shape[0], ids.device)
