@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 
 from benchmarks.scatter import Dots, Scatter
 from echorl.lab.checked import Maybe, is_drawable, read_object
-from echorl.lab.evaluate import mean_of_runs
+from echorl.lab.evaluate.metrics import mean_of_runs
 from echorl.lab.report.page import Section, Table
 from echorl.lab.report.verdicts import PASS, parts_of
 

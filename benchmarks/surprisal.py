@@ -33,7 +33,7 @@ from torch import Tensor
 from benchmarks.results import write_csv
 from echorl import EchoConfig, StepDelimiters, logp_and_entropy, mine_echo_clips, segment_steps, step_entropy
 from echorl.core.entropy import step_lengths
-from echorl.lab.evaluate import judge, sample
+from echorl.lab.evaluate.sampling import judge, sample
 from echorl.models import POLICY
 from echorl.models.loading import load_policy
 from echorl.models.smollm2 import fetch

@@ -21,8 +21,7 @@ from echorl.axolotl.plugin import names
 from echorl.cli import main
 from echorl.models import path
 from echorl.trl import EchoGRPOTrainer
-from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
-from tests.trl.tiny import Gradients
+from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = yaml.safe_load((ROOT / "examples" / "axolotl.yaml").read_text())
@@ -123,12 +122,10 @@ ALL_RIGHT = {"reward_funcs": ["tests.axolotl.rewards.all_right"]}
 def train_one_step(folder, rewards=ALL_RIGHT, **changes):
     """The trainer of a step, its model before, the batch, forwards and the gradient."""
     trainer = trainer_of(settings(folder, rewards, max_steps=1, max_grad_norm=0.0, **changes))
-    gradients = Gradients()
-    trainer.add_callback(gradients)
-    kept, model, forwards = keep_batch(trainer), deepcopy(trainer.model), []
+    model, forwards = deepcopy(trainer.model), []
     trainer.model.register_forward_pre_hook(lambda *_: forwards.append(1))
-    trainer.train()
-    return trainer, model, kept[0], len(forwards), gradients.steps[0]
+    (batch, *_), (gradient, *_) = train_and_keep(trainer)
+    return trainer, model, batch, len(forwards), gradient
 
 
 def gradient_by_hand(trainer, model, batch):
@@ -142,8 +139,7 @@ def gradient_by_hand(trainer, model, batch):
         row, step = max(means, key=means.get)
         clip = (steps[row] >= 0) & (steps[row] <= step)
         loss = loss - logp[row][clip].sum() / clip.sum() / 4
-    loss.backward()
-    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return gradient_of(model, loss)
 
 
 LORA = dict(adapter="lora", lora_r=4, lora_alpha=8, lora_target_modules=["q_proj", "v_proj"])
@@ -167,9 +163,8 @@ def test_a_step_of_another_method_is_the_one_by_hand(tmp_path):
     assert set(batch["advantages"].tolist()) == {-0.5, 0.5}  # GRPO would divide by the standard deviation
     logp, _ = logps_and_entropies(model, batch)
     loss = -(logp * batch["advantages"][:, None] * batch["completion_mask"]).sum()
-    (loss / (32 * EXAMPLE["trl"]["max_completion_length"])).backward()
-    by_hand = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    assert closest(by_hand, gradient) < 1e-5
+    loss = loss / (32 * EXAMPLE["trl"]["max_completion_length"])
+    assert closest(gradient_of(model, loss), gradient) < 1e-5
 
 
 def test_an_unknown_key_ends_axolotls_command_in_one_sentence(tmp_path):

@@ -24,6 +24,7 @@ from tests.lab.audit.simulated import group_table
 from tests.lab.conftest import rows, run, save_model, write
 from tests.lab.evaluate.fakes import run as evaluate
 from tests.lab.evaluate.fakes import work
+from tests.lab.logs.written import parquet
 from tests.lab.probe import bandit
 from tests.lab.report import made
 
@@ -172,19 +173,12 @@ RECIPE = {"model_name_or_path": "nowhere", "train_file": "rows.jsonl", "reward_f
 STUDY = {"recipe": "recipe.yaml", "arms": {"a": {"echo_coef": 0.0}, "b": {"echo_coef": 0.1}}, "rollout_tokens": 200}
 
 
-def parquet(path: Path, values: list[dict]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pq.write_table(pa.Table.from_pylist(values), path)
-
-
 def rows_files(here: Path) -> None:
     write(here / "rows.jsonl", rows(2))
     write(here / "verl.jsonl", [VERL, VERL])
     write(here / "chat.jsonl", [MESSAGES])
-    parquet(here / "trl.parquet", [TRL, TRL])
-    parquet(here / "chat.parquet", [MESSAGES])
+    parquet(here / "trl.parquet", TRL, TRL)
+    parquet(here / "chat.parquet", MESSAGES)
     write(here / "solved.jsonl", [{"prompt": "1=?\n", "demonstration": "1", "answer": "1"}])
 
 

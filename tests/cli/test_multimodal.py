@@ -20,7 +20,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import is_torchvision_available
 
 from echorl.cli import main
-from echorl.lab.evaluate import sample
+from echorl.lab.evaluate.sampling import sample
 from echorl.models.loading import load_policy
 from echorl.support.errors import UserError
 from echorl.train.data import read_rows

@@ -16,7 +16,7 @@ from echorl.lab import quickstart
 from echorl.lab.compare.plan import Run
 from echorl.lab.compare.score import verdicts_of
 from echorl.lab.compare.worker import Training
-from echorl.lab.evaluate import pass_at_1
+from echorl.lab.evaluate.metrics import pass_at_1
 from echorl.lab.quickstart import solved
 from echorl.support.errors import Interrupted
 from echorl.support.files import write_json

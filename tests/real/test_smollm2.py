@@ -15,8 +15,8 @@ from trl import GRPOTrainer
 from echorl import StepDelimiters, segment_steps
 from echorl.models.smollm2 import cache_folder
 from echorl.trl import EchoGRPOTrainer
-from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
-from tests.trl.tiny import Gradients, all_right, settings
+from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
+from tests.trl.tiny import Gradients, all_right, first, settings
 
 MODEL = cache_folder()
 pytestmark = pytest.mark.skipif(not MODEL.exists(), reason="SmolLM2 is not in the cache: run `make real-model` first")
@@ -47,32 +47,25 @@ def build(folder, reward=all_right, *, echo=True, prompts=CHAT, callbacks=(), **
     return trainer
 
 
-def first(trainer, name):
-    return trainer.state.log_history[0][f"echo/{name}"]
-
-
 def test_the_papers_problem_and_its_cure(tmp_path):
     """All groups right: GRPO's gradient is exactly zero, EchoRL's that of the clips' NLL, written out by hand."""
     base = Gradients()
     build(tmp_path, echo=False, callbacks=[base]).train()
     assert all((gradient == 0).all() for gradient in base.steps[0].values())
 
-    grads = Gradients()
     double = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float64)  # float32 alone differs by 5e-5 here
-    trainer = build(tmp_path, model=double, optim="sgd", echo_coef=0.5, callbacks=[grads])
-    kept = keep_batch(trainer)
-    trainer.train()
+    trainer = build(tmp_path, model=double, optim="sgd", echo_coef=0.5)
+    (batch, *_), (gradient, *_) = train_and_keep(trainer)
     model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float64)
-    logp, entropy = logps_and_entropies(model, kept[0])
-    steps = segment_steps(kept[0]["completion_ids"], kept[0]["completion_mask"], trainer.stations.miner.delimiters)
+    logp, entropy = logps_and_entropies(model, batch)
+    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.stations.miner.delimiters)
     loss = 0.0
     for rows in (range(4), range(4, 8)):
         means = {(r, k): entropy[r][steps[r] == k].mean().item() for r in rows for k in range(int(steps[r].max()) + 1)}
         row, step = max(means, key=means.get)
         clip = (steps[row] >= 0) & (steps[row] <= step)
         loss = loss - 0.5 * logp[row][clip].sum() / clip.sum() / 2
-    loss.backward()
-    assert closest({n: p.grad for n, p in model.named_parameters()}, grads.steps[0]) < 1e-5
+    assert closest(gradient_of(model, loss), gradient) < 1e-5
 
 
 def test_recorder_and_old_pass_agree_and_choose_the_same_clips(tmp_path, monkeypatch):

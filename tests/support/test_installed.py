@@ -1,4 +1,4 @@
-"""The command that installs an extra, however echorl was installed, and what a bare install says."""
+"""The command that installs an extra, however echorl was installed, a bare install, and the frameworks' versions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import pytest
 
 from echorl.support import installed
 from echorl.support.installed import install_command
+from echorl.swift.settings import check_swift_version
+from echorl.trl.versions import check_trl_version
+from echorl.verl.versions import check_verl_version
 
 REPOSITORY = "https://example.org/me/echorl.git"
 GIT = {"url": REPOSITORY, "vcs_info": {"vcs": "git", "commit_id": "0" * 40}}
@@ -131,3 +135,32 @@ def test_a_bare_install_says_what_is_missing(statement, last):
         assert sentence.endswith(f": pip install -e '.[{last}]'.")
         assert " needs " in sentence
         assert "main(" not in statement or done.stderr.count("\n") == 1
+
+
+FRAMEWORKS = {
+    "trl": (check_trl_version, "1.14.0", "1.14.1 1.15.0 1.16.0 1.16.3", "1.17.0"),
+    "verl": (check_verl_version, "0.8.0 0.9.0", "0.9.1 0.9.7", "0.10.0.dev0 0.10.0 1.0"),
+    "ms-swift": (check_swift_version, "4.5.2", "4.6.0 4.6.3", "4.7.0 5.0.0"),
+}
+"""Package -> its check, and versions that are too old, supported and untested."""
+
+
+@pytest.mark.parametrize("package", FRAMEWORKS)
+def test_versions_of_a_framework(monkeypatch, package):
+    check, too_old, supported, untested = FRAMEWORKS[package]
+
+    def check_with(version: str) -> None:
+        monkeypatch.setattr(installed, "version", {package: version}.__getitem__)
+        check()
+
+    for version in too_old.split():
+        oldest = supported.split()[0]
+        with pytest.raises(ImportError, match=f"{package} {version} is too old .* {oldest} or newer"):
+            check_with(version)
+    for version in supported.split():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            check_with(version)
+    for version in untested.split():
+        with pytest.warns(UserWarning, match=f"{package} {version} is newer and untested"):
+            check_with(version)

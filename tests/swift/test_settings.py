@@ -9,7 +9,7 @@ from swift.trainers.trainer_factory import TrainerFactory
 
 from echorl import EchoConfig
 from echorl.swift import use_echo
-from echorl.swift.settings import EchoSettings, active_settings, check_run, check_swift_version
+from echorl.swift.settings import EchoSettings, active_settings, check_run
 from tests.swift.runs import run
 
 
@@ -76,10 +76,3 @@ def test_another_training_method():
     trainer_class = TrainerFactory.get_trainer_cls(SimpleNamespace(rlhf_type="dpo"))
     with pytest.raises(ValueError, match="use_echo extends `swift rlhf --rlhf_type grpo` alone"):
         trainer_class(model=None)
-
-
-def test_versions():
-    check_swift_version("4.6.0")
-    check_swift_version("5.0.0")
-    with pytest.raises(ImportError, match=r"ms-swift 4.5.2 is not supported"):
-        check_swift_version("4.5.2")

@@ -1,4 +1,3 @@
-import io
 import json
 import zipfile
 from pathlib import Path
@@ -7,16 +6,9 @@ import pytest
 
 from echorl.tasks import load_task
 from echorl.tasks.geometry3k import read_problem
+from tests.pictures import picture
 
 pytest.importorskip("PIL")
-
-
-def picture(colour: int = 0) -> bytes:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.new("RGB", (4, 3), (colour, 0, 0)).save(file, "PNG")
-    return file.getvalue()
 
 
 def release_row(number: int) -> dict:

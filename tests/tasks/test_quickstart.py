@@ -57,7 +57,8 @@ def test_the_tokenizer_keeps_every_text_of_the_task(policy, task) -> None:
 
 @pytest.mark.parametrize(("split", "low", "high"), [("validation", 0.4, 0.75), ("harder", 0.1, 0.4)])
 def test_pass_at_1(policy, task, split: str, low: float, high: float) -> None:
-    from echorl.lab.evaluate import judge, pass_at_1, sample
+    from echorl.lab.evaluate.metrics import pass_at_1
+    from echorl.lab.evaluate.sampling import judge, sample
 
     rows = task.dataset(split, size=48)
     completions = sample(*policy, rows["prompt"][:], group_size=8, max_new_tokens=MAX_NEW_TOKENS)

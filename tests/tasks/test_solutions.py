@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from echorl.tasks import load_task
+from echorl.tasks import load_task, solutions
 from echorl.tasks.solutions import DEMONSTRATIONS, WAYS, chain_sum_solution, read_terms
 
 QUESTION = "State the final answer to the following arithmetic problem: {} ="
@@ -16,9 +16,10 @@ def data():
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_verifies(way: str, data) -> None:
+def test_every_way_verifies(way: str, data, monkeypatch) -> None:
+    monkeypatch.setattr(solutions, "WAYS", {way: WAYS[way]})
     task, rows = data
-    texts = [chain_sum_solution(question, random.Random(0), way=way) for question in rows["question"]]
+    texts = [chain_sum_solution(question, random.Random(0)) for question in rows["question"]]
     assert task.verifier(completions=texts, instance=rows["instance"][:]) == [1.0] * len(rows)
 
 
@@ -46,8 +47,6 @@ def test_terms_of_a_question_are_read_with_their_signs(expression: str, terms: l
 def test_a_question_without_a_sum_is_refused() -> None:
     with pytest.raises(ValueError, match="no sum such as"):
         read_terms("How many apples?")
-    with pytest.raises(ValueError, match="unknown way 'upwards'; choose one of in_order"):
-        chain_sum_solution(QUESTION.format("1 + 2"), random.Random(0), way="upwards")
 
 
 def test_solutions_are_seeded_and_varied() -> None:

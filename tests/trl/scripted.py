@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import torch
 
-from tests.trl.test_gradient import keep_batch
-from tests.trl.tiny import Gradients, build
+from tests.trl.by_hand import train_and_keep
+from tests.trl.tiny import build
 
 GIVEN = {"m": (1.0, 0.0, 1.0, 0.0), "+": (1.0,) * 4, "-": (0.0,) * 4, "?": (None,) * 4}
 
@@ -49,9 +49,8 @@ def dapo(**changes):
 
 def first_batch(tmp_path, reward, **changes):
     """One step; the trainer, each round's batch as it was sampled, the whole batch, and the gradient."""
-    gradients = Gradients()
-    trainer = build(tmp_path, reward, callbacks=[gradients], **dapo(**changes))
-    kept, rounds, sample = keep_batch(trainer), [], trainer._sample
+    trainer = build(tmp_path, reward, **dapo(**changes))
+    rounds, sample = [], trainer._sample
 
     def keep_round(inputs, **options):
         sampled = sample(inputs, **options)
@@ -59,10 +58,9 @@ def first_batch(tmp_path, reward, **changes):
         return sampled
 
     trainer._sample = keep_round
-    trainer.train()
-    return SimpleNamespace(
-        trainer=trainer, rounds=rounds, batch=kept[0], gradient=gradients.steps[0], log=trainer.state.log_history[0]
-    )
+    (batch, *_), (gradient, *_) = train_and_keep(trainer)
+    log = trainer.state.log_history[0]
+    return SimpleNamespace(trainer=trainer, rounds=rounds, batch=batch, gradient=gradient, log=log)
 
 
 def counts(log):

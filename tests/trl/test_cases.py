@@ -7,17 +7,13 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from echorl import mine_echo_clips, segment_steps
-from tests.trl.test_gradient import keep_batch
+from tests.trl.by_hand import keep_batches, train_and_keep
 from tests.trl.test_sources import entropies_of
-from tests.trl.tiny import all_right, build, make_dataset, make_tokenizer, run, some_right
+from tests.trl.tiny import all_right, build, first, make_dataset, make_tokenizer, run, some_right
 
 
 def warnings_with(text, caplog):
     return sum(text in record.getMessage() for record in caplog.records if record.levelname == "WARNING")
-
-
-def first(trainer, name):
-    return trainer.state.log_history[0][f"echo/{name}"]
 
 
 # -- verdicts
@@ -134,12 +130,11 @@ def test_unclear_verifiers_are_refused(tmp_path, reward, changes, message):
 
 def test_rows_masked_as_truncated_give_no_clip(tmp_path):
     trainer = build(tmp_path, all_right, mask_truncated_completions=True, max_steps=1, max_completion_length=6)
-    kept = keep_batch(trainer)
-    trainer.train()
-    masked = ~kept[0]["completion_mask"].any(1)
+    (batch,), _ = train_and_keep(trainer)
+    masked = ~batch["completion_mask"].any(1)
     assert 0 < int(masked.sum()) < 16
-    assert (kept[0]["echo_weights"][masked] == 0).all()
-    assert kept[0]["echo_weights"].sum() > 0
+    assert (batch["echo_weights"][masked] == 0).all()
+    assert batch["echo_weights"].sum() > 0
 
 
 def test_groups_that_are_masked_whole_are_in_the_ledger_as_truncated(tmp_path):
@@ -164,9 +159,8 @@ def tool_rollouts(prompts, trainer):
 
 def test_a_tools_output_ends_a_step_and_is_never_in_a_clip(tmp_path):
     trainer = build(tmp_path, all_right, rollout_func=tool_rollouts, max_steps=1)
-    kept = keep_batch(trainer)
-    trainer.train()
-    weights = kept[0]["echo_weights"]
+    (batch,), _ = train_and_keep(trainer)
+    weights = batch["echo_weights"]
     assert (weights[:, 3:5] == 0).all()
     lengths = [(row > 0).sum().item() for row in weights if row.any()]
     assert set(lengths) <= {3, 7}  # the policy's own tokens up to the gap, or all seven
@@ -238,7 +232,7 @@ def test_evaluation_between_steps_leaves_the_miner_alone(tmp_path):
     batches = []
     for changes in ({}, {**evaluation, "eval_dataset": make_dataset(4)}):
         trainer = build(tmp_path, echo_coef=0.1, max_steps=2, **changes)
-        batches.append(keep_batch(trainer))
+        batches.append(keep_batches(trainer))
         trainer.train()
     assert torch.equal(batches[0][0]["echo_weights"], batches[1][0]["echo_weights"])
     training = [b for b in batches[1] if "echo_weights" in b]

@@ -17,7 +17,6 @@ from echorl.trl import EchoGRPOTrainer
 from echorl.trl.versions import (
     blaming_vllm,
     check_base,
-    check_trl_version,
     check_vllm,
     installed_trl,
     scores_in_the_head,
@@ -145,23 +144,6 @@ def test_private_attribute_is_what_the_hooks_take_it_for(base, name):
 @pytest.mark.parametrize("name", CONFIGURATION)
 def test_private_attribute_of_the_configuration_is_what_the_hooks_take_it_for(base, name):
     assert CONFIGURATION[name](getattr(base.model.config, name))
-
-
-def test_too_old_is_refused():
-    with pytest.raises(ImportError, match=r"trl 1\.14\.0 is too old .* 1\.14\.1 or newer"):
-        check_trl_version("1.14.0")
-
-
-def test_untested_newer_warns():
-    with pytest.warns(UserWarning, match=r"trl 1\.17\.0 is newer and untested"):
-        check_trl_version("1.17.0")
-
-
-@pytest.mark.parametrize("version", ["1.14.1", "1.15.0", "1.16.0", "1.16.3"])
-def test_tested_is_silent(version):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_trl_version(version)
 
 
 def test_trls_trainer_as_unsloth_replaces_it_is_refused():

@@ -9,8 +9,8 @@ import torch
 
 from echorl.lab.report.curves import statistics_tables
 from echorl.lab.report.training import group_by_seed, read_run
+from tests.trl.by_hand import logps_and_entropies
 from tests.trl.scripted import Script, by_number, counts, dapo, first_batch, rows_named, same, tokens_of
-from tests.trl.test_gradient import logps_and_entropies
 from tests.trl.tiny import build, make_dataset, make_model, run, some_right
 
 # -- nothing else changes ---------------------------------------------------------------------------------------------

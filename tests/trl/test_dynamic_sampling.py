@@ -9,10 +9,10 @@ from transformers import TrainerCallback
 from echorl.trl.sampling import filtered_clips, rounds
 from echorl.trl.sampling.filtered_clips import FILTERED
 from echorl.trl.sampling.stream import PromptStream
+from tests.trl.by_hand import closest, gradient_of, logps_and_entropies
 from tests.trl.distributed import DYNAMIC, MEMORIES, RIVALS, dynamic
 from tests.trl.scripted import GIVEN, Script, counts, dapo, first_batch, rows_named, tokens_of
 from tests.trl.test_distributed import assert_same, launch
-from tests.trl.test_gradient import closest, logps_and_entropies
 from tests.trl.tiny import build, make_model, norm, run
 
 LOSSES = ("grpo", "dr_grpo", "dapo", "cispo", "luspo", "sapo", "vespo")
@@ -113,8 +113,7 @@ def by_hand(found, letters="", coef=0.0, num_prompts=1, mean="tokens"):
         per_row = per_token.sum(1) if mean == "tokens" else per_token.sum(1) / mask.sum(1)
         policy = policy + per_row[kept].sum()
         size += int(mask[kept].sum()) if mean == "tokens" else int(kept.sum())
-    (loss + policy / max(1, size)).backward()
-    return {n: p.grad for n, p in model.named_parameters()}
+    return gradient_of(model, loss + policy / max(1, size))
 
 
 @pytest.mark.parametrize(("rounds", "cap"), [(("m++-", "-m+", "mm"), 10), (("m++-", "-m+"), 2), (("m++-", "+++"), 2)])

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from echorl.trl.methods.erpo import DividedLogits
+from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
 from tests.trl.scripted import Script, same
-from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
-from tests.trl.tiny import Gradients, build, make_dataset, make_model, run
+from tests.trl.tiny import build, make_dataset, make_model, run
 
 OWN = dict(method="erpo", echo_coef=0.0, dataset=make_dataset(4))
 """Four prompts, so that every batch visits each of them."""
@@ -61,19 +61,16 @@ def test_without_a_rise_it_is_grpo_bit_for_bit(tmp_path, options):
 
 def test_ratios_and_log_probs_are_those_at_the_trainers_temperature(tmp_path):
     """The second batch is sampled hotter; its old log-probs, and its gradient, are the policy's."""
-    gradients = Gradients()
-    changes = dict(method_options={"step": 1.0, "highest": 2.0}, learning_rate=0.0, callbacks=[gradients])
+    changes = dict(method_options={"step": 1.0, "highest": 2.0}, learning_rate=0.0)
     trainer = build(tmp_path, Script("++++", "mmmm"), max_steps=3, num_iterations=2, **changes, **OWN)
-    kept = keep_batch(trainer)
-    trainer.train()
-    batch, model = kept[1], make_model()
+    (_, batch), (*_, gradient) = train_and_keep(trainer)
+    model = make_model()
     assert trainer.state.log_history[2]["method/temperature"] == 2.0
     logp, _ = logps_and_entropies(model, batch)
     mask = batch["completion_mask"]
     assert torch.allclose(batch["old_per_token_logps"] * mask, logp.detach() * mask, atol=1e-5)
     per_rollout = ((logp - logp.detach()).exp() * batch["advantages"].unsqueeze(1) * mask).sum(1) / mask.sum(1)
-    (-per_rollout.mean()).backward()
-    assert closest({n: p.grad for n, p in model.named_parameters()}, gradients.steps[2]) < 1e-5
+    assert closest(gradient_of(model, -per_rollout.mean()), gradient) < 1e-5
 
 
 def test_a_resumed_run_goes_on_with_the_counts(tmp_path):

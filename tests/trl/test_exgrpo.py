@@ -7,10 +7,10 @@ import torch
 
 from echorl.methods.luffy import NO_CLIP
 from echorl.trl.sampling.row_keys import row_key
+from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
 from tests.trl.scripted import same
 from tests.trl.test_failure_prefix import Visits
-from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
-from tests.trl.tiny import Gradients, build, make_dataset, make_model, run
+from tests.trl.tiny import build, make_dataset, make_model, run
 
 KEYS = {row["number"]: row_key(row) for row in make_dataset(4)}
 
@@ -38,11 +38,9 @@ def values(**changes):
 
 
 def train(tmp_path, *visits, **changes):
-    gradients, script = Gradients(), Replayed(*visits)
-    trainer = build(tmp_path, script, callbacks=[gradients], **values(max_steps=len(visits), **changes))
-    kept = keep_batch(trainer)
-    trainer.train()
-    return trainer, script.seen, kept, gradients.steps
+    script = Replayed(*visits)
+    trainer = build(tmp_path, script, **values(max_steps=len(visits), **changes))
+    return trainer, script.seen, *train_and_keep(trainer)
 
 
 def tokens_of(stored):
@@ -107,16 +105,14 @@ def test_the_rollout_of_lowest_entropy_takes_the_last_place_of_its_group(three_b
 
 def test_the_gradient_is_exgrpos_objective_by_hand(tmp_path):
     """At a policy that has moved since the rollouts were stored: the ratio is not 1."""
-    gradients, script = Gradients(), Replayed("mmmm", "mmmm", "----")
-    trainer = build(tmp_path, script, callbacks=[gradients], **values(max_steps=3, learning_rate=0.05))
-    kept, policies = keep_batch(trainer), []
-    step = trainer.training_step
+    trainer = build(tmp_path, Replayed("mmmm", "mmmm", "----"), **values(max_steps=3, learning_rate=0.05))
+    policies, step = [], trainer.training_step
     trainer.training_step = lambda model, *rest: (
         policies.append({n: p.detach().clone() for n, p in model.named_parameters()}),
         step(model, *rest),
     )[1]
-    trainer.train()
-    model, batch = make_model(), kept[2]
+    (*_, batch), (*_, gradient) = train_and_keep(trainer)
+    model = make_model()
     model.load_state_dict({**model.state_dict(), **policies[-1]})
     logp, _ = logps_and_entropies(model, batch)
     own = batch["completion_mask"] * (1 - batch["trace_mask"])
@@ -125,8 +121,7 @@ def test_the_gradient_is_exgrpos_objective_by_hand(tmp_path):
     traces = batch["trace_mask"].bool()
     assert (ratio[traces] - 1).abs().max() > 1e-3
     off_policy = -(batch["trace_advantages"].unsqueeze(1) * ratio / (ratio + 0.1) * traces).sum()
-    ((on_policy + off_policy) / (16 * 16)).backward()
-    assert closest({n: p.grad for n, p in model.named_parameters()}, gradients.steps[2]) < 1e-5
+    assert closest(gradient_of(model, (on_policy + off_policy) / (16 * 16)), gradient) < 1e-5
     assert batch["trace_advantages"][traces.any(1)].tolist() == [0.75] * 2  # 1 of 4 is right
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from echorl.trl.methods.failure_prefix import read_prefixes
+from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
 from tests.trl.scripted import same
-from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
-from tests.trl.tiny import Gradients, build, make_dataset, make_model, make_tokenizer, run
+from tests.trl.tiny import build, make_dataset, make_model, make_tokenizer, run
 
 GIVEN = {"h": (1.0, 1.0, 0.0, 1.0), "m": (1.0, 0.0, 1.0, 0.0), "+": (1.0,) * 4, "-": (0.0,) * 4}
 
@@ -27,12 +27,11 @@ def with_prefixes(prefixes=PREFIXES):
 
 
 def first_batch(tmp_path, **changes):
-    gradients, script = Gradients(), Visits("mmmm")
+    script = Visits("mmmm")
     own = dict(method="failure_prefix", echo_coef=0.0, dataset=with_prefixes(), max_steps=1)
-    trainer = build(tmp_path, script, callbacks=[gradients], **{**own, **changes})
-    kept = keep_batch(trainer)
-    trainer.train()
-    return trainer, script.seen[0], kept[0], gradients.steps[0]
+    trainer = build(tmp_path, script, **{**own, **changes})
+    (batch,), (gradient,) = train_and_keep(trainer)
+    return trainer, script.seen[0], batch, gradient
 
 
 def test_a_group_begins_with_its_rows_text(tmp_path):
@@ -56,8 +55,7 @@ def test_the_loss_is_dapos_on_the_continuations_with_its_clip(tmp_path):
     logp, _ = logps_and_entropies(model, batch)
     mask = batch["completion_mask"] * batch["tool_mask"]
     per_token = (logp - logp.detach()).exp() * batch["advantages"].unsqueeze(1) * mask
-    (-per_token.sum() / mask.sum()).backward()
-    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+    assert closest(gradient_of(model, -per_token.sum() / mask.sum()), gradient) < 1e-5
 
 
 def test_without_beginnings_it_is_grpo_with_dapos_loss_bit_for_bit(tmp_path):
@@ -141,13 +139,11 @@ class Visits:
 
 def train(tmp_path, *visits, options=None, **changes):
     """Four prompts, so that every batch visits each."""
-    gradients, script = Gradients(), Visits(*visits)
+    script = Visits(*visits)
     own = dict(method="failure_prefix", echo_coef=0.0, dataset=make_dataset(4), max_steps=len(visits))
     method_options = {**STORED, "max_tokens": 16, **(options or {})}
-    trainer = build(tmp_path, script, callbacks=[gradients], method_options=method_options, **{**own, **changes})
-    kept = keep_batch(trainer)
-    trainer.train()
-    return trainer, script.seen, kept, gradients.steps
+    trainer = build(tmp_path, script, method_options=method_options, **{**own, **changes})
+    return trainer, script.seen, *train_and_keep(trainer)
 
 
 def common(rollouts):
@@ -181,8 +177,7 @@ def test_the_gradient_is_that_of_the_continuations(tmp_path):
     own = batch["completion_mask"] * batch["tool_mask"]
     assert own.sum() < batch["completion_mask"].sum()
     per_rollout = ((logp - logp.detach()).exp() * batch["advantages"].unsqueeze(1) * own).sum(1) / own.sum(1)
-    (-per_rollout.mean()).backward()
-    assert closest({n: p.grad for n, p in model.named_parameters()}, gradients[1]) < 1e-5
+    assert closest(gradient_of(model, -per_rollout.mean()), gradients[1]) < 1e-5
 
 
 @pytest.mark.parametrize(

@@ -4,37 +4,8 @@ import pytest
 import torch
 
 from echorl import EchoConfig, mine_echo_clips, segment_steps
-from tests.trl.tiny import Gradients, all_right, build, make_model, make_tokenizer, norm, run, some_right
-
-
-def closest(a: dict, b: dict) -> float:
-    """Largest difference between two gradients, relative to the size of the first."""
-    assert a.keys() == b.keys()
-    return norm({k: a[k] - b[k] for k in a}) / norm(a)
-
-
-def keep_batch(trainer):
-    """Wrap the trainer so that its first generation batch stays at hand, in the order before the shuffle."""
-    original, kept = trainer._generate_and_score_completions, []
-
-    def wrapped(inputs):
-        out = original(inputs)
-        kept.append({k: v.clone() if torch.is_tensor(v) else v for k, v in out.items()})
-        return out
-
-    trainer._generate_and_score_completions = wrapped
-    return kept
-
-
-def logps_and_entropies(model, batch, temperature=1.0):
-    """By hand: one plain forward over prompt and completion, full softmax."""
-    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
-    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
-    width = batch["completion_ids"].shape[1]
-    logits = model(input_ids=ids, attention_mask=mask).logits[:, -width - 1 : -1] / temperature
-    logp = logits.log_softmax(-1)
-    chosen = logp.gather(-1, batch["completion_ids"].unsqueeze(-1)).squeeze(-1)
-    return chosen, -(logp.exp() * logp).sum(-1)
+from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
+from tests.trl.tiny import all_right, build, make_model, make_tokenizer, run, some_right
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
@@ -42,15 +13,13 @@ def test_all_success_base_gradient_is_zero_and_echo_is_the_nll_by_hand(tmp_path,
     _, base_grads, _, _ = run(tmp_path, all_right, echo=False, max_steps=1, temperature=temperature)
     assert all((g == 0).all() for g in base_grads[0].values())
 
-    grads = Gradients()
-    trainer = build(tmp_path, all_right, echo_coef=0.5, max_steps=1, temperature=temperature, callbacks=[grads])
-    kept = keep_batch(trainer)
-    trainer.train()
+    trainer = build(tmp_path, all_right, echo_coef=0.5, max_steps=1, temperature=temperature)
+    (batch,), (gradient,) = train_and_keep(trainer)
 
     model = make_model()
     model.train()
-    logp, entropy = logps_and_entropies(model, kept[0], temperature)
-    steps = segment_steps(kept[0]["completion_ids"], kept[0]["completion_mask"], trainer.stations.miner.delimiters)
+    logp, entropy = logps_and_entropies(model, batch, temperature)
+    steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.stations.miner.delimiters)
     loss = 0.0
     for group in range(4):  # written out: the step with the largest mean entropy among the group's four rollouts
         rows = range(4 * group, 4 * group + 4)
@@ -58,16 +27,12 @@ def test_all_success_base_gradient_is_zero_and_echo_is_the_nll_by_hand(tmp_path,
         row, step = max(means, key=means.get)
         clip = (steps[row] >= 0) & (steps[row] <= step)
         loss = loss - 0.5 * logp[row][clip].sum() / clip.sum() / 4
-    loss.backward()
-    by_hand = {n: p.grad for n, p in model.named_parameters()}
-    assert closest(by_hand, grads.steps[0]) < 1e-6
+    assert closest(gradient_of(model, loss), gradient) < 1e-6
 
 
 def test_weights_are_those_of_the_core_miner(tmp_path):
     trainer = build(tmp_path, some_right, max_steps=1)
-    kept = keep_batch(trainer)
-    trainer.train()
-    batch = kept[0]
+    (batch,), _ = train_and_keep(trainer)
     _, entropy = logps_and_entropies(make_model(), batch)
     steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.stations.miner.delimiters)
     success = torch.tensor(some_right(_ids(batch))) == 1.0
@@ -104,15 +69,11 @@ def test_same_gradient_at_every_micro_batch_and_accumulation(tmp_path, reward, a
 def test_accumulation_over_several_generations_averages_them(tmp_path):
     """4 micro-batches from 2 generation batches of 2: the loss is the mean over all 8 prompts."""
     changes = dict(echo_coef=1.0, per_device_train_batch_size=8, gradient_accumulation_steps=4, steps_per_generation=2)
-    grads = Gradients()
-    trainer = build(tmp_path, all_right, max_steps=1, callbacks=[grads], **changes)
-    kept = keep_batch(trainer)
-    trainer.train()
+    kept, (gradient,) = train_and_keep(build(tmp_path, all_right, max_steps=1, **changes))
     model = make_model()
     loss = sum(-(logps_and_entropies(model, b)[0] * b["echo_weights"]).sum() for b in kept) / 8
-    loss.backward()
     assert len(kept) == 2
-    assert closest({n: p.grad for n, p in model.named_parameters()}, grads.steps[0]) < 1e-5
+    assert closest(gradient_of(model, loss), gradient) < 1e-5
 
 
 def test_optimizer_steps_that_share_a_generation_batch_deliver_all_clips_once(tmp_path):

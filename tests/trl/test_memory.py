@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from echorl.trl.sampling.row_keys import RowKeys, row_key
+from tests.trl.by_hand import train_and_keep
 from tests.trl.scripted import GIVEN, Script, same
-from tests.trl.test_gradient import keep_batch
 from tests.trl.tiny import build, make_dataset, run
 
 ONE_BATCH = dict(echo_coef=0.0, dataset=make_dataset(4))
@@ -16,8 +16,7 @@ ONE_BATCH = dict(echo_coef=0.0, dataset=make_dataset(4))
 
 def batches(tmp_path, reward, **changes):
     trainer = build(tmp_path, reward, **{"echo_coef": 0.0, **changes})
-    kept = keep_batch(trainer)
-    trainer.train()
+    kept, _ = train_and_keep(trainer)
     return trainer, kept
 
 

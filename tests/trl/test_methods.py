@@ -8,8 +8,9 @@ from datasets import Dataset
 
 from echorl.methods import METHODS
 from echorl.methods.luffy import NO_CLIP
-from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
-from tests.trl.tiny import Gradients, build, make_dataset, make_model, make_tokenizer, run, some_right
+from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
+from tests.trl.scripted import same
+from tests.trl.tiny import build, make_dataset, make_model, make_tokenizer, run, some_right
 
 SOLUTION = "1+1=2\n2+2=4\n3+3=6\n4+4=8\n5"
 ALL = sorted(METHODS)
@@ -43,11 +44,9 @@ def train(tmp_path, method, reward=right_if_solution, **changes):
 
 
 def first_batch(tmp_path, method, reward=right_if_solution, **changes):
-    gradients = Gradients()
-    trainer = build(tmp_path, reward, callbacks=[gradients], **values(method, **changes))
-    kept = keep_batch(trainer)
-    trainer.train()
-    return trainer, kept[0], gradients.steps[0]
+    trainer = build(tmp_path, reward, **values(method, **changes))
+    (batch, *_), (gradient, *_) = train_and_keep(trainer)
+    return trainer, batch, gradient
 
 
 # -- settings -----------------------------------------------------------------------------------------------------
@@ -99,10 +98,6 @@ def test_what_is_refused(tmp_path, changes, message):
 
 
 # -- reductions ---------------------------------------------------------------------------------------------------
-
-
-def same(one, other):
-    return all(torch.equal(one[3][name], other[3][name]) for name in one[3])
 
 
 def test_rloo_is_dr_grpos_advantage_times_g_over_g_minus_1(tmp_path):
@@ -179,8 +174,7 @@ def test_the_gradient_is_luffys_objective_by_hand(tmp_path):
     pi = logp.exp()
     on_policy = -(batch["advantages"].unsqueeze(1) * pi / pi.detach() * own).sum()
     off_policy = -(batch["trace_advantages"].unsqueeze(1) * pi / (pi + 0.1) * batch["trace_mask"]).sum()
-    ((on_policy + off_policy) / (16 * 32)).backward()
-    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+    assert closest(gradient_of(model, (on_policy + off_policy) / (16 * 32)), gradient) < 1e-5
 
 
 def test_rl_with_sft_adds_the_mean_nll_of_the_traces_which_are_no_members_of_their_groups(tmp_path):
@@ -190,8 +184,7 @@ def test_rl_with_sft_adds_the_mean_nll_of_the_traces_which_are_no_members_of_the
     own = batch["completion_mask"] * (1 - batch["trace_mask"])
     policy = -(batch["advantages"].unsqueeze(1) * (logp - logp.detach()).exp() * own).sum() / (16 * 32)
     nll = -(logp * batch["trace_mask"]).sum() / batch["trace_mask"].sum()
-    (policy + nll).backward()
-    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+    assert closest(gradient_of(model, policy + nll), gradient) < 1e-5
     assert torch.allclose(batch["advantages"].view(4, 4)[:, :3].sum(1), torch.zeros(4), atol=1e-6)
 
 
@@ -275,8 +268,7 @@ def test_the_gradient_is_grpo_on_the_continuation_and_nll_on_the_hint_by_hand(tm
     own = batch["completion_mask"] * batch["tool_mask"]
     per_rollout = ((logp - logp.detach()).exp() * batch["advantages"].unsqueeze(1) * own).sum(1) / own.sum(1)
     nll = -(logp * batch["hint_mask"]).sum() / batch["hint_mask"].sum()
-    (-per_rollout.mean() + 0.5 * nll).backward()
-    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+    assert closest(gradient_of(model, -per_rollout.mean() + 0.5 * nll), gradient) < 1e-5
 
 
 def test_evaluation_has_no_hint(tmp_path):

@@ -8,22 +8,20 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
 from tests.trl.scripted import Script, same
-from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
 from tests.trl.test_sources import entropies_of
-from tests.trl.tiny import Gradients, build, make_model, run
+from tests.trl.tiny import build, make_model, run
 
 OPTIONS = {"top_k": 3, "min_probability": 0.02, "first_tokens": 2}
 
 
 def first_batch(tmp_path, **changes):
     """The trainer, the batch as the loss sees it (not shuffled), and the gradient of its first step."""
-    gradients = Gradients()
     own = {"echo_coef": 0.0, "max_steps": 1, "method_options": OPTIONS, **changes}
-    trainer = build(tmp_path, Script("m+-m"), method="mixed_cuts", callbacks=[gradients], **own)
-    kept = keep_batch(trainer)
-    trainer.train()
-    return trainer, kept[0], gradients.steps[0]
+    trainer = build(tmp_path, Script("m+-m"), method="mixed_cuts", **own)
+    (batch, *_), (gradient, *_) = train_and_keep(trainer)
+    return trainer, batch, gradient
 
 
 def log_policy(batch, model=None):
@@ -68,8 +66,7 @@ def test_the_gradient_is_grpos_on_all_rollouts(tmp_path):
     logp, _ = logps_and_entropies(model, batch)
     mask = batch["completion_mask"]
     per_rollout = ((logp - logp.detach()).exp() * batch["advantages"].unsqueeze(1) * mask).sum(1) / mask.sum(1)
-    (-per_rollout.mean()).backward()
-    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+    assert closest(gradient_of(model, -per_rollout.mean()), gradient) < 1e-5
 
 
 def test_old_log_probs_are_the_policys(tmp_path):

@@ -11,17 +11,15 @@ import torch
 
 from echorl.trl.sampling import filtered_clips
 from tests.trl import distributed, tiny, tiny_vision
+from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
 from tests.trl.scripted import Script, counts, first_batch
 from tests.trl.test_base_identity import CountForwards
 from tests.trl.test_distributed import assert_same, launch
-from tests.trl.test_gradient import closest, keep_batch
 from tests.trl.test_negative_rollouts import Script as Mistakes
 from tests.trl.test_sources import entropies_of
-from tests.trl.tiny import Gradients, all_right, needs_trl, norm, some_right
+from tests.trl.tiny import all_right, needs_trl, norm, some_right
 
 pytestmark = needs_trl("1.16")
-
-IMAGES = ("pixel_values", "image_grid_thw", "mm_token_type_ids")
 
 
 def vision(**changes):
@@ -38,30 +36,11 @@ def run(folder, reward=some_right, **changes):
     return tiny.run(folder, reward, **vision(**changes))
 
 
-def logps_and_entropies(model, batch, temperature=1.0):
-    """By hand: one plain forward over images, prompt and completion, full softmax."""
-    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
-    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
-    images = {key: batch[key] for key in IMAGES}
-    width = batch["completion_ids"].shape[1]
-    logits = model(input_ids=ids, attention_mask=mask, **images).logits[:, -width - 1 : -1] / temperature
-    logp = logits.log_softmax(-1)
-    chosen = logp.gather(-1, batch["completion_ids"].unsqueeze(-1)).squeeze(-1)
-    return chosen, -(logp.exp() * logp).sum(-1)
-
-
 def one_step(folder, reward, **changes):
     """The trainer, its generation batch before the shuffle, and the gradient."""
-    gradients = Gradients()
-    trainer = build(folder, reward, max_steps=1, callbacks=[gradients], **changes)
-    kept = keep_batch(trainer)
-    trainer.train()
-    return trainer, kept[0], gradients.steps[0]
-
-
-def gradient_of(model, loss):
-    loss.backward()
-    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    trainer = build(folder, reward, max_steps=1, **changes)
+    (batch,), (gradient,) = train_and_keep(trainer)
+    return trainer, batch, gradient
 
 
 # -- the base, and the term by hand -----------------------------------------------------------------------------------

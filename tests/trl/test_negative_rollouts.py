@@ -12,9 +12,9 @@ from datasets import Dataset
 from echorl.trl.batch import COMPLETION_IDS
 from echorl.trl.recording import sampling_settings
 from echorl.trl.sampling.requests import share_of
-from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
+from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
+from tests.trl.scripted import GIVEN, same, tokens_of
 from tests.trl.tiny import (
-    Gradients,
     all_right,
     build,
     make_dataset,
@@ -24,8 +24,6 @@ from tests.trl.tiny import (
     run,
     some_right,
 )
-
-GIVEN = {"m": (1.0, 0.0, 1.0, 0.0), "+": (1.0,) * 4, "-": (0.0,) * 4}
 
 
 class Script:
@@ -48,10 +46,9 @@ class Script:
 
 def first_batch(tmp_path, reward, **changes):
     """One step; the trainer, the batch before its shuffle, the gradient, and the calls for attempts."""
-    gradients = Gradients()
     own = dict(method="negative_rollouts", echo_coef=0.0, max_steps=1)
-    trainer = build(tmp_path, reward, callbacks=[gradients], **{**own, **changes})
-    kept, calls, again = keep_batch(trainer), [], trainer._sample_again
+    trainer = build(tmp_path, reward, **{**own, **changes})
+    calls, again = [], trainer._sample_again
 
     def keep_call(prompts, plan, **settings):
         calls.append(
@@ -60,15 +57,9 @@ def first_batch(tmp_path, reward, **changes):
         return calls[-1].made
 
     trainer._sample_again = keep_call
-    trainer.train()
-    return SimpleNamespace(
-        trainer=trainer, batch=kept[0], gradient=gradients.steps[0], calls=calls, log=trainer.state.log_history[0]
-    )
-
-
-def tokens_of(batch):
-    pairs = zip(batch["completion_ids"], batch["completion_mask"], strict=True)
-    return [ids[mask.bool()].tolist() for ids, mask in pairs]
+    (batch,), (gradient,) = train_and_keep(trainer)
+    log = trainer.state.log_history[0]
+    return SimpleNamespace(trainer=trainer, batch=batch, gradient=gradient, calls=calls, log=log)
 
 
 def test_wrong_attempts_replace_the_last_rollouts_of_groups_that_are_all_right(tmp_path):
@@ -140,8 +131,7 @@ def test_the_gradient_is_that_of_the_mistakes_after_the_prompt_alone(tmp_path):
     logp, _ = logps_and_entropies(model, result.batch)
     mask = result.batch["completion_mask"]
     per_token = (logp - logp.detach()).exp() * result.batch["advantages"].unsqueeze(1) * mask
-    (-(per_token.sum(1) / mask.sum(1)).mean()).backward()
-    assert closest({n: p.grad for n, p in model.named_parameters()}, result.gradient) < 1e-5
+    assert closest(gradient_of(model, -(per_token.sum(1) / mask.sum(1)).mean()), result.gradient) < 1e-5
 
 
 def test_old_log_probs_are_those_after_the_prompt_alone(tmp_path):
@@ -183,7 +173,7 @@ def test_where_nothing_is_replaced_it_is_grpo_bit_for_bit(tmp_path, reward, chan
     one = run(tmp_path, reward, method="negative_rollouts", **changes)
     changes.pop("method_options", None)
     other = run(tmp_path, reward, method="grpo", **changes)
-    assert all(torch.equal(one[3][name], other[3][name]) for name in one[3])
+    assert same(one, other)
 
 
 def test_where_no_attempt_is_wrong_the_batch_is_that_of_grpo(tmp_path):

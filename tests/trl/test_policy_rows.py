@@ -7,7 +7,7 @@ import math
 import pyarrow.parquet as pq
 import pytest
 
-from tests.trl.test_gradient import logps_and_entropies
+from tests.trl.by_hand import logps_and_entropies
 from tests.trl.test_methods import SOLUTION, first_batch, train
 from tests.trl.tiny import all_right, make_model
 

@@ -6,21 +6,19 @@ import pytest
 import torch
 
 from echorl.trl.methods.reinforce_ada import ReinforceAdaHooks
+from tests.trl.by_hand import closest, train_and_keep
 from tests.trl.scripted import Script, same
-from tests.trl.test_gradient import closest, keep_batch
-from tests.trl.tiny import Gradients, build, make_dataset, make_model, run
+from tests.trl.tiny import build, make_dataset, make_model, run
 
 ROUNDS = ("m+-m", "-m")
 """The second prompt is all right, then all wrong; the third all wrong, then mixed: both are balanced after two."""
 
 
 def first_batch(tmp_path, *rounds, **changes):
-    gradients, script = Gradients(), Script(*rounds, then="+")
-    own = {"method": "reinforce_ada", "echo_coef": 0.0, "max_steps": 1, **changes}
-    trainer = build(tmp_path, script, callbacks=[gradients], **own)
-    kept = keep_batch(trainer)
-    trainer.train()
-    return trainer, script, kept[0], gradients.steps[0]
+    script = Script(*rounds, then="+")
+    trainer = build(tmp_path, script, method="reinforce_ada", **{"echo_coef": 0.0, "max_steps": 1, **changes})
+    (batch, *_), (gradient, *_) = train_and_keep(trainer)
+    return trainer, script, batch, gradient
 
 
 def test_unbalanced_prompts_are_sampled_again_until_they_are_balanced(tmp_path):

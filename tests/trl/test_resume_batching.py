@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from echorl.trl import checkpoint
-from tests.trl.test_methods import SOLUTION, worked
+from tests.trl.test_methods import right_if_solution, worked
 from tests.trl.tiny import build, make_dataset, run, some_right
 
 
@@ -81,10 +81,6 @@ def resume(folder, stop, reward=some_right, output="resumed", **changes):
 def same_weights(one, other):
     weights = dict(one.model.named_parameters())
     return all(torch.equal(weights[name], parameter) for name, parameter in other.model.named_parameters())
-
-
-def right_if_solution(completions, completion_ids, **_):
-    return [float(text == SOLUTION or sum(ids) % 3 == 0) for text, ids in zip(completions, completion_ids, strict=True)]
 
 
 def check_like_plain(folder, case):

@@ -9,10 +9,10 @@ import torch
 
 from echorl.methods import load_method
 from echorl.trl.excluded import check_excluded
+from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
 from tests.trl.scripted import GIVEN, Script, same
-from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
 from tests.trl.test_methods import worked
-from tests.trl.tiny import Gradients, build, make_model, run, some_right
+from tests.trl.tiny import build, make_model, run, some_right
 
 KINDS = "m+-m"
 """Of the four groups of a batch: two mixed ones, one all right, one all wrong."""
@@ -27,13 +27,10 @@ def train(tmp_path, method, reward=None, **changes):
 
 
 def first_batch(tmp_path, method, **changes):
-    """The batch as the loss sees it, and its gradient."""
-    gradients = Gradients()
-    own = {"echo_coef": 0.0, "max_steps": 1, **changes}
-    trainer = build(tmp_path, scripted(), method=method, callbacks=[gradients], **own)
-    kept = keep_batch(trainer)
-    trainer.train()
-    return trainer, kept[0], gradients.steps[0]
+    """The trainer, the batch as the loss sees it, and its gradient."""
+    trainer = build(tmp_path, scripted(), method=method, **{"echo_coef": 0.0, "max_steps": 1, **changes})
+    (batch,), (gradient,) = train_and_keep(trainer)
+    return trainer, batch, gradient
 
 
 # -- reductions -----------------------------------------------------------------------------------------------------
@@ -127,8 +124,7 @@ def test_excluding_groups_is_the_mean_over_the_others(tmp_path, loss_type):
         "dr_grpo": lambda: per_token.sum() / (8 * 16),
         "dapo": lambda: per_token.sum() / mask.sum(),
     }[loss_type]()
-    (-loss).backward()
-    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+    assert closest(gradient_of(model, -loss), gradient) < 1e-5
 
 
 @pytest.mark.parametrize("loss_type", ["grpo", "dapo"])
@@ -142,8 +138,7 @@ def test_w_reinforce_at_weight_0_is_the_mean_over_failures(tmp_path, loss_type):
     mask = batch["completion_mask"][rows]
     per_token = logp[rows] * mask
     policy = (per_token.sum(1) / mask.sum(1)).mean() if loss_type == "grpo" else per_token.sum() / mask.sum()
-    (policy - 0.3 * (entropy[rows] * mask).sum() / mask.sum()).backward()
-    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+    assert closest(gradient_of(model, policy - 0.3 * (entropy[rows] * mask).sum() / mask.sum()), gradient) < 1e-5
     assert trainer.state.log_history[0]["method/excluded"] == 0.5
 
 
@@ -269,8 +264,7 @@ def test_rl_zvps_gradient_by_hand(tmp_path):
         else:
             advantages[row] = (given - 0.5) / (torch.tensor(GIVEN["m"]).std() + 1e-4)
     per_rollout = ((logp - logp.detach()).exp() * advantages * mask).sum(1) / mask.sum(1)
-    (-per_rollout.mean()).backward()
-    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+    assert closest(gradient_of(model, -per_rollout.mean()), gradient) < 1e-5
 
 
 def test_w_reinforces_gradient_is_reinforces_by_hand(tmp_path):
@@ -279,8 +273,7 @@ def test_w_reinforces_gradient_is_reinforces_by_hand(tmp_path):
     logp, _ = logps_and_entropies(model, batch)
     mask = batch["completion_mask"]
     rewards = 2 * torch.tensor([given for kind in KINDS for given in GIVEN[kind]]) - 1
-    (-(rewards * (logp * mask).sum(1) / mask.sum(1)).mean()).backward()
-    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+    assert closest(gradient_of(model, -(rewards * (logp * mask).sum(1) / mask.sum(1)).mean()), gradient) < 1e-5
 
 
 def test_positive_nlls_gradient_is_grpos_and_the_mean_nll_of_all_successes(tmp_path):
@@ -291,9 +284,8 @@ def test_positive_nlls_gradient_is_grpos_and_the_mean_nll_of_all_successes(tmp_p
     right = torch.tensor([given for kind in KINDS for given in GIVEN[kind]]) == 1.0
     means = (logp * mask).sum(1) / mask.sum(1)
     policy = ((logp - logp.detach()).exp() * batch["advantages"].unsqueeze(1) * mask).sum(1) / mask.sum(1)
-    (-policy.mean() - 0.5 * means[right].mean()).backward()
     assert right.sum() == 8
-    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+    assert closest(gradient_of(model, -policy.mean() - 0.5 * means[right].mean()), gradient) < 1e-5
 
 
 def test_top_entropys_gradient_is_that_of_the_fifth_of_highest_entropy_by_hand(tmp_path):
@@ -305,28 +297,25 @@ def test_top_entropys_gradient_is_that_of_the_fifth_of_highest_entropy_by_hand(t
     top = mask & (entropy >= entropy[mask].quantile(0.8))
     assert float(top.sum() / mask.sum()) == pytest.approx(0.2, abs=0.05)
     per_token = (logp - logp.detach()).exp() * batch["advantages"].unsqueeze(1) * top
-    (-(per_token.sum(1) / mask.sum(1)).mean()).backward()
-    assert closest({n: p.grad for n, p in model.named_parameters()}, gradient) < 1e-5
+    assert closest(gradient_of(model, -(per_token.sum(1) / mask.sum(1)).mean()), gradient) < 1e-5
 
 
 @pytest.mark.parametrize("method", ["exclude_degenerate", "reinforce_rej"])
 def test_the_kl_is_over_what_is_not_left_out_by_hand(tmp_path, method):
     """Against a reference that differs, as a mean over the tokens of the two mixed groups."""
     make_model().save_pretrained(tmp_path / "policy")
-    gradients, policy = Gradients(), type(make_model()).from_pretrained(tmp_path / "policy")
+    policy = type(make_model()).from_pretrained(tmp_path / "policy")
     own = dict(method=method, model=policy, method_options={"loss_type": "dapo"}, beta=0.1, echo_coef=0.0, max_steps=1)
-    trainer = build(tmp_path, scripted(), callbacks=[gradients], **own)
+    trainer = build(tmp_path, scripted(), **own)
     other = make_model(seed=1)
     trainer.ref_model.load_state_dict(other.state_dict())
-    kept = keep_batch(trainer)
-    trainer.train()
-    batch, model, rows = kept[0], make_model(), [0, 1, 2, 3, 12, 13, 14, 15]
+    (batch,), (gradient,) = train_and_keep(trainer)
+    model, rows = make_model(), [0, 1, 2, 3, 12, 13, 14, 15]
     logp, _ = logps_and_entropies(model, batch)
     mask, gap = batch["completion_mask"][rows], (logps_and_entropies(other, batch)[0].detach() - logp)[rows]
     ratio = (logp - logp.detach()).exp()[rows]  # of the KL, too: TRL's use_bias_correction_kl
     per_token = ratio * (0.1 * (gap.exp() - gap - 1) - batch["advantages"][rows].unsqueeze(1))
-    ((per_token * mask).sum() / mask.sum()).backward()
-    assert closest({n: p.grad for n, p in model.named_parameters()}, gradients.steps[0]) < 1e-5
+    assert closest(gradient_of(model, (per_token * mask).sum() / mask.sum()), gradient) < 1e-5
 
 
 def test_the_collapse_rate_is_logged_without_a_verifier(tmp_path):

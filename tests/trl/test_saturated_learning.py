@@ -12,9 +12,9 @@ from torch.nn.functional import logsigmoid
 from echorl.methods.judging import fill_question
 from echorl.trl.batch import COMPLETION_IDS, COMPLETIONS
 from echorl.trl.sampling.judgements import check_judging
+from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
 from tests.trl.scripted import GIVEN, Script, same
-from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
-from tests.trl.tiny import Gradients, build, make_dataset, make_model, make_tokenizer, run
+from tests.trl.tiny import build, make_dataset, make_model, make_tokenizer, run
 
 KINDS = "m+-+"
 SOLVED = (slice(4, 8), slice(12, 16))
@@ -26,17 +26,15 @@ def values(options=None, **changes):
 
 def first_batch(tmp_path, reference=None, **changes):
     """The batch as the loss sees it, the gradient and the log of a step; beside a reference model if it is given."""
-    gradients = Gradients()
-    own = values(callbacks=[gradients], **changes)
+    own = values(**changes)
     if reference is not None:
         make_model().save_pretrained(tmp_path / "policy")
         own |= dict(model=type(make_model()).from_pretrained(tmp_path / "policy"), beta=0.1)
     trainer = build(tmp_path, Script(KINDS), **own)
     if reference is not None:
         trainer.ref_model.load_state_dict(reference.state_dict())
-    kept = keep_batch(trainer)
-    trainer.train()
-    return kept[0], gradients.steps[0], trainer.state.log_history[0]
+    (batch,), (gradient,) = train_and_keep(trainer)
+    return batch, gradient, trainer.state.log_history[0]
 
 
 def by_entropy(batch, model):
@@ -66,8 +64,7 @@ def test_rrhfs_gradient_by_hand(tmp_path):
             for worse in order[place + 1 :]:
                 weight = torch.sigmoid(1 / means[better] - 1 / means[worse])
                 loss = loss - 0.1 * weight * (p[better] - p[worse]) / 4
-    loss.backward()
-    assert closest({n: q.grad for n, q in model.named_parameters()}, gradient) < 1e-5
+    assert closest(gradient_of(model, loss), gradient) < 1e-5
     assert log["method/ranked"] == 0.5
     assert not batch["advantages"][SOLVED[0]].any()
 
@@ -82,9 +79,9 @@ def test_dpos_gradient_by_hand(tmp_path, with_reference):
     logp, _, _, orders = by_entropy(batch, model)
     other = (by_entropy(batch, reference or model)[0]).detach()
     ratio = (logp - other).sum(1)
-    (-sum(logsigmoid(0.5 * (ratio[order[0]] - ratio[order[-1]])) for order in orders) / 4).backward()
+    loss = -sum(logsigmoid(0.5 * (ratio[order[0]] - ratio[order[-1]])) for order in orders) / 4
     term = {n: gradient[n] - without[n] for n in gradient}
-    assert closest({n: q.grad for n, q in model.named_parameters()}, term) < 1e-5
+    assert closest(gradient_of(model, loss), term) < 1e-5
 
 
 def always(kinds):
@@ -121,11 +118,11 @@ WINS = (2, 1, 1, 2), (1.5, 1, 1, 2.5)
 
 def judged_batch(tmp_path, kinds=KINDS, **changes):
     """As `first_batch`, with the judge and the trainer."""
-    gradients, options = Gradients(), {"ranking": "judgement", **changes.pop("options", {})}
-    trainer = build(tmp_path, always(kinds), **values(options, callbacks=[gradients], **changes))
-    kept, judge = keep_batch(trainer), Judge(trainer, ANSWERS)
-    trainer.train()
-    return SimpleNamespace(batch=kept[0], gradient=gradients.steps[0], judge=judge, trainer=trainer)
+    options = {"ranking": "judgement", **changes.pop("options", {})}
+    trainer = build(tmp_path, always(kinds), **values(options, **changes))
+    judge = Judge(trainer, ANSWERS)
+    (batch,), (gradient,) = train_and_keep(trainer)
+    return SimpleNamespace(batch=batch, gradient=gradient, judge=judge, trainer=trainer)
 
 
 def test_the_policy_is_asked_about_every_pair_of_a_solved_group(tmp_path):
@@ -169,8 +166,7 @@ def test_the_gradient_by_judgement_by_hand(tmp_path, loss):
         for i, j in itertools.permutations(range(4), 2):
             if wins[i] > wins[j]:
                 total = total - 0.1 * torch.sigmoid(torch.tensor(float(wins[i] - wins[j]))) * (own[i] - own[j]) / 4
-    total.backward()
-    assert closest({n: q.grad for n, q in model.named_parameters()}, result.gradient) < 1e-5
+    assert closest(gradient_of(model, total), result.gradient) < 1e-5
 
 
 def test_by_judgement_the_gradient_is_the_same_at_every_micro_batch(tmp_path):

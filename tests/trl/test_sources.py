@@ -4,7 +4,7 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from tests.trl.test_gradient import keep_batch, logps_and_entropies
+from tests.trl.by_hand import logps_and_entropies, train_and_keep
 from tests.trl.tiny import all_right, build, make_model, some_right
 
 SAMPLING = dict(temperature=0.7, top_k=6, repetition_penalty=1.3, max_steps=1, echo_coef=0.1)
@@ -23,9 +23,8 @@ def entropies_of(trainer, monkeypatch):
         return entropy, source
 
     monkeypatch.setattr(pipeline, "read_entropies", spy)
-    kept = keep_batch(trainer)
-    trainer.train()
-    return (*seen[0], kept[0])
+    (batch, *_), _ = train_and_keep(trainer)
+    return *seen[0], batch
 
 
 @pytest.mark.parametrize(

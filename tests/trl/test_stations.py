@@ -136,7 +136,7 @@ def test_a_batch_from_scoring_to_the_loss(context, tmp_path):
     micro_batch = MicroBatch(None, out, logps, context.args.steps_per_generation, context)
     loss = stations.echo(micro_batch, None, stations.hooks.num_supervised_tokens(out))
     assert loss.item() == pytest.approx(context.args.echo_coef * 2.0)  # the mean NLL of two clips over two prompts
-    stations.echo.window.close(stations.miner.config, context)
+    stations.echo.close_step(context)
     assert context.log.metrics["echo/nll"] == [pytest.approx(2.0)]
     assert context.log.metrics["echo/without_policy_gradient"] == [0.0]
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from echorl import mine_echo_clips, segment_steps
+from tests.trl.by_hand import train_and_keep
 from tests.trl.test_base_identity import CountForwards
-from tests.trl.test_gradient import keep_batch
 from tests.trl.test_sources import entropies_of
-from tests.trl.tiny import all_right, build, make_tokenizer, run
+from tests.trl.tiny import all_right, build, first, make_tokenizer, run
 
 ASKED = dict(echo_entropy_from="surprisal", echo_coef=0.1, max_steps=1)
 BEAMS = dict(generation_kwargs={"num_beams": 2})
@@ -31,15 +31,10 @@ def rollouts(logprobs, **extra):
     return sample
 
 
-def first(trainer, name):
-    return trainer.state.log_history[0][f"echo/{name}"]
-
-
 def weights_of(tmp_path, logprobs, **extra):
     trainer = build(tmp_path, all_right, rollout_func=rollouts(logprobs, **extra), **ASKED)
-    kept = keep_batch(trainer)
-    trainer.train()
-    return kept[0]["echo_weights"], trainer
+    (batch, *_), _ = train_and_keep(trainer)
+    return batch["echo_weights"], trainer
 
 
 def test_the_engines_log_probs_are_taken_as_they_are(tmp_path, monkeypatch):

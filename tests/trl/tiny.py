@@ -103,5 +103,10 @@ def run(output_dir, reward=some_right, **changes):
     return trainer, gradients.steps, losses, weights
 
 
+def first(trainer, name):
+    """The metric `echo/NAME` in the first line of the log."""
+    return trainer.state.log_history[0][f"echo/{name}"]
+
+
 def norm(tensors: dict) -> float:
     return float(sum(t.double().square().sum() for t in tensors.values()) ** 0.5)

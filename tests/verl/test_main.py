@@ -29,7 +29,7 @@ def test_without_verl_one_sentence_says_how_to_install_it():
     command = [sys.executable, "-c", WITHOUT_VERL, "trainer.v1.trainer_mode=echo_sync"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.stderr == f"echorl: error: verl is not installed: {install_command('verl')}.\n"
+    assert done.stderr == f"echorl: error: echorl.verl needs verl: {install_command('verl')}.\n"
     assert done.returncode == 2
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import pytest
@@ -13,14 +12,7 @@ from datasets import Dataset, Features, Image, List, Value
 
 from echorl.verl.prepare import main, prepare
 from echorl.verl.reward import compute_score
-
-
-def picture() -> bytes:
-    from PIL import Image as PIL
-
-    file = io.BytesIO()
-    PIL.new("RGB", (28, 28), (9, 0, 0)).save(file, "PNG")
-    return file.getvalue()
+from tests.pictures import picture
 
 
 def openr1(folder, count=300):
@@ -39,7 +31,7 @@ def openr1(folder, count=300):
 
 def geometry(folder):
     kinds = Features({"images": List(Image()), "problem": Value("string"), "answer": Value("string")})
-    rows = [{"images": [{"bytes": picture(), "path": None}], "problem": "<image>Find x.", "answer": "3"}]
+    rows = [{"images": [{"bytes": picture(9, (28, 28)), "path": None}], "problem": "<image>Find x.", "answer": "3"}]
     Dataset.from_list(rows, features=kinds).to_parquet(folder / "geometry.parquet")
     return folder / "geometry.parquet"
 

@@ -8,18 +8,14 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, TrainerCallback
 
 from echorl import EchoConfig, mine_echo_clips, segment_steps
+from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
 from tests.trl.test_base_identity import CountForwards
-from tests.trl.test_gradient import closest, keep_batch, logps_and_entropies
 from tests.trl.test_negative_rollouts import Script as Mistakes
 from tests.trl.test_sources import entropies_of
-from tests.trl.tiny import Gradients, all_right, build, make_dataset, run
+from tests.trl.tiny import all_right, build, first, make_dataset, run
 
 OFF = dict(vllm_importance_sampling_correction=False)
 ENGINE_ERROR = 0.1  # of a log-prob: the engine computes in bfloat16, the trainer in float32
-
-
-def first(trainer, name):
-    return trainer.state.log_history[0][f"echo/{name}"]
 
 
 def load(vllm):
@@ -107,10 +103,7 @@ def test_entropies_are_those_of_the_raw_logits_at_temperature(tmp_path, vllm, mo
 @pytest.mark.parametrize(("changes", "most"), [({"top_k": 3}, 3), ({"top_p": 0.2}, 6)], ids=str)
 def test_truncated_sampling_reaches_the_engine(tmp_path, vllm, changes, most):
     """The tiny model's distribution over 20 tokens is nearly even: 0.2 of it is held by 4 or 5 of them."""
-    trainer = build(tmp_path, all_right, **vllm, **changes, max_steps=1)
-    kept = keep_batch(trainer)
-    trainer.train()
-    batch = kept[0]
+    (batch, *_), _ = train_and_keep(build(tmp_path, all_right, **vllm, **changes, max_steps=1))
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
     mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
     width = batch["completion_ids"].shape[1]
@@ -127,19 +120,16 @@ def test_all_groups_right_base_gradient_zero_echo_gradient_by_hand(tmp_path, vll
     _, base, _, _ = run(tmp_path, all_right, echo=False, **changes)
     assert all((gradient == 0).all() for gradient in base[0].values())
 
-    grads = Gradients()
-    trainer = build(tmp_path, all_right, echo_coef=0.5, callbacks=[grads], **changes)
-    kept = keep_batch(trainer)
-    trainer.train()
-    model, batch = load(vllm), kept[0]
+    trainer = build(tmp_path, all_right, echo_coef=0.5, **changes)
+    (batch, *_), (gradient, *_) = train_and_keep(trainer)
+    model = load(vllm)
     logp, entropy = logps_and_entropies(model, batch)
     steps = segment_steps(batch["completion_ids"], batch["completion_mask"], trainer.stations.miner.delimiters)
     right = torch.ones(16, dtype=torch.bool)
     clips = mine_echo_clips(entropy.detach(), steps, right, torch.arange(16) // 4, EchoConfig())
     assert len(clips) == 4
     assert torch.equal(clips.weights, batch["echo_weights"])
-    (-0.5 * (logp * clips.weights).sum() / 4).backward()
-    assert closest({n: p.grad for n, p in model.named_parameters()}, grads.steps[0]) < 1e-5
+    assert closest(gradient_of(model, -0.5 * (logp * clips.weights).sum() / 4), gradient) < 1e-5
 
 
 class Snapshots(TrainerCallback):
@@ -155,8 +145,7 @@ class Snapshots(TrainerCallback):
 def test_after_an_update_the_engine_samples_from_the_new_weights(tmp_path, vllm):
     after = Snapshots()
     trainer = build(tmp_path, all_right, echo_coef=1.0, learning_rate=0.03, callbacks=[after], **vllm)
-    kept = keep_batch(trainer)
-    trainer.train()
+    kept, _ = train_and_keep(trainer)
     old, new = load(vllm), load(vllm)
     new.load_state_dict(after.weights[0])
     mask = kept[1]["completion_mask"].bool()
@@ -185,11 +174,9 @@ def test_logprobs_in_generation_kwargs_are_refused(tmp_path, vllm):
 def test_a_row_that_the_sequence_correction_drops_gives_no_clip(tmp_path, vllm):
     """The bound is at 1, so that bfloat16 alone puts about half of the rows outside."""
     bound = dict(vllm_importance_sampling_mode="sequence_mask", vllm_importance_sampling_clip_max=1.0)
-    trainer = build(tmp_path, all_right, **vllm, **bound, max_steps=1)
-    kept = keep_batch(trainer)
-    trainer.train()
-    dropped = kept[0]["importance_sampling_ratio"].flatten() == 0
-    clipped = kept[0]["echo_weights"].any(1)
+    (batch, *_), _ = train_and_keep(build(tmp_path, all_right, **vllm, **bound, max_steps=1))
+    dropped = batch["importance_sampling_ratio"].flatten() == 0
+    clipped = batch["echo_weights"].any(1)
     assert 0 < dropped.sum() < 16
     assert clipped.any()
     assert not (clipped & dropped).any()
@@ -224,9 +211,8 @@ def test_mistakes_on_request_are_sampled_hotter_or_colder_and_have_no_correction
     script = Mistakes("+m++", "x..xx.")
     changes = dict(method="negative_rollouts", method_options=options, echo_coef=0.1, max_steps=1)
     trainer = build(tmp_path, script, **vllm, **changes)
-    kept = keep_batch(trainer)
-    trainer.train()
-    batch, mistakes = kept[0], [3, 11, 15]
+    (batch, *_), _ = train_and_keep(trainer)
+    mistakes = [3, 11, 15]
     mask = batch["completion_mask"].bool()
     assert [row for row in range(16) if batch["completion_ids"][row][mask[row]].tolist() in script.made] == mistakes
     logp, _ = logps_and_entropies(load(vllm), batch)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.real.test_smollm2 import MODEL, build, first, half_right
-from tests.trl.test_gradient import keep_batch
-from tests.trl.tiny import Gradients, norm
+from tests.real.test_smollm2 import MODEL, build, half_right
+from tests.trl.by_hand import train_and_keep
+from tests.trl.tiny import Gradients, first, norm
 
 pytestmark = pytest.mark.skipif(not MODEL.exists(), reason="SmolLM2 is not in the cache: run `make real-model` first")
 VLLM = dict(use_vllm=True, vllm_mode="colocate", vllm_max_model_length=128)
@@ -26,8 +26,7 @@ def test_the_papers_problem_and_its_cure(tmp_path):
 
 def test_two_steps_with_reuse_of_what_the_engine_sampled(tmp_path):
     trainer = build(tmp_path, half_right, num_iterations=2, max_steps=3, learning_rate=1e-4, **VLLM)
-    kept = keep_batch(trainer)
-    trainer.train()
+    kept, _ = train_and_keep(trainer)
     assert len(kept) == 2
     assert first(trainer, "clips/all_success") == first(trainer, "clips/mixed") == 1.0
     for batch in kept:  # after the update too, the engine's log-probs are the trainer's, but for bfloat16

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.trl.by_hand import logps_and_entropies
 from tests.trl.test_base_identity import CountForwards
-from tests.trl.test_gradient import logps_and_entropies
 from tests.trl.test_sources import entropies_of
-from tests.trl.tiny import all_right, build, run
-from tests.vllm.test_engine import ENGINE_ERROR, OFF, first, load
+from tests.trl.tiny import all_right, build, first, run
+from tests.vllm.test_engine import ENGINE_ERROR, OFF, load
 
 ASKED = dict(echo_entropy_from="top_logprobs")
 

@@ -123,6 +123,15 @@ def nearest(name: str, names: Iterable[str], listing: str, prefix: str = "") -> 
 
 
 @contextmanager
+def located(place: str) -> Iterator[None]:
+    """Put a place, such as a file and a line, in front of the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+
+
+@contextmanager
 def as_user_error(*kinds: type[Exception], doing: str, by: tuple[str, ...] = ()) -> Iterator[None]:
     """Turn errors of these kinds (raised by these packages, if any is named) into a `UserError`, "DOING: message"."""
     try:

@@ -1,8 +1,9 @@
-"""Installed packages: their versions, and the sentence for a missing package with the command that installs it."""
+"""Installed packages: their versions, and the sentences for one that is missing, too old or untested."""
 
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.util import find_spec
@@ -28,6 +29,31 @@ def check_installed(who: str, packages: Iterable[str], extras: str) -> None:
     for name in packages:
         if find_spec(name) is None:
             raise ImportError(f"{who} needs {name}: {install_command(extras)}.")
+
+
+def check_version(adapter: str, package: str, *, oldest: str, newest_tested: str) -> None:
+    """Refuse a framework before version `oldest`, which has other hooks; warn of a release after `newest_tested`.
+
+    Args:
+        adapter: echorl's folder for the framework, which has the name of the extra that brings the package.
+
+    Raises:
+        ImportError: the package is missing or too old; the message has the command that installs it.
+    """
+    try:
+        text = version(package)
+    except PackageNotFoundError:
+        raise ImportError(f"echorl.{adapter} needs {package}: {install_command(adapter)}.") from None
+    from packaging.version import Version  # comes with each framework
+
+    installed = Version(text)
+    if installed < Version(oldest):
+        raise ImportError(
+            f"{package} {text} is too old for echorl, whose hooks need {oldest} or newer: pip install -U {package}."
+        )
+    if installed.release[:2] > Version(newest_tested).release[:2]:  # of 0.10.0.dev0 it is (0, 10)
+        sentence = f"echorl was tested with {package} {newest_tested}; {package} {text} is newer and untested."
+        warnings.warn(sentence, stacklevel=3)
 
 
 def install_command(extras: str) -> str:

@@ -6,17 +6,16 @@ import difflib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from importlib import metadata
 from typing import Any
-
-from packaging.version import Version
 
 from echorl.core.config import EchoConfig
 from echorl.core.refusals import refuse_if
 from echorl.core.verdicts import resolve_verifiers
+from echorl.support.installed import check_version
 
 OPTION = "success_reward_func"
-OLDEST = "4.6"
+OLDEST = "4.6.0"
+NEWEST_TESTED = "4.6.0"
 
 
 @dataclass(frozen=True)
@@ -101,21 +100,9 @@ def active_settings() -> EchoSettings:
     return _active[0]
 
 
-def check_swift_version(installed: str | None = None) -> None:
-    """Refuse an ms-swift before 4.6, whose trainer has other hooks.
-
-    Raises:
-        ImportError: ms-swift is missing or too old.
-    """
-    try:
-        version = installed or metadata.version("ms-swift")
-    except metadata.PackageNotFoundError:
-        raise ImportError(f"ms-swift is not installed: pip install 'ms-swift>={OLDEST}' msgspec.") from None
-    if Version(version) < Version(OLDEST):
-        raise ImportError(
-            f"ms-swift {version} is not supported by echorl, whose hooks are those of ms-swift {OLDEST}: "
-            f"pip install 'ms-swift>={OLDEST}'."
-        )
+def check_swift_version() -> None:
+    """Check ms-swift's version, as `check_version` does."""
+    check_version("swift", "ms-swift", oldest=OLDEST, newest_tested=NEWEST_TESTED)
 
 
 def check_run(trainer: Any, settings: EchoSettings) -> None:

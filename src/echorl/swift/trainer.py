@@ -14,10 +14,9 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from echorl.core.config import EchoConfig
-from echorl.core.entropy import wide_dtype
 from echorl.core.losses import echo_loss
 from echorl.core.miner import EchoMiner
-from echorl.core.receipt import LOST, DeliveryReceipt
+from echorl.core.receipt import LOST, WITHOUT_POLICY_GRADIENT, DeliveryReceipt, OptimizerWindow
 from echorl.core.rollouts import Rollouts
 from echorl.core.statistics import GroupStatistics, audit_line
 from echorl.core.steps import StepDelimiters
@@ -43,11 +42,10 @@ class EchoTrainer(GRPOTrainer):
         self.echo_miner = EchoMiner(self.echo, StepDelimiters.from_tokenizer(tokenizer) if self.echo.mines else None)
         self.echo_comm = AcceleratorCommunication(self.accelerator)
         self.echo_statistics = GroupStatistics()
-        self.echo_receipt = DeliveryReceipt()
+        self.echo_receipt, self.echo_window = DeliveryReceipt(), OptimizerWindow()
         self.echo_count: Tensor | None = None
         self.echo_passes: list[tuple[Tensor, Tensor]] | None = None  # while a generation batch is made
         self.echo_logps: Tensor | None = None  # while a loss is computed
-        self.echo_sums: Tensor | None = None  # since the last optimiser step
         self.echo_warned = False
         self.add_callback(StatisticsTable(self.echo_statistics))
         if self.accelerator.is_main_process:
@@ -171,9 +169,7 @@ class EchoTrainer(GRPOTrainer):
             share = self.accelerator.num_processes * self.args.steps_per_generation
             nll = echo_loss(logps, weights, num_prompts=self.echo_count / share)
             self.echo_receipt.deliver(weights)
-            sums = [(-logps.detach() * weights).sum(), weights.sum(), carried[NUM_POLICY]]
-            added = torch.stack([each.to(wide_dtype(nll.device)) for each in sums])
-            self.echo_sums = added if self.echo_sums is None else self.echo_sums + added
+            self.echo_window.add(logps, weights, carried[NUM_POLICY])
             return self.echo.coef_at(self.state.global_step) * nll
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
@@ -189,20 +185,14 @@ class EchoTrainer(GRPOTrainer):
         Raises:
             RuntimeError: no micro-batch came through EchoRL's loss.
         """
-        if self.echo_sums is None:
-            raise RuntimeError(f"no micro-batch of an optimiser step {LOST}")
-        nll, mass, num_policy = self.echo_comm.sum(self.echo_sums).tolist()
-        self.echo_sums = None
-        without = num_policy == 0 and self.beta == 0.0 and self.chord_sft_iterator is None
         coef = self.echo.coef_at(self.state.global_step)
-        metrics = {"echo/without_policy_gradient": float(without), "echo/coef": coef}
-        self._log_echo(metrics | ({"echo/nll": nll / mass} if mass else {}))
-        if without and mass and self.echo.trains and not self.echo_warned:
+        has_other_terms = self.beta != 0.0 or self.chord_sft_iterator is not None
+        metrics = self.echo_window.close(self.echo_comm, coef, other_terms=has_other_terms)
+        self._log_echo(metrics)
+        changes_policy = self.echo.trains and "echo/nll" in metrics
+        if self.echo_window.without_policy_gradient and changes_policy and not self.echo_warned:
             self.echo_warned = True
-            logger.warning(
-                "an optimiser step had no policy gradient: every group in it was degenerate, so its gradient is the "
-                "echo's alone, and an adaptive optimiser can make a full-size step of it at any coef."
-            )
+            logger.warning(WITHOUT_POLICY_GRADIENT.format("coef"))
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """Save EchoRL's state, which is the same on every process, before ms-swift's files complete the checkpoint."""

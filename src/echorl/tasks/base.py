@@ -14,6 +14,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
+from echorl.support.errors import located
+
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
@@ -128,10 +130,8 @@ def make_verifier(
     """
 
     def reference(value: Any, row: int) -> str:
-        try:
+        with located(f"the verifier {name!r}: column {column!r}, row {row}"):
             return read_reference(value)
-        except ValueError as error:
-            raise ValueError(f"the verifier {name!r}: column {column!r}, row {row}: {error}") from None
 
     def verifier(
         *, completions: Sequence[Completion], log_metric: Log | None = None, **columns: Any

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+from echorl.support.errors import located
 from echorl.tasks.base import Prompt, Task, TaskRow, Verifier, draw, in_validation
 from echorl.tasks.demonstrations import demonstration_text
 from echorl.tasks.rows import Location, Row, check_columns
@@ -87,8 +88,5 @@ def _read(row: Row, place: str) -> TaskRow:
             f"{place} has no question or no answer; write the question as a user message in 'prompt', and the answer "
             "as a text under 'ground_truth' in 'reward_model'"
         )
-    try:
-        demonstration = demonstration_text(row["target"])
-    except ValueError as error:
-        raise ValueError(f"{place}: {error}") from None
-    return {"question": question, "answer": answer, "demonstration": demonstration}
+    with located(place):
+        return {"question": question, "answer": answer, "demonstration": demonstration_text(row["target"])}

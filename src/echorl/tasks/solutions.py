@@ -92,14 +92,11 @@ WAYS: Mapping[str, tuple[float, Callable[[Sequence[int], random.Random], Lines]]
 """Way of adding -> (its share of the demonstrations, its writer)."""
 
 
-def chain_sum_solution(question: str, rng: random.Random, *, way: str | None = None) -> str:
-    """A worked solution of a chain_sum question that ends in `#### N`; `way` is drawn by its share if it is None."""
+def chain_sum_solution(question: str, rng: random.Random) -> str:
+    """A worked solution of a chain_sum question, in a way that is drawn by its share; it ends in `#### N`."""
     numbers = read_terms(question)
-    if way is None:
-        way = rng.choices(list(WAYS), weights=[share for share, _ in WAYS.values()])[0]
-    if way not in WAYS:
-        raise ValueError(f"unknown way {way!r}; choose one of {', '.join(WAYS)}")
-    return "\n".join([*WAYS[way][1](numbers, rng), f"#### {sum(numbers)}"])
+    [(_, write)] = rng.choices(list(WAYS.values()), weights=[share for share, _ in WAYS.values()])
+    return "\n".join([*write(numbers, rng), f"#### {sum(numbers)}"])
 
 
 def read_factors(question: str) -> list[int]:

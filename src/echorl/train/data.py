@@ -6,6 +6,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import itertools
 import json
 import os
 import sys
@@ -72,10 +73,7 @@ def make_dataset(data: DataArguments, task: Task | None, part: Literal["train", 
         rows = _change(rows, data.row_func, place)
     if "prompt" not in rows.column_names:
         raise _no_prompt(place, rows.column_names)
-    for index, prompt in enumerate(rows["prompt"]):
-        if problem := _problem(prompt):
-            row = f"line {_lines(file)[index][0]}" if place == file else f"row {index + 1}"
-            raise UserError(f"{place}, {row}: the prompt {problem}; write text, or a list of chat messages.")
+    _check_prompts(rows["prompt"], place, file)
     reserved = [name for name in rows.column_names if name in RESERVED]
     if reserved and isinstance(data, TrainArguments):
         raise UserError(
@@ -85,24 +83,22 @@ def make_dataset(data: DataArguments, task: Task | None, part: Literal["train", 
     return rows
 
 
+def _check_prompts(prompts: Iterable[Any], place: str, file: str | None) -> None:
+    for index, prompt in enumerate(prompts):
+        if problem := _problem(prompt):
+            row = f"line {list(_lines(file))[index][0]}" if place == file else f"row {index + 1}"
+            raise UserError(f"{place}, {row}: the prompt {problem}; write text, or a list of chat messages.")
+
+
 def _no_prompt(place: str, names: Sequence[str]) -> UserError:
     return UserError(f"{place}: no column 'prompt' among {', '.join(names)}; add one, or row_func.")
 
 
 def check_first_row(file: str | Path, row_func: str | None) -> None:
     """Refuse a file whose first row is no object, or has no `prompt` and no `row_func` that could add one."""
-    _check_file(file)
-    with as_user_error(OSError, doing=f"{file} cannot be read"), open(file, "rb") as lines:
-        number, line = next(((number, line) for number, line in enumerate(lines, 1) if line.strip()), (0, b""))
-    if number:
-        row = _read_row(line, f"{file}, line {number}", Path(file).parent)
+    for row in itertools.islice(_rows_of(file), 1):
         if row_func is None and "prompt" not in row:
             raise _no_prompt(str(file), list(row))
-
-
-def _check_file(file: str | Path) -> None:
-    if not Path(file).is_file():
-        raise UserError(f"no file {file}: give a JSONL file with a 'prompt' in every line.")
 
 
 def _problem(prompt: Any) -> str | None:
@@ -150,8 +146,7 @@ def read_rows(file: str | Path) -> Dataset:
     """Return the objects of a JSONL file, one a line; paths in `image` and `images` are from the file's folder."""
     from datasets import Dataset, Image, List
 
-    _check_file(file)
-    rows = [_read_row(line, f"{file}, line {number}", Path(file).parent) for number, line in _lines(file)]
+    rows = list(_rows_of(file))
     if not rows:
         raise UserError(f"{file} holds no rows: give a JSONL file with a 'prompt' in every line.")
     with as_user_error(Exception, doing=f"{file}: its rows do not fit one table"):
@@ -162,13 +157,17 @@ def read_rows(file: str | Path) -> Dataset:
         return table
 
 
-def _lines(file: str | Path) -> list[tuple[int, bytes]]:
-    """Return the lines of a file that are not blank, with their numbers."""
-    try:
-        lines = Path(file).read_bytes().splitlines()
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}): give another file.") from None
-    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+def _rows_of(file: str | Path) -> Iterator[dict[str, Any]]:
+    for number, line in _lines(file):
+        yield _read_row(line, f"{file}, line {number}", Path(file).parent)
+
+
+def _lines(file: str | Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file that are not blank, with their numbers."""
+    if not Path(file).is_file():
+        raise UserError(f"no file {file}: give a JSONL file with a 'prompt' in every line.")
+    with as_user_error(OSError, doing=f"{file} cannot be read"), open(file, "rb") as lines:
+        yield from ((number, line) for number, line in enumerate(lines, 1) if line.strip())
 
 
 def _read_row(line: bytes, place: str, folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""EchoRL's term of the loss; its receipt covers a generation batch, its `OptimizerWindow` an optimiser step."""
+"""EchoRL's term of the loss; its receipt covers a generation batch, its window an optimiser step."""
 
 from __future__ import annotations
 
@@ -9,54 +9,12 @@ import torch
 from torch import Tensor
 
 from echorl.core.config import EchoConfig
-from echorl.core.entropy import wide_dtype
 from echorl.core.losses import echo_loss
-from echorl.core.receipt import LOST, DeliveryReceipt
+from echorl.core.receipt import WITHOUT_POLICY_GRADIENT, DeliveryReceipt, OptimizerWindow
 from echorl.trl.context import Context
 from echorl.trl.micro_batch import MicroBatch
 from echorl.trl.sampling.filtered_clips import FILTERED, filtered_logps
 from echorl.trl.without_policy_gradient import other_terms
-
-
-class OptimizerWindow:
-    """Sums over the micro-batches since the last optimiser step, on this process, kept on the device (no sync).
-
-    Attributes:
-        without_policy_gradient: whether the step at hand has no gradient but the echo's; set by `close`.
-    """
-
-    def __init__(self) -> None:
-        self.sums: Tensor | None = None
-        self.without_policy_gradient = False
-
-    def add(self, nll: Tensor, mass: Tensor, num_policy: Tensor) -> None:
-        """Add a micro-batch: the weighted NLL, the weights' sum, and the number of rows with a policy gradient.
-
-        The tokens with a gradient by the method's own term count as such rows.
-        """
-        sums = torch.stack([nll.detach(), mass, num_policy]).to(wide_dtype(nll.device))
-        self.sums = sums if self.sums is None else self.sums + sums
-
-    def close(self, config: EchoConfig, context: Context) -> None:
-        """Log the metrics of the optimiser step, whose gradients are complete, and begin the next.
-
-        Raises:
-            RuntimeError: no micro-batch came through EchoRL's loss.
-        """
-        if self.sums is None:
-            raise RuntimeError(f"no micro-batch of an optimiser step {LOST}")
-        nll, mass, num_policy = context.comm.sum(self.sums).tolist()
-        self.sums = None
-        self.without_policy_gradient = num_policy == 0 and not any(other_terms(context).values())
-        context.log.update({"echo/without_policy_gradient": self.without_policy_gradient})
-        context.log.update({"echo/coef": config.coef_at(context.step), **({"echo/nll": nll / mass} if mass else {})})
-        if self.without_policy_gradient and mass and config.trains and config.without_policy_gradient == "allow":
-            context.log.warn_once(
-                "without_policy_gradient",
-                "an optimiser step had no policy gradient: every group in it was degenerate, so its gradient is the "
-                "echo's alone, and an adaptive optimiser can make a full-size step of it at any echo_coef. "
-                "echo_without_policy_gradient='skip' leaves such steps out.",
-            )
 
 
 class EchoTerm:
@@ -89,5 +47,19 @@ class EchoTerm:
             nll = echo_loss(logps, weights, num_prompts=micro_batch.share_of(inputs["echo_count"]))
             self.receipt.deliver(weights)
             num_policy = num_supervised + inputs["echo_has_gradient"].sum()
-            self.window.add((-logps.detach() * weights).sum(), weights.sum(), num_policy)
+            self.window.add(logps, weights, num_policy)
             return self.config.coef_at(micro_batch.context.step) * nll
+
+    def close_step(self, context: Context) -> None:
+        """Log the metrics of the optimiser step, whose gradients are complete, and begin the next.
+
+        Raises:
+            RuntimeError: no micro-batch came through EchoRL's loss.
+        """
+        config, has_other_terms = self.config, any(other_terms(context).values())
+        metrics = self.window.close(context.comm, config.coef_at(context.step), other_terms=has_other_terms)
+        context.log.update(metrics)
+        changes_policy = config.trains and config.without_policy_gradient == "allow" and "echo/nll" in metrics
+        if self.window.without_policy_gradient and changes_policy:
+            advice = "echo_without_policy_gradient='skip' leaves such steps out."
+            context.log.warn_once("without_policy_gradient", f"{WITHOUT_POLICY_GRADIENT.format('echo_coef')} {advice}")

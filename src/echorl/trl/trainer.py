@@ -152,7 +152,7 @@ class EchoGRPOTrainer(FolderInCard, QuietOnTiedWeights, PrintsWithoutClips, GRPO
         finally:
             self._echo_training = False
         if self.echo.mines and self.accelerator.sync_gradients:
-            self.stations.echo.window.close(self.echo, self.context)
+            self.stations.echo.close_step(self.context)
         return loss
 
     # -- _prepare_inputs: after TRL has shuffled and split a generation batch, micro-batches get the clips beside it.

@@ -7,31 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 
-from echorl.support.installed import install_command
+from echorl.support.installed import check_version, install_command
 
 OLDEST = "1.14.1"
 NEWEST_TESTED = "1.16.0"
 
 
-def check_trl_version(installed: str | None = None) -> None:
-    """Refuse a TRL whose hooks differ; warn of one that was never tested.
-
-    Raises:
-        ImportError: TRL is missing or older than `OLDEST`.
-    """
-    try:
-        installed = installed or metadata.version("trl")
-    except metadata.PackageNotFoundError:
-        raise ImportError(f"echorl.trl needs TRL: {install_command('trl')}.") from None
-    from packaging.version import Version  # comes with TRL
-
-    version, tested = Version(installed), Version(NEWEST_TESTED)
-    if version < Version(OLDEST):
-        raise ImportError(
-            f"trl {version} is too old for echorl, whose hooks need {OLDEST} or newer: pip install -U trl."
-        )
-    if version.release[:2] > tested.release[:2]:
-        warnings.warn(f"echorl was tested with trl {NEWEST_TESTED}; trl {version} is newer and untested.", stacklevel=2)
+def check_trl_version() -> None:
+    """Check TRL's version, as `check_version` does."""
+    check_version("trl", "trl", oldest=OLDEST, newest_tested=NEWEST_TESTED)
 
 
 def installed_trl() -> str:

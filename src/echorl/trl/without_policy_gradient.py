@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from transformers import TrainerCallback
 
+from echorl.core.receipt import OptimizerWindow
 from echorl.core.refusals import refuse_if
 from echorl.trl.context import Context
 
@@ -45,10 +44,10 @@ class SkipCallback(TrainerCallback):
     rewards that differ from 0 by rounding have no effect either.
 
     Args:
-        window: the sums of the optimiser step (`echorl.trl.loss.OptimizerWindow`).
+        window: the sums of the optimiser step.
     """
 
-    def __init__(self, window: Any) -> None:
+    def __init__(self, window: OptimizerWindow) -> None:
         self.window = window
 
     def on_pre_optimizer_step(self, args, state, control, optimizer=None, **kwargs):  # type: ignore[no-untyped-def]

@@ -17,7 +17,7 @@ from echorl.lab.compare.packed import PackedStudy, open_pack, pack_study
 from echorl.lab.compare.plan import Comparison, Run
 from echorl.lab.compare.results import first_sentences, make_results, results_markdown
 from echorl.lab.compare.study import Study
-from echorl.lab.evaluate import mean_of_runs
+from echorl.lab.evaluate.metrics import mean_of_runs
 from echorl.lab.report.compared import _disagreement
 from echorl.methods import METHODS, load_method
 from echorl.methods.rules import try_rules

@@ -7,8 +7,7 @@ from scipy import stats
 
 from echorl.lab.compare import table
 from echorl.lab.compare.plan import Comparison, Run
-from echorl.lab.evaluate import mean_of_runs, paired_average, paired_runs, pass_at_1
-from echorl.lab.evaluate.metrics import item_means
+from echorl.lab.evaluate.metrics import item_means, mean_of_runs, paired_average, paired_runs, pass_at_1
 
 RATES = {"grpo": 1e-6, "echorl": 1e-5}
 

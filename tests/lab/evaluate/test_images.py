@@ -10,8 +10,7 @@ from PIL import Image
 from transformers import AutoProcessor
 
 from echorl.lab.compare.score import Policy
-from echorl.lab.evaluate import ends_of, sample
-from echorl.lab.evaluate.sampling import images_of
+from echorl.lab.evaluate.sampling import ends_of, images_of, sample
 from echorl.models.loading import load_policy, tokenizer_of
 from tests.trl import tiny, tiny_vision
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 from scipy import stats
 
-from echorl.lab.evaluate import (
+from echorl.lab.evaluate.metrics import (
     Estimate,
     holm,
     item_majority,
+    item_means,
     item_pass_at_k,
     mean_of_items,
     mean_of_runs,
@@ -23,7 +24,6 @@ from echorl.lab.evaluate import (
     pass_at_1,
     standard_error,
 )
-from echorl.lab.evaluate.metrics import item_means
 from echorl.lab.statistics import Z_95, wilson
 
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from echorl.cli import main
-from echorl.lab.evaluate import Sampling, evaluate_model
+from echorl.lab.evaluate.run import evaluate_model
+from echorl.lab.options import Sampling
 from echorl.models import POLICY
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from echorl.lab.evaluate import Completions, ends_of, judge, sample
+from echorl.lab.evaluate.sampling import Completions, ends_of, judge, sample
 from tests.trl.tiny import make_model, make_tokenizer
 
 PROMPTS = ["1+1=?\n", "1+2=?\n", "12345=?\n"]

@@ -11,6 +11,7 @@ import pytest
 from echorl.lab.logs.files import find_files
 from echorl.lab.logs.layouts import read_rollouts
 from echorl.lab.options import Columns
+from tests.lab.logs.written import jsonl, parquet
 
 MESSAGES = [{"role": "user", "content": "1+1"}]
 SAID = [{"role": "assistant", "content": "2"}]
@@ -18,16 +19,6 @@ SAID = [{"role": "assistant", "content": "2"}]
 
 def read(files, **columns):
     return list(read_rollouts(files, Columns(**columns), lambda done: None))
-
-
-def jsonl(path, *rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def parquet(path, *rows):
-    pq.write_table(pa.Table.from_pylist(list(rows)), path)
-    return path
 
 
 @pytest.mark.parametrize("write", [jsonl, parquet])

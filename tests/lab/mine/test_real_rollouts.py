@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -12,6 +10,7 @@ from echorl.core.config import EchoConfig
 from echorl.lab.mine.scorer import Scorer
 from echorl.models.loading import load_policy
 from tests.lab.conftest import run, save_model
+from tests.lab.mine.test_mine import clips_of
 
 NUM_OUTPUTS = 64
 
@@ -51,10 +50,6 @@ def scored_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Scorer, "scores", remembered)
         yield
-
-
-def clips_of(folder):
-    return [json.loads(line) for line in (folder / "clips.jsonl").open(encoding="utf-8")]
 
 
 def check(found, clips, expected):

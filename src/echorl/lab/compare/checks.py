@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 RATIOS = ("warmup_steps", "warmup_ratio", "logging_steps", "save_steps", "eval_steps")
 """Options that below 1 are a share of all steps."""
-NO_TASK = "{} names no task, on whose splits `echorl compare` scores runs: add `task: NAME`."
 
 
 def check_arms_early(study: Study, path: Path) -> None:
@@ -39,7 +38,10 @@ def check_arms_early(study: Study, path: Path) -> None:
         options.pop("model_name_or_path", None)  # a plan may be checked before its policy is made
         with _naming(arm), environment(env):
             if options.get("task") is None:
-                raise UserError(NO_TASK.format(" + ".join(study.comparison.recipe)))
+                recipe = " + ".join(study.comparison.recipe)
+                raise UserError(
+                    f"{recipe} names no task, on whose splits `echorl compare` scores runs: add `task: NAME`."
+                )
             check_early(TRAIN, Recipe(options=options, origin=origin), [])
 
 
@@ -52,11 +54,10 @@ def check_arms(study: Study, path: Path) -> dict[str, Mapping[str, Any]]:
     Raises:
         UserError: an arm cannot be trained or compared; the message names it.
     """
-    recipe = " + ".join(study.comparison.recipe)
     resolved: dict[str, Mapping[str, Any]] = {}
     for arm, options, origin in _arms(study, path):
         with _naming(arm):
-            options = _check_arm(options, origin, recipe, study.comparison, rows=not resolved)
+            options = _check_arm(options, origin, study.comparison, rows=not resolved)
         if equal := [name for name, earlier in resolved.items() if earlier == options]:
             raise UserError(f"arms {equal[0]!r} and {arm!r} have the same options: change one or drop it.")
         resolved[arm] = options
@@ -84,7 +85,7 @@ def _naming(arm: str) -> Iterator[None]:
 
 
 def _check_arm(
-    options: dict[str, Any], origin: Mapping[str, str], recipe: str, comparison: Comparison, *, rows: bool
+    options: dict[str, Any], origin: Mapping[str, str], comparison: Comparison, *, rows: bool
 ) -> dict[str, Any]:
     """Return all options that the policy may depend on, with their defaults; with `rows` also make the tests' rows."""
     from echorl.train.parsing import parse
@@ -96,7 +97,7 @@ def _check_arm(
         settings = parse(TRAIN, Recipe(options=options, origin=origin), [])
         check_reporting(settings.training.report_to)
         _check_training(settings.training, by_tokens=comparison.rollout_tokens is not None)
-        _check_tests(settings, recipe, comparison, rows=rows)
+        _check_tests(settings, comparison, rows=rows)
     parts = (settings.data, settings.training, settings.model)
     values = {field.name: getattr(part, field.name) for part in parts for field in fields(part)}
     return {**with_effect(values), "env": env}
@@ -126,13 +127,12 @@ def _check_training(training: Any, *, by_tokens: bool) -> None:
             )
 
 
-def _check_tests(settings: Settings, recipe: str, comparison: Comparison, *, rows: bool) -> None:
+def _check_tests(settings: Settings, comparison: Comparison, *, rows: bool) -> None:
     from echorl.train.data import make_task
 
     for test in [*comparison.tests, *(["validation"] if comparison.grid() else [])]:
         task = make_task(settings.data, **comparison.task_options_of(test))
-        if task is None:
-            raise UserError(NO_TASK.format(recipe))
+        assert task is not None  # `check_arms_early` has refused it, also before the stored runs of a packed study
         if (split := comparison.split_of(test)) not in task.splits:
             raise UserError(f"{split!r} is no split of the task: choose one of {', '.join(task.splits)}.")
         if rows:

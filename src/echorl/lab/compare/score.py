@@ -11,8 +11,7 @@ import torch
 
 from echorl.core.steps import StepDelimiters
 from echorl.lab.compare.plan import Comparison
-from echorl.lab.evaluate import Completions, ends_of, judge, sample
-from echorl.lab.evaluate.sampling import cut_off, images_of
+from echorl.lab.evaluate.sampling import Completions, cut_off, ends_of, images_of, judge, sample
 from echorl.models.loading import load_policy, tokenizer_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 from echorl.lab.compare.plan import TRAINING, Comparison, Run, Validation
 from echorl.lab.compare.score import verdicts_of
-from echorl.lab.evaluate import (
+from echorl.lab.evaluate.metrics import (
     holm,
     item_pass_at_k,
     mean_of_items,

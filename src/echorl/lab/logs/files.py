@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from echorl.support.errors import located
 from echorl.support.files import last_value
 from echorl.support.texts import parse_json
 
@@ -91,15 +92,6 @@ def _by_number(path: Path) -> tuple[int, str]:
     return (int(digits) if digits.isdigit() else 0, path.name)
 
 
-@contextmanager
-def located(path: Path, line: int) -> Iterator[None]:
-    """Put the file and the line in front of the message of a ValueError."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{path}, line {line}: {error}") from None
-
-
 class RowFile:
     """A file of rows, whatever its name. It is opened once: a pipe cannot be read again.
 
@@ -151,7 +143,7 @@ class RowFile:
         for line, text in enumerate(lines, 1):  # bytes: a text file's lines would end at other characters, too
             if not text.strip():
                 continue
-            with located(self.path, line):
+            with located(f"{self.path}, line {line}"):
                 try:
                     row = parse_json(text)
                 except ValueError as error:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from echorl.lab.logs.columns import ANSWER, PROMPTS, RESPONSES, REWARDS, first_of, list_names
-from echorl.lab.logs.files import ROWS_AT_ONCE, first_values, located, open_rows
+from echorl.lab.logs.files import ROWS_AT_ONCE, first_values, open_rows
 from echorl.lab.options import Columns
+from echorl.support.errors import located
 from echorl.support.texts import finite_number, is_text
 
 TRL_OWN = ("step", "prompt", "completion", "advantage")
@@ -202,7 +203,7 @@ def _group(row: Row, layout: Layout) -> str:
 def check_columns(path: Path, columns: Columns) -> None:
     """Refuse a file whose columns are no layout, before a model is loaded; a pipe, which is read once, is not read."""
     if path.is_file():
-        with open_rows(path) as file, located(path, file.first_line):
+        with open_rows(path) as file, located(f"{path}, line {file.first_line}"):
             find_layout(first_values(row for _, row in file.first_rows), columns)
 
 
@@ -215,10 +216,10 @@ def read_rollouts(files: Sequence[Path], columns: Columns, advance: Callable[[in
     count = 0
     for path in files:
         with open_rows(path) as file:
-            with located(path, file.first_line):
+            with located(f"{path}, line {file.first_line}"):
                 layout = find_layout(first_values(row for _, row in file.first_rows), columns)
             for line, row in file.rows((layout.prompt, layout.response, layout.reward, *layout.group)):
-                with located(path, line):
+                with located(f"{path}, line {line}"):
                     rollout = to_rollout(row, layout, (str(path), line))
                 count += 1
                 if count % ROWS_AT_ONCE == 0:

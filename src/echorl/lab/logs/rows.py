@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from echorl.lab.logs.columns import CUT_OFF, SOLUTION, VERL_KEY, LogColumns, find_log_columns, is_missing
-from echorl.lab.logs.files import Row, RowFile, first_values, located, open_rows
+from echorl.lab.logs.files import Row, RowFile, first_values, open_rows
 from echorl.lab.logs.forms import Form, find_form
 from echorl.lab.options import Columns
+from echorl.support.errors import located
 from echorl.support.texts import finite_number, is_text
 
 
@@ -77,7 +78,7 @@ def read_logs(files: Sequence[Path], columns: Columns) -> Iterator[LogFile]:
         with open_rows(path, may_grow=True) as file:
             form = find_form(file.first_rows[0][1], path)
             values = first_values(row for _, row in _split(file.first_rows, form, path))
-            with located(path, file.first_line):
+            with located(f"{path}, line {file.first_line}"):
                 layout = find_log_columns(values, columns)
                 if layout.response is None and SOLUTION in values and _solutions_differ(file, layout):
                     layout = find_log_columns(values, replace(columns, response=SOLUTION))
@@ -99,7 +100,7 @@ def _split(rows: Iterable[tuple[int, Row]], form: Form | None, path: Path) -> It
         yield from rows
         return
     for line, row in rows:
-        with located(path, line):
+        with located(f"{path}, line {line}"):
             rollouts = list(form(row))
         yield from ((line, each) for each in rollouts)
 
@@ -110,7 +111,7 @@ def _read(
     read = reader(layout, may_lack_reward=form is not None)
     last_line = position = 0
     for number, (line, row) in enumerate(rows, 1):
-        with located(path, line):
+        with located(f"{path}, line {line}"):
             rollout = read(row, file, line)
         position, last_line = (position + 1 if line == last_line else 0), line
         yield rollout if form is None else rollout._replace(line=number, batch=line, position=position)

@@ -14,6 +14,7 @@ from echorl.lab.evaluate.sampling import Rendered, render
 from echorl.lab.logs.layouts import Rollout
 from echorl.lab.mine.plan import Reading
 from echorl.models.loading import tokenizer_of
+from echorl.support.errors import located
 
 LOGITS_AT_ONCE = 1 << 25
 """The most numbers in the logits that exist at once, 128 MB in float32; a whole batch may have more."""
@@ -58,10 +59,8 @@ def check_prompts(rollouts: Iterable[Rollout], processing_class: Any, chat: bool
     previous = None
     for rollout in rollouts:
         if rollout.prompt != previous:
-            try:
+            with located(f"{rollout.place[0]}, line {rollout.place[1]}"):
                 _render(rollout.prompt, processing_class, chat)
-            except ValueError as error:
-                raise ValueError(f"{rollout.place[0]}, line {rollout.place[1]}: {error}") from None
         previous = rollout.prompt
         yield rollout
 

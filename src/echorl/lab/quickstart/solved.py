@@ -54,7 +54,7 @@ def measure(prompts: int, samples: int) -> dict[str, float]:
     import torch
 
     from echorl.core.steps import StepDelimiters
-    from echorl.lab.evaluate import judge, sample
+    from echorl.lab.evaluate.sampling import judge, sample
     from echorl.lab.probe.gradients import Gradients
     from echorl.lab.probe.rules import RULES, factor, make_group, policy_loss
     from echorl.models.loading import load_policy

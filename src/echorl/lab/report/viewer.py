@@ -12,6 +12,7 @@ from typing import Any
 from echorl.core.statistics import MEANING
 from echorl.lab.checked import Maybe, check
 from echorl.lab.report.gallery import EDGES, Exhibit, Rollout, Row, by_group, choose_exhibits, make_rollout
+from echorl.support.errors import located
 from echorl.support.texts import parse_json
 from echorl.support.visible import prompt_text, visible
 
@@ -164,11 +165,9 @@ def _read_clips(path: Path) -> Iterator[Row]:
 def _read_clips_jsonl(path: Path) -> Iterator[Row]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            try:
+            with located(f"row {number}"):
                 row = parse_json(line)
                 check(row, dict)
-            except ValueError as error:
-                raise ValueError(f"row {number}: {error}") from None
             yield row
 
 

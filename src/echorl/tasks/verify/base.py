@@ -9,6 +9,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from echorl.support.errors import located
 from echorl.tasks.base import reference_text
 from echorl.tasks.verify.reading import depth
 
@@ -132,10 +133,8 @@ class Grader(ABC):
         """
         references = []
         for row, value in enumerate(reference_answers):
-            try:
+            with located(f"the grader {self.name!r}: reference answer {row}"):
                 references.append(self.read_reference(value))
-            except ValueError as error:
-                raise ValueError(f"the grader {self.name!r}: reference answer {row}: {error}") from None
         return self._judge_all(texts, references)
 
     def _judge_all(self, texts: Sequence[str], references: Sequence[str]) -> list[Verdict]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
+
+from tests.pictures import picture
 
 MATH = {"problem": "What is 1+1?", "answer": "2"}
 ROWS: dict[str, list[dict]] = {
@@ -69,14 +70,6 @@ def suite_row(source: str, question: str, reference_answer: str) -> dict:
         "reward_model": {"ground_truth": reference_answer, "style": "rule"},
         "extra_info": {"index": 0, "split": "default"},
     }
-
-
-def picture(colour: int = 0) -> bytes:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.new("RGB", (4, 3), (colour, 0, 0)).save(file, "PNG")
-    return file.getvalue()
 
 
 def geometry_row(number: int, answer: str) -> dict:

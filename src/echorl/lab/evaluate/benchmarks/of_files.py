@@ -12,6 +12,7 @@ from echorl.lab.evaluate.benchmarks.base import Benchmark, Item
 from echorl.lab.evaluate.benchmarks.layouts import short_hash
 from echorl.lab.logs.columns import PROMPTS, REFERENCE_ANSWERS, first_of, list_names
 from echorl.lab.logs.layouts import read_prompt, read_value
+from echorl.support.errors import located
 from echorl.tasks.base import reference_text
 from echorl.tasks.rows import READERS, Row
 from echorl.tasks.verify import GRADERS
@@ -98,10 +99,8 @@ def read_pairs(path: Path) -> list[tuple[str | list[dict[str, Any]], str]]:
 
 
 def _pair(row: Row, prompt: str, answer: str, place: str) -> tuple[str | list[dict[str, Any]], str]:
-    try:
+    with located(place):
         question, text = read_prompt(row, prompt), reference_text(read_value(row, answer, "answer")).strip()
-    except ValueError as error:
-        raise ValueError(f"{place}: {error}") from None
     if not (question and text):
         raise ValueError(f"{place}: the prompt or the answer is empty: write both, or leave the row out.")
     return question, text
