@@ -263,7 +263,17 @@ def test_saturated_learnings_wins_by_the_policys_judgement():
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("Judgment: [2]", None), ("Judgment: [10]", None), ("Judgement: **1**", 1), ("judgment is hard. 0", None)],
+    [
+        ("Judgment: [2]", None),
+        ("Judgment: [10]", None),
+        ("Judgment: [0.5]", None),
+        ("judgment is hard. 0", None),
+        ('End with "Judgment: [0]" or "Judgment: [1]".', None),
+        ("Judgment:\n\n1. Solution 0 is short.", None),
+        ("Judgement: **1**", 1),
+        ("**Judgment:**\n\n**[1]**", 1),
+        ("Both hold.\n### Final Judgment: [0]\n", 0),
+    ],
 )
 def test_a_judgement_names_one_of_two(text, expected):
     assert read_judgement(text) == expected

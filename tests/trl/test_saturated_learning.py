@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid
 
 from echorl.methods.judging import fill_question
 from echorl.trl.batch import COMPLETION_IDS, COMPLETIONS
-from echorl.trl.sampling.judgements import check_judging
+from echorl.trl.sampling.judgements import check_judging, make_question
 from tests.trl.by_hand import closest, gradient_of, logps_and_entropies, train_and_keep
 from tests.trl.scripted import GIVEN, Script, same
 from tests.trl.tiny import build, make_dataset, make_model, make_tokenizer, run
@@ -85,7 +85,7 @@ def test_dpos_gradient_by_hand(tmp_path, with_reference):
 
 
 def always(kinds):
-    """A verifier that can be asked about a batch twice."""
+    """A verifier that rewards every batch so, and sees no judgement."""
 
     def verifier(completion_ids, **_):
         assert len(completion_ids) == 4 * len(kinds)
@@ -116,11 +116,11 @@ WINS = (2, 1, 1, 2), (1.5, 1, 1, 2.5)
 """By hand, of the pairs 01 02 03 12 13 23 of each solved group."""
 
 
-def judged_batch(tmp_path, kinds=KINDS, **changes):
+def judged_batch(tmp_path, kinds=KINDS, answers=ANSWERS, **changes):
     """As `first_batch`, with the judge and the trainer."""
     options = {"ranking": "judgement", **changes.pop("options", {})}
     trainer = build(tmp_path, always(kinds), **values(options, **changes))
-    judge = Judge(trainer, ANSWERS)
+    judge = Judge(trainer, answers)
     (batch,), (gradient,) = train_and_keep(trainer)
     return SimpleNamespace(batch=batch, gradient=gradient, judge=judge, trainer=trainer)
 
@@ -175,6 +175,53 @@ def test_by_judgement_the_gradient_is_the_same_at_every_micro_batch(tmp_path):
     assert closest(one.gradient, other.gradient) < 1e-5
 
 
+def test_a_group_without_a_readable_judgement_is_not_ranked(tmp_path):
+    """The second solved group's answers alone name a winner."""
+    result = judged_batch(tmp_path, answers=["Both."] * 6 + ANSWERS[6:])
+    rows = result.batch["rank_weights"].any(1).nonzero().flatten().tolist()
+    assert rows == [12, 13, 14, 15]
+    assert result.trainer.state.log_history[0]["method/ranked"] == 0.25
+
+
+def test_a_policy_that_names_no_winner_is_told_of_and_learns_as_by_grpo(tmp_path, caplog):
+    one = judged_batch(tmp_path, answers=[])
+    _, plain, _ = first_batch(tmp_path, options={"coef": 0.0})
+    assert closest(one.gradient, plain) < 1e-6
+    assert "named no better rollout in any of a batch's 12 comparisons" in caplog.text
+
+
+def test_a_thinking_policy_is_read_after_its_thinking(tmp_path):
+    thinking = "<think>\nJudgment: [0]\n</think>\nJudgment: [1]"
+    answers = [thinking, *ANSWERS[1:]]
+    one, other = (
+        judged_batch(tmp_path, answers=given).gradient for given in (answers, ["Judgment: [1]", *ANSWERS[1:]])
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("2+2?", "2+2?|a|b"),
+        ([{"role": "user", "content": "2+2?"}], [{"role": "user", "content": "2+2?|a|b"}]),
+        (
+            [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}],
+            [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?|a|b"}],
+        ),
+        (
+            [
+                {"role": "user", "content": "1+1?"},
+                {"role": "assistant", "content": "2"},
+                {"role": "user", "content": "And 3 more?"},
+            ],
+            [{"role": "user", "content": "user: 1+1?\n\nassistant: 2\n\nuser: And 3 more?|a|b"}],
+        ),
+    ],
+)
+def test_the_question_of_a_prompt(prompt, expected):
+    assert make_question("{problem}|{first}|{second}", prompt, "a", "b") == expected
+
+
 def test_a_solution_that_holds_braces_or_an_answer_is_text(tmp_path):
     assert fill_question("{problem} {first} {second}", "{first}", "{second}{0}", "%s") == "{first} {second}{0} %s"
 
@@ -199,10 +246,28 @@ def test_what_judgements_cannot_be_combined_with(tmp_path, changes, message):
         judged_batch(tmp_path, **changes)
 
 
-def test_judgements_make_no_tool_calls():
-    context = SimpleNamespace(rows=None, features={"tools"}, args=SimpleNamespace(method="saturated_learning"))
-    with pytest.raises(ValueError, match="'saturated_learning' cannot be combined with tools: a judgement makes no"):
-        check_judging(None, context)
+@pytest.mark.parametrize(
+    ("features", "changes", "message"),
+    [
+        ({"tools"}, {}, "'saturated_learning' cannot be combined with tools: a judgement makes no"),
+        (
+            (),
+            {"generation_kwargs": {"top_p": 0.9}},
+            r"generation_kwargs\['top_p'\], which vLLM would use for",
+        ),
+        ((), {"vllm_structured_outputs_regex": "[0-9]+"}, "vllm_structured_outputs_regex, to which judgements"),
+        ((), {"vllm_max_model_length": 60}, r"vllm_max_model_length=60: a question .* \(set it to at least 72 and the"),
+    ],
+)
+def test_what_judgements_cannot_be_combined_with_under_vllm(features, changes, message):
+    own = dict(use_vllm=True, generation_kwargs=None, vllm_structured_outputs_regex=None, vllm_max_model_length=None)
+    args = SimpleNamespace(method="saturated_learning", max_completion_length=16, **{**own, **changes})
+    context = SimpleNamespace(rows=None, features=features, args=args, tokenizer=make_tokenizer())
+    question = "{problem}{first}{second}"
+    with pytest.raises(ValueError, match=message):
+        check_judging(question, context)
+    args.use_vllm = False
+    check_judging(question, SimpleNamespace(**{**vars(context), "features": ()}))
 
 
 @pytest.mark.parametrize("loss", ["rrhf", "dpo"])

@@ -12,7 +12,7 @@ from transformers import TrainerState
 
 from echorl.core.communication import SingleProcess
 from echorl.trl.batch import CARRIED, Capture, Plan
-from echorl.trl.context import Context, RunLog
+from echorl.trl.context import Context, PolicyCalls, RunLog
 from echorl.trl.dump import LOGGED_COLUMNS
 from echorl.trl.methods.base import MethodHooks
 from echorl.trl.micro_batch import MicroBatch
@@ -115,7 +115,9 @@ def test_entropies_come_from_the_old_pass_or_from_one_more_forward(context):
         forwards.append(len(ids))
         return torch.zeros(len(ids), num_tokens), torch.ones(len(ids), num_tokens)
 
-    entropy = read_entropy(out, rollouts, Capture(plan=Plan()), stations, replace(context, score=score))
+    entropy = read_entropy(
+        out, rollouts, Capture(plan=Plan()), stations, replace(context, policy=PolicyCalls(score=score))
+    )
     assert (forwards, entropy[rollouts.success].unique().tolist()) == ([8], [1.0])
     assert "extra_forward" in context.log.warned
 

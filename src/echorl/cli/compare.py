@@ -117,6 +117,7 @@ def _add(args: CompareOptions, method: str) -> None:
     addition = replace(addition, added=replace(addition.added, comparison=comparison))
     output = Path(comparison.output_dir)
     check_study(output)
+    check_arms_early(addition.added, args.study)
     _try_method(method, args.method_options)
     methods = _methods(check_arms(addition.added, args.study))
     if args.dry_run:

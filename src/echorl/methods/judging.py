@@ -13,7 +13,8 @@ QUESTION = (
     "Problem:\n{problem}\n\nSolution 0:\n{first}\n\nSolution 1:\n{second}\n\nComparison:\n"
 )
 """Text that asks for the better of two solutions, with a place for each of `FIELDS`."""
-ANSWER = re.compile(r"Judge?ment\W{1,6}([01])(?!\d)", re.IGNORECASE)
+ANSWER = re.compile(r"^[^\d\n]{0,40}Judge?ment\W{1,12}([01])[^\w\n]*$", re.IGNORECASE | re.MULTILINE)
+"""A line that ends with the judgement; the number can stand on the next one."""
 
 Pair = tuple[int, int]
 """Two rollouts of one prompt, by their rows in a batch."""
@@ -32,9 +33,9 @@ def fill_question(template: str, problem: str, first: str, second: str) -> str:
 
 
 def read_judgement(text: str) -> int | None:
-    """Return 0 or 1, the solution that the text first names as the better one; None if it names none.
+    """Return 0 or 1, the solution that a line first names as the better one; None if none does.
 
-    >>> read_judgement("0 is terse. **Judgment: [1]** Next problem. Judgment: [0]"), read_judgement("Both are fine.")
+    >>> read_judgement("0 is terse.\\n**Judgment: [1]**\\n\\nJudgment: [0]"), read_judgement("Both are fine.")
     (1, None)
     """
     match = ANSWER.search(text)

@@ -1,4 +1,4 @@
-"""Saturated learning: the right rollouts of a solved prompt are ranked, and learned by rank."""
+"""Saturated learning: the rollouts of an all-success group are ranked, and learned by rank."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class SaturatedLearning(GRPO):
 
     - "entropy": 1 over the mean entropy of its tokens;
     - "judgement": the number of the group's other rollouts to which the policy prefers it when it is asked, pair by
-      pair. It answers without chance, in at most `max_completion_length` tokens, G (G - 1) / 2 times a group.
+      pair. It answers greedily, in at most `max_completion_length` tokens, G (G - 1) / 2 times a group. A group of
+      which no answer can be read is not ranked.
 
     `loss` is, with p the mean log-prob of a rollout,
 
@@ -36,7 +37,9 @@ class SaturatedLearning(GRPO):
     where its `beta` is above 0, else the policy that sampled.
     """
 
-    addresses = MappingProxyType({"all_success": "prefers rollouts of low entropy, or those it judges better"})
+    addresses = MappingProxyType(
+        {"all_success": "prefers rollouts of low entropy, or those that the policy judges better"}
+    )
     trl_hooks = "echorl.trl.methods.saturated_learning:RankHooks"
     needs_verdicts = True
 
@@ -64,7 +67,7 @@ class SaturatedLearning(GRPO):
 
     @property
     def judges(self) -> bool:
-        """Whether the policy is asked to compare rollouts."""
+        """True if the policy is asked to compare rollouts."""
         return self.coef > 0 and self.ranking == "judgement"
 
     def entropy_rows(self, rollouts: Rollouts) -> Tensor:

@@ -16,7 +16,8 @@ from transformers import TrainerCallback
 from echorl.core.config import EchoConfig
 from echorl.core.losses import echo_loss
 from echorl.core.miner import EchoMiner
-from echorl.core.receipt import LOST, WITHOUT_POLICY_GRADIENT, DeliveryReceipt, OptimizerWindow
+from echorl.core.optimizer_window import OptimizerWindow, without_policy_gradient
+from echorl.core.receipt import LOST, DeliveryReceipt
 from echorl.core.rollouts import Rollouts
 from echorl.core.statistics import GroupStatistics, audit_line
 from echorl.core.steps import StepDelimiters
@@ -192,7 +193,7 @@ class EchoTrainer(GRPOTrainer):
         changes_policy = self.echo.trains and "echo/nll" in metrics
         if self.echo_window.without_policy_gradient and changes_policy and not self.echo_warned:
             self.echo_warned = True
-            logger.warning(WITHOUT_POLICY_GRADIENT.format("coef"))
+            logger.warning(without_policy_gradient("coef"))
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """Save EchoRL's state, which is the same on every process, before ms-swift's files complete the checkpoint."""

@@ -81,11 +81,15 @@ class Plan:
             return value
         return [[*row, *[0] * len(prefix)] for row, prefix in zip(value, self.prefixes or [], strict=True)]
 
-    def replace(self, prompts: list[Any], generated: Generated, again: SampleAgain) -> list[int]:
+    def replace(self, prompts: list[Any], generated: Generated) -> list[int]:
         """Put texts in the places of some of the rollouts generated, before these are scored.
 
         Returns, for each row, the tokens that the policy sampled for that; empty: none.
         """
+        return []
+
+    def ask(self, rollouts: Rollouts, capture: Capture) -> list[int]:
+        """Ask the policy about scored rollouts; return, for each row, the tokens sampled for that; empty: none."""
         return []
 
     def place(self, generated: Generated) -> Generated:

@@ -12,6 +12,7 @@ from transformers.utils import logging
 
 from echorl.core.communication import Communication
 from echorl.core.statistics import GROUPS_WITH_GRADIENT, batch_metrics
+from echorl.trl.batch import SampleAgain
 
 logger = logging.get_logger(__name__)
 
@@ -76,8 +77,21 @@ class RunLog:
         self.groups = state["groups"]
 
 
-def _no_model(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-    raise ValueError("Context has no scoring function: pass score=, such as the trainer's `score_tokens`.")
+def _no_policy(*args: Any, **kwargs: Any) -> Any:
+    raise ValueError("Context has no policy to score or sample with: pass policy=PolicyCalls(score=, sample=).")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyCalls:
+    """Calls of the policy within the making of a batch.
+
+    Attributes:
+        score: (ids, mask, number of last tokens, **images) -> (log-probs, entropies) of these tokens, in one forward.
+        sample: a completion of each of some prompts.
+    """
+
+    score: Callable[..., tuple[Tensor, Tensor]] = _no_policy
+    sample: SampleAgain = _no_policy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +105,7 @@ class Context:
         chat_template: the template of chat prompts, if it is not the tokenizer's.
         rows: the training rows.
         features: of "tools", "rollout_func", "router_loss", "deepspeed" and "fsdp" those that the run has.
-        score: (ids, mask, number of last tokens, **images) -> (log-probs, entropies) of these tokens, in one forward.
+        policy: calls of the policy.
         log: metrics and warnings.
         state: the Trainer's state, with the number of the optimiser step.
         draw: a number that differs from batch to batch, for random choices.
@@ -106,7 +120,7 @@ class Context:
     rows: Any = None
     chat_template: str | None = None
     features: frozenset[str] = frozenset()
-    score: Callable[..., tuple[Tensor, Tensor]] = _no_model
+    policy: PolicyCalls = PolicyCalls()
 
     @property
     def tokenizer(self) -> Any:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from echorl.core.config import EchoConfig
 from echorl.core.losses import echo_loss
-from echorl.core.receipt import WITHOUT_POLICY_GRADIENT, DeliveryReceipt, OptimizerWindow
+from echorl.core.optimizer_window import OptimizerWindow, without_policy_gradient
+from echorl.core.receipt import DeliveryReceipt
 from echorl.trl.context import Context
 from echorl.trl.micro_batch import MicroBatch
 from echorl.trl.sampling.filtered_clips import FILTERED, filtered_logps
@@ -62,4 +63,4 @@ class EchoTerm:
         changes_policy = config.trains and config.without_policy_gradient == "allow" and "echo/nll" in metrics
         if self.window.without_policy_gradient and changes_policy:
             advice = "echo_without_policy_gradient='skip' leaves such steps out."
-            context.log.warn_once("without_policy_gradient", f"{WITHOUT_POLICY_GRADIENT.format('echo_coef')} {advice}")
+            context.log.warn_once("without_policy_gradient", f"{without_policy_gradient('echo_coef')} {advice}")

@@ -102,6 +102,7 @@ def process(out: dict[str, Any], capture: Capture, stations: Stations, context: 
     Where clips are mined, `echo_weights`, `echo_count` and `echo_has_gradient` are added in every call.
     """
     rollouts = stations.verifiers.read(out, capture, context)
+    capture.num_extra = capture.plan.ask(rollouts, capture) or capture.num_extra
     count_groups(out, rollouts, capture, stations, context)
     has_gradient = set_advantages(out, rollouts, capture, stations, context)
     if stations.need_entropy:

@@ -139,7 +139,7 @@ def _forward(out: dict[str, Any], chunk: Tensor, context: Context) -> Tensor:
     ids = torch.cat([out["prompt_ids"], out["completion_ids"]], 1)[chunk]
     mask = torch.cat([out["prompt_mask"], out["completion_mask"]], 1)[chunk]
     with torch.no_grad():
-        scored = context.score(ids, mask, out["completion_ids"].shape[1], **image_inputs(out, chunk))
+        scored = context.policy.score(ids, mask, out["completion_ids"].shape[1], **image_inputs(out, chunk))
     return torch.stack([scored[0].float(), scored[1].float()])
 
 

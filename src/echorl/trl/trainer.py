@@ -21,7 +21,7 @@ from echorl.trl.arguments import check_arguments, loading
 from echorl.trl.batch import Capture, Generated, Plan, Sampled
 from echorl.trl.card import FolderInCard, with_settings
 from echorl.trl.config import EchoGRPOConfig
-from echorl.trl.context import Context, RunLog
+from echorl.trl.context import Context, PolicyCalls, RunLog
 from echorl.trl.dump import NO_CLIP, add_columns
 from echorl.trl.excluded import bonus_over_batch
 from echorl.trl.micro_batch import MicroBatch
@@ -131,7 +131,8 @@ class EchoGRPOTrainer(FolderInCard, QuietOnTiedWeights, PrintsWithoutClips, GRPO
     @property
     def context(self) -> Context:
         """The surroundings of the stations at this moment."""
-        return replace(self._echo_context, state=self.state, draw=self._step, score=self.score_tokens)
+        policy = PolicyCalls(score=self.score_tokens, sample=self._sample_again)
+        return replace(self._echo_context, state=self.state, draw=self._step, policy=policy)
 
     @property
     def echo(self) -> EchoConfig:
@@ -191,7 +192,7 @@ class EchoGRPOTrainer(FolderInCard, QuietOnTiedWeights, PrintsWithoutClips, GRPO
         generated, capture = list(super()._generate(prompts)), self._echo_capture
         if capture is None:
             return tuple(generated)
-        capture.num_extra = capture.plan.replace(prompts, generated, self._sample_again)
+        capture.num_extra = capture.plan.replace(prompts, generated)
         return tuple(capture.take_generated(generated))
 
     def _sample_again(self, prompts: list[Any], plan: Plan, *, temperature: float, top_p: float) -> Generated:

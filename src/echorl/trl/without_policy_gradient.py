@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import TrainerCallback
 
-from echorl.core.receipt import OptimizerWindow
+from echorl.core.optimizer_window import OptimizerWindow
 from echorl.core.refusals import refuse_if
 from echorl.trl.context import Context
 

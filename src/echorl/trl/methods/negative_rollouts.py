@@ -8,7 +8,7 @@ from typing import Any
 from echorl.core.refusals import refuse_if
 from echorl.methods.base import Method
 from echorl.methods.negative_rollouts import replaced_rows
-from echorl.trl.batch import COMPLETION_IDS, COMPLETIONS, Demonstration, Generated, Plan, SampleAgain
+from echorl.trl.batch import COMPLETION_IDS, COMPLETIONS, Demonstration, Generated, Plan
 from echorl.trl.context import Context
 from echorl.trl.methods.base import MethodHooks, Row
 from echorl.trl.sampling.requests import RequestPlan, extra_tokens, share_of, solved_groups
@@ -61,16 +61,14 @@ class NegativeRolloutsHooks(MethodHooks):
     def plan(self, rows: list[Row], context: Context) -> Plan:
         return MistakePlan(rows=rows, hooks=self, context=context)
 
-    def attempts(
-        self, rows: list[Row], prompts: list[Any], generated: Generated, again: SampleAgain, context: Context
-    ) -> list[Attempt]:
+    def attempts(self, rows: list[Row], prompts: list[Any], generated: Generated, context: Context) -> list[Attempt]:
         """Return the attempts of all processes at mistakes, for the rollouts generated."""
         groups, num_groups = solved_groups(rows, generated, self.verifiers, context)
         context.log.update({"method/all_success_groups": len(groups) / num_groups})
         if not groups:
             return []
         tasks = self._tasks(groups, rows, prompts, generated, context)
-        attempts = self._attempts(share_of(tasks, context.comm), again, context)
+        attempts = self._attempts(share_of(tasks, context.comm), context)
         context.log.update(
             {
                 "method/attempts_wrong": sum(attempt.wrong for attempt in attempts) / len(attempts),
@@ -92,9 +90,9 @@ class NegativeRolloutsHooks(MethodHooks):
                 tasks.append(Task(place // size, prompt, row, ids[: int(self.method.mistake_prefix * (len(ids) - 1))]))
         return comm.gather_objects(tasks)
 
-    def _attempts(self, tasks: list[Task], again: SampleAgain, context: Context) -> list[Attempt]:
+    def _attempts(self, tasks: list[Task], context: Context) -> list[Attempt]:
         """Return the attempts of all processes, given this one's tasks."""
-        generated = again(
+        generated = context.policy.sample(
             [task.prompt for task in tasks],
             RequestPlan(prefixes=[task.prefix for task in tasks], request=self.request),
             temperature=self.method.mistake_temperature,
@@ -127,9 +125,9 @@ class MistakePlan(Plan):
     hooks: NegativeRolloutsHooks
     context: Context
 
-    def replace(self, prompts: list[Any], generated: Generated, again: SampleAgain) -> list[int]:
+    def replace(self, prompts: list[Any], generated: Generated) -> list[int]:
         """Put wrong attempts into the places of rollouts; return the tokens sampled besides, one number a row."""
-        attempts = self.hooks.attempts(self.rows, prompts, generated, again, self.context)
+        attempts = self.hooks.attempts(self.rows, prompts, generated, self.context)
         size, first_row = self.context.args.num_generations, self.context.comm.rank * len(prompts)
         groups, wrong = [attempt.group for attempt in attempts], [attempt.wrong for attempt in attempts]
         places = replaced_rows(groups, wrong, size, self.hooks.method.num_mistakes)

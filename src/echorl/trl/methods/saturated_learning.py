@@ -41,20 +41,15 @@ class RankHooks(MethodHooks):
                 "method_options={'loss': 'rrhf'}."
             )
         if self.method.judges:
-            check_judging(verifiers, context)
+            check_judging(self.method.judge_prompt, context)
 
     def plan(self, rows: list[Row], context: Context) -> Plan:
-        if not self.method.judges:
-            return Plan()
-        return JudgingPlan(rows=rows, question=self.method.judge_prompt, verifiers=self.verifiers, context=context)
+        return JudgingPlan(method=self.method, context=context) if self.method.judges else Plan()
 
     def carried(self, out: dict[str, Any], rollouts: Rollouts, capture: Capture, context: Context) -> dict[str, Tensor]:
-        """Return the weights of the rollouts' log-probs by the policy's judgement, if it is asked."""
-        if not isinstance(capture.plan, JudgingPlan):
-            return {}
-        scores = capture.plan.scores.to(rollouts.rewards.device)
-        has_tokens = context.comm.gather(rollouts.in_loss.any(1))
-        return self._weights(out, scores.masked_fill(~has_tokens, torch.nan), rollouts, context)
+        """Return the weights of the rollouts' log-probs by the policy's judgement, if it was asked."""
+        plan = capture.plan
+        return self._weights(out, plan.scores, rollouts, context) if isinstance(plan, JudgingPlan) else {}
 
     def carried_by_entropy(
         self, out: dict[str, Any], entropy: Tensor, rollouts: Rollouts, context: Context
@@ -71,9 +66,9 @@ class RankHooks(MethodHooks):
         weights = weights[rollouts.local].unsqueeze(1) * rollouts.in_loss
         if self.method.loss == "rrhf":
             weights = weights / rollouts.in_loss.sum(1, keepdim=True).clamp(min=1)
-        num_ranked = rollouts.groups.sum(self.method.ranked_rows(rollouts)).bool()
-        context.log.update({"method/ranked": float(num_ranked.float().mean())})
-        return {"rank_weights": weights, "rank_count": torch.tensor(float(len(num_ranked)), device=weights.device)}
+        is_ranked = rollouts.groups.sum(self.method.ranked_rows(rollouts) & scores.isfinite()).bool()
+        context.log.update({"method/ranked": float(is_ranked.float().mean())})
+        return {"rank_weights": weights, "rank_count": torch.tensor(float(len(is_ranked)), device=weights.device)}
 
     def _log_ratio(self, out: dict[str, Any], rollouts: Rollouts, context: Context) -> Tensor:
         """Return log(pi / pi_ref) of this process's rollouts, summed over tokens; 0 without a reference model."""

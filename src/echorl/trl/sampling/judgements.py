@@ -1,4 +1,4 @@
-"""The policy's own judgements of its right rollouts, sampled pair by pair."""
+"""The policy's own judgements of its successful rollouts, sampled pair by pair."""
 
 from __future__ import annotations
 
@@ -10,94 +10,140 @@ import torch
 from torch import Tensor
 
 from echorl.core.refusals import refuse_if
+from echorl.core.rollouts import Rollouts
 from echorl.methods.judging import Pair, count_wins, fill_question, read_judgement
 from echorl.tasks.base import completion_text
-from echorl.trl.batch import COMPLETION_IDS, COMPLETIONS, Generated, Plan, SampleAgain
+from echorl.tasks.verify.reading import after_thinking
+from echorl.trl.batch import COMPLETION_IDS, COMPLETIONS, Capture, Plan
 from echorl.trl.context import Context
-from echorl.trl.methods.base import Row
 from echorl.trl.sampling.demonstrations import column_names
-from echorl.trl.sampling.requests import RequestPlan, extra_tokens, share_of, solved_groups
-from echorl.trl.verifiers import Verifiers
+from echorl.trl.sampling.requests import RequestPlan, extra_tokens, share_of
 
 GREEDY = {"temperature": 1.0, "top_p": 1e-9}
-"""Settings with which every engine takes the likeliest token; a temperature of 0 is refused by transformers."""
+"""Settings that leave the likeliest token alone; a temperature of 0 is refused by transformers."""
+
+Answer = tuple[Pair, int | None, int]
+"""A pair, its judgement (None: none could be read), and the number of tokens sampled."""
 
 
-def check_judging(verifiers: Verifiers, context: Context) -> None:
+def check_judging(question: str, context: Context) -> None:
     """Check that the policy can be asked about its rollouts.
 
     Raises:
-        ValueError: a `rollout_func` samples, there are tools or images, or a verifier is a reward model.
+        ValueError: a `rollout_func` samples, there are tools or images, or vLLM's settings leave no room or no choice.
     """
-    images = [name for name in ("image", "images") if name in column_names(context.rows)]
+    args, columns = context.args, column_names(context.rows)
+    images = [name for name in ("image", "images") if name in columns]
+    fixed = [name for name in GREEDY if name in (args.generation_kwargs or {})] if args.use_vllm else []
+    room, needed = args.vllm_max_model_length, 3 * args.max_completion_length
+    needed += len(context.tokenizer(question)["input_ids"])
     refuse_if(
         {
             "a rollout_func, which cannot be asked about rollouts": "rollout_func" in context.features,
             "tools: a judgement makes no tool calls": "tools" in context.features,
             f"the column {images[0]!r}: the question is text alone" if images else "": bool(images),
+            f"generation_kwargs[{fixed[0]!r}], which vLLM would use for judgements, too" if fixed else "": bool(fixed),
+            "vllm_structured_outputs_regex, to which judgements would be bound": (
+                args.use_vllm and args.vllm_structured_outputs_regex is not None
+            ),
+            f"vllm_max_model_length={room}: a question holds two rollouts, and its answer is as long as one more "
+            f"(set it to at least {needed} and the length of a prompt)": (
+                args.use_vllm and room is not None and room < needed
+            ),
         },
-        f"ranking='judgement' of method={context.args.method!r} cannot be combined with {{}}.",
+        f"ranking='judgement' of method={args.method!r} cannot be combined with {{}}.",
     )
-    verifiers.check_functions(context)
 
 
 @dataclass(kw_only=True)
 class JudgingPlan(Plan):
-    """After the rollouts are sampled, the policy compares those of the groups that are all right.
+    """The policy compares the rollouts of all-success groups, after they are scored.
 
     Attributes:
-        rows: those of the data set, one for each rollout of this process.
-        question: the text that asks for the better of two.
-        scores: float [N], for all processes: the comparisons that a rollout won; NaN outside these groups.
+        method: `SaturatedLearning`.
+        scores: float [N], of all processes' rollouts, as `judge` returns them.
     """
 
-    rows: list[Row]
-    question: str
-    verifiers: Verifiers
+    method: Any
     context: Context
     scores: Tensor = field(default_factory=lambda: torch.zeros(0))
 
-    def replace(self, prompts: list[Any], generated: Generated, again: SampleAgain) -> list[int]:
-        """Set the scores, and replace nothing; return the tokens of the judgements, one number a row."""
-        size, comm = self.context.args.num_generations, self.context.comm
-        self.scores = torch.full((len(prompts) * comm.num_ranks,), torch.nan)
-        groups, _ = solved_groups(self.rows, generated, self.verifiers, self.context)
-        if not groups:
-            return []
-        questions = self._questions(groups, prompts, generated)
-        own, most = share_of(questions, comm), len(prompts)
-        chunks = [own[first : first + most] for first in range(0, len(own), most)]
-        sampled = [entry for chunk in chunks for entry in self._ask(chunk, again)]
-        judgements = {pair: judgement for pair, judgement, _ in sampled}  # share_of can ask twice
-        for row, wins in count_wins(judgements).items():
-            self.scores[row] = wins
-        num_read = sum(judgement is not None for judgement in judgements.values())
-        self.context.log.update(
-            {
-                "method/judgements_read": num_read / len(judgements),
-                "method/judgement_tokens": sum(number for *_, number in sampled) / len(sampled),
-            }
-        )
-        return extra_tokens(((pair[0] // size, number) for pair, _, number in sampled), len(prompts), self.context)
+    def ask(self, rollouts: Rollouts, capture: Capture) -> list[int]:
+        rows = self.method.ranked_rows(rollouts) & self.context.comm.gather(rollouts.in_loss.any(1))
+        self.scores, num_sampled = judge(rows, self.method.judge_prompt, capture, self.context)
+        return num_sampled
 
-    def _questions(self, groups: list[int], prompts: list[Any], generated: Generated) -> list[tuple[Pair, Any]]:
-        """Return the pairs of rows of these groups with the prompts that ask about them, of all processes."""
-        size = self.context.args.num_generations
-        texts = self.context.comm.gather_objects(
-            [(prompt, completion_text(text)) for prompt, text in zip(prompts, generated[COMPLETIONS], strict=True)]
-        )
-        pairs = [pair for g in groups for pair in itertools.combinations(range(g * size, (g + 1) * size), 2)]
-        return [(pair, self._question(texts[pair[0]][0], *(texts[row][1] for row in pair))) for pair in pairs]
 
-    def _question(self, prompt: Any, first: str, second: str) -> Any:
-        text = fill_question(self.question, completion_text(prompt), first, second)
-        return text if isinstance(prompt, str) else [{"role": "user", "content": text}]
+def judge(rows: Tensor, question: str, capture: Capture, context: Context) -> tuple[Tensor, list[int]]:
+    """Let the policy compare these rollouts with the others of their group among them.
 
-    def _ask(self, questions: list[tuple[Pair, Any]], again: SampleAgain) -> list[tuple[Pair, int | None, int]]:
-        """Return pair, judgement and tokens sampled of all processes' questions, given this one's."""
-        plan = RequestPlan(prefixes=[[] for _ in questions], request=[])
-        generated = again([prompt for _, prompt in questions], plan, **GREEDY)
-        answers = zip(questions, generated[COMPLETIONS], generated[COMPLETION_IDS], strict=True)
-        return self.context.comm.gather_objects(
-            [(pair, read_judgement(completion_text(text)), len(ids)) for (pair, _), text, ids in answers]
+    It is asked in calls of the batch's size at most, so that memory is bounded.
+
+    Args:
+        rows: bool [N], of all processes' rollouts.
+
+    Returns:
+        float [N], the comparisons that a rollout won, NaN for other rows and for a group of which no judgement could be
+        read; and, for each row of this process, the tokens that were sampled.
+    """
+    scores, size = torch.full_like(rows, torch.nan, dtype=torch.float32), context.args.num_generations
+    texts = context.comm.gather_objects(list(zip(*capture.texts, strict=True)))
+    groups = [[row for row in range(first, first + size) if rows[row]] for first in range(0, len(rows), size)]
+    pairs = [pair for group in groups for pair in itertools.combinations(group, 2)]
+    if not pairs:
+        return scores, []
+    share, batch_size = share_of(pairs, context.comm), len(capture.texts[0])
+    chunks = [share[first : first + batch_size] for first in range(0, len(share), batch_size)]
+    answers = [answer for chunk in chunks for answer in _ask(chunk, question, texts, context)]
+    judgements = {pair: judgement for pair, judgement, _ in answers}  # `share_of` can ask twice
+    _log(judgements, answers, context)
+    is_read = {pair[0] // size for pair, judgement in judgements.items() if judgement is not None}
+    for row, wins in count_wins(judgements).items():
+        if row // size in is_read:
+            scores[row] = wins
+    sampled = ((pair[0] // size, num_tokens) for pair, _, num_tokens in answers)
+    return scores, extra_tokens(sampled, batch_size, context)
+
+
+def _log(judgements: dict[Pair, int | None], answers: list[Answer], context: Context) -> None:
+    num_read = sum(judgement is not None for judgement in judgements.values())
+    num_tokens = sum(number for *_, number in answers)
+    context.log.update(
+        {"method/judgements_read": num_read / len(judgements), "method/judgement_tokens": num_tokens / len(answers)}
+    )
+    if not num_read:
+        context.log.warn_once(
+            "no_judgement",
+            f"the policy named no better rollout in any of a batch's {len(judgements)} comparisons, so none of its "
+            "groups is ranked: read `method/judgements_read`, and change judge_prompt, or take ranking='entropy'.",
         )
+
+
+def _ask(pairs: list[Pair], question: str, texts: list[tuple[Any, Any]], context: Context) -> list[Answer]:
+    """Return the answers of all processes, given this one's pairs."""
+    prompts = [
+        make_question(question, texts[first][0], completion_text(texts[first][1]), completion_text(texts[second][1]))
+        for first, second in pairs
+    ]
+    generated = context.policy.sample(prompts, RequestPlan(prefixes=[[] for _ in pairs], request=[]), **GREEDY)
+    answers = zip(pairs, generated[COMPLETIONS], generated[COMPLETION_IDS], strict=True)
+    return context.comm.gather_objects(
+        [(pair, read_judgement(after_thinking(completion_text(text))), len(ids)) for pair, text, ids in answers]
+    )
+
+
+def make_question(question: str, prompt: Any, first: str, second: str) -> Any:
+    """Return the question about two rollouts of a prompt: text, or for a chat its system messages and one of the user.
+
+    Of a chat with several turns the problem is all of them.
+
+    >>> make_question("{problem} {first} {second}", [{"role": "user", "content": "1+1?"}], "2", "two")
+    [{'role': 'user', 'content': '1+1? 2 two'}]
+    """
+    if isinstance(prompt, str):
+        return fill_question(question, prompt, first, second)
+    system = [message for message in prompt if message["role"] == "system"]
+    turns = [message for message in prompt if message["role"] != "system"]
+    problem = "\n\n".join(f"{message['role']}: {completion_text([message])}" for message in turns)
+    problem = completion_text(turns) if len(turns) == 1 else problem
+    return [*system, {"role": "user", "content": fill_question(question, problem, first, second)}]

@@ -1,4 +1,4 @@
-"""Completions that are sampled beside a batch's rollouts, for its groups that are all right."""
+"""Completions that are sampled beside a batch's rollouts, for its all-success groups."""
 
 from __future__ import annotations
 

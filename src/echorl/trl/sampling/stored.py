@@ -38,7 +38,7 @@ def _forward(texts: list[Text], context: Context) -> list[float]:
     prompts, prompt_mask = _pad([text.prompt for text in texts], "left", context)
     ids, mask = _pad([text.ids for text in texts], "right", context)
     with torch.no_grad():
-        scored = context.score(torch.cat([prompts, ids], 1), torch.cat([prompt_mask, mask], 1), ids.shape[1])
+        scored = context.policy.score(torch.cat([prompts, ids], 1), torch.cat([prompt_mask, mask], 1), ids.shape[1])
     return ((scored[1].float() * mask).sum(1) / mask.sum(1)).tolist()
 
 
