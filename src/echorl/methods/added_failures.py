@@ -24,7 +24,7 @@ class AddedFailures(GRPO):
     k = 1 is `avspo` with one virtual reward, on these groups. The std is a group's: `scale_rewards` must be "group".
     """
 
-    addresses = MappingProxyType({"all_success": "A > 0, as beside k failures: at G = 8 0.68"})
+    addresses = MappingProxyType({"all_success": "A > 0, as if k more had failed: at G = 8 0.68"})
     fixed = ("scale_rewards",)
 
     zero_rewards: int = option(4, "Zeros beside the rewards of a group that is all right; 0: GRPO.", ge=0)

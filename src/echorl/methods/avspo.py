@@ -39,7 +39,10 @@ class AVSPO(GRPO):
     """
 
     addresses = MappingProxyType(
-        {"all_success": "A > 0: at G = 8 1/3, 0.44 where more than half are collapsed", "all_fail": "A < 0"}
+        {
+            "all_success": "A > 0: at G = 8 0.33, or 0.44 if more than half of the groups have equal rewards",
+            "all_fail": "A < 0",
+        }
     )
     fixed = ("scale_rewards",)
     needs_verdicts = False

@@ -1,6 +1,6 @@
 """Two methods with today's defaults, of which the first family's runs have earlier ones (docs/studies/rivals.md).
 
-    echorl compare benchmarks/studies/products.jsonl.gz --add recipes/cpu/rivals/second/changed.py:SPOWithPrior
+echorl compare benchmarks/studies/products.jsonl.gz --add recipes/cpu/rivals/second/changed.py:SPOWithPrior
 """
 
 from echorl.methods.spo import SPO
