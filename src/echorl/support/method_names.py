@@ -8,7 +8,7 @@ from pathlib import Path
 
 from echorl.support.errors import UserError
 
-NOT_METHODS = ("__init__", "base", "registry", "rules")
+NOT_METHODS = ("__init__", "base", "judging", "registry", "rules")
 """Files of `echorl.methods` that hold no method; each other file is named after its method."""
 
 
