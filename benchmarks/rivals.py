@@ -23,8 +23,8 @@ from echorl.lab.report.verdicts import PASS, parts_of, verdict_table
 from echorl.methods import METHODS
 
 MAIN = ("chain_sum", "products")
-SECOND = ("products-second",)
-"""The second family: other arms of the same tasks. Its runs go on."""
+SECOND = ("chain_sum-second", "products-second")
+"""The second family: other arms of the same tasks. The runs of the sums go on."""
 PLACES = {"in-distribution": "in distribution", "out-of-distribution": "out of it"}
 TASKS = {"chain_sum": "sums", "products": "products", "solved": "word problems"}
 OTHERS = (

@@ -60,7 +60,7 @@ def test_the_tables_have_every_arm(results):
     text = document(results)
     for heading in ("chain_sum, out-of-distribution", "products, training", "products, grid", "What goes with"):
         assert f"## {heading}" in text
-    assert text.count("| `grpo` |") == 14
+    assert text.count("| `grpo` |") == 18
 
 
 def test_the_words_are_of_arms_that_there_are_and_the_page_gives_the_same_advice(studies, monkeypatch):
