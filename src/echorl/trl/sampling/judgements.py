@@ -88,8 +88,8 @@ def judge(rows: Tensor, question: str, capture: Capture, context: Context) -> tu
     """
     scores, size = torch.full_like(rows, torch.nan, dtype=torch.float32), context.args.num_generations
     texts = context.comm.gather_objects(list(zip(*capture.texts, strict=True)))
-    groups = [[row for row in range(first, first + size) if rows[row]] for first in range(0, len(rows), size)]
-    pairs = [pair for group in groups for pair in itertools.combinations(group, 2)]
+    by_group = itertools.groupby(rows.nonzero().flatten().tolist(), key=lambda row: row // size)
+    pairs = [pair for _, group in by_group for pair in itertools.combinations(group, 2)]
     if not pairs:
         return scores, []
     share, batch_size = share_of(pairs, context.comm), len(capture.texts[0])
