@@ -116,7 +116,6 @@ def main() -> None:
     if task is None:
         parser.error(f"{' '.join(args.config)} names no task, whose verifier is needed: set task")
     policy = load_policy(find_model(str(settings.model.model_name_or_path))[0])
-    policy[1].padding_side = "left"
     rows = make_dataset(settings.data, task, "train")
     sampling = {"max_new_tokens": training.max_completion_length, "temperature": training.temperature}
     sampling["seed"] = training.seed

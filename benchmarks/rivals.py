@@ -42,6 +42,13 @@ OUTPUT = Path("runs/rivals")
 TABLES = OUTPUT / "tables.md"
 MEASURED = Path("src/echorl/lab/audit/measured.json")
 """The methods and their measured gains, for `echorl audit`, which imports no torch and reads no study."""
+FORMS = {
+    "failure_prefix": "failure_prefix (GRPO's loss)",
+    "failure_prefix-target": "failure_prefix (target: 0.5)",
+    "spo": "spo (prior: 0)",
+    "uft": "uft (use_bias_correction_kl)",
+}
+"""Arms whose options are not their method's present defaults -> what `audit` calls them."""
 DEGENERATE = "degenerate groups, %"
 FIGURES = {
     "rivals-in": "pass-1-in-distribution",
@@ -130,8 +137,8 @@ def measured(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def _treatment(arm: str, options: Mapping[str, Any]) -> str | None:
     """A method's name, or EchoRL's coefficient on GRPO; None for controls and for methods that echorl no longer has."""
-    if arm in METHODS:
-        return arm
+    if arm in FORMS or arm in METHODS:
+        return FORMS.get(arm, arm)
     is_echo = options["method"] == "grpo" and options["echo_coef"] and options["echo_select"] == "max_entropy"
     return f"EchoRL {options['echo_coef']:g}" if is_echo else None
 

@@ -245,7 +245,6 @@ def main() -> None:
     rows = list(summarise("quickstart", of_quickstart(8 * args.prompts)))
     if args.questions or args.solutions:
         policy = load_policy(fetch())
-        policy[1].padding_side = "left"
         if args.questions:
             rows += summarise("questions", of_questions(policy, args.questions, args.prompts, args.tokens))
         if args.solutions:

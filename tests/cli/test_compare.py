@@ -106,11 +106,14 @@ def test_files_that_are_not_there(write_study, fails):
     fails(["compare", str(path)], "echorl: error: recipe ", "nope.yaml: there is no such file.")
 
 
-def test_arms_may_stand_in_a_file_of_their_own(write_study, fails, tmp_path, capsys):
+def test_arms_and_tests_may_stand_in_files_of_their_own(write_study, fails, tmp_path, capsys):
     (tmp_path / "arms.yaml").write_text("plain: {echo_coef: 0.0}\nclips: {echo_coef: 0.5}\n")
     assert main(["compare", write_study(arms="arms.yaml"), "--dry_run"]) == 0
     assert "grid   clips/rate-0.001/seed-1000" in capsys.readouterr().out
     fails(["compare", write_study(arms="nope.yaml")], "echorl: error: arms ", "nope.yaml: there is no such file.")
+    fails(["compare", write_study(tests="nope.yaml")], "echorl: error: tests ", "nope.yaml: there is no such file.")
+    (tmp_path / "tests.yaml").write_text("nope: {split: nope}\n")
+    fails(["compare", write_study(tests="tests.yaml")], "echorl: error: ", "nope")
 
 
 def test_the_first_seeds_alone(write_study, fails, capsys):

@@ -268,7 +268,7 @@ def test_two_processes(tmp_path, recipe):
     AutoModelForCausalLM.from_pretrained(run)
 
 
-ARMS = [path for name in ("arms.yaml", "notes.yaml") for path in RECIPES.rglob(name)]  # of studies, which name them
+ARMS = [path for name in ("arms", "notes", "tests") for path in RECIPES.rglob(f"{name}.yaml")]  # which studies name
 STUDIES = [path for path in sorted({*RECIPES.rglob("*.yaml")} - {*ARMS}) if "\narms:" in path.read_text()]
 
 

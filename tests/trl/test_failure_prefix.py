@@ -106,12 +106,27 @@ def test_a_file_has_the_beginnings_by_prompt(tmp_path):
     assert given[0].state.log_history[0]["method/prefixed"] == 0.25
 
 
-@pytest.mark.parametrize("line", ["[]", '{"prompt": "1"}', '{"prompt": "1", "failure_prefix": null}'])
-def test_a_file_that_cannot_be_read_is_refused(tmp_path, line):
+def test_a_file_may_have_any_text_and_blank_lines(tmp_path):
+    path = tmp_path / "prefixes.jsonl"
+    path.write_text('\ufeff{"prompt": "1\u20282", "failure_prefix": "\u2028"}\n\n', encoding="utf-8")
+    assert list(read_prefixes(path).values()) == ["\u2028"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"[]", "line 1 is not a JSON object"),
+        (b"{broken", "line 1 is not a JSON object"),
+        (b'{"prompt": "\xff"}', "line 1 is not a JSON object"),
+        (b'{"prompt": "1"}', "row 1: write an object with 'prompt' and the text"),
+        (b'{"prompt": "1", "failure_prefix": null}', "row 1: write an object with 'prompt' and the text"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused(tmp_path, line, message):
     with pytest.raises(ValueError, match=r"prefixes='.*missing.jsonl': there is no such file"):
         read_prefixes(tmp_path / "missing.jsonl")
-    (tmp_path / "bad.jsonl").write_text(line + "\n")
-    with pytest.raises(ValueError, match=r"bad\.jsonl, line 1: write an object with 'prompt' and the text"):
+    (tmp_path / "bad.jsonl").write_bytes(line + b"\n")
+    with pytest.raises(ValueError, match=rf"bad\.jsonl, {message}"):
         read_prefixes(tmp_path / "bad.jsonl")
 
 

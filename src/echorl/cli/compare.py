@@ -172,11 +172,12 @@ def _methods(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]
 
 
 def _read(args: CompareOptions) -> Study:
-    """Return the study in a YAML file, whose arms and notes may stand in files of their own beside it."""
+    """Return the study in a YAML file, whose arms, tests and notes may stand in files of their own beside it."""
     mapping = read_recipe(args.study, "")
-    for name in ("arms", "notes"):
-        if isinstance(mapping.get(name), str):
-            mapping[name] = read_recipe(args.study.parent / mapping[name], f"{name} ")
+    for name in ("arms", "tests", "notes"):
+        value = mapping.get(name)
+        if isinstance(value, str) and (name != "tests" or value.endswith((".yaml", ".yml"))):  # else a test's name
+            mapping[name] = read_recipe(args.study.parent / value, f"{name} ")
     changes = {"output_dir": args.output_dir and str(args.output_dir), "parallel": args.parallel}
     comparison = _with_seeds(read_comparison(args.study, mapping, changes), args.num_seeds)
     recipe, path = read_recipes(comparison.recipe, "recipe "), pack_path(comparison.output_dir)

@@ -50,7 +50,7 @@ class EvalOptions(Sampling, CommandOptions):
     backend: Literal["transformers", "vllm"] = option("transformers", "What samples.")
     device: str | None = option(None, f"{DEVICE} Not with vLLM.")
     output_dir: Path | None = option(None, "Folder of the results; default: runs/eval/MODEL.")
-    compare: tuple[Path, Path] | None = option(None, "Two folders of results: the second less the first, paired.")
+    compare: tuple[Path, Path] | None = option(None, "Two folders of results: the second minus the first, paired.")
     grade: tuple[Path, ...] | None = option(None, "Files of samples, or folders of results, to score without a model.")
 
 

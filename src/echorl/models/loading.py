@@ -29,12 +29,17 @@ def load_model(folder: str | Path, device: str = "cpu") -> Any:
 
 
 def load_processing_class(folder: str | Path) -> Any:
-    """The processor of a model that reads images, else the tokenizer; errors as for `load_policy`."""
-    if reads_images(base_of(folder) or folder):
-        return load_processor(folder)
+    """The processor of a model that reads images, else the tokenizer, with a token to pad; errors as `load_policy`."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder, padding_side="left")
+    if reads_images(base_of(folder) or folder):
+        processing_class = load_processor(folder)
+    else:
+        processing_class = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    tokenizer = tokenizer_of(processing_class)
+    if tokenizer.pad_token is None:  # such as Llama 3's; tokens after a completion's end are not read
+        tokenizer.pad_token = tokenizer.eos_token
+    return processing_class
 
 
 def load_processor(folder: str | Path) -> Any:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 def test_every_method_that_addresses_a_kind_is_listed_and_no_other():
     """The gains are compared with the studies in tests/benchmarks/test_rivals.py, which reads them anyway."""
     for kind in ("all_success", "all_fail", "uniform_reward"):
-        actions = {each.name: each.action for each in treatments(kind) if each.action != ECHORL}
+        actions = {each.method: each.action for each in treatments(kind) if each.action != ECHORL}
         assert actions == {name: method.addresses[kind] for name, method in METHODS.items() if kind in method.addresses}
 
 
@@ -24,16 +24,18 @@ def test_a_method_without_a_study_is_listed_as_not_measured():
     assert cells["erpo"][:2] == ["not measured"] * 2
     assert cells["reinforce_ada"][0] == "-7.5 [-9.4, -5.6]*"
     assert {"EchoRL 0.001", "EchoRL 0.1"} < cells.keys()
+    forms = {name for name in cells if name.startswith("failure_prefix")}
+    assert forms == {"failure_prefix (GRPO's loss)", "failure_prefix (target: 0.5)"}
 
 
 def test_advice_goes_by_share_and_leaves_out_what_hardly_occurs():
     advice = advise({"all_fail": 0.3, "all_success": 0.1, "uniform_reward": 0.001, "mixed": 0.0})
     assert [each.kind for each in advice] == ["all_fail", "all_success"]
-    assert (
-        "Better than plain GRPO: none. Worse: exgrpo, w_reinforce, reinforce_ada, saturated_learning."
-        in advice[1].sentence
+    assert advice[1].sentence == (
+        "19 methods act on all-right groups; all of them measured on small tasks. Better than plain GRPO: none. Worse: "
+        "exgrpo, failure_prefix (target: 0.5), w_reinforce, reinforce_ada, saturated_learning."
     )
-    assert advice[1].sentence.startswith("19 methods act on all-right groups; 19 of them measured")
+    assert re.match(r"1\d methods act on all-wrong groups; \d+ of them measured on small tasks", advice[0].sentence)
     assert "40% (sums) and 68% (products)" in source()
 
 

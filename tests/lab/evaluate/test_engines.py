@@ -11,6 +11,7 @@ from echorl.lab.evaluate.checkpoint import Checkpoint
 from echorl.lab.evaluate.engines import Transformers, Vllm, check_vllm, start
 from echorl.lab.evaluate.plan import Chunk, Request, Work
 from echorl.lab.options import Sampling
+from echorl.models.loading import load_policy
 from tests.tiny import make_tokenizer, random_model
 
 TEMPLATE = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}={% endif %}"
@@ -145,6 +146,7 @@ def test_a_tokenizer_without_a_padding_token(tmp_path, folder):
     tokenizer.save_pretrained(tmp_path)
     texts, expected = ([r.text for r in engine(each).generate(chunk(), 8)] for each in (tmp_path, folder))
     assert texts == expected
+    assert load_policy(tmp_path)[1].pad_token == tokenizer.eos_token  # so `echorl compare` and others pad, too
 
 
 def test_vllm_that_is_not_installed(monkeypatch, folder):

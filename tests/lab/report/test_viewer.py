@@ -117,8 +117,8 @@ def test_mined_clips(tmp_path, format):
     )
 
 
-def test_clips_of_an_older_version_are_told(tmp_path):
+def test_clips_without_tokens_are_told(tmp_path):
     row = {name: value for name, value in clip_row(1).items() if name != "tokens"}
     (tmp_path / "clips.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
-    gallery = from_clips(tmp_path / "clips.jsonl", 10)
-    assert (gallery.groups, gallery.notes[0].endswith("mine again to see the clips.")) == ([], True)
+    with pytest.raises(ValueError, match=r"was not written by `echorl mine`, or is damaged .*tokens.*: mine again"):
+        from_clips(tmp_path / "clips.jsonl", 10)

@@ -28,9 +28,9 @@ TESTS = {"in-distribution": "in", "out-of-distribution": "out"}
 PLACES = {(study, part): f"{STUDIES[study]}, {TESTS[part]}" for study in STUDIES for part in TESTS}
 """The study and the tests of a gain, in words."""
 SOURCE = (
-    "Measured: points of pass@1 over plain GRPO with 95 % intervals, at equal rollout tokens, groups of 8, each with "
-    "its own learning rate, eight seeds, policies of 0.87 M parameters (docs/studies/rivals.md). Tests are in and out "
-    "of the training's distribution; of GRPO's groups {shares} had no gradient, most of them all right. A star: "
+    "Measured: points of pass@1 over plain GRPO with 95 % intervals over eight seeds, at equal rollout tokens, groups "
+    "of 8, each with its own learning rate, policies of 0.87 M parameters (docs/studies/rivals.md). Tests are in and "
+    "out of the training's distribution; of GRPO's groups {shares} had no gradient, most of them all right. A star: "
     "p < 0.05 after Holm's correction. Nothing here was measured at other group sizes or on larger models: "
     "`echorl compare` does that on your prompts."
 )
@@ -53,7 +53,7 @@ class Gain:
 
 @dataclass(frozen=True, kw_only=True)
 class Treatment:
-    """A method, or EchoRL with a coefficient: its action on a kind of group, and its gains; none: not measured."""
+    """A method, with options if these were measured, or EchoRL: its action on a kind of group, and its gains."""
 
     name: str
     action: str
@@ -61,7 +61,7 @@ class Treatment:
 
     @property
     def method(self) -> str:
-        """The method's name; that of EchoRL without the coefficient."""
+        """The name without options."""
         return self.name.partition(" ")[0]
 
     @property
@@ -92,9 +92,10 @@ class Advice:
         )
         methods = {each.method for each in self.treatments}
         num_measured = len({each.method for each in measured})
+        measured_of_them = "all" if num_measured == len(methods) > 1 else num_measured
         number = "1 method acts" if len(methods) == 1 else f"{len(methods)} methods act"
         return (
-            f"{number} on {KINDS[self.kind]}; {num_measured} of them measured on small tasks. Better than plain "
+            f"{number} on {KINDS[self.kind]}; {measured_of_them} of them measured on small tasks. Better than plain "
             f"GRPO: {better}. Worse: {worse}."
         )
 
@@ -120,14 +121,14 @@ def advise(shares: Mapping[str, float]) -> list[Advice]:
 
 def treatments(kind: str) -> list[Treatment]:
     """Return the treatments that address a kind of group: the measured ones first, by their mean gain."""
-    gains = [Gain(**gain) for gain in _measured()["gains"]]
-    actions = {name: actions[kind] for name, actions in _measured()["addresses"].items() if kind in actions}
-    if kind == "all_success":
-        actions |= dict.fromkeys((gain.treatment for gain in gains if gain.treatment.startswith("EchoRL")), ECHORL)
-    result = [
-        Treatment(name=name, action=action, gains=[gain for gain in gains if gain.treatment == name])
-        for name, action in actions.items()
-    ]
+    gains: dict[str, list[Gain]] = {}
+    for gain in _measured()["gains"]:
+        gains.setdefault(gain["treatment"], []).append(Gain(**gain))
+    result = []
+    for method, actions in {**_measured()["addresses"], "EchoRL": {"all_success": ECHORL}}.items():
+        if kind in actions:
+            forms = [name for name in gains if name.partition(" ")[0] == method] or [method]
+            result += [Treatment(name=name, action=actions[kind], gains=gains.get(name, [])) for name in forms]
     return sorted(result, key=lambda each: (not each.gains, -_mean_gain(each), each.name))
 
 

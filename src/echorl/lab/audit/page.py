@@ -232,7 +232,7 @@ def advice_table(kinds: Sequence[str]) -> Table:
         if each.gains
     ]
     unmeasured = ", ".join(each.name for each in ranked if not each.gains)
-    note = f"{HOLM} Not measured: {unmeasured} (see docs/reference/methods.md)."
+    note = f"{HOLM} Not measured: {unmeasured or 'none'} (see docs/reference/methods.md)."
     return Table("", ["method", *(f"on {KINDS[kind]}" for kind in kinds), *PLACES.values()], rows, note, folded=METHODS)
 
 

@@ -38,9 +38,6 @@ class Transformers:
     def __init__(self, checkpoint: Checkpoint, sampling: Sampling, device: str) -> None:
         self.checkpoint, self.sampling = checkpoint, sampling
         self.model, self.processing_class = load_model(checkpoint.path, device), checkpoint.processing_class
-        tokenizer = tokenizer_of(self.processing_class)
-        if tokenizer.pad_token is None:  # such as Llama 3's; tokens after a completion's end are not read
-            tokenizer.pad_token = tokenizer.eos_token
 
     def generate(self, chunk: Chunk, max_new_tokens: int) -> list[Response]:
         """Sample one batch, drawn with the chunk's seed."""

@@ -24,7 +24,6 @@ from echorl.lab.probe.gradients import Gradients
 from echorl.lab.probe.plan import Plan
 from echorl.lab.probe.rules import factor, make_group, weigh_all
 from echorl.lab.probe.summary import Part, sum_up
-from echorl.models.loading import tokenizer_of
 from echorl.support.files import write_text
 from echorl.support.folder import Parts, ResultFolder
 
@@ -165,9 +164,6 @@ class _Prober:
     def loaded(self) -> tuple[Any, Any, Gradients]:
         """The model, its processing class, and the reader of its gradients."""
         model, processing_class = self._start()
-        tokenizer = tokenizer_of(processing_class)
-        if tokenizer.pad_token is None:  # such as Llama 3; tokens behind a completion's end are not read
-            tokenizer.pad_token = tokenizer.eos_token
         plan = self.plan
         gradients = Gradients(model, parameters=plan.parameters, projection=plan.projection, seed=plan.seed)
         return model, processing_class, gradients

@@ -25,9 +25,9 @@ DUMP = {
 CLIP = {
     "kind": str, "file": str, "line": int, "successes": int, "group_size": int, "response": str, "step": int,
     "step_entropy": float, "others": [{"file": str, "line": int, "step": int, "entropy": float}],
+    "tokens": [str], "entropy": [NATS], "step_ids": [int],
 }  # fmt: skip
-"""The columns of clips of `echorl mine` that a report reads, besides the prompt and those that older versions lack."""
-TOKENS = {"tokens": [str], "entropy": [NATS], "step_ids": [int]}
+"""The columns of clips of `echorl mine` that a report reads, besides the prompt."""
 HALF = "{path} is no whole dump and was left out; the run may be writing it."
 JSON_COLUMNS = ("others", "tokens", "entropy", "step_ids")
 """Columns that parquet holds as JSON text."""
@@ -139,9 +139,7 @@ def from_clips(path: Path, limit: int) -> GalleryRun:
     """Return the clips of `echorl mine`, at most `limit`, evenly from first to last, each with its rollout alone."""
     total = sum(1 for _ in _read_clips(path))
     stride = max(1, math.ceil(total / limit))
-    groups = [_group_of_clip(row) for i, row in enumerate(_read_clips(path)) if i % stride == 0 and "tokens" in row]
-    note = f"{path} has no token entropies: an older version of echorl mined it; mine again to see the clips."
-    return GalleryRun(groups, total, [note] if total and not groups else [])
+    return GalleryRun([_group_of_clip(row) for i, row in enumerate(_read_clips(path)) if i % stride == 0], total, [])
 
 
 def _read_clips(path: Path) -> Iterator[Row]:
@@ -153,9 +151,8 @@ def _read_clips(path: Path) -> Iterator[Row]:
     rows = _read_clips_jsonl(path) if path.suffix == ".jsonl" else _read_clips_parquet(path)
     try:
         for number, row in enumerate(rows, 1):
-            check(row, {**CLIP, **(TOKENS if "tokens" in row else {})}, f"row {number}")
-            if "tokens" in row:
-                _check_lengths(row)
+            check(row, CLIP, f"row {number}")
+            _check_lengths(row)
             yield row
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from echorl.core.rollouts import Rollouts
 from echorl.methods.base import Method
+from echorl.tasks.rows import READERS
 from echorl.trl.batch import Capture, Plan
 from echorl.trl.context import Context
 from echorl.trl.methods.base import MethodHooks, Row
@@ -71,15 +72,14 @@ def read_prefixes(path: Path) -> dict[str, str]:
     """Return the beginnings of a file, by their prompts.
 
     Raises:
-        ValueError: there is no such file, or a line is no object with 'prompt' and the text 'failure_prefix'.
+        ValueError: there is no such file, or a row is no object with 'prompt' and the text 'failure_prefix'.
     """
     if not path.is_file():
         raise ValueError(f"prefixes={str(path)!r}: there is no such file; a path is relative to the working directory.")
     texts = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        row = json.loads(line)
-        if not isinstance(row, dict) or "prompt" not in row or not isinstance(row.get("failure_prefix"), str):
-            raise ValueError(f"{path}, line {number}: write an object with 'prompt' and the text 'failure_prefix'.")
+    for number, row in enumerate(READERS[".jsonl"](path), 1):
+        if "prompt" not in row or not isinstance(row.get("failure_prefix"), str):
+            raise ValueError(f"{path}, row {number}: write an object with 'prompt' and the text 'failure_prefix'.")
         texts[_key(row["prompt"])] = row["failure_prefix"]
     return texts
 

@@ -125,7 +125,7 @@ def _ask(pairs: list[Pair], question: str, texts: list[tuple[Any, Any]], context
         make_question(question, texts[first][0], completion_text(texts[first][1]), completion_text(texts[second][1]))
         for first, second in pairs
     ]
-    generated = context.policy.sample(prompts, RequestPlan(prefixes=[[] for _ in pairs], request=[]), **GREEDY)
+    generated = context.policy.sample(prompts, RequestPlan(), **GREEDY)
     answers = zip(pairs, generated[COMPLETIONS], generated[COMPLETION_IDS], strict=True)
     return context.comm.gather_objects(
         [(pair, read_judgement(after_thinking(completion_text(text))), len(ids)) for pair, text, ids in answers]

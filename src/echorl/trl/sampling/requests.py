@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from echorl.core.communication import Communication
@@ -19,14 +19,15 @@ class RequestPlan(Plan):
 
     records: ClassVar[bool] = False
 
-    request: list[int]
+    request: list[int] = field(default_factory=list)
 
     def sample(self, generate: Callable[..., Any], *inputs: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Return the completions, prefixes included and requests not, and no log-probs."""
-        requests = Plan(prefixes=[[*prefix, *self.request] for prefix in self.prefixes or []])
         prompt_ids, images, fields, _, *more_inputs = inputs  # the fourth: the rollouts of a prompt, next to each other
+        prefixes = self.prefixes or [[]] * len(prompt_ids)
+        requests = Plan(prefixes=[[*prefix, *self.request] for prefix in prefixes])
         completion_ids, _ = requests.sample(generate, prompt_ids, images, fields, 1, *more_inputs, **kwargs)
-        places = [(len(prefix), len(prefix) + len(self.request)) for prefix in self.prefixes or []]
+        places = [(len(prefix), len(prefix) + len(self.request)) for prefix in prefixes]
         parts = zip(places, completion_ids, strict=True)
         return [ids[:start] + ids[end:] for (start, end), ids in parts], None  # its log-probs would be of no use
 

@@ -77,6 +77,8 @@ def test_the_task_of_a_recipe_is_a_benchmark(tmp_path: Path) -> None:
             r"^recipe \S+mine.yaml names no task; give a recipe of `echorl train` with ",
         ),
         ("task: nonsense", r"^recipe \S+mine.yaml: unknown task 'nonsense'; choose one of"),
+        ("{task: word_problems, task_options: '{\"chat\": '}", r"^task_options='.*' is not JSON"),
+        ("{task: word_problems, task_options: [1]}", r"^task_options=\[1\] is not a mapping"),
     ],
 )
 def test_a_recipe_without_a_task_is_refused(tmp_path: Path, text: str | None, message: str) -> None:

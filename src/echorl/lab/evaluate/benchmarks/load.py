@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from echorl.lab.evaluate.benchmarks.base import Benchmark
 from echorl.lab.evaluate.benchmarks.of_files import FORMAT, SUFFIXES, from_file
 from echorl.lab.evaluate.benchmarks.of_tasks import TaskBenchmark
 from echorl.lab.evaluate.benchmarks.registry import BENCHMARKS
-from echorl.support.texts import parse_yaml
+from echorl.support.texts import parse_mapping, parse_yaml
 from echorl.tasks import TASKS, load_task
 from echorl.tasks.quickstart import TASK as QUICKSTART
 from echorl.tasks.reasoning_gym import generators
@@ -66,8 +65,7 @@ def _options_in(recipe: Path) -> Mapping[str, Any]:
     defaults = _task_options(settings["task"])
     if defaults is None:
         raise ValueError(f"recipe {recipe}: unknown task {settings['task']!r}{_suggest(settings['task'])}")
-    options = settings.get("task_options") or {}
-    return {**defaults, **(json.loads(options) if isinstance(options, str) else options)}
+    return {**defaults, **parse_mapping("task_options", settings.get("task_options"), '{"chat": true}')}
 
 
 def _task_options(kind: str) -> Mapping[str, Any] | None:
