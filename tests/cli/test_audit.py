@@ -129,6 +129,7 @@ def test_a_folder_of_another_log_is_left_alone(log, drawn, fails, tmp_path):
     Path("mine").mkdir()
     Path("mine/thesis.txt").touch()
     fails(["audit", "log.jsonl", "--output_dir", "mine"], "did not write (thesis.txt)")
+    fails(["audit", "log.jsonl", "--output_dir", "mine/thesis.txt"], "mine/thesis.txt", "is a file")
 
 
 def test_the_folder_of_a_run_stands_for_its_completions(drawn, capsys, tmp_path):

@@ -165,6 +165,7 @@ def test_a_kill_while_a_run_is_trained_again_leaves_no_half_policy_to_be_scored(
 
     def killed(training):
         shutil.copytree(POLICY, folder / "policy")
+        (folder / "policy" / "config.yaml").write_text("# echorl 0.1.0\n")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -49,8 +49,11 @@ def ask(folder, *, overwrite=False, restart=False, model="quickstart"):
 def test_a_folder_with_something_to_lose_is_refused(tmp_path, files, config, named):
     fill(tmp_path, *files, *USERS, config=config)
     before = names(tmp_path)
-    with pytest.raises(UserError, match=rf"holds {named} of an earlier run: .*--overwrite_output_dir"):
-        ask(tmp_path)
+    is_of_a_run = config == OF_THE_RUN
+    end = " of an earlier run: .*--overwrite_output_dir" if is_of_a_run else ", and no config.yaml of a run of echorl"
+    for overwrite in (False,) if is_of_a_run else (False, True):  # what no run of echorl wrote is never deleted
+        with pytest.raises(UserError, match=f"holds {named}{end}"):
+            ask(tmp_path, overwrite=overwrite)
     assert names(tmp_path) == before
 
 
@@ -74,7 +77,7 @@ def test_a_resumed_run_without_a_checkpoint_begins_anew_unless_it_had_ended(tmp_
     assert names(begun) == sorted([*USERS, "config.yaml"])
     with pytest.raises(UserError, match=r"holds model.safetensors of an earlier run: give another"):
         ask(fill(tmp_path / "ended", *FINISHED), restart=True)
-    with pytest.raises(UserError, match=r"holds README.md"):
+    with pytest.raises(UserError, match=r"holds README.md, and no config.yaml of a run of echorl: give another"):
         ask(fill(tmp_path / "users", "README.md", config=None), restart=True)
 
 

@@ -231,6 +231,8 @@ def test_checkpoint_of_an_adapter(tmp_path, recipe, model, fails):
 
 def test_earlier_run_in_the_folder(tmp_path, recipe, model, fails):
     make_checkpoint(tmp_path / "run", model, str(model))
+    fails(train(recipe()), "checkpoint-1, and no config.yaml of a run of echorl", "give another --output_dir")
+    (tmp_path / "run" / "config.yaml").write_text("# echorl 0.1.0 train\n")
     fails(train(recipe()), "checkpoint-1 of an earlier run", "--overwrite_output_dir")
 
 

@@ -108,6 +108,12 @@ def test_an_output_that_nobody_reads_ends_the_command_in_silence(lines):
     assert process.wait(timeout=600) == 141
 
 
+def test_an_output_that_the_shell_closed(monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert main(["env"]) == 0
+
+
 def test_another_broken_pipe_is_a_bug(capsys):
     def command():
         raise BrokenPipeError("a worker is gone")

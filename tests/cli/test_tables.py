@@ -44,3 +44,10 @@ def test_cells_are_whole_where_they_fit(lines, width, cells):
 def test_a_terminal_too_narrow_for_the_columns_still_shows_all(lines):
     shown = " ".join(lines(50))
     assert all(part in shown for part in ("96.08", "95.88", "0.31"))
+
+
+@pytest.mark.parametrize("width", [30, 40, 60])
+def test_no_character_of_a_number_is_lost_in_a_narrow_terminal(lines, width):
+    shown, cells = "".join(lines(width)), "".join(cell for row in ROWS for cell in row[2:])
+    assert "…" not in shown
+    assert all(shown.count(digit) >= cells.count(digit) for digit in "123456789")

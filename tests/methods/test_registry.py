@@ -102,6 +102,7 @@ def test_what_is_refused(rule, name, options, message):
         ('settings = {"loss', 'setting = {"loss', r"Bonus\.setting does nothing: did you mean 'settings'\?"),
         ("import torch", "raise SystemExit(3)", r"cannot be imported \(SystemExit: 3\)"),
         ("@dataclass(frozen=True, kw_only=True)\n", "", r"Bonus has options and is no dataclass: write @dataclass"),
+        ('{"loss_type": "dapo"}', "5", r"Bonus\.settings is 5: give a mapping"),
         ("loss_type", "learning_rate", r"settings has 'learning_rate', which a method cannot set; it can set beta, "),
     ],
 )
@@ -109,6 +110,17 @@ def test_a_file_that_cannot_be_a_method(rule, old, new, message):
     rule.write_text(RULE.replace(old, new))
     with pytest.raises(ValueError, match=message):
         load_method("my_rule.py:Bonus")
+
+
+@pytest.mark.parametrize("error", ["KeyError(1)", "SystemExit(0)"])
+def test_an_error_of_the_users_code_is_named(rule, error):
+    rule.write_text(RULE.replace("return torch", f"raise {error}\n        return torch"))
+    method = load_method("my_rule.py:Bonus")
+    with pytest.raises(ValueError, match=rf"Bonus.advantages raised {error[:8]}.*my_rule.py, line \d+\): mend"):
+        apply_advantages(method, torch.zeros(4), make_batch([1.0, 1.0, 0.0, 1.0], size=2))
+    rule.write_text(RULE.replace("    pass", f"    def __post_init__(self):\n        raise {error}", 1))
+    with pytest.raises(ValueError, match=rf"method='my_rule.py:Plain' raised {error[:8]}.*: mend its file"):
+        load_method("my_rule.py:Plain")
 
 
 def test_a_registered_name(rule, methods_stay_as_they_were, monkeypatch):

@@ -47,8 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "--traceback" in argv:
         argv.remove("--traceback")
         os.environ["ECHORL_TRACEBACK"] = "1"
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # the shell closed it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for a folder named runs/ü in a terminal of ASCII
     try:
         from echorl.support.errors import guard

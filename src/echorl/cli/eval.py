@@ -112,6 +112,8 @@ def _evaluate(args: EvalOptions) -> None:
     if args.backend == "vllm":
         check_vllm()
     works = prepare(args.benchmarks, checkpoint, sampling, args.data)
+    for note in (note for work in works for note in work.benchmark.notes()):
+        print(f"Note: {note}", file=sys.stderr)
     start = cache(partial(start_engine, args.backend, checkpoint, sampling, works, device))
     with working_in(store) as bars:
         settings = settings_of(checkpoint, sampling, args.backend, device)

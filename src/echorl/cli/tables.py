@@ -43,7 +43,7 @@ def print_paragraph(text: str) -> None:
 
 
 def _drawn(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Table:
-    """Return the table; where it is too wide heads are broken into lines, and if need be cells with spaces, too."""
+    """Return the table; where it is too wide heads are broken into lines, and if need be cells, too."""
     padding = (0, 1) if width > WIDE else (0, 0)
     table = Table(
         title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=padding
@@ -56,7 +56,8 @@ def _drawn(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], width
     is_narrow = room < LEAST_WIDTH * sum(breakable)  # then rich breaks words
     for i, name in enumerate(head):
         is_free = is_narrow or breakable[i]
-        table.add_column(name, justify="right" if i else "left", width=None if is_free else widths[i])
+        width_if_fixed = None if is_free else widths[i]
+        table.add_column(name, justify="right" if i else "left", width=width_if_fixed, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     return table

@@ -50,7 +50,7 @@ def read_object(path: Path, shape: Any = dict, by: str = "echorl") -> dict[str, 
     try:
         value = parse_json(path.read_bytes())
         check(value, shape)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}): {FIX}.") from None

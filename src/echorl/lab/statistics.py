@@ -17,4 +17,4 @@ def wilson(p: float, trials: float) -> tuple[float, float]:
     square = Z_95**2 / trials
     centre = (p + square / 2) / (1 + square)
     half = Z_95 / (1 + square) * math.sqrt(p * (1 - p) / trials + square / (4 * trials))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half))  # p itself, whatever the rounding

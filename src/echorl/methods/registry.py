@@ -93,6 +93,10 @@ def load_method(name: str | None, options: Mapping[str, Any] | None = None) -> M
         return method(**values)
     except TypeError as error:
         raise ValueError(f"method_options of {name!r}: {error}.") from None
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ValueError) or method.__module__.startswith(BUILT_IN):
+            raise
+        raise ValueError(f"method={name!r} raised {type(error).__name__}: {error}: mend its file.") from error
 
 
 def method_settings(name: str | None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -131,6 +135,10 @@ def check_class(method: Any, place: str) -> None:
                 f"{place}: {method.__name__}.{name} does nothing: did you mean {close[0]!r}? The name of a helper "
                 "of your own begins with '_'."
             )
+    if not isinstance(method.settings, Mapping):
+        raise ValueError(
+            f"{place}: {method.__name__}.settings is {method.settings!r}: give a mapping of fields to values."
+        )
     unknown = method.settings.keys() - settable_fields()
     if unknown:
         raise ValueError(

@@ -76,7 +76,7 @@ def _call(method: Method, rule: str, *arguments: Any) -> Any:
     """Return what a rule returns; an error in a rule that is not of echorl names the rule and the place."""
     try:
         return getattr(method, rule)(*arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if type(method).__module__.partition(".")[0] == "echorl":
             raise
         raise ValueError(
@@ -84,7 +84,7 @@ def _call(method: Method, rule: str, *arguments: Any) -> Any:
         ) from error
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Return the innermost place in the file of the rule that was called, in brackets; "" where it was not entered."""
     frames = traceback.extract_tb(error.__traceback__)[1:]  # without the call
     lines = [frame.lineno for frame in frames if frame.filename == frames[0].filename]

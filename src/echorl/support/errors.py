@@ -7,10 +7,12 @@ import errno
 import os
 import re
 import select
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from echorl.support.visible import visible
 
@@ -21,6 +23,7 @@ ON_A_CPU = " On a CPU: use_cpu=True, bf16=False (in a recipe use_cpu: true, bf16
 """The end of transformers' sentence that the machine has no bf16."""
 NO_BF16 = "doesn't support bf16/gpu"
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+PERMISSION = ": change its permissions, or give another file or folder."
 FREE_SPACE = ": free some space, and run the same command again."
 
 
@@ -35,7 +38,8 @@ class Interrupted(Exception):
 def guard(command: Callable[[], int | None]) -> int:
     """Run a command, and turn an error into a line on stderr. Returns the exit code; the command may return its own."""
     try:
-        code = command()
+        with _noting_interrupts() as interrupts:
+            code = command()
         sys.stdout.flush()
         return code or 0
     except Interrupted as error:
@@ -47,6 +51,9 @@ def guard(command: Callable[[], int | None]) -> int:
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _output_is_unread():
             return UNREAD
+        if interrupts:
+            _say("interrupted.")
+            return INTERRUPTED
         if not is_for_the_user(error):
             _say(
                 f"stopped by an unexpected {type(error).__name__}: {one_line(error)} (the traceback follows; if you "
@@ -57,8 +64,28 @@ def guard(command: Callable[[], int | None]) -> int:
         if os.environ.get("ECHORL_TRACEBACK", "0") not in ("", "0"):
             traceback.print_exc()
         advice = "" if isinstance(error, UserError) or not _disk_is_full(error) else FREE_SPACE
+        advice = PERMISSION if isinstance(error, PermissionError) else advice
         _say(f"error: {one_line(error)}{advice}")
         return USER
+
+
+@contextmanager
+def _noting_interrupts() -> Iterator[list[int]]:
+    """Yield a list that gets the signal of each Ctrl-C: a library whose import it ends may raise another error."""
+    interrupts: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        interrupts.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield interrupts
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupts
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _output_is_unread() -> bool:
@@ -74,8 +101,8 @@ def _output_is_unread() -> bool:
 
 
 def is_for_the_user(error: BaseException) -> bool:
-    """Return whether the message alone says what to do: of a `UserError`, or a refusal by echorl's or TRL's code."""
-    if isinstance(error, UserError) or _disk_is_full(error):
+    """Return whether the message alone helps the user: a `UserError`, or a refusal by the system, echorl or TRL."""
+    if isinstance(error, (UserError, PermissionError)) or _disk_is_full(error):
         return True
     return isinstance(error, (ValueError, ImportError, FileNotFoundError)) and _raised_in(error) in ("echorl", "trl")
 

@@ -88,8 +88,10 @@ class ResultFolder:
         """Check that the folder is the command's, or empty, or does not exist yet.
 
         Raises:
-            ValueError: it holds files of something else; the message names one of them.
+            ValueError: it is a file, or holds files of something else, of which the message names one.
         """
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"output_dir={str(self.path)!r} is a file: give another.")
         if self.settings() is None and (names := contents(self.path)):
             raise ValueError(
                 f"{self.path} holds files that `echorl {self.command}` did not write ({names[0]}): give another "

@@ -60,7 +60,8 @@ def earlier_run(folder: str | Path, *, overwrite: bool, restart: bool, model: st
         model: the model that the new run starts from.
 
     Raises:
-        UserError: the user does not allow it, or the new run starts from a model in this folder.
+        UserError: the user does not allow it, the new run starts from a model in this folder, or no run wrote the
+            files.
     """
     config, resumable = Path(folder, "config.yaml"), checkpoints(folder)
     files = [*resumable, *(path for pattern in FILES for path in sorted(Path(folder).glob(pattern)))]
@@ -68,6 +69,11 @@ def earlier_run(folder: str | Path, *, overwrite: bool, restart: bool, model: st
     losses = [path for path in files if path.name != METRICS or path.stat().st_size]
     losses += [config] if config.is_file() and not begun else []
     finished = any(path.match(pattern) for path in files for pattern in MODEL)
+    if losses and not begun:
+        raise UserError(
+            f"output_dir={str(folder)!r} holds {losses[0].relative_to(folder)}, and no config.yaml of a run of echorl: "
+            "give another --output_dir, or move the files away."
+        )
     if losses and not overwrite and not (restart and begun and not finished):
         resume = "go on with --resume_from_checkpoint true, " if resumable and not restart else ""
         raise UserError(

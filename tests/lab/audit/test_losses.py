@@ -65,6 +65,10 @@ def test_parts_add_up():
         assert value["all_success_other_reward"] + value["all_fail_other_reward"] == value["other_reward"]
 
 
+def test_an_interval_holds_its_share_whatever_the_rounding():
+    assert all((low <= p <= high) for n in range(1, 200) for p in (0.0, 1.0) for low, high in [wilson(p, n)])
+
+
 def test_the_interval_without_recurring_prompts_is_wilsons():
     lost = np.array([1.0] * 3 + [0.0] * 17)
     estimate = ratio(lost, np.ones(20), np.arange(20))

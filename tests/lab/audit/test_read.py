@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 
@@ -661,9 +663,39 @@ def test_the_newest_file_may_be_one_that_a_run_is_writing(tmp_path, content):
     log = read(tmp_path)
     assert log.files == [path]
     assert noted(log, f"{newest} is empty or not whole and was left out")
+    with pytest.raises(ValueError, match=r"2\.jsonl"):
+        read(path, newest)  # a file that is named is read
     os.utime(newest, (0, 0))
     with pytest.raises(ValueError, match=r"2\.jsonl"):
         read(tmp_path)
+
+
+WHOLE = b'{"prompt": "p", "response": "r", "reward": 1.0}'
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (WHOLE + b"\n{broken\n" + WHOLE + b"\n", "2.jsonl, line 2: this is no JSON"),
+        (b"[1]\n", "2.jsonl, line 1: this is no JSON object"),
+        ((WHOLE + b"\n").decode().encode("utf-16"), "2.jsonl, line 1: this is no JSON"),
+        (gzip.compress(WHOLE + b"\n", mtime=0), "2.jsonl is gzipped: unpack it first"),
+        (b"hello", "2.jsonl has no whole line of JSON"),
+    ],
+    ids=["line 2", "list", "utf-16", "gzip", "text"],
+)
+def test_the_newest_file_with_another_defect_is_an_error(tmp_path, content, message):
+    """Not left out: a run that is writing the file would not explain it."""
+    os.utime(jsonl(tmp_path / "1.jsonl", GOOD, GOOD), (1, 1))
+    (tmp_path / "2.jsonl").write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read(tmp_path)
+
+
+def test_rows_without_line_ends_are_not_called_empty(tmp_path):
+    (tmp_path / "log.jsonl").write_bytes(WHOLE + b"\r" + WHOLE)
+    with pytest.raises(ValueError, match=r"log.jsonl has no whole line of JSON: give JSONL, lines of one object"):
+        read(tmp_path / "log.jsonl")
 
 
 def test_columns_that_the_user_names(tmp_path):

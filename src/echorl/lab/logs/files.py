@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from echorl.support.texts import parse_json
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PARQUET = b"PAR1"
+PARQUET, GZIP = b"PAR1", b"\x1f\x8b"
 SUFFIXES = (".jsonl", ".parquet")
 ROWS_AT_ONCE = 256
 FIRST_BYTES = 2**22
@@ -112,7 +113,10 @@ class RowFile:
         """
         self.path, self.may_grow, self.unfinished = path, may_grow, False
         self._lines: NumberedRows | None = None
-        if file.peek(len(PARQUET))[: len(PARQUET)] != PARQUET:  # type: ignore[attr-defined]
+        first_bytes = file.peek(len(PARQUET))  # type: ignore[attr-defined]
+        if first_bytes.startswith(GZIP):
+            raise ValueError(f"{path} is gzipped: unpack it first (gunzip).")
+        if not first_bytes.startswith(PARQUET):
             lines, count = _first_lines(file)
             rows = self._read_jsonl(itertools.chain(lines, file))
             self.first_rows = list(itertools.islice(rows, count))
@@ -121,6 +125,8 @@ class RowFile:
             self.first_rows = [(1, row) for row in _first_values(path)]
         else:
             raise ValueError(f"{path} is parquet from a pipe, but parquet is read from its end: write it to a file.")
+        if not self.first_rows and self.unfinished:
+            raise ValueError(f"{path} has no whole line of JSON: give JSONL, lines of one object that end in \\n.")
         if not self.first_rows:
             raise ValueError(f"{path} is empty: give a file of rollouts.")
         self.first_line = self.first_rows[0][0]
@@ -154,6 +160,31 @@ class RowFile:
                 if not isinstance(row, dict):
                     raise ValueError("this is no JSON object: give JSONL, one object a line, or parquet.")
             yield line, row
+
+
+def is_begun(path: Path) -> bool:
+    """Return whether a run may just have begun to write a file: it is empty, or neither a row nor the end is whole."""
+    try:
+        with path.open("rb") as file:
+            if not file.seekable():
+                return False
+            if file.read(len(PARQUET)) == PARQUET:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(-len(PARQUET), os.SEEK_END)
+                return size < 3 * len(PARQUET) or file.read() != PARQUET
+            file.seek(0)
+            line = next((line for line in file if line.strip()), b"")
+    except OSError:
+        return False
+    return not line or (line.startswith(b"{") and not line.endswith(b"\n") and not _is_json(line))
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        parse_json(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _first_lines(file: BinaryIO) -> tuple[list[bytes], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from echorl.lab.logs.files import find_files, notes_on_earlier_runs, open_rows
+from echorl.lab.logs.files import find_files, is_begun, notes_on_earlier_runs
 
 COMPLETIONS, ROLLOUTS = "completions", "rollouts"
 
@@ -23,18 +23,10 @@ def find_log_files(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
     logs = [path for place in places for path in _of_run(place, notes)]
     files, notes = find_files(logs), [*notes, *notes_on_earlier_runs(logs)]
     newest = max(files, key=lambda path: path.stat().st_mtime)
-    if len(files) > 1 and newest.is_file() and not _is_readable(newest):
+    if len(files) > 1 and newest not in places and is_begun(newest):
         notes.append(f"{newest} is empty or not whole and was left out: a run may be writing it.")
         files.remove(newest)
     return files, notes
-
-
-def _is_readable(path: Path) -> bool:
-    try:
-        with open_rows(path, may_grow=True):
-            return True
-    except ValueError:
-        return False
 
 
 def log_place(place: Path) -> Path:

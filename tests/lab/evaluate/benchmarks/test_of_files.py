@@ -39,6 +39,17 @@ def test_the_file_names_itself_and_its_grader(tmp_path, rows, grader, prompt, an
     assert [item.reference_answer for item in items] == [answer or r"\frac{4}{x}" for answer in answers]
 
 
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [("23", []), ("22", ["2 rows, 1 of them different"]), ("223", ["3 rows, 2 of them", "several answers; each"])],
+)
+def test_rows_that_are_no_items_of_their_own_are_told(tmp_path, answers, words):
+    rows = [{"prompt": "1+1?" if len(answers) > 2 else answer, "answer": answer} for answer in answers]
+    notes = load_benchmark(write(tmp_path / "my.jsonl", *rows)).notes()
+    assert len(notes) == len(words)
+    assert all(word in note for word, note in zip(words, notes, strict=True))
+
+
 def test_marks_of_gsm8k_count_only_where_every_answer_has_one(tmp_path):
     path = write(tmp_path / "my.jsonl", {"prompt": "a", "answer": "x #### 2"}, {"prompt": "b", "answer": "3"})
     assert load_benchmark(f"{path}:math").items()[0].reference_answer == "x #### 2"

@@ -67,6 +67,10 @@ class Benchmark(ABC):
     def items(self, data: str | None = None) -> list[Item]:
         """Return all items from the hub, or from `data`, a file or a folder; ValueError where one is missing there."""
 
+    def notes(self) -> list[str]:
+        """Return sentences on what its items leave out of its rows; none by default."""
+        return []
+
     def get_grader(self) -> Grader | TaskGrader:
         """Return the grader of completions against the items' reference answers."""
         from echorl.tasks.verify import GRADERS

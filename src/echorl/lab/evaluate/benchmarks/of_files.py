@@ -45,6 +45,16 @@ class FileBenchmark(Benchmark):
         items = [_item(prompt, answer) for prompt, answer in read_pairs(self.path)]
         return list({item.id: item for item in items}.values())
 
+    def notes(self) -> list[str]:
+        """Return a sentence on equal rows and one on prompts with several answers, where there are any."""
+        pairs = [(json.dumps(prompt), answer) for prompt, answer in read_pairs(self.path)]
+        num_prompts, num_items = len({prompt for prompt, _ in pairs}), len(set(pairs))
+        equal = f"{self.path} has {len(pairs)} rows, {num_items} of them different: equal rows are one item."
+        several = (
+            f"{self.path} has prompts with several answers; each answer is an item: {num_items - num_prompts} more."
+        )
+        return [*([equal] if num_items < len(pairs) else []), *([several] if num_prompts < num_items else [])]
+
 
 def from_file(path: str, grader: str = "") -> FileBenchmark:
     """Return the benchmark of a file; without a grader the one that fits all its answers, which its name then ends in.
