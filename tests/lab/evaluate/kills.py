@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def killed(target: Callable[..., None], *args: Any, folder: Path, chunks: int, l
 def parts(folder: Path) -> dict[Path, int]:
     """Return when the note of each finished chunk was written, which is after the chunk's file."""
     times = {}
-    for path in folder.glob("parts/*/*.key.json"):
+    for path in map(Path, glob(f"{folder}/parts/*/*.key.json")):  # `Path.glob` fails where a folder goes meanwhile
         with suppress(FileNotFoundError):  # all are scored, and the files go
             times[path] = path.stat().st_mtime_ns
     return times
