@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
 
 import pytest
 
@@ -36,6 +37,14 @@ def test_ctrl_c_counts_though_a_library_raises_another_error(capsys):
     finally:
         signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "echorl: interrupted.\n"
+
+
+def test_a_command_in_another_thread():
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(guard(lambda: 3)))
+    thread.start()
+    thread.join()
+    assert codes == [3]
 
 
 def test_a_file_that_may_not_be_read_is_the_users(capsys):
