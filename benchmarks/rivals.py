@@ -24,7 +24,7 @@ from echorl.methods import METHODS
 
 MAIN = ("chain_sum", "products")
 SECOND = ("chain_sum-second", "products-second")
-"""The second family: other arms of the same tasks. The runs of the sums go on."""
+"""The second family: other arms of the same tasks."""
 PLACES = {"in-distribution": "in distribution", "out-of-distribution": "out of it"}
 TASKS = {"chain_sum": "sums", "products": "products", "solved": "word problems"}
 OTHERS = (
@@ -91,25 +91,14 @@ def keep(name: str, study: PackedStudy) -> dict[str, Any]:
 
 
 def open_study(name: str) -> PackedStudy:
-    """A packed study; a main study is packed again if its notes have changed; the runs of the second go on."""
+    """A packed study; a main study is packed again if its notes have changed."""
     study = open_pack(STORED / f"{name}.jsonl.gz")
-    if name in SECOND:
-        return on_finished_seeds(study)
     notes = read_notes() if name in MAIN else {}
     if notes == study.comparison.notes:
         return study
     pack = dataclasses.replace(study.pack, plan={**study.pack.plan, "notes": notes})
     pack.write()
     return open_pack(pack.path)
-
-
-def on_finished_seeds(study: PackedStudy) -> PackedStudy:
-    """The study on the first seeds that all arms have, as its plan says."""
-    comparison = study.comparison
-    final = comparison.final(comparison.chosen(study.finished_grid()))
-    missing = {run.seed for run in final if not study.state(run, list(comparison.tests))}
-    seeds = tuple(itertools.takewhile(lambda seed: seed not in missing, comparison.seeds))
-    return dataclasses.replace(study, comparison=dataclasses.replace(comparison, seeds=seeds))
 
 
 def read_notes() -> dict[str, Any]:
@@ -119,10 +108,9 @@ def read_notes() -> dict[str, Any]:
 
 
 def measured(results: Mapping[str, Any]) -> dict[str, Any]:
-    """The methods, the kinds of groups that each addresses, and its arms' gains over plain GRPO in complete studies."""
-    gains, num_seeds = [], len(results[MAIN[0]]["seeds"])
-    complete = [name for name in (*MAIN, *SECOND) if len(results[name]["seeds"]) == num_seeds]
-    for name in complete:
+    """The methods, the kinds of groups that each addresses, and its arms' gains over plain GRPO."""
+    gains = []
+    for name in (*MAIN, *SECOND):
         tests, summary = results[name]["tests"], _summary(results[name])
         for part in results[name]["averages"]:
             texts = {row[0]: row[summary.head.index(part)] for row in summary.rows}
