@@ -30,6 +30,7 @@ TASKS = {"chain_sum": "sums", "products": "products", "solved": "word problems"}
 OTHERS = (
     "chain_sum-start",
     "products-start",
+    "chain_sum-sft-grpo",
     *(f"chain_sum-{arm}-{rate}e-4" for arm in ("uft", "luffy") for rate in (1, 2)),
 )
 STORED = Path("benchmarks/studies")
