@@ -143,11 +143,11 @@ class StoredFailureHooks(MethodHooks):
         """Return (row of all processes, tokens) of this process's failures in saturated groups without a prefix."""
         num_success, num_verdicts = rollouts.num_success, rollouts.num_verdicts
         saturated = (num_success < num_verdicts) & (num_success >= self.method.saturated * num_verdicts)
-        wanted = (saturated[rollouts.groups.index] & rollouts.has_verdict & ~rollouts.success).tolist()
+        is_failure = (saturated[rollouts.groups.index] & rollouts.has_verdict & ~rollouts.success).tolist()
         first, pairs = rollouts.local.start, zip(capture.plan.prefixes or [], capture.completion_ids, strict=True)
         plain = [(first + row, list(ids)) for row, (prefix, ids) in enumerate(pairs) if not prefix]
         # The policy samples at least one token.
-        return [(place, ids[:-1]) for place, ids in plain if wanted[place] and len(ids) > 1]
+        return [(place, ids[:-1]) for place, ids in plain if is_failure[place] and len(ids) > 1]
 
     def _store(self, failures: list[tuple[int, list[int]]], keys: list[int], context: Context) -> None:
         """Store the failures of all processes; of several of one prompt the first counts."""
