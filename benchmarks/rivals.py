@@ -31,6 +31,7 @@ OTHERS = (
     "chain_sum-start",
     "products-start",
     "chain_sum-sft-grpo",
+    "products-sft-grpo",
     *(f"chain_sum-{arm}-{rate}e-4" for arm in ("uft", "luffy") for rate in (1, 2)),
 )
 STORED = Path("benchmarks/studies")

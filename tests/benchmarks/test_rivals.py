@@ -29,7 +29,7 @@ def test_every_run_of_every_plan_is_there(studies):
         final = study.comparison.final(study.comparison.chosen(validation))
         assert {study.state(run, list(study.comparison.tests)) for run in final} == {"done"}, name
         assert len(study.pack.runs) == len(validation) + len(final), name
-    assert sum(len(study.pack.runs) for study in studies.values()) == 930
+    assert sum(len(study.pack.runs) for study in studies.values()) == 950
 
 
 @pytest.fixture(scope="module")
