@@ -6,6 +6,7 @@ import gzip
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,8 +131,24 @@ def test_unfinished_runs_are_not_packed(study):
     assert run.name not in pack.runs
     pack.write()
     packed = open_pack(pack.path)
-    with pytest.raises(ValueError, match=r"study.jsonl.gz: 1 of 6 runs are missing \(grpo/rate-1e-05/seed-0\)"):
+    message = r"study.jsonl.gz: 1 of 6 runs are missing \(grpo/rate-1e-05/seed-0\): .* makes them\."
+    with pytest.raises(ValueError, match=message):
         make_results(packed, METHODS)
+
+
+def test_an_unfinished_pack_is_shown_on_the_seeds_that_all_arms_have(study):
+    rates = {"grpo": 1e-5, "clips": 1e-4}
+    last = study.comparison.final(rates)[-1]
+    assert last.seed == 2
+    scores_path(study.folder(last), "test").unlink()
+    pack = pack_study(study, METHODS)
+    pack.write()
+    packed = open_pack(pack.path)
+    with pytest.raises(ValueError, match="makes them, and --num_seeds 2 shows the seeds that all arms have"):
+        make_results(packed, METHODS)
+    assert packed.finished_seeds(rates) == (0, 1)
+    first = replace(packed, comparison=replace(packed.comparison, seeds=packed.finished_seeds(rates)))
+    assert make_results(first, METHODS)["seeds"] == [0, 1]
 
 
 def damage(path: Path, how: str) -> None:

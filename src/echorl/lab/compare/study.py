@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,8 +106,15 @@ class Study:
         comparison = self.comparison
         states = {run: self.state(run, list(comparison.tests)) for run in comparison.final(rates)}
         if missing := [run.name for run, state in states.items() if not state]:
+            number = len(self.finished_seeds(rates))
             raise ValueError(
                 f"{comparison.output_dir}: {len(missing)} of {len(states)} runs are missing ({missing[0]}): "
-                "`echorl compare STUDY.yaml` makes them."
+                "`echorl compare STUDY.yaml` makes them"
+                + (f", and --num_seeds {number} shows the seeds that all arms have." if number else ".")
             )
         return states
+
+    def finished_seeds(self, rates: Mapping[str, float | None]) -> tuple[int, ...]:
+        """Return the first seeds that all arms have: those before the first one with a missing run."""
+        missing = {run.seed for run in self.comparison.final(rates) if not self.state(run, list(self.comparison.tests))}
+        return tuple(itertools.takewhile(lambda seed: seed not in missing, self.comparison.seeds))
