@@ -25,7 +25,9 @@ from echorl.methods import METHODS
 MAIN = ("chain_sum", "products")
 SECOND = ("chain_sum-second", "products-second")
 """The second family: other arms of the same tasks."""
-PLACES = {"in-distribution": "in distribution", "out-of-distribution": "out of it"}
+PRETRAINED = ("solved",)
+"""A study of SmolLM2 (docs/studies/solved.md). Its runs go on, so it is read on the first seeds that all arms have."""
+PLACES = {"in-distribution": "in distribution", "out-of-distribution": "out of it", "test": "as trained"}
 TASKS = {"chain_sum": "sums", "products": "products", "solved": "word problems"}
 OTHERS = (
     "chain_sum-start",
@@ -71,7 +73,7 @@ levels, and p-values: `*/results.md` beside this file.
 
 def main() -> None:
     """Write the tables, the report, the figures and what `echorl audit` says of the methods."""
-    studies = {name: open_study(name) for name in (*MAIN, *SECOND, *OTHERS)}
+    studies = {name: open_study(name) for name in (*MAIN, *SECOND, *PRETRAINED, *OTHERS)}
     results = {name: keep(name, study) for name, study in studies.items()}
     TABLES.write_text(document(results), encoding="utf-8")
     MEASURED.write_text(json.dumps(measured(results), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -93,8 +95,11 @@ def keep(name: str, study: PackedStudy) -> dict[str, Any]:
 
 
 def open_study(name: str) -> PackedStudy:
-    """A packed study; a main study is packed again if its notes have changed."""
+    """A packed study; a main study is packed again if its notes have changed, an unfinished one has fewer seeds."""
     study = open_pack(STORED / f"{name}.jsonl.gz")
+    if name in PRETRAINED:
+        seeds = study.finished_seeds(study.comparison.chosen(study.finished_grid()))
+        return dataclasses.replace(study, comparison=dataclasses.replace(study.comparison, seeds=seeds))
     notes = read_notes() if name in MAIN else {}
     if notes == study.comparison.notes:
         return study
@@ -135,9 +140,10 @@ def _treatment(arm: str, options: Mapping[str, Any]) -> str | None:
 
 def document(results: Mapping[str, Any]) -> str:
     """The text of `TABLES`."""
-    main, second = ({name: results[name] for name in names} for names in (MAIN, SECOND))
-    parts = [LEAD, joined(main), joined(second, "The second family"), predictors(main)]
-    return "\n".join([*parts, *(text for name in (*main, *second) for text in tables(name, results[name]))])
+    main, second, pretrained = ({name: results[name] for name in names} for names in (MAIN, SECOND, PRETRAINED))
+    families = [joined(main), joined(second, "The second family"), joined(pretrained, "A pretrained model")]
+    all_tables = (text for name in (*main, *second, *pretrained) for text in tables(name, results[name]))
+    return "\n".join([LEAD, *families, predictors(main), *all_tables])
 
 
 def make_report(results: Mapping[str, Any]) -> Report:
