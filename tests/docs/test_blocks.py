@@ -103,5 +103,5 @@ def test_the_readme_counts_the_methods():
     names, measured = ({each.name.split()[0] for each in some} for some in (acting, [t for t in acting if t.gains]))
     text = " ".join(README.split())
     assert f"{len(METHODS)} methods" in text
-    number = "all" if measured == names else len(measured)
-    assert f"{len(names)} act on groups that are all right, {number} of them measured" in text
+    number = f"all {len(names)}" if measured == names else len(measured)
+    assert f"{len(names)} act on all-success groups, and {number} were measured" in text

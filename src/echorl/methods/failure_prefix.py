@@ -25,7 +25,7 @@ class FailurePrefix(Method):
     """
 
     addresses = MappingProxyType(
-        {"all_success": "where a text is given, begins with it; online where a failure is stored, with its first half"}
+        {"all_success": "starts rollouts with a given text or, if online, the first half of a stored failure"}
     )
     settings = MappingProxyType(
         {"loss_type": "dapo", "scale_rewards": "group", "epsilon": 0.2, "epsilon_high": 0.4, "beta": 0.0}

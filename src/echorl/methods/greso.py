@@ -31,8 +31,8 @@ class GRESO(GRPO):
 
     addresses = MappingProxyType(
         {
-            "all_success": "replaces it; skips the prompt the more often",
-            "all_fail": "replaces it; skips the prompt the more often",
+            "all_success": "replaces it; skips the prompt ever more often",
+            "all_fail": "replaces it; skips the prompt ever more often",
         }
     )
 

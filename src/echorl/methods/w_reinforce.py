@@ -28,7 +28,7 @@ class WReinforce(GRPO):
     The loss is GRPO's. All-success groups so have a small positive advantage, all-fail groups the full negative one.
     """
 
-    addresses = MappingProxyType({"all_success": "A = +λ", "all_fail": "A = −1"})
+    addresses = MappingProxyType({"all_success": "A = weight", "all_fail": "A = −1"})
 
     weight: float = option(
         0.1,
