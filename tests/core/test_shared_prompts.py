@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM
 
-from echorl.core.shared_prompts import SharedPrompts, distinct_rows, pack, sharing
+from echorl.core.shared_prompts import SharedPrompts, check_layers, distinct_rows, pack, sharing
 from tests.tiny import random_model
 
 VOCABULARY = 40
@@ -141,3 +141,30 @@ def test_generate_samples_the_same_tokens(model):
     with sharing(model):
         pass
     assert vars(model).pop("generate") is patched
+
+
+HYBRIDS = {
+    "lfm2": ({"full_attn_idxs": [1]}, "conv"),
+    "qwen3_next": ({"num_experts": 0, "layer_types": ["linear_attention", "full_attention"]}, "linear_attention"),
+    "qwen3_5_text": ({"layer_types": ["linear_attention", "full_attention"]}, "linear_attention"),
+    "falcon_h1": ({}, "hybrid"),
+}
+
+
+def config_of(kind, **options):
+    return AutoConfig.for_model(kind, num_hidden_layers=2, hidden_size=96, **options)
+
+
+@pytest.mark.parametrize("kind", HYBRIDS)
+def test_layers_that_mix_the_rollouts_are_refused(kind):
+    options, layers = HYBRIDS[kind]
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config_of(kind, **options))
+    with pytest.raises(ValueError, match=f"share_prompts=True cannot be combined with the {layers} layers of {kind}"):
+        check_layers(model)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "gemma3_text", "gpt2"])
+def test_layers_of_attention_alone_are_accepted(kind):
+    with torch.device("meta"):
+        check_layers(AutoModelForCausalLM.from_config(config_of(kind)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from peft import LoraConfig
-from transformers import Qwen2Model
+from transformers import Lfm2Config, Lfm2ForCausalLM, Qwen2Model
 
 from tests.trl.tiny import Gradients, build, make_model, needs_trl
 
@@ -70,3 +70,11 @@ def test_what_it_cannot_be_combined_with_is_refused(tmp_path, settings, message)
     make_model().save_pretrained(tmp_path / "model")
     with pytest.raises(ValueError, match=f"share_prompts=True cannot be combined with {message}"):
         build(tmp_path / "run", model=str(tmp_path / "model"), share_prompts=True, **settings)
+
+
+def test_a_hybrid_model_is_refused(tmp_path):
+    sizes = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2}
+    config = Lfm2Config(vocab_size=make_model().config.vocab_size, full_attn_idxs=[1], **sizes)
+    Lfm2ForCausalLM(config).save_pretrained(tmp_path / "model")
+    with pytest.raises(ValueError, match="share_prompts=True cannot be combined with the conv layers of lfm2"):
+        build(tmp_path / "run", model=str(tmp_path / "model"), share_prompts=True)

@@ -16,6 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+REFUSAL = "share_prompts=True cannot be combined with {}."
+"""What a setting or a model is refused with."""
+
 
 @dataclass(frozen=True)
 class Packed:
@@ -90,6 +93,19 @@ def _visible(rollout: Tensor) -> Tensor:
     same = rollout.unsqueeze(2) == rollout.unsqueeze(1)
     earlier = torch.ones(length, length, dtype=torch.bool, device=rollout.device).tril()
     return ((same | (rollout == -1).unsqueeze(1)) & earlier).unsqueeze(1)
+
+
+def check_layers(model: Any) -> None:
+    """Refuse a hybrid model: its linear attention, convolutions or Mamba layers would mix the rollouts of a sequence.
+
+    Raises:
+        ValueError: with the kind of layer.
+    """
+    config = model.config.get_text_config()
+    others = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"})
+    if others or getattr(model, "_is_stateful", False):
+        kind = others[0] if others else "recurrent"
+        raise ValueError(REFUSAL.format(f"the {kind} layers of {config.model_type}: remove it"))
 
 
 class SharedPrompts:

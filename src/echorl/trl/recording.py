@@ -12,7 +12,7 @@ from transformers import GenerationConfig, LogitsProcessorList
 
 from echorl.core.entropy import EntropyRecorder
 from echorl.core.refusals import refuse_if
-from echorl.core.shared_prompts import sharing
+from echorl.core.shared_prompts import REFUSAL, check_layers, sharing
 from echorl.trl.batch import Capture
 from echorl.trl.context import Context
 from echorl.trl.versions import installed_trl, scores_in_the_head
@@ -134,8 +134,9 @@ def check_share_prompts(model: Any, context: Context) -> None:
             "DeepSpeed": "deepspeed" in context.features,
             "FSDP": "fsdp" in context.features,
         },
-        "share_prompts=True cannot be combined with {}.",
+        REFUSAL,
     )
+    check_layers(model)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from echorl.core.entropy import EntropyRecorder
-from echorl.core.shared_prompts import sharing
+from echorl.core.shared_prompts import REFUSAL, check_layers, sharing
 from echorl.models.loading import tokenizer_of
 
 if TYPE_CHECKING:
@@ -88,10 +88,12 @@ def sample(
 
     Raises:
         ValueError: images without a processor, prompts of text with images, another number of images than places, or
-            images with `share_prompts`.
+            images or a hybrid model with `share_prompts`.
     """
     if share_prompts and images is not None:
-        raise ValueError("share_prompts=True cannot be combined with images: remove it.")
+        raise ValueError(REFUSAL.format("images: remove it"))
+    if share_prompts:
+        check_layers(model)
     pairs = zip(prompts, [()] * len(prompts) if images is None else images, strict=True)
     rendered = [render(tokenizer, prompt, part or (), **(chat_template_kwargs or {})) for prompt, part in pairs]
     rows = [row for row in rendered for _ in range(group_size)]
